@@ -1,0 +1,91 @@
+"""One checkpoint policy for PyTorch Lightning and Keras: when to save, what to keep, when to stop.
+
+The names below are the framework-free core. The callbacks are `ckpt_callbacks.lightning.LightningCheckpoint` and
+`ckpt_callbacks.keras.KerasCheckpoint`; importing this module loads no framework.
+"""
+
+from .errors import (
+    CkptError,
+    CommitError,
+    ConfigError,
+    DirectoryInUse,
+    MetricError,
+    MissingDependency,
+    PolicyError,
+    ResumeError,
+    StoreError,
+    VerifyError,
+)
+from .events import Event, EventKind
+from .policy.engine import Decision, Policy, Save, State, Stop, decide, fold
+from .policy.metric import Metric
+from .policy.naming import FileName
+from .policy.retention import (
+    KeepAll,
+    KeepBest,
+    KeepEvery,
+    KeepLast,
+    KeepTagged,
+    KeepWithin,
+    Plan,
+    Retention,
+    plan,
+)
+from .policy.smoothing import EMA, Mean, Median, Smoothing
+from .policy.stopping import Diverges, NonFinite, Patience, Reaches, Stopping
+from .policy.triggers import AllOf, AnyOf, At, Every, Improves, Not, OnException, OnPreempt, Predicate, Trigger
+from .record import Record, Status
+
+__all__ = [
+    "EMA",
+    "AllOf",
+    "AnyOf",
+    "At",
+    "CkptError",
+    "CommitError",
+    "ConfigError",
+    "Decision",
+    "DirectoryInUse",
+    "Diverges",
+    "Event",
+    "EventKind",
+    "Every",
+    "FileName",
+    "Improves",
+    "KeepAll",
+    "KeepBest",
+    "KeepEvery",
+    "KeepLast",
+    "KeepTagged",
+    "KeepWithin",
+    "Mean",
+    "Median",
+    "Metric",
+    "MetricError",
+    "MissingDependency",
+    "NonFinite",
+    "Not",
+    "OnException",
+    "OnPreempt",
+    "Patience",
+    "Plan",
+    "Policy",
+    "PolicyError",
+    "Predicate",
+    "Reaches",
+    "Record",
+    "ResumeError",
+    "Retention",
+    "Save",
+    "Smoothing",
+    "State",
+    "Status",
+    "Stop",
+    "Stopping",
+    "StoreError",
+    "Trigger",
+    "VerifyError",
+    "decide",
+    "fold",
+    "plan",
+]

@@ -1,0 +1,44 @@
+"""What both adapters are given: a policy as an object, as a YAML file or as a mapping, and settings beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from typing import Any
+
+from .config import Config
+from .errors import PolicyError
+from .policy.engine import Policy
+
+PolicyLike = Policy | str | PathLike[str] | Mapping[str, Any]
+
+
+def resolve(holder: str, dirpath: str | PathLike[str] | None, policy: PolicyLike, *, allow_code: bool = False,
+            **settings: Any) -> dict[str, Any]:  # fmt: skip
+    """The arguments of a `Run`: what the caller gave, over what the file says, over the defaults.
+
+    Args:
+        holder: What error messages call the caller. dirpath: the run directory; may come from the file.
+        policy: A `Policy`, the path of a YAML file, or what such a file holds.
+        allow_code: Let the file name predicates to import.
+        settings: ``filename``, ``contents``, ``metadata``, ``on_error``; None means "not given".
+
+    Raises:
+        ConfigError: the file is wrong. PolicyError: there is no run directory, or the policy is none.
+    """
+    if isinstance(policy, Policy):
+        config = Config(policy=policy)
+    elif isinstance(policy, Mapping):
+        config = Config.from_mapping(policy, source=f"{holder}: policy", allow_code=allow_code)
+    elif isinstance(policy, str | PathLike):
+        config = Config.from_yaml(policy, allow_code=allow_code)
+    else:
+        raise PolicyError(f"{holder}: policy is {policy!r}; expected a Policy, the path of a YAML file, or a mapping")
+    dirpath = dirpath if dirpath is not None else config.dirpath
+    if dirpath is None:
+        raise PolicyError(f"{holder}: dirpath is missing; expected the run directory, such as {holder}('runs/a', ...)")
+    given = {name: value for name, value in settings.items() if value is not None}
+    from_file = {name: getattr(config, name) for name in ("filename", "contents", "metadata", "on_error")}
+    if "metadata" in given:
+        given["metadata"] = {**from_file["metadata"], **given["metadata"]}
+    return {"dirpath": dirpath, "policy": config.policy, **from_file, **given}

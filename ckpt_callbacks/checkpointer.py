@@ -1,0 +1,197 @@
+"""Write → commit → verify → record → prune, in that order, for any framework."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import CommitError
+from .policy.metric import Metric, best_record
+from .policy.retention import Plan, Retention, final_record, last_record, plan
+from .record import Record, Status
+from .store.aliases import move_alias
+from .store.commit import commit, flush, free_name, remove
+from .store.digest import digest, verify
+from .store.layout import Layout
+from .store.manifest import Manifest
+from .worker import Worker
+
+log = logging.getLogger("ckpt_callbacks")
+
+Write = Callable[[Path], None]
+SameContent = Callable[[Path, Path], bool]
+_TRIES = 2
+_HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}  # trying again at once cannot help
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a save: the record, or the error."""
+
+    record: Record | None = None
+    error: CommitError | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """A save to carry out.
+
+    Attributes:
+        draft: The facts that are known before it is written. stem, suffix: its file name.
+        write: Writes the native file, or directory, at the path that it is given.
+        same: Tells whether two files of this kind hold the same content; only asked of two saves of one step.
+        committed: Called once the record is verified, before anything is deleted on its account.
+    """
+
+    draft: Record
+    stem: str
+    suffix: str
+    write: Write
+    same: SameContent | None = None
+    committed: Callable[[], None] = lambda: None
+
+
+class Checkpointer:
+    """Carries out saves in one run directory.
+
+    Args:
+        manifest: The directory's manifest. keep: the retention rule. best: the metric behind ``best``.
+        worker: Who does the work.
+    """
+
+    def __init__(self, manifest: Manifest, keep: Retention, best: Metric | None, worker: Worker) -> None:
+        self.manifest, self._keep, self._best, self._worker = manifest, keep, best, worker
+        self._layout: Layout = manifest.layout
+
+    def save(self, request: Request, done: Callable[[Outcome], None]) -> None:
+        """Hand one save to the worker; ``done`` is called with its outcome."""
+        self._worker.submit(lambda: done(self._carry_out(request)))
+
+    def survivors(self, run: str) -> list[Record]:
+        """The run's records that have a file."""
+        return [record for record in self.manifest.live() if record.run == run]
+
+    def _carry_out(self, request: Request) -> Outcome:
+        id_ = self.manifest.next_id
+        error: Exception | None = None
+        for _ in range(_TRIES):
+            try:
+                record = self._write(request.draft.replace(id=id_), request)
+            except Exception as caught:  # whatever a framework raises: a failed save never ends a training
+                error = caught
+                if getattr(caught, "errno", None) in _HOPELESS:
+                    break
+            else:
+                self._tidy(record, request)
+                return Outcome(record=record)
+        assert error is not None
+        return Outcome(error=self._report(request, id_, error))
+
+    def _write(self, draft: Record, request: Request) -> Record:
+        self._layout.staging.mkdir(parents=True, exist_ok=True)
+        staged = self._layout.staging / f"{draft.id}{request.suffix}"
+        target: Path | None = None
+        try:
+            remove(staged)
+            request.write(staged)
+            if (last := self._same_step(draft, request)) is not None:
+                if request.same(staged, last.path):
+                    remove(staged)
+                    return self.annotate(last, draft)
+                # Something changed the weights after training (an average, the best ones): no place to train on from.
+                draft = draft.replace(resumable=False)
+            flush(staged)
+            found, size = digest(staged)
+            name = free_name(self._layout.dirpath, request.stem, request.suffix)
+            record = draft.replace(file=name, digest=found, size=size, status=Status.WRITING)
+            self.manifest.put(record)  # the intent, with the digest: a crash behind the rename can be told apart
+            commit(staged, target := self._layout.dirpath / name)
+            record = self.manifest.put(record.replace(status=Status.COMMITTED))
+            verify(record, from_device=True)
+            return self.manifest.change(draft.id, status=Status.VERIFIED)
+        except BaseException:
+            for leftover in (staged, target):
+                if leftover is not None:
+                    _remove_quietly(leftover)
+            raise
+
+    def _same_step(self, draft: Record, request: Request) -> Record | None:
+        """The last record, when it was taken at the same step, so that ``draft`` may repeat it."""
+        last = last_record(self.survivors(draft.run))
+        if request.same is None or last is None or (last.step, last.contents) != (draft.step, draft.contents):
+            return None
+        return last
+
+    def annotate(self, record: Record, draft: Record) -> Record:
+        """Give ``record`` the metrics, scores and reasons of another save of the very same weights."""
+        return self.manifest.change(
+            record.id,
+            metrics={**record.metrics, **draft.metrics},
+            scores={**record.scores, **draft.scores},
+            reasons=tuple(dict.fromkeys((*record.reasons, *draft.reasons))),
+            final=record.final or draft.final,
+        )
+
+    def _report(self, request: Request, id_: int, error: Exception) -> CommitError:
+        text = f"{type(error).__name__}: {error}".splitlines()[0]
+        failed = request.draft.replace(
+            id=id_, file=f"{request.stem}{request.suffix}", status=Status.FAILED, error=text
+        )
+        try:
+            self.manifest.put(failed)
+        except Exception as journal_error:  # the journal may lie on the same full disk
+            log.warning("%s: the failure could not be recorded: %s", self._layout.journal, journal_error)
+        report = CommitError(
+            f"{self._layout.dirpath / failed.file}: step {failed.step} was not saved: {text}; "
+            "older checkpoints are untouched, and the next save tries again"
+        )
+        report.__cause__ = error
+        return report
+
+    def tidy(self, run: str) -> None:
+        """Move the aliases and delete what no rule keeps."""
+        records = self.survivors(run)
+        self._move_aliases(records)
+        for record in plan(self._keep, records, best=self._best).remove:
+            self._delete(record)
+
+    def _tidy(self, record: Record, request: Request) -> None:
+        try:
+            request.committed()
+            self.tidy(record.run)
+        except Exception as error:  # the checkpoint itself is safe; the next save tidies again
+            log.warning("%s: cleaning up failed: %s", self._layout.dirpath, error)
+
+    def plan(self, run: str) -> Plan:
+        """What survives now, and why."""
+        return plan(self._keep, self.survivors(run), best=self._best)
+
+    def _move_aliases(self, records: list[Record]) -> None:
+        ours = {record.file for record in self.manifest.records.values()}
+        targets = {
+            "last": last_record(records),
+            "best": best_record(records, self._best),
+            "final": final_record(records),
+        }
+        for name, record in targets.items():
+            if record is not None:
+                move_alias(self._layout.dirpath, name, record.file, _suffix_of(record.file), ours)
+
+    def _delete(self, record: Record) -> None:
+        self.manifest.change(record.id, status=Status.DELETED)
+        remove(record.path)
+        log.info("deleted %s", record.file)
+
+
+def _suffix_of(file: str) -> str:
+    return ".weights.h5" if file.endswith(".weights.h5") else Path(file).suffix
+
+
+def _remove_quietly(path: Path) -> None:
+    try:
+        remove(path)
+    except OSError as error:
+        log.warning("%s: a leftover could not be removed: %s", path, error)

@@ -1,0 +1,17 @@
+"""The two clocks that the engine is given, and never reads itself."""
+
+from __future__ import annotations
+
+import time
+
+
+class Clock:
+    """The machine's clocks. `ckpt_callbacks.testing.FakeClock` replaces it in tests."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go backwards."""
+        return time.monotonic()
+
+    def wall(self) -> float:
+        """UTC seconds since 1970."""
+        return time.time()

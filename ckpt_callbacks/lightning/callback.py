@@ -1,0 +1,391 @@
+"""`LightningCheckpoint`: a policy as a Lightning callback."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.trainer.states import TrainerFn
+
+from ..arguments import PolicyLike, resolve
+from ..clock import Clock
+from ..errors import ResumeError
+from ..events import EventKind
+from ..policy.engine import Decision
+from ..record import Record
+from ..run import Peers, Run
+from . import loops
+from .fresh_metrics import FreshMetrics
+from .rng import rng_state, set_rng_state
+from .staged_io import StagedCheckpointIO, same_weights
+
+log = logging.getLogger("ckpt_callbacks")
+
+
+class LightningCheckpoint(Checkpoint):
+    """Saves, keeps and stops as a policy says, with plain Lightning ``.ckpt`` files.
+
+    Args:
+        dirpath: The run directory. May be None when ``policy`` is a file that names it.
+        policy: A `Policy`, the path of a YAML file, or what such a file holds.
+        filename: Template such as ``"{epoch:03d}-{val_loss:.3f}"``.
+        contents: ``"full"`` (a run can be resumed from it) or ``"weights"``.
+        metadata: Facts for every record, such as ``{"dataset": "digits-v1"}``.
+        on_error: ``"warn"``, or ``"raise"`` when a save fails.
+        allow_code: Let a YAML file name predicates to import.
+        clock: For tests.
+
+    Raises:
+        ConfigError, PolicyError: what was given makes no sense.
+
+    Use ``trainer.fit(model, ckpt_path=ckpt.resume_path())`` to resume: it is None on a fresh run.
+    """
+
+    def __init__(
+        self,
+        dirpath: str | PathLike[str] | None,
+        policy: PolicyLike,
+        *,
+        filename: str | None = None,
+        contents: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        on_error: str | None = None,
+        allow_code: bool = False,
+        clock: Clock | None = None,
+    ) -> None:
+        super().__init__()
+        settings = {"filename": filename, "contents": contents, "metadata": metadata, "on_error": on_error}
+        arguments = resolve("LightningCheckpoint", dirpath, policy, allow_code=allow_code, **settings)
+        self._run = Run(**arguments, suffix=".ckpt", holder="LightningCheckpoint", clock=clock)
+        self._io: StagedCheckpointIO | None = None
+        self._restored: dict[str, Any] | None = None
+        self._position: EventKind | None = None  # which event the save under way belongs to
+        self._reset()
+
+    @classmethod
+    def from_yaml(
+        cls, path: str | PathLike[str], *, dirpath: str | PathLike[str] | None = None, **settings: Any
+    ) -> LightningCheckpoint:
+        """The callback that a YAML file describes; ``dirpath`` and other arguments given here win over the file."""
+        return cls(dirpath, path, **settings)
+
+    # -- what people ask ---------------------------------------------------------------------------------------------
+
+    def resume_path(self) -> str | None:
+        """The newest checkpoint that a run can continue from and that verifies; None when there is none."""
+        record = next(self._run.resumable(), None)
+        return str(record.path) if record else None
+
+    def best(self) -> Record | None:
+        """The best checkpoint (its file is ``.path``), or None before any finite value."""
+        return self._fresh_run().best()
+
+    def last(self) -> Record | None:
+        """The newest checkpoint, or None."""
+        return self._fresh_run().last()
+
+    def final(self) -> Record | None:
+        """The state when `fit` ended, or None."""
+        return self._fresh_run().final()
+
+    def records(self) -> list[Record]:
+        """All checkpoints of the run that are there, oldest first."""
+        return self._fresh_run().records()
+
+    def _fresh_run(self) -> Run:
+        self._run.refresh()
+        return self._run
+
+    # -- what loggers and `ckpt_path="best"` read, by the names that ModelCheckpoint gave them -----------------------
+
+    @property
+    def best_model_path(self) -> str:
+        record = self.best()
+        return str(record.path) if record else ""
+
+    @property
+    def last_model_path(self) -> str:
+        record = self.last()
+        return str(record.path) if record else ""
+
+    @property
+    def best_model_score(self) -> Any:
+        return self._score(self.best())
+
+    @property
+    def current_score(self) -> Any:
+        return self._score(self.last())
+
+    @property
+    def best_k_models(self) -> dict[str, Any]:
+        return {str(r.path): score for r in self.records() if (score := self._score(r)) is not None}
+
+    @property
+    def save_top_k(self) -> int:
+        return -1
+
+    @property
+    def save_last(self) -> bool:
+        return True
+
+    @property
+    def save_weights_only(self) -> bool:
+        return self._run.contents == "weights"
+
+    @property
+    def monitor(self) -> str | None:
+        metric = self._run.policy.best_metric
+        return metric.name if metric else None
+
+    @property
+    def mode(self) -> str:
+        metric = self._run.policy.best_metric
+        return metric.mode if metric else "min"
+
+    @property
+    def dirpath(self) -> str:
+        return fspath(self._run.dirpath)
+
+    def _score(self, record: Record | None) -> Any:
+        import torch
+
+        metric = self._run.policy.best_metric
+        score = metric.score(record) if metric and record else None
+        return None if score is None else torch.tensor(score)
+
+    # -- state -------------------------------------------------------------------------------------------------------
+
+    @property
+    def state_key(self) -> str:
+        return self._generate_state_key(dirpath=self.dirpath)
+
+    def state_dict(self) -> dict[str, Any]:
+        if not self._run.is_open:
+            return {}
+        return {"snapshot": self._run.snapshot(), "rng": rng_state(), "plateau": self._owed, "at": self._at()}
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if trainer.state.fn != TrainerFn.FITTING or not self._active:
+            return
+        states = checkpoint.get("callbacks", {})
+        ours = [key for key in states if key.startswith(type(self).__name__)]
+        # The key holds the directory; when that was moved, a single candidate is meant.
+        key = self.state_key if self.state_key in states else ours[0] if len(ours) == 1 else None
+        if key is None:
+            log.warning(
+                "%s: the checkpoint holds no state of this callback; its policy starts afresh", self._run.dirpath
+            )
+            return
+        self._restored = states[key]
+        self._run.restore(self._restored["snapshot"])
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if self._position is EventKind.EPOCH_END:
+            loops.mark_epoch_complete(checkpoint["loops"])
+
+    def _at(self) -> str:
+        if self._position is EventKind.END:
+            return "epoch_end" if self._whole else "mid_epoch"
+        return "epoch_end" if self._position is EventKind.EPOCH_END else "mid_epoch"
+
+    # -- hooks -------------------------------------------------------------------------------------------------------
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._active = stage == "fit" and not trainer.fast_dev_run
+        if not self._active:
+            return
+        _refuse_last(trainer, self._run.dirpath)
+        self._reset(active=True)
+        self._run.peers = _TrainerPeers(trainer)
+        self._run.open()
+        self._io = StagedCheckpointIO(trainer.strategy.checkpoint_io)
+        trainer.strategy.checkpoint_io = self._io
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._active and self._restored is None and not trainer.ckpt_path and self._run.is_first_fit:
+            if next(self._run.resumable(), None) is not None:
+                log.warning(
+                    "%s holds checkpoints, but training starts afresh; to continue from them, call "
+                    "trainer.fit(model, ckpt_path=ckpt.resume_path())",
+                    self._run.dirpath,
+                )
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self._active:
+            return
+        restored, self._restored = self._restored, None
+        self._started = True
+        self._epochs = self._run.state.epoch if restored else trainer.current_epoch
+        self._step = trainer.global_step
+        if restored:
+            set_rng_state(restored["rng"])
+            if restored["at"] == "epoch_end":
+                loops.pay_plateau_steps(trainer, restored["plateau"])
+                loops.begin_next_epoch(trainer)
+        decision = self._run.start(step=self._step, epoch=self._epochs)
+        self._obey(trainer, decision)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
+        if not self._active or trainer.global_step == self._step:
+            return
+        self._step = trainer.global_step
+        if loops.epoch_is_whole(trainer):
+            return
+        if not loops.validation_follows(trainer):
+            metrics = self._fresh.of_step(trainer, self._run.policy.monitored)
+            self._observe(trainer, EventKind.STEP_END, metrics)
+        self._save_before_winding_down(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self._active or trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
+            return
+        self._validated = True
+        metrics = self._fresh.of_epoch(trainer)
+        if loops.epoch_is_whole(trainer):
+            self._waiting = (trainer.global_step, metrics)  # the epoch's own metrics come with its end
+            return
+        self._observe(trainer, EventKind.VALIDATION_END, metrics)
+        self._save_before_winding_down(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self._active or not loops.epoch_is_whole(trainer):
+            return  # an epoch that was cut short does not count
+        self._epochs += 1
+        self._step = trainer.global_step
+        metrics = self._fresh.of_epoch(trainer)
+        if self._waiting is not None and self._waiting[0] == self._step:
+            metrics = {**self._waiting[1], **metrics}
+        self._waiting = None
+        self._whole = True
+        self._owed = loops.owed_plateau_steps(trainer)
+        complete = self._validated or not trainer.enable_validation
+        self._observe(trainer, EventKind.EPOCH_END, metrics, complete=complete)
+        self._owed = []
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._whole = False
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._active:
+            self._observe(trainer, EventKind.END, {})
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        if not self._active:
+            return
+        try:
+            if self._started and trainer.world_size == 1:
+                self._observe(trainer, EventKind.EXCEPTION, {})
+        finally:
+            self._release(trainer)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if not self._active:
+            return
+        if self._restored is not None and not self._started:
+            log.info("%s: nothing left to train; the run ended at step %d", self._run.dirpath, self._run.state.step)
+        self._release(trainer)
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _reset(self, active: bool = False) -> None:
+        self._active = active
+        self._started = False
+        self._validated = False
+        self._whole = False  # the last epoch that began has ended, with all its batches
+        self._step = self._epochs = 0
+        self._waiting: tuple[int, dict[str, float]] | None = None
+        self._owed: list[tuple[int, float]] = []
+        self._fresh = FreshMetrics()
+
+    def _observe(
+        self, trainer: Trainer, kind: EventKind, metrics: dict[str, float], *, complete: bool = False
+    ) -> None:
+        def write(path: Path) -> None:
+            self._io.staged, self._io.error, self._position = path, None, kind
+            try:
+                trainer.save_checkpoint(path, weights_only=self._run.contents == "weights")
+            finally:
+                self._io.staged = self._position = None
+            if self._io.error is not None:
+                raise self._io.error
+
+        decision = self._run.observe(
+            kind,
+            step=self._step,
+            epoch=self._epochs,
+            metrics=metrics,
+            complete=complete,
+            write=write,
+            same=same_weights if kind is EventKind.END else None,
+            metadata=lambda: _metadata(trainer),
+        )
+        if decision.save is not None:
+            for logger in trainer.loggers:
+                logger.after_save_checkpoint(self)
+        self._obey(trainer, decision, together=kind in (EventKind.VALIDATION_END, EventKind.EPOCH_END))
+
+    def _obey(self, trainer: Trainer, decision: Decision, together: bool = False) -> None:
+        stop = decision.stop is not None
+        if together:
+            stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
+        if stop and not trainer.should_stop:
+            trainer.should_stop = True
+            log.info("stopping: %s", "; ".join(decision.stop.reasons if decision.stop else ("another process",)))
+
+    def _save_before_winding_down(self, trainer: Trainer) -> None:
+        # What Lightning does from here on (a validation, the end of a partial epoch) no resumed run could tell apart
+        # from a whole epoch; so a resume starts from what is saved here.
+        if loops.winding_down(trainer):
+            self._observe(trainer, EventKind.END, {})
+
+    def _release(self, trainer: Trainer) -> None:
+        self._run.close()
+        if self._io is not None and trainer.strategy.checkpoint_io is self._io:
+            trainer.strategy.checkpoint_io = self._io.checkpoint_io
+        self._io = None
+        self._active = False
+        self._restored = None
+
+
+class _TrainerPeers(Peers):
+    def __init__(self, trainer: Trainer) -> None:
+        self.leader = trainer.is_global_zero
+        self._strategy, self._alone = trainer.strategy, trainer.world_size == 1
+
+    def share(self, value: Any) -> Any:
+        return value if self._alone else self._strategy.broadcast(value)
+
+
+def _metadata(trainer: Trainer) -> dict[str, Any]:
+    import os
+
+    module = trainer.lightning_module
+    facts: dict[str, Any] = {
+        "model": type(module).__name__,
+        "learning_rate": [group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups],
+        "world_size": trainer.world_size,
+        "precision": str(trainer.precision),
+        "hyperparameters": dict(module.hparams),
+    }
+    if "PL_GLOBAL_SEED" in os.environ:
+        facts["seed"] = int(os.environ["PL_GLOBAL_SEED"])
+    return facts
+
+
+def _refuse_last(trainer: Trainer, dirpath: Path) -> None:
+    # Lightning resolves ckpt_path="last" before any hook, and only among ModelCheckpoints: it would silently start
+    # from scratch. What the user typed is still there in the frame of `fit`.
+    frame = sys._getframe()
+    while frame is not None and frame.f_code is not Trainer.fit.__code__:
+        frame = frame.f_back
+    if frame is not None and frame.f_locals.get("ckpt_path") == "last" and trainer.ckpt_path is None:
+        raise ResumeError(
+            f'{dirpath}: ckpt_path="last" is not known to Lightning for this callback, and would start from scratch; '
+            "call trainer.fit(model, ckpt_path=ckpt.resume_path())"
+        )

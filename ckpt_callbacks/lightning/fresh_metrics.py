@@ -1,0 +1,64 @@
+"""Which metrics were measured just now. `trainer.callback_metrics` keeps old values beside the new ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+
+
+class FreshMetrics:
+    """Tells newly measured metrics from those that `trainer.callback_metrics` still holds."""
+
+    def __init__(self) -> None:
+        self._last_steps: dict[str, Any] = {}
+        self._others: dict[str, Any] = {}
+
+    def of_epoch(self, trainer: Trainer) -> dict[str, float]:
+        """What the loop that ends now (training epoch or validation) logged on epoch level."""
+        values = trainer.callback_metrics
+        names = [name for item in _items(trainer) if item.meta.on_epoch for name in _names(item, on_step=False)]
+        fresh = {name: _number(values[name]) for name in names if name in values}
+        return fresh | self._set_by_hand(trainer, values)
+
+    def of_step(self, trainer: Trainer, wanted: frozenset[str]) -> dict[str, float]:
+        """Those of the ``wanted`` metrics that the batch that ends now logged on step level."""
+        fresh = {}
+        for item in _items(trainer):
+            if item.meta.on_step and item.meta.name in wanted:
+                value = item._forward_cache
+                if value is not None and self._last_steps.get(item.meta.name) is not value:
+                    self._last_steps[item.meta.name] = value
+                    fresh[item.meta.name] = _number(value)
+        return fresh
+
+    def _set_by_hand(self, trainer: Trainer, values: dict[str, Any]) -> dict[str, float]:
+        # Some callbacks write into `trainer.callback_metrics` themselves. A value is new when it is another object.
+        loops = trainer.fit_loop.epoch_loop
+        logged = {n for r in (loops._results, loops.val_loop._results) for i in r.values() for n in _names(i, None)}
+        fresh = {}
+        for name, value in values.items():
+            if name not in logged and self._others.get(name) is not value:
+                self._others[name] = value
+                fresh[name] = _number(value)
+        return fresh
+
+
+def _items(trainer: Trainer) -> Iterator[Any]:
+    return (item for item in (trainer._results or {}).values() if not item.has_reset)
+
+
+def _names(item: Any, on_step: bool | None) -> Iterator[str]:
+    meta = item.meta
+    suffix = ""
+    if meta.add_dataloader_idx and meta.dataloader_idx is not None:
+        suffix = f"/dataloader_idx_{meta.dataloader_idx}"
+    yield meta.name + suffix
+    for step in (True, False) if on_step is None else (on_step,):
+        yield meta.forked_name(step) + suffix
+
+
+def _number(value: Any) -> float:
+    return float(value.detach()) if isinstance(value, torch.Tensor) else float(value)

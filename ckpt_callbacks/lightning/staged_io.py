@@ -1,0 +1,76 @@
+"""How the bytes of our own saves reach the disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.plugins.io.async_plugin import AsyncCheckpointIO
+from lightning.pytorch.plugins.io.wrapper import _WrappingCheckpointIO
+
+from ..errors import PolicyError
+
+
+class StagedCheckpointIO(_WrappingCheckpointIO):
+    """Writes our staged files straight to their place; hands everything else to the wrapped plugin.
+
+    Lightning's own writer goes through ``$TMPDIR``, which may lie on another file system. A failure is kept for the
+    caller instead of raised, so that the other processes do not wait at a barrier for ever.
+    """
+
+    def __init__(self, checkpoint_io: Any) -> None:
+        inner = checkpoint_io
+        while inner is not None:
+            if isinstance(inner, AsyncCheckpointIO):
+                raise PolicyError(
+                    "Trainer(plugins=AsyncCheckpointIO): it returns before the file is there, so nothing could be "
+                    "verified; remove the plugin"
+                )
+            inner = getattr(inner, "checkpoint_io", None)
+        super().__init__(checkpoint_io)
+        self.staged: Path | None = None
+        self.error: Exception | None = None
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        if self.staged is None or Path(path) != self.staged:
+            super().save_checkpoint(checkpoint, path, storage_options=storage_options)
+            return
+        try:
+            for key in ("hyper_parameters", "datamodule_hyper_parameters"):
+                if key in checkpoint:
+                    checkpoint[key] = _loadable(checkpoint[key])
+            if type(self.checkpoint_io) is TorchCheckpointIO:
+                torch.save(checkpoint, path)
+            else:
+                super().save_checkpoint(checkpoint, path, storage_options=storage_options)
+        except Exception as error:
+            self.error = error
+
+
+def same_weights(a: Path, b: Path) -> bool:
+    """The two checkpoints hold equal weights, whatever else differs."""
+    if a.is_dir() or b.is_dir():
+        return False
+    first, second = (torch.load(p, map_location="cpu", mmap=True, weights_only=True)["state_dict"] for p in (a, b))
+    return first.keys() == second.keys() and all(_equal(first[name], second[name]) for name in first)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
+        return a.dtype == b.dtype and a.shape == b.shape and a.equal(b)
+    return a == b
+
+
+def _loadable(value: Any) -> Any:
+    # A path in the hyperparameters would make the file unreadable for torch.load(weights_only=True).
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if type(value) is dict or (isinstance(value, Mapping) and type(value).__module__.startswith("lightning")):
+        return {key: _loadable(item) for key, item in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(_loadable(item) for item in value)
+    return value

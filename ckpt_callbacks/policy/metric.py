@@ -1,0 +1,161 @@
+"""What is monitored, and what "better" means."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from ..errors import PolicyError
+from ..record import Record
+from .smoothing import Smoothing
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A logged value, its direction, and how it is compared. Means the same wherever it stands.
+
+    Args:
+        monitor: Name of a logged value; or a list of names, of which the first that was logged wins; or a
+            mapping of names to weights, whose weighted sum is taken when all of them were logged.
+        mode: ``"min"`` or ``"max"``. Never guessed from the name.
+        smoothing: `EMA`, `Mean` or `Median`, applied before anything is compared.
+        min_delta: The least change that counts as an improvement, at least 0.
+        min_delta_mode: ``"abs"``, or ``"rel"`` for a fraction of the best value so far.
+        baseline: A first value must be better than this to count as an improvement.
+        start_from_epoch: Measurements in the first so many epochs feed the smoother, but are not compared.
+        nan: What a NaN or infinite value counts as: ``"stale"`` (a check without improvement) or
+            ``"skip"`` (as if it had not been measured). It never ranks.
+    """
+
+    monitor: str | tuple[str, ...] | tuple[tuple[str, float], ...]
+    mode: str
+    smoothing: Smoothing | None = None
+    min_delta: float = 0.0
+    min_delta_mode: str = "abs"
+    baseline: float | None = None
+    start_from_epoch: int = 0
+    nan: str = "stale"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "monitor", _frozen_monitor(self.monitor))
+        where = f"Metric({self.name!r})"
+        if self.mode not in ("min", "max"):
+            raise PolicyError(
+                f"{where}: mode is {self.mode!r}; expected 'min' or 'max' (the direction is never guessed from a name)"
+            )
+        if self.smoothing is not None and not isinstance(self.smoothing, Smoothing):
+            raise PolicyError(f"{where}: smoothing is {self.smoothing!r}; expected EMA, Mean or Median")
+        if not (_is_number(self.min_delta) and self.min_delta >= 0):
+            raise PolicyError(f"{where}: min_delta is {self.min_delta!r}; expected a finite number of at least 0")
+        if self.min_delta_mode not in ("abs", "rel"):
+            raise PolicyError(f"{where}: min_delta_mode is {self.min_delta_mode!r}; expected 'abs' or 'rel'")
+        if self.baseline is not None and not _is_number(self.baseline):
+            raise PolicyError(f"{where}: baseline is {self.baseline!r}; expected a finite number")
+        check_count(where, "start_from_epoch", self.start_from_epoch, least=0)
+        if self.nan not in ("stale", "skip"):
+            raise PolicyError(f"{where}: nan is {self.nan!r}; expected 'stale' or 'skip'")
+
+    @cached_property
+    def name(self) -> str:
+        """What people call it: ``val_loss``, ``train_loss or loss``, ``val_loss + 0.5*val_err``."""
+        if isinstance(self.monitor, str):
+            return self.monitor
+        if self.monitor and isinstance(self.monitor[0], str):
+            return " or ".join(self.monitor)
+        return " + ".join(name if weight == 1 else f"{weight:g}*{name}" for name, weight in self.monitor)
+
+    @cached_property
+    def series(self) -> str:
+        """Identifies the sequence of compared values: the name and its smoothing, but no thresholds."""
+        return f"{self.smoothing} of {self.name}" if self.smoothing else self.name
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The logged names that it looks for."""
+        if isinstance(self.monitor, str):
+            return (self.monitor,)
+        return tuple(part if isinstance(part, str) else part[0] for part in self.monitor)
+
+    @property
+    def raw(self) -> Metric:
+        """The same metric without smoothing."""
+        return dataclasses.replace(self, smoothing=None)
+
+    def measure(self, metrics: Mapping[str, float]) -> float | None:
+        """The unsmoothed value in ``metrics``, NaN and infinities included; None when it was not measured."""
+        if isinstance(self.monitor, str):
+            return metrics.get(self.monitor)
+        if isinstance(self.monitor[0], str):
+            return next((metrics[name] for name in self.monitor if name in metrics), None)
+        if not all(name in metrics for name, _ in self.monitor):
+            return None
+        return sum(weight * metrics[name] for name, weight in self.monitor)
+
+    def score(self, record: Record) -> float | None:
+        """The finite value that ranks ``record``; None when it has none of its own."""
+        value = record.scores.get(self.series) if self.smoothing else self.measure(record.metrics)
+        return value if value is not None and math.isfinite(value) else None
+
+    def better(self, value: float, than: float) -> bool:
+        """``value`` beats ``than`` at all."""
+        return value < than if self.mode == "min" else value > than
+
+    def improves(self, value: float, on: float | None) -> bool:
+        """``value`` beats ``on`` (or the baseline, while there is none) by more than ``min_delta``."""
+        reference = on if on is not None else self.baseline
+        if reference is None:
+            return True
+        delta = self.min_delta * abs(reference) if self.min_delta_mode == "rel" else self.min_delta
+        return self.better(value, reference - delta if self.mode == "min" else reference + delta)
+
+    def rank(self, record: Record) -> tuple[float, int] | None:
+        """Sort key, best first; equal scores keep the older one. None for what never ranks."""
+        score = self.score(record)
+        if score is None or record.exceptional:
+            return None
+        return (score if self.mode == "min" else -score, record.id)
+
+
+def best_record(records: Sequence[Record], metric: Metric | None) -> Record | None:
+    """The best of ``records`` that was not superseded, or None where none has a finite value."""
+    if metric is None:
+        return None
+    ranked = [(rank, r) for r in records if not r.superseded and (rank := metric.rank(r)) is not None]
+    return min(ranked, key=lambda pair: pair[0])[1] if ranked else None
+
+
+def check_count(where: str, field: str, value: object, least: int = 1) -> None:
+    """Raise `PolicyError` unless ``value`` is a whole number of at least ``least``."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise PolicyError(f"{where}: {field} is {value!r}; expected a whole number of at least {least}")
+
+
+def check_metric(where: str, value: object, example: str = "val_loss") -> None:
+    """Raise `PolicyError` unless ``value`` is a `Metric`."""
+    if not isinstance(value, Metric):
+        raise PolicyError(f"{where}: got {value!r}; expected a Metric, such as Metric({example!r}, mode='min')")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _frozen_monitor(monitor: object) -> str | tuple:
+    # A mapping or list would make the policy unhashable; a tuple of pairs is a mapping that was frozen before.
+    if isinstance(monitor, str) and monitor:
+        return monitor
+    if isinstance(monitor, Mapping):
+        monitor = tuple(monitor.items())
+    if isinstance(monitor, Sequence) and not isinstance(monitor, str) and monitor:
+        parts = tuple(part if isinstance(part, str) else tuple(part) for part in monitor)
+        if all(isinstance(part, str) and part for part in parts):
+            return parts if len(parts) > 1 else parts[0]
+        if all(len(p) == 2 and isinstance(p[0], str) and _is_number(p[1]) for p in parts if not isinstance(p, str)):
+            if not any(isinstance(part, str) for part in parts):
+                return parts
+    raise PolicyError(
+        f"Metric: monitor is {monitor!r}; expected a metric's name, a list of names, or a mapping of names to weights"
+    )

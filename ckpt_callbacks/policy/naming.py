@@ -1,0 +1,113 @@
+"""File names from a template. Names are decoration: the manifest knows the facts, and nothing parses a name."""
+
+from __future__ import annotations
+
+import math
+import re
+import string
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from ..errors import PolicyError
+from ..record import Record
+
+DEFAULT = "{model}-{epoch:03d}-{step}"
+# What is always known, with a value of the right type to try a format on.
+BUILT_IN: dict[str, Any] = {
+    "model": "model", "run": "run", "epoch": 1, "step": 1, "attempt": 1, "date": "20260101", "time": "000000",
+}  # fmt: skip
+FROM_METADATA = ("dataset", "seed")
+_UNSAFE = re.compile(r"[^\w.+=,@-]+", re.ASCII)
+_LONGEST = 180  # file systems allow 255 bytes; the version, the suffix and a staging prefix want room
+
+
+@dataclass(frozen=True)
+class FileName:
+    """A template such as ``{model}-{epoch:03d}-{val_loss:.3f}``; any metric or metadata key may stand in it.
+
+    Args:
+        template: Literal text and ``{name}`` or ``{name:format}``; the name may contain a slash (``{val/loss}``).
+        metadata: Names of the metadata keys that will be known.
+        metrics: Names of metrics that are expected, so that a near miss of a built-in name is not one of them.
+    """
+
+    template: str = DEFAULT
+    metadata: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "metadata", tuple(self.metadata))
+        object.__setattr__(self, "metrics", tuple(self.metrics))
+        try:
+            fields = [(name, spec) for _, name, spec, _ in self._parts() if name is not None]
+        except ValueError as error:
+            raise PolicyError(f"filename {self.template!r}: {error}") from None
+        for literal, name, _, conversion in self._parts():
+            if "/" in literal or "\\" in literal or "\0" in literal:
+                raise PolicyError(f"filename {self.template!r}: a file name has no path separator; put folders in dirpath")
+            if conversion:
+                raise PolicyError(f"filename {self.template!r}: !{conversion} is not known; use {{{name}:format}}")
+        for name, spec in fields:
+            self._check_field(name, spec)
+
+    def _parts(self) -> Iterator[tuple[str, str | None, str | None, str | None]]:
+        return string.Formatter().parse(self.template)
+
+    def _check_field(self, name: str, spec: str | None) -> None:
+        where = f"filename {self.template!r}"
+        if not name:
+            raise PolicyError(f"{where}: {{}} has no name; expected such as {{epoch}}")
+        if name in self.metadata or name in self.metrics:
+            return
+        if name in BUILT_IN:
+            try:
+                format(BUILT_IN[name], spec or "")
+            except ValueError as error:
+                raise PolicyError(f"{where}: {{{name}:{spec}}}: {error}") from None
+            return
+        if name in FROM_METADATA:
+            raise PolicyError(f"{where}: {{{name}}} is not known; give metadata={{{name!r}: ...}}")
+        import difflib  # here, because only a wrong template needs it
+
+        near = difflib.get_close_matches(name, BUILT_IN, n=1, cutoff=0.75)
+        if near:
+            raise PolicyError(f"{where}: unknown name {{{name}}}; did you mean {{{near[0]}}}?")
+
+    def render(self, record: Record) -> str:
+        """The name, without a suffix, of the file for ``record``. A value that is not there is named so, never 0."""
+        wall = datetime.fromtimestamp(record.wall, tz=timezone.utc)
+        known: dict[str, Any] = {
+            **record.metadata,
+            **record.metrics,
+            "epoch": record.epoch,
+            "step": record.step,
+            "attempt": record.attempt,
+            "run": record.run,
+            "date": f"{wall:%Y%m%d}",
+            "time": f"{wall:%H%M%S}",
+        }
+        known.setdefault("model", "model")
+        text = ""
+        for literal, name, spec, _ in self._parts():
+            text += literal
+            if name is not None:
+                text += _safe(_format(known, name, spec or ""))
+        return _safe(text)[:_LONGEST].lstrip(".-") or "checkpoint"
+
+
+def _format(known: Mapping[str, Any], name: str, spec: str) -> str:
+    if name not in known or known[name] is None:
+        return f"no_{name}"
+    value = known[name]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    try:
+        return format(value, spec)
+    except (ValueError, TypeError):
+        return str(value)
+
+
+def _safe(text: str) -> str:
+    return _UNSAFE.sub("_", text).replace("..", "_")

@@ -1,0 +1,150 @@
+"""Stop now? Stopping rules are functions of the metrics' state, so they hold again after a resume."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from ..errors import PolicyError
+from .metric import Metric, check_count, check_metric
+from .track import Track
+
+TrackOf = Callable[[Metric], Track]
+
+
+@dataclass(frozen=True)
+class Stopping:
+    """Base of all stopping rules; they compose with ``|``."""
+
+    def reasons(self, track_of: TrackOf, counts: Mapping[str, int]) -> tuple[str, ...]:
+        """Why training should stop; empty to go on."""
+        raise NotImplementedError
+
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics whose tracks this rule reads."""
+        return ()
+
+    def parts(self) -> tuple[Stopping, ...]:
+        """The single rules."""
+        return (self,)
+
+    def __or__(self, other: Stopping) -> AnyStop:
+        return AnyStop((*self.parts(), *other.parts())) if isinstance(other, Stopping) else NotImplemented
+
+    def __bool__(self) -> bool:
+        raise PolicyError("a stopping rule has no truth value: combine rules with |, not with `or`")
+
+
+@dataclass(frozen=True)
+class Patience(Stopping):
+    """Stop when ``metric`` has not improved in ``checks`` measurements in a row (measurements, not epochs).
+
+    Args:
+        metric: What must improve, by more than its ``min_delta``.
+        checks: Measurements without improvement that are one too many, at least 1.
+        start_from_epoch: Measurements in the first so many epochs are not counted.
+    """
+
+    metric: Metric
+    checks: int
+    start_from_epoch: int = 0
+
+    def __post_init__(self) -> None:
+        check_metric("Patience", self.metric)
+        check_count("Patience", "checks", self.checks)
+        check_count("Patience", "start_from_epoch", self.start_from_epoch, least=0)
+
+    @property
+    def watched(self) -> Metric:
+        """The metric with this rule's warm-up, which has a track of its own."""
+        return replace(self.metric, start_from_epoch=max(self.metric.start_from_epoch, self.start_from_epoch))
+
+    def metrics(self) -> tuple[Metric, ...]:
+        return (self.watched,)
+
+    def reasons(self, track_of: TrackOf, counts: Mapping[str, int]) -> tuple[str, ...]:
+        track = track_of(self.watched)
+        if track.stale < self.checks:
+            return ()
+        best = "no finite value so far" if track.best is None else f"best {track.best:.6g}"
+        return (f"{self.metric.name} did not improve in {track.stale} checks ({best})",)
+
+
+@dataclass(frozen=True)
+class _Threshold(Stopping):
+    metric: Metric
+    value: float
+
+    def __post_init__(self) -> None:
+        check_metric(type(self).__name__, self.metric)
+        if isinstance(self.value, bool) or not isinstance(self.value, int | float) or not math.isfinite(self.value):
+            raise PolicyError(f"{type(self).__name__}: value is {self.value!r}; expected a finite number")
+
+    def metrics(self) -> tuple[Metric, ...]:
+        return (self.metric,)
+
+
+@dataclass(frozen=True)
+class Reaches(_Threshold):
+    """Stop when ``metric`` is at ``value`` or better."""
+
+    def reasons(self, track_of: TrackOf, counts: Mapping[str, int]) -> tuple[str, ...]:
+        track = track_of(self.metric)
+        if track.checks == 0 or track.value is None or self.metric.better(self.value, track.value):
+            return ()
+        return (f"{self.metric.name} reached {track.value:.6g} (goal {self.value:g})",)
+
+
+@dataclass(frozen=True)
+class Diverges(_Threshold):
+    """Stop when ``metric`` is worse than ``value``."""
+
+    def reasons(self, track_of: TrackOf, counts: Mapping[str, int]) -> tuple[str, ...]:
+        track = track_of(self.metric)
+        if track.checks == 0 or track.value is None or not self.metric.better(self.value, track.value):
+            return ()
+        return (f"{self.metric.name} diverged to {track.value:.6g} (limit {self.value:g})",)
+
+
+@dataclass(frozen=True)
+class NonFinite(Stopping):
+    """Stop when a metric was NaN or infinite ``consecutive`` measurements in a row.
+
+    Args:
+        monitor: One or more names; each is counted by itself, and names that are not logged are left out.
+        consecutive: Measurements in a row, at least 1.
+    """
+
+    monitor: str | tuple[str, ...]
+    consecutive: int = 1
+
+    def __post_init__(self) -> None:
+        names = (self.monitor,) if isinstance(self.monitor, str) else tuple(self.monitor)
+        if not names or not all(isinstance(name, str) and name for name in names):
+            raise PolicyError(f"NonFinite: monitor is {self.monitor!r}; expected one or more metric names")
+        object.__setattr__(self, "monitor", names)
+        check_count("NonFinite", "consecutive", self.consecutive)
+
+    def reasons(self, track_of: TrackOf, counts: Mapping[str, int]) -> tuple[str, ...]:
+        bad = [(name, counts.get(name, 0)) for name in self.monitor if counts.get(name, 0) >= self.consecutive]
+        return tuple(f"{name} was not finite" + (f" {n} times in a row" if n > 1 else "") for name, n in bad)
+
+
+@dataclass(frozen=True, repr=False)
+class AnyStop(Stopping):
+    """Stop when any rule says so."""
+
+    rules: tuple[Stopping, ...]
+
+    def parts(self) -> tuple[Stopping, ...]:
+        return self.rules
+
+    def metrics(self) -> tuple[Metric, ...]:
+        return tuple(metric for rule in self.rules for metric in rule.metrics())
+
+    def reasons(self, track_of: TrackOf, counts: Mapping[str, int]) -> tuple[str, ...]:
+        return tuple(reason for rule in self.rules for reason in rule.reasons(track_of, counts))
+
+    def __repr__(self) -> str:
+        return " | ".join(map(repr, self.rules))

@@ -1,0 +1,87 @@
+"""The running state of one metric: its smoothed value, its best, and how long it has been stale."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..events import Event
+from .metric import Metric
+from .smoothing import Memory
+
+
+@dataclass(frozen=True)
+class Track:
+    """State of one `Metric` (a value; `observe` returns a new one).
+
+    Attributes:
+        memory: The smoother's memory.
+        value: The last compared value; None while there is none, and after one that was not finite.
+        best: Best value measured. saved: best value of which a checkpoint exists.
+        checks: Measurements compared. stale: measurements in a row without improvement.
+        nan: The last measurement was not finite.
+    """
+
+    memory: Memory = ()
+    value: float | None = None
+    best: float | None = None
+    saved: float | None = None
+    checks: int = 0
+    stale: int = 0
+    nan: bool = False
+
+    def observe(self, metric: Metric, event: Event) -> Track:
+        """Fold one event in. An event that does not carry the metric changes nothing."""
+        raw = metric.measure(event.metrics)
+        if raw is None:
+            return self
+        warming_up = event.epoch_index < metric.start_from_epoch
+        if math.isfinite(raw):
+            memory = metric.smoothing.push(self.memory, raw) if metric.smoothing else (raw,)
+            value = metric.smoothing.read(memory) if metric.smoothing else raw
+        else:
+            memory, value = self.memory, raw
+        if not math.isfinite(value):
+            ignored = warming_up or metric.nan == "skip"
+            return dataclasses.replace(
+                self,
+                memory=memory,
+                value=None,
+                nan=True,
+                checks=self.checks + (not ignored),
+                stale=self.stale + (not ignored),
+            )
+        if warming_up:
+            return dataclasses.replace(self, memory=memory, value=value, nan=False)
+        improved = metric.improves(value, self.best)
+        return dataclasses.replace(
+            self,
+            memory=memory,
+            value=value,
+            nan=False,
+            best=value if improved else self.best,
+            checks=self.checks + 1,
+            stale=0 if improved else self.stale + 1,
+        )
+
+    def fresh(self, metric: Metric, event: Event) -> float | None:
+        """The comparable value measured at ``event`` itself; None when stale, warming up or not finite."""
+        if metric.measure(event.metrics) is None or event.epoch_index < metric.start_from_epoch:
+            return None
+        return self.value
+
+    def with_saved(self, metric: Metric, value: float) -> Track:
+        """A checkpoint with this value exists now."""
+        if self.saved is None or metric.better(value, self.saved):
+            return dataclasses.replace(self, saved=value)
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        return {**dataclasses.asdict(self), "memory": list(self.memory)}
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> Track:
+        return cls(**{**facts, "memory": tuple(facts["memory"])})

@@ -1,0 +1,1 @@
+"""Everything that touches the disk, for any framework: locks, digests, the manifest, commits and aliases."""

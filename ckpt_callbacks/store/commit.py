@@ -1,0 +1,59 @@
+"""Moving a finished checkpoint into place so that a crash leaves either nothing or all of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from .digest import files_below
+
+
+def flush(path: Path) -> None:
+    """Force a file, or every file and folder of a directory, to the device."""
+    if not path.is_dir():
+        _fsync(path)
+        return
+    for file in files_below(path):
+        _fsync(file)
+    for folder, _, _ in os.walk(path, topdown=False):
+        _fsync(Path(folder))
+
+
+def commit(staged: Path, target: Path) -> None:
+    """Rename ``staged`` to ``target`` in the same file system, durably.
+
+    Raises:
+        FileExistsError: something is there already; nothing is ever overwritten.
+    """
+    if os.path.lexists(target):
+        raise FileExistsError(f"{target} exists; a checkpoint never overwrites another file")
+    os.rename(staged, target)
+    _fsync(target.parent)
+    _fsync(staged.parent)
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a directory tree, durably. What is gone already is no error."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+    _fsync(path.parent)
+
+
+def free_name(dirpath: Path, stem: str, suffix: str) -> str:
+    """``stem + suffix``, with ``-v1``, ``-v2``, ... before the suffix while the name is taken."""
+    name, version = f"{stem}{suffix}", 0
+    while os.path.lexists(dirpath / name):
+        version += 1
+        name = f"{stem}-v{version}{suffix}"
+    return name
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,45 @@
+"""Helpers for people who test their own policies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .clock import Clock
+
+
+class FakeClock(Clock):
+    """Clocks that stand still until they are told to move.
+
+    Args:
+        wall: UTC seconds since 1970 at the beginning.
+    """
+
+    def __init__(self, wall: float = 1_700_000_000.0) -> None:
+        self._elapsed, self._wall = 0.0, wall
+
+    def monotonic(self) -> float:
+        return self._elapsed
+
+    def wall(self) -> float:
+        return self._wall + self._elapsed
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self._elapsed += seconds
+
+
+class FakeWriter:
+    """Writes a small file instead of a checkpoint, and fails when it is told to.
+
+    Args:
+        payload: What the file holds. fail_on: numbers of the calls, from 1, that raise `OSError`.
+    """
+
+    def __init__(self, payload: bytes = b"checkpoint", fail_on: frozenset[int] | set[int] = frozenset()) -> None:
+        self.payload, self.fail_on, self.calls = payload, fail_on, 0
+
+    def __call__(self, path: Path) -> None:
+        self.calls += 1
+        if self.calls in self.fail_on:
+            raise OSError(28, "No space left on device")
+        path.write_bytes(self.payload)
