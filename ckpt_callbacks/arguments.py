@@ -10,7 +10,8 @@ from .config import Config
 from .errors import PolicyError
 from .policy.engine import Policy
 
-PolicyLike = Policy | str | PathLike[str] | Mapping[str, Any]
+# `dict` and this order are for LightningCLI, whose parser would make text of a mapping where a path is allowed too.
+PolicyLike = Policy | dict[str, Any] | str | PathLike[str]
 
 
 def resolve(holder: str, dirpath: str | PathLike[str] | None, policy: PolicyLike, *, allow_code: bool = False,

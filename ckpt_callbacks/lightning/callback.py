@@ -18,6 +18,7 @@ from ..clock import Clock
 from ..errors import ResumeError
 from ..events import EventKind
 from ..policy.engine import Decision
+from ..policy.retention import Plan
 from ..record import Record
 from ..run import Peers, Run
 from . import loops
@@ -97,6 +98,10 @@ class LightningCheckpoint(Checkpoint):
     def records(self) -> list[Record]:
         """All checkpoints of the run that are there, oldest first."""
         return self._fresh_run().records()
+
+    def plan(self) -> Plan:
+        """Which checkpoints survive, and why."""
+        return self._fresh_run().plan()
 
     def _fresh_run(self) -> Run:
         self._run.refresh()
@@ -299,6 +304,7 @@ class LightningCheckpoint(Checkpoint):
         self._validated = False
         self._whole = False  # the last epoch that began has ended, with all its batches
         self._step = self._epochs = 0
+        self._ended_at: int | None = None  # the step at which a wind-down was met with a save
         self._waiting: tuple[int, dict[str, float]] | None = None
         self._owed: list[tuple[int, float]] = []
         self._fresh = FreshMetrics()
@@ -341,7 +347,8 @@ class LightningCheckpoint(Checkpoint):
     def _save_before_winding_down(self, trainer: Trainer) -> None:
         # What Lightning does from here on (a validation, the end of a partial epoch) no resumed run could tell apart
         # from a whole epoch; so a resume starts from what is saved here.
-        if loops.winding_down(trainer):
+        if loops.winding_down(trainer) and self._ended_at != self._step:
+            self._ended_at = self._step
             self._observe(trainer, EventKind.END, {})
 
     def _release(self, trainer: Trainer) -> None:

@@ -61,8 +61,12 @@ def same_weights(a: Path, b: Path) -> bool:
 
 def _equal(a: Any, b: Any) -> bool:
     if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor):
-        return a.dtype == b.dtype and a.shape == b.shape and a.equal(b)
+        return a.dtype == b.dtype and a.shape == b.shape and _bytes(a).equal(_bytes(b))
     return a == b
+
+
+def _bytes(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.contiguous().flatten().view(torch.uint8)  # NaN equals itself
 
 
 def _loadable(value: Any) -> Any:

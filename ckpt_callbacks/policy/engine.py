@@ -67,11 +67,12 @@ class Policy:
         at the next resume without forgetting what was measured.
         """
         found: list[Metric] = [leaf.metric for leaf in self.leaves if isinstance(leaf, Improves)]
-        found += self.stop.metrics() if self.stop else ()
+        found += () if self.stop is None else self.stop.metrics()
         found += [rule.by for rule in self.keep.parts() if getattr(rule, "by", None) is not None]
         found += [self.best_by] if self.best_by else []
         keys: dict[Metric, str] = {}
-        for metric in dict.fromkeys(found):
+        # Those of one series are told apart by their place; by warm-up first, so that rules may change their order.
+        for metric in sorted(dict.fromkeys(found), key=lambda metric: metric.start_from_epoch):
             base = f"{metric.mode} {metric.series}"
             same = sum(key == base or key.startswith(f"{base} #") for key in keys.values())
             keys[metric] = f"{base} #{same + 1}" if same else base
@@ -80,7 +81,7 @@ class Policy:
     @cached_property
     def counted(self) -> tuple[str, ...]:
         """Names whose non-finite values are counted."""
-        rules = self.stop.parts() if self.stop else ()
+        rules = () if self.stop is None else self.stop.parts()
         return tuple(dict.fromkeys(name for rule in rules if isinstance(rule, NonFinite) for name in rule.monitor))
 
     @cached_property
@@ -174,7 +175,7 @@ class State:
 
 @dataclass(frozen=True)
 class Save:
-    """A save that is asked for. ``scores`` are the smoothed values of this moment, for the record."""
+    """A save that is asked for. ``scores`` are the compared values of this moment, for the record."""
 
     id: int
     reasons: tuple[str, ...]
@@ -290,7 +291,8 @@ def _advance(policy: Policy, state: State, event: Event) -> Mapping[str, Due]:
         key = repr(leaf)
         # A rule that is new to this state counts from where the run stood, not from 0.
         before = dues.get(key) or Due(leaf.crossing(_where(state)), False)
-        dues[key] = Due(crossed, before.due or crossed > before.crossed)
+        passed = crossed > before.crossed and event.kind is not EventKind.START  # to begin further on crosses nothing
+        dues[key] = Due(crossed, before.due or passed)
     return dues
 
 
@@ -320,10 +322,16 @@ def _ask_to_save(policy: Policy, state: State, event: Event) -> tuple[State, Sav
         leaves=tuple(repr(leaf) for leaf in leaves),
         scores={} if event.kind is EventKind.EXCEPTION else {policy.tracks[m]: v for m, v in values.items()},
     )
-    save = Save(state.saves + 1, reasons, {m.series: v for m, v in values.items() if m.smoothing})
+    scores = {m.series: v for m, v in values.items() if m.smoothing or m.start_from_epoch}
+    save = Save(state.saves + 1, reasons, scores)
+    # This save answers what older ones under way were to answer, so their outcome does not matter for that any more.
+    older = {
+        id_: dataclasses.replace(asked, leaves=tuple(leaf for leaf in asked.leaves if leaf not in pending.leaves))
+        for id_, asked in state.pending.items()
+    }
     answered = {key: Due(state.dues[key].crossed, False) for key in pending.leaves if key in state.dues}
     state = dataclasses.replace(
-        state, saves=save.id, pending={**state.pending, save.id: pending}, dues={**state.dues, **answered}
+        state, saves=save.id, pending={**older, save.id: pending}, dues={**state.dues, **answered}
     )
     return state, save
 

@@ -10,7 +10,7 @@ from functools import cached_property
 
 from ..errors import PolicyError
 from ..record import Record
-from .smoothing import Smoothing
+from .smoothing import Smoothing, exact
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Metric:
         smoothing: `EMA`, `Mean` or `Median`, applied before anything is compared.
         min_delta: The least change that counts as an improvement, at least 0.
         min_delta_mode: ``"abs"``, or ``"rel"`` for a fraction of the best value so far.
-        baseline: A first value must be better than this to count as an improvement.
+        baseline: A value must be better than this, too, to count as an improvement.
         start_from_epoch: Measurements in the first so many epochs feed the smoother, but are not compared.
         nan: What a NaN or infinite value counts as: ``"stale"`` (a check without improvement) or
             ``"skip"`` (as if it had not been measured). It never ranks.
@@ -65,7 +65,7 @@ class Metric:
             return self.monitor
         if self.monitor and isinstance(self.monitor[0], str):
             return " or ".join(self.monitor)
-        return " + ".join(name if weight == 1 else f"{weight:g}*{name}" for name, weight in self.monitor)
+        return " + ".join(name if weight == 1 else f"{exact(weight)}*{name}" for name, weight in self.monitor)
 
     @cached_property
     def series(self) -> str:
@@ -95,8 +95,12 @@ class Metric:
         return sum(weight * metrics[name] for name, weight in self.monitor)
 
     def score(self, record: Record) -> float | None:
-        """The finite value that ranks ``record``; None when it has none of its own."""
-        value = record.scores.get(self.series) if self.smoothing else self.measure(record.metrics)
+        """The finite value that ranks ``record``; None when it has none of its own, or was warming up."""
+        if record.epoch < self.start_from_epoch:
+            return None
+        # The last epoch of the warm-up and a moment later look alike in a record; only the latter was given a score.
+        scored = self.smoothing is not None or 0 < self.start_from_epoch == record.epoch
+        value = record.scores.get(self.series) if scored else self.measure(record.metrics)
         return value if value is not None and math.isfinite(value) else None
 
     def better(self, value: float, than: float) -> bool:
@@ -104,10 +108,11 @@ class Metric:
         return value < than if self.mode == "min" else value > than
 
     def improves(self, value: float, on: float | None) -> bool:
-        """``value`` beats ``on`` (or the baseline, while there is none) by more than ``min_delta``."""
-        reference = on if on is not None else self.baseline
-        if reference is None:
+        """``value`` beats ``on``, and the baseline, by more than ``min_delta``; those that are None do not count."""
+        references = [reference for reference in (on, self.baseline) if reference is not None]
+        if not references:
             return True
+        reference = min(references) if self.mode == "min" else max(references)
         delta = self.min_delta * abs(reference) if self.min_delta_mode == "rel" else self.min_delta
         return self.better(value, reference - delta if self.mode == "min" else reference + delta)
 
@@ -143,6 +148,16 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def _is_weighted(part: object) -> bool:
+    return (
+        isinstance(part, list | tuple)
+        and len(part) == 2
+        and isinstance(part[0], str)
+        and bool(part[0])
+        and _is_number(part[1])
+    )
+
+
 def _frozen_monitor(monitor: object) -> str | tuple:
     # A mapping or list would make the policy unhashable; a tuple of pairs is a mapping that was frozen before.
     if isinstance(monitor, str) and monitor:
@@ -150,12 +165,10 @@ def _frozen_monitor(monitor: object) -> str | tuple:
     if isinstance(monitor, Mapping):
         monitor = tuple(monitor.items())
     if isinstance(monitor, Sequence) and not isinstance(monitor, str) and monitor:
-        parts = tuple(part if isinstance(part, str) else tuple(part) for part in monitor)
-        if all(isinstance(part, str) and part for part in parts):
-            return parts if len(parts) > 1 else parts[0]
-        if all(len(p) == 2 and isinstance(p[0], str) and _is_number(p[1]) for p in parts if not isinstance(p, str)):
-            if not any(isinstance(part, str) for part in parts):
-                return parts
+        if all(isinstance(part, str) and part for part in monitor):
+            return tuple(monitor) if len(monitor) > 1 else monitor[0]
+        if all(_is_weighted(part) for part in monitor):
+            return tuple((name, weight) for name, weight in monitor)
     raise PolicyError(
         f"Metric: monitor is {monitor!r}; expected a metric's name, a list of names, or a mapping of names to weights"
     )

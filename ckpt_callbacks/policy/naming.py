@@ -19,6 +19,7 @@ BUILT_IN: dict[str, Any] = {
     "model": "model", "run": "run", "epoch": 1, "step": 1, "attempt": 1, "date": "20260101", "time": "000000",
 }  # fmt: skip
 FROM_METADATA = ("dataset", "seed")
+ALIASES = ("last", "best", "final")
 _UNSAFE = re.compile(r"[^\w.+=,@-]+", re.ASCII)
 _LONGEST = 180  # file systems allow 255 bytes; the version, the suffix and a staging prefix want room
 
@@ -71,6 +72,10 @@ class FileName:
             raise PolicyError(f"{where}: {{{name}}} is not known; give metadata={{{name!r}: ...}}")
         import difflib  # here, because only a wrong template needs it
 
+        try:
+            format(1.0, spec or "")  # what is not known by now can only be a metric
+        except ValueError as error:
+            raise PolicyError(f"{where}: {{{name}:{spec}}}: {error}") from None
         near = difflib.get_close_matches(name, BUILT_IN, n=1, cutoff=0.75)
         if near:
             raise PolicyError(f"{where}: unknown name {{{name}}}; did you mean {{{near[0]}}}?")
@@ -94,7 +99,8 @@ class FileName:
             text += literal
             if name is not None:
                 text += _safe(_format(known, name, spec or ""))
-        return _safe(text)[:_LONGEST].lstrip(".-") or "checkpoint"
+        name = _safe(text)[:_LONGEST].lstrip(".-") or "checkpoint"
+        return f"{name}-{record.step}" if name.lower() in ALIASES else name
 
 
 def _format(known: Mapping[str, Any], name: str, spec: str) -> str:
@@ -105,7 +111,7 @@ def _format(known: Mapping[str, Any], name: str, spec: str) -> str:
         return str(value)
     try:
         return format(value, spec)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return str(value)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ..errors import PolicyError
 from ..record import Record, Status
 from .metric import Metric, best_record, check_count, check_metric
+from .smoothing import exact
 from .triggers import UNITS, check_interval
 
 Kept = Iterator[tuple[Record, str]]
@@ -36,7 +37,7 @@ class Retention:
         return (self,)
 
     def __or__(self, other: Retention) -> AnyKeep:
-        return AnyKeep((*self.parts(), *other.parts())) if isinstance(other, Retention) else NotImplemented
+        return AnyKeep((self, other)) if isinstance(other, Retention) else NotImplemented
 
     def __bool__(self) -> bool:
         raise PolicyError("a retention rule has no truth value: combine rules with |, not with `or`")
@@ -113,11 +114,11 @@ class KeepEvery(Retention):
             if bucket >= 1:
                 # A run that went back and passes here again replaces what it left behind.
                 first = min(found, key=lambda r: (r.superseded, r.step, r.id))
-                yield first, f"every {n:g} {unit[:-1] if n == 1 else unit}"
+                yield first, f"every {exact(n)} {unit[:-1] if n == 1 else unit}"
 
     def __repr__(self) -> str:
         unit, n = self._given[0]
-        return f"KeepEvery({unit}={n!r})"
+        return f"KeepEvery({unit}={exact(n)})"
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class KeepWithin(Retention):
 
     def kept(self, records: Sequence[Record]) -> Kept:
         newest = max((record.wall for record in records), default=0.0)
-        return ((r, f"within {self.hours:g} h") for r in records if r.wall >= newest - self.hours * 3600)
+        return ((r, f"within {exact(self.hours)} h") for r in records if r.wall >= newest - self.hours * 3600)
 
 
 @dataclass(frozen=True)
@@ -155,9 +156,12 @@ class AnyKeep(Retention):
     rules: tuple[Retention, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "rules", tuple(self.rules))
-        if not self.rules:
+        rules = tuple(self.rules)
+        if not rules:
             raise PolicyError("keep is empty, which would delete every checkpoint; expected at least one rule, or KeepAll()")
+        if not all(isinstance(rule, Retention) for rule in rules):
+            raise PolicyError(f"AnyKeep: got {rules!r}; expected retention rules")
+        object.__setattr__(self, "rules", tuple(part for rule in rules for part in rule.parts()))
 
     def parts(self) -> tuple[Retention, ...]:
         return self.rules
@@ -166,7 +170,7 @@ class AnyKeep(Retention):
         return (kept for rule in self.rules for kept in rule.kept(records))
 
     def __repr__(self) -> str:
-        return " | ".join(map(repr, self.rules))
+        return " | ".join(map(repr, self.rules)) if len(self.rules) > 1 else f"AnyKeep({self.rules!r})"
 
 
 def best_by(retention: Retention) -> Metric | None:

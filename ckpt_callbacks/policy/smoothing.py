@@ -37,13 +37,15 @@ class EMA(Smoothing):
             raise PolicyError(f"EMA: alpha is {self.alpha!r}; expected a number in (0, 1]")
 
     def push(self, memory: Memory, value: float) -> Memory:
-        return (self.alpha * value + (1 - self.alpha) * memory[0],) if memory else (value,)
+        if not memory:
+            return (value,)
+        return (_within((memory[0], value), self.alpha * value + (1 - self.alpha) * memory[0]),)
 
     def read(self, memory: Memory) -> float:
         return memory[0]
 
     def __str__(self) -> str:
-        return f"ema({self.alpha:g})"
+        return f"ema({exact(self.alpha)})"
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ class Mean(_Window):
     """Mean of the last ``window`` measurements; of as many as there are, while there are fewer."""
 
     def read(self, memory: Memory) -> float:
-        return sum(value / len(memory) for value in memory)  # divided first: the sum of large values overflows
+        return _within(memory, sum(value / len(memory) for value in memory))  # the sum of large values overflows
 
 
 @dataclass(frozen=True)
@@ -75,4 +77,15 @@ class Median(_Window):
 
     def read(self, memory: Memory) -> float:
         ordered, half = sorted(memory), len(memory) // 2
-        return ordered[half] if len(memory) % 2 else ordered[half - 1] / 2 + ordered[half] / 2
+        middle = ordered[half : half + 1] if len(memory) % 2 else ordered[half - 1 : half + 1]
+        return _within(middle, sum(value / len(middle) for value in middle))
+
+
+def _within(values: Memory, average: float) -> float:
+    # Rounding can take an average outside of what was averaged; a constant metric would seem to improve.
+    return min(max(average, min(values)), max(values))
+
+
+def exact(number: float) -> str:
+    """``number`` in full, and the same for 20 and 20.0, so that it may stand in a name or a key."""
+    return str(int(number)) if number == int(number) else str(number)

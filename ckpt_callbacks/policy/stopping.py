@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..errors import PolicyError
 from .metric import Metric, check_count, check_metric
+from .smoothing import exact
 from .track import Track
 
 TrackOf = Callable[[Metric], Track]
@@ -30,7 +31,7 @@ class Stopping:
         return (self,)
 
     def __or__(self, other: Stopping) -> AnyStop:
-        return AnyStop((*self.parts(), *other.parts())) if isinstance(other, Stopping) else NotImplemented
+        return AnyStop((self, other)) if isinstance(other, Stopping) else NotImplemented
 
     def __bool__(self) -> bool:
         raise PolicyError("a stopping rule has no truth value: combine rules with |, not with `or`")
@@ -91,9 +92,9 @@ class Reaches(_Threshold):
 
     def reasons(self, track_of: TrackOf, counts: Mapping[str, int]) -> tuple[str, ...]:
         track = track_of(self.metric)
-        if track.checks == 0 or track.value is None or self.metric.better(self.value, track.value):
+        if track.value is None or self.metric.better(self.value, track.value):
             return ()
-        return (f"{self.metric.name} reached {track.value:.6g} (goal {self.value:g})",)
+        return (f"{self.metric.name} reached {track.value:.6g} (goal {exact(self.value)})",)
 
 
 @dataclass(frozen=True)
@@ -102,9 +103,9 @@ class Diverges(_Threshold):
 
     def reasons(self, track_of: TrackOf, counts: Mapping[str, int]) -> tuple[str, ...]:
         track = track_of(self.metric)
-        if track.checks == 0 or track.value is None or not self.metric.better(self.value, track.value):
+        if track.value is None or not self.metric.better(self.value, track.value):
             return ()
-        return (f"{self.metric.name} diverged to {track.value:.6g} (limit {self.value:g})",)
+        return (f"{self.metric.name} diverged to {track.value:.6g} (limit {exact(self.value)})",)
 
 
 @dataclass(frozen=True)
@@ -120,10 +121,10 @@ class NonFinite(Stopping):
     consecutive: int = 1
 
     def __post_init__(self) -> None:
-        names = (self.monitor,) if isinstance(self.monitor, str) else tuple(self.monitor)
-        if not names or not all(isinstance(name, str) and name for name in names):
+        names = (self.monitor,) if isinstance(self.monitor, str) else self.monitor
+        if not isinstance(names, Sequence) or not names or not all(isinstance(n, str) and n for n in names):
             raise PolicyError(f"NonFinite: monitor is {self.monitor!r}; expected one or more metric names")
-        object.__setattr__(self, "monitor", names)
+        object.__setattr__(self, "monitor", tuple(names))
         check_count("NonFinite", "consecutive", self.consecutive)
 
     def reasons(self, track_of: TrackOf, counts: Mapping[str, int]) -> tuple[str, ...]:
@@ -137,6 +138,12 @@ class AnyStop(Stopping):
 
     rules: tuple[Stopping, ...]
 
+    def __post_init__(self) -> None:
+        rules = tuple(self.rules)
+        if not rules or not all(isinstance(rule, Stopping) for rule in rules):
+            raise PolicyError(f"AnyStop: got {rules!r}; expected one or more stopping rules")
+        object.__setattr__(self, "rules", tuple(part for rule in rules for part in rule.parts()))
+
     def parts(self) -> tuple[Stopping, ...]:
         return self.rules
 
@@ -147,4 +154,4 @@ class AnyStop(Stopping):
         return tuple(reason for rule in self.rules for reason in rule.reasons(track_of, counts))
 
     def __repr__(self) -> str:
-        return " | ".join(map(repr, self.rules))
+        return " | ".join(map(repr, self.rules)) if len(self.rules) > 1 else f"AnyStop({self.rules!r})"

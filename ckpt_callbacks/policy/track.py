@@ -19,10 +19,9 @@ class Track:
 
     Attributes:
         memory: The smoother's memory.
-        value: The last compared value; None while there is none, and after one that was not finite.
+        value: The last compared value; None while there is none, in the warm-up, and after one that was not finite.
         best: Best value measured. saved: best value of which a checkpoint exists.
         checks: Measurements compared. stale: measurements in a row without improvement.
-        nan: The last measurement was not finite.
     """
 
     memory: Memory = ()
@@ -31,7 +30,6 @@ class Track:
     saved: float | None = None
     checks: int = 0
     stale: int = 0
-    nan: bool = False
 
     def observe(self, metric: Metric, event: Event) -> Track:
         """Fold one event in. An event that does not carry the metric changes nothing."""
@@ -39,29 +37,19 @@ class Track:
         if raw is None:
             return self
         warming_up = event.epoch_index < metric.start_from_epoch
-        if math.isfinite(raw):
-            memory = metric.smoothing.push(self.memory, raw) if metric.smoothing else (raw,)
-            value = metric.smoothing.read(memory) if metric.smoothing else raw
-        else:
-            memory, value = self.memory, raw
-        if not math.isfinite(value):
-            ignored = warming_up or metric.nan == "skip"
-            return dataclasses.replace(
-                self,
-                memory=memory,
-                value=None,
-                nan=True,
-                checks=self.checks + (not ignored),
-                stale=self.stale + (not ignored),
-            )
+        if not math.isfinite(raw):
+            if warming_up or metric.nan == "skip":
+                return self
+            return dataclasses.replace(self, value=None, checks=self.checks + 1, stale=self.stale + 1)
+        memory = metric.smoothing.push(self.memory, raw) if metric.smoothing else (raw,)
         if warming_up:
-            return dataclasses.replace(self, memory=memory, value=value, nan=False)
+            return dataclasses.replace(self, memory=memory, value=None)
+        value = metric.smoothing.read(memory) if metric.smoothing else raw
         improved = metric.improves(value, self.best)
         return dataclasses.replace(
             self,
             memory=memory,
             value=value,
-            nan=False,
             best=value if improved else self.best,
             checks=self.checks + 1,
             stale=0 if improved else self.stale + 1,
@@ -69,7 +57,8 @@ class Track:
 
     def fresh(self, metric: Metric, event: Event) -> float | None:
         """The comparable value measured at ``event`` itself; None when stale, warming up or not finite."""
-        if metric.measure(event.metrics) is None or event.epoch_index < metric.start_from_epoch:
+        raw = metric.measure(event.metrics)
+        if raw is None or not math.isfinite(raw) or event.epoch_index < metric.start_from_epoch:
             return None
         return self.value
 

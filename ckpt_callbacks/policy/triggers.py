@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from ..errors import PolicyError
 from ..events import Event, EventKind
 from .metric import Metric, check_metric
+from .smoothing import exact
 
 UNITS = {"seconds": 1.0, "minutes": 60.0, "hours": 3600.0}
 
@@ -63,10 +64,10 @@ class Trigger:
         return None
 
     def __or__(self, other: Trigger) -> AnyOf:
-        return AnyOf((*_flat(AnyOf, self), *_flat(AnyOf, other))) if isinstance(other, Trigger) else NotImplemented
+        return AnyOf((self, other)) if isinstance(other, Trigger) else NotImplemented
 
     def __and__(self, other: Trigger) -> AllOf:
-        return AllOf((*_flat(AllOf, self), *_flat(AllOf, other))) if isinstance(other, Trigger) else NotImplemented
+        return AllOf((self, other)) if isinstance(other, Trigger) else NotImplemented
 
     def __invert__(self) -> Trigger:
         return Not(self)
@@ -119,11 +120,11 @@ class Every(_Due):
 
     def describe(self) -> str:
         unit, n = self._given[0]
-        return f"every {n:g} {unit[:-1] if n == 1 else unit}"
+        return f"every {exact(n)} {unit[:-1] if n == 1 else unit}"
 
     def __repr__(self) -> str:
         unit, n = self._given[0]
-        return f"Every({unit}={n!r})"
+        return f"Every({unit}={exact(n)})"
 
 
 @dataclass(frozen=True, repr=False)
@@ -135,10 +136,10 @@ class At(_Due):
 
     def __post_init__(self) -> None:
         for unit in ("steps", "epochs"):
-            values = tuple(getattr(self, unit))
-            object.__setattr__(self, unit, values)
-            if any(not isinstance(v, int) or isinstance(v, bool) or v < 1 for v in values):
-                raise PolicyError(f"At: {unit} is {list(values)!r}; expected whole numbers of at least 1")
+            values = getattr(self, unit)
+            if not isinstance(values, Sequence) or not all(_is_count(v) for v in values):
+                raise PolicyError(f"At: {unit} is {values!r}; expected a list of whole numbers of at least 1")
+            object.__setattr__(self, unit, tuple(values))
         if bool(self.steps) == bool(self.epochs):
             raise PolicyError("At: expected a list of steps or a list of epochs, such as At(steps=[100, 1000])")
 
@@ -223,12 +224,17 @@ class _Group(Trigger):
     triggers: tuple[Trigger, ...]
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "triggers", tuple(self.triggers))
-        if not self.triggers or not all(isinstance(t, Trigger) for t in self.triggers):
-            raise PolicyError(f"{type(self).__name__}: got {self.triggers!r}; expected one or more triggers")
+        triggers = tuple(self.triggers)
+        if not triggers or not all(isinstance(t, Trigger) for t in triggers):
+            raise PolicyError(f"{type(self).__name__}: got {triggers!r}; expected one or more triggers")
+        flat = tuple(part for trigger in triggers for part in _flat(type(self), trigger))
+        object.__setattr__(self, "triggers", flat)
 
     def parts(self) -> tuple[Trigger, ...]:
         return self.triggers
+
+    def _joined(self, operator: str, parts: Iterator[str]) -> str:
+        return operator.join(parts) if len(self.triggers) > 1 else f"{type(self).__name__}(({next(parts)},))"
 
 
 @dataclass(frozen=True, repr=False)
@@ -245,7 +251,7 @@ class AnyOf(_Group):
         return " or ".join(part.describe() for part in self.triggers)
 
     def __repr__(self) -> str:
-        return " | ".join(map(repr, self.triggers))
+        return self._joined(" | ", map(repr, self.triggers))
 
 
 @dataclass(frozen=True, repr=False)
@@ -263,7 +269,7 @@ class AllOf(_Group):
         return " and ".join(_grouped(part, AnyOf, part.describe()) for part in self.triggers)
 
     def __repr__(self) -> str:
-        return " & ".join(_grouped(part, AnyOf, repr(part)) for part in self.triggers)
+        return self._joined(" & ", (_grouped(part, AnyOf, repr(part)) for part in self.triggers))
 
 
 @dataclass(frozen=True, repr=False)
@@ -291,6 +297,10 @@ class Not(Trigger):
 
 def _grouped(part: object, kind: type, text: str) -> str:
     return f"({text})" if isinstance(part, kind) else text
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def _unique(items: Iterator) -> tuple:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import shutil
 from pathlib import Path
 
 from .digest import files_below
+
+_CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}  # how some network file systems say so
 
 
 def flush(path: Path) -> None:
@@ -17,11 +21,11 @@ def flush(path: Path) -> None:
     for file in files_below(path):
         _fsync(file)
     for folder, _, _ in os.walk(path, topdown=False):
-        _fsync(Path(folder))
+        sync_folder(Path(folder))
 
 
 def commit(staged: Path, target: Path) -> None:
-    """Rename ``staged`` to ``target`` in the same file system, durably.
+    """Rename ``staged`` to ``target`` in the same file system, durably. When it fails, ``staged`` is where it was.
 
     Raises:
         FileExistsError: something is there already; nothing is ever overwritten.
@@ -29,8 +33,13 @@ def commit(staged: Path, target: Path) -> None:
     if os.path.lexists(target):
         raise FileExistsError(f"{target} exists; a checkpoint never overwrites another file")
     os.rename(staged, target)
-    _fsync(target.parent)
-    _fsync(staged.parent)
+    try:
+        sync_folder(target.parent)
+        sync_folder(staged.parent)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.rename(target, staged)
+        raise
 
 
 def remove(path: Path) -> None:
@@ -39,7 +48,8 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-    _fsync(path.parent)
+    with contextlib.suppress(FileNotFoundError):
+        sync_folder(path.parent)
 
 
 def free_name(dirpath: Path, stem: str, suffix: str) -> str:
@@ -49,6 +59,15 @@ def free_name(dirpath: Path, stem: str, suffix: str) -> str:
         version += 1
         name = f"{stem}-v{version}{suffix}"
     return name
+
+
+def sync_folder(path: Path) -> None:
+    """Force the entries of a folder to the device, on file systems that can."""
+    try:
+        _fsync(path)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise
 
 
 def _fsync(path: Path) -> None:

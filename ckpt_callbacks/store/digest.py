@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import xxhash
@@ -13,8 +13,10 @@ from ..record import Record
 
 _CHUNK = 1 << 20
 
+Progress = Callable[[int], object]
 
-def digest(path: Path, *, from_device: bool = False) -> tuple[str, int]:
+
+def digest(path: Path, *, from_device: bool = False, progress: Progress | None = None) -> tuple[str, int]:
     """The digest (``xxh3_128:hex``) and the size in bytes of a file or a directory.
 
     XXH3 notices damage, not forgery, and runs at memory speed. A directory's digest covers the relative path, the
@@ -23,29 +25,30 @@ def digest(path: Path, *, from_device: bool = False) -> tuple[str, int]:
     Args:
         path: File or directory. from_device: drop the page cache first, where the system can, so that the bytes
             come from the device and not from what was just written.
+        progress: Called with the number of bytes after each piece.
     """
     hasher = xxhash.xxh3_128()
     if not path.is_dir():
-        size = _feed(hasher, path, from_device)
+        size = _feed(hasher, path, from_device, progress)
         return f"xxh3_128:{hasher.hexdigest()}", size
     total = 0
     for file in sorted(files_below(path)):
         inner = xxhash.xxh3_128()
-        size = _feed(inner, file, from_device)
+        size = _feed(inner, file, from_device, progress)
         hasher.update(f"{file.relative_to(path).as_posix()}\0{size}\0{inner.hexdigest()}\n".encode())
         total += size
     return f"xxh3_128:{hasher.hexdigest()}", total
 
 
-def verify(record: Record, *, from_device: bool = False) -> None:
-    """Compare every byte of a record's checkpoint with what the record says.
+def verify(record: Record, *, from_device: bool = False, progress: Progress | None = None) -> None:
+    """Compare every byte of a record's checkpoint with what the record says. Arguments as in `digest`.
 
     Raises:
         VerifyError: the checkpoint is missing, cannot be read, or differs.
     """
     path = record.path
     try:
-        found, size = digest(path, from_device=from_device)
+        found, size = digest(path, from_device=from_device, progress=progress)
     except FileNotFoundError:
         raise VerifyError(f"{path}: missing; the manifest has it with {record.size} bytes") from None
     except OSError as error:
@@ -57,12 +60,20 @@ def verify(record: Record, *, from_device: bool = False) -> None:
 
 
 def files_below(path: Path) -> Iterator[Path]:
-    """Every regular file in a directory tree."""
-    for folder, _, names in os.walk(path):
+    """Every file in a directory tree.
+
+    Raises:
+        OSError: a folder in it cannot be listed.
+    """
+    for folder, _, names in os.walk(path, onerror=_raise):  # by default, what cannot be listed is passed over
         yield from (Path(folder, name) for name in names)
 
 
-def _feed(hasher: xxhash.xxh3_128, path: Path, from_device: bool) -> int:
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _feed(hasher: xxhash.xxh3_128, path: Path, from_device: bool, progress: Progress | None) -> int:
     size = 0
     buffer = bytearray(_CHUNK)
     view = memoryview(buffer)
@@ -72,4 +83,6 @@ def _feed(hasher: xxhash.xxh3_128, path: Path, from_device: bool) -> int:
         while count := file.readinto(buffer):
             hasher.update(view[:count])
             size += count
+            if progress is not None:
+                progress(count)
     return size

@@ -2,12 +2,13 @@
 
 POSIX record locks (`fcntl.lockf`), because data-loader workers are forked: a ``flock`` would live on in them after
 the training was killed, and refuse the resumed one. The price is that such a lock does not exclude a second holder in
-the same process, and that closing any descriptor of the file drops it; so nothing else opens these files, and a
-process-wide table excludes the second holder.
+the same process, and that closing any descriptor of the file drops it; so nothing else opens these files, and
+process-wide tables exclude the second holder.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -20,7 +21,8 @@ from types import TracebackType
 from ..errors import DirectoryInUse, StoreError
 
 _POLL = 0.05  # seconds between two tries
-_held: dict[Path, str] = {}
+_guards: dict[Path, threading.Lock] = {}  # one for each lock file: they exclude the other threads
+_held: dict[Path, TrainingLock] = {}
 _held_guard = threading.Lock()
 
 
@@ -28,12 +30,12 @@ class FileLock:
     """An exclusive lock on ``path``, which is created and never deleted.
 
     Args:
-        path: The lock file. timeout: seconds to wait for another process before `StoreError`.
+        path: The lock file. timeout: seconds to wait for another process or thread before `StoreError`.
     """
 
     def __init__(self, path: Path, timeout: float = 30.0) -> None:
         self.path, self.timeout = path, timeout
-        self._guard = threading.RLock()
+        self._guard = _guards.setdefault(path.resolve(), threading.Lock())
         self._descriptor: int | None = None
 
     def try_acquire(self) -> bool:
@@ -57,8 +59,9 @@ class FileLock:
             self._descriptor = None
 
     def __enter__(self) -> FileLock:
-        self._guard.acquire()
         deadline = time.monotonic() + self.timeout
+        if not self._guard.acquire(timeout=self.timeout):
+            raise StoreError(f"{self.path}: still locked by another thread after {self.timeout:g} s")
         try:
             while not self.try_acquire():
                 if time.monotonic() > deadline:
@@ -87,6 +90,7 @@ class TrainingLock:
     def __init__(self, path: Path, owner: Path, holder: str) -> None:
         self._lock, self._owner, self._holder = FileLock(path), owner, holder
         self._key = path.resolve()
+        self._dirpath = self._key.parent.parent
 
     def acquire(self) -> None:
         """Take the lock.
@@ -94,31 +98,53 @@ class TrainingLock:
         Raises:
             DirectoryInUse: another training, or another callback of this process, holds it.
         """
-        dirpath = self._key.parent.parent
         with _held_guard:
             if self._key in _held:
                 raise DirectoryInUse(
-                    f"{dirpath}: {_held[self._key]} and {self._holder} of one process both write here; "
+                    f"{self._dirpath}: {_held[self._key]._holder} and {self._holder} of one process both write here; "
                     "give each callback a directory of its own"
                 )
-            if not self._lock.try_acquire():
-                raise DirectoryInUse(
-                    f"{dirpath}: another training writes here ({self._read_owner()}); "
-                    "wait until it has ended, or choose another directory"
-                )
-            _held[self._key] = self._holder
-        facts = {"host": socket.gethostname(), "pid": os.getpid(), "holder": self._holder, "since": time.time()}
-        self._owner.write_text(json.dumps(facts), encoding="utf-8")
+            self._take()
+            _held[self._key] = self
 
     def release(self) -> None:
         """Give the lock back; harmless when it is not held."""
         with _held_guard:
-            if _held.pop(self._key, None) is not None:
+            if _held.get(self._key) is self:
+                del _held[self._key]
                 self._lock.release()
+
+    def _take(self) -> None:
+        if not self._lock.try_acquire():
+            raise DirectoryInUse(
+                f"{self._dirpath}: another training writes here ({self._read_owner()}); "
+                "wait until it has ended, or choose another directory"
+            )
+        facts = {"host": socket.gethostname(), "pid": os.getpid(), "holder": self._holder, "since": time.time()}
+        try:
+            self._owner.write_text(json.dumps(facts), encoding="utf-8")
+        except OSError:  # it only informs: rather none than that of an earlier training
+            with contextlib.suppress(OSError):
+                self._owner.unlink(missing_ok=True)
 
     def _read_owner(self) -> str:
         try:
             facts = json.loads(self._owner.read_text(encoding="utf-8"))
             return f"host {facts['host']}, process {facts['pid']}"
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             return "host and process unknown"
+
+
+def reclaim(path: Path) -> bool:
+    """Lock ``path`` anew, if a training of this process held it and the file was deleted; False if none holds it.
+
+    Raises:
+        DirectoryInUse: another training has taken the directory since.
+    """
+    with _held_guard:
+        training = _held.get(path.resolve())
+        if training is None:
+            return False
+        training._lock.release()
+        training._take()
+        return True

@@ -2,23 +2,33 @@
 
 Each line is ``CRC32 JSON\\n``. A line holds a whole record (``{"record": {...}}``), a change of some of its facts
 (``{"id": 3, "set": {...}}``), or the start of a training (``{"attempt": {...}}``). A torn last line is what a crash
-leaves, and is ignored; a damaged line in the middle is skipped and reported.
+leaves: it was never acknowledged, and is ignored, then cut off. A damaged line in the middle is skipped and reported.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
+import re
+import threading
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from dataclasses import fields as fields_of
 from pathlib import Path
 from typing import Any
 
 from ..errors import StoreError
-from ..record import Record
+from ..record import Record, Status
+from .commit import sync_folder
 from .layout import Layout
-from .lock import FileLock
+from .lock import FileLock, reclaim
+
+log = logging.getLogger("ckpt_callbacks")
+_HEAD = re.compile(rb"(?=[0-9a-f]{8} \{)")
+_REMEMBERED = 1024  # bytes in front of the offset by which a journal is known again
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,12 @@ class Attempt:
     wall: float
     facts: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> Attempt:
+        """The attempt that was written; facts from a newer version that are unknown here are dropped."""
+        known = {f.name for f in fields_of(cls)}
+        return cls(**{name: value for name, value in facts.items() if name in known})
+
 
 class Manifest:
     """The journal of one run directory. Any number of readers; writers take a short lock for each append.
@@ -54,6 +70,8 @@ class Manifest:
         self._highest = 0
         self._offset = 0
         self._lines = 0
+        self._seen = b""  # the last bytes in front of the offset
+        self._mutex = threading.RLock()
         self._lock = FileLock(self.layout.journal_lock)
 
     @classmethod
@@ -77,21 +95,22 @@ class Manifest:
         return [self.records[i] for i in sorted(self.records) if self.records[i].status.on_disk]
 
     def refresh(self) -> None:
-        """Read what other writers appended since the last look."""
-        try:
-            with self.layout.journal.open("rb") as file:
-                file.seek(self._offset)
-                data = file.read()
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise StoreError(f"{self.layout.journal}: the manifest cannot be read: {error.strerror or error}") from error
-        end = data.rfind(b"\n") + 1  # behind the last newline stands a torn line, or one that is being written
-        self._offset += end
-        for line in data[:end].splitlines():
-            self._lines += 1
-            if line:
-                self._fold(line)
+        """Read what other writers appended since the last look. A journal that is gone leaves what was known of it.
+
+        Raises:
+            StoreError: the journal cannot be read, or is not the one that was read before.
+        """
+        with self._mutex:
+            data = self._unread()
+            if not data:
+                return
+            end = data.rfind(b"\n") + 1  # behind the last newline stands a torn line, or one that is being written
+            self._offset += end
+            self._seen = (self._seen + data[:end])[-_REMEMBERED:]
+            for line in data[:end].split(b"\n")[:-1]:
+                self._lines += 1
+                if line:
+                    self._fold(line)
 
     def put(self, record: Record) -> Record:
         """Append a whole record."""
@@ -108,33 +127,89 @@ class Manifest:
         """Append the start of a training."""
         self._append({"attempt": asdict(attempt)})
 
+    def _unread(self) -> bytes | None:
+        """What stands behind the part that was read; None where there is no journal, or nothing in it any more."""
+        journal = self.layout.journal
+        try:
+            with journal.open("rb") as file:
+                if self._offset and not os.fstat(file.fileno()).st_size:
+                    return None
+                file.seek(self._offset - len(self._seen))
+                data = file.read()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreError(f"{journal}: the manifest cannot be read: {error.strerror or error}") from error
+        if data.startswith(self._seen):
+            return data[len(self._seen) :]
+        self._read_again()
+        return b""
+
+    def _read_again(self) -> None:
+        """Take the journal that is there now for the one that was read, if it holds all that is known of that one."""
+        found = Manifest.read(self.layout.dirpath)
+        if self.attempts != found.attempts[: len(self.attempts)] or not self.records.keys() <= found.records.keys():
+            raise StoreError(
+                f"{self.layout.journal}: is not the manifest that this process read before: somebody replaced it, or "
+                "the whole directory; choose another directory, or start again"
+            )
+        self.records, self.attempts, self._highest = found.records, found.attempts, found._highest
+        self._offset, self._lines, self._seen = found._offset, found._lines, found._seen
+        self.problems += found.problems
+
     def _append(self, entry: Mapping[str, Any]) -> None:
-        payload = json.dumps(entry, separators=(",", ":"), allow_nan=False).encode()
-        line = b"%08x %s\n" % (zlib.crc32(payload), payload)
-        with self._lock:
+        line = _line(entry)
+        self.layout.private.mkdir(parents=True, exist_ok=True)
+        with self._mutex, self._lock:
             self.refresh()
-            descriptor = os.open(self.layout.journal, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-            try:
-                end = os.lseek(descriptor, 0, os.SEEK_END)
-                if end > self._offset:  # a torn line: close it, so that it cannot damage this one
-                    line = b"\n" + line
-                written = 0
-                while written < len(line):
-                    written += os.write(descriptor, line[written:])
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            tail = self._unread()
+            if tail is None and self._offset:
+                line = self._restored() + line
+            end = self._offset if tail is not None else 0
+            if tail and any(_whole_entries(tail)):  # no crash left this: the newline of a whole line was damaged
+                line, end = b"\n" + line, end + len(tail)
+            _write(self.layout.journal, end, line)
+            if end == 0:
+                self._begin()
             self.refresh()
 
+    def _restored(self) -> bytes:
+        """The lines of a journal that somebody deleted under a live training, from memory."""
+        journal = self.layout.journal
+        if not reclaim(self.layout.training_lock):
+            raise StoreError(f"{journal}: the manifest vanished; somebody deleted it, or the whole run")
+        log.warning("%s: the manifest was deleted while this training runs; it is written anew", journal)
+        lines = [_line({"attempt": asdict(attempt)}) for attempt in self.attempts]
+        for _, record in sorted(self.records.items()):
+            if record.status.on_disk and not os.path.lexists(record.path):
+                log.warning("%s: was deleted by somebody else", record.path)
+                record = record.replace(status=Status.DELETED, error="deleted by somebody else")
+            lines.append(_line({"record": record.to_json()}))
+        return b"".join(lines)
+
+    def _begin(self) -> None:
+        """Read a new journal from its start, and let it be found after a power loss."""
+        self._offset, self._lines, self._seen, self.attempts = 0, 0, b"", []
+        sync_folder(self.layout.private)
+        sync_folder(self.layout.dirpath)
+        for folder in self.layout.dirpath.absolute().parents:  # any of them may be new; some may be closed to us
+            with contextlib.suppress(OSError):
+                sync_folder(folder)
+
     def _fold(self, line: bytes) -> None:
-        check, _, payload = line.partition(b" ")
-        try:
-            if int(check, 16) != zlib.crc32(payload):
-                raise ValueError("checksum")
-            entry = json.loads(payload)
-        except ValueError:
-            self.problems.append(f"{self.layout.journal}: line {self._lines} is damaged and was skipped")
-            return
+        entry = _entry(line)
+        if entry is None:
+            self._report("is damaged and was skipped")
+        for found in _whole_entries(line) if entry is None else (entry,):
+            try:
+                self._take(found)
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                self._report(f"was not understood and was skipped; did a newer ckpt-callbacks write it? ({error})")
+
+    def _report(self, problem: str) -> None:
+        self.problems.append(f"{self.layout.journal}: line {self._lines} {problem}")
+
+    def _take(self, entry: Mapping[str, Any]) -> None:
         if "record" in entry:
             record = Record.from_json(entry["record"], str(self.layout.dirpath))
             self.records[record.id] = record
@@ -145,4 +220,44 @@ class Manifest:
                 facts = self.records[entry["id"]].to_json() | entry["set"]
                 self.records[entry["id"]] = Record.from_json(facts, str(self.layout.dirpath))
         elif "attempt" in entry:
-            self.attempts.append(Attempt(**entry["attempt"]))
+            self.attempts.append(Attempt.from_json(entry["attempt"]))
+
+
+def _write(journal: Path, end: int, lines: bytes) -> None:
+    """Put ``lines`` behind the first ``end`` bytes, durably, or not at all."""
+    descriptor = os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        os.ftruncate(descriptor, end)
+        try:
+            written = 0
+            while written < len(lines):
+                written += os.write(descriptor, lines[written:])
+            os.fsync(descriptor)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, end)
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _line(entry: Mapping[str, Any]) -> bytes:
+    payload = json.dumps(entry, separators=(",", ":"), allow_nan=False).encode()
+    return b"%08x %s\n" % (zlib.crc32(payload), payload)
+
+
+def _entry(line: bytes) -> Any:
+    """What a line says; None when it is damaged."""
+    check, _, payload = line.partition(b" ")
+    try:
+        return json.loads(payload) if check == b"%08x" % zlib.crc32(payload) else None
+    except ValueError:
+        return None
+
+
+def _whole_entries(damaged: bytes) -> Iterator[Any]:
+    """The entries that are whole in a damaged line: a damaged newline joins two of them."""
+    for piece in _HEAD.split(damaged):
+        entry = _entry(piece) or _entry(piece[:-1])
+        if entry is not None:
+            yield entry

@@ -1,0 +1,208 @@
+"""Stopping, killing and resuming a real Trainer."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning_adapter.task import EACH_EPOCH, VAL, Model, fit, loaders, trainer, weights
+
+from ckpt_callbacks import Every, Improves, KeepAll, KeepLast, Metric, NonFinite, Patience, Policy, Reaches
+from ckpt_callbacks.lightning import LightningCheckpoint
+from ckpt_callbacks.store.manifest import Manifest
+
+HERE = Path(__file__).parent
+
+
+class Crash(Callback):
+    def __init__(self, step):
+        self.step = step
+
+    def on_train_batch_start(self, trainer, module, batch, index):
+        if trainer.global_step == self.step:
+            raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [dict(max_epochs=5), dict(max_steps=47, max_epochs=-1), dict(max_epochs=5, accumulate_grad_batches=3)],
+    ids=["max_epochs", "max_steps", "accumulation"],
+)
+def test_a_resumed_run_ends_like_the_uninterrupted_one(tmp_path, settings):
+    whole, whole_trainer, _ = fit(tmp_path / "whole", **settings)
+    with pytest.raises(ZeroDivisionError):
+        fit(tmp_path / "cut", extra=[Crash(11)], **settings)
+    resumed, resumed_trainer, callback = fit(tmp_path / "cut", resume=True, **settings)
+    assert torch.equal(weights(whole), weights(resumed))
+    assert (whole_trainer.global_step, whole_trainer.current_epoch) == (
+        resumed_trainer.global_step,
+        resumed_trainer.current_epoch,
+    )
+    assert {(r.run, r.attempt) for r in callback.records()} == {(callback.records()[0].run, 1), (callback.records()[0].run, 2)}
+
+
+def test_a_plateau_schedule_by_epoch_survives_a_resume(tmp_path, monkeypatch):
+    def with_plateau(self):
+        optimizer = torch.optim.Adam(self.parameters(), 0.02)
+        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, threshold=0.2, factor=0.5)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "monitor": "val_loss"}}
+
+    monkeypatch.setattr(Model, "configure_optimizers", with_plateau)
+    whole, whole_trainer, _ = fit(tmp_path / "whole", max_epochs=6)
+    with pytest.raises(ZeroDivisionError):
+        fit(tmp_path / "cut", extra=[Crash(31)], max_epochs=6)
+    resumed, resumed_trainer, _ = fit(tmp_path / "cut", resume=True, max_epochs=6)
+    rates = [t.optimizers[0].param_groups[0]["lr"] for t in (whole_trainer, resumed_trainer)]
+    assert rates[0] == rates[1] < 0.02
+    assert torch.equal(weights(whole), weights(resumed))
+
+
+def test_a_killed_run_continues_as_if_nothing_had_happened(tmp_path):
+    """Killed with -9 when the journal shows epoch 2 committed; compared at the end of epoch 3."""
+    script, environment = HERE / "train_slowly.py", {**os.environ, "PYTHONPATH": str(HERE.parent)}
+
+    def command(name):
+        return [sys.executable, str(script), str(tmp_path / name), str(tmp_path / f"{name}.jsonl")]
+
+    subprocess.run(command("whole"), env=environment, check=True, timeout=120)
+    child = subprocess.Popen([*command("killed"), "0.1"], env=environment)
+    try:
+        deadline = time.monotonic() + 120
+        while not any(r.epoch == 2 for r in Manifest.read(tmp_path / "killed").live()):
+            assert child.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    before = (tmp_path / "killed.jsonl").read_text().splitlines()
+    assert len(before) == 2, "the kill came in the third epoch"
+    subprocess.run(command("killed"), env=environment, check=True, timeout=120)
+    facts = {
+        name: {e["epoch"]: e for e in map(json.loads, (tmp_path / f"{name}.jsonl").read_text().splitlines())}
+        for name in ("whole", "killed")
+    }
+    assert facts["killed"][3] == facts["whole"][3]
+    assert facts["killed"] == facts["whole"]
+    assert facts["whole"][3]["stale"] > 0 and facts["whole"][3]["learning_rate"] < 0.02
+
+
+def test_rerunning_a_finished_script_trains_nothing(tmp_path, caplog):
+    caplog.set_level("INFO")
+    first, *_ = fit(tmp_path)
+    again, fitter, callback = fit(tmp_path, resume=True)
+    assert "nothing left to train" in caplog.text
+    assert fitter.global_step == 30 and torch.equal(weights(first), weights(again))
+    assert len(callback.records()) == 3
+
+
+def test_more_epochs_train_on(tmp_path):
+    whole, *_ = fit(tmp_path / "whole", max_epochs=5)
+    fit(tmp_path / "parts", max_epochs=3)
+    more, _, callback = fit(tmp_path / "parts", max_epochs=5, resume=True)
+    assert [r.epoch for r in callback.records()] == [1, 2, 3, 4, 5]
+    assert torch.equal(weights(whole), weights(more))
+
+
+def test_a_stopped_run_stays_stopped_until_the_policy_allows_more(tmp_path):
+    def policy(checks):
+        return Policy(Every(epochs=1), KeepAll(), stop=Patience(Metric("val_loss", mode="max", baseline=1e9), checks=checks))
+
+    _, fitter, _ = fit(tmp_path, policy(2), max_epochs=9)
+    assert fitter.current_epoch == 2
+    _, fitter, _ = fit(tmp_path, policy(2), resume=True, max_epochs=9)
+    assert fitter.global_step == 20
+    _, fitter, _ = fit(tmp_path, policy(5), resume=True, max_epochs=9)  # the code's patience counts, not the file's
+    assert fitter.global_step == 50
+
+
+def test_a_goal_stops_training(tmp_path, caplog):
+    caplog.set_level("INFO")
+    _, fitter, _ = fit(tmp_path, Policy(Every(epochs=1), stop=Reaches(VAL, 1e9)), max_epochs=9)
+    assert fitter.current_epoch == 1 and "val_loss reached" in caplog.text
+
+
+def test_a_stop_in_mid_epoch_saves_before_the_wind_down_and_resumes_there(tmp_path):
+    class Poison(Callback):
+        def on_train_batch_start(self, trainer, module, batch, index):
+            if trainer.global_step == 13:
+                batch[1].fill_(float("nan"))
+
+    policy = Policy(Every(epochs=1), KeepAll(), stop=NonFinite("train_loss"))
+    _, fitter, callback = fit(tmp_path, policy, extra=[Poison()], max_epochs=3)
+    assert fitter.global_step == 14
+    assert [(r.step, r.epoch) for r in callback.records()] == [(10, 1), (14, 1)], "the partial epoch does not count"
+    assert callback.final().step == 14
+
+
+def test_a_sibling_that_stops_at_a_mid_epoch_validation(tmp_path):
+    stopper = EarlyStopping("val_loss", patience=0, min_delta=1e9)
+    _, fitter, callback = fit(tmp_path, extra=[stopper], val_check_interval=0.5, max_epochs=3)
+    final = callback.final()
+    assert (fitter.global_step, final.step, final.epoch, final.resumable) == (10, 10, 1, True)
+
+
+def test_a_damaged_checkpoint_is_skipped_with_a_reason(tmp_path, caplog):
+    _, _, callback = fit(tmp_path)
+    newest, older = callback.records()[2], callback.records()[1]
+    content = bytearray(newest.path.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.path.write_bytes(content)
+    assert callback.resume_path() == str(older.path)
+    assert f"{newest.path}: its bytes changed" in caplog.text
+    older.path.unlink()
+    assert callback.resume_path() == str(callback.records()[0].path)
+    assert f"{older.path}: missing" in caplog.text
+
+
+def test_a_fresh_start_in_a_used_directory_warns_and_deletes_nothing(tmp_path, caplog):
+    _, _, first = fit(tmp_path)
+    _, _, second = fit(tmp_path, Policy(Every(epochs=1), KeepLast(1)), max_epochs=1)
+    assert "trainer.fit(model, ckpt_path=ckpt.resume_path())" in caplog.text
+    assert len(list(tmp_path.glob("Model*.ckpt"))) == 4
+    assert second.last().path.name == "Model-001-10-v1.ckpt"
+
+
+def test_resuming_an_older_record_supersedes_what_came_after(tmp_path):
+    _, _, callback = fit(tmp_path, max_epochs=4)
+    older = callback.records()[1]
+    second = LightningCheckpoint(tmp_path, EACH_EPOCH)
+    trainer(second, max_epochs=3).fit(Model(), *loaders(), ckpt_path=str(older.path))
+    by_file = {r.path.name: r for r in second.records()}
+    assert {name for name, r in by_file.items() if r.superseded} == {"Model-003-30.ckpt", "Model-004-40.ckpt"}
+    assert second.last().path.name == "Model-003-30-v1.ckpt" and second.last().parent == older.id
+    assert second.resume_path().endswith("Model-003-30-v1.ckpt")
+
+
+def test_a_moved_run_directory_resumes(tmp_path):
+    whole, *_ = fit(tmp_path / "whole", max_epochs=4)
+    fit(tmp_path / "here", max_epochs=2)
+    (tmp_path / "here").rename(tmp_path / "there")
+    moved, _, callback = fit(tmp_path / "there", resume=True, max_epochs=4)
+    assert torch.equal(weights(whole), weights(moved))
+    assert [r.epoch for r in callback.records()] == [1, 2, 3, 4]
+
+
+def test_a_second_fit_of_one_callback_joins_the_history(tmp_path):
+    callback = LightningCheckpoint(tmp_path, EACH_EPOCH)
+    fitter, module = trainer(callback, max_epochs=2), Model()
+    fitter.fit(module, *loaders())
+    fitter.fit_loop.max_epochs = 4
+    fitter.fit(module, *loaders())
+    assert [(r.epoch, r.attempt) for r in callback.records()] == [(1, 1), (2, 1), (3, 2), (4, 2)]
+    assert callback.last().parent == callback.records()[1].id
+
+
+def test_best_survives_a_restart(tmp_path):
+    """Improves compares with the best value of the whole run, not of the process."""
+    policy = Policy(Improves(Metric("val_loss", mode="max")), KeepAll())  # gets smaller: only the first is "best"
+    fit(tmp_path, policy, max_epochs=2)
+    _, _, callback = fit(tmp_path, policy, resume=True, max_epochs=4)
+    assert [(r.epoch, r.reasons) for r in callback.records() if any("improved" in why for why in r.reasons)] == [
+        (1, callback.records()[0].reasons)
+    ]

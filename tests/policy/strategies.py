@@ -1,0 +1,207 @@
+"""Random policies, histories and records for the engine's property tests, and what plays a history."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from ckpt_callbacks.events import Event, EventKind
+from ckpt_callbacks.policy import engine, metric, retention, smoothing, stopping, triggers
+from ckpt_callbacks.policy.engine import Policy, State, decide
+from ckpt_callbacks.policy.metric import Metric
+from ckpt_callbacks.policy.retention import (
+    KeepAll,
+    KeepBest,
+    KeepEvery,
+    KeepLast,
+    KeepTagged,
+    KeepWithin,
+)
+from ckpt_callbacks.policy.smoothing import EMA, Mean, Median
+from ckpt_callbacks.policy.stopping import Diverges, NonFinite, Patience, Reaches
+from ckpt_callbacks.policy.triggers import At, Every, Improves, OnException, OnPreempt, Predicate
+from ckpt_callbacks.record import Record, Status
+
+usual = settings(max_examples=100, deadline=None)
+thorough = settings(max_examples=250, deadline=None)
+
+# Where a repr is read back.
+NAMESPACE = {
+    name: value
+    for module in (engine, metric, retention, smoothing, stopping, triggers)
+    for name, value in vars(module).items()
+    if not name.startswith("_")
+}
+
+NAMES = ("val_loss", "val/acc", "loss")
+TAGS = ("release", "stable")
+ODD_VALUES = (math.nan, math.inf, -math.inf, 1e308, -1e308, 5e-324, 0.0)
+
+numbers = st.floats(-10, 10)
+values = numbers | st.sampled_from(ODD_VALUES)
+measured = st.dictionaries(st.sampled_from(NAMES), values, max_size=len(NAMES))
+
+# -- policies --------------------------------------------------------------------------------------------------------
+
+smoothings = (
+    st.floats(0.01, 1).map(EMA) | st.integers(1, 4).map(Mean) | st.integers(1, 4).map(Median)
+)
+weighted = st.dictionaries(st.sampled_from(NAMES), st.floats(-2, 2), min_size=1)
+listed = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3, unique=True)
+metrics = st.builds(
+    Metric,
+    st.sampled_from(NAMES) | listed | weighted,
+    mode=st.sampled_from(["min", "max"]),
+    smoothing=st.none() | smoothings,
+    min_delta=st.just(0.0) | st.floats(0, 1),
+    min_delta_mode=st.sampled_from(["abs", "rel"]),
+    baseline=st.none() | numbers,
+    start_from_epoch=st.integers(0, 3),
+    nan=st.sampled_from(["stale", "skip"]),
+)
+
+intervals = st.one_of(
+    st.builds(Every, epochs=st.integers(1, 4)),
+    st.builds(Every, steps=st.integers(1, 30)),
+    st.builds(Every, seconds=st.floats(0.5, 90)),
+    st.builds(Every, minutes=st.integers(1, 3) | st.floats(0.1, 3)),
+    st.builds(Every, hours=st.floats(0.01, 0.1)),
+)
+marks = st.lists(st.integers(1, 60), min_size=1, max_size=4)
+plain_leaves = st.one_of(
+    intervals,
+    st.builds(At, steps=marks),
+    st.builds(At, epochs=marks),
+    st.builds(Improves, metrics),
+    st.just(OnPreempt()),
+    st.just(OnException()),
+)
+
+
+def at_odd_steps(event: Event) -> bool:
+    return event.step % 2 == 1
+
+
+def _combined(part):
+    return st.one_of(
+        st.tuples(part, part).map(lambda two: two[0] | two[1]),
+        st.tuples(part, part).map(lambda two: two[0] & two[1]),
+        part.map(lambda one: ~one),
+    )
+
+
+readable_triggers = st.recursive(plain_leaves, _combined, max_leaves=5)  # their repr can be read back
+all_triggers = st.recursive(plain_leaves | st.just(Predicate(at_odd_steps)), _combined, max_leaves=5)
+
+single_rules = st.one_of(
+    st.just(KeepAll()),
+    st.builds(KeepLast, st.integers(1, 4)),
+    st.builds(KeepBest, st.integers(1, 3), by=metrics),
+    st.builds(KeepEvery, epochs=st.integers(1, 4)),
+    st.builds(KeepEvery, steps=st.integers(1, 30)),
+    st.builds(KeepEvery, hours=st.floats(0.01, 1)),
+    st.builds(KeepWithin, st.floats(0.01, 1)),
+    st.builds(KeepTagged, st.sampled_from(TAGS)),
+)
+retentions = st.lists(single_rules, min_size=1, max_size=4).map(
+    lambda rules: rules[0] if len(rules) == 1 else retention.AnyKeep(tuple(rules))
+)
+
+single_stops = st.one_of(
+    st.builds(Patience, metrics, st.integers(1, 4), st.integers(0, 2)),
+    st.builds(Reaches, metrics, numbers),
+    st.builds(Diverges, metrics, numbers),
+    st.builds(NonFinite, st.sampled_from(NAMES) | listed, st.integers(1, 3)),
+)
+stops = st.lists(single_stops, min_size=1, max_size=3).map(
+    lambda rules: rules[0] if len(rules) == 1 else stopping.AnyStop(tuple(rules))
+)
+
+
+def policies(save=all_triggers):
+    return st.builds(Policy, save=save, keep=retentions, stop=st.none() | stops, best_by=st.none() | metrics)
+
+
+# -- histories -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Move:
+    """What happens next: an event so much further on, or the outcome of one of the saves under way."""
+
+    kind: EventKind
+    steps: int = 0
+    epochs: int = 0
+    seconds: float = 0.0
+    metrics: dict[str, float] | None = None
+    which: int = 0
+
+
+def _moves(kind, **more):
+    return st.builds(Move, st.just(kind), steps=st.integers(0, 25), seconds=st.floats(0, 100), metrics=measured, **more)
+
+
+_outcomes = st.builds(
+    Move, st.sampled_from([EventKind.SAVED, EventKind.DROPPED]), which=st.integers(0, 3)
+)
+_starts = st.builds(Move, st.just(EventKind.START), steps=st.integers(-60, 60), epochs=st.integers(-3, 3))
+moves = st.one_of(
+    _moves(EventKind.STEP_END),
+    _moves(EventKind.STEP_END, epochs=st.integers(0, 1)),
+    _moves(EventKind.VALIDATION_END),
+    _moves(EventKind.EPOCH_END, epochs=st.integers(1, 2)),
+    _moves(EventKind.PREEMPT),
+    _moves(EventKind.EXCEPTION),
+    _moves(EventKind.END),
+    _outcomes,
+    _outcomes,
+    _starts,
+)
+histories = st.lists(moves, max_size=40)
+
+
+def play(policy: Policy, history: list[Move]) -> list[Event]:
+    """The events of ``history``. They depend on the policy, because only saves that it asks for have an outcome."""
+    state, events, under_way = State(), [], []
+    step, epoch, time = 0, 0, 0.0
+    for move in history:
+        if move.kind in (EventKind.SAVED, EventKind.DROPPED):
+            if not under_way:
+                continue
+            save_id = under_way.pop(move.which % len(under_way))
+            event = Event(move.kind, save_id=save_id)
+        else:
+            step, epoch = max(0, step + move.steps), max(0, epoch + move.epochs)
+            time += move.seconds
+            event = Event(move.kind, step=step, epoch=epoch, time=time, metrics=move.metrics or {})
+        events.append(event)
+        state, decision = decide(policy, state, event)
+        if decision.save:
+            under_way.append(decision.save.id)
+    return events
+
+
+# -- records ---------------------------------------------------------------------------------------------------------
+
+_drafts = st.builds(
+    Record,
+    id=st.just(0),
+    file=st.just(""),
+    step=st.integers(0, 200),
+    epoch=st.integers(0, 12),
+    time=st.floats(0, 7200),
+    wall=st.floats(0, 7200),
+    metrics=measured,
+    scores=st.dictionaries(st.sampled_from(["ema(0.3) of val_loss", "mean(2) of loss"]), values),
+    resumable=st.booleans(),
+    status=st.sampled_from([Status.COMMITTED, Status.VERIFIED, Status.VERIFIED]),
+    superseded=st.integers(0, 3).map(lambda n: n == 0),
+    exceptional=st.integers(0, 5).map(lambda n: n == 0),
+    final=st.integers(0, 5).map(lambda n: n == 0),
+    pinned=st.integers(0, 7).map(lambda n: n == 0),
+    tags=st.lists(st.sampled_from(TAGS), max_size=2, unique=True).map(tuple),
+)
+records = st.lists(_drafts, max_size=14).map(lambda drafts: [replace(d, id=i + 1) for i, d in enumerate(drafts)])

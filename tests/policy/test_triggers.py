@@ -1,0 +1,426 @@
+"""When a save is asked for. All expectations are worked out by hand."""
+
+import pytest
+
+from ckpt_callbacks.errors import PolicyError
+from ckpt_callbacks.events import Event
+from ckpt_callbacks.policy.engine import Policy, State, decide
+from ckpt_callbacks.policy.metric import Metric
+from ckpt_callbacks.policy.triggers import AllOf, AnyOf, At, Every, Improves, Not, OnException, OnPreempt, Predicate
+
+VAL = Metric("val_loss", mode="min")
+ACC = Metric("acc", mode="max")
+is_flagged = Predicate(lambda event: event.metrics.get("flag") == 1, name="flagged")
+
+
+def step(n, **metrics):
+    return Event.step_end(step=n, metrics=metrics)
+
+
+def outcome(save, saved):
+    return Event.saved(save.id) if saved else Event.dropped(save.id, "disk full")
+
+
+def reasons_at_each_event(trigger, events, saved=True, state=None):
+    """Play the events; each save ends before the next event."""
+    policy, state, reasons = Policy(save=trigger), state or State(), []
+    for event in events:
+        state, decision = decide(policy, state, event)
+        reasons.append(decision.save.reasons if decision.save else ())
+        if decision.save:
+            state, _ = decide(policy, state, outcome(decision.save, saved))
+    return reasons
+
+
+def firing_steps(trigger, events, saved=True, state=None):
+    reasons = reasons_at_each_event(trigger, events, saved, state)
+    return [event.step for event, why in zip(events, reasons, strict=True) if why]
+
+
+# -- intervals -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("trigger", "axis", "positions", "fires_at"),
+    [
+        (Every(steps=1), "step", [1, 2, 2, 3], [1, 2, 3]),
+        (Every(steps=100), "step", [96, 104, 150, 199, 200, 350, 399, 400], [104, 200, 350, 400]),
+        (Every(steps=10), "step", [35, 36, 40], [35, 40]),  # three crossings at once are one save
+        (Every(epochs=1), "epoch", [1, 2, 3], [1, 2, 3]),
+        (Every(epochs=2), "epoch", [1, 2, 3, 5, 6], [2, 5, 6]),
+        (Every(seconds=30), "time", [10.0, 29.9, 30.0, 95.0, 100.0, 120.0], [30.0, 95.0, 120.0]),
+        (Every(seconds=0.5), "time", [0.4, 0.5, 0.9, 1.1], [0.5, 1.1]),
+        (Every(minutes=20), "time", [60.0, 1199.0, 1200.0, 2399.0, 3599.0, 3600.0], [1200.0, 3599.0, 3600.0]),
+        (Every(hours=0.5), "time", [1799.0, 1800.0, 3599.0, 3600.0], [1800.0, 3600.0]),
+        (At(steps=[100, 1000]), "step", [99, 101, 102, 999, 1500, 9000], [101, 1500]),
+        (At(steps=[10, 20]), "step", [25, 26], [25]),
+        (At(steps=[20, 10]), "step", [10, 15, 20], [10, 20]),
+        (At(epochs=[1, 3]), "epoch", [1, 2, 3, 4], [1, 3]),
+    ],
+    ids=str,
+)
+def test_an_interval_fires_when_a_multiple_is_crossed_not_only_when_it_is_hit(trigger, axis, positions, fires_at):
+    events = [Event.step_end(**{axis: position}) for position in positions]
+    reasons = reasons_at_each_event(trigger, events)
+    assert [position for position, why in zip(positions, reasons, strict=True) if why] == fires_at
+
+
+@pytest.mark.parametrize(
+    ("trigger", "event", "reason"),
+    [
+        (Every(steps=1), Event.step_end(step=1), "every 1 step"),
+        (Every(steps=1234567), Event.step_end(step=1234567), "every 1234567 steps"),
+        (Every(epochs=1), Event.epoch_end(epoch=1), "every 1 epoch"),
+        (Every(minutes=20.0), Event.step_end(time=1200.0), "every 20 minutes"),
+        (Every(hours=0.25), Event.step_end(time=900.0), "every 0.25 hours"),
+        (At(steps=[5, 10]), Event.step_end(step=5), "at steps 5, 10"),
+        (At(epochs=[2]), Event.epoch_end(epoch=2), "at epochs 2"),
+        (Improves(VAL), Event.epoch_end(metrics={"val_loss": 0.25}), "val_loss improved to 0.25"),
+        (OnPreempt(), Event.preempt(), "preemption"),
+        (OnException(), Event.exception(), "exception"),
+        (is_flagged, step(1, flag=1), "flagged"),
+        (~Every(steps=10), step(3), "not every 10 steps"),
+        (Every(steps=2) & ~OnPreempt(), step(2), "every 2 steps and not preemption"),
+        (Every(steps=2) & (is_flagged | OnPreempt()), step(2, flag=1), "every 2 steps and flagged"),
+    ],
+    ids=str,
+)
+def test_a_save_says_why(trigger, event, reason):
+    assert reasons_at_each_event(trigger, [event]) == [(reason,)]
+
+
+def test_any_of_asks_every_part_and_gives_each_reason_once():
+    trigger = Every(steps=2) | Every(steps=4) | is_flagged | (Every(steps=2) & is_flagged)
+    assert reasons_at_each_event(trigger, [step(4, flag=1)]) == [
+        ("every 2 steps", "every 4 steps", "flagged", "every 2 steps and flagged")
+    ]
+    assert reasons_at_each_event(Every(steps=2) | Every(steps=2), [step(2)]) == [("every 2 steps",)]
+
+
+def test_equal_intervals_written_differently_are_one():
+    trigger = Every(minutes=20) | (Every(minutes=20.0) & is_flagged)
+    events = [Event.step_end(time=1200.0), Event.step_end(time=1201.0, metrics={"flag": 1})]
+    assert reasons_at_each_event(trigger, events) == [("every 20 minutes",), ()]
+
+
+# -- due until a save took part in it --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("trigger", "events", "fires_at"),
+    [
+        # due at 10, but only flagged at 13; then due again at 20
+        (Every(steps=10) & is_flagged, [step(9, flag=1), step(10), step(12), step(13, flag=1), step(14, flag=1),
+                                        step(19), step(20), step(27, flag=1), step(28, flag=1)], [13, 27]),
+        (At(steps=[5]) & is_flagged, [step(4, flag=1), step(6), step(9, flag=1), step(10, flag=1)], [9]),
+        # the first step at which both are due: 10 (due since 3 and 10), then 20 (since 12 and 20)
+        (Every(steps=3) & Every(steps=10), [step(n) for n in range(1, 22)], [10, 20]),
+        # an `&` that lacks a part answers nothing: still due at 13
+        (Every(steps=10) & is_flagged | OnPreempt(), [step(10), Event.preempt(step=11), step(13, flag=1)], [11, 13]),
+        # a save for another reason answers what is due by itself
+        (Every(steps=10) | is_flagged, [step(10, flag=1), step(11)], [10]),
+        (Every(steps=10) | is_flagged, [step(9, flag=1), step(10)], [9, 10]),
+        (Improves(VAL) & Every(steps=4), [step(3, val_loss=0.5), step(4), step(5, val_loss=0.9), step(6, val_loss=0.1)],
+         [5]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_an_interval_stays_due_until_a_save_that_it_took_part_in(trigger, events, fires_at):
+    assert firing_steps(trigger, events) == fires_at
+
+
+@pytest.mark.parametrize(
+    ("trigger", "events", "fires_at"),
+    [
+        (~Every(steps=3), [step(n) for n in range(1, 6)], [1, 2]),  # crossed at 3, and nothing ever answers it
+        (~Every(steps=3) | Every(steps=3), [step(n) for n in range(1, 6)], [1, 2, 3, 4, 5]),
+        ((Every(steps=3) & ~Every(steps=10)) | Every(steps=10), [step(n) for n in range(1, 14)], [3, 6, 9, 10, 12]),
+        (~~Every(steps=2), [step(n) for n in range(1, 4)], [2, 3]),  # `~` takes no part in a save
+        (is_flagged & ~OnPreempt(), [step(1, flag=1), Event.preempt(step=2, metrics={"flag": 1})], [1]),
+        (~(is_flagged | Every(steps=2)), [step(1, flag=1), step(1), step(2)], [1]),
+        (~(is_flagged & Every(steps=2)), [step(1, flag=1), step(2), step(3, flag=1)], [1, 2]),
+    ],
+    ids=str,
+)
+def test_not_fires_while_its_part_is_not_due(trigger, events, fires_at):
+    assert firing_steps(trigger, events) == fires_at
+
+
+# -- improvement, preemption, exceptions, the ends -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("metric", "curve", "fires"),
+    [
+        (VAL, [0.5, 0.6, 0.5, 0.4], [True, False, False, True]),
+        (ACC, [0.5, 0.4, 0.5, 0.6], [True, False, False, True]),
+        (VAL, [0.0, 0.0, -1.0], [True, False, True]),  # zero is a value
+        (VAL, [None, 0.5, None, 0.4], [False, True, False, True]),  # missing is not zero
+        (VAL, [float("nan"), 0.5, float("-inf"), 0.4], [False, True, False, True]),
+        (Metric("val_loss", mode="min", min_delta=0.1), [1.0, 0.95, 0.89, 0.8], [True, False, True, False]),
+        (Metric("val_loss", mode="min", baseline=0.3), [0.5, 0.3, 0.2], [False, False, True]),
+        (Metric("val_loss", mode="min", start_from_epoch=2), [0.1, 0.2, 0.5, 0.4], [False, False, True, True]),
+    ],
+    ids=str,
+)
+def test_improves_fires_when_the_fresh_value_beats_what_was_saved(metric, curve, fires):
+    events = [
+        Event.epoch_end(epoch=i + 1, complete=False, metrics={} if value is None else {metric.name: value})
+        for i, value in enumerate(curve)
+    ]
+    assert [bool(why) for why in reasons_at_each_event(Improves(metric), events)] == fires
+
+
+@pytest.mark.parametrize(
+    ("trigger", "reasons"),
+    [
+        (Every(steps=1), ()),
+        (Improves(VAL), ()),
+        (Every(steps=1) | OnPreempt(), ()),
+        (Predicate(lambda event: True, name="always"), ()),
+        (~OnPreempt(), ()),
+        (~OnException(), ()),
+        (OnException() & Every(steps=50), ()),
+        (OnException(), ("exception",)),
+        (OnException() & Every(steps=5), ("exception and every 5 steps",)),
+        (Every(steps=1) | Improves(VAL) | OnException(), ("every 1 step", "val_loss improved to 0.1", "exception")),
+    ],
+    ids=str,
+)
+def test_an_exception_is_saved_only_through_on_exception(trigger, reasons):
+    event = Event.exception(step=9, metrics={"val_loss": 0.1})
+    assert reasons_at_each_event(trigger, [event]) == [reasons]
+
+
+def test_an_interval_that_an_exception_did_not_save_is_still_due():
+    assert firing_steps(Every(steps=5), [Event.exception(step=6), step(7)]) == [7]
+
+
+@pytest.mark.parametrize(
+    ("event", "fires"),
+    [(Event.preempt(), True), (Event.step_end(), False), (Event.exception(), False), (Event.epoch_end(), False)],
+    ids=lambda value: value.kind.value if isinstance(value, Event) else str(value),
+)
+def test_on_preempt_fires_at_a_preemption_alone(event, fires):
+    assert bool(reasons_at_each_event(OnPreempt(), [event])[0]) is fires
+
+
+def test_nothing_is_saved_when_training_starts():
+    assert reasons_at_each_event(~OnPreempt() | Improves(VAL), [Event.start(metrics={"val_loss": 0.5})]) == [()]
+
+
+def test_the_end_of_training_is_always_saved():
+    assert reasons_at_each_event(Every(steps=100), [Event.end(step=5)]) == [("end of training",)]
+    assert reasons_at_each_event(Every(steps=4), [Event.end(step=5)]) == [("every 4 steps", "end of training")]
+
+
+def test_a_predicate_sees_the_event():
+    trigger = Predicate(lambda event: event.step == 7 and event.epoch == 1 and event.metrics["loss"] < 1)
+    events = [Event.step_end(step=7, epoch=1, metrics={"loss": loss}) for loss in (2.0, 0.5)]
+    assert [bool(why) for why in reasons_at_each_event(trigger, events)] == [False, True]
+
+
+def test_a_predicate_is_called_by_the_name_of_its_function():
+    def loss_is_low(event):
+        return True
+
+    assert reasons_at_each_event(Predicate(loss_is_low), [step(1)])[0][0].endswith("loss_is_low")
+    assert reasons_at_each_event(Predicate(loss_is_low, name="low"), [step(1)]) == [("low",)]
+
+
+# -- outcomes --------------------------------------------------------------------------------------------------------
+
+
+def test_a_dropped_interval_is_tried_again_ever_more_rarely():
+    # tries 1, 2, 4, 8, 16, ... steps apart while they keep failing
+    assert firing_steps(Every(steps=10), [step(n) for n in range(1, 73)], saved=False) == [10, 11, 13, 17, 25, 41]
+
+
+def test_tries_are_at_most_1024_steps_apart():
+    tries = firing_steps(Every(steps=1), [step(n) for n in range(1, 5001)], saved=False)
+    assert tries == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 3072, 4096]
+
+
+@pytest.mark.parametrize("kind", [Event.epoch_end, Event.validation_end, Event.preempt, Event.end])
+def test_only_step_events_wait_for_the_next_try(kind):
+    events = [step(10), step(11), step(12), kind(step=12)]
+    reasons = reasons_at_each_event(Every(steps=10), events, saved=False)
+    assert [bool(why) for why in reasons] == [True, True, False, True]
+
+
+def test_a_save_that_works_ends_the_waiting():
+    policy, state, tries = Policy(save=Every(steps=10)), State(), []
+    for n in range(1, 42):
+        state, decision = decide(policy, state, step(n))
+        if decision.save:
+            tries.append(n)
+            state, _ = decide(policy, state, outcome(decision.save, saved=len(tries) == 3))
+    # 10 and 11 fail, 13 works; at 20 the waiting begins anew, with one step
+    assert tries == [10, 11, 13, 20, 21, 23, 27, 35]
+
+
+def ask(policy, state, event):
+    state, decision = decide(policy, state, event)
+    assert decision.save is not None
+    return state, decision.save
+
+
+def test_a_save_under_way_is_not_asked_for_again():
+    policy = Policy(save=Every(steps=10) | Improves(VAL))
+    state, save = ask(policy, State(), step(10, val_loss=0.5))
+    for event in (step(11), step(12, val_loss=0.5)):
+        state, decision = decide(policy, state, event)
+        assert decision.save is None
+    state, _ = decide(policy, state, Event.dropped(save.id, "disk full"))
+    state, again = ask(policy, state, step(13, val_loss=0.6))
+    assert again.reasons == ("every 10 steps", "val_loss improved to 0.6")
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "still_owed"),
+    [
+        ("saved 1, saved 2", False),
+        ("saved 1, dropped 2", True),
+        ("dropped 1, saved 2", False),
+        ("dropped 1, dropped 2", True),
+        ("saved 2, saved 1", False),
+        ("saved 2, dropped 1", False),
+        ("dropped 2, saved 1", True),
+        ("dropped 2, dropped 1", True),
+    ],
+)
+def test_of_several_saves_under_way_the_newest_answers_an_interval(outcomes, still_owed):
+    policy = Policy(save=Every(steps=10))
+    state, _ = ask(policy, State(), step(10))
+    state, _ = ask(policy, state, step(20))
+    for text in outcomes.split(", "):
+        what, save_id = text.split()
+        event = Event.saved(int(save_id)) if what == "saved" else Event.dropped(int(save_id), "disk full")
+        state, _ = decide(policy, state, event)
+    _, decision = decide(policy, state, Event.epoch_end(step=20, epoch=1))
+    assert (decision.save is not None) is still_owed
+
+
+def test_the_outcome_of_an_unknown_save_changes_nothing():
+    policy = Policy(save=Every(steps=10))
+    state, _ = ask(policy, State(), step(10))
+    assert decide(policy, state, Event.saved(99))[0] == state
+    assert decide(policy, state, Event.dropped(99, "?"))[0] == state
+
+
+# -- resuming --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("start", "events", "fires_at"),
+    [
+        (Event.start(step=5000), [step(5001), step(5099), step(5104)], [5104]),  # to begin further on crosses nothing
+        (Event.start(step=0), [step(99), step(100)], [100]),
+    ],
+)
+def test_a_run_counts_from_where_it_starts(start, events, fires_at):
+    assert firing_steps(Every(steps=100), [start, *events]) == fires_at
+
+
+def test_an_interval_that_is_new_to_a_run_counts_from_where_the_run_stood():
+    state, _ = decide(Policy(save=Every(epochs=1)), State(), step(50))
+    events = [Event.start(step=50), step(59), step(60)]
+    assert firing_steps(Every(steps=20), events, state=state) == [60]
+
+
+def test_a_run_that_goes_back_crosses_again():
+    state, _ = decide(Policy(save=Every(steps=10)), State(), Event.start(step=35))
+    assert firing_steps(Every(steps=10), [Event.start(step=12), step(19), step(21)], state=state) == [21]
+
+
+def test_what_is_owed_is_owed_after_a_restart():
+    policy = Policy(save=Every(steps=10))
+    state, save = ask(policy, State(), step(10))
+    state, _ = decide(policy, state, Event.dropped(save.id, "interrupted"))
+    state, decision = decide(policy, state, Event.start(step=10))
+    assert decision.save is None
+    assert decide(policy, state, step(11))[1].save is not None
+
+
+# -- values ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "use",
+    [bool, lambda t: t or Every(epochs=1), lambda t: t and Every(epochs=1), lambda t: not t, lambda t: 1 if t else 0],
+    ids=["bool", "or", "and", "not", "if"],
+)
+@pytest.mark.parametrize(
+    "trigger",
+    [Every(epochs=1), At(steps=[1]), Improves(VAL), OnPreempt(), is_flagged, Every(epochs=1) | OnPreempt(), ~OnPreempt()],
+    ids=lambda trigger: type(trigger).__name__,
+)  # fmt: skip
+def test_a_trigger_has_no_truth_value(trigger, use):
+    with pytest.raises(PolicyError, match=r"combine triggers with \| and &"):
+        use(trigger)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: Every(), "got none; expected exactly one of epochs, steps, seconds, minutes, hours"),
+        (lambda: Every(epochs=1, steps=2), "got epochs=1, steps=2; expected exactly one"),
+        (lambda: Every(steps=0), "steps is 0; expected a whole number of at least 1"),
+        (lambda: Every(steps=-5), "steps is -5"),
+        (lambda: Every(steps=1.5), "steps is 1.5; expected a whole number"),
+        (lambda: Every(epochs=True), "epochs is True"),
+        (lambda: Every(minutes=0), "minutes is 0; expected a positive number"),
+        (lambda: Every(hours=float("nan")), "hours is nan"),
+        (lambda: Every(seconds=float("inf")), "seconds is inf"),
+        (lambda: Every(minutes="20"), "minutes is '20'"),
+        (lambda: At(), r"such as At\(steps=\[100, 1000\]\)"),
+        (lambda: At(steps=[1], epochs=[1]), "expected a list of steps or a list of epochs"),
+        (lambda: At(steps=[0]), r"steps is \[0\]; expected a list of whole numbers of at least 1"),
+        (lambda: At(steps=100), "steps is 100; expected a list"),
+        (lambda: At(epochs="12"), "epochs is '12'; expected a list"),
+        (lambda: At(epochs=[1.5]), r"epochs is \[1.5\]"),
+        (lambda: Improves("val_loss"), "Improves: got 'val_loss'; expected a Metric"),
+        (lambda: Predicate("val_loss < 1"), "expected a function"),
+        (lambda: AnyOf(()), "expected one or more triggers"),
+        (lambda: AllOf((Every(epochs=1), None)), "expected one or more triggers"),
+        (lambda: Not(3), "Not: got 3"),
+    ],
+)
+def test_a_trigger_that_makes_no_sense_is_refused_when_it_is_built(build, message):
+    with pytest.raises(PolicyError, match=message):
+        build()
+
+
+@pytest.mark.parametrize("other", [None, 3, "every epoch"])
+def test_a_trigger_combines_with_triggers_only(other):
+    for combine in (lambda t: t | other, lambda t: t & other):
+        with pytest.raises(TypeError):
+            combine(Every(epochs=1))
+
+
+@pytest.mark.parametrize(
+    ("trigger", "text"),
+    [
+        (Every(minutes=20.0), "Every(minutes=20)"),
+        (Every(hours=0.5), "Every(hours=0.5)"),
+        (At(steps=[1, 2]), "At(steps=[1, 2])"),
+        (Every(epochs=1) | OnPreempt() | OnException(), "Every(epochs=1) | OnPreempt() | OnException()"),
+        (Every(epochs=1) | Every(steps=2) & ~OnPreempt(), "Every(epochs=1) | Every(steps=2) & ~OnPreempt()"),
+        ((Every(epochs=1) | Every(steps=2)) & OnPreempt(), "(Every(epochs=1) | Every(steps=2)) & OnPreempt()"),
+        (~(Every(epochs=1) | OnPreempt()), "~(Every(epochs=1) | OnPreempt())"),
+        (~~OnPreempt(), "~~OnPreempt()"),
+        (AnyOf((OnPreempt(),)), "AnyOf((OnPreempt(),))"),
+        (AllOf([AnyOf([OnPreempt()]), OnException()]), "(AnyOf((OnPreempt(),))) & OnException()"),
+    ],
+    ids=str,
+)
+def test_a_trigger_reads_as_its_source(trigger, text):
+    assert repr(trigger) == text
+
+
+def test_grouping_does_not_matter_among_triggers_of_one_operator():
+    a, b, c = Every(epochs=1), OnPreempt(), OnException()
+    assert (a | b) | c == a | (b | c) == AnyOf((a, AnyOf((b, c))))
+    assert (a & b) & c == a & (b & c)
+    assert a | (b & c) != (a | b) & c
+    assert hash(a | (b | c)) == hash((a | b) | c)
