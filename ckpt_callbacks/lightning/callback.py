@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +18,19 @@ from ..clock import Clock
 from ..errors import ResumeError
 from ..events import EventKind
 from ..policy.engine import Decision
-from ..policy.retention import Plan
-from ..record import Record
 from ..run import Peers, Run
 from . import loops
 from .fresh_metrics import FreshMetrics
+from .peer_names import PeerNames
 from .rng import rng_state, set_rng_state
 from .staged_io import StagedCheckpointIO, same_weights
 
 log = logging.getLogger("ckpt_callbacks")
+# Lightning steps ReduceLROnPlateau behind these hooks, and no more when it resumes from a checkpoint taken in them.
+_OWED = {EventKind.STEP_END: "step", EventKind.EPOCH_END: "epoch"}
 
 
-class LightningCheckpoint(Checkpoint):
+class LightningCheckpoint(PeerNames, Checkpoint):
     """Saves, keeps and stops as a policy says, with plain Lightning ``.ckpt`` files.
 
     Args:
@@ -76,94 +77,6 @@ class LightningCheckpoint(Checkpoint):
         """The callback that a YAML file describes; ``dirpath`` and other arguments given here win over the file."""
         return cls(dirpath, path, **settings)
 
-    # -- what people ask ---------------------------------------------------------------------------------------------
-
-    def resume_path(self) -> str | None:
-        """The newest checkpoint that a run can continue from and that verifies; None when there is none."""
-        record = next(self._run.resumable(), None)
-        return str(record.path) if record else None
-
-    def best(self) -> Record | None:
-        """The best checkpoint (its file is ``.path``), or None before any finite value."""
-        return self._fresh_run().best()
-
-    def last(self) -> Record | None:
-        """The newest checkpoint, or None."""
-        return self._fresh_run().last()
-
-    def final(self) -> Record | None:
-        """The state when `fit` ended, or None."""
-        return self._fresh_run().final()
-
-    def records(self) -> list[Record]:
-        """All checkpoints of the run that are there, oldest first."""
-        return self._fresh_run().records()
-
-    def plan(self) -> Plan:
-        """Which checkpoints survive, and why."""
-        return self._fresh_run().plan()
-
-    def _fresh_run(self) -> Run:
-        self._run.refresh()
-        return self._run
-
-    # -- what loggers and `ckpt_path="best"` read, by the names that ModelCheckpoint gave them -----------------------
-
-    @property
-    def best_model_path(self) -> str:
-        record = self.best()
-        return str(record.path) if record else ""
-
-    @property
-    def last_model_path(self) -> str:
-        record = self.last()
-        return str(record.path) if record else ""
-
-    @property
-    def best_model_score(self) -> Any:
-        return self._score(self.best())
-
-    @property
-    def current_score(self) -> Any:
-        return self._score(self.last())
-
-    @property
-    def best_k_models(self) -> dict[str, Any]:
-        return {str(r.path): score for r in self.records() if (score := self._score(r)) is not None}
-
-    @property
-    def save_top_k(self) -> int:
-        return -1
-
-    @property
-    def save_last(self) -> bool:
-        return True
-
-    @property
-    def save_weights_only(self) -> bool:
-        return self._run.contents == "weights"
-
-    @property
-    def monitor(self) -> str | None:
-        metric = self._run.policy.best_metric
-        return metric.name if metric else None
-
-    @property
-    def mode(self) -> str:
-        metric = self._run.policy.best_metric
-        return metric.mode if metric else "min"
-
-    @property
-    def dirpath(self) -> str:
-        return fspath(self._run.dirpath)
-
-    def _score(self, record: Record | None) -> Any:
-        import torch
-
-        metric = self._run.policy.best_metric
-        score = metric.score(record) if metric and record else None
-        return None if score is None else torch.tensor(score)
-
     # -- state -------------------------------------------------------------------------------------------------------
 
     @property
@@ -173,7 +86,7 @@ class LightningCheckpoint(Checkpoint):
     def state_dict(self) -> dict[str, Any]:
         if not self._run.is_open:
             return {}
-        return {"snapshot": self._run.snapshot(), "rng": rng_state(), "plateau": self._owed, "at": self._at()}
+        return {"snapshot": self._run.snapshot(), "rng": rng_state(), "at": self._at(), **self._schedules}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if trainer.state.fn != TrainerFn.FITTING or not self._active:
@@ -229,10 +142,11 @@ class LightningCheckpoint(Checkpoint):
         self._epochs = self._run.state.epoch if restored else trainer.current_epoch
         self._step = trainer.global_step
         if restored:
-            set_rng_state(restored["rng"])
             if restored["at"] == "epoch_end":
-                loops.pay_plateau_steps(trainer, restored["plateau"])
                 loops.begin_next_epoch(trainer)
+            loops.restore_metrics(trainer, restored["metrics"])
+            loops.pay_plateau_steps(trainer, restored["owed"])
+            set_rng_state(restored["rng"])
         decision = self._run.start(step=self._step, epoch=self._epochs)
         self._obey(trainer, decision)
 
@@ -268,10 +182,9 @@ class LightningCheckpoint(Checkpoint):
             metrics = {**self._waiting[1], **metrics}
         self._waiting = None
         self._whole = True
-        self._owed = loops.owed_plateau_steps(trainer)
+        loops.end_resumed_epoch(trainer)
         complete = self._validated or not trainer.enable_validation
         self._observe(trainer, EventKind.EPOCH_END, metrics, complete=complete)
-        self._owed = []
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._whole = False
@@ -306,7 +219,7 @@ class LightningCheckpoint(Checkpoint):
         self._step = self._epochs = 0
         self._ended_at: int | None = None  # the step at which a wind-down was met with a save
         self._waiting: tuple[int, dict[str, float]] | None = None
-        self._owed: list[tuple[int, float]] = []
+        self._schedules: dict[str, Any] = {"owed": [], "metrics": {}}
         self._fresh = FreshMetrics()
 
     def _observe(
@@ -314,6 +227,10 @@ class LightningCheckpoint(Checkpoint):
     ) -> None:
         def write(path: Path) -> None:
             self._io.staged, self._io.error, self._position = path, None, kind
+            self._schedules = {
+                "owed": loops.owed_plateau_steps(trainer, _OWED[kind]) if kind in _OWED else [],
+                "metrics": loops.plateau_metrics(trainer),
+            }
             try:
                 trainer.save_checkpoint(path, weights_only=self._run.contents == "weights")
             finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from lightning.pytorch import Trainer
 
 
@@ -37,26 +38,55 @@ def begin_next_epoch(trainer: Trainer) -> None:
     """Make a resumed `fit` begin with a new epoch, as the uninterrupted one did.
 
     Otherwise the loops take a run with ``max_steps`` for one that stopped in mid-epoch and train a step too many, and
-    read the epoch's data in an order that was drawn before the random state was restored.
+    read the epoch's data in an order that was drawn before the random state was restored. A stateful data loader
+    gets its state, from which it draws the next epoch's order.
     """
     fit_loop = trainer.fit_loop
+    states, fit_loop._combined_loader_states_to_load = fit_loop._combined_loader_states_to_load, []
+    if states:
+        fit_loop._combined_loader._load_state_dicts(states)
+        iter(fit_loop._data_fetcher)  # the end of the old epoch; the new one begins with another `iter`
     fit_loop.epoch_loop.restarting = False
     fit_loop._restarting = False
     fit_loop._resuming_from_checkpoint = False
 
 
-def owed_plateau_steps(trainer: Trainer) -> list[tuple[int, float]]:
-    """The schedulers that Lightning will step only after the epoch's last hook, each with the value for it."""
+def end_resumed_epoch(trainer: Trainer) -> None:
+    """Let an epoch that was resumed in its middle end like any other; Lightning would leave ReduceLROnPlateau out."""
+    trainer.fit_loop._restarting = False
+
+
+def owed_plateau_steps(trainer: Trainer, interval: str) -> list[tuple[int, float]]:
+    """The schedulers that Lightning will step only after the hook that runs now, each with the value for it.
+
+    Args:
+        interval: ``"epoch"`` in the epoch's last hook, ``"step"`` in a batch's.
+    """
+    epoch_loop = trainer.fit_loop.epoch_loop
+    if interval == "step" and epoch_loop._should_accumulate():
+        return []
+    index = trainer.current_epoch if interval == "epoch" else epoch_loop.batch_idx
     owed = []
-    for index, config in enumerate(trainer.lr_scheduler_configs):
-        if config.reduce_on_plateau and config.interval == "epoch" and (trainer.current_epoch + 1) % config.frequency == 0:
+    for number, config in enumerate(trainer.lr_scheduler_configs):
+        if config.reduce_on_plateau and config.interval == interval and (index + 1) % config.frequency == 0:
             value = trainer.callback_metrics.get(config.monitor)
             if value is not None:
-                owed.append((index, float(value)))
+                owed.append((number, float(value)))
     return owed
 
 
 def pay_plateau_steps(trainer: Trainer, owed: list[tuple[int, float]]) -> None:
     """Take the steps that `owed_plateau_steps` found."""
-    for index, value in owed:
-        trainer.lightning_module.lr_scheduler_step(trainer.lr_scheduler_configs[index].scheduler, value)
+    for number, value in owed:
+        trainer.lightning_module.lr_scheduler_step(trainer.lr_scheduler_configs[number].scheduler, value)
+
+
+def plateau_metrics(trainer: Trainer) -> dict[str, float]:
+    """The last values of the metrics that schedulers wait for; Lightning forgets them over a resume."""
+    names = {config.monitor for config in trainer.lr_scheduler_configs if config.reduce_on_plateau}
+    return {name: float(trainer.callback_metrics[name]) for name in names if name in trainer.callback_metrics}
+
+
+def restore_metrics(trainer: Trainer, metrics: dict[str, float]) -> None:
+    """Put back what `plateau_metrics` found."""
+    trainer.callback_metrics.update({name: torch.tensor(value) for name, value in metrics.items()})

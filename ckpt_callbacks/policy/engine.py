@@ -118,7 +118,7 @@ class Due:
 
 @dataclass(frozen=True)
 class Pending:
-    """A save that was asked for and has no outcome yet: the triggers it answers, the values it would secure."""
+    """A save that was asked for and has no outcome yet: the intervals it answers, the values it would secure."""
 
     leaves: tuple[str, ...]
     scores: Mapping[str, float]
@@ -319,7 +319,7 @@ def _ask_to_save(policy: Policy, state: State, event: Event) -> tuple[State, Sav
         if (value := state.tracks[key].fresh(metric, event)) is not None
     }
     pending = Pending(
-        leaves=tuple(repr(leaf) for leaf in leaves),
+        leaves=tuple(key for leaf in leaves if (key := repr(leaf)) in state.dues),
         scores={} if event.kind is EventKind.EXCEPTION else {policy.tracks[m]: v for m, v in values.items()},
     )
     scores = {m.series: v for m, v in values.items() if m.smoothing or m.start_from_epoch}
@@ -329,7 +329,7 @@ def _ask_to_save(policy: Policy, state: State, event: Event) -> tuple[State, Sav
         id_: dataclasses.replace(asked, leaves=tuple(leaf for leaf in asked.leaves if leaf not in pending.leaves))
         for id_, asked in state.pending.items()
     }
-    answered = {key: Due(state.dues[key].crossed, False) for key in pending.leaves if key in state.dues}
+    answered = {key: Due(state.dues[key].crossed, False) for key in pending.leaves}
     state = dataclasses.replace(
         state, saves=save.id, pending={**older, save.id: pending}, dues={**state.dues, **answered}
     )

@@ -60,25 +60,20 @@ class FileName:
         where = f"filename {self.template!r}"
         if not name:
             raise PolicyError(f"{where}: {{}} has no name; expected such as {{epoch}}")
-        if name in self.metadata or name in self.metrics:
+        if name in self.metadata:
             return
-        if name in BUILT_IN:
-            try:
-                format(BUILT_IN[name], spec or "")
-            except ValueError as error:
-                raise PolicyError(f"{where}: {{{name}:{spec}}}: {error}") from None
-            return
-        if name in FROM_METADATA:
-            raise PolicyError(f"{where}: {{{name}}} is not known; give metadata={{{name!r}: ...}}")
-        import difflib  # here, because only a wrong template needs it
+        if name not in self.metrics and name not in BUILT_IN:
+            if name in FROM_METADATA:
+                raise PolicyError(f"{where}: {{{name}}} is not known; give metadata={{{name!r}: ...}}")
+            import difflib  # here, because only a template with an unknown name needs it
 
+            near = difflib.get_close_matches(name, BUILT_IN, n=1, cutoff=0.75)
+            if near:
+                raise PolicyError(f"{where}: unknown name {{{name}}}; did you mean {{{near[0]}}}?")
         try:
-            format(1.0, spec or "")  # what is not known by now can only be a metric
+            format(BUILT_IN.get(name, 1.0), spec or "")  # what is not built in can only be a metric
         except ValueError as error:
             raise PolicyError(f"{where}: {{{name}:{spec}}}: {error}") from None
-        near = difflib.get_close_matches(name, BUILT_IN, n=1, cutoff=0.75)
-        if near:
-            raise PolicyError(f"{where}: unknown name {{{name}}}; did you mean {{{near[0]}}}?")
 
     def render(self, record: Record) -> str:
         """The name, without a suffix, of the file for ``record``. A value that is not there is named so, never 0."""

@@ -23,28 +23,49 @@ def move_alias(dirpath: Path, name: str, file: str | None, suffix: str, ours: Co
         suffix: The checkpoint's suffix, such as ``.weights.h5``.
         ours: Names of all files that the manifest created; a link to anything else is left alone.
     """
-    wanted = f"{name}{suffix}" if file is not None else None
-    for stale in (*dirpath.glob(f"{name}.*"), dirpath / name):
-        if stale.name != wanted and _is_ours(stale, ours):
+    moved = _point(dirpath, name, file, suffix, ours) if file is not None else None
+    for stale in _links(dirpath, name):  # only now, so that there is no moment without the alias
+        if stale != moved and _target(stale) in ours:
             stale.unlink(missing_ok=True)
-    if wanted is None:
-        return
-    link = dirpath / wanted
-    if os.path.lexists(link) and not _is_ours(link, ours):
-        return  # somebody else's file has that name
-    if link.is_symlink() and os.readlink(link) == file:
-        return
-    draft = dirpath / f".{wanted}.new"
+
+
+def read_alias(dirpath: Path, name: str, ours: Collection[str]) -> str | None:
+    """The file that ``name`` points to, or None. ``ours`` as in `move_alias`."""
+    found = [link for link in _links(dirpath, name) if _target(link) in ours]
+    # There are two where a crash came between a new suffix and the removal of the old link.
+    newest = max(found, key=lambda link: link.lstat().st_mtime_ns, default=None)
+    return _target(newest) if newest is not None else None
+
+
+def _point(dirpath: Path, name: str, file: str, suffix: str, ours: Collection[str]) -> Path | None:
+    """Have ``name`` point at ``file``; returns the link, or None where somebody else's file has its name."""
+    link = dirpath / f"{name}{suffix}"
+    if os.path.lexists(link) and _target(link) not in ours:
+        return None
+    if _target(link) == file:
+        return link
+    draft = dirpath / f".{link.name}.new"
     draft.unlink(missing_ok=True)
     try:
         os.symlink(file, draft)
     except (OSError, NotImplementedError):
-        draft.write_text(file, encoding="utf-8")
         link = dirpath / f"{name}{_POINTER}"
+        if _target(link) == file:
+            return link
+        draft.write_text(file, encoding="utf-8")
     os.replace(draft, link)
+    return link
 
 
-def _is_ours(path: Path, ours: Collection[str]) -> bool:
-    if path.is_symlink():
-        return os.readlink(path) in ours
-    return path.suffix == _POINTER and path.is_file()
+def _links(dirpath: Path, name: str) -> list[Path]:
+    return [path for path in (*dirpath.glob(f"{name}.*"), dirpath / name) if _target(path) is not None]
+
+
+def _target(path: Path) -> str | None:
+    """What a link or a pointer names; None for any other file, and for what is not there."""
+    try:
+        if path.is_symlink():
+            return os.readlink(path)
+        return path.read_text(encoding="utf-8").strip() if path.suffix == _POINTER else None
+    except (OSError, UnicodeDecodeError):
+        return None

@@ -198,11 +198,12 @@ class Manifest:
 
     def _fold(self, line: bytes) -> None:
         entry = _entry(line)
+        found = [entry] if entry is not None else list(_whole_entries(line))
         if entry is None:
-            self._report("is damaged and was skipped")
-        for found in _whole_entries(line) if entry is None else (entry,):
+            self._report("is damaged; what is whole in it was kept" if found else "is damaged and was skipped")
+        for entry in found:
             try:
-                self._take(found)
+                self._take(entry)
             except (AttributeError, KeyError, TypeError, ValueError) as error:
                 self._report(f"was not understood and was skipped; did a newer ckpt-callbacks write it? ({error})")
 
@@ -227,7 +228,8 @@ def _write(journal: Path, end: int, lines: bytes) -> None:
     """Put ``lines`` behind the first ``end`` bytes, durably, or not at all."""
     descriptor = os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
-        os.ftruncate(descriptor, end)
+        if os.lseek(descriptor, 0, os.SEEK_END) > end:
+            os.ftruncate(descriptor, end)
         try:
             written = 0
             while written < len(lines):

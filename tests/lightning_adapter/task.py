@@ -47,10 +47,10 @@ class Model(lightning.LightningModule):
         return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 2, 0.5)]
 
 
-def loaders():
+def loaders(loader=DataLoader):
     x, y = data()
     train, val = TensorDataset(x[:120], y[:120]), TensorDataset(x[120:], y[120:])
-    return DataLoader(train, 12, shuffle=True), DataLoader(val, 40)
+    return loader(train, 12, shuffle=True), DataLoader(val, 40)
 
 
 def trainer(*callbacks, **settings):
@@ -58,12 +58,12 @@ def trainer(*callbacks, **settings):
     return lightning.Trainer(callbacks=list(callbacks), enable_model_summary=False, **{**defaults, **settings})
 
 
-def fit(dirpath, policy=EACH_EPOCH, *, resume=False, extra=(), arguments=None, **settings):
+def fit(dirpath, policy=EACH_EPOCH, *, resume=False, extra=(), arguments=None, loader=DataLoader, **settings):
     """Train; returns the module, the trainer and the callback."""
     lightning.seed_everything(7, verbose=False)
     module, callback = Model(), LightningCheckpoint(dirpath, policy, **(arguments or {}))
     fitter = trainer(*extra, callback, **settings)
-    fitter.fit(module, *loaders(), ckpt_path=callback.resume_path() if resume else None)
+    fitter.fit(module, *loaders(loader), ckpt_path=callback.resume_path() if resume else None)
     return module, fitter, callback
 
 

@@ -11,7 +11,7 @@ from lightning_adapter.task import VAL, fit
 from ckpt_callbacks import Every, Improves, KeepLast, Metric, Patience, Policy
 
 dirpath, facts, pause = sys.argv[1], sys.argv[2], float(sys.argv[3]) if len(sys.argv) > 3 else 0.0
-EASY = Metric("val_loss", mode="min", min_delta=0.5)
+EASY = Metric("val_loss", mode="min", min_delta=5.0)
 policy = Policy(Every(epochs=1) | Improves(VAL), KeepLast(2), stop=Patience(EASY, checks=50))
 
 

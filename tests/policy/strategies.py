@@ -13,6 +13,7 @@ from ckpt_callbacks.policy import engine, metric, retention, smoothing, stopping
 from ckpt_callbacks.policy.engine import Policy, State, decide
 from ckpt_callbacks.policy.metric import Metric
 from ckpt_callbacks.policy.retention import (
+    AnyKeep,
     KeepAll,
     KeepBest,
     KeepEvery,
@@ -21,7 +22,7 @@ from ckpt_callbacks.policy.retention import (
     KeepWithin,
 )
 from ckpt_callbacks.policy.smoothing import EMA, Mean, Median
-from ckpt_callbacks.policy.stopping import Diverges, NonFinite, Patience, Reaches
+from ckpt_callbacks.policy.stopping import AnyStop, Diverges, NonFinite, Patience, Reaches
 from ckpt_callbacks.policy.triggers import At, Every, Improves, OnException, OnPreempt, Predicate
 from ckpt_callbacks.record import Record, Status
 
@@ -96,19 +97,26 @@ def _combined(part):
 readable_triggers = st.recursive(plain_leaves, _combined, max_leaves=5)  # their repr can be read back
 all_triggers = st.recursive(plain_leaves | st.just(Predicate(at_odd_steps)), _combined, max_leaves=5)
 
-single_rules = st.one_of(
-    st.just(KeepAll()),
-    st.builds(KeepLast, st.integers(1, 4)),
-    st.builds(KeepBest, st.integers(1, 3), by=metrics),
-    st.builds(KeepEvery, epochs=st.integers(1, 4)),
-    st.builds(KeepEvery, steps=st.integers(1, 30)),
-    st.builds(KeepEvery, hours=st.floats(0.01, 1)),
-    st.builds(KeepWithin, st.floats(0.01, 1)),
-    st.builds(KeepTagged, st.sampled_from(TAGS)),
-)
-retentions = st.lists(single_rules, min_size=1, max_size=4).map(
-    lambda rules: rules[0] if len(rules) == 1 else retention.AnyKeep(tuple(rules))
-)
+
+
+def _rules(by):
+    return st.one_of(
+        st.just(KeepAll()),
+        st.builds(KeepLast, st.integers(1, 4)),
+        st.builds(KeepBest, st.integers(1, 3), by=by),
+        st.builds(KeepEvery, epochs=st.integers(1, 4)),
+        st.builds(KeepEvery, steps=st.integers(1, 30)),
+        st.builds(KeepEvery, hours=st.floats(0.01, 1)),
+        st.builds(KeepWithin, st.floats(0.01, 1)),
+        st.builds(KeepTagged, st.sampled_from(TAGS)),
+    )
+
+
+def retentions(by=metrics):
+    return st.lists(_rules(by), min_size=1, max_size=4).map(
+        lambda rules: rules[0] if len(rules) == 1 else AnyKeep(tuple(rules))
+    )
+
 
 single_stops = st.one_of(
     st.builds(Patience, metrics, st.integers(1, 4), st.integers(0, 2)),
@@ -117,12 +125,12 @@ single_stops = st.one_of(
     st.builds(NonFinite, st.sampled_from(NAMES) | listed, st.integers(1, 3)),
 )
 stops = st.lists(single_stops, min_size=1, max_size=3).map(
-    lambda rules: rules[0] if len(rules) == 1 else stopping.AnyStop(tuple(rules))
+    lambda rules: rules[0] if len(rules) == 1 else AnyStop(tuple(rules))
 )
 
 
 def policies(save=all_triggers):
-    return st.builds(Policy, save=save, keep=retentions, stop=st.none() | stops, best_by=st.none() | metrics)
+    return st.builds(Policy, save=save, keep=retentions(), stop=st.none() | stops, best_by=st.none() | metrics)
 
 
 # -- histories -------------------------------------------------------------------------------------------------------
@@ -160,7 +168,7 @@ moves = st.one_of(
     _outcomes,
     _starts,
 )
-histories = st.lists(moves, max_size=40)
+histories = st.lists(moves, max_size=8) | st.lists(moves, min_size=12, max_size=30)
 
 
 def play(policy: Policy, history: list[Move]) -> list[Event]:
@@ -186,6 +194,18 @@ def play(policy: Policy, history: list[Move]) -> list[Event]:
 
 # -- records ---------------------------------------------------------------------------------------------------------
 
+# Metrics of which the records below have values.
+ranking_metrics = st.sampled_from(
+    [
+        Metric("val_loss", mode="min"),
+        Metric("val/acc", mode="max", start_from_epoch=3),
+        Metric(["val_loss", "loss"], mode="max"),
+        Metric({"val_loss": 1, "loss": -2}, mode="min"),
+        Metric("val_loss", mode="min", smoothing=EMA(0.3)),
+        Metric("loss", mode="max", smoothing=Mean(2), start_from_epoch=3),
+    ]
+)
+
 _drafts = st.builds(
     Record,
     id=st.just(0),
@@ -195,7 +215,7 @@ _drafts = st.builds(
     time=st.floats(0, 7200),
     wall=st.floats(0, 7200),
     metrics=measured,
-    scores=st.dictionaries(st.sampled_from(["ema(0.3) of val_loss", "mean(2) of loss"]), values),
+    scores=st.dictionaries(st.sampled_from(["ema(0.3) of val_loss", "mean(2) of loss", "val/acc"]), values),
     resumable=st.booleans(),
     status=st.sampled_from([Status.COMMITTED, Status.VERIFIED, Status.VERIFIED]),
     superseded=st.integers(0, 3).map(lambda n: n == 0),
@@ -204,4 +224,6 @@ _drafts = st.builds(
     pinned=st.integers(0, 7).map(lambda n: n == 0),
     tags=st.lists(st.sampled_from(TAGS), max_size=2, unique=True).map(tuple),
 )
-records = st.lists(_drafts, max_size=14).map(lambda drafts: [replace(d, id=i + 1) for i, d in enumerate(drafts)])
+records = (st.lists(_drafts, max_size=4) | st.lists(_drafts, min_size=6, max_size=14)).map(
+    lambda drafts: [replace(draft, id=i) for i, draft in enumerate(drafts, start=1)]
+)

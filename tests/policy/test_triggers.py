@@ -75,7 +75,7 @@ def test_an_interval_fires_when_a_multiple_is_crossed_not_only_when_it_is_hit(tr
         (Every(hours=0.25), Event.step_end(time=900.0), "every 0.25 hours"),
         (At(steps=[5, 10]), Event.step_end(step=5), "at steps 5, 10"),
         (At(epochs=[2]), Event.epoch_end(epoch=2), "at epochs 2"),
-        (Improves(VAL), Event.epoch_end(metrics={"val_loss": 0.25}), "val_loss improved to 0.25"),
+        (Improves(VAL), Event.epoch_end(epoch=1, metrics={"val_loss": 0.25}), "val_loss improved to 0.25"),
         (OnPreempt(), Event.preempt(), "preemption"),
         (OnException(), Event.exception(), "exception"),
         (is_flagged, step(1, flag=1), "flagged"),

@@ -1,0 +1,188 @@
+"""The command ``ckpt``: what a run directory holds, why, and whether it is whole.
+
+Standard output holds results alone; problems, progress and errors go to standard error. Exit status: 0 when all is
+well, 1 when something does not verify, 2 for a wrong call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import CkptError, StoreError, VerifyError
+from ..record import Record
+from ..store.digest import verify as verify_record
+from ..store.manifest import Manifest
+from . import text
+from .view import View
+
+
+class _Commands(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CkptError as error:
+            failure = click.ClickException(str(error))
+            failure.exit_code = 2
+            raise failure from error
+
+
+_run_dir = click.argument("run_dir", type=click.Path(path_type=Path))
+_as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object for each checkpoint, one on a line.")
+_config = click.option(
+    "--config", type=click.Path(path_type=Path), help="The YAML file with the policy, to tell which rules keep what."
+)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ckpt-callbacks")
+def main() -> None:
+    """See what a run directory holds, why, and whether it is whole."""
+
+
+@main.command()
+@_run_dir
+@_as_json
+@click.option("--all", "everything", is_flag=True, help="Deleted checkpoints and all failed saves, too.")
+@_config
+def ls(run_dir: Path, as_json: bool, everything: bool, config: Path | None) -> None:
+    """List the checkpoints of a run.
+
+    For each one in RUN_DIR: what it is, why it was saved, and why it is kept.
+    """
+    manifest = _open(run_dir)
+    view = View(manifest, _policy(config))
+    records, hidden = view.listed(everything)
+    if as_json:
+        for record in records:
+            _echo_json(record.to_json())
+    elif records:
+        text.print_table(view, records)
+    if not records and not (as_json or hidden):
+        click.echo(f"{run_dir}: no checkpoint yet")
+    elif hidden and (sys.stdout.isatty() or not records) and not as_json:
+        click.echo(click.style(f"{hidden}; --all shows them", dim=True))
+
+
+@main.command()
+@_run_dir
+@click.argument("which")
+@_as_json
+@_config
+def show(run_dir: Path, which: str, as_json: bool, config: Path | None) -> None:
+    """Show all facts of one checkpoint.
+
+    WHICH is its id, its file, a tag, or one of last, best and final.
+    """
+    view = View(_open(run_dir), _policy(config))
+    record = view.find(which)
+    if as_json:
+        _echo_json(record.to_json())
+    else:
+        text.print_facts(view, record)
+
+
+@main.command()
+@_run_dir
+@_as_json
+@click.pass_context
+def verify(ctx: click.Context, run_dir: Path, as_json: bool) -> None:
+    """Compare every byte with the manifest.
+
+    Reads all checkpoints of RUN_DIR again. The exit status is 1 when one of them, or a line of the manifest, is
+    damaged.
+    """
+    manifest = _open(run_dir)
+    records = manifest.live()
+    checked, bad = 0, 0
+    with _progress(sum(record.size for record in records)) as advance:
+        for record in records:
+            problem = _problem_of(record, advance)
+            if problem is not None and _was_deleted(manifest, record):
+                continue
+            checked, bad = checked + 1, bad + (problem is not None)
+            if as_json:
+                _echo_json({**record.to_json(), "ok": problem is None, "problem": problem})
+            else:
+                click.echo(f"{click.style('ok', fg='green')}   {record.path}" if problem is None
+                           else f"{click.style('BAD', fg='red')}  {problem}")  # fmt: skip
+    if not as_json:
+        click.echo(f"{checked - bad} of {text.count(checked, 'checkpoint')} verified" if checked
+                   else f"{run_dir}: no checkpoint yet")  # fmt: skip
+    ctx.exit(1 if bad or manifest.problems else 0)
+
+
+@main.command()
+def schema() -> None:
+    """Print the YAML file's JSON schema.
+
+    Editors that know it complete and check a policy file while it is written.
+    """
+    from ..config import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2))
+
+
+def _open(run_dir: Path) -> Manifest:
+    if not run_dir.is_dir():
+        what = "is not a directory" if run_dir.exists() else "does not exist"
+        raise StoreError(f"{run_dir}: {what}; expected a run directory")
+    manifest = Manifest.read(run_dir)
+    journal = manifest.layout.journal
+    if not journal.exists():
+        within = journal.relative_to(run_dir)
+        runs = [path.parents[len(within.parts) - 1] for path in sorted(run_dir.glob(f"*/{within}"))]
+        example = f", such as {runs[0]}" if runs else ""
+        raise StoreError(f"{run_dir}: has no manifest ({within}); expected a run directory{example}")
+    for problem in manifest.problems:
+        click.echo(f"Warning: {problem}", err=True)
+    return manifest
+
+
+def _policy(config: Path | None) -> Any:
+    if config is None:
+        return None
+    from ..config import Config  # here, because reading YAML is dear to import
+
+    return Config.from_yaml(config).policy
+
+
+def _echo_json(facts: dict[str, Any]) -> None:
+    click.echo(json.dumps(facts))
+
+
+def _problem_of(record: Record, progress: Callable[[int], object]) -> str | None:
+    try:
+        verify_record(record, from_device=True, progress=progress)
+    except VerifyError as error:
+        return str(error)
+    return None
+
+
+def _was_deleted(manifest: Manifest, record: Record) -> bool:
+    """A training that goes on may have deleted what was being read."""
+    manifest.refresh()
+    return not manifest.records[record.id].status.on_disk
+
+
+@contextlib.contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], object]]:
+    """A progress bar over so many bytes, where there is a terminal to draw it on."""
+    if not sys.stderr.isatty():
+        yield lambda count: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    # Results go above the bar where both are on the terminal, and must not go there where they are piped elsewhere.
+    above = sys.stdout.isatty()
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=above) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda count: bar.advance(task, count)

@@ -1,0 +1,289 @@
+"""The shape of the file. Each part is a pydantic type, and is read straight into the policy value that it stands for.
+
+Reading in one pass is what lets all mistakes of a file be reported at once, with those that only a policy value
+notices among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    with_config,
+)
+from typing_extensions import NotRequired, TypedDict
+
+from ..errors import PolicyError
+from ..policy.metric import Metric
+from ..policy.naming import FROM_METADATA, FileName
+from ..policy.retention import AnyKeep, KeepAll, KeepBest, KeepEvery, KeepLast, KeepTagged, KeepWithin
+from ..policy.smoothing import EMA, Mean, Median
+from ..policy.stopping import AnyStop, Diverges, NonFinite, Patience, Reaches
+from ..policy.triggers import AllOf, AnyOf, At, Every, Improves, Not, OnException, OnPreempt, Predicate
+from .annotations import OneOf, OneOrMore, becomes, joined_by
+from .problems import describe, near, problem
+from .reference import find
+from .scalars import Alpha, Count, Delta, Finite, Index, Mode, Monitor, Name, Positive, Reference, Tag, Version
+
+# Strict: a boolean is no number, and "5" is no 5.
+_FIELDS = ConfigDict(extra="forbid", strict=True)
+_ONE_FIELD = ConfigDict(**_FIELDS, json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
+
+@dataclass
+class _Reading:
+    """What the parts of one file know of each other while it is read."""
+
+    allow_code: bool
+    metrics: dict[str, Metric] = field(default_factory=dict)
+
+
+def read(parsed: Any, *, allow_code: bool) -> tuple[dict[str, Any], list[str]]:
+    """The facts of a parsed file, with policy values in them, and one line for each mistake; one of both is empty."""
+    if parsed is None:
+        return {}, ["the file is empty; expected a mapping with at least save"]
+    try:
+        return _DOCUMENT.validate_python(parsed, context=_Reading(allow_code)), []
+    except ValidationError as error:
+        return {}, describe(error, parsed, DocumentNode)
+
+
+def json_schema() -> dict[str, Any]:
+    """A JSON schema (draft 2020-12) of the file, for editors that complete and check while one types."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **_DOCUMENT.json_schema(),
+        "title": "ckpt_callbacks policy",
+    }
+
+
+# -- metrics ---------------------------------------------------------------------------------------------------------
+
+
+@with_config(_ONE_FIELD)
+class SmoothingNode(TypedDict, total=False):
+    """What is done to a metric before it is compared."""
+
+    ema: Annotated[Alpha, becomes(EMA)]
+    mean: Annotated[Count, becomes(Mean)]
+    median: Annotated[Count, becomes(Median)]
+
+
+@with_config(_FIELDS)
+class MetricNode(TypedDict):
+    """A logged value, its direction, and how it is compared."""
+
+    monitor: Monitor
+    mode: Mode
+    smoothing: NotRequired[Annotated[SmoothingNode, OneOf()]]
+    min_delta: NotRequired[Delta]
+    min_delta_mode: NotRequired[Literal["abs", "rel"]]
+    baseline: NotRequired[Finite]
+    start_from_epoch: NotRequired[Index]
+    nan: NotRequired[Literal["stale", "skip"]]
+
+
+def _define(raw: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> dict[str, Metric]:
+    # A metric that is wrong is one mistake, not another one at each place that names it.
+    if isinstance(raw, dict):
+        info.context.metrics = dict.fromkeys(raw, Metric("unknown", mode="min"))
+    info.context.metrics = handler(raw)
+    return info.context.metrics
+
+
+def _look_up(name: str, info: ValidationInfo) -> Metric:
+    defined = info.context.metrics
+    base = name.removesuffix(".raw")
+    if name in defined:
+        return defined[name]
+    if base in defined:
+        return defined[base].raw
+    names = ", ".join(map(str, defined)) or "none"
+    raise problem(f"unknown metric {name!r}; defined are: {names}{near(base, defined)}")
+
+
+Metrics = Annotated[dict[str, Annotated[MetricNode, becomes(Metric)]], WrapValidator(_define)]
+MetricRef = Annotated[Name, AfterValidator(_look_up)]
+
+
+# -- save ------------------------------------------------------------------------------------------------------------
+
+
+@with_config(_ONE_FIELD)
+class EveryNode(TypedDict, total=False):
+    """Due each time that a multiple of the interval is crossed."""
+
+    epochs: Count
+    steps: Count
+    seconds: Positive
+    minutes: Positive
+    hours: Positive
+
+
+@with_config(_ONE_FIELD)
+class AtNode(TypedDict, total=False):
+    """Due when one of the listed steps or epochs is crossed."""
+
+    steps: Annotated[list[Count], Field(min_length=1), OneOrMore()]
+    epochs: Annotated[list[Count], Field(min_length=1), OneOrMore()]
+
+
+def _import(reference: str, info: ValidationInfo) -> Callable[..., Any]:
+    if not info.context.allow_code:
+        raise problem(f"got {reference!r}, which is code; pass allow_code=True to import it")
+    try:
+        return find(reference)
+    except Exception as error:  # whatever the module raises while it is imported
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        raise problem(f"{reference!r} cannot be imported: {why}; expected a function, such as pkg.mod:fn") from None
+
+
+TriggerNode = with_config(_ONE_FIELD)(
+    TypedDict(
+        "TriggerNode",
+        {
+            "every": Annotated[EveryNode, becomes(Every)],
+            "at": Annotated[AtNode, becomes(At)],
+            "improves": Annotated[MetricRef, becomes(Improves)],
+            "on_preempt": Annotated[None, becomes(OnPreempt)],
+            "on_exception": Annotated[None, becomes(OnException)],
+            "any": Annotated["Triggers", becomes(AnyOf)],
+            "all": Annotated["Triggers", becomes(AllOf)],
+            "not": Annotated["Triggers", joined_by(AnyOf), becomes(Not)],
+            "predicate": Annotated[Reference, AfterValidator(_import), becomes(Predicate)],
+        },
+        total=False,
+    )
+)
+Triggers = Annotated[
+    list[Annotated[TriggerNode, OneOf("on_preempt", "on_exception")]], Field(min_length=1), OneOrMore()
+]
+
+
+# -- keep ------------------------------------------------------------------------------------------------------------
+
+
+@with_config(_FIELDS)
+class BestNode(TypedDict):
+    """Keep the n best by a metric."""
+
+    n: NotRequired[Count]
+    by: MetricRef
+
+
+@with_config(_ONE_FIELD)
+class KeepEveryNode(TypedDict, total=False):
+    """Keep the first checkpoint at or after each multiple of the interval."""
+
+    epochs: Count
+    steps: Count
+    hours: Positive
+
+
+@with_config(_FIELDS)
+class WithinNode(TypedDict):
+    """Keep what is at most so much older than the newest checkpoint."""
+
+    hours: Positive
+
+
+@with_config(_ONE_FIELD)
+class RetentionNode(TypedDict, total=False):
+    """One rule; what any rule keeps survives."""
+
+    all: Annotated[None, becomes(KeepAll)]
+    last: Annotated[Count, becomes(KeepLast)]
+    best: Annotated[BestNode, becomes(KeepBest)]
+    every: Annotated[KeepEveryNode, becomes(KeepEvery)]
+    within: Annotated[WithinNode, becomes(KeepWithin)]
+    tagged: Annotated[Tag, becomes(KeepTagged)]
+
+
+Retentions = Annotated[list[Annotated[RetentionNode, OneOf("all")]], Field(min_length=1), OneOrMore()]
+
+
+# -- stop ------------------------------------------------------------------------------------------------------------
+
+
+@with_config(_FIELDS)
+class PatienceNode(TypedDict):
+    """Stop when the metric has not improved in so many measurements."""
+
+    by: MetricRef
+    checks: Count
+    start_from_epoch: NotRequired[Index]
+
+
+@with_config(_FIELDS)
+class ThresholdNode(TypedDict):
+    """Stop when the metric is at the value or better (reaches), or worse than it (diverges)."""
+
+    by: MetricRef
+    value: Finite
+
+
+@with_config(_FIELDS)
+class NonFiniteNode(TypedDict):
+    """Stop when a metric was NaN or infinite so many times in a row."""
+
+    monitor: Annotated[list[Name], Field(min_length=1), OneOrMore()]
+    consecutive: NotRequired[Count]
+
+
+@with_config(_ONE_FIELD)
+class StoppingNode(TypedDict, total=False):
+    """One rule; training stops when any rule says so."""
+
+    patience: Annotated[PatienceNode, becomes(Patience, by="metric")]
+    reaches: Annotated[ThresholdNode, becomes(Reaches, by="metric")]
+    diverges: Annotated[ThresholdNode, becomes(Diverges, by="metric")]
+    non_finite: Annotated[NonFiniteNode, becomes(NonFinite)]
+
+
+Stoppings = Annotated[list[Annotated[StoppingNode, OneOf()]], Field(min_length=1), OneOrMore()]
+
+
+# -- the whole file --------------------------------------------------------------------------------------------------
+
+
+def _check_filename(template: str, info: ValidationInfo) -> str:
+    names = [name for metric in info.data.get("metrics", {}).values() for name in metric.names]
+    rules = info.data["stop"].parts() if "stop" in info.data else ()
+    names += [name for rule in rules if isinstance(rule, NonFinite) for name in rule.monitor]
+    try:
+        # A callback may be given more metadata than the file holds.
+        FileName(template, (*info.data.get("metadata", ()), *FROM_METADATA), tuple(names))
+    except PolicyError as error:
+        raise problem(str(error).removeprefix("filename ")) from None
+    return template
+
+
+@with_config(_FIELDS)
+class DocumentNode(TypedDict):
+    """When to save, what to keep, when to stop, and what the files hold."""
+
+    # Read in this order: `metrics` before all that names one, and `filename` after what it may name.
+    version: NotRequired[Version]
+    dirpath: NotRequired[str]
+    metrics: NotRequired[Metrics]
+    save: Annotated[Triggers, joined_by(AnyOf)]
+    keep: NotRequired[Annotated[Retentions, joined_by(AnyKeep)]]
+    stop: NotRequired[Annotated[Stoppings, joined_by(AnyStop)]]
+    best_by: NotRequired[MetricRef]
+    contents: NotRequired[Literal["full", "weights"]]
+    metadata: NotRequired[dict[str, Any]]
+    filename: NotRequired[Annotated[str, AfterValidator(_check_filename)]]
+    on_error: NotRequired[Literal["warn", "raise"]]
+
+
+_DOCUMENT = TypeAdapter(DocumentNode)

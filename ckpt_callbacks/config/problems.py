@@ -1,0 +1,100 @@
+"""What is wrong with a file, in lines for people: where, what was received, what was expected."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+from typing_extensions import get_type_hints, is_typeddict
+
+from .scalars import called
+
+Loc = Iterable[int | str]
+
+
+def problem(text: str) -> PydanticCustomError:
+    """For a validator to raise: a mistake in words that are final."""
+    return PydanticCustomError("problem", "{text}", {"text": text})
+
+
+def describe(error: ValidationError, parsed: Any, shape: type) -> list[str]:
+    """One line for each mistake, beginning with its path in ``parsed``, which should have been a ``shape``."""
+    return [_line(details, parsed, shape) for details in error.errors(include_url=False)]
+
+
+def choices(shape: type) -> str:
+    """The fields that a mapping may have, in words."""
+    return ", ".join(get_type_hints(shape))
+
+
+def near(word: object, known: Iterable[object]) -> str:
+    """``; did you mean 'epochs'?`` where one of ``known`` resembles ``word``, else nothing."""
+    found = difflib.get_close_matches(str(word), map(str, known), n=1)
+    return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def _line(details: ErrorDetails, parsed: Any, shape: type) -> str:
+    kind, loc, got = details["type"], details["loc"], details["input"]
+    if kind in ("extra_forbidden", "invalid_key"):
+        *loc, name = loc
+        wanted = _type_at(loc, shape)
+        text = f"unknown field {name!r}; expected one of {choices(wanted)}{near(name, get_type_hints(wanted))}"
+    elif loc and loc[-1] == "[key]":
+        *loc, name, _ = loc
+        text = f"got {name!r} as a name; expected text"
+    elif kind == "problem":
+        text = details["msg"]
+    else:
+        wanted = _type_at(loc, shape)
+        if kind == "missing":
+            text = f"missing; expected {_expected(wanted)}"
+        elif kind == "too_short":
+            why = ", which would delete every checkpoint" if loc == ("keep",) else ""
+            text = f"got an empty list{why}; expected at least one item: {_expected(wanted)}"
+        else:
+            options = get_args(wanted) if get_origin(wanted) is Literal else ()
+            text = f"got {_received(got)}; expected {_expected(wanted)}{near(got, options)}"
+    path = _path(loc, parsed)
+    return f"{path}: {text}" if path else text
+
+
+def _path(loc: Loc, parsed: Any) -> str:
+    """Where it is in the file itself; pydantic was given a single item as a list of one, and a lone name as a field."""
+    path = ""
+    for step in loc:
+        if isinstance(parsed, list):
+            path += f"[{step}]"
+            parsed = parsed[step]
+        elif isinstance(parsed, dict) and step in parsed:
+            name = str(step)
+            path += f".{name if name.isprintable() else repr(name)}"
+            parsed = parsed[step]
+        elif isinstance(step, str):
+            path += f".{step}"
+    return path.removeprefix(".")
+
+
+def _type_at(loc: Loc, shape: Any) -> Any:
+    """The type that the file should have at ``loc``. Nothing in the file is a union, so each step leads to one."""
+    for step in loc:
+        shape = get_type_hints(shape)[step] if is_typeddict(shape) else get_args(shape)[-1]
+    return shape
+
+
+def _expected(wanted: Any) -> str:
+    if is_typeddict(wanted):
+        return f"a mapping with {'' if wanted.__required_keys__ else 'one of '}{choices(wanted)}"
+    if get_origin(wanted) is list:
+        return _expected(get_args(wanted)[0])
+    return called(wanted) or "a mapping"
+
+
+def _received(got: Any) -> str:
+    if got is None:
+        return "nothing"
+    if isinstance(got, dict | list):
+        return "a mapping" if isinstance(got, dict) else "a list"
+    return repr(got)

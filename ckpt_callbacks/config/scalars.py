@@ -1,0 +1,72 @@
+"""The single values of the file: which of them are right, and what people call them."""
+
+from __future__ import annotations
+
+from types import NoneType
+from typing import Annotated, Literal, NewType, get_args, get_origin
+
+from pydantic import AfterValidator, Field, SkipValidation
+
+from ..errors import PolicyError
+from ..policy.metric import Metric
+
+# The bounds are those of the policy values, which keep the last word. Here they let an editor see them too.
+_Count = NewType("_Count", int)
+_Index = NewType("_Index", int)
+_Finite = NewType("_Finite", float)
+_Positive = NewType("_Positive", float)
+_Delta = NewType("_Delta", float)
+_Alpha = NewType("_Alpha", float)
+_Version = NewType("_Version", int)
+_Name = NewType("_Name", str)
+_Tag = NewType("_Tag", str)
+_Reference = NewType("_Reference", str)
+_Monitor = str | list[str] | dict[str, float]
+
+Count = Annotated[_Count, Field(ge=1)]
+Index = Annotated[_Index, Field(ge=0)]
+Finite = Annotated[_Finite, Field(allow_inf_nan=False)]
+Positive = Annotated[_Positive, Field(gt=0, allow_inf_nan=False)]
+Delta = Annotated[_Delta, Field(ge=0, allow_inf_nan=False)]
+Alpha = Annotated[_Alpha, Field(gt=0, le=1)]
+Version = Annotated[_Version, Field(ge=1, le=1)]
+Name = Annotated[_Name, Field(min_length=1)]
+Tag = Annotated[_Tag, Field(min_length=1)]
+Reference = Annotated[_Reference, Field(pattern=r"^[^:]+:[^:]+$")]
+Mode = Literal["min", "max"]
+
+
+def _check_monitor(monitor: object) -> object:
+    try:
+        Metric(monitor, mode="min")
+    except PolicyError as error:
+        raise ValueError(str(error)) from None
+    return monitor
+
+
+# A union would report a mistake three times, once for each of its forms.
+Monitor = Annotated[SkipValidation[_Monitor], AfterValidator(_check_monitor)]
+
+_CALLED = {
+    str: "text",
+    NoneType: "no value",
+    _Count: "a whole number of at least 1",
+    _Index: "a whole number of at least 0",
+    _Finite: "a finite number",
+    _Positive: "a positive number",
+    _Delta: "a finite number of at least 0",
+    _Alpha: "a number above 0 and at most 1",
+    _Version: "1",
+    _Name: "the name of a metric",
+    _Tag: "a tag, such as release",
+    _Reference: "a function, such as pkg.mod:fn",
+    _Monitor: "a metric's name, a list of names, or a mapping of names to weights",
+    Mode: "min or max (the direction is never guessed from a name)",
+}
+
+
+def called(wanted: object) -> str | None:
+    """What people call a single value's type, without its `Annotated`; None for the type of a list or mapping."""
+    if get_origin(wanted) is Literal and wanted not in _CALLED:
+        return " or ".join(get_args(wanted))
+    return _CALLED.get(wanted)

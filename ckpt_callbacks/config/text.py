@@ -1,0 +1,89 @@
+"""YAML text and the plain values that it stands for. YAML 1.2: ``1e-4`` is a number and ``on`` is text."""
+
+from __future__ import annotations
+
+import io
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml.constructor import SafeConstructor
+from ruamel.yaml.error import MarkedYAMLError, StreamMark
+from ruamel.yaml.representer import RepresenterError, SafeRepresenter
+
+from ..errors import ConfigError, PolicyError
+
+_WIDTH = 120
+
+
+class _Constructor(SafeConstructor):
+    """Notes every duplicate key, where the base class would raise at the first."""
+
+    def check_mapping_key(self, node: Any, key_node: Any, mapping: Any, key: Any, value: Any) -> bool:
+        if key not in mapping:
+            return True
+        self.loader.duplicates.append(f"{_place(key_node.start_mark)}: duplicate key {key!r}; expected each key once")
+        return False
+
+
+class _Representer(SafeRepresenter):
+    """Writes the same part twice where it stands twice, without an anchor; and line breaks as escapes."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+    def represent_str(self, data: str) -> Any:
+        # Folded at a wrong place, some line breaks of Unicode would come back as spaces.
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=None if data.isprintable() else '"')
+
+
+_Representer.add_representer(str, _Representer.represent_str)
+
+
+class _Yaml(YAML):
+    def __init__(self) -> None:
+        super().__init__(typ="safe", pure=True)  # pure, because the C parser knows YAML 1.1 only
+        self.Constructor, self.Representer = _Constructor, _Representer
+        self.duplicates: list[str] = []
+        self.default_flow_style = None  # innermost lists and mappings on one line
+        self.sort_base_mapping_type_on_output = False
+        self.allow_unicode, self.width = True, _WIDTH
+
+
+def read(path: str | PathLike[str]) -> tuple[Any, list[str]]:
+    """What a YAML file holds, and one line for each duplicate key.
+
+    Raises:
+        ConfigError: the file cannot be read, or is no YAML.
+    """
+    yaml = _Yaml()
+    try:
+        return yaml.load(Path(path).read_text(encoding="utf-8-sig")), yaml.duplicates
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror}"
+    except UnicodeDecodeError as error:
+        problem = f"byte {error.start} is not UTF-8; expected a text file"
+    except MarkedYAMLError as error:
+        problem = f"{_place(error.problem_mark or error.context_mark)}: {error.problem or error.context}"
+    except YAMLError as error:
+        problem = str(error)
+    raise ConfigError([f"{path}: {' '.join(problem.split())}"])
+
+
+def dump(value: Any) -> str:
+    """``value`` as YAML text.
+
+    Raises:
+        PolicyError: it holds something other than plain values.
+    """
+    stream = io.StringIO()
+    try:
+        _Yaml().dump(value, stream)
+    except RepresenterError as error:
+        raise PolicyError(f"cannot be written as YAML: {error}; expected text, numbers, lists and mappings") from None
+    return stream.getvalue()
+
+
+def _place(mark: StreamMark) -> str:
+    return f"line {mark.line + 1}, column {mark.column + 1}"

@@ -1,0 +1,220 @@
+"""Keras' own files: ``.keras``, ``.weights.h5`` and the legacy ``.h5``; and where ours lies inside them.
+
+In a ``.keras`` it is one more key of ``metadata.json``. A member of its own would make Keras take the archive for one
+with assets, and unpack all of it into ``$TMPDIR`` at each load.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import re
+import shutil
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+
+from ..errors import PolicyError, ResumeError, StoreError
+from .carried import Carried
+
+KERAS, WEIGHTS, LEGACY = ".keras", ".weights.h5", ".h5"
+_OURS = "ckpt_callbacks"
+_METADATA, _WEIGHTS_MEMBER = "metadata.json", "model.weights.h5"
+
+
+def suffix_of(contents: str, format: str | None) -> str:
+    """The suffix of the files to write.
+
+    Raises:
+        PolicyError: there is no such format, or not with these contents.
+    """
+    if format not in (None, "keras", "h5"):
+        raise PolicyError(f"KerasCheckpoint: format is {format!r}; expected 'keras' or 'h5', or None for the usual one")
+    if contents == "weights":
+        if format == "keras":
+            raise PolicyError("KerasCheckpoint: contents='weights' is written as .weights.h5; leave format out")
+        return WEIGHTS
+    return LEGACY if format == "h5" else KERAS
+
+
+def save(model: keras.Model, path: Path, carried: Carried) -> None:
+    """Write the model to ``path``; its suffix says how.
+
+    Raises:
+        OSError: the disk is full. StoreError: Keras cannot write this model.
+    """
+    _check_space(model, path.parent)
+    try:
+        if path.name.endswith(WEIGHTS):
+            keras.saving.save_weights(model, path, objects_to_skip=_optimizers(model))
+        else:
+            model.save(path)
+    except (NotImplementedError, TypeError, ValueError) as error:
+        raise StoreError(f"Keras cannot save {model.name!r}: {one_line(error)}") from error
+    if path.suffix == KERAS:
+        _add_to_metadata(path, carried.to_json())
+    elif not path.name.endswith(WEIGHTS):
+        with h5py.File(path, "a") as file:
+            file.create_dataset(_OURS, data=np.frombuffer(carried.dumps().encode(), dtype=np.uint8))
+
+
+def read_carried(path: Path) -> Carried:
+    """What of ours lies in the file.
+
+    Raises:
+        ResumeError: nothing does, or it is no such file.
+    """
+    if path.name.endswith(WEIGHTS):
+        raise ResumeError(
+            f"{path}: holds weights alone, and a run cannot be resumed from it; expected a checkpoint with "
+            "contents='full', or call model.load_weights() and pass resume='never'"
+        )
+    facts = None
+    try:
+        if path.suffix == KERAS:
+            with zipfile.ZipFile(path) as archive:
+                facts = json.loads(archive.read(_METADATA)).get(_OURS)
+        else:
+            with h5py.File(path) as file:
+                facts = json.loads(file[_OURS][()].tobytes()) if _OURS in file else None
+    except FileNotFoundError:
+        raise ResumeError(f"{path}: does not exist; expected the path of a checkpoint") from None
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise ResumeError(f"{path}: is no Keras file that can be read: {one_line(error)}") from error
+    if facts is None:
+        raise ResumeError(
+            f"{path}: holds no state of a run; expected a file that KerasCheckpoint wrote, or call "
+            "model.load_weights() and pass resume='never'"
+        )
+    return Carried.from_json(facts)
+
+
+def load(model: keras.Model, path: Path, scratch: Path) -> None:
+    """Load weights and optimizer state into a model that is built. No code of the file runs.
+
+    Args:
+        model: The model. path: a full checkpoint. scratch: a folder on disk for a temporary copy.
+
+    Raises:
+        ResumeError: the file was written by another model or optimizer.
+    """
+    try:
+        # Keras only warns when it leaves the optimizer's state out.
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="Skipping variable loading for optimizer")
+            with _as_weights(path, scratch) as weights:
+                model.load_weights(weights)
+            if path.suffix == LEGACY:
+                _load_legacy_optimizer(model, path)
+    except (ValueError, KeyError) as error:
+        raise ResumeError(
+            f"{path}: does not fit {model.name!r}: {one_line(error)}; expected the model and the optimizer that wrote "
+            "it; choose another directory, or pass resume='never'"
+        ) from error
+
+
+def load_weights(model: keras.Model, path: Path, scratch: Path) -> None:
+    """Load the weights alone; the optimizer stays as it is."""
+    with _as_weights(path, scratch) as weights:
+        if weights.name.endswith(WEIGHTS):
+            keras.saving.load_weights(model, weights, objects_to_skip=_optimizers(model))
+        else:
+            model.load_weights(weights)
+
+
+def same_weights(a: Path, b: Path) -> bool:
+    """The two files hold equal weights, whatever else differs."""
+    if a.suffix == KERAS:
+        with zipfile.ZipFile(a) as first, zipfile.ZipFile(b) as second:
+            members = [archive.getinfo(_WEIGHTS_MEMBER) for archive in (first, second)]
+            if members[0].CRC == members[1].CRC and members[0].file_size == members[1].file_size:
+                return True
+            with first.open(members[0]) as x, second.open(members[1]) as y, h5py.File(x) as f, h5py.File(y) as g:
+                return _same_datasets(f, g)
+    with h5py.File(a) as f, h5py.File(b) as g:
+        return _same_datasets(f, g)
+
+
+def _same_datasets(f: h5py.Group, g: h5py.Group) -> bool:
+    names = _datasets(f)
+    return names == _datasets(g) and all(
+        f[name].dtype == g[name].dtype and np.array_equal(f[name][()], g[name][()]) for name in names
+    )
+
+
+def _datasets(file: h5py.Group) -> list[str]:
+    names: list[str] = []
+    file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+    return [name for name in names if not name.startswith((_OURS, "optimizer/", "optimizer_weights/"))]
+
+
+def _add_to_metadata(path: Path, facts: dict[str, Any]) -> None:
+    with zipfile.ZipFile(path, "a") as archive:
+        entry = archive.getinfo(_METADATA)
+        metadata = json.loads(archive.read(entry)) | {_OURS: facts}
+        archive.filelist.remove(entry)  # the old one's few bytes stay where they are, but nothing names them any more
+        del archive.NameToInfo[_METADATA]
+        archive.writestr(_METADATA, json.dumps(metadata))
+
+
+@contextmanager
+def _as_weights(path: Path, scratch: Path) -> Iterator[Path]:
+    """``path``, or a copy of the weights in it: inside an archive Keras reads them five times slower."""
+    if path.suffix != KERAS:
+        yield path
+        return
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        copy = Path(folder, _WEIGHTS_MEMBER)
+        with zipfile.ZipFile(path) as archive, archive.open(_WEIGHTS_MEMBER) as member, copy.open("wb") as file:
+            shutil.copyfileobj(member, file, 1 << 20)
+        yield copy
+
+
+def _load_legacy_optimizer(model: keras.Model, path: Path) -> None:
+    from keras.src.legacy.saving.legacy_h5_format import load_optimizer_weights_from_hdf5_group
+
+    with h5py.File(path) as file:
+        stored = load_optimizer_weights_from_hdf5_group(file) if "optimizer_weights" in file else []
+        values = [np.asarray(value) for value in stored]
+    variables = model.optimizer.variables if model.optimizer is not None else []
+    if [tuple(v.shape) for v in variables] != [value.shape for value in values]:
+        raise ValueError(f"the optimizer has {len(variables)} variables, and the file has {len(values)} for it")
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def _optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:
+    return [value for value in vars(model).values() if isinstance(value, keras.optimizers.Optimizer)]
+
+
+def _check_space(model: keras.Model, folder: Path) -> None:
+    # A disk that is full can end in a segmentation fault inside HDF5, which nothing could catch.
+    variables = [*model.weights, *(v for optimizer in _optimizers(model) for v in optimizer.variables)]
+    needed = sum(math.prod(v.shape) * _bits(v.dtype) // 8 for v in variables)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} ({needed} bytes are needed, {free} are free)")
+
+
+def _bits(dtype: str) -> int:
+    digits = re.search(r"\d+", dtype)
+    return int(digits.group()) if digits else 8
+
+
+def one_line(error: Exception) -> str:
+    """The part of one of Keras' long messages that says what is wrong."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    if len(lines) > 1 and lines[0].endswith(":"):  # "... could not be loaded. Example error message for object ...:"
+        return lines[1]
+    return lines[0]

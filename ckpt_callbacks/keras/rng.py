@@ -1,0 +1,48 @@
+"""The random generators that Keras draws from without owning them, as plain arrays."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Mapping
+
+import numpy as np
+from keras.src.utils.rng_utils import get_random_seed
+
+
+def script_seed() -> int | None:
+    """What the script gave to `keras.utils.set_random_seed`."""
+    return get_random_seed()
+
+
+def random_state() -> dict[str, np.ndarray]:
+    """States of the python and numpy generators, and of torch's where it is loaded.
+
+    TensorFlow and JAX draw from seeds that lie in the model's variables, or that the script has set.
+    """
+    version, words, gauss = random.getstate()
+    _, keys, position, has_gauss, cached = np.random.get_state()
+    state = {
+        "python": np.array(words, dtype=np.uint32),
+        "python_rest": np.array([version, gauss is not None, gauss or 0.0], dtype=np.float64),
+        "numpy": np.array(keys, dtype=np.uint32),
+        "numpy_rest": np.array([position, has_gauss, cached], dtype=np.float64),
+    }
+    if torch := sys.modules.get("torch"):
+        state["torch"] = torch.get_rng_state().numpy()
+        if torch.cuda.is_available():
+            state |= {f"cuda:{i}": s.numpy() for i, s in enumerate(torch.cuda.get_rng_state_all())}
+    return state
+
+
+def set_random_state(state: Mapping[str, np.ndarray]) -> None:
+    """Put the generators back into the states that `random_state` returned."""
+    version, has_gauss, gauss = state["python_rest"].tolist()
+    random.setstate((int(version), tuple(state["python"].tolist()), gauss if has_gauss else None))
+    position, has_gauss, cached = state["numpy_rest"].tolist()
+    np.random.set_state(("MT19937", state["numpy"], int(position), int(has_gauss), cached))
+    if "torch" in state and (torch := sys.modules.get("torch")):
+        torch.set_rng_state(torch.from_numpy(state["torch"]))
+        for device in range(torch.cuda.device_count()):
+            if (name := f"cuda:{device}") in state:
+                torch.cuda.set_rng_state(torch.from_numpy(state[name]), device)

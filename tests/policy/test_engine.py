@@ -1,0 +1,403 @@
+"""The fold over events: what it remembers, decides and refuses. All expectations are worked out by hand."""
+
+import copy
+import json
+import math
+
+import pytest
+
+from ckpt_callbacks.errors import CkptError, MetricError, PolicyError, ResumeError
+from ckpt_callbacks.events import Event
+from ckpt_callbacks.policy.engine import Decision, Policy, Save, State, Stop, decide, fold
+from ckpt_callbacks.policy.metric import Metric
+from ckpt_callbacks.policy.retention import KeepAll, KeepBest, KeepEvery, KeepLast, KeepTagged
+from ckpt_callbacks.policy.smoothing import EMA, Mean, Median
+from ckpt_callbacks.policy.stopping import NonFinite, Patience, Reaches
+from ckpt_callbacks.policy.triggers import Every, Improves, OnException, OnPreempt, Predicate
+
+NAN = math.nan
+VAL = Metric("val_loss", mode="min")
+ACC = Metric("acc", mode="max")
+never = OnPreempt()
+
+
+def epoch_end(epoch, **metrics):
+    return Event.epoch_end(step=epoch * 100, epoch=epoch, time=epoch * 60.0, metrics=metrics, complete=False)
+
+
+def play(policy, *script, state=None):
+    """Play events; the word after an event says what became of its save. Returns the state and the decisions."""
+    state, decisions = state or State(), []
+    for item in script:
+        if item == "saved":
+            state, _ = decide(policy, state, Event.saved(decisions[-1].save.id))
+        elif item == "dropped":
+            state, _ = decide(policy, state, Event.dropped(decisions[-1].save.id, "disk full"))
+        else:
+            state, decision = decide(policy, state, item)
+            decisions.append(decision)
+    return state, decisions
+
+
+def saved_flags(policy, *script):
+    return [decision.save is not None for decision in play(policy, *script)[1]]
+
+
+def test_the_example_of_the_design():
+    val = Metric("val_loss", mode="min", smoothing=EMA(0.3), min_delta=1e-3)
+    policy = Policy(
+        save=Every(epochs=1) | Every(minutes=20) | Improves(val) | OnPreempt(),
+        keep=KeepLast(3) | KeepBest(2, by=val) | KeepEvery(epochs=10) | KeepTagged("release"),
+        stop=Patience(val, checks=5, start_from_epoch=3) | NonFinite(["train_loss", "loss"], consecutive=1),
+    )
+    state, decision = decide(
+        policy, State(), Event.epoch_end(step=100, epoch=1, time=60.0, metrics={"val_loss": 0.4})
+    )
+    assert decision.save.reasons == ("every 1 epoch", "val_loss improved to 0.4")
+    assert decision == Decision(
+        save=Save(1, ("every 1 epoch", "val_loss improved to 0.4"), {"ema(0.3) of val_loss": 0.4}), stop=None
+    )
+    assert (state.step, state.epoch, state.time) == (100, 1, 60.0)
+
+
+# -- observe, then decide --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "save",
+    [
+        Improves(Metric("val_loss", mode="min", smoothing=Mean(3))),
+        Every(epochs=1) | Improves(Metric("val_loss", mode="min", smoothing=Mean(3))),
+        OnPreempt() & Improves(Metric("val_loss", mode="min", smoothing=Mean(3))),
+        ~Improves(Metric("val_loss", mode="min", smoothing=Mean(3))),
+    ],
+    ids=["alone", "or", "and", "not"],
+)
+def test_no_combination_starves_a_smoother(save):
+    policy = Policy(save=save)
+    state, _ = play(policy, epoch_end(1, val_loss=9.0), epoch_end(2, val_loss=6.0), epoch_end(3, val_loss=3.0))
+    assert state.tracks["min mean(3) of val_loss"].value == 6.0
+
+
+def test_saves_that_wait_do_not_starve_a_smoother():
+    policy = Policy(save=Every(steps=1) | Improves(Metric("loss", mode="min", smoothing=Mean(4))))
+    events = [Event.step_end(step=n, metrics={"loss": float(n)}) for n in (1, 2, 3, 4)]
+    state, decisions = play(policy, events[0], "dropped", events[1], "dropped", events[2], events[3])
+    assert [decision.save is not None for decision in decisions] == [True, True, False, True]  # 3 waits
+    assert state.tracks["min mean(4) of loss"].memory == (1.0, 2.0, 3.0, 4.0)
+
+
+def test_rules_that_name_the_same_metric_share_its_memory():
+    val = Metric("val_loss", mode="min", smoothing=Mean(2))
+    same = Metric("val_loss", mode="min", smoothing=Mean(2))
+    policy = Policy(
+        save=Improves(val) | Every(epochs=1) & Improves(same), keep=KeepBest(1, by=same), stop=Patience(val, checks=3)
+    )
+    state, _ = play(policy, epoch_end(1, val_loss=1.0), epoch_end(2, val_loss=3.0))
+    assert {key: track.memory for key, track in state.tracks.items()} == {"min mean(2) of val_loss": (1.0, 3.0)}
+
+
+def test_metrics_of_one_series_with_other_thresholds_are_kept_apart():
+    strict = Metric("val_loss", mode="min", min_delta=0.5)
+    policy = Policy(save=Improves(VAL) & Improves(strict))
+    state, _ = play(policy, epoch_end(1, val_loss=1.0), epoch_end(2, val_loss=0.9))
+    assert sorted(track.best for track in state.tracks.values()) == [0.9, 1.0]
+
+
+def test_records_get_every_smoothed_value_of_the_moment():
+    ema, median = (Metric("val_loss", mode="min", smoothing=s) for s in (EMA(0.5), Median(3)))
+    accuracy = Metric("acc", mode="max", smoothing=Mean(2))
+    policy = Policy(
+        save=Every(epochs=1) | Improves(ema), keep=KeepBest(1, by=median) | KeepBest(1, by=VAL), best_by=accuracy
+    )
+    _, decisions = play(
+        policy, epoch_end(1, val_loss=4.0, acc=0.5), epoch_end(2, val_loss=2.0), epoch_end(3, val_loss=NAN, acc=0.25)
+    )
+    assert [decision.save.scores for decision in decisions] == [
+        {"ema(0.5) of val_loss": 4.0, "median(3) of val_loss": 4.0, "mean(2) of acc": 0.5},
+        {"ema(0.5) of val_loss": 3.0, "median(3) of val_loss": 3.0},
+        {"mean(2) of acc": 0.375},
+    ]
+
+
+# -- the best that was saved -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("script", "saves"),
+    [
+        # a dropped best is not the best that was saved
+        ([epoch_end(1, val_loss=0.5), "saved", epoch_end(2, val_loss=0.3), "dropped", epoch_end(3, val_loss=0.4)],
+         [True, True, True]),
+        ([epoch_end(1, val_loss=0.5), "saved", epoch_end(2, val_loss=0.3), "saved", epoch_end(3, val_loss=0.4)],
+         [True, True, False]),
+        ([epoch_end(1, val_loss=0.5), "dropped", epoch_end(2, val_loss=0.9)], [True, True]),
+        # a save under way counts until it is dropped
+        ([epoch_end(1, val_loss=0.5), epoch_end(2, val_loss=0.6)], [True, False]),
+        ([epoch_end(1, val_loss=0.5), epoch_end(2, val_loss=0.4), "dropped", epoch_end(3, val_loss=0.45)],
+         [True, True, True]),
+        # what another trigger saved counts as well
+        ([epoch_end(1, val_loss=0.5), "saved", Event.preempt(step=150, epoch=1, metrics={"val_loss": 0.2}), "saved",
+          epoch_end(2, val_loss=0.3)], [True, True, False]),
+        # worse values that were saved change nothing
+        ([epoch_end(1, val_loss=0.5), "saved", Event.preempt(step=150, epoch=1, metrics={"val_loss": 0.9}), "saved",
+          epoch_end(2, val_loss=0.6)], [True, True, False]),
+        # a save without a value of its own is no best
+        ([epoch_end(1, val_loss=0.5), "saved", Event.preempt(step=150, epoch=1), "saved", epoch_end(2, val_loss=0.4)],
+         [True, True, True]),
+        # nor is what was saved while training failed
+        ([epoch_end(1, val_loss=0.5), "saved", Event.exception(step=150, epoch=1, metrics={"val_loss": 0.1}), "saved",
+          epoch_end(2, val_loss=0.4)], [True, True, True]),
+    ],
+)  # fmt: skip
+def test_improves_compares_with_the_best_that_was_saved(script, saves):
+    assert saved_flags(Policy(save=Improves(VAL) | OnPreempt() | OnException()), *script) == saves
+
+
+def test_a_save_secures_each_metric_by_itself():
+    policy = Policy(save=Improves(VAL) | Improves(ACC))
+    _, decisions = play(
+        policy,
+        epoch_end(1, val_loss=0.5, acc=0.5), "saved",
+        epoch_end(2, val_loss=0.4, acc=0.9), "dropped",
+        epoch_end(3, val_loss=0.6, acc=0.8), "saved",
+        epoch_end(4, val_loss=0.45, acc=0.7),
+    )  # fmt: skip
+    assert [decision.reasons for decision in decisions] == [
+        ("val_loss improved to 0.5", "acc improved to 0.5"),
+        ("val_loss improved to 0.4", "acc improved to 0.9"),
+        ("acc improved to 0.8",),
+        ("val_loss improved to 0.45",),
+    ]
+
+
+def test_smoothed_and_raw_improve_apart():
+    val = Metric("val_loss", mode="min", smoothing=EMA(0.5))
+    policy = Policy(save=Improves(val) | Improves(val.raw))
+    _, decisions = play(
+        policy,
+        epoch_end(1, val_loss=1.0), "saved",
+        epoch_end(2, val_loss=0.25), "saved",  # smoothed: 0.625
+        epoch_end(3, val_loss=0.5), "saved",  # smoothed: 0.5625
+    )  # fmt: skip
+    assert [decision.reasons for decision in decisions] == [
+        ("val_loss improved to 1",),
+        ("val_loss improved to 0.625", "val_loss improved to 0.25"),
+        ("val_loss improved to 0.5625",),
+    ]
+
+
+def test_saves_are_numbered_and_a_decision_lists_all_reasons():
+    policy = Policy(save=Every(epochs=1), stop=Reaches(VAL, 0.5))
+    _, decisions = play(policy, epoch_end(1, val_loss=0.9), epoch_end(2, val_loss=0.5))
+    assert [decision.save.id for decision in decisions] == [1, 2]
+    assert decisions[1].stop == Stop(("val_loss reached 0.5 (goal 0.5)",))
+    assert decisions[1].reasons == ("every 1 epoch", "val_loss reached 0.5 (goal 0.5)")
+    assert Decision().reasons == ()
+
+
+# -- metrics that never show up --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("policy", "metrics", "message"),
+    [
+        (Policy(save=Improves(VAL)), {"loss": 0.5, "acc": 0.9},
+         "the metric 'val_loss' was never logged; logged were: acc, loss"),
+        (Policy(save=Improves(VAL)), {}, "the metric 'val_loss' was never logged; logged were: none at all"),
+        (Policy(save=never & ~Improves(VAL)), {"loss": 0.5}, "the metric 'val_loss' was never logged"),
+        (Policy(save=never, keep=KeepBest(1, by=VAL)), {"loss": 0.5}, "the metric 'val_loss' was never logged"),
+        (Policy(save=never, stop=Patience(VAL, checks=2)), {"loss": 0.5}, "the metric 'val_loss' was never logged"),
+        (Policy(save=never, best_by=VAL), {"loss": 0.5}, "the metric 'val_loss' was never logged"),
+        (Policy(save=never, best_by=Metric("val_loss", mode="min", start_from_epoch=5)), {"loss": 0.5},
+         "the metric 'val_loss' was never logged"),
+        (Policy(save=never, best_by=Metric(["train_loss", "loss"], mode="min")), {"acc": 0.5},
+         "the metric 'train_loss or loss' was never logged; logged were: acc"),
+        (Policy(save=never, best_by=Metric({"a": 1, "b": 2}, mode="min")), {"a": 0.5},
+         r"the metric 'a \+ 2\*b' was never logged; logged were: a"),
+    ],
+)  # fmt: skip
+def test_a_metric_that_was_never_logged_is_an_error_once_it_could_have_been(policy, metrics, message):
+    state, _ = fold(policy, [Event.start(), Event.step_end(step=1), Event.epoch_end(epoch=1, complete=False)])
+    with pytest.raises(MetricError, match=message) as caught:
+        decide(policy, state, Event.epoch_end(epoch=1, metrics=metrics))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("policy", "events"),
+    [
+        (Policy(save=Improves(VAL)), [Event.epoch_end(epoch=1, metrics={"val_loss": 0.5}), Event.epoch_end(epoch=2)]),
+        (Policy(save=Improves(VAL)), [Event.epoch_end(epoch=1, metrics={"val_loss": NAN})]),
+        (Policy(save=Improves(VAL)), [Event.validation_end(metrics={"val_loss": 0.5}), Event.epoch_end(epoch=1)]),
+        (Policy(save=Improves(VAL)), [Event.epoch_end(epoch=1, complete=False)]),
+        (Policy(save=Improves(VAL)), [Event.step_end(step=1), Event.end(step=1)]),
+        (Policy(save=never, stop=NonFinite(["train_loss", "loss"])), [Event.epoch_end(epoch=1)]),
+        (Policy(save=Improves(Metric(["train_loss", "loss"], mode="min"))),
+         [Event.epoch_end(epoch=1, metrics={"loss": 1.0})]),
+    ],
+)  # fmt: skip
+def test_a_metric_that_was_logged_once_or_still_can_be_is_no_error(policy, events):
+    state, decisions = fold(policy, events)
+    assert len(decisions) == len(events)
+    assert (state.step, state.epoch) == (events[-1].step, events[-1].epoch)
+
+
+# -- state -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_state_is_plain_json():
+    policy = Policy(
+        save=Every(steps=10) | Improves(VAL) | Predicate(bool), stop=NonFinite("loss"), keep=KeepBest(1, by=ACC)
+    )
+    event = Event.step_end(step=10, epoch=2, time=1.5, metrics={"val_loss": 0.5, "loss": math.inf})
+    state, _ = decide(policy, State(), event)
+    assert state.to_json() == {
+        "version": 1,
+        "step": 10,
+        "epoch": 2,
+        "time": 1.5,
+        "tracks": {
+            "min val_loss": {"memory": [0.5], "value": 0.5, "best": 0.5, "saved": None, "checks": 1, "stale": 0},
+            "max acc": {"memory": [], "value": None, "best": None, "saved": None, "checks": 0, "stale": 0},
+        },
+        "dues": {"Every(steps=10)": {"crossed": 1, "due": False}},
+        "non_finite": {"loss": 1},
+        "pending": {"1": {"leaves": ["Every(steps=10)"], "scores": {"min val_loss": 0.5}}},
+        "seen": ["loss", "val_loss"],
+        "saves": 1,
+        "failures": 0,
+        "retry_step": 0,
+    }
+    assert State.from_json(json.loads(json.dumps(state.to_json(), allow_nan=False))) == state
+
+
+def test_a_fresh_state_comes_back_from_json():
+    assert State.from_json(json.loads(json.dumps(State().to_json()))) == State()
+
+
+@pytest.mark.parametrize("version", [2, 99, None, "1", 1.0])
+def test_a_state_of_another_version_is_refused(version):
+    with pytest.raises(ResumeError, match=r"policy state: version is .*expected at most 1; install a newer"):
+        State.from_json(State().to_json() | {"version": version})
+
+
+def test_a_state_without_a_version_is_refused():
+    with pytest.raises(ResumeError, match="version is None"):
+        State.from_json({})
+
+
+def test_facts_that_are_unknown_to_this_version_are_dropped():
+    assert State.from_json(State(step=3).to_json() | {"mood": "good"}) == State(step=3)
+
+
+def test_the_state_holds_no_configuration():
+    """The same history under other thresholds leaves a state that either policy can go on from."""
+    strict = Policy(save=Improves(Metric("val_loss", mode="min", min_delta=10.0)), stop=Patience(VAL, checks=1))
+    lax = Policy(save=Improves(VAL), stop=Patience(VAL, checks=9))
+    state, decisions = play(strict, epoch_end(1, val_loss=0.5), "saved", epoch_end(2, val_loss=0.5))
+    assert [decision.stop is not None for decision in decisions] == [False, True]
+    _, resumed = play(lax, Event.start(step=200, epoch=2), epoch_end(3, val_loss=0.4), state=state)
+    assert resumed[0].stop is None
+    assert resumed[1].reasons == ("val_loss improved to 0.4",)
+
+
+def test_deciding_changes_neither_the_policy_nor_the_state_nor_the_event():
+    policy = Policy(save=Every(steps=1) | Improves(VAL), keep=KeepBest(1, by=VAL), stop=NonFinite("val_loss"))
+    event = Event.step_end(step=1, metrics={"val_loss": 0.5})
+    state, decision = decide(policy, State(), event)
+    before = copy.deepcopy((policy, state, event))
+    again = Event.step_end(step=2, metrics={"val_loss": 0.4})
+    first = decide(policy, state, again)
+    decide(policy, state, Event.saved(decision.save.id))
+    decide(policy, state, Event.dropped(decision.save.id, "disk full"))
+    assert (policy, state, event) == before
+    assert decide(policy, state, again) == first
+
+
+# -- policies --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("policy", "best"),
+    [
+        (Policy(save=never), None),
+        (Policy(save=Every(epochs=1) & (Improves(ACC) | Improves(VAL))), ACC),
+        (Policy(save=Improves(ACC), keep=KeepLast(1) | KeepBest(1, by=VAL)), VAL),
+        (Policy(save=Improves(ACC), keep=KeepBest(1, by=VAL) | KeepBest(1, by=ACC)), VAL),
+        (Policy(save=Improves(ACC), keep=KeepBest(1, by=ACC), best_by=VAL), VAL),
+        (Policy(save=never, stop=Patience(VAL, checks=1)), None),
+    ],
+)
+def test_which_metric_is_behind_best(policy, best):
+    assert policy.best_metric == best
+
+
+def test_which_metrics_a_policy_monitors():
+    policy = Policy(
+        save=Improves(Metric(["a", "b"], mode="min")) | Every(epochs=1),
+        keep=KeepBest(1, by=Metric({"c": 1, "d": 1}, mode="min")),
+        stop=Patience(Metric("e", mode="min"), checks=1) | NonFinite(["f", "g"]),
+        best_by=Metric("h", mode="min"),
+    )
+    assert policy.monitored == set("abcdefgh")
+    assert policy.counted == ("f", "g")
+    assert Policy(save=never).monitored == set()
+
+
+@pytest.mark.parametrize(
+    ("save", "follows"),
+    [
+        (Every(epochs=1) | Improves(VAL) | OnPreempt(), False),
+        (Every(steps=1) & ~Every(minutes=1), True),
+        (Every(seconds=1), True),
+        (Every(hours=1), True),
+        (OnPreempt() | Predicate(bool), True),
+    ],
+    ids=str,
+)
+def test_whether_a_policy_depends_on_the_clock(save, follows):
+    assert Policy(save=save).follows_time is follows
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"save": "every epoch"}, "Policy: save is 'every epoch'; expected a trigger"),
+        ({"save": None}, "Policy: save is None"),
+        ({"save": KeepAll()}, "Policy: save is KeepAll"),
+        ({"save": never, "keep": None}, "Policy: keep is None; expected a retention rule"),
+        ({"save": never, "keep": []}, r"Policy: keep is \[\]"),
+        ({"save": never, "stop": VAL}, "Policy: stop is .*expected a stopping rule"),
+        ({"save": never, "best_by": "val_loss"}, "Policy: best_by: got 'val_loss'; expected a Metric"),
+    ],
+)
+def test_a_policy_that_makes_no_sense_is_refused_when_it_is_built(options, message):
+    with pytest.raises(PolicyError, match=message) as caught:
+        Policy(**options)
+    assert isinstance(caught.value, CkptError)
+    assert isinstance(caught.value, ValueError)
+
+
+def test_policies_are_values():
+    def build(n):
+        val = Metric({"val_loss": 1, "err": 2}, mode="min", smoothing=EMA(0.3))
+        return Policy(
+            save=Every(epochs=1) | Improves(val), keep=KeepLast(n) | KeepBest(1, by=val), stop=NonFinite(["a", "b"])
+        )
+
+    assert build(1) == build(1) != build(2)
+    assert {build(1): "one", build(2): "two"}[build(2)] == "two"
+    assert copy.deepcopy(build(1)) == build(1)
+
+
+def test_a_policy_reads_as_its_source():
+    assert repr(Policy(save=Every(epochs=1) | OnPreempt(), keep=KeepLast(3), stop=NonFinite("loss"))) == (
+        "Policy(save=Every(epochs=1) | OnPreempt(), keep=KeepLast(n=3), "
+        "stop=NonFinite(monitor=('loss',), consecutive=1), best_by=None)"
+    )
+
+
+def test_folding_nothing_changes_nothing():
+    state = State(step=3)
+    assert fold(Policy(save=never), [], state) == (state, [])

@@ -1,0 +1,295 @@
+"""Which checkpoints survive, and why. All expectations are worked out by hand."""
+
+import math
+
+import pytest
+
+from ckpt_callbacks.errors import PolicyError
+from ckpt_callbacks.policy.metric import Metric
+from ckpt_callbacks.policy.retention import (
+    AnyKeep,
+    KeepAll,
+    KeepBest,
+    KeepEvery,
+    KeepLast,
+    KeepTagged,
+    KeepWithin,
+    final_record,
+    last_record,
+    newest_resumable,
+    plan,
+)
+from ckpt_callbacks.policy.smoothing import EMA
+from ckpt_callbacks.record import Record, Status
+
+NAN, INF = math.nan, math.inf
+HOUR = 3600.0
+VAL = Metric("val_loss", mode="min")
+ACC = Metric("acc", mode="max")
+NOTHING_ELSE = KeepTagged("nobody has this tag")  # leaves only what is always kept
+
+
+def record(id, **facts):
+    facts = {"step": id * 10, "epoch": id, "status": Status.VERIFIED, **facts}
+    return Record(id, f"{id}.ckpt", **facts)
+
+
+def records(*losses, **facts):
+    """One record for each loss, with ids from 1."""
+    return [record(i, metrics={"val_loss": loss}, **facts) for i, loss in enumerate(losses, start=1)]
+
+
+def kept(rule, of, **options):
+    return [r.id for r in plan(rule, of, **options).keep]
+
+
+def kept_by(rule, of):
+    """What the rule itself keeps, without what is always kept."""
+    return sorted(record.id for record, _ in rule.kept(of))
+
+
+# -- the single rules ------------------------------------------------------------------------------------------------
+
+FIVE = records(0.5, 0.3, 0.4, 0.2, 0.9)
+AT_STEPS = [record(i, step=step) for i, step in enumerate([5, 10, 15, 25, 31, 39, 60], start=1)]
+AT_EPOCHS = [record(i, epoch=epoch) for i, epoch in enumerate([0, 1, 1, 2, 3, 6], start=1)]
+AT_HOURS = [record(i, time=h * HOUR) for i, h in enumerate([0.4, 0.5, 0.9, 1.2, 2.6], start=1)]
+AT_WALL = [record(i, wall=1000 * HOUR + h * HOUR) for i, h in enumerate([0, 1, 2.5, 3], start=1)]
+
+
+@pytest.mark.parametrize(
+    ("rule", "of", "ids"),
+    [
+        (KeepAll(), FIVE, [1, 2, 3, 4, 5]),
+        (KeepAll(), [], []),
+        (KeepLast(), FIVE, [5]),
+        (KeepLast(2), FIVE, [4, 5]),
+        (KeepLast(9), FIVE, [1, 2, 3, 4, 5]),
+        (KeepBest(1, by=VAL), FIVE, [4]),
+        (KeepBest(3, by=VAL), FIVE, [2, 3, 4]),
+        (KeepBest(2, by=Metric("val_loss", mode="max")), FIVE, [1, 5]),
+        (KeepBest(2, by=ACC), FIVE, []),  # nobody has measured it
+        (KeepBest(2, by=VAL), records(NAN, 0.5, -INF, INF), [2]),
+        (KeepBest(2, by=VAL), records(NAN, INF), []),
+        (KeepBest(1, by=VAL), records(0.5, 0.5, 0.5), [1]),  # the oldest of equals
+        (KeepBest(1, by=VAL), records(0.0, 0.5, -0.5), [3]),
+        (KeepBest(1, by=VAL), [record(1, metrics={"val_loss": 0.1}, exceptional=True), *records(0.5)], [1]),
+        (KeepEvery(steps=10), AT_STEPS, [2, 4, 5, 7]),  # 10, 25 for 20, 31 for 30, 60
+        (KeepEvery(steps=100), AT_STEPS, []),
+        (KeepEvery(epochs=1), AT_EPOCHS, [2, 4, 5, 6]),
+        (KeepEvery(epochs=2), AT_EPOCHS, [4, 6]),
+        (KeepEvery(hours=0.5), AT_HOURS, [2, 4, 5]),
+        (KeepEvery(hours=1), AT_HOURS, [4, 5]),
+        (KeepWithin(hours=1), AT_WALL, [3, 4]),
+        (KeepWithin(hours=2), AT_WALL, [2, 3, 4]),  # just as old is young enough
+        (KeepWithin(hours=0.25), AT_WALL, [4]),
+        (KeepTagged("a"), [record(1, tags=("a", "b")), record(2, tags=("b",)), record(3)], [1]),
+    ],
+    ids=str,
+)
+def test_what_a_rule_keeps(rule, of, ids):
+    assert kept_by(rule, of) == ids
+
+
+def test_best_by_a_smoothed_metric_goes_by_the_scores():
+    smoothed = Metric("val_loss", mode="min", smoothing=EMA(0.3))
+    of = [
+        record(1, metrics={"val_loss": 0.1}, scores={"ema(0.3) of val_loss": 0.9}),
+        record(2, metrics={"val_loss": 0.5}, scores={"ema(0.3) of val_loss": 0.4}),
+        record(3, metrics={"val_loss": 0.05}),
+    ]
+    assert kept_by(KeepBest(1, by=smoothed), of) == [2]
+    assert kept_by(KeepBest(1, by=smoothed.raw), of) == [3]
+
+
+def test_what_a_run_left_behind_counts_as_before_but_not_instead_of_the_line_that_goes_on():
+    dead = [record(i, metrics={"val_loss": i / 10}, superseded=True) for i in (1, 2)]
+    live = [record(i, metrics={"val_loss": i / 10}) for i in (3, 4, 5)]
+    assert kept_by(KeepBest(2, by=VAL), dead + live) == [1, 2, 3]
+    assert kept_by(KeepBest(3, by=VAL), dead + live) == [1, 2, 3]
+    assert kept_by(KeepLast(2), [*live, record(6, superseded=True)]) == [5, 6]
+
+
+def test_a_run_that_went_back_replaces_its_milestones():
+    before = [record(1, step=10), record(2, step=20, superseded=True), record(3, step=30, superseded=True)]
+    after = [record(4, step=21), record(5, step=25)]
+    assert kept_by(KeepEvery(steps=10), before + after) == [1, 3, 4]
+
+
+# -- what is always kept ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("of", "reasons"),
+    [
+        ([], {}),
+        ([record(1), record(2)], {2: ("last", "newest resumable")}),
+        ([record(1), record(2, status=Status.COMMITTED)], {1: ("newest resumable",), 2: ("last",)}),
+        ([record(1), record(2, resumable=False, contents="weights")], {1: ("newest resumable",), 2: ("last",)}),
+        ([record(1), record(2), record(3, superseded=True)], {2: ("last", "newest resumable")}),
+        ([record(1, pinned=True), record(2)], {1: ("pinned",), 2: ("last", "newest resumable")}),
+        ([record(1, final=True), record(2)], {1: ("final",), 2: ("last", "newest resumable")}),
+        ([record(1, final=True), record(2, final=True), record(3)], {2: ("final",), 3: ("last", "newest resumable")}),
+        ([record(1), record(2, exceptional=True)], {2: ("last", "newest resumable")}),
+        ([record(1, status=Status.COMMITTED), record(2, status=Status.COMMITTED)], {2: ("last",)}),
+    ],
+)
+def test_last_final_pinned_and_the_newest_resumable_never_go(of, reasons):
+    assert plan(NOTHING_ELSE, of).reasons == reasons
+
+
+def test_the_best_never_goes():
+    of = records(0.5, 0.2, 0.4)
+    assert kept(KeepLast(1), of) == [3]
+    assert kept(KeepLast(1), of, best=VAL) == [2, 3]
+    assert plan(KeepLast(1), of, best=VAL).reasons[2] == ("best",)
+    assert kept(KeepLast(1) | KeepBest(1, by=VAL), of, best=Metric("val_loss", mode="max")) == [1, 2, 3]
+
+
+def test_the_best_goes_by_the_first_keep_best():
+    of = [record(1, metrics={"val_loss": 0.1, "acc": 0.1}), record(2, metrics={"val_loss": 0.5, "acc": 0.9}), record(3)]
+    found = plan(KeepBest(1, by=ACC) | KeepBest(1, by=VAL), of).reasons
+    assert found[2] == ("best 1 by acc (#1)", "best")
+    assert found[1] == ("best 1 by val_loss (#1)",)
+
+
+@pytest.mark.parametrize("odd", [NAN, INF, -INF])
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_no_best_before_any_finite_value(odd, mode):
+    metric = Metric("val_loss", mode=mode)
+    assert plan(KeepBest(1, by=metric), records(odd, odd)).reasons == {2: ("last", "newest resumable")}
+
+
+def test_what_was_saved_while_training_failed_is_never_best():
+    of = [*records(0.5, 0.4), record(3, metrics={"val_loss": 0.1}, exceptional=True), record(4)]
+    assert plan(KeepBest(1, by=VAL), of).reasons[2] == ("best 1 by val_loss (#1)", "best")
+    assert kept(KeepBest(1, by=VAL), of) == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("find", "id"), [(last_record, 4), (final_record, 2), (newest_resumable, 3)], ids=lambda v: getattr(v, "__name__", v)
+)
+def test_the_targets_of_the_aliases(find, id):
+    of = [
+        record(4, status=Status.COMMITTED),
+        record(1, final=True),
+        record(2, final=True),
+        record(3),
+        record(5, final=True, superseded=True),
+    ]
+    assert find(of).id == id
+    assert find([]) is None
+
+
+# -- plans -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_union_keeps_what_each_part_keeps_and_gives_all_reasons():
+    of = [
+        record(1, epoch=1, metrics={"val_loss": 0.5}),
+        record(2, epoch=2, metrics={"val_loss": 0.1}),
+        record(3, epoch=3, metrics={"val_loss": 0.4}, tags=("release",)),
+        record(4, epoch=4, metrics={"val_loss": 0.6}),
+        record(5, epoch=5, metrics={"val_loss": 0.7}, status=Status.COMMITTED),
+        record(6, epoch=6, metrics={"val_loss": 0.2}, superseded=True),
+    ]
+    rule = KeepLast(2) | KeepBest(2, by=VAL) | KeepEvery(epochs=2) | KeepTagged("release")
+    found = plan(rule, of)
+    assert found.reasons == {
+        2: ("best 2 by val_loss (#1)", "every 2 epochs", "best"),
+        3: ("tagged release",),
+        4: ("every 2 epochs", "newest resumable"),
+        5: ("last 2", "last"),
+        6: ("last 2", "best 2 by val_loss (#2)", "every 2 epochs"),
+    }
+    assert [r.id for r in found.keep] == [2, 3, 4, 5, 6]
+    assert [r.id for r in found.remove] == [1]
+
+
+@pytest.mark.parametrize(
+    ("rule", "reason"),
+    [
+        (KeepAll(), "all"),
+        (KeepLast(3), "last 3"),
+        (KeepBest(2, by=VAL), "best 2 by val_loss (#2)"),
+        (KeepEvery(epochs=1), "every 1 epoch"),
+        (KeepEvery(hours=0.5), "every 0.5 hours"),
+        (KeepEvery(steps=1), "every 1 step"),
+        (KeepWithin(hours=24.0), "within 24 h"),
+        (KeepTagged("a"), "tagged a"),
+    ],
+    ids=str,
+)
+def test_each_kept_record_carries_its_reason(rule, reason):
+    of = [
+        record(1, time=HOUR, tags=("a",), metrics={"val_loss": 0.5}),
+        record(2, time=2 * HOUR, metrics={"val_loss": 0.1}),
+        record(3, time=3 * HOUR),
+    ]
+    assert reason in plan(rule, of).reasons[1]
+
+
+def test_the_best_of_the_line_that_goes_on_is_named():
+    of = [record(1, metrics={"val_loss": 0.1}, superseded=True), *records(0.1, 0.3, 0.5)[1:]]
+    assert plan(KeepBest(1, by=VAL), of).reasons == {
+        1: ("best 1 by val_loss (#1)",),
+        2: ("best by val_loss", "best"),
+        3: ("last", "newest resumable"),
+    }
+
+
+# -- values ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: KeepLast(0), "KeepLast: n is 0; expected a whole number of at least 1"),
+        (lambda: KeepLast(-1), "n is -1"),
+        (lambda: KeepLast(True), "n is True"),
+        (lambda: KeepBest(0, by=VAL), "KeepBest: n is 0"),
+        (lambda: KeepBest(2), "KeepBest: by: got None; expected a Metric"),
+        (lambda: KeepBest(2, by="val_loss"), "KeepBest: by: got 'val_loss'"),
+        (lambda: KeepEvery(), "got none; expected exactly one of epochs, steps, hours"),
+        (lambda: KeepEvery(epochs=1, steps=1), "expected exactly one"),
+        (lambda: KeepEvery(steps=0), "steps is 0"),
+        (lambda: KeepEvery(hours=-1), "hours is -1; expected a positive number"),
+        (lambda: KeepWithin(hours=0), "KeepWithin: hours is 0"),
+        (lambda: KeepWithin(hours=None), "KeepWithin: hours is None"),
+        (lambda: KeepTagged(""), "KeepTagged: tag is ''; expected a name"),
+        (lambda: AnyKeep(()), "keep is empty, which would delete every checkpoint"),
+        (lambda: AnyKeep((KeepLast(1), None)), "expected retention rules"),
+    ],
+)
+def test_a_rule_that_makes_no_sense_is_refused_when_it_is_built(build, message):
+    with pytest.raises(PolicyError, match=message):
+        build()
+
+
+@pytest.mark.parametrize("rule", [KeepAll(), KeepLast(1) | KeepTagged("a")], ids=str)
+def test_a_rule_has_no_truth_value(rule):
+    with pytest.raises(PolicyError, match=r"combine rules with \|"):
+        bool(rule)
+    with pytest.raises(TypeError):
+        rule | 3
+
+
+@pytest.mark.parametrize(
+    ("rule", "text"),
+    [
+        (KeepAll(), "KeepAll()"),
+        (KeepEvery(hours=2.0), "KeepEvery(hours=2)"),
+        (KeepLast(3) | KeepTagged("a"), "KeepLast(n=3) | KeepTagged(tag='a')"),
+        (AnyKeep([KeepLast(3)]), "AnyKeep((KeepLast(n=3),))"),
+    ],
+    ids=str,
+)
+def test_a_rule_reads_as_its_source(rule, text):
+    assert repr(rule) == text
+
+
+def test_grouping_does_not_matter():
+    a, b, c = KeepLast(1), KeepTagged("a"), KeepBest(1, by=VAL)
+    assert (a | b) | c == a | (b | c) == AnyKeep((a, AnyKeep((b, c))))
+    assert hash((a | b) | c) == hash(a | (b | c))
+    assert AnyKeep((a, AnyKeep((b, c)))).parts() == (a, b, c)

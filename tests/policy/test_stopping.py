@@ -1,0 +1,274 @@
+"""When training stops. All expectations are worked out by hand."""
+
+import json
+import math
+
+import pytest
+
+from ckpt_callbacks.errors import PolicyError
+from ckpt_callbacks.events import Event
+from ckpt_callbacks.policy.engine import Policy, State, decide, fold
+from ckpt_callbacks.policy.metric import Metric
+from ckpt_callbacks.policy.retention import KeepBest
+from ckpt_callbacks.policy.smoothing import EMA, Median
+from ckpt_callbacks.policy.stopping import AnyStop, Diverges, NonFinite, Patience, Reaches
+from ckpt_callbacks.policy.triggers import Improves, OnPreempt
+
+NAN, INF = math.nan, math.inf
+VAL = Metric("val_loss", mode="min")
+ACC = Metric("acc", mode="max")
+
+
+def val(**options):
+    return Metric("val_loss", mode="min", **options)
+
+
+def epochs(curve, name="val_loss", first=1):
+    return [
+        Event.epoch_end(step=i * 10, epoch=i, complete=False, metrics={} if value is None else {name: value})
+        for i, value in enumerate(curve, start=first)
+    ]
+
+
+def stops(rule, events, state=None):
+    return [
+        decision.stop.reasons if decision.stop else ()
+        for decision in fold(Policy(save=OnPreempt(), stop=rule), events, state)[1]
+    ]
+
+
+def stopping_epochs(rule, curve, name="val_loss"):
+    return [epoch for epoch, why in enumerate(stops(rule, epochs(curve, name)), start=1) if why]
+
+
+@pytest.mark.parametrize(
+    ("rule", "curve", "stops_at"),
+    [
+        (Patience(VAL, checks=2), [0.5, 0.6, 0.6, 0.7], [3, 4]),
+        (Patience(VAL, checks=1), [0.5, 0.4, 0.4, 0.3], [3]),
+        (Patience(VAL, checks=2), [0.5, 0.6, 0.4, 0.6, 0.4], [5]),
+        (Patience(VAL, checks=2), [0.5, None, None, 0.6, None, 0.6], [6]),  # measurements, not epochs
+        (Patience(VAL, checks=2), [0.5, 0.6, 0.6, None], [3, 4]),  # it holds until something improves
+        (Patience(VAL, checks=2), [NAN, NAN], [2]),  # not finite is stale
+        (Patience(VAL, checks=2), [0.5, -INF, 0.4], []),  # an infinity is no best value
+        (Patience(val(nan="skip"), checks=2), [0.5, NAN, NAN, NAN, 0.6, 0.6], [6]),
+        (Patience(val(min_delta=0.25), checks=2), [1.0, 0.9, 0.8, 0.7], [3]),
+        (Patience(val(baseline=0.5), checks=2), [0.7, 0.6, 0.4], [2]),
+        (Patience(val(smoothing=Median(3)), checks=2), [0.9, 0.8, 0.1, 0.2, 0.7, 0.7], [6]),  # .9 .85 .8 .2 .2 .7
+        (Patience(VAL, checks=2), [0.9, 0.8, 0.1, 0.2, 0.7, 0.7], [5, 6]),
+        # warm-up: the first two epochs are not compared, however good
+        (Patience(VAL, checks=2, start_from_epoch=2), [0.1, 0.1, 0.5, 0.4, 0.4], []),
+        (Patience(VAL, checks=2, start_from_epoch=2), [0.1, 0.1, 0.5, 0.5, 0.5], [5]),
+        (Patience(val(start_from_epoch=2), checks=2), [0.1, 0.1, 0.5, 0.5, 0.5], [5]),
+        (Patience(val(start_from_epoch=2), checks=2, start_from_epoch=1), [0.1, 0.1, 0.5, 0.5, 0.5], [5]),
+        (Reaches(VAL, 0.3), [0.5, 0.3, 0.4, 0.2], [2, 4]),
+        (Reaches(VAL, 0.3), [NAN, -INF, None], []),
+        (Reaches(VAL, 0.3), [0.2, None, NAN], [1, 2]),
+        (Reaches(val(nan="skip"), 0.3), [0.2, NAN, 0.5], [1, 2]),
+        (Reaches(val(start_from_epoch=2), 0.3), [0.1, 0.1, 0.2], [3]),
+        (Reaches(val(smoothing=EMA(0.5)), 0.3), [0.5, 0.1, 0.3], [2, 3]),
+        (Diverges(VAL, 2.0), [1.0, 2.0, 2.5, 1.0, 1e308], [3, 5]),
+        (Diverges(VAL, 2.0), [NAN, INF], []),  # that is for NonFinite to say
+        (Diverges(val(start_from_epoch=1), 2.0), [9.0, 1.0, 9.0], [3]),
+        (NonFinite("val_loss"), [0.5, NAN, 0.5, INF, -INF], [2, 4, 5]),
+        (NonFinite("val_loss", consecutive=2), [NAN, 0.5, NAN, INF, NAN, 0.5], [4, 5]),
+        (NonFinite("val_loss", consecutive=2), [NAN, None, NAN, None, 0.5], [3, 4]),
+        (NonFinite("loss"), [NAN, NAN], []),
+    ],
+    ids=str,
+)
+def test_when_a_rule_stops(rule, curve, stops_at):
+    assert stopping_epochs(rule, curve) == stops_at
+
+
+@pytest.mark.parametrize(
+    ("rule", "curve", "stops_at"),
+    [
+        (Patience(ACC, checks=2), [0.5, 0.4, 0.5, 0.6], [3]),
+        (Reaches(ACC, 0.9), [0.8, 0.9, 0.95], [2, 3]),
+        (Diverges(ACC, 0.1), [0.2, 0.1, 0.05], [3]),
+    ],
+    ids=str,
+)
+def test_more_is_better_when_the_metric_says_so(rule, curve, stops_at):
+    assert stopping_epochs(rule, curve, "acc") == stops_at
+
+
+@pytest.mark.parametrize(
+    ("rule", "curve", "reason"),
+    [
+        (Patience(VAL, checks=2), [0.5, 0.6, 0.6], "val_loss did not improve in 2 checks (best 0.5)"),
+        (Patience(VAL, checks=2), [NAN, NAN], "val_loss did not improve in 2 checks (no finite value so far)"),
+        (Reaches(VAL, 0.5), [0.25], "val_loss reached 0.25 (goal 0.5)"),
+        (Diverges(VAL, 10), [12.5], "val_loss diverged to 12.5 (limit 10)"),
+        (NonFinite("val_loss"), [NAN], "val_loss was not finite"),
+        (NonFinite("val_loss", consecutive=2), [NAN, INF], "val_loss was not finite 2 times in a row"),
+    ],
+    ids=str,
+)
+def test_a_stop_says_why(rule, curve, reason):
+    assert stops(rule, epochs(curve))[-1] == (reason,)
+
+
+def test_non_finite_counts_each_name_by_itself():
+    rule = NonFinite(["train_loss", "loss"], consecutive=2)
+    events = [
+        Event.step_end(step=1, metrics={"train_loss": NAN, "loss": 1.0}),
+        Event.step_end(step=2, metrics={"loss": NAN}),
+        Event.step_end(step=3, metrics={"train_loss": NAN}),
+        Event.step_end(step=4, metrics={"loss": NAN}),
+    ]
+    assert stops(rule, events) == [
+        (),
+        (),
+        ("train_loss was not finite 2 times in a row",),
+        ("train_loss was not finite 2 times in a row", "loss was not finite 2 times in a row"),
+    ]
+
+
+def test_rules_of_one_name_share_its_count_but_not_their_limit():
+    rule = NonFinite("loss", consecutive=3) | NonFinite("loss", consecutive=2)
+    events = [Event.step_end(step=n, metrics={"loss": NAN}) for n in (1, 2, 3)]
+    assert [len(why) for why in stops(rule, events)] == [0, 1, 2]
+
+
+def test_any_rule_stops_and_all_reasons_are_given():
+    rule = Patience(VAL, checks=1) | Reaches(VAL, 0.5) | NonFinite("val_loss")
+    assert stops(rule, epochs([0.5, 0.6, NAN])) == [
+        ("val_loss reached 0.5 (goal 0.5)",),
+        ("val_loss did not improve in 1 checks (best 0.5)",),
+        ("val_loss did not improve in 2 checks (best 0.5)", "val_loss was not finite"),
+    ]
+
+
+@pytest.mark.parametrize("event", [Event.end(step=30, epoch=3), Event.exception(step=30, epoch=3)])
+def test_nothing_is_stopped_that_has_ended(event):
+    assert stops(Patience(VAL, checks=1), [*epochs([0.5, 0.6]), event])[-1] == ()
+
+
+def test_patience_does_not_depend_on_saves():
+    """The stale count follows the metric: whether its best was ever saved does not matter."""
+    policy = Policy(save=Improves(VAL), stop=Patience(VAL, checks=2))
+    state, stopped = State(), []
+    for event in epochs([0.5, 0.4, 0.45, 0.45]):
+        state, decision = decide(policy, state, event)
+        stopped.append(decision.stop is not None)
+        if decision.save:
+            state, _ = decide(policy, state, Event.dropped(decision.save.id, "disk full"))
+    assert stopped == [False, False, False, True]
+
+
+def test_a_warm_up_of_patience_alone_leaves_other_rules_with_every_measurement():
+    policy = Policy(
+        save=Improves(VAL), keep=KeepBest(1, by=VAL), stop=Patience(VAL, checks=2, start_from_epoch=2)
+    )
+    state, decisions = fold(policy, epochs([0.1, 0.2, 0.5, 0.5, 0.5]))
+    assert [decision.save is not None for decision in decisions] == [True, False, False, False, False]
+    assert [decision.stop is not None for decision in decisions] == [False, False, False, False, True]
+
+
+# -- resuming --------------------------------------------------------------------------------------------------------
+
+
+def through_json(state):
+    return State.from_json(json.loads(json.dumps(state.to_json(), allow_nan=False)))
+
+
+@pytest.mark.parametrize(
+    ("rule", "curve"),
+    [
+        (Patience(VAL, checks=2), [0.5, 0.6, 0.6]),
+        (Patience(VAL, checks=2, start_from_epoch=1), [0.1, 0.5, 0.6, 0.6]),
+        (Reaches(VAL, 0.3), [0.5, 0.2]),
+        (Diverges(VAL, 3.0), [0.5, 4.0]),
+        (NonFinite("val_loss", consecutive=2), [NAN, NAN]),
+        (Patience(VAL, checks=2) | NonFinite("val_loss"), [0.5, NAN, NAN]),
+    ],
+    ids=str,
+)
+def test_a_stop_holds_again_when_the_stopped_run_is_resumed(rule, curve):
+    policy = Policy(save=OnPreempt(), stop=rule)
+    state, decisions = fold(policy, epochs(curve))
+    start = Event.start(step=10 * len(curve), epoch=len(curve))
+    _, resumed = decide(policy, through_json(state), start)
+    assert resumed.stop == decisions[-1].stop is not None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "then", "stops_now"),
+    [
+        # the state after 0.5, 0.6, 0.6 is: best 0.5, two stale checks
+        (Patience(VAL, checks=2), Patience(VAL, checks=4), [], False),
+        (Patience(VAL, checks=2), Patience(VAL, checks=4), [0.6], False),
+        (Patience(VAL, checks=2), Patience(VAL, checks=4), [0.6, 0.6], True),
+        (Patience(VAL, checks=9), Patience(VAL, checks=2), [], True),
+        (Patience(VAL, checks=9), Patience(val(min_delta=0.25), checks=3), [0.4], True),  # 0.4 is too little now
+        (Patience(val(min_delta=0.25), checks=9), Patience(VAL, checks=3), [0.4], False),
+        (Patience(VAL, checks=9), Patience(val(baseline=0.1), checks=3), [0.4], True),
+        (Patience(VAL, checks=9), Patience(val(nan="skip"), checks=3), [NAN], False),
+        (Patience(VAL, checks=9), Patience(VAL, checks=3), [NAN], True),
+        (Patience(VAL, checks=9), Patience(val(smoothing=EMA(0.5)), checks=1), [], False),  # another series
+        (Patience(VAL, checks=9), Patience(VAL, checks=2) | NonFinite("loss"), [], True),
+        (Patience(VAL, checks=9), NonFinite("loss") | Reaches(VAL, 0.6), [], True),
+    ],
+    ids=str,
+)
+def test_a_changed_rule_takes_effect_on_the_old_state(old, new, then, stops_now):
+    state, _ = fold(Policy(save=OnPreempt(), stop=old), epochs([0.5, 0.6, 0.6]))
+    events = [Event.start(step=30, epoch=3), *epochs(then, first=4)]
+    assert bool(stops(new, events, through_json(state))[-1]) is stops_now
+
+
+def test_rules_that_change_places_keep_their_own_memory():
+    """Two metrics of one series, apart in warm-up: 0.1 in epoch 1 is the best for one, and unseen by the other."""
+    patience = Patience(VAL, checks=2, start_from_epoch=1)
+    before = Policy(save=Improves(VAL), stop=patience)
+    after = Policy(save=OnPreempt(), keep=KeepBest(1, by=VAL), stop=patience)
+    state, decisions = fold(before, epochs([0.1, 0.5, 0.4, 0.3]))
+    assert decisions[-1].stop is None
+    _, resumed = decide(after, through_json(state), Event.start(step=40, epoch=4))
+    assert resumed.stop is None
+
+
+# -- values ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: Patience("val_loss", 3), "Patience: got 'val_loss'; expected a Metric"),
+        (lambda: Patience(VAL, 0), "Patience: checks is 0; expected a whole number of at least 1"),
+        (lambda: Patience(VAL, 2.5), "Patience: checks is 2.5"),
+        (lambda: Patience(VAL, 2, start_from_epoch=-1), "start_from_epoch is -1"),
+        (lambda: Reaches("acc", 1), "Reaches: got 'acc'"),
+        (lambda: Reaches(ACC, NAN), "Reaches: value is nan; expected a finite number"),
+        (lambda: Diverges(VAL, None), "Diverges: value is None"),
+        (lambda: Diverges(VAL, True), "Diverges: value is True"),
+        (lambda: NonFinite([]), "NonFinite: monitor is"),
+        (lambda: NonFinite(""), "NonFinite: monitor is"),
+        (lambda: NonFinite(5), "NonFinite: monitor is 5"),
+        (lambda: NonFinite(["loss", 5]), "NonFinite: monitor is"),
+        (lambda: NonFinite("loss", consecutive=0), "consecutive is 0"),
+        (lambda: AnyStop(()), "expected one or more stopping rules"),
+        (lambda: AnyStop((NonFinite("loss"), 3)), "expected one or more stopping rules"),
+    ],
+)
+def test_a_rule_that_makes_no_sense_is_refused_when_it_is_built(build, message):
+    with pytest.raises(PolicyError, match=message):
+        build()
+
+
+@pytest.mark.parametrize("rule", [Patience(VAL, 1), NonFinite("loss"), Reaches(VAL, 1) | Diverges(VAL, 2)], ids=str)
+def test_a_rule_has_no_truth_value(rule):
+    with pytest.raises(PolicyError, match=r"combine rules with \|"):
+        bool(rule)
+    with pytest.raises(TypeError):
+        rule | None
+
+
+def test_grouping_does_not_matter():
+    a, b, c = Patience(VAL, 1), NonFinite("loss"), Reaches(VAL, 0.1)
+    assert (a | b) | c == a | (b | c) == AnyStop([a, AnyStop([b, c])])
+    assert hash((a | b) | c) == hash(a | (b | c))
+    assert NonFinite(["a", "b"]) == NonFinite(("a", "b")) != NonFinite(["b", "a"])
+    assert NonFinite("a") == NonFinite(["a"])

@@ -1,0 +1,218 @@
+"""Locks: one training in a directory, and none that outlives its process."""
+
+import errno
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import ckpt_callbacks
+from ckpt_callbacks import DirectoryInUse, StoreError
+from ckpt_callbacks.store.layout import Layout
+from ckpt_callbacks.store.lock import FileLock, TrainingLock, reclaim
+
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(ckpt_callbacks.__file__).parents[1])}
+HOLDER = """
+import os, sys, time
+from pathlib import Path
+from ckpt_callbacks.store.layout import Layout
+from ckpt_callbacks.store.lock import FileLock, TrainingLock
+
+layout = Layout(Path(sys.argv[1]))
+if sys.argv[2] == "training":
+    TrainingLock(layout.training_lock, layout.owner, "Other").acquire()
+else:
+    lock = FileLock(layout.journal_lock)
+    lock.try_acquire()
+child = os.fork() if sys.argv[3] == "forks" else 0
+if sys.argv[3] != "forks" or child:
+    print(child, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def layout(tmp_path):
+    layout = Layout(tmp_path)
+    layout.private.mkdir()
+    return layout
+
+
+@pytest.fixture
+def hold(layout):
+    """Start a process that holds a lock; returns it, and the id of its forked child."""
+    pids = []
+
+    def start(kind, forks="alone"):
+        command = [sys.executable, "-c", HOLDER, str(layout.dirpath), kind, forks]
+        process = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE)
+        pids.append(process.pid)
+        child = int(process.stdout.readline())
+        pids.extend([child] if child else [])
+        return process, child
+
+    yield start
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def is_free(path):
+    """Whether another process gets the lock."""
+    code = """
+import sys
+from pathlib import Path
+from ckpt_callbacks.store.lock import FileLock
+sys.exit(not FileLock(Path(sys.argv[1])).try_acquire())
+"""
+    return subprocess.run([sys.executable, "-c", code, path], env=ENVIRONMENT).returncode == 0
+
+
+def training_lock(layout, holder="Ours"):
+    return TrainingLock(layout.training_lock, layout.owner, holder)
+
+
+def test_a_second_training_is_refused_with_the_first_ones_host_and_process(layout, hold):
+    process, _ = hold("training")
+    with pytest.raises(DirectoryInUse) as caught:
+        training_lock(layout).acquire()
+    assert str(caught.value) == (
+        f"{layout.dirpath}: another training writes here (host {socket.gethostname()}, process {process.pid}); "
+        "wait until it has ended, or choose another directory"
+    )
+
+
+@pytest.mark.parametrize("owner", [None, "", "{", "[]", '{"pid": 1}', b"\xff"])
+def test_a_second_training_is_refused_when_nobody_knows_by_whom(layout, hold, owner):
+    hold("training")
+    if owner is None:
+        layout.owner.unlink()
+    else:
+        layout.owner.write_bytes(owner if isinstance(owner, bytes) else owner.encode())
+    with pytest.raises(DirectoryInUse, match="host and process unknown"):
+        training_lock(layout).acquire()
+
+
+def test_the_lock_dies_with_its_process_though_a_forked_child_lives_on(layout, hold):
+    process, child = hold("training", "forks")
+    with pytest.raises(DirectoryInUse):
+        training_lock(layout).acquire()
+    process.kill()
+    process.wait()
+    os.kill(child, 0)  # it is still there, with the lock file open
+    lock = training_lock(layout)
+    lock.acquire()
+    lock.release()
+
+
+def test_a_forked_child_that_ends_takes_no_lock_with_it(layout):
+    lock = training_lock(layout)
+    lock.acquire()
+    child = os.fork()
+    if not child:
+        lock.release()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert not is_free(layout.training_lock)
+    lock.release()
+    assert is_free(layout.training_lock)
+
+
+def test_two_holders_in_one_process_are_both_named(layout):
+    first, second = training_lock(layout, "LightningCheckpoint"), training_lock(layout, "KerasCheckpoint")
+    first.acquire()
+    with pytest.raises(DirectoryInUse, match="LightningCheckpoint and KerasCheckpoint of one process"):
+        second.acquire()
+    second.release()  # of what it does not hold: the first one keeps it
+    with pytest.raises(DirectoryInUse, match="LightningCheckpoint and KerasCheckpoint"):
+        second.acquire()
+    first.release()
+    first.release()
+    second.acquire()
+    second.release()
+
+
+def test_the_same_directory_by_another_name_is_the_same(layout, tmp_path):
+    link = tmp_path.parent / f"{tmp_path.name}-link"
+    link.symlink_to(tmp_path)
+    first, second = training_lock(layout), training_lock(Layout(link))
+    first.acquire()
+    with pytest.raises(DirectoryInUse, match="of one process"):
+        second.acquire()
+    first.release()
+
+
+def test_the_owner_file_only_informs_so_a_full_disk_refuses_nobody(layout, monkeypatch):
+    layout.owner.write_text('{"host": "earlier", "pid": 1}')
+
+    def write_text(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", write_text)
+    lock = training_lock(layout)
+    lock.acquire()
+    assert not layout.owner.exists()  # rather than naming the wrong one
+    lock.release()
+
+
+def test_a_lock_file_that_cannot_be_opened_leaves_nothing_held(tmp_path):
+    lock = training_lock(Layout(tmp_path / "missing"))
+    for _ in range(2):
+        with pytest.raises(FileNotFoundError):
+            lock.acquire()
+
+
+def test_a_short_lock_waits_for_another_process_and_then_gives_up(layout, hold):
+    process, _ = hold("journal")
+    with pytest.raises(StoreError, match=r"still locked by another process after 0\.2 s"):
+        FileLock(layout.journal_lock, timeout=0.2).__enter__()
+    threading.Timer(0.1, process.kill).start()
+    with FileLock(layout.journal_lock, timeout=10):
+        pass
+    process.wait()
+
+
+def test_a_short_lock_excludes_other_threads_that_use_another_object(layout):
+    inside = []
+
+    def enter():
+        with FileLock(layout.journal_lock):
+            inside.append(1)
+            time.sleep(0.01)
+            assert len(inside) == 1
+            inside.clear()
+
+    threads = [threading.Thread(target=enter) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with FileLock(layout.journal_lock), pytest.raises(StoreError, match=r"another thread after 0\.1 s"):
+        FileLock(layout.journal_lock, timeout=0.1).__enter__()
+
+
+def test_reclaiming_takes_the_new_file_when_the_old_one_was_deleted(layout, hold):
+    assert not reclaim(layout.training_lock)
+    lock = training_lock(layout)
+    lock.acquire()
+    assert reclaim(layout.training_lock)
+    layout.training_lock.unlink()
+    assert reclaim(layout.training_lock)
+    assert not is_free(layout.training_lock)
+    layout.training_lock.unlink()
+    process, _ = hold("training")
+    with pytest.raises(DirectoryInUse, match=str(process.pid)):
+        reclaim(layout.training_lock)
+    process.kill()
+    process.wait()
+    assert reclaim(layout.training_lock)
+    lock.release()
+    assert not reclaim(layout.training_lock)

@@ -1,0 +1,169 @@
+"""Hypothesis strategies for policies and their parts, small enough that parts of one policy meet in the same metric."""
+
+from __future__ import annotations
+
+import operator
+from functools import reduce
+
+from hypothesis import strategies as st
+
+from ckpt_callbacks import (
+    EMA,
+    AllOf,
+    AnyOf,
+    At,
+    Diverges,
+    Event,
+    Every,
+    Improves,
+    KeepAll,
+    KeepBest,
+    KeepEvery,
+    KeepLast,
+    KeepTagged,
+    KeepWithin,
+    Mean,
+    Median,
+    Metric,
+    NonFinite,
+    Not,
+    OnException,
+    OnPreempt,
+    Patience,
+    Policy,
+    Predicate,
+    Reaches,
+    Retention,
+    Stopping,
+    Trigger,
+)
+
+LOGGED = ("val_loss", "val/acc", "loss", "train_loss")
+
+
+def even_step(event: Event) -> bool:
+    """A predicate that YAML can name."""
+    return event.step % 2 == 0
+
+
+# -- values ----------------------------------------------------------------------------------------------------------
+
+
+def names() -> st.SearchStrategy[str]:
+    """Metric names: mostly the same few, sometimes any text at all."""
+    return st.sampled_from(LOGGED) | st.text(min_size=1, max_size=8)
+
+
+def counts() -> st.SearchStrategy[int]:
+    """Whole numbers of at least 1, as epochs, steps and checks are counted."""
+    return st.integers(1, 20) | st.integers(1, 10**12)
+
+
+def finite() -> st.SearchStrategy[float]:
+    """Finite numbers."""
+    return st.integers(-5, 5).map(float) | st.floats(allow_nan=False, allow_infinity=False)
+
+
+def positive() -> st.SearchStrategy[float]:
+    """Finite numbers above 0, whole ones among them, as int and as float."""
+    return st.integers(1, 60) | st.floats(0, exclude_min=True, allow_infinity=False)
+
+
+# -- metrics ---------------------------------------------------------------------------------------------------------
+
+
+def smoothings() -> st.SearchStrategy[EMA | Mean | Median]:
+    """All smoothers."""
+    alphas = st.floats(0, 1, exclude_min=True)
+    return st.builds(EMA, alphas) | st.builds(Mean, st.integers(1, 9)) | st.builds(Median, st.integers(1, 9))
+
+
+def metrics() -> st.SearchStrategy[Metric]:
+    """Metrics with any mixture of settings."""
+    monitor = names() | st.lists(names(), min_size=1, max_size=3) | st.dictionaries(names(), finite(), min_size=1)
+    return st.builds(
+        Metric,
+        monitor,
+        mode=st.sampled_from(("min", "max")),
+        smoothing=st.none() | smoothings(),
+        min_delta=st.just(0.0) | positive(),
+        min_delta_mode=st.sampled_from(("abs", "rel")),
+        baseline=st.none() | finite(),
+        start_from_epoch=st.integers(0, 3),
+        nan=st.sampled_from(("stale", "skip")),
+    )
+
+
+@st.composite
+def metric_pools(draw: st.DrawFn) -> st.SearchStrategy[Metric]:
+    """A strategy for the metrics of one policy: a few, and each of them without its smoothing."""
+    few = draw(st.lists(metrics(), min_size=1, max_size=3))
+    return st.sampled_from(few + [metric.raw for metric in few])
+
+
+# -- rules -----------------------------------------------------------------------------------------------------------
+
+
+def triggers(by: st.SearchStrategy[Metric] | None = None) -> st.SearchStrategy[Trigger]:
+    """Triggers, nested ones too, whose metrics are drawn from ``by``."""
+    intervals = [st.builds(Every, **{unit: counts()}) for unit in ("epochs", "steps")]
+    intervals += [st.builds(Every, **{unit: positive()}) for unit in ("seconds", "minutes", "hours")]
+    marks = st.lists(counts(), min_size=1, max_size=3)
+    leaves = st.one_of(
+        *intervals,
+        st.builds(At, steps=marks),
+        st.builds(At, epochs=marks),
+        st.builds(Improves, by or metrics()),
+        st.just(OnPreempt()),
+        st.just(OnException()),
+        st.just(Predicate(even_step)),
+    )
+    return st.recursive(leaves, _compositions, max_leaves=6)
+
+
+def _compositions(parts: st.SearchStrategy[Trigger]) -> st.SearchStrategy[Trigger]:
+    several = st.lists(parts, min_size=1, max_size=3)
+    return st.builds(AnyOf, several) | st.builds(AllOf, several) | st.builds(Not, parts)
+
+
+def retentions(by: st.SearchStrategy[Metric] | None = None) -> st.SearchStrategy[Retention]:
+    """One retention rule, or several joined with ``|``, whose metrics are drawn from ``by``."""
+    rules = st.one_of(
+        st.just(KeepAll()),
+        st.builds(KeepLast, counts()),
+        st.builds(KeepBest, counts(), by or metrics()),
+        st.builds(KeepEvery, epochs=counts()),
+        st.builds(KeepEvery, steps=counts()),
+        st.builds(KeepEvery, hours=positive()),
+        st.builds(KeepWithin, positive()),
+        st.builds(KeepTagged, names()),
+    )
+    return _joined(rules)
+
+
+def stoppings(by: st.SearchStrategy[Metric] | None = None) -> st.SearchStrategy[Stopping]:
+    """One stopping rule, or several joined with ``|``, whose metrics are drawn from ``by``."""
+    by = by or metrics()
+    rules = st.one_of(
+        st.builds(Patience, by, checks=counts(), start_from_epoch=st.integers(0, 3)),
+        st.builds(Reaches, by, finite()),
+        st.builds(Diverges, by, finite()),
+        st.builds(NonFinite, st.lists(names(), min_size=1, max_size=3), consecutive=st.integers(1, 3)),
+    )
+    return _joined(rules)
+
+
+def _joined(rules: st.SearchStrategy) -> st.SearchStrategy:
+    return st.lists(rules, min_size=1, max_size=4).map(lambda several: reduce(operator.or_, several))
+
+
+@st.composite
+def policies(draw: st.DrawFn) -> Policy:
+    """Whole policies, in which the same metric stands in several places."""
+    by = draw(metric_pools())
+    return Policy(
+        save=draw(triggers(by)),
+        keep=draw(retentions(by)),
+        stop=draw(st.none() | stoppings(by)),
+        best_by=draw(st.none() | by),
+    )

@@ -1,0 +1,95 @@
+"""The floors of the house: imports go strictly downward, and rooms on one floor do not see each other."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ckpt_callbacks
+
+PACKAGE = Path(ckpt_callbacks.__file__).parent
+FLOORS = [
+    {"errors", "events", "record", "clock"},
+    {"policy", "store"},
+    {"worker", "facts", "lineage", "testing"},
+    {"checkpointer"},
+    {"run", "config"},
+    {"arguments", "reading"},
+    {"lightning", "keras", "cli"},
+]
+FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+# Policy.from_yaml is what people type; it imports the reader only when it is called.
+EXCEPTIONS = {("policy", "config")}
+PURE_STANDARD_LIBRARY = {"policy", "errors", "events", "record"}
+ALLOWED_LIBRARIES = {
+    "store": {"xxhash"},
+    "config": {"pydantic", "pydantic_core", "ruamel"},
+    "cli": {"click", "rich"},
+    "lightning": {"lightning", "torch", "numpy"},
+    "keras": {"keras", "h5py", "numpy", "tensorflow", "torch", "jax"},
+}
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room_of(path):
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path):
+    """(room or None, top-level module or None) of each import in a file, those inside functions included."""
+    package = ["ckpt_callbacks", *path.relative_to(PACKAGE).parts[:-1]]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            full = [*base, *(node.module.split(".") if node.module else [])]
+            names = [[*full, alias.name] for alias in node.names] if full == ["ckpt_callbacks"] else [full]
+        elif isinstance(node, ast.Import):
+            names = [alias.name.split(".") for alias in node.names]
+        else:
+            continue
+        for name in names:
+            yield (name[1], None) if name[0] == "ckpt_callbacks" else (None, name[0])
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if p.name != "__init__.py" or p.parent != PACKAGE], ids=str)
+def test_imports_go_downward(path):
+    here = room_of(path)
+    assert here in FLOOR_OF, f"{here} has no floor: add it to FLOORS"
+    for room, _ in imports(path):
+        if room and room != here and (here, room) not in EXCEPTIONS:
+            assert FLOOR_OF[room] < FLOOR_OF[here], f"{path.name}: {here} must not see {room}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_rooms_use_only_the_libraries_that_they_may(path):
+    foreign = {module for _, module in imports(path) if module and module not in sys.stdlib_module_names}
+    assert foreign <= ALLOWED_LIBRARIES.get(room_of(path), set())
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if room_of(p) in PURE_STANDARD_LIBRARY], ids=str)
+def test_the_engine_is_pure(path):
+    modules = {module for _, module in imports(path) if module}
+    assert not modules & {"time", "random", "pathlib", "io", "socket", "subprocess", "secrets", "logging"}
+    calls = {n.func.id for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call) and hasattr(n.func, "id")}
+    assert not calls & {"open", "print", "input"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_files_stay_readable(path):
+    assert len(path.read_text().splitlines()) <= 360
+
+
+def test_importing_the_package_loads_no_framework():
+    heavy = ("torch", "keras", "lightning", "tensorflow", "jax", "numpy", "yaml", "ruamel", "pydantic", "fsspec", "rich")
+    code = f"import ckpt_callbacks, sys; print([m for m in {heavy} if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_all_names_what_is_public():
+    assert sorted(ckpt_callbacks.__all__) == sorted(
+        name for name in vars(ckpt_callbacks) if name[0].isupper() or name in ("decide", "fold", "plan")
+    )
+    for name in ckpt_callbacks.__all__:
+        assert getattr(ckpt_callbacks, name).__doc__, f"{name} has no docstring"

@@ -1,0 +1,103 @@
+"""What the documents show is run: every Python and YAML block, every `ckpt` command, and the examples."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PRELUDE = '''
+import logging, warnings
+logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+warnings.filterwarnings("ignore")
+from sklearn.datasets import load_diabetes
+features, target = load_diabetes(return_X_y=True)
+x, x_val, y, y_val = features[:100], features[100:140], target[:100, None] / 100, target[100:140, None] / 100
+import lightning, torch
+from torch.utils.data import DataLoader, TensorDataset
+class Model(lightning.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(10, 1)
+    def training_step(self, batch, index):
+        loss = (self.layer(batch[0]) - batch[1]).square().mean()
+        self.log("train_loss", loss)
+        return loss
+    def validation_step(self, batch, index):
+        self.log("val_loss", (self.layer(batch[0]) - batch[1]).square().mean())
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), 0.01)
+model = Model()
+def loader(a, b):
+    return DataLoader(TensorDataset(torch.tensor(a).float(), torch.tensor(b).float()), 20)
+train_loader, val_loader = loader(x, y), loader(x_val, y_val)
+'''
+KERAS_PRELUDE = '''
+import keras
+model = keras.Sequential([keras.Input((10,)), keras.layers.Dense(1)])
+model.compile("adam", "mse")
+'''
+
+
+def blocks(path, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(), re.M | re.S)
+
+
+def test_readme_runs(tmp_path):
+    """All blocks of the README, in order, in one folder; then its `ckpt` commands on what they left."""
+    program = PRELUDE
+    for block in blocks(ROOT / "README.md", "python"):
+        program += (KERAS_PRELUDE if "model.fit" in block else "") + block
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    commands = [line for block in blocks(ROOT / "README.md", "console") for line in block.splitlines() if line[:1] == "$"]
+    assert len(commands) >= 3
+    for command in commands:
+        words = shlex.split(command.lstrip("$ "), comments=True)
+        done = subprocess.run([Path(sys.executable).with_name(words[0]), *words[1:]], cwd=tmp_path, capture_output=True)
+        assert done.returncode == 0, (command, done.stderr)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_yaml_blocks_are_valid(path, tmp_path):
+    from ckpt_callbacks.config import Config
+
+    for block in blocks(path, "yaml"):
+        (tmp_path / "ckpt.yaml").write_text(block)
+        Config.from_yaml(tmp_path / "ckpt.yaml")
+
+
+def test_the_two_examples_of_one_policy_agree():
+    from ckpt_callbacks import Policy
+
+    block = blocks(ROOT / "README.md", "yaml")[0]
+    namespace = {}
+    source = blocks(ROOT / "README.md", "python")[0].split("ckpt = ")[0].replace("from ckpt_callbacks.lightning", "# ")
+    exec(source.replace("from lightning import Trainer", ""), namespace)
+    from ckpt_callbacks.config import Config
+
+    path = ROOT / "README.md"
+    assert Config.from_mapping(__import__("ruamel.yaml").yaml.YAML(typ="safe").load(block), source=str(path)).policy == (
+        namespace["policy"]
+    )
+    assert isinstance(namespace["policy"], Policy)
+
+
+@pytest.mark.parametrize("script", ["train_lightning.py", "train_keras.py"])
+def test_examples_train_and_continue(script, tmp_path):
+    for epochs in ("2", "4"):
+        command = [sys.executable, ROOT / "examples" / script, tmp_path / "run", epochs]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    names = sorted(p.name for p in (tmp_path / "run").glob("Digits-*"))
+    assert any(name.startswith("Digits-002") for name in names) and any(name.startswith("Digits-004") for name in names)
+
+
+def test_links_between_documents_exist():
+    for path in DOCUMENTS:
+        for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+            assert (path.parent / target).exists(), f"{path.name} links to {target}"
