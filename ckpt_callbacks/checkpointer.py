@@ -43,6 +43,7 @@ class Request:
         draft: The facts that are known before it is written. stem, suffix: its file name.
         write: Writes the native file, or directory, at the path that it is given.
         same: Tells whether two files of this kind hold the same content; only asked of two saves of one step.
+        unchanged: This record holds these very weights already; it takes over the facts, and nothing is written.
         committed: Called once the record is verified, before anything is deleted on its account.
     """
 
@@ -51,6 +52,7 @@ class Request:
     suffix: str
     write: Write
     same: SameContent | None = None
+    unchanged: Record | None = None
     committed: Callable[[], None] = lambda: None
 
 
@@ -91,8 +93,10 @@ class Checkpointer:
         return Outcome(error=self._report(request, id_, error))
 
     def _write(self, draft: Record, request: Request) -> Record:
+        if request.unchanged is not None and request.unchanged.path.exists():
+            return self._annotate(request.unchanged, draft)
         self._layout.staging.mkdir(parents=True, exist_ok=True)
-        staged = self._layout.staging / f"{draft.id}{request.suffix}"
+        staged = self._layout.staging / f"{draft.run}-{draft.id}{request.suffix}"
         target: Path | None = None
         try:
             remove(staged)
@@ -100,7 +104,7 @@ class Checkpointer:
             if (last := self._same_step(draft, request)) is not None:
                 if request.same(staged, last.path):
                     remove(staged)
-                    return self.annotate(last, draft)
+                    return self._annotate(last, draft)
                 # Something changed the weights after training (an average, the best ones): no place to train on from.
                 draft = draft.replace(resumable=False)
             flush(staged)
@@ -108,7 +112,8 @@ class Checkpointer:
             name = free_name(self._layout.dirpath, request.stem, request.suffix)
             record = draft.replace(file=name, digest=found, size=size, status=Status.WRITING)
             self.manifest.put(record)  # the intent, with the digest: a crash behind the rename can be told apart
-            commit(staged, target := self._layout.dirpath / name)
+            commit(staged, self._layout.dirpath / name)
+            target = self._layout.dirpath / name  # ours only now: until then, another's file may have had the name
             record = self.manifest.put(record.replace(status=Status.COMMITTED))
             verify(record, from_device=True)
             return self.manifest.change(draft.id, status=Status.VERIFIED)
@@ -125,7 +130,7 @@ class Checkpointer:
             return None
         return last
 
-    def annotate(self, record: Record, draft: Record) -> Record:
+    def _annotate(self, record: Record, draft: Record) -> Record:
         """Give ``record`` the metrics, scores and reasons of another save of the very same weights."""
         return self.manifest.change(
             record.id,
@@ -177,8 +182,8 @@ class Checkpointer:
             "final": final_record(records),
         }
         for name, record in targets.items():
-            if record is not None:
-                move_alias(self._layout.dirpath, name, record.file, _suffix_of(record.file), ours)
+            file = record.file if record else None
+            move_alias(self._layout.dirpath, name, file, _suffix_of(file or ""), ours)
 
     def _delete(self, record: Record) -> None:
         self.manifest.change(record.id, status=Status.DELETED)

@@ -12,6 +12,11 @@ class ReadsRun:
 
     _run: Run
 
+    @property
+    def dirpath(self) -> str:
+        """The run directory."""
+        return str(self._run.dirpath)
+
     def resume_path(self) -> str | None:
         """The newest checkpoint that a run can continue from and that verifies; None when there is none."""
         record = next(self._run.resumable(), None)

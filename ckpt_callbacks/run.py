@@ -7,13 +7,12 @@ and gives the decision back. All that the two frameworks share is here or below.
 from __future__ import annotations
 
 import logging
-import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from .checkpointer import Checkpointer, Outcome, Request, SameContent, Write
+from .checkpointer import Checkpointer, Request, SameContent, Write
 from .clock import Clock
 from .errors import CkptError, PolicyError, ResumeError, StoreError, VerifyError
 from .events import Event, EventKind
@@ -173,8 +172,9 @@ class Run:
                 f"{self.dirpath}: cannot be written: {error.strerror or error}; expected a directory to keep checkpoints in"
             ) from error
         self.is_open = True
-        shutil.rmtree(layout.staging, ignore_errors=True)  # leftovers of a save that was cut off; only ours lie there
         self._manifest.refresh()
+        for line in recover(self._manifest):
+            log.warning("%s: %s", self.dirpath, line)
 
     def close(self) -> None:
         """Finish what is under way and give the directory back. May be called more than once."""
@@ -217,7 +217,10 @@ class Run:
         self._branched = False
         if self.peers.leader:
             facts = {"host": environment()["host"], "holder": self._holder}
-            self._manifest.start(Attempt(self._run_id, self._attempt, self._parent, self._clock.wall(), facts))
+            try:
+                self._manifest.start(Attempt(self._run_id, self._attempt, self._parent, self._clock.wall(), facts))
+            except OSError as error:
+                raise StoreError(f"{self.dirpath}: the manifest cannot be written: {error.strerror or error}") from error
         return self.observe(EventKind.START, step=step, epoch=epoch)
 
     def snapshot(self) -> dict[str, Any]:
@@ -294,20 +297,18 @@ class Run:
             write(path)
 
         draft = self._draft(save, event, metadata())
-        last = self.last()
-        outcomes: list[Outcome] = []
-        if event.kind is not EventKind.END and last is not None and self._is_this_step(last, event):
-            # Between two events of one step nothing but evaluation ran: the weights are on disk already.
-            outcomes.append(Outcome(record=self._checkpointer.annotate(last, draft)))
-            self._checkpointer.tidy(self._run_id)
-        else:
-            request = Request(draft, self._filename.render(draft), self.suffix, write_with_peers, same, self._supersede)
-            self._checkpointer.save(request, outcomes.append)
+        last, outcomes = self.last(), []
+        # Between two events of one step nothing but evaluation ran: the weights are on disk already.
+        unchanged = last if event.kind is not EventKind.END and last and self._is_this_step(last, event) else None
+        name = self._filename.render(draft)
+        request = Request(draft, name, self.suffix, write_with_peers, same, unchanged, self._supersede)
+        self._checkpointer.save(request, outcomes.append)
         self.peers.share(None)
         outcome = outcomes[0]
         error = self.peers.share(outcome.error)
         if outcome.record is not None:
-            log.info("saved %s: %s", outcome.record.file, "; ".join(save.reasons))
+            verb = "saved" if outcome.record.reasons == save.reasons else "holds already"
+            log.info("%s %s: %s", verb, outcome.record.file, "; ".join(save.reasons))
         else:
             log.warning("%s", error)
         return error

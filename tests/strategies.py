@@ -113,7 +113,7 @@ def triggers(by: st.SearchStrategy[Metric] | None = None) -> st.SearchStrategy[T
         *intervals,
         st.builds(At, steps=marks),
         st.builds(At, epochs=marks),
-        st.builds(Improves, by or metrics()),
+        st.builds(Improves, metrics() if by is None else by),
         st.just(OnPreempt()),
         st.just(OnException()),
         st.just(Predicate(even_step)),
@@ -131,7 +131,7 @@ def retentions(by: st.SearchStrategy[Metric] | None = None) -> st.SearchStrategy
     rules = st.one_of(
         st.just(KeepAll()),
         st.builds(KeepLast, counts()),
-        st.builds(KeepBest, counts(), by or metrics()),
+        st.builds(KeepBest, counts(), metrics() if by is None else by),
         st.builds(KeepEvery, epochs=counts()),
         st.builds(KeepEvery, steps=counts()),
         st.builds(KeepEvery, hours=positive()),
@@ -143,7 +143,7 @@ def retentions(by: st.SearchStrategy[Metric] | None = None) -> st.SearchStrategy
 
 def stoppings(by: st.SearchStrategy[Metric] | None = None) -> st.SearchStrategy[Stopping]:
     """One stopping rule, or several joined with ``|``, whose metrics are drawn from ``by``."""
-    by = by or metrics()
+    by = metrics() if by is None else by
     rules = st.one_of(
         st.builds(Patience, by, checks=counts(), start_from_epoch=st.integers(0, 3)),
         st.builds(Reaches, by, finite()),

@@ -13,7 +13,7 @@ PACKAGE = Path(ckpt_callbacks.__file__).parent
 FLOORS = [
     {"errors", "events", "record", "clock"},
     {"policy", "store"},
-    {"worker", "facts", "lineage", "testing"},
+    {"worker", "facts", "lineage", "recovery", "testing"},
     {"checkpointer"},
     {"run", "config"},
     {"arguments", "reading"},

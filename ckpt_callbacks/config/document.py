@@ -51,7 +51,7 @@ class _Reading:
 def read(parsed: Any, *, allow_code: bool) -> tuple[dict[str, Any], list[str]]:
     """The facts of a parsed file, with policy values in them, and one line for each mistake; one of both is empty."""
     if parsed is None:
-        return {}, ["the file is empty; expected a mapping with at least save"]
+        return {}, ["is empty; expected a mapping with at least save"]
     try:
         return _DOCUMENT.validate_python(parsed, context=_Reading(allow_code)), []
     except ValidationError as error:

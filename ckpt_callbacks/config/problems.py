@@ -51,6 +51,8 @@ def _line(details: ErrorDetails, parsed: Any, shape: type) -> str:
         wanted = _type_at(loc, shape)
         if kind == "missing":
             text = f"missing; expected {_expected(wanted)}"
+        elif kind == "recursion_loop":
+            text = f"got an alias of what it stands in; expected {_expected(wanted)}"
         elif kind == "too_short":
             why = ", which would delete every checkpoint" if loc == ("keep",) else ""
             text = f"got an empty list{why}; expected at least one item: {_expected(wanted)}"

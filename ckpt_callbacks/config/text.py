@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from ruamel.yaml.representer import RepresenterError, SafeRepresenter
 from ..errors import ConfigError, PolicyError
 
 _WIDTH = 120
+_WORD = re.compile(r"\w[\w./-]*")
 
 
 class _Constructor(SafeConstructor):
@@ -28,14 +30,14 @@ class _Constructor(SafeConstructor):
 
 
 class _Representer(SafeRepresenter):
-    """Writes the same part twice where it stands twice, without an anchor; and line breaks as escapes."""
+    """Writes a part in full wherever it stands, without anchors; and quotes all text but simple words."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
     def represent_str(self, data: str) -> Any:
-        # Folded at a wrong place, some line breaks of Unicode would come back as spaces.
-        return self.represent_scalar("tag:yaml.org,2002:str", data, style=None if data.isprintable() else '"')
+        # The base class leaves text such as ?0 bare, which does not come back as text from inside a list.
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style=None if _WORD.fullmatch(data) else '"')
 
 
 _Representer.add_representer(str, _Representer.represent_str)
@@ -65,7 +67,10 @@ def read(path: str | PathLike[str]) -> tuple[Any, list[str]]:
     except UnicodeDecodeError as error:
         problem = f"byte {error.start} is not UTF-8; expected a text file"
     except MarkedYAMLError as error:
-        problem = f"{_place(error.problem_mark or error.context_mark)}: {error.problem or error.context}"
+        said = ", ".join(part for part in (error.context, error.problem) if part)
+        problem = f"{_place(error.problem_mark or error.context_mark)}: {said}"
+    except RecursionError:
+        problem = "is nested too deeply"
     except YAMLError as error:
         problem = str(error)
     raise ConfigError([f"{path}: {' '.join(problem.split())}"])

@@ -189,8 +189,8 @@ class KerasCheckpoint(keras.callbacks.Callback):
         final = self._run.final()
         if self._first_epoch is None and (self._position is None or (final and final.step == self._run.state.step)):
             log.info("%s: nothing was left to train; the run ended at step %d", self._run.dirpath, self._run.state.step)
-            if self._position is not None:
-                self._load_weights(final)
+            if self._position is not None and self._position.path != final.path:
+                self._load_weights(final)  # its weights may be averages, or the best ones
         else:
             self._observe(EventKind.END, {})
         if self._restore_best_weights:
@@ -230,8 +230,8 @@ class KerasCheckpoint(keras.callbacks.Callback):
         if not self._run.is_first_fit:
             return None
         path = Path(self._resume)
-        if not path.exists():
-            raise ResumeError(f"{path}: does not exist; expected resume='auto', 'never' or the path of a checkpoint")
+        if not path.is_file():
+            raise ResumeError(f"{path}: is no file; expected resume='auto', 'never' or the path of a checkpoint")
         record = self._run.find(path)
         if record is not None:
             verify(record)

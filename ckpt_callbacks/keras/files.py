@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import tempfile
+import textwrap
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -99,11 +100,12 @@ def read_carried(path: Path) -> Carried:
     return Carried.from_json(facts)
 
 
-def load(model: keras.Model, path: Path, scratch: Path) -> None:
+def load(model: keras.Model, path: Path, scratch: Path, *, with_optimizer: bool = True) -> None:
     """Load weights and optimizer state into a model that is built. No code of the file runs.
 
     Args:
         model: The model. path: a full checkpoint. scratch: a folder on disk for a temporary copy.
+        with_optimizer: The file holds the state of the model's optimizer (not the case before its first update).
 
     Raises:
         ResumeError: the file was written by another model or optimizer.
@@ -113,8 +115,8 @@ def load(model: keras.Model, path: Path, scratch: Path) -> None:
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="Skipping variable loading for optimizer")
             with _as_weights(path, scratch) as weights:
-                model.load_weights(weights)
-            if path.suffix == LEGACY:
+                _load(model, weights, skip=[] if with_optimizer else [model.optimizer])
+            if path.suffix == LEGACY and with_optimizer:
                 _load_legacy_optimizer(model, path)
     except (ValueError, KeyError) as error:
         raise ResumeError(
@@ -126,10 +128,7 @@ def load(model: keras.Model, path: Path, scratch: Path) -> None:
 def load_weights(model: keras.Model, path: Path, scratch: Path) -> None:
     """Load the weights alone; the optimizer stays as it is."""
     with _as_weights(path, scratch) as weights:
-        if weights.name.endswith(WEIGHTS):
-            keras.saving.load_weights(model, weights, objects_to_skip=_optimizers(model))
-        else:
-            model.load_weights(weights)
+        _load(model, weights, skip=_optimizers(model))
 
 
 def same_weights(a: Path, b: Path) -> bool:
@@ -181,13 +180,20 @@ def _as_weights(path: Path, scratch: Path) -> Iterator[Path]:
         yield copy
 
 
+def _load(model: keras.Model, weights: Path, skip: list[Any]) -> None:
+    if weights.name.endswith(WEIGHTS):
+        keras.saving.load_weights(model, weights, objects_to_skip=skip)
+    else:
+        model.load_weights(weights)  # the legacy format's reader leaves the optimizer alone
+
+
 def _load_legacy_optimizer(model: keras.Model, path: Path) -> None:
     from keras.src.legacy.saving.legacy_h5_format import load_optimizer_weights_from_hdf5_group
 
     with h5py.File(path) as file:
         stored = load_optimizer_weights_from_hdf5_group(file) if "optimizer_weights" in file else []
         values = [np.asarray(value) for value in stored]
-    variables = model.optimizer.variables if model.optimizer is not None else []
+    variables = model.optimizer.variables
     if [tuple(v.shape) for v in variables] != [value.shape for value in values]:
         raise ValueError(f"the optimizer has {len(variables)} variables, and the file has {len(values)} for it")
     for variable, value in zip(variables, values, strict=True):
@@ -216,5 +222,5 @@ def one_line(error: Exception) -> str:
     """The part of one of Keras' long messages that says what is wrong."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     if len(lines) > 1 and lines[0].endswith(":"):  # "... could not be loaded. Example error message for object ...:"
-        return lines[1]
-    return lines[0]
+        del lines[0]
+    return textwrap.shorten(lines[0], 240, placeholder=" ...")

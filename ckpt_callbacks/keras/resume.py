@@ -21,11 +21,11 @@ log = logging.getLogger("ckpt_callbacks")
 
 
 def carry(model: keras.Model, snapshot: dict[str, Any], **position: Any) -> Carried:
-    """What a checkpoint of ``model`` carries now; for ``position`` see `Carried`."""
+    """What a checkpoint of ``model`` carries now; for ``position``, see `Carried`."""
     return Carried(
         snapshot=snapshot,
         backend=keras.backend.backend(),
-        optimizer=type(model.optimizer).__name__,
+        optimizer=_optimizer_of(model) if model.optimizer is not None and model.optimizer.built else "",
         random=random_state(),
         seeds=_values(seed_variables(model)),
         metrics=_values(model.metrics_variables) if position["batch"] else (),
@@ -39,14 +39,15 @@ def load(model: keras.Model, path: Path, carried: Carried, fit: FitCall, scratch
     Raises:
         ResumeError: the file was written by another model or optimizer.
     """
-    optimizer = type(model.optimizer).__name__
-    if optimizer != carried.optimizer:
+    if carried.optimizer not in ("", _optimizer_of(model)):
         raise ResumeError(
-            f"{path}: was written with the optimizer {carried.optimizer}; {model.name!r} has {optimizer}; compile the "
-            "model as before, choose another directory, or pass resume='never'"
+            f"{path}: was written with the optimizer {carried.optimizer}; {model.name!r} has {_optimizer_of(model)}; "
+            "compile the model as before, choose another directory, or pass resume='never'"
         )
     _build(model, path, fit)
-    files.load(model, path, scratch)
+    if carried.optimizer and not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    files.load(model, path, scratch, with_optimizer=bool(carried.optimizer))
     if not _assign(seed_variables(model), carried.seeds):
         log.warning("%s: the model's random layers differ from those that wrote it; they start anew", path)
 
@@ -62,23 +63,25 @@ def _build(model: keras.Model, path: Path, fit: FitCall) -> None:
             problem = f"{files.one_line(error)}; call model.build()"
     if not model.built:
         raise ResumeError(f"{path}: {model.name!r} has no variables yet to load it into: {problem} before model.fit()")
-    if model.optimizer is not None and not model.optimizer.built:
-        model.optimizer.build(model.trainable_variables)
+
+
+def _optimizer_of(model: keras.Model) -> str:
+    return type(model.optimizer).__name__
 
 
 class Position:
     """Brings a resumed `fit` to the place in the epoch where the checkpoint was taken.
 
     Args:
-        path: The checkpoint, for messages. model: the model, loaded already. carried: what the checkpoint carries.
-        fit: The call that goes on.
+        path: The checkpoint. model: the model, loaded already.
+        carried: What the checkpoint carries. fit: the call that goes on.
 
     Attributes:
-        batch: Batches of the first epoch that are skipped.
+        path: The checkpoint. batch: batches of the first epoch that are skipped.
     """
 
     def __init__(self, path: Path, model: keras.Model, carried: Carried, fit: FitCall) -> None:
-        self._path, self._model, self._carried = path, model, carried
+        self.path, self._model, self._carried = path, model, carried
         self._same_backend = carried.backend == keras.backend.backend()
         self.batch = carried.batch
         if carried.batch % model.steps_per_execution:
@@ -87,8 +90,8 @@ class Position:
             self._give_up(f"an epoch has {fit.batches} batches now, and had {carried.batches}")
         elif carried.batch and not (fit.order_returns and self._same_backend):
             log.warning(
-                "%s: was taken after %d batches of an epoch, and its data may come in another order now; arrays come in "
-                "the same order with the same backend and keras.utils.set_random_seed()",
+                "%s: was taken after %d batches of an epoch, and the data may come in another order now; expected "
+                "arrays, the same backend, and keras.utils.set_random_seed() where the script begins",
                 path, carried.batch,
             )  # fmt: skip
 
@@ -96,7 +99,7 @@ class Position:
         self.batch = 0
         log.warning(
             "%s: was taken after %d batches of an epoch, but %s: that epoch is trained again from its beginning",
-            self._path, self._carried.batch, problem,
+            self.path, self._carried.batch, problem,
         )  # fmt: skip
 
     def begin_epoch(self) -> None:
@@ -107,7 +110,7 @@ class Position:
         self._set_random_state(self._carried.epoch_random)  # so that the order of the data is drawn as it was
         model = self._model
         if not _assign(model.metrics_variables, self._carried.metrics):
-            log.warning("%s: its metrics differ; this epoch's ones leave out its first batches", self._path)
+            log.warning("%s: its metrics differ; this epoch's ones leave out its first batches", self.path)
         logs = floats(model.get_metrics_result())
         ended = (lambda: None) if self._carried.begun else self._arrive
         StandIn(model, self.batch // model.steps_per_execution, logs, ended=ended)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from os import fspath
-
 import torch
 
 from ..reading import ReadsRun
@@ -15,10 +13,6 @@ class PeerNames(ReadsRun):
 
     save_top_k = -1
     save_last = True
-
-    @property
-    def dirpath(self) -> str:
-        return fspath(self._run.dirpath)
 
     @property
     def best_model_path(self) -> str:

@@ -1,0 +1,57 @@
+"""What a training that was cut off left half done is finished, or undone, when its directory is opened again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+
+from .errors import VerifyError
+from .record import Record, Status
+from .store.commit import remove
+from .store.digest import verify
+from .store.manifest import Manifest
+
+
+def recover(manifest: Manifest) -> list[str]:
+    """Bring the directory and its manifest together; only the holder of the training lock may call it.
+
+    Leftovers of our own staging are removed. A checkpoint whose rename the journal does not know of is adopted when its
+    bytes match the intent, else the save is marked as failed. A deletion that the journal knows of is finished.
+    Files that the manifest does not name are not touched.
+
+    Returns:
+        One line for each thing that was done.
+    """
+    done = []
+    shutil.rmtree(manifest.layout.staging, ignore_errors=True)
+    for record in list(manifest.records.values()):
+        if record.status is Status.WRITING:
+            done.append(_finish_save(manifest, record))
+        elif record.status is Status.COMMITTED and _is_intact(record):
+            manifest.change(record.id, status=Status.VERIFIED)
+        elif record.status is Status.DELETED and _is_leftover(manifest, record):
+            remove(record.path)
+            done.append(f"{record.file}: its deletion was cut off, and is finished now")
+    return done
+
+
+def _finish_save(manifest: Manifest, record: Record) -> str:
+    if _is_intact(record):
+        manifest.change(record.id, status=Status.VERIFIED)
+        return f"{record.file}: its save was cut off after the file was in place; it verifies, and is kept"
+    manifest.change(record.id, status=Status.FAILED, error="cut off before the file was in place")
+    return f"{record.file}: its save was cut off"
+
+
+def _is_leftover(manifest: Manifest, record: Record) -> bool:
+    # A later checkpoint may have taken the name; and what was put there by somebody else is theirs.
+    taken = any(other.file == record.file and other.status.on_disk for other in manifest.records.values())
+    return not taken and os.path.lexists(record.path) and _is_intact(record)
+
+
+def _is_intact(record: Record) -> bool:
+    with contextlib.suppress(VerifyError):
+        verify(record)
+        return True
+    return False
