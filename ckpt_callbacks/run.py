@@ -23,6 +23,7 @@ from .policy.metric import best_record
 from .policy.naming import FileName
 from .policy.retention import Plan, final_record, last_record
 from .record import Record
+from .recovery import recover
 from .store.digest import verify
 from .store.lock import TrainingLock
 from .store.manifest import Attempt, Manifest

@@ -59,7 +59,8 @@ metadata: {dataset: digits-v1}
 EVERYTHING = """
 metrics:
   val: {monitor: [val_loss, loss], mode: min, smoothing: {mean: 3}, min_delta_mode: rel, min_delta: 1e-4}
-  score: {monitor: {acc: 1, err: -0.5}, mode: max, smoothing: {median: 5}, baseline: 0.5, start_from_epoch: 2, nan: skip}
+  score:
+    {monitor: {acc: 1, err: -0.5}, mode: max, smoothing: {median: 5}, baseline: 0.5, start_from_epoch: 2, nan: skip}
 save:
   - all: [{every: {steps: 100}}, {not: {at: {epochs: [1, 2]}}}]
   - any: [{at: {steps: 7}}, {improves: val.raw}]
@@ -446,16 +447,6 @@ def test_all_mistakes_at_once(tmp_path):
     ]
 
 
-def test_the_words_of_policy_values_are_kept_without_their_class(tmp_path):
-    class Clumsy(Every):
-        pass
-
-    # The bounds of the file's types are those of the policy values; if one is forgotten there, the value still objects.
-    with pytest.raises(PolicyError, match="^Every: got epochs=1, steps=2; "):
-        Every(epochs=1, steps=2)
-    assert problems_of(tmp_path, "save: {every: {epochs: 1, steps: 2}}")[0].startswith("save.every: got epochs=1, ")
-
-
 def test_a_missing_file_and_a_directory(tmp_path):
     for path, why in [(tmp_path / "no.yaml", "No such file or directory"), (tmp_path, "Is a directory")]:
         with pytest.raises(ConfigError) as caught:
@@ -556,7 +547,7 @@ def _inner():
 @pytest.mark.parametrize("function", [lambda event: True, _inner(), functools.partial(strategies.even_step)])
 def test_code_without_an_address_cannot_be_written(function):
     with pytest.raises(
-        PolicyError, match="cannot be written as pkg.mod:fn; expected a function at the top of a module"
+        PolicyError, match=r"cannot be written as pkg\.mod:fn; expected a function at the top of a module"
     ):
         Policy(Predicate(function)).to_yaml()
 
@@ -567,7 +558,7 @@ def test_code_of_the_running_script_cannot_be_written(monkeypatch):
     monkeypatch.setattr(__main__, "rule", strategies.even_step, raising=False)
     monkeypatch.setattr(strategies.even_step, "__module__", "__main__")
     monkeypatch.setattr(strategies.even_step, "__qualname__", "rule")
-    with pytest.raises(PolicyError, match="'rule' cannot be written as pkg.mod:fn"):
+    with pytest.raises(PolicyError, match=r"'rule' cannot be written as pkg\.mod:fn"):
         Policy(Predicate(strategies.even_step)).to_yaml()
 
 
@@ -676,7 +667,7 @@ def test_settings_read_back(tmp_path_factory, config):
 
 def test_whole_numbers_are_written_alike():
     assert Policy(Every(minutes=20)).to_yaml() == Policy(Every(minutes=20.0)).to_yaml()
-    assert "1.0e+300" in Policy(Every(minutes=1e300)).to_yaml()
+    assert "minutes: 1e+300}" in Policy(Every(minutes=1e300)).to_yaml()
 
 
 # -- the schema ------------------------------------------------------------------------------------------------------

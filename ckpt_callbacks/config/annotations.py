@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -28,8 +27,7 @@ def becomes(kind: Callable[..., Any], **renamed: str) -> AfterValidator:
                 return kind(**{renamed.get(name, name): value for name, value in given.items()})
             return kind(given)
         except PolicyError as error:
-            # The path in the file says already what the message begins with: "Every: ", "Metric('val_loss'): ".
-            raise problem(re.sub(rf"^{kind.__name__}(\(.*?\))?: ", "", str(error))) from None
+            raise problem(str(error).removeprefix(f"{kind.__name__}: ")) from None  # the path says that already
 
     return AfterValidator(build)
 
