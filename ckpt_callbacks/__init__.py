@@ -17,9 +17,10 @@ from .errors import (
     VerifyError,
 )
 from .events import Event, EventKind
-from .policy.engine import Decision, Policy, Save, State, Stop, decide, fold
+from .policy.engine import Decision, Save, Stop, decide, fold
 from .policy.metric import Metric
 from .policy.naming import FileName
+from .policy.policy import Policy
 from .policy.retention import (
     KeepAll,
     KeepBest,
@@ -32,6 +33,7 @@ from .policy.retention import (
     plan,
 )
 from .policy.smoothing import EMA, Mean, Median, Smoothing
+from .policy.state import State
 from .policy.stopping import Diverges, NonFinite, Patience, Reaches, Stopping
 from .policy.triggers import AllOf, AnyOf, At, Every, Improves, Not, OnException, OnPreempt, Predicate, Trigger
 from .record import Record, Status

@@ -8,7 +8,7 @@ from typing import Any
 
 from .config import Config
 from .errors import PolicyError
-from .policy.engine import Policy
+from .policy.policy import Policy
 
 # `dict` and this order are for LightningCLI, whose parser would make text of a mapping where a path is allowed too.
 PolicyLike = Policy | dict[str, Any] | str | PathLike[str]

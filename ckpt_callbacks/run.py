@@ -18,10 +18,12 @@ from .errors import CkptError, PolicyError, ResumeError, StoreError, VerifyError
 from .events import Event, EventKind
 from .facts import environment, plain
 from .lineage import ancestors
-from .policy.engine import Decision, Policy, Save, State, decide
+from .policy.engine import Decision, Save, decide
 from .policy.metric import best_record
 from .policy.naming import FileName
+from .policy.policy import Policy
 from .policy.retention import Plan, final_record, last_record
+from .policy.state import State
 from .record import Record
 from .recovery import recover
 from .store.digest import verify

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import StoreError
-from ..policy.engine import Policy
 from ..policy.metric import best_record
+from ..policy.policy import Policy
 from ..policy.retention import final_record, last_record, newest_resumable, plan
 from ..record import Record, Status
 from ..store.aliases import NAMES, read_alias

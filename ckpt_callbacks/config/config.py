@@ -8,7 +8,7 @@ from os import PathLike
 from typing import Any
 
 from ..errors import ConfigError
-from ..policy.engine import Policy
+from ..policy.policy import Policy
 from . import document, text, writing
 
 

@@ -1,0 +1,79 @@
+"""What the engine remembers between events: plain facts, no configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import ResumeError
+from .track import Track
+
+STATE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Due:
+    """State of one `Every` or `At`: thresholds crossed so far, and whether a save for them is still owed."""
+
+    crossed: float
+    due: bool
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A save that was asked for and has no outcome yet: the intervals it answers, the values it would secure."""
+
+    leaves: tuple[str, ...]
+    scores: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything the engine remembers: plain facts, no configuration. `to_json` and `from_json` keep it exactly."""
+
+    step: int = 0
+    epoch: int = 0
+    time: float = 0.0
+    tracks: Mapping[str, Track] = field(default_factory=dict)
+    dues: Mapping[str, Due] = field(default_factory=dict)
+    non_finite: Mapping[str, int] = field(default_factory=dict)
+    pending: Mapping[int, Pending] = field(default_factory=dict)
+    seen: frozenset[str] = frozenset()
+    saves: int = 0
+    failures: int = 0
+    retry_step: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        facts = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return facts | {
+            "version": STATE_VERSION,
+            "tracks": {key: track.to_json() for key, track in self.tracks.items()},
+            "dues": {key: dataclasses.asdict(due) for key, due in self.dues.items()},
+            "non_finite": dict(self.non_finite),
+            "pending": {str(k): {"leaves": list(p.leaves), "scores": dict(p.scores)} for k, p in self.pending.items()},
+            "seen": sorted(self.seen),
+        }
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> State:
+        version = facts.get("version")
+        if not isinstance(version, int) or version > STATE_VERSION:
+            raise ResumeError(
+                f"policy state: version is {version!r}; expected at most {STATE_VERSION}; "
+                "install a newer ckpt-callbacks"
+            )
+        known = {f.name for f in dataclasses.fields(cls)}
+        kept = {name: value for name, value in facts.items() if name in known}
+        return cls(
+            **kept
+            | {
+                "tracks": {key: Track.from_json(track) for key, track in facts["tracks"].items()},
+                "dues": {key: Due(**due) for key, due in facts["dues"].items()},
+                "pending": {
+                    int(key): Pending(tuple(p["leaves"]), dict(p["scores"])) for key, p in facts["pending"].items()
+                },
+                "seen": frozenset(facts["seen"]),
+            }
+        )
