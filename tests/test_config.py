@@ -447,6 +447,15 @@ def test_all_mistakes_at_once(tmp_path):
     ]
 
 
+def test_a_key_that_looks_like_a_place_in_a_list_is_none():
+    with pytest.raises(ConfigError) as caught:
+        Config.from_mapping({"save": {False: [], "every": []}})
+    assert caught.value.problems == (
+        "policy: save.every: got a list; expected a mapping with one of epochs, steps, seconds, minutes, hours",
+        f"policy: save: unknown field False; expected one of {TRIGGERS}",
+    )
+
+
 def test_a_missing_file_and_a_directory(tmp_path):
     for path, why in [(tmp_path / "no.yaml", "No such file or directory"), (tmp_path, "Is a directory")]:
         with pytest.raises(ConfigError) as caught:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from functools import reduce
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import ValidationError
@@ -39,16 +40,16 @@ def near(word: object, known: Iterable[object]) -> str:
 def _line(details: ErrorDetails, parsed: Any, shape: type) -> str:
     kind, loc, got = details["type"], details["loc"], details["input"]
     if kind in ("extra_forbidden", "invalid_key"):
-        *loc, name = loc
-        wanted = _type_at(loc, shape)
+        *loc, last = loc
+        name = last if kind == "extra_forbidden" else got
+        wanted = reduce(_part, loc, shape)
         text = f"unknown field {name!r}; expected one of {choices(wanted)}{near(name, get_type_hints(wanted))}"
     elif loc and loc[-1] == "[key]":
-        *loc, name, _ = loc
-        text = f"got {name!r} as a name; expected text"
+        loc, text = loc[:-2], f"got {got!r} as a name; expected text"
     elif kind == "problem":
         text = details["msg"]
     else:
-        wanted = _type_at(loc, shape)
+        wanted = reduce(_part, loc, shape)
         if kind == "missing":
             text = f"missing; expected {_expected(wanted)}"
         elif kind == "recursion_loop":
@@ -59,31 +60,31 @@ def _line(details: ErrorDetails, parsed: Any, shape: type) -> str:
         else:
             options = get_args(wanted) if get_origin(wanted) is Literal else ()
             text = f"got {_received(got)}; expected {_expected(wanted)}{near(got, options)}"
-    path = _path(loc, parsed)
+    path = _path(loc, parsed, shape)
     return f"{path}: {text}" if path else text
 
 
-def _path(loc: Loc, parsed: Any) -> str:
+def _path(loc: Loc, parsed: Any, shape: Any) -> str:
     """Where it is in the file itself; pydantic was given a single item as a list of one, and a lone name as a field."""
     path = ""
     for step in loc:
+        alone = get_origin(shape) is list and not isinstance(parsed, list)
+        shape = _part(shape, step)
+        if alone:
+            continue
         if isinstance(parsed, list):
             path += f"[{step}]"
             parsed = parsed[step]
-        elif isinstance(parsed, dict) and step in parsed:
+        else:
             name = str(step)
             path += f".{name if name.isprintable() else repr(name)}"
-            parsed = parsed[step]
-        elif isinstance(step, str):
-            path += f".{step}"
+            parsed = parsed.get(step) if isinstance(parsed, dict) else None
     return path.removeprefix(".")
 
 
-def _type_at(loc: Loc, shape: Any) -> Any:
-    """The type that the file should have at ``loc``. Nothing in the file is a union, so each step leads to one."""
-    for step in loc:
-        shape = get_type_hints(shape)[step] if is_typeddict(shape) else get_args(shape)[-1]
-    return shape
+def _part(shape: Any, step: int | str) -> Any:
+    """The type of one part of a ``shape``. Nothing in the file is a union, so each step leads to one type."""
+    return get_type_hints(shape)[step] if is_typeddict(shape) else get_args(shape)[-1]
 
 
 def _expected(wanted: Any) -> str:

@@ -16,6 +16,7 @@ from ..clock import Clock
 from ..errors import PolicyError, ResumeError, VerifyError
 from ..events import EventKind
 from ..policy.engine import Decision
+from ..reading import ReadsRun
 from ..record import Record
 from ..run import Run
 from ..store.digest import verify
@@ -32,7 +33,7 @@ log = logging.getLogger("ckpt_callbacks")
 _fitting: weakref.WeakValueDictionary[Path, KerasCheckpoint] = weakref.WeakValueDictionary()
 
 
-class KerasCheckpoint(keras.callbacks.Callback):
+class KerasCheckpoint(ReadsRun, keras.callbacks.Callback):
     """Saves, keeps, stops and resumes as a policy says, with plain Keras files.
 
     Args:
@@ -94,33 +95,6 @@ class KerasCheckpoint(keras.callbacks.Callback):
     ) -> KerasCheckpoint:
         """The callback that a YAML file describes; ``dirpath`` and other arguments given here win over the file."""
         return cls(dirpath, path, **settings)
-
-    # -- what people ask ---------------------------------------------------------------------------------------------
-
-    def resume_path(self) -> str | None:
-        """The newest checkpoint that a run can continue from and that verifies; None when there is none."""
-        record = next(self._run.resumable(), None)
-        return str(record.path) if record else None
-
-    def best(self) -> Record | None:
-        """The best checkpoint (its file is ``.path``), or None before any finite value."""
-        return self._fresh_run().best()
-
-    def last(self) -> Record | None:
-        """The newest checkpoint, or None."""
-        return self._fresh_run().last()
-
-    def final(self) -> Record | None:
-        """The state when `fit` ended, or None."""
-        return self._fresh_run().final()
-
-    def records(self) -> list[Record]:
-        """All checkpoints of the run that are there, oldest first."""
-        return self._fresh_run().records()
-
-    def _fresh_run(self) -> Run:
-        self._run.refresh()
-        return self._run
 
     # -- hooks -------------------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from ..run import Peers, Run
 from . import loops
 from .fresh_metrics import FreshMetrics
 from .peer_names import PeerNames
-from .rng import rng_state, set_rng_state
+from .rng import rng_states, set_rng_state
 from .staged_io import StagedCheckpointIO, same_weights
 
 log = logging.getLogger("ckpt_callbacks")
@@ -86,7 +86,7 @@ class LightningCheckpoint(PeerNames, Checkpoint):
     def state_dict(self) -> dict[str, Any]:
         if not self._run.is_open:
             return {}
-        return {"snapshot": self._run.snapshot(), "rng": rng_state(), "at": self._at(), **self._schedules}
+        return {"snapshot": self._run.snapshot(), "at": self._at(), **self._schedules}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if trainer.state.fn != TrainerFn.FITTING or not self._active:
@@ -104,6 +104,9 @@ class LightningCheckpoint(PeerNames, Checkpoint):
         self._run.restore(self._restored["snapshot"])
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if not self._run.is_open:
+            return
+        checkpoint["callbacks"][self.state_key]["rng"] = rng_states(trainer.world_size)
         if self._position is EventKind.EPOCH_END:
             loops.mark_epoch_complete(checkpoint["loops"])
 
@@ -146,7 +149,8 @@ class LightningCheckpoint(PeerNames, Checkpoint):
                 loops.begin_next_epoch(trainer)
             loops.restore_metrics(trainer, restored["metrics"])
             loops.pay_plateau_steps(trainer, restored["owed"])
-            set_rng_state(restored["rng"])
+            if not set_rng_state(restored["rng"], trainer.global_rank):
+                log.warning("%s: the checkpoint knows no random state for this process", self._run.dirpath)
         decision = self._run.start(step=self._step, epoch=self._epochs)
         self._obey(trainer, decision)
 
