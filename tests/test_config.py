@@ -177,6 +177,16 @@ def test_a_name_that_is_defined_means_itself():
     assert policy_of(metrics={"val": val, "val.raw": other}, best_by="val.raw").best_by == Metric("other", mode="min")
 
 
+def test_a_filename_may_name_what_is_monitored_however_it_is_spelt():
+    metrics, stop = {"a": {"monitor": ["epcoh", "x"], "mode": "min"}}, {"non_finite": {"monitor": "setp"}}
+    document = {"save": "on_preempt", "metrics": metrics, "stop": stop, "metadata": {"modle": 1}}
+    template = "{epcoh}-{setp}-{modle}-{dataset}"
+    assert Config.from_mapping({**document, "filename": template}).filename == template
+    for absent in ("metrics", "stop", "metadata"):
+        with pytest.raises(ConfigError, match="did you mean"):
+            Config.from_mapping({k: v for k, v in document.items() if k != absent} | {"filename": template})
+
+
 def test_scalars_are_those_of_yaml_1_2(tmp_path):
     text = """
     metrics: {on: {monitor: yes, mode: min, min_delta: 1e-4, baseline: 1}}

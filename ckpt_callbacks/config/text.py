@@ -61,7 +61,7 @@ def read(path: str | PathLike[str]) -> tuple[Any, list[str]]:
     """
     yaml = _Yaml()
     try:
-        return yaml.load(Path(path).read_text(encoding="utf-8-sig")), yaml.duplicates
+        return yaml.load(Path(path).read_text(encoding="utf-8")), yaml.duplicates
     except OSError as error:
         problem = f"cannot be read: {error.strerror}"
     except UnicodeDecodeError as error:
@@ -86,7 +86,8 @@ def dump(value: Any) -> str:
     try:
         _Yaml().dump(value, stream)
     except RepresenterError as error:
-        raise PolicyError(f"cannot be written as YAML: {error}; expected text, numbers, lists and mappings") from None
+        why = " ".join(str(error).split())
+        raise PolicyError(f"cannot be written as YAML: {why}; expected text, numbers, lists and mappings") from None
     return stream.getvalue()
 
 

@@ -7,7 +7,8 @@ try:
 except ModuleNotFoundError as error:
     if error.name not in ("keras", "tensorflow", "torch", "jax"):
         raise
-    raise MissingDependency.of(error.name, "keras") from error
+    extra = f"keras-{error.name}" if error.name in ("torch", "jax") else "keras"
+    raise MissingDependency.of(error.name, extra) from error
 
 from .callback import KerasCheckpoint
 

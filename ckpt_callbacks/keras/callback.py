@@ -160,13 +160,13 @@ class KerasCheckpoint(ReadsRun, keras.callbacks.Callback):
         if not self._active:
             return
         self._reset_initial_epoch()
-        final = self._run.final()
-        if self._first_epoch is None and (self._position is None or (final and final.step == self._run.state.step)):
-            log.info("%s: nothing was left to train; the run ended at step %d", self._run.dirpath, self._run.state.step)
-            if self._position is not None and self._position.path != final.path:
-                self._load_weights(final)  # its weights may be averages, or the best ones
-        else:
+        if self._first_epoch is not None or self._final_is_owed():
             self._observe(EventKind.END, {})
+        else:
+            log.warning("%s: nothing was left to train; the run is at step %d", self.dirpath, self._run.state.step)
+            final = self._run.final()
+            if final is not None and self._position is not None and self._position.path != final.path:
+                self._load_weights(final)  # which may be averages, or the best ones
         if self._restore_best_weights:
             self._load_weights(self._run.best())
         self._release()
@@ -191,7 +191,7 @@ class KerasCheckpoint(ReadsRun, keras.callbacks.Callback):
         decision = run.start(step=self._steps.at(self._batch), epoch=self._epochs)
         if decision.stop is not None:
             self._set_initial_epoch(self.params["epochs"])
-            log.info("%s: stopped before training: %s", run.dirpath, "; ".join(decision.stop.reasons))
+            log.warning("%s: stopped before training: %s", run.dirpath, "; ".join(decision.stop.reasons))
 
     def _path_to_load(self, model: keras.Model) -> Path | None:
         if self._resume == "never":
@@ -220,6 +220,11 @@ class KerasCheckpoint(ReadsRun, keras.callbacks.Callback):
             if record.step <= step:
                 self._run.restore(files.read_carried(record.path).snapshot)
                 return
+
+    def _final_is_owed(self) -> bool:
+        """The run was resumed at its very end, from before the state was saved that it ended with."""
+        final = self._run.final()
+        return self._position is not None and (final is None or final.step < self._run.state.step)
 
     def _set_initial_epoch(self, epoch: int) -> None:
         # Keras lets callbacks set this in on_train_begin, and reads it right afterwards.

@@ -133,6 +133,8 @@ def load_weights(model: keras.Model, path: Path, scratch: Path) -> None:
 
 def same_weights(a: Path, b: Path) -> bool:
     """The two files hold equal weights, whatever else differs."""
+    if a.suffix != b.suffix:
+        return False
     if a.suffix == KERAS:
         with zipfile.ZipFile(a) as first, zipfile.ZipFile(b) as second:
             members = [archive.getinfo(_WEIGHTS_MEMBER) for archive in (first, second)]

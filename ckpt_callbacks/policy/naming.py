@@ -47,7 +47,9 @@ class FileName:
             raise PolicyError(f"filename {self.template!r}: {error}") from None
         for literal, name, _, conversion in self._parts():
             if "/" in literal or "\\" in literal or "\0" in literal:
-                raise PolicyError(f"filename {self.template!r}: a file name has no path separator; put folders in dirpath")
+                raise PolicyError(
+                    f"filename {self.template!r}: a file name has no path separator; put folders in dirpath"
+                )
             if conversion:
                 raise PolicyError(f"filename {self.template!r}: !{conversion} is not known; use {{{name}:format}}")
         for name, spec in fields:

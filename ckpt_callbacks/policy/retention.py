@@ -158,7 +158,9 @@ class AnyKeep(Retention):
     def __post_init__(self) -> None:
         rules = tuple(self.rules)
         if not rules:
-            raise PolicyError("keep is empty, which would delete every checkpoint; expected at least one rule, or KeepAll()")
+            raise PolicyError(
+                "keep is empty, which would delete every checkpoint; expected at least one rule, or KeepAll()"
+            )
         if not all(isinstance(rule, Retention) for rule in rules):
             raise PolicyError(f"AnyKeep: got {rules!r}; expected retention rules")
         object.__setattr__(self, "rules", tuple(part for rule in rules for part in rule.parts()))

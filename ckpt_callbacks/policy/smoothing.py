@@ -54,7 +54,9 @@ class _Window(Smoothing):
 
     def __post_init__(self) -> None:
         if not isinstance(self.window, int) or isinstance(self.window, bool) or self.window < 1:
-            raise PolicyError(f"{type(self).__name__}: window is {self.window!r}; expected a whole number of at least 1")
+            raise PolicyError(
+                f"{type(self).__name__}: window is {self.window!r}; expected a whole number of at least 1"
+            )
 
     def push(self, memory: Memory, value: float) -> Memory:
         return (*memory, value)[-self.window :]

@@ -9,9 +9,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from ckpt_callbacks.events import Event, EventKind
-from ckpt_callbacks.policy import engine, metric, retention, smoothing, stopping, triggers
-from ckpt_callbacks.policy.engine import Policy, State, decide
+from ckpt_callbacks.policy import metric, policy, retention, smoothing, stopping, triggers
+from ckpt_callbacks.policy.engine import decide
 from ckpt_callbacks.policy.metric import Metric
+from ckpt_callbacks.policy.policy import Policy
 from ckpt_callbacks.policy.retention import (
     AnyKeep,
     KeepAll,
@@ -22,17 +23,18 @@ from ckpt_callbacks.policy.retention import (
     KeepWithin,
 )
 from ckpt_callbacks.policy.smoothing import EMA, Mean, Median
+from ckpt_callbacks.policy.state import State
 from ckpt_callbacks.policy.stopping import AnyStop, Diverges, NonFinite, Patience, Reaches
 from ckpt_callbacks.policy.triggers import At, Every, Improves, OnException, OnPreempt, Predicate
 from ckpt_callbacks.record import Record, Status
 
 usual = settings(max_examples=100, deadline=None)
-thorough = settings(max_examples=250, deadline=None)
+thorough = settings(max_examples=200, deadline=None)
 
 # Where a repr is read back.
 NAMESPACE = {
     name: value
-    for module in (engine, metric, retention, smoothing, stopping, triggers)
+    for module in (metric, policy, retention, smoothing, stopping, triggers)
     for name, value in vars(module).items()
     if not name.startswith("_")
 }
@@ -47,9 +49,7 @@ measured = st.dictionaries(st.sampled_from(NAMES), values, max_size=len(NAMES))
 
 # -- policies --------------------------------------------------------------------------------------------------------
 
-smoothings = (
-    st.floats(0.01, 1).map(EMA) | st.integers(1, 4).map(Mean) | st.integers(1, 4).map(Median)
-)
+smoothings = st.floats(0.01, 1).map(EMA) | st.integers(1, 4).map(Mean) | st.integers(1, 4).map(Median)
 weighted = st.dictionaries(st.sampled_from(NAMES), st.floats(-2, 2), min_size=1)
 listed = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3, unique=True)
 metrics = st.builds(
@@ -96,7 +96,6 @@ def _combined(part):
 
 readable_triggers = st.recursive(plain_leaves, _combined, max_leaves=5)  # their repr can be read back
 all_triggers = st.recursive(plain_leaves | st.just(Predicate(at_odd_steps)), _combined, max_leaves=5)
-
 
 
 def _rules(by):
@@ -152,9 +151,7 @@ def _moves(kind, **more):
     return st.builds(Move, st.just(kind), steps=st.integers(0, 25), seconds=st.floats(0, 100), metrics=measured, **more)
 
 
-_outcomes = st.builds(
-    Move, st.sampled_from([EventKind.SAVED, EventKind.DROPPED]), which=st.integers(0, 3)
-)
+_outcomes = st.builds(Move, st.sampled_from([EventKind.SAVED, EventKind.DROPPED]), which=st.integers(0, 3))
 _starts = st.builds(Move, st.just(EventKind.START), steps=st.integers(-60, 60), epochs=st.integers(-3, 3))
 moves = st.one_of(
     _moves(EventKind.STEP_END),

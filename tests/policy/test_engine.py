@@ -8,10 +8,12 @@ import pytest
 
 from ckpt_callbacks.errors import CkptError, MetricError, PolicyError, ResumeError
 from ckpt_callbacks.events import Event
-from ckpt_callbacks.policy.engine import Decision, Policy, Save, State, Stop, decide, fold
+from ckpt_callbacks.policy.engine import Decision, Save, Stop, decide, fold
 from ckpt_callbacks.policy.metric import Metric
+from ckpt_callbacks.policy.policy import Policy
 from ckpt_callbacks.policy.retention import KeepAll, KeepBest, KeepEvery, KeepLast, KeepTagged
 from ckpt_callbacks.policy.smoothing import EMA, Mean, Median
+from ckpt_callbacks.policy.state import State
 from ckpt_callbacks.policy.stopping import NonFinite, Patience, Reaches
 from ckpt_callbacks.policy.triggers import Every, Improves, OnException, OnPreempt, Predicate
 
@@ -50,9 +52,7 @@ def test_the_example_of_the_design():
         keep=KeepLast(3) | KeepBest(2, by=val) | KeepEvery(epochs=10) | KeepTagged("release"),
         stop=Patience(val, checks=5, start_from_epoch=3) | NonFinite(["train_loss", "loss"], consecutive=1),
     )
-    state, decision = decide(
-        policy, State(), Event.epoch_end(step=100, epoch=1, time=60.0, metrics={"val_loss": 0.4})
-    )
+    state, decision = decide(policy, State(), Event.epoch_end(step=100, epoch=1, time=60.0, metrics={"val_loss": 0.4}))
     assert decision.save.reasons == ("every 1 epoch", "val_loss improved to 0.4")
     assert decision == Decision(
         save=Save(1, ("every 1 epoch", "val_loss improved to 0.4"), {"ema(0.3) of val_loss": 0.4}), stop=None

@@ -1,5 +1,6 @@
 """What holds for every policy and every history."""
 
+import itertools
 import json
 import math
 
@@ -20,8 +21,10 @@ from policy.strategies import (
 )
 
 from ckpt_callbacks.events import Event, EventKind
-from ckpt_callbacks.policy.engine import Policy, State, decide, fold
+from ckpt_callbacks.policy.engine import decide, fold
 from ckpt_callbacks.policy.metric import Metric
+from ckpt_callbacks.policy.policy import Policy
+from ckpt_callbacks.policy.state import State
 from ckpt_callbacks.policy.triggers import Every, Improves, OnException, OnPreempt, Predicate
 
 OUTCOMES = (EventKind.SAVED, EventKind.DROPPED)
@@ -38,7 +41,7 @@ def test_deciding_in_pieces_is_deciding_over_the_whole_list(policy, history, cut
     events = play(policy, history)
     state, decisions = State(), []
     bounds = [0, *sorted(min(cut, len(events)) for cut in cuts), len(events)]
-    for begin, end in zip(bounds, bounds[1:], strict=False):
+    for begin, end in itertools.pairwise(bounds):
         state, some = fold(policy, events[begin:end], state)
         decisions += some
     assert (state, decisions) == fold(policy, events)
@@ -168,7 +171,7 @@ def test_saves_are_asked_for_at_the_right_events_only(policy, history):
 @usual
 @given(policies(save=all_triggers.filter(lambda t: not any(isinstance(leaf, Predicate) for leaf in t.leaves()))))
 def test_a_policy_reads_back_from_its_repr(policy):
-    back = eval(repr(policy), NAMESPACE)  # noqa: S307
+    back = eval(repr(policy), NAMESPACE)
     assert back == policy
     assert hash(back) == hash(policy)
     assert repr(back) == repr(policy)
@@ -177,5 +180,5 @@ def test_a_policy_reads_back_from_its_repr(policy):
 @usual
 @given(st.one_of(readable_triggers, retentions(), stops, metrics))
 def test_every_rule_reads_back_from_its_repr(rule):
-    back = eval(repr(rule), NAMESPACE)  # noqa: S307
+    back = eval(repr(rule), NAMESPACE)
     assert (back, hash(back), repr(back)) == (rule, hash(rule), repr(rule))

@@ -83,7 +83,7 @@ def test_built_in_names_win_over_metrics_and_metadata():
         ("my model (v2)", "my_model_v2_"),
         ("mod\u00e8le-\u6a21\u578b", "mod_le-_"),
         ("a\nb\0c", "a_b_c"),
-        ("a:b*c?d|e<f>g\"h", "a_b_c_d_e_f_g_h"),
+        ('a:b*c?d|e<f>g"h', "a_b_c_d_e_f_g_h"),
         ("$(rm -rf ~); `x`", "_rm_-rf_x_"),
         (".hidden", "hidden"),
         ("--flag", "flag"),

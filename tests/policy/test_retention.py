@@ -167,7 +167,9 @@ def test_what_was_saved_while_training_failed_is_never_best():
 
 
 @pytest.mark.parametrize(
-    ("find", "id"), [(last_record, 4), (final_record, 2), (newest_resumable, 3)], ids=lambda v: getattr(v, "__name__", v)
+    ("find", "id"),
+    [(last_record, 4), (final_record, 2), (newest_resumable, 3)],
+    ids=["last", "final", "newest resumable"],
 )
 def test_the_targets_of_the_aliases(find, id):
     of = [

@@ -7,10 +7,12 @@ import pytest
 
 from ckpt_callbacks.errors import PolicyError
 from ckpt_callbacks.events import Event
-from ckpt_callbacks.policy.engine import Policy, State, decide, fold
+from ckpt_callbacks.policy.engine import decide, fold
 from ckpt_callbacks.policy.metric import Metric
+from ckpt_callbacks.policy.policy import Policy
 from ckpt_callbacks.policy.retention import KeepBest
 from ckpt_callbacks.policy.smoothing import EMA, Median
+from ckpt_callbacks.policy.state import State
 from ckpt_callbacks.policy.stopping import AnyStop, Diverges, NonFinite, Patience, Reaches
 from ckpt_callbacks.policy.triggers import Improves, OnPreempt
 
@@ -159,10 +161,8 @@ def test_patience_does_not_depend_on_saves():
 
 
 def test_a_warm_up_of_patience_alone_leaves_other_rules_with_every_measurement():
-    policy = Policy(
-        save=Improves(VAL), keep=KeepBest(1, by=VAL), stop=Patience(VAL, checks=2, start_from_epoch=2)
-    )
-    state, decisions = fold(policy, epochs([0.1, 0.2, 0.5, 0.5, 0.5]))
+    policy = Policy(save=Improves(VAL), keep=KeepBest(1, by=VAL), stop=Patience(VAL, checks=2, start_from_epoch=2))
+    _, decisions = fold(policy, epochs([0.1, 0.2, 0.5, 0.5, 0.5]))
     assert [decision.save is not None for decision in decisions] == [True, False, False, False, False]
     assert [decision.stop is not None for decision in decisions] == [False, False, False, False, True]
 

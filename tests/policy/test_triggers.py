@@ -4,8 +4,10 @@ import pytest
 
 from ckpt_callbacks.errors import PolicyError
 from ckpt_callbacks.events import Event
-from ckpt_callbacks.policy.engine import Policy, State, decide
+from ckpt_callbacks.policy.engine import decide
 from ckpt_callbacks.policy.metric import Metric
+from ckpt_callbacks.policy.policy import Policy
+from ckpt_callbacks.policy.state import State
 from ckpt_callbacks.policy.triggers import AllOf, AnyOf, At, Every, Improves, Not, OnException, OnPreempt, Predicate
 
 VAL = Metric("val_loss", mode="min")
@@ -259,6 +261,16 @@ def test_a_save_that_works_ends_the_waiting():
     assert tries == [10, 11, 13, 20, 21, 23, 27, 35]
 
 
+def test_a_save_that_works_at_an_epoch_end_ends_the_waiting_of_step_events():
+    policy, state, tries = Policy(save=Every(steps=1)), State(), []
+    for event in [*map(step, range(1, 11)), Event.epoch_end(step=10, epoch=1), step(11)]:
+        state, decision = decide(policy, state, event)
+        if decision.save:
+            tries.append(event.step)
+            state, _ = decide(policy, state, outcome(decision.save, saved=event.epoch == 1))
+    assert tries == [1, 2, 4, 8, 10, 11]  # without the one at 10, the next were at 16
+
+
 def ask(policy, state, event):
     state, decision = decide(policy, state, event)
     assert decision.save is not None
@@ -322,10 +334,10 @@ def test_a_run_counts_from_where_it_starts(start, events, fires_at):
     assert firing_steps(Every(steps=100), [start, *events]) == fires_at
 
 
-def test_an_interval_that_is_new_to_a_run_counts_from_where_the_run_stood():
+@pytest.mark.parametrize("start", [[Event.start(step=50)], []], ids=["with a start", "without"])
+def test_an_interval_that_is_new_to_a_run_counts_from_where_the_run_stood(start):
     state, _ = decide(Policy(save=Every(epochs=1)), State(), step(50))
-    events = [Event.start(step=50), step(59), step(60)]
-    assert firing_steps(Every(steps=20), events, state=state) == [60]
+    assert firing_steps(Every(steps=20), [*start, step(59), step(60)], state=state) == [60]
 
 
 def test_a_run_that_goes_back_crosses_again():
@@ -352,7 +364,7 @@ def test_what_is_owed_is_owed_after_a_restart():
 )
 @pytest.mark.parametrize(
     "trigger",
-    [Every(epochs=1), At(steps=[1]), Improves(VAL), OnPreempt(), is_flagged, Every(epochs=1) | OnPreempt(), ~OnPreempt()],
+    [Every(epochs=1), At(steps=[1]), Improves(VAL), OnPreempt(), is_flagged, Every(epochs=1) | is_flagged, ~is_flagged],
     ids=lambda trigger: type(trigger).__name__,
 )  # fmt: skip
 def test_a_trigger_has_no_truth_value(trigger, use):

@@ -1,0 +1,60 @@
+"""A small real task for the Keras tests: scikit-learn's digits. ``KERAS_BACKEND`` says on which backend."""
+
+import os
+
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+import keras
+import numpy as np
+from sklearn.datasets import load_digits
+
+from ckpt_callbacks import Every, Improves, KeepAll, Metric, Policy
+from ckpt_callbacks.keras import KerasCheckpoint
+
+BACKEND = keras.backend.backend()
+VAL = Metric("val_loss", mode="min")
+EACH_EPOCH = Policy(Every(epochs=1), KeepAll())
+EACH_EPOCH_AND_STEP = Policy(Every(epochs=1) | Every(steps=3) | Improves(VAL), KeepAll())
+BATCHES = 4
+
+
+def digits():
+    x, y = load_digits(return_X_y=True)
+    return (x[:64].astype("float32") / 16, y[:64]), (x[64:96].astype("float32") / 16, y[64:96])
+
+
+def model(optimizer=None, *, built=True, seed=7, units=8, **compiled):
+    """A network with dropout and Adam, so that everything that a resume needs is in play."""
+    keras.utils.set_random_seed(seed)
+    layers = [keras.layers.Dense(units, "relu"), keras.layers.Dropout(0.2), keras.layers.Dense(10, "softmax")]
+    made = keras.Sequential([keras.Input((64,)), *layers] if built else layers, name="digits")
+    settings = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"], **compiled}
+    made.compile(optimizer or keras.optimizers.Adam(0.01), **settings)
+    return made
+
+
+def quick():
+    """The same, without the compilation that most of a test's time would go into."""
+    return model(run_eagerly=BACKEND != "jax")
+
+
+def fit(trained, *callbacks, epochs=3, **settings):
+    (x, y), val = digits()
+    settings = {"batch_size": 16, "validation_data": val, "verbose": 0, **settings}
+    return trained.fit(x, y, epochs=epochs, callbacks=list(callbacks), **settings)
+
+
+def checkpoint(dirpath, policy=EACH_EPOCH, **settings):
+    return KerasCheckpoint(dirpath, policy, **settings)
+
+
+def weights(trained):
+    return np.concatenate([np.ravel(w) for w in trained.get_weights()])
+
+
+def same(a, b):
+    return np.array_equal(weights(a), weights(b))
+
+
+def updates(trained):
+    return int(keras.ops.convert_to_numpy(trained.optimizer.iterations))
