@@ -25,7 +25,7 @@ EXCEPTIONS = {("policy", "config")}
 PURE_STANDARD_LIBRARY = {"policy", "errors", "events", "record"}
 ALLOWED_LIBRARIES = {
     "store": {"xxhash"},
-    "config": {"annotated_types", "pydantic", "pydantic_core", "ruamel"},
+    "config": {"annotated_types", "pydantic", "pydantic_core", "ruamel", "typing_extensions"},
     "cli": {"click", "rich"},
     "lightning": {"lightning", "torch", "numpy"},
     "keras": {"keras", "h5py", "numpy", "tensorflow", "torch", "jax"},

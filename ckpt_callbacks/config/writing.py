@@ -6,6 +6,7 @@ import dataclasses
 import os
 import re
 from collections.abc import Iterator
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PolicyError
@@ -68,12 +69,8 @@ class _Names:
     def _free(self, metric: Metric) -> str:
         first = isinstance(metric.monitor, str) or isinstance(metric.monitor[0], str)
         base = re.sub(r"\W+", "_", "_".join(metric.names[:1] if first else metric.names)).strip("_") or "metric"
-        name, taken = base, set(self.defined.values())
-        count = 1
-        while name in taken:
-            count += 1
-            name = f"{base}_{count}"
-        return name
+        numbered = chain((base,), (f"{base}_{n}" for n in count(2)))
+        return next(name for name in numbered if name not in self.defined.values())
 
 
 def _metrics(*parts: Any) -> Iterator[Metric]:

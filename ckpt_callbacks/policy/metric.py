@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +12,8 @@ from functools import cached_property
 from ..errors import PolicyError
 from ..record import Record
 from .smoothing import Smoothing, exact
+
+_LARGEST = sys.float_info.max
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,9 @@ def check_metric(where: str, value: object, example: str = "val_loss") -> None:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return -_LARGEST <= value <= _LARGEST  # not math.isfinite: whole numbers may be too large for it
 
 
 def _is_weighted(part: object) -> bool:
@@ -167,7 +172,7 @@ def _frozen_monitor(monitor: object) -> str | tuple:
     if isinstance(monitor, Sequence) and not isinstance(monitor, str) and monitor:
         if all(isinstance(part, str) and part for part in monitor):
             return tuple(monitor) if len(monitor) > 1 else monitor[0]
-        if all(_is_weighted(part) for part in monitor):
+        if all(_is_weighted(part) for part in monitor) and len(dict(monitor)) == len(monitor):
             return tuple((name, weight) for name, weight in monitor)
     raise PolicyError(
         f"Metric: monitor is {monitor!r}; expected a metric's name, a list of names, or a mapping of names to weights"

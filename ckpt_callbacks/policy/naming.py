@@ -39,6 +39,8 @@ class FileName:
     metrics: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not isinstance(self.template, str):
+            raise PolicyError(f"filename is {self.template!r}; expected a text such as {DEFAULT!r}")
         object.__setattr__(self, "metadata", tuple(self.metadata))
         object.__setattr__(self, "metrics", tuple(self.metrics))
         try:

@@ -33,7 +33,7 @@ class EMA(Smoothing):
     alpha: float
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.alpha, int | float) and 0 < self.alpha <= 1):
+        if isinstance(self.alpha, bool) or not (isinstance(self.alpha, int | float) and 0 < self.alpha <= 1):
             raise PolicyError(f"EMA: alpha is {self.alpha!r}; expected a number in (0, 1]")
 
     def push(self, memory: Memory, value: float) -> Memory:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -211,6 +211,8 @@ class Predicate(Trigger):
             raise PolicyError(f"Predicate: got {self.function!r}; expected a function of one Event")
         if not self.name:
             object.__setattr__(self, "name", getattr(self.function, "__qualname__", repr(self.function)))
+        if not isinstance(self.name, str):
+            raise PolicyError(f"Predicate: name is {self.name!r}; expected a text")
 
     def check(self, view: View) -> Firing | None:
         return Firing((self.name,), (self,)) if self.function(view.event) else None
@@ -322,6 +324,6 @@ def check_interval(where: str, fields: dict[str, object], given: list[tuple[str,
         raise PolicyError(f"{where}: got {received}; {expected}")
     unit, n = given[0]
     whole = unit not in UNITS
-    if isinstance(n, bool) or not isinstance(n, int if whole else int | float) or not 0 < n < math.inf:
+    if isinstance(n, bool) or not isinstance(n, int if whole else int | float) or not 0 < n <= sys.float_info.max:
         kind = "a whole number of at least 1" if whole else "a positive number"
         raise PolicyError(f"{where}: {unit} is {n!r}; expected {kind}")

@@ -35,7 +35,7 @@ def model(optimizer=None, *, built=True, seed=7, units=8, **compiled):
 
 def quick():
     """The same, without the compilation that most of a test's time would go into."""
-    return model(run_eagerly=BACKEND != "jax")
+    return model(run_eagerly=True)
 
 
 def fit(trained, *callbacks, epochs=3, **settings):
