@@ -142,9 +142,7 @@ class Checkpointer:
 
     def _report(self, request: Request, id_: int, error: Exception) -> CommitError:
         text = f"{type(error).__name__}: {error}".splitlines()[0]
-        failed = request.draft.replace(
-            id=id_, file=f"{request.stem}{request.suffix}", status=Status.FAILED, error=text
-        )
+        failed = request.draft.replace(id=id_, file=f"{request.stem}{request.suffix}", status=Status.FAILED, error=text)
         try:
             self.manifest.put(failed)
         except Exception as journal_error:  # the journal may lie on the same full disk

@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Mapping
 from typing import Any
 
-_PACKAGES = ("ckpt-callbacks", "lightning", "pytorch-lightning", "torch", "keras", "tensorflow", "tensorflow-cpu", "jax")
+_PACKAGES = ("ckpt-callbacks", "lightning", "torch", "keras", "tensorflow", "tensorflow-cpu", "jax")
 
 
 @functools.cache

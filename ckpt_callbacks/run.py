@@ -33,6 +33,7 @@ from .worker import InlineWorker, Worker
 
 log = logging.getLogger("ckpt_callbacks")
 SNAPSHOT_VERSION = 1
+_CONTENTS, _ON_ERROR = ("full", "weights"), ("warn", "raise")
 _T = TypeVar("_T")
 
 
@@ -77,9 +78,9 @@ class Run:
     ) -> None:
         if not isinstance(policy, Policy):
             raise PolicyError(f"{holder}: policy is {policy!r}; expected a Policy, or the path of a YAML file")
-        for field, value, expected in (("contents", contents, ("full", "weights")), ("on_error", on_error, ("warn", "raise"))):
-            if value not in expected:
-                raise PolicyError(f"{holder}: {field} is {value!r}; expected one of {', '.join(expected)}")
+        for field, value, known in (("contents", contents, _CONTENTS), ("on_error", on_error, _ON_ERROR)):
+            if value not in known:
+                raise PolicyError(f"{holder}: {field} is {value!r}; expected one of {', '.join(known)}")
         self.dirpath, self.policy, self.suffix, self.contents = Path(dirpath).absolute(), policy, suffix, contents
         self.metadata: dict[str, Any] = plain(dict(metadata or {}))
         self.state = State()
@@ -172,7 +173,7 @@ class Run:
             self._lock.acquire()
         except OSError as error:
             raise StoreError(
-                f"{self.dirpath}: cannot be written: {error.strerror or error}; expected a directory to keep checkpoints in"
+                f"{self.dirpath}: cannot be written: {error.strerror or error}; expected a directory for checkpoints"
             ) from error
         self.is_open = True
         self._manifest.refresh()
@@ -223,7 +224,7 @@ class Run:
             try:
                 self._manifest.start(Attempt(self._run_id, self._attempt, self._parent, self._clock.wall(), facts))
             except OSError as error:
-                raise StoreError(f"{self.dirpath}: the manifest cannot be written: {error.strerror or error}") from error
+                raise StoreError(f"{self.dirpath}: cannot be written: {error.strerror or error}") from error
         return self.observe(EventKind.START, step=step, epoch=epoch)
 
     def snapshot(self) -> dict[str, Any]:
@@ -284,10 +285,7 @@ class Run:
     ) -> CkptError | None:
         self._save = save
         try:
-            if self.peers.leader:
-                error = self._lead(save, event, write, same, metadata)
-            else:
-                error = self._follow(write)
+            error = self._lead(save, event, write, same, metadata) if self.peers.leader else self._follow(write)
         finally:
             self._save = None
         outcome = Event.dropped(save.id, str(error)) if error else Event.saved(save.id)

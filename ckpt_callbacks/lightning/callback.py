@@ -129,13 +129,14 @@ class LightningCheckpoint(PeerNames, Checkpoint):
         trainer.strategy.checkpoint_io = self._io
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._active and self._restored is None and not trainer.ckpt_path and self._run.is_first_fit:
-            if next(self._run.resumable(), None) is not None:
-                log.warning(
-                    "%s holds checkpoints, but training starts afresh; to continue from them, call "
-                    "trainer.fit(model, ckpt_path=ckpt.resume_path())",
-                    self._run.dirpath,
-                )
+        if not self._active or self._restored is not None or trainer.ckpt_path or not self._run.is_first_fit:
+            return
+        if next(self._run.resumable(), None) is not None:
+            log.warning(
+                "%s holds checkpoints, but training starts afresh; to continue from them, call "
+                "trainer.fit(model, ckpt_path=ckpt.resume_path())",
+                self._run.dirpath,
+            )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self._active:
@@ -226,9 +227,7 @@ class LightningCheckpoint(PeerNames, Checkpoint):
         self._schedules: dict[str, Any] = {"owed": [], "metrics": {}}
         self._fresh = FreshMetrics()
 
-    def _observe(
-        self, trainer: Trainer, kind: EventKind, metrics: dict[str, float], *, complete: bool = False
-    ) -> None:
+    def _observe(self, trainer: Trainer, kind: EventKind, metrics: dict[str, float], *, complete: bool = False) -> None:
         def write(path: Path) -> None:
             self._io.staged, self._io.error, self._position = path, None, kind
             self._schedules = {
