@@ -12,6 +12,7 @@ from .policy.policy import Policy
 
 # `dict` and this order are for LightningCLI, whose parser would make text of a mapping where a path is allowed too.
 PolicyLike = Policy | dict[str, Any] | str | PathLike[str]
+_SETTINGS = ("filename", "contents", "metadata", "on_error", "grace", "min_free")
 
 
 def resolve(holder: str, dirpath: str | PathLike[str] | None, policy: PolicyLike, *, allow_code: bool = False,
@@ -22,7 +23,7 @@ def resolve(holder: str, dirpath: str | PathLike[str] | None, policy: PolicyLike
         holder: What error messages call the caller. dirpath: the run directory; may come from the file.
         policy: A `Policy`, the path of a YAML file, or what such a file holds.
         allow_code: Let the file name predicates to import.
-        settings: ``filename``, ``contents``, ``metadata``, ``on_error``; None means "not given".
+        settings: Any other field of `Config`; None means "not given".
 
     Raises:
         ConfigError: the file is wrong. PolicyError: there is no run directory, or the policy is none.
@@ -39,7 +40,7 @@ def resolve(holder: str, dirpath: str | PathLike[str] | None, policy: PolicyLike
     if dirpath is None:
         raise PolicyError(f"{holder}: dirpath is missing; expected the run directory, such as {holder}('runs/a', ...)")
     given = {name: value for name, value in settings.items() if value is not None}
-    from_file = {name: getattr(config, name) for name in ("filename", "contents", "metadata", "on_error")}
+    from_file = {name: getattr(config, name) for name in _SETTINGS}
     if "metadata" in given:
         given["metadata"] = {**from_file["metadata"], **given["metadata"]}
     return {"dirpath": dirpath, "policy": config.policy, **from_file, **given}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import logging
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import CommitError
 from .policy.metric import Metric, best_record
-from .policy.retention import Plan, Retention, final_record, last_record, plan
+from .policy.retention import Retention, final_record, last_record, plan
 from .record import Record, Status
 from .store.aliases import move_alias
 from .store.commit import commit, flush, free_name, remove
@@ -61,11 +62,14 @@ class Checkpointer:
 
     Args:
         manifest: The directory's manifest. keep: the retention rule. best: the metric behind ``best``.
-        worker: Who does the work.
+        worker: Who does the work. min_free: bytes that must be free on the disk before a save begins.
     """
 
-    def __init__(self, manifest: Manifest, keep: Retention, best: Metric | None, worker: Worker) -> None:
+    def __init__(
+        self, manifest: Manifest, keep: Retention, best: Metric | None, worker: Worker, min_free: int = 0
+    ) -> None:
         self.manifest, self._keep, self._best, self._worker = manifest, keep, best, worker
+        self._min_free = min_free
         self._layout: Layout = manifest.layout
 
     def save(self, request: Request, done: Callable[[Outcome], None]) -> None:
@@ -96,6 +100,7 @@ class Checkpointer:
         if request.unchanged is not None and request.unchanged.path.exists():
             return self._annotate(request.unchanged, draft)
         self._layout.staging.mkdir(parents=True, exist_ok=True)
+        self._check_free()
         staged = self._layout.staging / f"{draft.run}-{draft.id}{request.suffix}"
         target: Path | None = None
         try:
@@ -122,6 +127,11 @@ class Checkpointer:
                 if leftover is not None:
                     _remove_quietly(leftover)
             raise
+
+    def _check_free(self) -> None:
+        free = shutil.disk_usage(self._layout.dirpath).free
+        if free < self._min_free:
+            raise OSError(errno.ENOSPC, f"{free} bytes are free; min_free asks for {self._min_free}")
 
     def _same_step(self, draft: Record, request: Request) -> Record | None:
         """The last record, when it was taken at the same step, so that ``draft`` may repeat it."""
@@ -167,10 +177,6 @@ class Checkpointer:
             self.tidy(record.run)
         except Exception as error:  # the checkpoint itself is safe; the next save tidies again
             log.warning("%s: cleaning up failed: %s", self._layout.dirpath, error)
-
-    def plan(self, run: str) -> Plan:
-        """What survives now, and why."""
-        return plan(self._keep, self.survivors(run), best=self._best)
 
     def _move_aliases(self, records: list[Record]) -> None:
         ours = {record.file for record in self.manifest.records.values()}

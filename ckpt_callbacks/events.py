@@ -16,6 +16,7 @@ class EventKind(str, Enum):
     VALIDATION_END = "validation_end"  # a validation in mid-epoch is done
     EPOCH_END = "epoch_end"  # an epoch and its validation are done
     PREEMPT = "preempt"  # the scheduler or the user wants the process to end
+    DEMAND = "demand"  # somebody asked for a checkpoint
     EXCEPTION = "exception"  # training raised
     END = "end"  # `fit` ends
     SAVED = "saved"  # a save that was asked for is durable
@@ -73,6 +74,10 @@ class Event:
     @classmethod
     def preempt(cls, **facts: Any) -> Event:
         return cls(EventKind.PREEMPT, **facts)
+
+    @classmethod
+    def demand(cls, **facts: Any) -> Event:
+        return cls(EventKind.DEMAND, **facts)
 
     @classmethod
     def exception(cls, **facts: Any) -> Event:

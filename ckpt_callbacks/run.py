@@ -8,50 +8,38 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from .checkpointer import Checkpointer, Request, SameContent, Write
 from .clock import Clock
-from .errors import CkptError, PolicyError, ResumeError, StoreError, VerifyError
+from .errors import CkptError, PolicyError, ResumeError, StoreError
 from .events import Event, EventKind
 from .facts import environment, plain
+from .history import History
+from .interrupts import Interrupts
 from .lineage import ancestors
+from .peers import Peers
 from .policy.engine import Decision, Save, decide
-from .policy.metric import best_record
 from .policy.naming import FileName
 from .policy.policy import Policy
-from .policy.retention import Plan, final_record, last_record
+from .policy.retention import last_record
 from .policy.state import State
 from .record import Record
 from .recovery import recover
-from .store.digest import verify
 from .store.lock import TrainingLock
-from .store.manifest import Attempt, Manifest
+from .store.manifest import Attempt
 from .worker import InlineWorker, Worker
 
 log = logging.getLogger("ckpt_callbacks")
 SNAPSHOT_VERSION = 1
 _CONTENTS, _ON_ERROR = ("full", "weights"), ("warn", "raise")
-_T = TypeVar("_T")
+_SAFE_POINTS = (EventKind.STEP_END, EventKind.VALIDATION_END, EventKind.EPOCH_END)
+_ASK_EVERY = 0.5  # seconds between two looks for somebody's wish to save
 
 
-class Peers:
-    """The processes that train together. Here: one. An adapter for several overrides both.
-
-    Attributes:
-        leader: This process decides, writes to the journal and deletes.
-    """
-
-    leader = True
-
-    def share(self, value: _T) -> _T:
-        """The leader's ``value``, on every process. All of them call it in the same order."""
-        return value
-
-
-class Run:
+class Run(History):
     """One training in one run directory.
 
     Args:
@@ -59,6 +47,7 @@ class Run:
         suffix: File suffix of the checkpoints, such as ``.ckpt``. holder: what error messages call the caller.
         filename: Template of the names; see `FileName`. contents: ``full`` or ``weights``.
         metadata: Plain facts for every record. on_error: ``warn``, or ``raise`` when a save fails.
+        grace: Seconds from a signal to the end of the process. min_free: bytes to leave free on the disk.
         clock, worker: For tests and for other ways to work.
     """
 
@@ -73,6 +62,8 @@ class Run:
         contents: str = "full",
         metadata: Mapping[str, Any] | None = None,
         on_error: str = "warn",
+        grace: float = 30.0,
+        min_free: int = 0,
         clock: Clock | None = None,
         worker: Worker | None = None,
     ) -> None:
@@ -81,80 +72,27 @@ class Run:
         for field, value, known in (("contents", contents, _CONTENTS), ("on_error", on_error, _ON_ERROR)):
             if value not in known:
                 raise PolicyError(f"{holder}: {field} is {value!r}; expected one of {', '.join(known)}")
-        self.dirpath, self.policy, self.suffix, self.contents = Path(dirpath).absolute(), policy, suffix, contents
+        super().__init__(Path(dirpath).absolute(), policy)
+        self.suffix, self.contents = suffix, contents
         self.metadata: dict[str, Any] = plain(dict(metadata or {}))
         self.state = State()
         self._filename = FileName(filename, tuple(self.metadata), tuple(policy.monitored)) if filename else FileName()
         self._holder, self._on_error = holder, on_error
         self._clock, self._worker = clock or Clock(), worker or InlineWorker()
-        self._manifest = Manifest(self.dirpath)
         self._lock = TrainingLock(self._manifest.layout.training_lock, self._manifest.layout.owner, holder)
-        self._checkpointer = Checkpointer(self._manifest, policy.keep, policy.best_metric, self._worker)
+        self._checkpointer = Checkpointer(self._manifest, policy.keep, policy.best_metric, self._worker, min_free)
+        self._interrupts = Interrupts(grace)
+        self._asked_at = 0.0
         self.peers = Peers()
         self.is_open = False
-        self._run_id, self._attempt, self._parent, self._time_zero = "", 0, None, 0.0
+        self._attempt, self._parent, self._time_zero = 0, None, 0.0
         self._branched = False
         self._save: Save | None = None
-
-    # -- what is there -----------------------------------------------------------------------------------------------
-
-    def refresh(self) -> None:
-        """Read the manifest again."""
-        self._manifest.refresh()
-
-    @property
-    def run_id(self) -> str:
-        """The run that is going on, else the newest one that the directory knows."""
-        return self._run_id or (self._manifest.attempts[-1].run if self._manifest.attempts else "")
 
     @property
     def is_first_fit(self) -> bool:
         """This object has not trained yet."""
         return self._attempt == 0
-
-    def records(self) -> list[Record]:
-        """This run's records that have a file, oldest first."""
-        return self._checkpointer.survivors(self.run_id)
-
-    def last(self) -> Record | None:
-        """The newest checkpoint of the run, or None."""
-        return last_record(self.records())
-
-    def best(self) -> Record | None:
-        """The best checkpoint of the run, or None before any finite value."""
-        return best_record(self.records(), self.policy.best_metric)
-
-    def final(self) -> Record | None:
-        """The state when the last `fit` ended, or None."""
-        return final_record(self.records())
-
-    def plan(self) -> Plan:
-        """What survives now, and why."""
-        return self._checkpointer.plan(self.run_id)
-
-    def resumable(self) -> Iterator[Record]:
-        """Records that a run can continue from, newest first, each verified just before it is given out.
-
-        What does not verify is skipped with a warning that says why.
-        """
-        self._manifest.refresh()
-        for problem in self._manifest.problems:
-            log.warning("%s", problem)
-        self._manifest.problems.clear()
-        for record in sorted(self._manifest.live(), key=lambda r: r.id, reverse=True):
-            if not record.resumable or record.superseded:
-                continue
-            try:
-                verify(record)
-            except VerifyError as error:
-                log.warning("skipped, and looking for an older one: %s", error)
-                continue
-            yield record
-
-    def find(self, path: str | Path) -> Record | None:
-        """The live record of the checkpoint at ``path``, if it is one of this directory."""
-        wanted = Path(path).resolve()
-        return next((r for r in self._manifest.live() if r.path.resolve() == wanted), None)
 
     # -- the life of a training --------------------------------------------------------------------------------------
 
@@ -182,6 +120,8 @@ class Run:
 
     def close(self) -> None:
         """Finish what is under way and give the directory back. May be called more than once."""
+        self._interrupts.remove()
+        self._interrupts.forget()
         self._worker.close()
         if self.is_open and self.peers.leader:
             self._lock.release()
@@ -219,6 +159,8 @@ class Run:
         self._attempt = self.peers.share(max(same_run, default=0) + 1)
         self._time_zero = self._clock.monotonic() - self.state.time
         self._branched = False
+        if self.policy.saves_on_preempt and self.peers.alone:
+            self._interrupts.install()
         if self.peers.leader:
             facts = {"host": environment()["host"], "holder": self._holder}
             try:
@@ -261,7 +203,29 @@ class Run:
         Raises:
             MetricError: a monitored metric was never logged. CommitError: a save failed, with ``on_error="raise"``.
         """
-        metrics = metrics or {}
+        saving = {"write": write, "same": same, "metadata": metadata}
+        decision = self._handle(kind, step, epoch, metrics or {}, complete, **saving)
+        if kind in _SAFE_POINTS and write is not None:
+            if self._is_asked():
+                self._handle(EventKind.DEMAND, step, epoch, {}, False, **saving)
+                self._manifest.layout.save_now.unlink(missing_ok=True)
+            if self.interrupted:
+                self._handle(EventKind.PREEMPT, step, epoch, {}, False, **saving)
+                self._lock.release()
+                self._interrupts.end_process()
+        return decision
+
+    @property
+    def interrupted(self) -> bool:
+        """A signal asks the training to end: the next event of a finished step saves, and ends the process."""
+        return self._interrupts.pending is not None
+
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _handle(
+        self, kind: EventKind, step: int, epoch: int, metrics: Mapping[str, float], complete: bool, *,
+        write: Write | None, same: SameContent | None, metadata: Callable[[], Mapping[str, Any]],
+    ) -> Decision:  # fmt: skip
         time = self._clock.monotonic() - self._time_zero
         if (metrics and self.policy.monitored.intersection(metrics)) or self.policy.follows_time:
             time, metrics = self.peers.share((time, metrics))  # what processes measure differs; what they do must not
@@ -273,7 +237,13 @@ class Run:
                 raise error
         return decision
 
-    # -- inside ------------------------------------------------------------------------------------------------------
+    def _is_asked(self) -> bool:
+        # A look at the disk now and then, not at each step.
+        now = self._clock.monotonic()
+        if not self.peers.alone or now - self._asked_at < _ASK_EVERY:
+            return False
+        self._asked_at = now
+        return self._manifest.layout.save_now.exists()
 
     def _carry_out(
         self,

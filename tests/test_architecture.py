@@ -11,9 +11,9 @@ import ckpt_callbacks
 
 PACKAGE = Path(ckpt_callbacks.__file__).parent
 FLOORS = [
-    {"errors", "events", "record", "clock"},
+    {"errors", "events", "record", "clock", "peers"},
     {"policy", "store"},
-    {"worker", "facts", "lineage", "recovery", "testing"},
+    {"worker", "facts", "interrupts", "history", "lineage", "recovery", "testing"},
     {"checkpointer"},
     {"run", "config"},
     {"arguments", "reading"},

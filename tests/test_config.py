@@ -210,7 +210,7 @@ def test_anchors_and_a_byte_order_mark(tmp_path):
 TRIGGERS = "every, at, improves, on_preempt, on_exception, any, all, not, predicate"
 METRIC = "metrics: {val: {monitor: val_loss, mode: min}}\n"
 WITH_SAVE = "save: on_preempt\n"
-FIELDS = "version, dirpath, metrics, save, keep, stop, best_by, contents, metadata, filename, on_error"
+FIELDS = "version, dirpath, metrics, save, keep, stop, best_by, contents, metadata, filename, on_error, grace, min_free"
 MONITOR = "a metric's name, a list of names, or a mapping of names to weights"
 
 
@@ -673,6 +673,8 @@ PLAIN = st.recursive(
         contents=st.sampled_from(["full", "weights"]),
         metadata=st.dictionaries(st.text(max_size=8), PLAIN, max_size=3),
         on_error=st.sampled_from(["warn", "raise"]),
+        grace=st.floats(min_value=0.5, max_value=1e6),
+        min_free=st.integers(min_value=0, max_value=2**50),
     )
 )
 def test_settings_read_back(tmp_path_factory, config):

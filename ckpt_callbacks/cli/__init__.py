@@ -18,6 +18,7 @@ import click
 from ..errors import CkptError, StoreError, VerifyError
 from ..record import Record
 from ..store.digest import verify as verify_record
+from ..store.lock import FileLock
 from ..store.manifest import Manifest
 from . import text
 from .view import View
@@ -116,6 +117,23 @@ def verify(ctx: click.Context, run_dir: Path, as_json: bool) -> None:
         click.echo(f"{checked - bad} of {text.count(checked, 'checkpoint')} verified" if checked
                    else f"{run_dir}: no checkpoint yet")  # fmt: skip
     ctx.exit(1 if bad or manifest.problems else 0)
+
+
+@main.command()
+@_run_dir
+def save(run_dir: Path) -> None:
+    """Ask the training that runs in RUN_DIR for a checkpoint.
+
+    It saves at its next step, whatever its policy says. The exit status is 1 when none runs there.
+    """
+    layout = _open(run_dir).layout
+    lock = FileLock(layout.training_lock)
+    if lock.try_acquire():
+        lock.release()
+        click.echo(f"{run_dir}: no training runs here", err=True)
+        raise SystemExit(1)
+    layout.save_now.touch()
+    click.echo(f"{run_dir}: the training was asked to save at its next step")
 
 
 @main.command()

@@ -21,6 +21,7 @@ class Config:
         dirpath: The run directory. filename: template of the file names; see `FileName`.
         contents: ``full`` or ``weights``. metadata: facts for every record.
         on_error: ``warn``, or ``raise`` when a save fails.
+        grace: Seconds that a signal leaves for a last save. min_free: bytes to leave free on the disk.
     """
 
     policy: Policy
@@ -29,6 +30,8 @@ class Config:
     contents: str = "full"
     metadata: Mapping[str, Any] = field(default_factory=dict)
     on_error: str = "warn"
+    grace: float = 30.0
+    min_free: int = 0
 
     @classmethod
     def from_yaml(cls, path: str | PathLike[str], *, allow_code: bool = False) -> Config:

@@ -284,6 +284,8 @@ class DocumentNode(TypedDict):
     metadata: NotRequired[dict[str, Any]]
     filename: NotRequired[Annotated[str, AfterValidator(_check_filename)]]
     on_error: NotRequired[Literal["warn", "raise"]]
+    grace: NotRequired[Positive]
+    min_free: NotRequired[Index]
 
 
 _DOCUMENT = TypeAdapter(DocumentNode)

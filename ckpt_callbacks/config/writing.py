@@ -44,6 +44,8 @@ def document(config: Config) -> dict[str, Any]:
         "contents": config.contents if config.contents != "full" else None,
         "metadata": dict(config.metadata),
         "on_error": config.on_error if config.on_error != "warn" else None,
+        "grace": config.grace if config.grace != 30 else None,
+        "min_free": config.min_free or None,
     }
     return {name: value for name, value in found.items() if value not in (None, {})}
 

@@ -44,6 +44,8 @@ class KerasCheckpoint(ReadsRun, keras.callbacks.Callback):
         format: ``"h5"`` for full checkpoints as legacy ``.h5``; else they are ``.keras``.
         metadata: Facts for every record, such as ``{"dataset": "digits-v1"}``.
         on_error: ``"warn"``, or ``"raise"`` when a save fails.
+        grace: With `OnPreempt`: seconds from a signal to the end of the process.
+        min_free: Bytes to leave free on the disk; a save that would find less is skipped.
         resume: ``"auto"`` continues in `fit` from the newest checkpoint that verifies, with a model that has not
             trained yet; ``"never"``; or the path of the checkpoint to continue from.
         batch_metrics: Let the policy see the metrics of each batch, which costs Keras its asynchronous dispatch.
@@ -65,6 +67,8 @@ class KerasCheckpoint(ReadsRun, keras.callbacks.Callback):
         format: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         on_error: str | None = None,
+        grace: float | None = None,
+        min_free: int | None = None,
         resume: str | PathLike[str] = "auto",
         batch_metrics: bool = False,
         restore_best_weights: bool = False,
@@ -75,6 +79,7 @@ class KerasCheckpoint(ReadsRun, keras.callbacks.Callback):
         if not isinstance(resume, str | PathLike):
             raise PolicyError(f"KerasCheckpoint: resume is {resume!r}; expected 'auto', 'never' or a checkpoint's path")
         settings = {"filename": filename, "contents": contents, "metadata": metadata, "on_error": on_error}
+        settings |= {"grace": grace, "min_free": min_free}
         arguments = resolve("KerasCheckpoint", dirpath, policy, allow_code=allow_code, **settings)
         suffix = files.suffix_of(arguments["contents"], format)
         self._run = Run(**arguments, suffix=suffix, holder="KerasCheckpoint", clock=clock)

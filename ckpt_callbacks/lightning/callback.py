@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from collections.abc import Mapping
 from os import PathLike
@@ -12,13 +13,15 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from ..arguments import PolicyLike, resolve
 from ..clock import Clock
 from ..errors import ResumeError
 from ..events import EventKind
+from ..peers import Peers
 from ..policy.engine import Decision
-from ..run import Peers, Run
+from ..run import Run
 from . import loops
 from .fresh_metrics import FreshMetrics
 from .peer_names import PeerNames
@@ -40,6 +43,8 @@ class LightningCheckpoint(PeerNames, Checkpoint):
         contents: ``"full"`` (a run can be resumed from it) or ``"weights"``.
         metadata: Facts for every record, such as ``{"dataset": "digits-v1"}``.
         on_error: ``"warn"``, or ``"raise"`` when a save fails.
+        grace: With `OnPreempt`: seconds from a signal to the end of the process.
+        min_free: Bytes to leave free on the disk; a save that would find less is skipped.
         allow_code: Let a YAML file name predicates to import.
         clock: For tests.
 
@@ -58,11 +63,14 @@ class LightningCheckpoint(PeerNames, Checkpoint):
         contents: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         on_error: str | None = None,
+        grace: float | None = None,
+        min_free: int | None = None,
         allow_code: bool = False,
         clock: Clock | None = None,
     ) -> None:
         super().__init__()
         settings = {"filename": filename, "contents": contents, "metadata": metadata, "on_error": on_error}
+        settings |= {"grace": grace, "min_free": min_free}
         arguments = resolve("LightningCheckpoint", dirpath, policy, allow_code=allow_code, **settings)
         self._run = Run(**arguments, suffix=".ckpt", holder="LightningCheckpoint", clock=clock)
         self._io: StagedCheckpointIO | None = None
@@ -161,7 +169,7 @@ class LightningCheckpoint(PeerNames, Checkpoint):
         self._step = trainer.global_step
         if loops.epoch_is_whole(trainer):
             return
-        if not loops.validation_follows(trainer):
+        if self._run.interrupted or not loops.validation_follows(trainer):
             metrics = self._fresh.of_step(trainer, self._run.policy.monitored)
             self._observe(trainer, EventKind.STEP_END, metrics)
         self._save_before_winding_down(trainer)
@@ -202,7 +210,12 @@ class LightningCheckpoint(PeerNames, Checkpoint):
         if not self._active:
             return
         try:
-            if self._started and trainer.world_size == 1:
+            if isinstance(exception, SIGTERMException):
+                # Lightning tells all processes of this one together, before their next batch.
+                if self._started and self._run.policy.saves_on_preempt:
+                    self._observe(trainer, EventKind.PREEMPT, {})
+                exception.code = 128 + signal.SIGTERM
+            elif self._started and self._run.is_open and trainer.world_size == 1:
                 self._observe(trainer, EventKind.EXCEPTION, {})
         finally:
             self._release(trainer)
@@ -282,11 +295,11 @@ class LightningCheckpoint(PeerNames, Checkpoint):
 
 class _TrainerPeers(Peers):
     def __init__(self, trainer: Trainer) -> None:
-        self.leader = trainer.is_global_zero
-        self._strategy, self._alone = trainer.strategy, trainer.world_size == 1
+        self.leader, self.alone = trainer.is_global_zero, trainer.world_size == 1
+        self._strategy = trainer.strategy
 
     def share(self, value: Any) -> Any:
-        return value if self._alone else self._strategy.broadcast(value)
+        return value if self.alone else self._strategy.broadcast(value)
 
 
 def _metadata(trainer: Trainer) -> dict[str, Any]:

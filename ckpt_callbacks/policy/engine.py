@@ -16,6 +16,7 @@ from .track import Track
 from .triggers import OnException, Trigger
 
 _OUTCOMES = (EventKind.SAVED, EventKind.DROPPED)
+_ALWAYS = {EventKind.END: "end of training", EventKind.DEMAND: "on demand"}  # saved whatever the policy says
 _LONGEST_PAUSE = 1024  # steps between two tries while saves keep failing
 
 
@@ -155,8 +156,8 @@ def _ask_to_save(policy: Policy, state: State, event: Event) -> tuple[State, Sav
     reasons, leaves = (firing.reasons, firing.leaves) if firing else ((), ())
     if event.kind is EventKind.EXCEPTION and not any(isinstance(leaf, OnException) for leaf in leaves):
         return state, None
-    if event.kind is EventKind.END:
-        reasons = (*reasons, "end of training")
+    if event.kind in _ALWAYS:
+        reasons = (*reasons, _ALWAYS[event.kind])
     if not reasons:
         return state, None
     values = {

@@ -11,7 +11,7 @@ from ..errors import PolicyError
 from .metric import Metric, check_metric
 from .retention import KeepAll, Retention, best_by
 from .stopping import NonFinite, Stopping
-from .triggers import Every, Improves, Predicate, Trigger
+from .triggers import Every, Improves, OnPreempt, Predicate, Trigger
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,11 @@ class Policy:
     def follows_time(self) -> bool:
         """Its decisions depend on more than steps, epochs and metrics: on the clock, or on a function."""
         return any(isinstance(leaf, Predicate) or (isinstance(leaf, Every) and leaf.uses_time) for leaf in self.leaves)
+
+    @cached_property
+    def saves_on_preempt(self) -> bool:
+        """It wants a last save when the process is told to end."""
+        return any(isinstance(leaf, OnPreempt) for leaf in self.leaves)
 
     @classmethod
     def from_yaml(cls, path: str | PathLike[str], *, allow_code: bool = False) -> Policy:

@@ -58,9 +58,7 @@ class Track:
     def fresh(self, metric: Metric, event: Event) -> float | None:
         """The comparable value measured at ``event`` itself; None when stale, warming up or not finite."""
         raw = metric.measure(event.metrics)
-        if raw is None or not math.isfinite(raw) or event.epoch_index < metric.start_from_epoch:
-            return None
-        return self.value
+        return self.value if raw is not None and math.isfinite(raw) else None
 
     def with_saved(self, metric: Metric, value: float) -> Track:
         """A checkpoint with this value exists now."""

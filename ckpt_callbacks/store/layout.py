@@ -17,4 +17,5 @@ class Layout:
         self.journal_lock = self.private / "manifest.lock"
         self.training_lock = self.private / "training.lock"
         self.owner = self.private / "owner.json"
+        self.save_now = dirpath / "SAVE_NOW"
         self.staging = self.private / "staging"

@@ -3,11 +3,10 @@
 import sys
 from pathlib import Path
 
-sys.modules["ckpt_callbacks"] = None  # importing it fails from here on
-
 import keras
 import numpy as np
 
+sys.modules["ckpt_callbacks"] = None  # importing it fails from here on
 dirpath = Path(sys.argv[1])
 expected = list(np.load(dirpath / "expected.npz").values())
 

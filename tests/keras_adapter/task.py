@@ -6,6 +6,7 @@ os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 
 import keras
 import numpy as np
+import pytest
 from sklearn.datasets import load_digits
 
 from ckpt_callbacks import Every, Improves, KeepAll, Metric, Policy
@@ -15,7 +16,7 @@ BACKEND = keras.backend.backend()
 VAL = Metric("val_loss", mode="min")
 EACH_EPOCH = Policy(Every(epochs=1), KeepAll())
 EACH_EPOCH_AND_STEP = Policy(Every(epochs=1) | Every(steps=3) | Improves(VAL), KeepAll())
-BATCHES = 4
+ONCE = pytest.mark.skipif(BACKEND != "tensorflow", reason="the same on every backend")
 
 
 def digits():

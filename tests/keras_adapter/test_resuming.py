@@ -10,10 +10,18 @@ import time
 from pathlib import Path
 
 import keras
-import numpy as np
 import pytest
 from keras_adapter.task import (
-    BACKEND, EACH_EPOCH, EACH_EPOCH_AND_STEP, VAL, checkpoint, digits, fit, model, quick, same, updates,
+    BACKEND,
+    EACH_EPOCH_AND_STEP,
+    ONCE,
+    checkpoint,
+    digits,
+    fit,
+    model,
+    quick,
+    same,
+    updates,
 )  # fmt: skip
 
 from ckpt_callbacks import Every, KeepLast, Policy
@@ -47,6 +55,7 @@ class Subclassed(keras.Model):
 
 
 def subclassed():
+    """In graph mode, where TensorFlow creates them late."""
     keras.utils.set_random_seed(7)
     made = Subclassed()
     made.compile(keras.optimizers.SGD(0.05, momentum=0.9), "sparse_categorical_crossentropy", metrics=["accuracy"])
@@ -63,11 +72,11 @@ class Batches(keras.utils.PyDataset):
 
 
 def accumulating():
-    return model(keras.optimizers.Adam(0.01, gradient_accumulation_steps=3))
+    return model(keras.optimizers.Adam(0.01, gradient_accumulation_steps=3), run_eagerly=True)
 
 
 def averaging():
-    return model(keras.optimizers.Adam(0.01, use_ema=True, ema_overwrite_frequency=3))
+    return model(keras.optimizers.Adam(0.01, use_ema=True, ema_overwrite_frequency=3), run_eagerly=True)
 
 
 def several_batches_at_once():
@@ -82,7 +91,7 @@ def test_a_run_resumed_anywhere_ends_like_the_uninterrupted_one(tmp_path, make):
     whole, first = make(), checkpoint(tmp_path / "whole", EACH_EPOCH_AND_STEP)
     history = fit(whole, first).history
     records = [record for record in first.records() if record.resumable]
-    for record in (records[0], records[len(records) // 2], records[-2]):
+    for record in (records[0], records[len(records) // 2]):
         resumed = make()
         rest = fit(resumed, checkpoint(tmp_path / f"from-{record.id}", EACH_EPOCH_AND_STEP, resume=record.path)).history
         assert same(whole, resumed), record
@@ -92,7 +101,7 @@ def test_a_run_resumed_anywhere_ends_like_the_uninterrupted_one(tmp_path, make):
 
 def test_a_dataset_is_shuffled_in_the_same_order_again(tmp_path):
     def train(name, **settings):
-        trained, callback = model(), checkpoint(tmp_path / name, EACH_EPOCH_AND_STEP, **settings)
+        trained, callback = quick(), checkpoint(tmp_path / name, EACH_EPOCH_AND_STEP, **settings)
         trained.fit(Batches(), shuffle=True, epochs=3, verbose=0, callbacks=[callback], validation_data=digits()[1])
         return trained, callback
 
@@ -100,11 +109,11 @@ def test_a_dataset_is_shuffled_in_the_same_order_again(tmp_path):
     assert same(whole, train("resumed", resume=first.records()[3].path)[0])
 
 
+@ONCE
 def test_a_model_without_variables_is_built_first(tmp_path):
-    whole = model(built=False)
-    fit(whole, checkpoint(tmp_path))
+    fit(model(built=False), checkpoint(tmp_path))
     again = model(built=False)
-    assert not any(layer.built for layer in again.layers)
+    assert not again.layers[0].built
     assert fit(again, checkpoint(tmp_path), epochs=4).epoch == [3]
     assert updates(again) == 16
 
@@ -131,6 +140,7 @@ def test_a_path_resumes_from_there_and_supersedes_what_came_after(tmp_path):
     ]  # fmt: skip
 
 
+@ONCE
 def test_a_path_that_cannot_be_resumed_from_is_one_clear_line(tmp_path):
     trained = quick()
     weights, full = checkpoint(tmp_path / "weights", contents="weights"), checkpoint(tmp_path / "full")
@@ -152,6 +162,7 @@ def test_a_path_that_cannot_be_resumed_from_is_one_clear_line(tmp_path):
         fit(quick(), checkpoint(tmp_path / "full", resume=full.last().path))
 
 
+@ONCE
 def test_another_model_or_optimizer_is_one_clear_line(tmp_path):
     fit(quick(), checkpoint(tmp_path), epochs=1)
     for other, text in {
@@ -205,6 +216,7 @@ def test_fit_goes_on_after_an_exception(tmp_path):
     fit(trained, other, epochs=1)
 
 
+@ONCE
 def test_a_damaged_checkpoint_is_passed_over(tmp_path, caplog):
     callback = checkpoint(tmp_path)
     fit(quick(), callback)
@@ -218,6 +230,7 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, caplog):
     assert f"skipped, and looking for an older one: {damaged}: its bytes changed" in caplog.text
 
 
+@ONCE
 def test_where_an_epoch_cannot_be_entered_it_is_trained_again_and_that_is_said(tmp_path, caplog):
     callback = checkpoint(tmp_path, EACH_EPOCH_AND_STEP)
     fit(quick(), callback, epochs=1)
@@ -252,7 +265,7 @@ def lines(path):
 
 def test_a_killed_training_goes_on_like_one_that_was_not(tmp_path):
     dirpath, whole = tmp_path / "killed", tmp_path / "whole"
-    victim = run(HERE / "train_slowly.py", dirpath, tmp_path / "first.facts", 0.3)
+    victim = run(HERE / "train_slowly.py", dirpath, tmp_path / "first.facts", 0.1)
     deadline = time.monotonic() + 120
     while not any(r.epoch == 2 and r.status.value == "verified" for r in Manifest.read(dirpath).records.values()):
         assert victim.poll() is None and time.monotonic() < deadline
@@ -266,6 +279,6 @@ def test_a_killed_training_goes_on_like_one_that_was_not(tmp_path):
     assert len({fact["stale"] for fact in uninterrupted}) > 1 and resumed[0]["best"] is not None
 
 
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="a strategy of TensorFlow's")
+@ONCE
 def test_a_mirrored_model_saves_and_resumes(tmp_path):
     assert run(HERE / "train_mirrored.py", tmp_path).wait(120) == 0

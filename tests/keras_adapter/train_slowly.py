@@ -13,7 +13,7 @@ from keras_adapter.task import VAL, checkpoint, fit, model, updates, weights
 
 from ckpt_callbacks import Every, Improves, KeepLast, Metric, Patience, Policy
 
-EASY = Metric("val_loss", mode="min", min_delta=0.05)
+EASY = Metric("val_loss", mode="min", min_delta=0.2)
 POLICY = Policy(Every(epochs=1) | Improves(VAL), KeepLast(2), stop=Patience(EASY, checks=50))
 EPOCHS = 4
 

@@ -1,0 +1,83 @@
+"""What a run directory holds, as the manifest tells it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+from .errors import VerifyError
+from .policy.metric import best_record
+from .policy.policy import Policy
+from .policy.retention import Plan, final_record, last_record, plan
+from .record import Record
+from .store.digest import verify
+from .store.manifest import Manifest
+
+log = logging.getLogger("ckpt_callbacks")
+
+
+class History:
+    """The checkpoints of one run directory, seen through a policy. Reads only, and needs no lock.
+
+    Args:
+        dirpath: The run directory, which need not exist. policy: says what is best, and what is kept.
+    """
+
+    def __init__(self, dirpath: Path, policy: Policy) -> None:
+        self.dirpath, self.policy = dirpath, policy
+        self._manifest = Manifest(dirpath)
+        self._run_id = ""
+
+    def refresh(self) -> None:
+        """Read the manifest again."""
+        self._manifest.refresh()
+
+    @property
+    def run_id(self) -> str:
+        """The run that is going on, else the newest one that the directory knows."""
+        return self._run_id or (self._manifest.attempts[-1].run if self._manifest.attempts else "")
+
+    def records(self) -> list[Record]:
+        """This run's records that have a file, oldest first."""
+        return [record for record in self._manifest.live() if record.run == self.run_id]
+
+    def last(self) -> Record | None:
+        """The newest checkpoint of the run, or None."""
+        return last_record(self.records())
+
+    def best(self) -> Record | None:
+        """The best checkpoint of the run, or None before any finite value."""
+        return best_record(self.records(), self.policy.best_metric)
+
+    def final(self) -> Record | None:
+        """The state when the last `fit` ended, or None."""
+        return final_record(self.records())
+
+    def plan(self) -> Plan:
+        """What survives now, and why."""
+        return plan(self.policy.keep, self.records(), best=self.policy.best_metric)
+
+    def resumable(self) -> Iterator[Record]:
+        """Records that a run can continue from, newest first, each verified just before it is given out.
+
+        What does not verify is skipped with a warning that says why.
+        """
+        self._manifest.refresh()
+        for problem in self._manifest.problems:
+            log.warning("%s", problem)
+        self._manifest.problems.clear()
+        for record in sorted(self._manifest.live(), key=lambda r: r.id, reverse=True):
+            if not record.resumable or record.superseded:
+                continue
+            try:
+                verify(record)
+            except VerifyError as error:
+                log.warning("skipped, and looking for an older one: %s", error)
+                continue
+            yield record
+
+    def find(self, path: str | Path) -> Record | None:
+        """The live record of the checkpoint at ``path``, if it is one of this directory."""
+        wanted = Path(path).resolve()
+        return next((r for r in self._manifest.live() if r.path.resolve() == wanted), None)

@@ -1,0 +1,87 @@
+"""Signals that ask a training to end: it saves at its next safe point first, if its policy says so."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from types import FrameType
+from typing import Any, NoReturn
+
+log = logging.getLogger("ckpt_callbacks")
+
+# SIGUSR1 is what SLURM sends some time before it ends a job.
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+
+
+class Interrupts:
+    """Remembers the first of the signals until the training loop asks; a second one is honoured at once.
+
+    The handlers that were there before are called too. When the training has not ended by itself ``grace`` seconds
+    after the signal, the process is ended: what is under way then is abandoned, which harms no checkpoint.
+
+    Args:
+        grace: Seconds from the signal to the end of the process. signals: which ones are waited for.
+    """
+
+    def __init__(self, grace: float, signals: Sequence[signal.Signals] = SIGNALS) -> None:
+        self._grace, self._signals = grace, signals
+        self._previous: dict[int, Any] = {}
+        self._timer: threading.Timer | None = None
+        self.pending: signal.Signals | None = None
+
+    def install(self) -> None:
+        """Begin to listen. Python delivers signals to the main thread only; elsewhere this does nothing."""
+        if self._previous or threading.current_thread() is not threading.main_thread():
+            return
+        for number in self._signals:
+            self._previous[number] = signal.signal(number, self._handle)
+
+    def remove(self) -> None:
+        """Put the previous handlers back, where ours are still in place."""
+        while self._previous:
+            number, previous = self._previous.popitem()
+            if signal.getsignal(number) == self._handle:
+                signal.signal(number, previous if previous is not None else signal.SIG_DFL)
+
+    def end_process(self) -> NoReturn:
+        """End as the pending signal asks: KeyboardInterrupt for SIGINT, else the exit code 128 + number."""
+        number = self.pending
+        assert number is not None
+        self.remove()
+        if number is signal.SIGINT:
+            self.forget()  # the user may catch it and go on
+            raise KeyboardInterrupt
+        raise SystemExit(128 + number)
+
+    def forget(self) -> None:
+        """The pending signal has been answered."""
+        self.pending = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        previous = self._previous.get(number)
+        if self.pending is not None:
+            self._end_now(number)
+            return
+        self.pending = signal.Signals(number)
+        log.warning("%s: saving at the next safe point, then ending (at most %g s)", self.pending.name, self._grace)
+        self._timer = threading.Timer(self._grace, self._end_now, (number,))
+        self._timer.daemon = True
+        self._timer.start()
+        if callable(previous) and previous is not signal.default_int_handler:
+            previous(number, frame)
+
+    def _end_now(self, number: int) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        else:
+            os._exit(128 + number)  # only the main thread may change handlers
