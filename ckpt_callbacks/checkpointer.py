@@ -80,6 +80,13 @@ class Checkpointer:
         """The run's records that have a file."""
         return [record for record in self.manifest.live() if record.run == run]
 
+    def restore_aliases(self, run: str) -> None:
+        """Move the aliases as the last save should have, in case it was cut off before."""
+        try:
+            self._move_aliases(self.survivors(run))
+        except OSError as error:  # links are for people: none of them is worth a training
+            log.warning("%s: the aliases could not be moved: %s", self._layout.dirpath, error)
+
     def _carry_out(self, request: Request) -> Outcome:
         id_ = self.manifest.next_id
         error: Exception | None = None
@@ -125,7 +132,7 @@ class Checkpointer:
         except BaseException:
             for leftover in (staged, target):
                 if leftover is not None:
-                    _remove_quietly(leftover)
+                    self._remove_quietly(leftover)
             raise
 
     def _check_free(self) -> None:
@@ -191,16 +198,15 @@ class Checkpointer:
 
     def _delete(self, record: Record) -> None:
         self.manifest.change(record.id, status=Status.DELETED)
-        remove(record.path)
+        remove(record.path, aside=self._layout.staging)
         log.info("deleted %s", record.file)
+
+    def _remove_quietly(self, path: Path) -> None:
+        try:
+            remove(path, aside=self._layout.staging)
+        except OSError as error:
+            log.warning("%s: a leftover could not be removed: %s", path, error)
 
 
 def _suffix_of(file: str) -> str:
     return ".weights.h5" if file.endswith(".weights.h5") else Path(file).suffix
-
-
-def _remove_quietly(path: Path) -> None:
-    try:
-        remove(path)
-    except OSError as error:
-        log.warning("%s: a leftover could not be removed: %s", path, error)

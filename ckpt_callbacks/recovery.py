@@ -28,10 +28,10 @@ def recover(manifest: Manifest) -> list[str]:
     for record in list(manifest.records.values()):
         if record.status is Status.WRITING:
             done.append(_finish_save(manifest, record))
-        elif record.status is Status.COMMITTED and _is_intact(record):
-            manifest.change(record.id, status=Status.VERIFIED)
+        elif record.status is Status.COMMITTED:
+            done += _finish_verification(manifest, record)
         elif record.status is Status.DELETED and _is_leftover(manifest, record):
-            remove(record.path)
+            remove(record.path, aside=manifest.layout.staging)
             done.append(f"{record.file}: its deletion was cut off, and is finished now")
     return done
 
@@ -42,6 +42,17 @@ def _finish_save(manifest: Manifest, record: Record) -> str:
         return f"{record.file}: its save was cut off after the file was in place; it verifies, and is kept"
     manifest.change(record.id, status=Status.FAILED, error="cut off before the file was in place")
     return f"{record.file}: its save was cut off"
+
+
+def _finish_verification(manifest: Manifest, record: Record) -> list[str]:
+    try:
+        verify(record)
+    except VerifyError as error:
+        # It was never reported as saved. What lies there under its name may be somebody else's by now.
+        manifest.change(record.id, status=Status.FAILED, error=f"cut off before it was verified: {error}")
+        return [f"{record.file}: its save was cut off, and it does not verify: {error}"]
+    manifest.change(record.id, status=Status.VERIFIED)
+    return []
 
 
 def _is_leftover(manifest: Manifest, record: Record) -> bool:

@@ -42,10 +42,21 @@ def commit(staged: Path, target: Path) -> None:
         raise
 
 
-def remove(path: Path) -> None:
-    """Delete a file or a directory tree, durably. What is gone already is no error."""
+def remove(path: Path, aside: Path | None = None) -> None:
+    """Delete a file or a directory tree, durably. What is gone already is no error.
+
+    Args:
+        path: File or directory. aside: a folder of ours in the same file system. A directory is moved there first, so
+            that a crash leaves all of it under its name, or nothing.
+    """
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        doomed = path
+        if aside is not None:
+            aside.mkdir(parents=True, exist_ok=True)
+            doomed = aside / free_name(aside, path.name, ".deleted")
+            os.rename(path, doomed)
+            sync_folder(path.parent)
+        shutil.rmtree(doomed)
     else:
         path.unlink(missing_ok=True)
     with contextlib.suppress(FileNotFoundError):

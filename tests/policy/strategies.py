@@ -159,6 +159,7 @@ moves = st.one_of(
     _moves(EventKind.VALIDATION_END),
     _moves(EventKind.EPOCH_END, epochs=st.integers(1, 2)),
     _moves(EventKind.PREEMPT),
+    _moves(EventKind.DEMAND),
     _moves(EventKind.EXCEPTION),
     _moves(EventKind.END),
     _outcomes,

@@ -361,6 +361,15 @@ def test_whether_a_policy_depends_on_the_clock(save, follows):
 
 
 @pytest.mark.parametrize(
+    ("save", "wants"),
+    [(Every(epochs=1), False), (OnPreempt(), True), (Every(epochs=1) | OnPreempt() & Every(steps=5), True)],
+    ids=str,
+)
+def test_whether_a_policy_wants_a_save_at_a_preemption(save, wants):
+    assert Policy(save=save).saves_on_preempt is wants
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"save": "every epoch"}, "Policy: save is 'every epoch'; expected a trigger"),

@@ -52,6 +52,7 @@ def test_a_name_follows_its_template(template, text):
         ("m-{val/loss:.3f}", {"loss": 1.0}, "m-no_val_loss"),
         ("m-{val_loss:.3f}", {"val_loss": math.nan}, "m-nan"),
         ("m-{val_loss:.3f}", {"val_loss": math.inf}, "m-inf"),
+        ("m-{val_loss:08.3f}", {"val_loss": math.nan}, "m-nan"),  # not padded with zeros
         ("m-{val_loss:.3f}", {"val_loss": -math.inf}, "m--inf"),
         ("m-{val_loss:.3f}", {"val_loss": 0.0}, "m-0.000"),
         ("m-{val_loss:.3f}", {"val_loss": 0}, "m-0.000"),
@@ -155,6 +156,12 @@ def test_a_format_that_does_not_fit_a_value_leaves_the_value(template, metadata,
 def test_a_template_that_makes_no_sense_is_refused_when_it_is_built(template, message):
     with pytest.raises(PolicyError, match=f"^filename .*{message}"):
         FileName(template, metrics=("val_loss",))
+
+
+@pytest.mark.parametrize("template", [5, None, ["{epoch}"]])
+def test_a_template_is_a_text(template):
+    with pytest.raises(PolicyError, match="expected a text such as"):
+        FileName(template)
 
 
 @pytest.mark.parametrize("template", ["{val_loss}", "{rate}-{date}", "{my_metric:.2f}", "{steps}"])

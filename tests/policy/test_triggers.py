@@ -211,9 +211,10 @@ def test_nothing_is_saved_when_training_starts():
     assert reasons_at_each_event(~OnPreempt() | Improves(VAL), [Event.start(metrics={"val_loss": 0.5})]) == [()]
 
 
-def test_the_end_of_training_is_always_saved():
-    assert reasons_at_each_event(Every(steps=100), [Event.end(step=5)]) == [("end of training",)]
-    assert reasons_at_each_event(Every(steps=4), [Event.end(step=5)]) == [("every 4 steps", "end of training")]
+@pytest.mark.parametrize(("kind", "reason"), [(Event.end, "end of training"), (Event.demand, "on demand")])
+def test_the_end_of_training_and_a_demand_are_always_saved(kind, reason):
+    assert reasons_at_each_event(Every(steps=100), [kind(step=5)]) == [(reason,)]
+    assert reasons_at_each_event(Every(steps=4), [kind(step=5)]) == [("every 4 steps", reason)]
 
 
 def test_a_predicate_sees_the_event():
@@ -243,7 +244,7 @@ def test_tries_are_at_most_1024_steps_apart():
     assert tries == [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 3072, 4096]
 
 
-@pytest.mark.parametrize("kind", [Event.epoch_end, Event.validation_end, Event.preempt, Event.end])
+@pytest.mark.parametrize("kind", [Event.epoch_end, Event.validation_end, Event.preempt, Event.demand, Event.end])
 def test_only_step_events_wait_for_the_next_try(kind):
     events = [step(10), step(11), step(12), kind(step=12)]
     reasons = reasons_at_each_event(Every(steps=10), events, saved=False)
@@ -385,6 +386,7 @@ def test_a_trigger_has_no_truth_value(trigger, use):
         (lambda: Every(hours=float("nan")), "hours is nan"),
         (lambda: Every(seconds=float("inf")), "seconds is inf"),
         (lambda: Every(minutes="20"), "minutes is '20'"),
+        (lambda: Every(hours=10**400), "hours is 1000"),
         (lambda: At(), r"such as At\(steps=\[100, 1000\]\)"),
         (lambda: At(steps=[1], epochs=[1]), "expected a list of steps or a list of epochs"),
         (lambda: At(steps=[0]), r"steps is \[0\]; expected a list of whole numbers of at least 1"),
@@ -393,6 +395,7 @@ def test_a_trigger_has_no_truth_value(trigger, use):
         (lambda: At(epochs=[1.5]), r"epochs is \[1.5\]"),
         (lambda: Improves("val_loss"), "Improves: got 'val_loss'; expected a Metric"),
         (lambda: Predicate("val_loss < 1"), "expected a function"),
+        (lambda: Predicate(bool, name=3), "Predicate: name is 3; expected a text"),
         (lambda: AnyOf(()), "expected one or more triggers"),
         (lambda: AllOf((Every(epochs=1), None)), "expected one or more triggers"),
         (lambda: Not(3), "Not: got 3"),

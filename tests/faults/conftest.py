@@ -1,0 +1,61 @@
+"""Where the fault tests work, and how they say what they did."""
+
+import logging
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+_figures = pytest.StashKey[list]()
+
+
+def pytest_configure(config):
+    config.stash[_figures] = []
+
+
+@pytest.fixture
+def figures(request):
+    """Takes one line for the summary that is printed at the end."""
+
+    def add(line):
+        request.config.stash[_figures].append(f"{request.node.name}: {line}")
+
+    return add
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    if config.stash[_figures]:
+        terminalreporter.section("faults")
+        for line in config.stash[_figures]:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def place():
+    """Makes fresh folders: in memory where that is possible, because thousands of them are needed."""
+    memory = Path("/dev/shm")
+    base = Path(tempfile.mkdtemp(prefix="faults-", dir=memory if memory.is_dir() else None))
+    count = 0
+
+    def fresh():
+        nonlocal count
+        count += 1
+        folder = base / str(count)
+        folder.mkdir()
+        return folder
+
+    yield fresh
+    shutil.rmtree(base, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    """Each fault is warned about, thousands of times."""
+    logger = logging.getLogger("ckpt_callbacks")
+    before, logger.propagate = logger.propagate, False
+    handler = logging.NullHandler()
+    logger.addHandler(handler)
+    yield
+    logger.removeHandler(handler)
+    logger.propagate = before

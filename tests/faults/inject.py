@@ -1,0 +1,154 @@
+"""Puts faults into the system calls that Python code makes below one folder, by wrapping the functions behind them."""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import io
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+CALLS = (
+    "open write writev fsync rename replace unlink remove rmdir mkdir symlink ftruncate read stat lstat scandir"
+).split()
+# What changes the disk: a kill before any other call finds the same disk as a kill before the next one of these.
+CHANGING = {"create", *"write writev fsync rename replace unlink remove rmdir mkdir symlink ftruncate".split()}
+
+Before = Callable[["Call"], Any]
+
+
+class Call:
+    """One call that is about to happen.
+
+    Attributes:
+        number: Counts the calls below the folder, from 1. name: the function; ``create`` for an `open` that may write.
+        path: What it is about. data: the bytes of a write. torn: carries out the first half of a write.
+    """
+
+    def __init__(self, number: int, name: str, path: str, torn: Callable[[], int] | None = None) -> None:
+        self.number, self.name, self.path, self.torn = number, name, path, torn
+
+    @property
+    def changing(self) -> bool:
+        return self.name in CHANGING
+
+
+class _Short(Exception):
+    """Raised by an action to have a write come back short."""
+
+
+@contextlib.contextmanager
+def interposed(folder: Path, before: Before) -> Iterator[None]:
+    """Have ``before`` called ahead of each call below ``folder``; what it raises, the call raises."""
+    below, count = os.path.realpath(folder), 0
+    originals = {name: getattr(os, name) for name in CALLS}
+
+    def path_of(target: Any, dir_fd: int | None) -> str:
+        if isinstance(target, int):
+            return os.readlink(f"/proc/self/fd/{target}")
+        path = os.fspath(target)
+        path = os.fsdecode(path)
+        return os.path.join(os.readlink(f"/proc/self/fd/{dir_fd}") if dir_fd is not None else os.getcwd(), path)
+
+    def announce(name: str, target: Any, dir_fd: int | None = None, torn: Callable[[], int] | None = None) -> None:
+        nonlocal count
+        try:
+            path = path_of(target, dir_fd)
+        except OSError:
+            return
+        if path == below or path.startswith(below + "/"):
+            count += 1
+            before(Call(count, name, path, torn))
+
+    def wrap(name: str) -> Callable[..., Any]:
+        original = originals[name]
+
+        def wrapper(*args: Any, **keywords: Any) -> Any:
+            target = args[1] if name == "symlink" else args[0] if args else "."
+            torn = (lambda: original(args[0], args[1][: len(args[1]) // 2])) if name == "write" else None
+            shown = "create" if name == "open" and args[1] & (os.O_WRONLY | os.O_RDWR) else name
+            try:
+                announce(shown, target, keywords.get("dir_fd"), torn)
+            except _Short:
+                return torn()
+            return original(*args, **keywords)
+
+        return wrapper
+
+    def opened(file: Any, mode: str = "r", *args: Any, **keywords: Any) -> Any:
+        announce("open" if set(mode) <= set("rbt") else "create", file)
+        return opened_before(file, mode, *args, **keywords)
+
+    opened_before = io.open
+    try:
+        for name in CALLS:
+            setattr(os, name, wrap(name))
+        io.open = builtins.open = opened
+        yield
+    finally:
+        for name, original in originals.items():
+            setattr(os, name, original)
+        io.open = builtins.open = opened_before
+
+
+def kill_before(number: int, torn: bool = False) -> Before:
+    """Die ahead of the given call, or, when it is a write, in the middle of it."""
+
+    def before(call: Call) -> None:
+        if call.number == number:
+            if torn and call.torn is not None:
+                call.torn()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return before
+
+
+def fail(number: int, error: int, phase: Callable[[], Any] | None = None) -> Before:
+    """Have the given call fail; with ``phase``, also all that change the disk until its value is another one."""
+    begun: list[Any] = []
+
+    def before(call: Call) -> None:
+        if call.number == number and phase is not None:
+            begun.append(phase())
+        if call.number == number or (begun and call.changing and phase() == begun[0]):
+            raise OSError(error, os.strerror(error), call.path)
+
+    return before
+
+
+def shorten(number: int) -> Before:
+    """Have the given call, a write, take half of its bytes."""
+
+    def before(call: Call) -> None:
+        if call.number == number and call.torn is not None:
+            raise _Short
+
+    return before
+
+
+def listing(folder: Path, work: Callable[[], Any]) -> list[Call]:
+    """The calls that ``work`` makes below ``folder`` (in this process)."""
+    calls: list[Call] = []
+    with interposed(folder, calls.append):
+        work()
+    return calls
+
+
+def in_child(work: Callable[[], Any]) -> int:
+    """Do ``work`` in a fork of this process; returns its wait status: 9 when it was killed, 0 when it came through."""
+    child = os.fork()
+    if child == 0:
+        status = 70
+        try:
+            work()
+            status = 0
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    return os.waitpid(child, 0)[1]

@@ -1,0 +1,48 @@
+"""A training is killed at every system call of the commit protocol; what was promised is there afterwards."""
+
+import random
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from faults.checks import check_goes_on, check_reopened, coming, describe, prepared
+from faults.inject import in_child, interposed, kill_before, listing
+from faults.writer import FILE, FOLDER, acknowledgements, train
+
+from ckpt_callbacks.errors import CkptError
+
+pytestmark = pytest.mark.slow
+
+
+def points(calls):
+    """Every call that changes the disk, whole; the writes among them in their middle too."""
+    changing = [(call.number, False) for call in calls if call.changing]
+    return changing + [(call.number, True) for call in calls if call.name == "write"]
+
+
+@pytest.mark.parametrize("kind", [FILE, FOLDER])
+def test_killed_at_every_call(place, figures, kind):
+    dirpath, acknowledged = prepared(place)
+    calls = listing(dirpath, lambda: train(dirpath, acknowledged, kind))
+    tried = points(calls)
+    losses = []
+    for number, torn in tried:
+        dirpath, acknowledged = prepared(place)
+
+        def work(dirpath=dirpath, acknowledged=acknowledged, number=number, torn=torn):
+            with interposed(dirpath, kill_before(number, torn)):
+                train(dirpath, acknowledged, kind)
+
+        assert in_child(work) == 9
+        try:
+            check_reopened(dirpath, acknowledgements(acknowledged), coming(acknowledged), kind)
+            check_goes_on(dirpath, acknowledged, kind)
+        except (AssertionError, CkptError, OSError) as error:
+            losses.append(f"{describe(calls[number - 1], dirpath)}: {error!r}")
+        shutil.rmtree(dirpath.parent)
+    names = Counter(call.name for call in calls if call.changing)
+    assert not losses, "\n".join(losses)
+    figures(f"{len(tried)} points tried, losses = 0 ({', '.join(f'{n} {name}' for name, n in names.items())})")

@@ -1,0 +1,124 @@
+"""A training without a framework: small checkpoints whose bytes follow from the step.
+
+``python writer.py DIRPATH ACKNOWLEDGED [file | folder]`` trains; what was promised is one line each in ACKNOWLEDGED.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+from ckpt_callbacks import EventKind, Every, Improves, KeepBest, KeepLast, Metric, Policy
+from ckpt_callbacks.facts import environment
+from ckpt_callbacks.record import Record
+from ckpt_callbacks.run import Run
+
+EPOCHS = 6
+VALUES = (None, 5.0, 3.0, 4.0, 1.0, 2.0, 6.0, 1.5)  # of val, by epoch
+VAL = Metric("val", mode="min")
+POLICY = Policy(Every(epochs=1) | Improves(VAL), KeepLast(2) | KeepBest(1, VAL))
+FILE, FOLDER = "file", "folder"
+now = SimpleNamespace(epoch=None)  # the epoch that is being saved
+environment()  # it asks git, which forked children need not do again
+
+
+def promised(epochs: list[int]) -> set[int]:
+    """What the policy keeps of the epochs that were saved, in the order given: said again, in a few words."""
+    if not epochs:
+        return set()
+    return {*epochs[-2:], min(epochs, key=lambda epoch: VALUES[epoch])}
+
+
+def weights(epoch: int) -> bytes:
+    return bytes((epoch * 37 + i * 11) % 256 for i in range(1500))
+
+
+def write(path: Path, epoch: int, snapshot: dict, kind: str) -> None:
+    """Write a checkpoint with plain system calls, so that a fault can be put at each of them."""
+    state = json.dumps(snapshot).encode()
+    if kind == FILE:
+        _put(path, state + b"\n" + weights(epoch))
+        return
+    (path / "shards").mkdir(parents=True)
+    _put(path / "state.json", state)
+    _put(path / "shards" / "0.bin", weights(epoch)[:700])
+    _put(path / "shards" / "1.bin", weights(epoch)[700:])
+
+
+def read(path: Path) -> tuple[dict, bytes]:
+    """The snapshot and the weights of a checkpoint."""
+    if path.is_dir():
+        shards = sorted((path / "shards").iterdir())
+        return json.loads((path / "state.json").read_bytes()), b"".join(shard.read_bytes() for shard in shards)
+    state, _, data = path.read_bytes().partition(b"\n")
+    return json.loads(state), data
+
+
+def new_run(dirpath: Path, kind: str = FILE) -> Run:
+    return Run(dirpath, POLICY, suffix=".bin" if kind == FILE else ".dir", holder="writer", metadata={"model": "m"})
+
+
+def train(
+    dirpath: Path, acknowledged: Path, kind: str = FILE, epochs: int = EPOCHS, back_to: int | None = None
+) -> list[int]:
+    """Train up to ``epochs``, from the newest checkpoint or the epoch ``back_to``; returns the epochs not saved."""
+    run, missed = new_run(dirpath, kind), []
+    try:
+        run.open()
+        found = run.resumable()
+        newest = next((r for r in found if back_to is None or r.epoch == back_to), None)
+        begin = 0
+        if newest is not None:
+            begin = newest.epoch
+            run.restore(read(newest.path)[0])
+        run.start(step=begin * 10, epoch=begin)
+        for epoch in range(begin + 1, epochs + 1):
+            now.epoch = epoch
+            metrics = {"val": VALUES[epoch]}
+            run.observe(EventKind.EPOCH_END, metrics=metrics, complete=True, **_facts(run, epoch, kind))
+            if _is_saved(run.last(), epoch):
+                _put(acknowledged, f"{epoch}\n".encode(), os.O_APPEND)
+            else:
+                missed.append(epoch)
+        now.epoch = None
+        if begin < epochs or run.final() is None:
+            run.observe(EventKind.END, same=lambda a, b: read(a)[1] == read(b)[1], **_facts(run, epochs, kind))
+            if epochs in missed and _is_saved(run.last(), epochs):  # what was due stayed due
+                _put(acknowledged, f"{epochs}\n".encode(), os.O_APPEND)
+                missed.remove(epochs)
+    finally:
+        now.epoch = None
+        run.close()
+    return missed
+
+
+def acknowledgements(path: Path) -> list[int]:
+    """The epochs that the training was told are saved, each at its last time."""
+    lines = path.read_text().split() if path.exists() else []
+    return [int(e) for i, e in enumerate(lines) if e not in lines[i + 1 :]]
+
+
+def _facts(run: Run, epoch: int, kind: str) -> dict:
+    return {"step": epoch * 10, "epoch": epoch, "write": lambda path: write(path, epoch, run.snapshot(), kind)}
+
+
+def _is_saved(last: Record | None, epoch: int) -> bool:
+    return last is not None and last.epoch == epoch
+
+
+def _put(path: Path, data: bytes, flags: int = 0) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | flags, 0o644)
+    try:
+        while data:
+            data = data[os.write(descriptor, data) :]
+        if flags:
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+if __name__ == "__main__":
+    train(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:])
