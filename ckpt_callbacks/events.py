@@ -53,7 +53,7 @@ class Event:
     @property
     def epoch_index(self) -> int:
         """Zero-based index of the epoch that the event happened in, as Keras counts epochs."""
-        return self.epoch - 1 if self.kind is EventKind.EPOCH_END else self.epoch
+        return max(0, self.epoch - 1) if self.kind is EventKind.EPOCH_END else self.epoch
 
     @classmethod
     def start(cls, **facts: Any) -> Event:

@@ -17,7 +17,7 @@ def runs():
     """Both at once: they spend their time on imports."""
     started = {
         backend: subprocess.Popen(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *FILES],
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", *FILES],
             cwd=HERE.parent.parent,
             env={**os.environ, "KERAS_BACKEND": backend},
             stdout=subprocess.PIPE,

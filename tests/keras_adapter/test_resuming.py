@@ -72,7 +72,7 @@ class Batches(keras.utils.PyDataset):
 
 
 def accumulating():
-    return model(keras.optimizers.Adam(0.01, gradient_accumulation_steps=3), run_eagerly=True)
+    return model(keras.optimizers.Adam(0.01, gradient_accumulation_steps=3), run_eagerly=BACKEND != "jax")
 
 
 def averaging():
@@ -91,7 +91,7 @@ def test_a_run_resumed_anywhere_ends_like_the_uninterrupted_one(tmp_path, make):
     whole, first = make(), checkpoint(tmp_path / "whole", EACH_EPOCH_AND_STEP)
     history = fit(whole, first).history
     records = [record for record in first.records() if record.resumable]
-    for record in (records[0], records[len(records) // 2]):
+    for record in records[:1] + records[3:4] if make is model else records[3:4]:
         resumed = make()
         rest = fit(resumed, checkpoint(tmp_path / f"from-{record.id}", EACH_EPOCH_AND_STEP, resume=record.path)).history
         assert same(whole, resumed), record
@@ -263,6 +263,7 @@ def lines(path):
     return [json.loads(line) for line in Path(path).read_text().splitlines()]
 
 
+@(pytest.mark.slow if BACKEND != "tensorflow" else lambda test: test)
 def test_a_killed_training_goes_on_like_one_that_was_not(tmp_path):
     dirpath, whole = tmp_path / "killed", tmp_path / "whole"
     victim = run(HERE / "train_slowly.py", dirpath, tmp_path / "first.facts", 0.1)

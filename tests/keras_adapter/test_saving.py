@@ -231,7 +231,7 @@ def test_asynchronous_dispatch_is_given_up_only_for_batch_metrics(tmp_path, batc
 
 
 def test_steps_are_updates_where_gradients_are_accumulated(tmp_path):
-    trained = model(keras.optimizers.SGD(0.1, gradient_accumulation_steps=3), run_eagerly=True)
+    trained = model(keras.optimizers.SGD(0.1, gradient_accumulation_steps=3), run_eagerly=BACKEND != "jax")
     callback = checkpoint(tmp_path, Policy(Every(steps=1), KeepAll()))
     fit(trained, callback)
     assert [record.step for record in callback.records()] == [1, 2, 3, 4] and updates(trained) == 4

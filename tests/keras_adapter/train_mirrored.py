@@ -20,7 +20,6 @@ def train(name, **settings):
 
 whole, first = train("first")
 assert [r.step for r in first.records()] == [3, 4, 6, 8] and updates(whole) == 8
-for record in first.records()[1:3]:
-    resumed, _ = train(f"from-{record.step}", resume=record.path)
-    assert same(whole, resumed) and updates(resumed) == 8
+resumed, _ = train("resumed", resume=first.records()[2].path)
+assert same(whole, resumed) and updates(resumed) == 8
 print("mirrored")
