@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 TORCH_INDEX ?=
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 
-.PHONY: demo test bench clean
+.PHONY: demo test test-faults bench clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -18,7 +18,11 @@ demo: $(STAMP)
 	$(BIN)/python examples/demo.py
 
 test: $(STAMP)
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest tests -m "not slow"
+
+# Kills and injected errors at every step of the commit protocol.
+test-faults: $(STAMP)
+	$(BIN)/python -m pytest tests/faults -m slow
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/overhead.py

@@ -71,14 +71,24 @@ class Checkpointer:
         self.manifest, self._keep, self._best, self._worker = manifest, keep, best, worker
         self._min_free = min_free
         self._layout: Layout = manifest.layout
+        self._under_way: int | None = None
+        self._unrecorded: list[Record] = []  # failures that the journal did not take
+        self._leftovers: list[Path] = []  # files of failed saves that could not be removed
+
+    @property
+    def next_id(self) -> int:
+        """The id of the save that is under way, also in its second try; else that of the next one."""
+        if self._under_way is not None:
+            return self._under_way
+        return max((self.manifest.next_id, *(failed.id + 1 for failed in self._unrecorded)))
 
     def save(self, request: Request, done: Callable[[Outcome], None]) -> None:
         """Hand one save to the worker; ``done`` is called with its outcome."""
         self._worker.submit(lambda: done(self._carry_out(request)))
 
     def survivors(self, run: str) -> list[Record]:
-        """The run's records that have a file."""
-        return [record for record in self.manifest.live() if record.run == run]
+        """The run's records that have a file and were verified; no other one may take the place of an older one."""
+        return [r for r in self.manifest.live() if r.run == run and r.status is not Status.COMMITTED]
 
     def restore_aliases(self, run: str) -> None:
         """Move the aliases as the last save should have, in case it was cut off before."""
@@ -88,7 +98,14 @@ class Checkpointer:
             log.warning("%s: the aliases could not be moved: %s", self._layout.dirpath, error)
 
     def _carry_out(self, request: Request) -> Outcome:
-        id_ = self.manifest.next_id
+        self._make_up()
+        self._under_way = id_ = self.next_id
+        try:
+            return self._try(request, id_)
+        finally:
+            self._under_way = None
+
+    def _try(self, request: Request, id_: int) -> Outcome:
         error: Exception | None = None
         for _ in range(_TRIES):
             try:
@@ -164,6 +181,7 @@ class Checkpointer:
             self.manifest.put(failed)
         except Exception as journal_error:  # the journal may lie on the same full disk
             log.warning("%s: the failure could not be recorded: %s", self._layout.journal, journal_error)
+            self._unrecorded.append(failed)
         report = CommitError(
             f"{self._layout.dirpath / failed.file}: step {failed.step} was not saved: {text}; "
             "older checkpoints are untouched, and the next save tries again"
@@ -206,6 +224,20 @@ class Checkpointer:
             remove(path, aside=self._layout.staging)
         except OSError as error:
             log.warning("%s: a leftover could not be removed: %s", path, error)
+            self._leftovers.append(path)
+
+    def _make_up(self) -> None:
+        """Do what earlier saves that failed could not do: their disk was full, say."""
+        leftovers, self._leftovers = self._leftovers, []
+        for path in leftovers:
+            self._remove_quietly(path)
+        while self._unrecorded:
+            try:
+                self.manifest.put(self._unrecorded[0])
+            except Exception as error:
+                log.warning("%s: the failure could not be recorded: %s", self._layout.journal, error)
+                return
+            del self._unrecorded[0]
 
 
 def _suffix_of(file: str) -> str:

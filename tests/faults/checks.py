@@ -60,12 +60,11 @@ def check_reopened(dirpath: Path, saved: list[int], coming: int | None, kind: st
         check_foreign(dirpath)
         check_links(dirpath)
         if saved:
-            assert newest is not None and newest.epoch in (saved[-1], coming)
+            assert newest is not None and newest.epoch in (saved[-1], coming), f"saved {saved}, found {newest}"
             assert (dirpath / f"last{run.suffix}").is_symlink()
-        also = [*saved, coming] if coming is not None else saved
-        assert promised(saved) <= survivors or (coming in survivors and promised(also) <= survivors), (
-            f"saved {saved}, coming {coming}, but only {survivors} are there"
-        )
+        # A save that nobody was told of counts where it came through.
+        assert promised(sorted({*saved, *survivors})) <= survivors, f"saved {saved}, but only {survivors} are there"
+        assert survivors <= {*saved, coming}, f"saved {saved}, but {survivors} are there"
         return survivors
     finally:
         run.close()
@@ -77,14 +76,17 @@ def check_goes_on(dirpath: Path, acknowledged: Path, kind: str = FILE, epochs: i
     check_finished(dirpath, kind, promised(list(range(1, epochs + 1))))
 
 
-def check_finished(dirpath: Path, kind: str, expected: set[int]) -> None:
+def check_finished(dirpath: Path, kind: str, expected: set[int], extra: int = 0) -> None:
     """Exactly the expected epochs are there, they verify, the aliases are right, and nothing else lies about."""
     run = new_run(dirpath, kind)
     records = run_records(run)
-    assert {record.epoch for record in records} == expected and len(records) == len(expected)
+    assert {record.epoch for record in records} == expected
+    # Only a save that was reported as failed, and was found whole later, may stand beside its repetition.
+    assert len(records) <= len(expected) + extra
     for record in records:
         verify(record)
         assert read(record.path)[1] == weights(record.epoch)
+        assert not record.superseded, f"{record.file}: was taken for a dead branch"
     links = {name: os.readlink(dirpath / f"{name}{run.suffix}") for name in ("last", "best", "final")}
     assert links == {"last": run.last().file, "best": run.best().file, "final": run.final().file}
     foreign = {name.split("/")[0] for name in FOREIGN}

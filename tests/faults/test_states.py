@@ -1,0 +1,193 @@
+"""Any order of saving, crashing, resuming, tagging, deleting and damage, against a model of what must survive."""
+
+import random
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from faults.checks import check_foreign, check_links, plant
+from faults.inject import in_child, interposed, kill_before
+from faults.writer import FILE, FOLDER, VAL, read, weights, write
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, precondition, rule  # noqa: F401
+
+from ckpt_callbacks import EventKind, Every, Improves, KeepBest, KeepLast, KeepTagged, Policy, VerifyError
+from ckpt_callbacks.run import Run
+from ckpt_callbacks.store.digest import verify
+from ckpt_callbacks.store.manifest import Manifest
+
+pytestmark = pytest.mark.slow
+POLICY = Policy(Every(epochs=1) | Improves(VAL), KeepLast(2) | KeepBest(1, VAL) | KeepTagged("release"))
+tried = {"steps": 0, "crashes": 0, "damages": 0}
+
+
+class Training(RuleBasedStateMachine):
+    """One directory. The model knows each step that was acknowledged, on which line, and what was done to it since."""
+
+    @initialize(kind=st.sampled_from([FILE, FOLDER]))
+    def begin(self, kind):
+        self.kind = kind
+        self.folder = Path(tempfile.mkdtemp(prefix="faults-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+        self.dirpath = self.folder / "run"
+        self.dirpath.mkdir()
+        plant(self.dirpath)
+        self.step = 0  # of the model in training
+        self.saved = {}  # step: value, of the line that goes on; in order
+        self.tagged, self.damaged = set(), set()
+        self.unsure = None  # the step whose save a crash cut off
+        self.run = None
+        self.resume()
+
+    def new_run(self):
+        return Run(self.dirpath, POLICY, suffix=".bin" if self.kind == FILE else ".dir", holder="machine")
+
+    def resume(self):
+        self.run = self.new_run()
+        self.run.open()
+        newest = next(self.run.resumable(), None)
+        begin = 0
+        if newest is not None:
+            snapshot, data = read(newest.path)
+            assert data == weights(newest.step)
+            self.run.restore(snapshot)
+            begin = newest.step
+        whole = [step for step in self.saved if step not in self.damaged]
+        allowed = {*whole[-1:], self.unsure} if whole else {0, self.unsure}
+        assert begin in allowed, f"resumed at {begin}; expected one of {allowed}"
+        if begin == self.unsure:
+            self.saved[begin] = self.value
+        # What lies behind the step of the resume is trained again, so that it no longer counts.
+        self.saved = {step: value for step, value in self.saved.items() if step <= begin}
+        self.unsure, self.step = None, begin
+        self.run.start(step=begin, epoch=begin)
+
+    def save(self, value):
+        step = self.step + 1
+        facts = {"step": step, "epoch": step, "metrics": {"val": value}, "complete": True}
+        self.run.observe(
+            EventKind.EPOCH_END, write=lambda p: write(p, step, self.run.snapshot(), self.kind), **facts
+        )
+        return self.run.last() is not None and self.run.last().step == step
+
+    @rule(value=st.integers(0, 9))
+    def train(self, value):
+        tried["steps"] += 1
+        assert self.save(float(value))
+        self.step += 1
+        self.saved[self.step] = float(value)
+
+    @rule(value=st.integers(0, 9), at=st.integers(1, 130), torn=st.booleans())
+    def crash(self, value, at, torn):
+        """Save, and die at some call of it or right behind it; the model is told when the save was acknowledged."""
+        tried["crashes"] += 1
+        said = self.folder / "said"
+        said.unlink(missing_ok=True)
+
+        def work():
+            # The lock of the parent is not the child's; both would write.
+            with interposed(self.dirpath, kill_before(at, torn)):
+                if self.save(float(value)):
+                    said.touch()
+
+        self.run._lock._lock.release()  # as a killed process would
+        in_child(work)
+        self.run.close()
+        self.value = float(value)
+        if said.exists():
+            self.saved[self.step + 1] = float(value)
+        else:
+            self.unsure = self.step + 1
+        self.resume()
+
+    @rule(at=st.integers(1, 60))
+    def crash_while_opening(self, at):
+        """Die while the directory is opened again."""
+        tried["crashes"] += 1
+        self.run.close()
+
+        def work():
+            with interposed(self.dirpath, kill_before(at)):
+                self.new_run().open()
+
+        in_child(work)
+        self.resume()
+
+    @rule()
+    def reopen(self):
+        self.run.close()
+        self.resume()
+
+    @rule()
+    def prune(self):
+        self.run._checkpointer.tidy(self.run.run_id)
+
+    @precondition(lambda self: self.saved)
+    @rule(data=st.data())
+    def tag(self, data):
+        """Somebody tags a checkpoint from another process' view of the manifest."""
+        record = data.draw(st.sampled_from(Manifest.read(self.dirpath).live() or [None]))
+        if record is not None and record.step in self.saved and not record.superseded:
+            Manifest.read(self.dirpath).change(record.id, tags=("release",))
+            self.run.refresh()
+            self.tagged.add(record.step)
+
+    @precondition(lambda self: self.saved)
+    @rule(data=st.data(), how=st.sampled_from(["flip", "truncate", "delete"]), seed=st.integers(0, 999))
+    def damage(self, data, how, seed):
+        """A checkpoint is damaged behind our back, and the training begins anew."""
+        record = data.draw(st.sampled_from(Manifest.read(self.dirpath).live() or [None]))
+        if record is None or record.step not in self.saved or record.step in self.damaged:
+            return
+        tried["damages"] += 1
+        path = record.path / "shards" / "1.bin" if record.path.is_dir() else record.path
+        if how == "delete":
+            shutil.rmtree(record.path) if record.path.is_dir() else record.path.unlink()
+        else:
+            content = bytearray(path.read_bytes())
+            if how == "flip":
+                content[random.Random(seed).randrange(len(content))] ^= 1 << seed % 8
+            path.write_bytes(content if how == "flip" else content[: len(content) // 2])
+        self.damaged.add(record.step)
+        self.run.close()
+        self.resume()
+
+    @invariant()
+    def nothing_is_lost(self):
+        if not hasattr(self, "run"):
+            return
+        steps = list(self.saved)
+        must = {*steps[-2:], *self.tagged.intersection(steps)}
+        if steps:
+            must.add(min(steps, key=lambda step: self.saved[step]))
+        there = set()
+        for record in Manifest.read(self.dirpath).live():
+            try:
+                verify(record)
+                assert read(record.path)[1] == weights(record.step)
+                there.add(record.step)
+            except VerifyError:
+                assert record.step in self.damaged
+        assert must - self.damaged <= there, f"{must - self.damaged - there} are lost; there are {there}"
+        check_foreign(self.dirpath)
+        if not self.damaged:
+            check_links(self.dirpath)
+
+    def teardown(self):
+        if hasattr(self, "run"):
+            self.run.close()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def test_any_order_of_events(figures):
+    from hypothesis.stateful import run_state_machine_as_test
+
+    run_state_machine_as_test(
+        Training,
+        settings=settings(
+            max_examples=40, stateful_step_count=15, deadline=None, derandomize=True, database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )  # fmt: skip
+    figures(f"{tried['steps']} saves, {tried['crashes']} crashes, {tried['damages']} damaged checkpoints, losses = 0")
