@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -73,6 +74,7 @@ class Checkpointer:
         self._layout: Layout = manifest.layout
         self._under_way: int | None = None
         self._unrecorded: list[Record] = []  # failures that the journal did not take
+        self._blocked: set[str] = set()  # aliases whose name somebody else's file has
         self._leftovers: list[Path] = []  # files of failed saves that could not be removed
 
     @property
@@ -141,15 +143,15 @@ class Checkpointer:
             name = free_name(self._layout.dirpath, request.stem, request.suffix)
             record = draft.replace(file=name, digest=found, size=size, status=Status.WRITING)
             self.manifest.put(record)  # the intent, with the digest: a crash behind the rename can be told apart
-            commit(staged, self._layout.dirpath / name)
-            target = self._layout.dirpath / name  # ours only now: until then, another's file may have had the name
+            target = self._layout.dirpath / name
+            commit(staged, target)
             record = self.manifest.put(record.replace(status=Status.COMMITTED))
             verify(record, from_device=True)
             return self.manifest.change(draft.id, status=Status.VERIFIED)
         except BaseException:
-            for leftover in (staged, target):
-                if leftover is not None:
-                    self._remove_quietly(leftover)
+            # As long as it is staged, whatever has the name is somebody else's.
+            moved = target is not None and not os.path.lexists(staged)
+            self._remove_quietly(target if moved else staged)
             raise
 
     def _check_free(self) -> None:
@@ -212,7 +214,12 @@ class Checkpointer:
         }
         for name, record in targets.items():
             file = record.file if record else None
-            move_alias(self._layout.dirpath, name, file, _suffix_of(file or ""), ours)
+            moved = move_alias(self._layout.dirpath, name, file, _suffix_of(file or ""), ours)
+            if not moved and name not in self._blocked:
+                self._blocked.add(name)
+                log.warning(
+                    "%s: somebody else's file has the name %r, so that link is not made", self._layout.dirpath, name
+                )
 
     def _delete(self, record: Record) -> None:
         self.manifest.change(record.id, status=Status.DELETED)

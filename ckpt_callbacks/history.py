@@ -28,6 +28,7 @@ class History:
         self.dirpath, self.policy = dirpath, policy
         self._manifest = Manifest(dirpath)
         self._run_id = ""
+        self._damaged: dict[int, str] = {}  # what was found not to verify, by id
 
     def refresh(self) -> None:
         """Read the manifest again."""
@@ -40,7 +41,7 @@ class History:
 
     def records(self) -> list[Record]:
         """This run's records that have a file, oldest first."""
-        return [record for record in self._manifest.live() if record.run == self.run_id]
+        return [r for r in self._manifest.live() if r.run == self.run_id and r.id not in self._damaged]
 
     def last(self) -> Record | None:
         """The newest checkpoint of the run, or None."""
@@ -74,6 +75,7 @@ class History:
                 verify(record)
             except VerifyError as error:
                 log.warning("skipped, and looking for an older one: %s", error)
+                self._damaged[record.id] = str(error)
                 continue
             yield record
 

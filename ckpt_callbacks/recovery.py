@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
+from collections.abc import Callable
 
 from .errors import VerifyError
 from .record import Record, Status
 from .store.commit import remove
 from .store.digest import verify
 from .store.manifest import Manifest
+
+log = logging.getLogger("ckpt_callbacks")
 
 
 def recover(manifest: Manifest) -> list[str]:
@@ -34,6 +38,28 @@ def recover(manifest: Manifest) -> list[str]:
             remove(record.path, aside=manifest.layout.staging)
             done.append(f"{record.file}: its deletion was cut off, and is finished now")
     return done
+
+
+def write_off(manifest: Manifest, damaged: dict[int, str], best: Callable[[], Record | None]) -> None:
+    """Let what is missing or damaged count no longer: neither as best, nor in a place that a good one could have.
+
+    Args:
+        manifest: The manifest. damaged: what is known not to verify, by id; `best` leaves it out. Empty afterwards.
+        best: The record that ranks first; it is verified, and the next one is, until one does.
+    """
+    while (record := best()) is not None:
+        try:
+            verify(record)
+            break
+        except VerifyError as error:
+            log.warning("%s; the next best one counts", error)
+            damaged[record.id] = str(error)
+    for record in manifest.live():
+        if not os.path.lexists(record.path):
+            damaged.setdefault(record.id, f"{record.path}: missing")
+    for id_, error in damaged.items():
+        manifest.change(id_, status=Status.FAILED, error=error)
+    damaged.clear()
 
 
 def _finish_save(manifest: Manifest, record: Record) -> str:

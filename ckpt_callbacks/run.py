@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,13 @@ from .history import History
 from .interrupts import Interrupts
 from .lineage import ancestors
 from .peers import Peers
-from .policy.engine import Decision, Save, decide
+from .policy.engine import Decision, Save, decide, scores_at
 from .policy.naming import FileName
 from .policy.policy import Policy
 from .policy.retention import last_record
 from .policy.state import State
 from .record import Record
-from .recovery import recover
+from .recovery import recover, write_off
 from .store.lock import TrainingLock
 from .store.manifest import Attempt
 from .worker import InlineWorker, Worker
@@ -37,6 +38,15 @@ SNAPSHOT_VERSION = 1
 _CONTENTS, _ON_ERROR = ("full", "weights"), ("warn", "raise")
 _SAFE_POINTS = (EventKind.STEP_END, EventKind.VALIDATION_END, EventKind.EPOCH_END)
 _ASK_EVERY = 0.5  # seconds between two looks for somebody's wish to save
+
+
+@dataclass(frozen=True)
+class _Saving:
+    """How the adapter saves, if a save is due; see `Run.observe`."""
+
+    write: Write | None
+    same: SameContent | None
+    metadata: Callable[[], Mapping[str, Any]]
 
 
 class Run(History):
@@ -72,6 +82,8 @@ class Run(History):
         for field, value, known in (("contents", contents, _CONTENTS), ("on_error", on_error, _ON_ERROR)):
             if value not in known:
                 raise PolicyError(f"{holder}: {field} is {value!r}; expected one of {', '.join(known)}")
+        if not str(dirpath):
+            raise PolicyError(f"{holder}: dirpath is empty; expected a run directory, such as 'runs/a'")
         super().__init__(Path(dirpath).absolute(), policy)
         self.suffix, self.contents = suffix, contents
         self.metadata: dict[str, Any] = plain(dict(metadata or {}))
@@ -88,6 +100,10 @@ class Run(History):
         self._attempt, self._parent, self._time_zero = 0, None, 0.0
         self._branched = False
         self._save: Save | None = None
+        self._measured: Event | None = None  # the last event of a finished step
+        self._names_checked = False
+        if contents == "weights":
+            log.warning("%s: keeps weights alone; a run cannot be resumed from them", self.dirpath)
 
     @property
     def is_first_fit(self) -> bool:
@@ -117,6 +133,8 @@ class Run(History):
         self._manifest.refresh()
         for line in recover(self._manifest):
             log.warning("%s: %s", self.dirpath, line)
+        write_off(self._manifest, self._damaged, self.best)
+        self._checkpointer.restore_aliases(self.run_id)
 
     def close(self) -> None:
         """Finish what is under way and give the directory back. May be called more than once."""
@@ -177,7 +195,7 @@ class Run(History):
             "state": self.state.to_json(),
             "run": self._run_id,
             "attempt": self._attempt,
-            "record": self._manifest.next_id if self._save else last.id if last else None,
+            "record": self._checkpointer.next_id if self._save else last.id if last else None,
             "save": self._save.id if self._save else None,
         }
 
@@ -191,6 +209,7 @@ class Run(History):
         complete: bool = False,
         write: Write | None = None,
         same: SameContent | None = None,
+        unchanged: bool = False,
         metadata: Callable[[], Mapping[str, Any]] = dict,
     ) -> Decision:
         """Tell what happened; have the engine decide, and carry the decision out.
@@ -198,19 +217,21 @@ class Run(History):
         Args:
             kind, step, epoch, metrics, complete: As in `Event`.
             write: Writes the checkpoint when one is due. same: see `Request`.
+            unchanged: The weights are still those of the event before, so that its metrics are theirs too.
             metadata: Facts for the record; called only when a save is due.
 
         Raises:
             MetricError: a monitored metric was never logged. CommitError: a save failed, with ``on_error="raise"``.
         """
-        saving = {"write": write, "same": same, "metadata": metadata}
-        decision = self._handle(kind, step, epoch, metrics or {}, complete, **saving)
+        saving = _Saving(write, same, metadata)
+        measured = self._measured if unchanged else None
+        decision = self._handle(kind, step, epoch, metrics or {}, complete, saving, measured)
         if kind in _SAFE_POINTS and write is not None:
             if self._is_asked():
-                self._handle(EventKind.DEMAND, step, epoch, {}, False, **saving)
+                self._handle(EventKind.DEMAND, step, epoch, {}, False, saving, self._measured)
                 self._manifest.layout.save_now.unlink(missing_ok=True)
             if self.interrupted:
-                self._handle(EventKind.PREEMPT, step, epoch, {}, False, **saving)
+                self._handle(EventKind.PREEMPT, step, epoch, {}, False, saving, self._measured)
                 self._lock.release()
                 self._interrupts.end_process()
         return decision
@@ -223,19 +244,30 @@ class Run(History):
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def _handle(
-        self, kind: EventKind, step: int, epoch: int, metrics: Mapping[str, float], complete: bool, *,
-        write: Write | None, same: SameContent | None, metadata: Callable[[], Mapping[str, Any]],
+        self, kind: EventKind, step: int, epoch: int, metrics: Mapping[str, float], complete: bool,
+        saving: _Saving, measured: Event | None,
     ) -> Decision:  # fmt: skip
         time = self._clock.monotonic() - self._time_zero
         if (metrics and self.policy.monitored.intersection(metrics)) or self.policy.follows_time:
             time, metrics = self.peers.share((time, metrics))  # what processes measure differs; what they do must not
         event = Event(kind, step, epoch, time, self._clock.wall(), metrics, complete)
         self.state, decision = decide(self.policy, self.state, event)
-        if decision.save is not None and write is not None:
-            error = self._carry_out(decision.save, event, write, same, metadata)
+        if kind in _SAFE_POINTS:
+            self._measured = event
+        if complete and not self._names_checked:
+            self._check_names()
+        if decision.save is not None and saving.write is not None:
+            error = self._carry_out(decision.save, event, saving, measured or event)
             if error is not None and self._on_error == "raise":
                 raise error
         return decision
+
+    def _check_names(self) -> None:
+        self._names_checked = True
+        unknown = [n for n in self._filename.measured if n not in self.state.seen and n not in self.metadata]
+        if unknown:
+            logged = ", ".join(sorted(self.state.seen)) or "none at all"
+            log.warning("filename: {%s} was never logged; logged were: %s", "}, {".join(unknown), logged)
 
     def _is_asked(self) -> bool:
         # A look at the disk now and then, not at each step.
@@ -245,34 +277,28 @@ class Run(History):
         self._asked_at = now
         return self._manifest.layout.save_now.exists()
 
-    def _carry_out(
-        self,
-        save: Save,
-        event: Event,
-        write: Write,
-        same: SameContent | None,
-        metadata: Callable[[], Mapping[str, Any]],
-    ) -> CkptError | None:
+    def _carry_out(self, save: Save, event: Event, saving: _Saving, measured: Event) -> CkptError | None:
         self._save = save
         try:
-            error = self._lead(save, event, write, same, metadata) if self.peers.leader else self._follow(write)
+            leads = self.peers.leader
+            error = self._lead(save, event, saving, measured) if leads else self._follow(saving.write)
         finally:
             self._save = None
         outcome = Event.dropped(save.id, str(error)) if error else Event.saved(save.id)
         self.state, _ = decide(self.policy, self.state, outcome)
         return error
 
-    def _lead(self, save, event, write, same, metadata) -> CkptError | None:
+    def _lead(self, save: Save, event: Event, saving: _Saving, measured: Event) -> CkptError | None:
         def write_with_peers(path: Path) -> None:
             self.peers.share(path)
-            write(path)
+            saving.write(path)
 
-        draft = self._draft(save, event, metadata())
+        draft = self._draft(save, event, saving.metadata(), measured)
         last, outcomes = self.last(), []
         # Between two events of one step nothing but evaluation ran: the weights are on disk already.
         unchanged = last if event.kind is not EventKind.END and last and self._is_this_step(last, event) else None
         name = self._filename.render(draft)
-        request = Request(draft, name, self.suffix, write_with_peers, same, unchanged, self._supersede)
+        request = Request(draft, name, self.suffix, write_with_peers, saving.same, unchanged, self._supersede)
         self._checkpointer.save(request, outcomes.append)
         self.peers.share(None)
         outcome = outcomes[0]
@@ -292,7 +318,7 @@ class Run(History):
     def _is_this_step(self, record: Record, event: Event) -> bool:
         return (record.step, record.attempt, record.contents) == (event.step, self._attempt, self.contents)
 
-    def _draft(self, save: Save, event: Event, metadata: Mapping[str, Any]) -> Record:
+    def _draft(self, save: Save, event: Event, metadata: Mapping[str, Any], measured: Event) -> Record:
         return Record(
             id=0,
             file="",
@@ -300,8 +326,8 @@ class Run(History):
             epoch=event.epoch,
             time=event.time,
             wall=event.wall,
-            metrics={name: float(value) for name, value in event.metrics.items()},
-            scores=dict(save.scores),
+            metrics={name: float(value) for name, value in measured.metrics.items()},
+            scores=scores_at(self.policy, self.state, measured),
             contents=self.contents,
             resumable=self.contents == "full",
             run=self._run_id,
@@ -318,8 +344,9 @@ class Run(History):
         if self._branched:
             return
         self._branched = True
-        records = self._manifest.live()
-        line = ancestors(records, self._manifest.attempts, self._run_id, self._attempt)
-        for record in records:
+        # Deleted records too: the line may lead through one that retention has removed since.
+        known = list(self._manifest.records.values())
+        line = ancestors(known, self._manifest.attempts, self._run_id, self._attempt)
+        for record in self._manifest.live():
             if record.superseded != (record.id not in line):
                 self._manifest.change(record.id, superseded=record.id not in line)

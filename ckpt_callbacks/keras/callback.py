@@ -317,7 +317,7 @@ class KerasCheckpoint(ReadsRun, keras.callbacks.Callback):
     def _obey(self, decision: Decision) -> None:
         if decision.stop is not None:
             self.model.stop_training = True
-            log.info("stopping: %s", "; ".join(decision.stop.reasons))
+            log.warning("stopping: %s", "; ".join(decision.stop.reasons))
 
     def _write(self, path: Path) -> None:
         model = self.model

@@ -30,6 +30,7 @@ from .carried import Carried
 
 KERAS, WEIGHTS, LEGACY = ".keras", ".weights.h5", ".h5"
 _OURS = "ckpt_callbacks"
+_PER_VARIABLE = 8192  # bytes that HDF5 needs for itself, and more
 _METADATA, _WEIGHTS_MEMBER = "metadata.json", "model.weights.h5"
 
 
@@ -209,7 +210,7 @@ def _optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:
 def _check_space(model: keras.Model, folder: Path) -> None:
     # A disk that is full can end in a segmentation fault inside HDF5, which nothing could catch.
     variables = [*model.weights, *(v for optimizer in _optimizers(model) for v in optimizer.variables)]
-    needed = sum(math.prod(v.shape) * _bits(v.dtype) // 8 for v in variables)
+    needed = sum(math.prod(v.shape) * _bits(v.dtype) // 8 + _PER_VARIABLE for v in variables)
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} ({needed} bytes are needed, {free} are free)")

@@ -166,13 +166,14 @@ class LightningCheckpoint(PeerNames, Checkpoint):
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         if not self._active or trainer.global_step == self._step:
             return
-        self._step = trainer.global_step
+        self._step, observed = trainer.global_step, False
         if loops.epoch_is_whole(trainer):
             return
         if self._run.interrupted or not loops.validation_follows(trainer):
             metrics = self._fresh.of_step(trainer, self._run.policy.monitored)
             self._observe(trainer, EventKind.STEP_END, metrics)
-        self._save_before_winding_down(trainer)
+            observed = True
+        self._save_before_winding_down(trainer, unchanged=observed)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self._active or trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
@@ -183,7 +184,7 @@ class LightningCheckpoint(PeerNames, Checkpoint):
             self._waiting = (trainer.global_step, metrics)  # the epoch's own metrics come with its end
             return
         self._observe(trainer, EventKind.VALIDATION_END, metrics)
-        self._save_before_winding_down(trainer)
+        self._save_before_winding_down(trainer, unchanged=True)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self._active or not loops.epoch_is_whole(trainer):
@@ -224,7 +225,7 @@ class LightningCheckpoint(PeerNames, Checkpoint):
         if not self._active:
             return
         if self._restored is not None and not self._started:
-            log.info("%s: nothing left to train; the run ended at step %d", self._run.dirpath, self._run.state.step)
+            log.warning("%s: nothing left to train; the run ended at step %d", self._run.dirpath, self._run.state.step)
         self._release(trainer)
 
     # -- inside ------------------------------------------------------------------------------------------------------
@@ -240,7 +241,15 @@ class LightningCheckpoint(PeerNames, Checkpoint):
         self._schedules: dict[str, Any] = {"owed": [], "metrics": {}}
         self._fresh = FreshMetrics()
 
-    def _observe(self, trainer: Trainer, kind: EventKind, metrics: dict[str, float], *, complete: bool = False) -> None:
+    def _observe(
+        self,
+        trainer: Trainer,
+        kind: EventKind,
+        metrics: dict[str, float],
+        *,
+        complete: bool = False,
+        unchanged: bool = False,
+    ) -> None:
         def write(path: Path) -> None:
             self._io.staged, self._io.error, self._position = path, None, kind
             self._schedules = {
@@ -260,6 +269,7 @@ class LightningCheckpoint(PeerNames, Checkpoint):
             epoch=self._epochs,
             metrics=metrics,
             complete=complete,
+            unchanged=unchanged,
             write=write,
             same=same_weights if kind is EventKind.END else None,
             metadata=lambda: _metadata(trainer),
@@ -275,14 +285,14 @@ class LightningCheckpoint(PeerNames, Checkpoint):
             stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
         if stop and not trainer.should_stop:
             trainer.should_stop = True
-            log.info("stopping: %s", "; ".join(decision.stop.reasons if decision.stop else ("another process",)))
+            log.warning("stopping: %s", "; ".join(decision.stop.reasons if decision.stop else ("another process",)))
 
-    def _save_before_winding_down(self, trainer: Trainer) -> None:
+    def _save_before_winding_down(self, trainer: Trainer, unchanged: bool) -> None:
         # What Lightning does from here on (a validation, the end of a partial epoch) no resumed run could tell apart
         # from a whole epoch; so a resume starts from what is saved here.
         if loops.winding_down(trainer) and self._ended_at != self._step:
             self._ended_at = self._step
-            self._observe(trainer, EventKind.END, {})
+            self._observe(trainer, EventKind.END, {}, unchanged=unchanged)
 
     def _release(self, trainer: Trainer) -> None:
         self._run.close()

@@ -147,6 +147,19 @@ def _where(state: State) -> Event:
     return Event(EventKind.START, step=state.step, epoch=state.epoch, time=state.time)
 
 
+def scores_at(policy: Policy, state: State, event: Event) -> dict[str, float]:
+    """The smoothed values that were measured at ``event``, the last one that ``state`` was told, by `Metric.series`."""
+    return {m.series: v for m, v in _fresh(policy, state, event).items() if m.smoothing or m.start_from_epoch}
+
+
+def _fresh(policy: Policy, state: State, event: Event) -> dict[Metric, float]:
+    return {
+        metric: value
+        for metric, key in policy.tracks.items()
+        if (value := state.tracks[key].fresh(metric, event)) is not None
+    }
+
+
 def _ask_to_save(policy: Policy, state: State, event: Event) -> tuple[State, Save | None]:
     if event.kind is EventKind.START:
         return state, None
@@ -158,19 +171,16 @@ def _ask_to_save(policy: Policy, state: State, event: Event) -> tuple[State, Sav
         return state, None
     if event.kind in _ALWAYS:
         reasons = (*reasons, _ALWAYS[event.kind])
+        if event.kind is EventKind.END:
+            reasons += tuple(f"stopped: {why}" for why in _stop_reasons(policy, state))
     if not reasons:
         return state, None
-    values = {
-        metric: value
-        for metric, key in policy.tracks.items()
-        if (value := state.tracks[key].fresh(metric, event)) is not None
-    }
+    values = _fresh(policy, state, event)
     pending = Pending(
         leaves=tuple(key for leaf in leaves if (key := repr(leaf)) in state.dues),
         scores={} if event.kind is EventKind.EXCEPTION else {policy.tracks[m]: v for m, v in values.items()},
     )
-    scores = {m.series: v for m, v in values.items() if m.smoothing or m.start_from_epoch}
-    save = Save(state.saves + 1, reasons, scores)
+    save = Save(state.saves + 1, reasons, scores_at(policy, state, event))
     # This save answers what older ones under way were to answer, so their outcome does not matter for that any more.
     older = {
         id_: dataclasses.replace(asked, leaves=tuple(leaf for leaf in asked.leaves if leaf not in pending.leaves))
@@ -184,10 +194,16 @@ def _ask_to_save(policy: Policy, state: State, event: Event) -> tuple[State, Sav
 
 
 def _ask_to_stop(policy: Policy, state: State, event: Event) -> Stop | None:
-    if policy.stop is None or event.kind in (EventKind.END, EventKind.EXCEPTION):
+    if event.kind in (EventKind.END, EventKind.EXCEPTION):
         return None
-    reasons = policy.stop.reasons(lambda metric: state.tracks[policy.tracks[metric]], state.non_finite)
+    reasons = _stop_reasons(policy, state)
     return Stop(reasons) if reasons else None
+
+
+def _stop_reasons(policy: Policy, state: State) -> tuple[str, ...]:
+    if policy.stop is None:
+        return ()
+    return policy.stop.reasons(lambda metric: state.tracks[policy.tracks[metric]], state.non_finite)
 
 
 def _settle(policy: Policy, state: State, event: Event) -> State:

@@ -79,6 +79,12 @@ class FileName:
         except ValueError as error:
             raise PolicyError(f"{where}: {{{name}:{spec}}}: {error}") from None
 
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The names that can only be metrics or metadata."""
+        names = (name for _, name, _, _ in self._parts() if name)
+        return tuple(name for name in names if name not in BUILT_IN and name not in FROM_METADATA)
+
     def render(self, record: Record) -> str:
         """The name, without a suffix, of the file for ``record``. A value that is not there is named so, never 0."""
         wall = datetime.fromtimestamp(record.wall, tz=timezone.utc)

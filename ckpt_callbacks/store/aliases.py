@@ -15,18 +15,22 @@ NAMES = ("last", "best", "final")
 _POINTER = ".pointer"
 
 
-def move_alias(dirpath: Path, name: str, file: str | None, suffix: str, ours: Collection[str]) -> None:
+def move_alias(dirpath: Path, name: str, file: str | None, suffix: str, ours: Collection[str]) -> bool:
     """Point ``name`` at ``file``, in one atomic step; with None, remove it.
 
     Args:
         dirpath: The run directory. name: the alias. file: the checkpoint's name in that directory.
         suffix: The checkpoint's suffix, such as ``.weights.h5``.
         ours: Names of all files that the manifest created; a link to anything else is left alone.
+
+    Returns:
+        False where somebody else's file has the name.
     """
     moved = _point(dirpath, name, file, suffix, ours) if file is not None else None
     for stale in _links(dirpath, name):  # only now, so that there is no moment without the alias
         if stale != moved and _target(stale) in ours:
             stale.unlink(missing_ok=True)
+    return moved is not None or file is None
 
 
 def read_alias(dirpath: Path, name: str, ours: Collection[str]) -> str | None:

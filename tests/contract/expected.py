@@ -36,7 +36,7 @@ ALL_SAVED = [
     (76, 19, True, [improved("0.4")]),  # 0.46 at epoch 18 is better by too little
     (80, 20, True, ["every 5 epochs"]),
     (100, 25, True, ["every 5 epochs", improved("0.3")]),
-    (112, 28, True, ["end of training"]),
+    (112, 28, True, ["end of training", f"stopped: {STOP}"]),
 ]
 ALL_SAVED_SURVIVORS = {
     40: ["every 10 epochs"],
@@ -66,7 +66,7 @@ EVERY_SECOND_DROPPED = [
     (81, 20, True, ["every 5 epochs"]),
     (100, 25, False, ["every 5 epochs", improved("0.3")]),
     (101, 25, True, ["every 5 epochs"]),
-    (112, 28, False, ["end of training"]),
+    (112, 28, False, ["end of training", f"stopped: {STOP}"]),
 ]
 EVERY_SECOND_DROPPED_SURVIVORS = {
     36: ["best 2 by val_score (#2)"],  # smoothed 0.56

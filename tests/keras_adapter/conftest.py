@@ -13,7 +13,7 @@ OTHERS = ("torch", "jax") if os.environ.get("KERAS_BACKEND", "tensorflow") == "t
 
 @pytest.fixture(scope="session", autouse=True)
 def other_backends(request):
-    """The running processes by backend; begun with the first test of the folder, so that they are done with the last."""
+    """The running processes, by backend: begun with the first test of the folder, to be done with the last."""
     wanted = any(item.path.name == "test_torch_and_jax.py" for item in request.session.items)
     arguments = ["-m", "pytest", "-p", "no:cacheprovider", "-m", "not slow"]
     started = {
