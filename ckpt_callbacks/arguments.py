@@ -43,4 +43,8 @@ def resolve(holder: str, dirpath: str | PathLike[str] | None, policy: PolicyLike
     from_file = {name: getattr(config, name) for name in _SETTINGS}
     if "metadata" in given:
         given["metadata"] = {**from_file["metadata"], **given["metadata"]}
-    return {"dirpath": dirpath, "policy": config.policy, **from_file, **given}
+    try:
+        described = Config(policy=config.policy).to_mapping()
+    except PolicyError:
+        described = None  # a function of the user's own has no form in a file
+    return {"dirpath": dirpath, "policy": config.policy, "described": described, **from_file, **given}

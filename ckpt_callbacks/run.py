@@ -58,6 +58,7 @@ class Run(History):
         filename: Template of the names; see `FileName`. contents: ``full`` or ``weights``.
         metadata: Plain facts for every record. on_error: ``warn``, or ``raise`` when a save fails.
         grace: Seconds from a signal to the end of the process. min_free: bytes to leave free on the disk.
+        described: The policy as plain values, for the manifest, so that `ckpt ls` can say what is kept and why.
         clock, worker: For tests and for other ways to work.
     """
 
@@ -74,6 +75,7 @@ class Run(History):
         on_error: str = "warn",
         grace: float = 30.0,
         min_free: int = 0,
+        described: Mapping[str, Any] | None = None,
         clock: Clock | None = None,
         worker: Worker | None = None,
     ) -> None:
@@ -89,7 +91,7 @@ class Run(History):
         self.metadata: dict[str, Any] = plain(dict(metadata or {}))
         self.state = State()
         self._filename = FileName(filename, tuple(self.metadata), tuple(policy.monitored)) if filename else FileName()
-        self._holder, self._on_error = holder, on_error
+        self._holder, self._on_error, self._described = holder, on_error, described
         self._clock, self._worker = clock or Clock(), worker or InlineWorker()
         self._lock = TrainingLock(self._manifest.layout.training_lock, self._manifest.layout.owner, holder)
         self._checkpointer = Checkpointer(self._manifest, policy.keep, policy.best_metric, self._worker, min_free)
@@ -180,7 +182,7 @@ class Run(History):
         if self.policy.saves_on_preempt and self.peers.alone:
             self._interrupts.install()
         if self.peers.leader:
-            facts = {"host": environment()["host"], "holder": self._holder}
+            facts = {"host": environment()["host"], "holder": self._holder, "policy": plain(self._described, 12)}
             try:
                 self._manifest.start(Attempt(self._run_id, self._attempt, self._parent, self._clock.wall(), facts))
             except OSError as error:

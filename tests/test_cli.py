@@ -100,7 +100,7 @@ def test_ls_lists_what_is_there_and_why(run_dir):
     code, out, err = ckpt("ls", run_dir)
     assert (code, err) == (0, "")
     assert [re.sub(r" {2,}", " | ", line.strip()) for line in out.splitlines()] == [
-        "id | file | step | epoch | metrics | size | status | saved | aliases | tags | "
+        "id | file | step | epoch | metrics | size | status | saved | aliases | "
         "saved because | kept because | error",
         "3 | 003.ckpt | 30 | 3 | ema(0.5) of val_loss=0.575, val_loss=0.4, acc=0.5 | 2.3 kB | verified | "
         "2023-11-15T01:13:20Z | val_loss improved to 0.575; val_loss improved to 0.4",
@@ -200,7 +200,7 @@ def test_a_damaged_manifest_is_reported_beside_the_results(run_dir):
     assert (code, len(out.splitlines()), err) == (0, 3, warning)
     code, out, err = ckpt("verify", run_dir)
     assert (code, err) == (1, warning)
-    assert out.endswith("2 of 2 checkpoints verified\n")
+    assert out.endswith("2 of 2 checkpoints verified\n1 line of the manifest damaged\n")
 
 
 # -- show ------------------------------------------------------------------------------------------------------------

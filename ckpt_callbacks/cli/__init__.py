@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from ..errors import CkptError, StoreError, VerifyError
+from ..errors import CkptError, ConfigError, StoreError, VerifyError
 from ..record import Record
 from ..store.digest import verify as verify_record
 from ..store.lock import FileLock
@@ -58,7 +58,7 @@ def ls(run_dir: Path, as_json: bool, everything: bool, config: Path | None) -> N
     For each one in RUN_DIR: what it is, why it was saved, and why it is kept.
     """
     manifest = _open(run_dir)
-    view = View(manifest, _policy(config))
+    view = View(manifest, _policy(config, manifest))
     records, hidden = view.listed(everything)
     if as_json:
         for record in records:
@@ -81,7 +81,8 @@ def show(run_dir: Path, which: str, as_json: bool, config: Path | None) -> None:
 
     WHICH is its id, its file, a tag, or one of last, best and final.
     """
-    view = View(_open(run_dir), _policy(config))
+    manifest = _open(run_dir)
+    view = View(manifest, _policy(config, manifest))
     record = view.find(which)
     if as_json:
         _echo_json(record.to_json())
@@ -116,6 +117,8 @@ def verify(ctx: click.Context, run_dir: Path, as_json: bool) -> None:
     if not as_json:
         click.echo(f"{checked - bad} of {text.count(checked, 'checkpoint')} verified" if checked
                    else f"{run_dir}: no checkpoint yet")  # fmt: skip
+        if manifest.problems:
+            click.echo(f"{text.count(len(manifest.problems), 'line')} of the manifest damaged")
     ctx.exit(1 if bad or manifest.problems else 0)
 
 
@@ -163,12 +166,19 @@ def _open(run_dir: Path) -> Manifest:
     return manifest
 
 
-def _policy(config: Path | None) -> Any:
-    if config is None:
+def _policy(config: Path | None, manifest: Manifest) -> Any:
+    """The policy of a file, or the one that the newest training had."""
+    described = manifest.attempts[-1].facts.get("policy") if manifest.attempts else None
+    if config is None and described is None:
         return None
     from ..config import Config  # here, because reading YAML is dear to import
 
-    return Config.from_yaml(config).policy
+    if config is not None:
+        return Config.from_yaml(config).policy
+    try:
+        return Config.from_mapping(described).policy
+    except ConfigError:  # it names a function of the user's, or a newer version wrote it
+        return None
 
 
 def _echo_json(facts: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,6 +23,7 @@ _COLOURS = {
     Status.FAILED: "red",
 }
 _RIGHT = {"id", "step", "epoch", "size"}
+_OPTIONAL = {"tags", "error"}
 _NARROWEST = 8
 
 
@@ -32,7 +34,8 @@ def print_table(view: View, records: Sequence[Record]) -> None:
     if on_terminal:
         _print_fitted(rows, [_COLOURS[record.status] for record in records])
         return
-    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in rows[0]}
+    shown = [name for name in rows[0] if name not in _OPTIONAL or any(row[name] for row in rows)]
+    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in shown}
     for row in ({name: name for name in widths}, *rows):
         cells = (row[name].rjust(n) if name in _RIGHT else row[name].ljust(n) for name, n in widths.items())
         click.echo("  ".join(cells).rstrip())
@@ -104,7 +107,8 @@ def _row(view: View, record: Record, on_terminal: bool) -> dict[str, str]:
 
 
 def _status(record: Record) -> str:
-    marks = ("superseded", record.superseded), ("exceptional", record.exceptional)
+    missing = record.status.on_disk and not os.path.lexists(record.path)
+    marks = ("MISSING", missing), ("superseded", record.superseded), ("exceptional", record.exceptional)
     return ", ".join((record.status.value, *(mark for mark, holds in marks if holds)))
 
 

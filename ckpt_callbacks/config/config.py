@@ -70,10 +70,18 @@ class Config:
         settings = {name: facts[name] for name in cls.__dataclass_fields__ if name in facts}
         return cls(policy=Policy(**parts), **settings)
 
+    def to_mapping(self) -> dict[str, Any]:
+        """The document that `from_mapping` reads back as an equal `Config`: plain values.
+
+        Raises:
+            PolicyError: something cannot be written down, such as a lambda.
+        """
+        return writing.document(self)
+
     def to_yaml(self) -> str:
         """The canonical text, which `from_yaml` reads back as an equal `Config`.
 
         Raises:
             PolicyError: something cannot be written down, such as a lambda.
         """
-        return text.dump(writing.document(self))
+        return text.dump(self.to_mapping())

@@ -83,7 +83,11 @@ def several_batches_at_once():
     return model(steps_per_execution=3)
 
 
-MAKERS = [model, accumulating, averaging, subclassed] + ([several_batches_at_once] if BACKEND != "torch" else [])
+MAKERS = {
+    "tensorflow": [model, accumulating, averaging, subclassed, several_batches_at_once],
+    "torch": [model, accumulating, averaging, subclassed],
+    "jax": [model, accumulating, several_batches_at_once],
+}[BACKEND]
 
 
 @pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)

@@ -15,7 +15,7 @@ from lightning_adapter.task import EACH_EPOCH, VAL, Model, fit, loaders, trainer
 
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from ckpt_callbacks import Every, KeepAll, KeepLast, Improves, Metric, NonFinite, Patience, Policy, Reaches
+from ckpt_callbacks import Every, Improves, KeepAll, KeepBest, KeepLast, Metric, NonFinite, Patience, Policy, Reaches
 from ckpt_callbacks.lightning import LightningCheckpoint
 from ckpt_callbacks.store.manifest import Manifest
 
@@ -239,3 +239,66 @@ def test_best_survives_a_restart(tmp_path):
     assert [(r.epoch, r.reasons) for r in callback.records() if any("improved" in why for why in r.reasons)] == [
         (1, callback.records()[0].reasons)
     ]
+
+
+class Worsens(Model):
+    """Its first epoch is always the best one."""
+
+    def validation_step(self, batch, index):
+        self.log("val_loss", float(self.current_epoch + 1))
+
+
+def test_the_best_stays_the_best_over_several_resumes_whose_points_were_pruned(tmp_path):
+    policy = Policy(Every(epochs=1) | Every(steps=3), KeepLast(1) | KeepBest(1, by=VAL))
+    for crash_at in (12, 28, 44, 10**9):
+        callback = LightningCheckpoint(tmp_path, policy)
+        try:
+            trainer(Crash(crash_at), callback, max_epochs=6).fit(
+                Worsens(), *loaders(), ckpt_path=callback.resume_path()
+            )
+        except ZeroDivisionError:
+            pass
+    assert callback.best().step == 10 and not callback.best().superseded
+    assert (tmp_path / "best.ckpt").resolve() == callback.best().path.resolve()
+
+
+@pytest.mark.parametrize("damage", ["missing", "flipped bit"])
+def test_a_damaged_best_makes_way_for_the_next_best(tmp_path, caplog, damage):
+    policy = Policy(Every(epochs=1), KeepLast(1) | KeepBest(2, by=VAL))
+    callback = LightningCheckpoint(tmp_path, policy)
+    trainer(callback, max_epochs=4).fit(Worsens(), *loaders())
+    best = callback.best()
+    if damage == "missing":
+        best.path.unlink()
+    else:
+        content = bytearray(best.path.read_bytes())
+        content[len(content) // 2] ^= 1
+        best.path.write_bytes(content)
+    again = LightningCheckpoint(tmp_path, policy)
+    trainer(again, max_epochs=5).fit(Worsens(), *loaders(), ckpt_path=again.resume_path())
+    assert again.best().epoch == 2 and "the next best one counts" in caplog.text
+    assert (tmp_path / "best.ckpt").resolve() == again.best().path.resolve()
+    assert {r.epoch for r in again.records()} == {2, 4, 5}, "the best two that are good, and the last"
+
+
+def test_a_damaged_checkpoint_takes_no_place_of_a_good_one(tmp_path):
+    policy = Policy(Every(epochs=1), KeepLast(3))
+    _, _, callback = fit(tmp_path, policy)
+    newest = callback.last().path
+    newest.write_bytes(newest.read_bytes()[:-1])
+    _, _, again = fit(tmp_path, policy, resume=True, max_epochs=4)
+    assert [r.epoch for r in again.records()] == [2, 3, 4]
+    assert newest.exists(), "what is damaged is left to people"
+
+
+def test_a_stop_at_a_mid_epoch_validation_keeps_its_metrics(tmp_path):
+    stopper = EarlyStopping("val_loss", stopping_threshold=1e9, check_on_train_epoch_end=False)
+    _, _, callback = fit(tmp_path, Policy(Every(epochs=1), KeepBest(1, by=VAL)), extra=[stopper], val_check_interval=0.5)
+    assert (callback.best().step, callback.best().resumable) == (5, True)
+    assert "val_loss" in callback.best().metrics
+
+
+def test_why_training_stopped_is_on_record(tmp_path):
+    policy = Policy(Every(epochs=1), stop=Reaches(VAL, 1e9))
+    _, _, callback = fit(tmp_path, policy, max_epochs=9)
+    assert any(why.startswith("stopped: val_loss reached") for why in callback.final().reasons)

@@ -305,3 +305,20 @@ def _write(tmp_path, config):
     path = tmp_path / "cli.yaml"
     path.write_text(json.dumps(config))
     return path
+
+
+def test_somebody_elses_file_with_the_name_of_an_alias_is_left_alone_and_said(tmp_path, caplog):
+    (tmp_path / "last.ckpt").write_text("mine")
+    fit(tmp_path)
+    assert (tmp_path / "last.ckpt").read_text() == "mine"
+    assert caplog.text.count("somebody else's file has the name 'last'") == 1
+
+
+def test_an_unknown_name_in_the_template_is_said_at_the_first_epochs_end(tmp_path, caplog):
+    fit(tmp_path, arguments={"filename": "{epoch}-{val_los:.3f}"})
+    assert "filename: {val_los} was never logged; logged were: " in caplog.text
+
+
+def test_weights_alone_warn_when_the_callback_is_built(tmp_path, caplog):
+    LightningCheckpoint(tmp_path, EACH_EPOCH, contents="weights")
+    assert "cannot be resumed" in caplog.text

@@ -1,0 +1,5 @@
+"""``python -m ckpt_callbacks.cli`` is ``ckpt``."""
+
+from . import main
+
+main()
