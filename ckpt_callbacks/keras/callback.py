@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import weakref
 from collections.abc import Callable, Mapping
 from os import PathLike
@@ -327,7 +328,7 @@ class KerasCheckpoint(ReadsRun, keras.callbacks.Callback):
 
     def _facts(self) -> dict[str, Any]:
         model, backend = self.model, keras.backend.backend()
-        facts: dict[str, Any] = {"model": model.name, "framework": "keras", "backend": backend, "seed": script_seed()}
+        facts: dict[str, Any] = {"model": _name(model), "framework": "keras", "backend": backend, "seed": script_seed()}
         if model.optimizer is not None:
             facts["optimizer"] = type(model.optimizer).__name__
             facts["learning_rate"] = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
@@ -343,3 +344,9 @@ class KerasCheckpoint(ReadsRun, keras.callbacks.Callback):
             return
         files.load_weights(self.model, record.path, self._scratch)
         log.info("loaded the weights of %s", record.file)
+
+
+def _name(model: keras.Model) -> str:
+    # Keras numbers the models of a process that have no name: the class alone is the same in each process.
+    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(model).__name__).lower()
+    return type(model).__name__ if re.fullmatch(rf"{snake}(_\d+)?", model.name) else model.name

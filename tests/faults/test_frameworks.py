@@ -25,7 +25,7 @@ FRAMEWORKS = ("lightning", "keras")
 SEEDED = 6
 
 
-def train_lightning(dirpath, acknowledged=None, epochs=4, policy=POLICY, contents="full"):
+def train_lightning(dirpath, acknowledged=None, epochs=3, policy=POLICY, contents="full"):
     import torch
 
     torch.set_num_threads(1)
@@ -46,7 +46,7 @@ def train_lightning(dirpath, acknowledged=None, epochs=4, policy=POLICY, content
     return callback
 
 
-def train_keras(dirpath, acknowledged=None, epochs=4, policy=POLICY, contents="full"):
+def train_keras(dirpath, acknowledged=None, epochs=3, policy=POLICY, contents="full"):
     import keras
     from keras_adapter import task
 
@@ -99,7 +99,7 @@ def points(calls):
     kinds = defaultdict(list)
     for call in calls:
         if call.changing:
-            kinds[call.name, Path(call.path).suffix, ".ckpt/staging" in call.path].append(call.number)
+            kinds[call.name].append(call.number)
     chosen = {found[place] for found in kinds.values() for place in (0, len(found) // 2, -1)}
     rest = sorted({call.number for call in calls if call.changing} - chosen)
     return sorted(chosen | set(random.Random(0).sample(rest, min(SEEDED, len(rest)))))
@@ -144,7 +144,7 @@ def test_killed_at_calls_of_every_kind(place, figures, framework):
             if said:
                 parent = callback._run._manifest.records[attempts[-1].parent]
                 assert parent.id >= int(said[-1][0]), f"{said} were saved; resumed from {parent.id}"
-            assert {record.epoch for record in callback.records()} >= {3, 4}
+            assert {record.epoch for record in callback.records()} >= {2, 3}
             assert not damaged(dirpath)
             check_foreign(dirpath)
             check_links(dirpath)

@@ -190,7 +190,7 @@ def test_any_order_of_events(figures):
     run_state_machine_as_test(
         Training,
         settings=settings(
-            max_examples=40, stateful_step_count=15, deadline=None, derandomize=True, database=None,
+            max_examples=120, stateful_step_count=15, deadline=None, derandomize=True, database=None,
             suppress_health_check=list(HealthCheck),
         ),
     )  # fmt: skip
