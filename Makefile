@@ -22,7 +22,7 @@ test: $(STAMP)
 
 # Kills and injected errors at every step of the commit protocol.
 test-faults: $(STAMP)
-	$(BIN)/python -m pytest tests/faults -m slow
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -m slow --show-capture=no
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks/overhead.py

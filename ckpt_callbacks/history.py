@@ -10,7 +10,7 @@ from .errors import VerifyError
 from .policy.metric import best_record
 from .policy.policy import Policy
 from .policy.retention import Plan, final_record, last_record, plan
-from .record import Record
+from .record import Record, Status
 from .store.digest import verify
 from .store.manifest import Manifest
 
@@ -40,8 +40,9 @@ class History:
         return self._run_id or (self._manifest.attempts[-1].run if self._manifest.attempts else "")
 
     def records(self) -> list[Record]:
-        """This run's records that have a file, oldest first."""
-        return [r for r in self._manifest.live() if r.run == self.run_id and r.id not in self._damaged]
+        """This run's verified records that have a file, oldest first."""
+        ours = (r for r in self._manifest.live() if r.run == self.run_id and r.id not in self._damaged)
+        return [r for r in ours if r.status is not Status.COMMITTED]
 
     def last(self) -> Record | None:
         """The newest checkpoint of the run, or None."""

@@ -6,7 +6,9 @@ and gives the decision back. All that the two frameworks share is here or below.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -138,6 +140,13 @@ class Run(History):
         write_off(self._manifest, self._damaged, self.best)
         self._checkpointer.restore_aliases(self.run_id)
 
+    def end_untrained(self) -> None:
+        """A `fit` ends that had nothing left to train: what it was resumed from is how the run ended."""
+        last = self.last()
+        if self.peers.leader and last is not None and self.final() is None:
+            self._manifest.change(last.id, final=True)
+            self._checkpointer.restore_aliases(self._run_id)
+
     def close(self) -> None:
         """Finish what is under way and give the directory back. May be called more than once."""
         self._interrupts.remove()
@@ -231,7 +240,8 @@ class Run(History):
         if kind in _SAFE_POINTS and write is not None:
             if self._is_asked():
                 self._handle(EventKind.DEMAND, step, epoch, {}, False, saving, self._measured)
-                self._manifest.layout.save_now.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    self._manifest.layout.save_now.unlink()
             if self.interrupted:
                 self._handle(EventKind.PREEMPT, step, epoch, {}, False, saving, self._measured)
                 self._lock.release()
@@ -277,7 +287,7 @@ class Run(History):
         if not self.peers.alone or now - self._asked_at < _ASK_EVERY:
             return False
         self._asked_at = now
-        return self._manifest.layout.save_now.exists()
+        return os.path.exists(self._manifest.layout.save_now)  # Path.exists raises when the disk is broken
 
     def _carry_out(self, save: Save, event: Event, saving: _Saving, measured: Event) -> CkptError | None:
         self._save = save

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from faults.writer import EPOCHS, FILE, acknowledgements, new_run, promised, read, train, weights
+
 from ckpt_callbacks.errors import VerifyError
 from ckpt_callbacks.store.digest import verify
 from ckpt_callbacks.store.manifest import Manifest
-
-from faults.writer import EPOCHS, FILE, acknowledgements, new_run, promised, read, train, weights
 
 FOREIGN = {
     "last.txt": b"somebody's own notes on the last run",

@@ -11,11 +11,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-CALLS = (
-    "open write writev fsync rename replace unlink remove rmdir mkdir symlink ftruncate read stat lstat scandir"
-).split()
+CALLS = [
+    "open", "write", "writev", "fsync", "rename", "replace", "unlink", "remove",
+    "rmdir", "mkdir", "symlink", "ftruncate", "read", "stat", "lstat", "scandir",
+]
 # What changes the disk: a kill before any other call finds the same disk as a kill before the next one of these.
-CHANGING = {"create", *"write writev fsync rename replace unlink remove rmdir mkdir symlink ftruncate".split()}
+CHANGING = {
+    "create", *["write", "writev", "fsync", "rename", "replace",
+    "unlink", "remove", "rmdir", "mkdir", "symlink", "ftruncate"],
+}
 
 Before = Callable[["Call"], Any]
 

@@ -1,11 +1,7 @@
 """A training is killed at every system call of the commit protocol; what was promised is there afterwards."""
 
-import random
 import shutil
-import subprocess
-import sys
 from collections import Counter
-from pathlib import Path
 
 import pytest
 from faults.checks import check_goes_on, check_reopened, coming, describe, prepared

@@ -37,7 +37,9 @@ def wait_for(child, line):
     ids=["SIGTERM", "SIGTERM in validation", "SIGINT"],
 )
 def test_a_signal_saves_the_last_finished_step_and_the_run_goes_on_exactly(tmp_path, number, code, when, step):
-    whole = subprocess.run([*COMMAND, tmp_path / "whole", "0"], env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    whole = subprocess.run(
+        [*COMMAND, tmp_path / "whole", "0"], env=ENVIRONMENT, capture_output=True, text=True, check=True
+    )
     child = start(tmp_path / "cut", 0.5)
     wait_for(child, when)
     child.send_signal(number)
@@ -45,7 +47,9 @@ def test_a_signal_saves_the_last_finished_step_and_the_run_goes_on_exactly(tmp_p
     last = Manifest.read(tmp_path / "cut").live()[-1]
     # the signal came while the step that follows `step` was about to begin: it is the last finished one, or the next
     assert last.step in (step, step + 1) and last.status.value == "verified" and "preemption" in last.reasons
-    resumed = subprocess.run([*COMMAND, tmp_path / "cut", "0"], env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    resumed = subprocess.run(
+        [*COMMAND, tmp_path / "cut", "0"], env=ENVIRONMENT, capture_output=True, text=True, check=True
+    )
     assert resumed.stdout.splitlines()[-1] == whole.stdout.splitlines()[-1]
 
 
