@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .record import Record
-from .store.manifest import Attempt
+from .store.manifest import Attempt, Manifest
+
+
+def supersede(manifest: Manifest, run: str, attempt: int) -> None:
+    """Mark what the attempt went back behind; to be called once it has a checkpoint of its own."""
+    # Deleted records too: the line may lead through one that retention has removed since.
+    line = ancestors(list(manifest.records.values()), manifest.attempts, run, attempt)
+    for record in manifest.live():
+        if record.superseded != (record.id not in line):
+            manifest.change(record.id, superseded=record.id not in line)
 
 
 def ancestors(records: Sequence[Record], attempts: Sequence[Attempt], run: str, attempt: int) -> set[int]:

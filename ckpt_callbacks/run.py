@@ -22,7 +22,7 @@ from .events import Event, EventKind
 from .facts import environment, plain
 from .history import History
 from .interrupts import Interrupts
-from .lineage import ancestors
+from .lineage import supersede
 from .peers import Peers
 from .policy.engine import Decision, Save, decide, scores_at
 from .policy.naming import FileName
@@ -352,13 +352,6 @@ class Run(History):
         )
 
     def _supersede(self) -> None:
-        """Mark what this attempt went back behind, once it has a checkpoint of its own."""
-        if self._branched:
-            return
-        self._branched = True
-        # Deleted records too: the line may lead through one that retention has removed since.
-        known = list(self._manifest.records.values())
-        line = ancestors(known, self._manifest.attempts, self._run_id, self._attempt)
-        for record in self._manifest.live():
-            if record.superseded != (record.id not in line):
-                self._manifest.change(record.id, superseded=record.id not in line)
+        if not self._branched:
+            self._branched = True
+            supersede(self._manifest, self._run_id, self._attempt)

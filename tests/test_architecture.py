@@ -72,7 +72,9 @@ def test_rooms_use_only_the_libraries_that_they_may(path):
 def test_the_engine_is_pure(path):
     modules = {module for _, module in imports(path) if module}
     assert not modules & {"time", "random", "io", "socket", "subprocess", "secrets", "logging"}
-    calls = {n.func.id for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call) and hasattr(n.func, "id")}
+    calls = {
+        n.func.id for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call) and hasattr(n.func, "id")
+    }
     assert not calls & {"open", "print", "input"}
 
 
@@ -82,7 +84,19 @@ def test_files_stay_readable(path):
 
 
 def test_importing_the_package_loads_no_framework():
-    heavy = ("torch", "keras", "lightning", "tensorflow", "jax", "numpy", "yaml", "ruamel", "pydantic", "fsspec", "rich")
+    heavy = (
+        "torch",
+        "keras",
+        "lightning",
+        "tensorflow",
+        "jax",
+        "numpy",
+        "yaml",
+        "ruamel",
+        "pydantic",
+        "fsspec",
+        "rich",
+    )
     code = f"import ckpt_callbacks, sys; print([m for m in {heavy} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
 

@@ -14,7 +14,7 @@ from ckpt_callbacks.store.manifest import Manifest
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PRELUDE = '''
+PRELUDE = """
 import logging, warnings
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 warnings.filterwarnings("ignore")
@@ -39,12 +39,12 @@ model = Model()
 def loader(a, b):
     return DataLoader(TensorDataset(torch.tensor(a).float(), torch.tensor(b).float()), 20)
 train_loader, val_loader = loader(x, y), loader(x_val, y_val)
-'''
-KERAS_PRELUDE = '''
+"""
+KERAS_PRELUDE = """
 import keras
 model = keras.Sequential([keras.Input((10,)), keras.layers.Dense(1)])
 model.compile("adam", "mse")
-'''
+"""
 
 
 def blocks(path, language):
@@ -58,7 +58,9 @@ def test_readme_runs(tmp_path):
         program += (KERAS_PRELUDE if "model.fit" in block else "") + block
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    commands = [line for block in blocks(ROOT / "README.md", "console") for line in block.splitlines() if line[:1] == "$"]
+    commands = [
+        line for block in blocks(ROOT / "README.md", "console") for line in block.splitlines() if line[:1] == "$"
+    ]
     assert len(commands) >= 3
     for command in commands:
         words = shlex.split(command.lstrip("$ "), comments=True)

@@ -12,7 +12,6 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning_adapter.task import EACH_EPOCH, VAL, Model, fit, loaders, trainer, weights
-
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from ckpt_callbacks import Every, Improves, KeepAll, KeepBest, KeepLast, Metric, NonFinite, Patience, Policy, Reaches
@@ -46,7 +45,10 @@ def test_a_resumed_run_ends_like_the_uninterrupted_one(tmp_path, settings):
         resumed_trainer.global_step,
         resumed_trainer.current_epoch,
     )
-    assert {(r.run, r.attempt) for r in callback.records()} == {(callback.records()[0].run, 1), (callback.records()[0].run, 2)}
+    assert {(r.run, r.attempt) for r in callback.records()} == {
+        (callback.records()[0].run, 1),
+        (callback.records()[0].run, 2),
+    }
 
 
 @pytest.mark.parametrize(
@@ -65,7 +67,12 @@ def test_a_stateful_loader_resumes_at_any_step(tmp_path, monkeypatch, plateau, s
         optimizer = torch.optim.Adam(self.parameters(), 0.02)
         schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, threshold=0.2, factor=0.5)
         monitor = {"epoch": "val_loss", "step": "train_loss"}[plateau]
-        config = {"scheduler": schedule, "monitor": monitor, "interval": plateau, "frequency": 2 if plateau == "step" else 1}
+        config = {
+            "scheduler": schedule,
+            "monitor": monitor,
+            "interval": plateau,
+            "frequency": 2 if plateau == "step" else 1,
+        }
         return {"optimizer": optimizer, "lr_scheduler": config}
 
     if plateau:
@@ -144,7 +151,9 @@ def test_more_epochs_train_on(tmp_path):
 
 def test_a_stopped_run_stays_stopped_until_the_policy_allows_more(tmp_path):
     def policy(checks):
-        return Policy(Every(epochs=1), KeepAll(), stop=Patience(Metric("val_loss", mode="max", baseline=1e9), checks=checks))
+        return Policy(
+            Every(epochs=1), KeepAll(), stop=Patience(Metric("val_loss", mode="max", baseline=1e9), checks=checks)
+        )
 
     _, fitter, _ = fit(tmp_path, policy(2), max_epochs=9)
     assert fitter.current_epoch == 2
@@ -293,7 +302,9 @@ def test_a_damaged_checkpoint_takes_no_place_of_a_good_one(tmp_path):
 
 def test_a_stop_at_a_mid_epoch_validation_keeps_its_metrics(tmp_path):
     stopper = EarlyStopping("val_loss", stopping_threshold=1e9, check_on_train_epoch_end=False)
-    _, _, callback = fit(tmp_path, Policy(Every(epochs=1), KeepBest(1, by=VAL)), extra=[stopper], val_check_interval=0.5)
+    _, _, callback = fit(
+        tmp_path, Policy(Every(epochs=1), KeepBest(1, by=VAL)), extra=[stopper], val_check_interval=0.5
+    )
     assert (callback.best().step, callback.best().resumable) == (5, True)
     assert "val_loss" in callback.best().metrics
 

@@ -62,7 +62,9 @@ def test_files_open_without_this_package(tmp_path, contents):
 
 
 def test_records_know_their_metrics_and_facts(tmp_path):
-    _, fitter, callback = fit(tmp_path, arguments={"metadata": {"dataset": "diabetes"}, "filename": "{dataset}-{epoch:02d}"})
+    _, fitter, callback = fit(
+        tmp_path, arguments={"metadata": {"dataset": "diabetes"}, "filename": "{dataset}-{epoch:02d}"}
+    )
     assert [(r.step, r.epoch, r.path.name) for r in callback.records()] == [
         (BATCHES * e, e, f"diabetes-{e:02d}.ckpt") for e in (1, 2, 3)
     ]
