@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import CommitError
+from .errors import CommitError, first_line
+from .formats import Shapes, format_of
 from .policy.metric import Metric, best_record
 from .policy.retention import Retention, final_record, last_record, plan
 from .record import Record, Status
@@ -23,7 +24,7 @@ from .worker import Worker
 
 log = logging.getLogger("ckpt_callbacks")
 
-Write = Callable[[Path], None]
+Write = Callable[[Path], Shapes | None]
 SameContent = Callable[[Path, Path], bool]
 _TRIES = 2
 _HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}  # trying again at once cannot help
@@ -43,7 +44,8 @@ class Request:
 
     Attributes:
         draft: The facts that are known before it is written. stem, suffix: its file name.
-        write: Writes the native file, or directory, at the path that it is given.
+        write: Writes the native file, or directory, at the path that it is given; returns the tensors that must be
+            found in it, or None where nothing is known about them.
         same: Tells whether two files of this kind hold the same content; only asked of two saves of one step.
         unchanged: This record holds these very weights already; it takes over the facts, and nothing is written.
         committed: Called once the record is verified, before anything is deleted on its account.
@@ -63,7 +65,7 @@ class Checkpointer:
 
     Args:
         manifest: The directory's manifest. keep: the retention rule. best: the metric behind ``best``.
-        worker: Who does the work. min_free: bytes that must be free on the disk before a save begins.
+        worker: Who does the work. min_free: bytes that a save must leave free on the disk.
     """
 
     def __init__(
@@ -88,14 +90,10 @@ class Checkpointer:
         """Hand one save to the worker; ``done`` is called with its outcome."""
         self._worker.submit(lambda: done(self._carry_out(request)))
 
-    def survivors(self, run: str) -> list[Record]:
-        """The run's records that have a file and were verified; no other one may take the place of an older one."""
-        return [r for r in self.manifest.live() if r.run == run and r.status is not Status.COMMITTED]
-
     def restore_aliases(self, run: str) -> None:
         """Move the aliases as the last save should have, in case it was cut off before."""
         try:
-            self._move_aliases(self.survivors(run))
+            self._move_aliases(self.manifest.verified(run))
         except OSError as error:  # links are for people: none of them is worth a training
             log.warning("%s: the aliases could not be moved: %s", self._layout.dirpath, error)
 
@@ -117,7 +115,7 @@ class Checkpointer:
                 if getattr(caught, "errno", None) in _HOPELESS:
                     break
             else:
-                self._tidy(record, request)
+                self._tidy(record.run, request.committed)
                 return Outcome(record=record)
         assert error is not None
         return Outcome(error=self._report(request, id_, error))
@@ -126,12 +124,12 @@ class Checkpointer:
         if request.unchanged is not None and request.unchanged.path.exists():
             return self._annotate(request.unchanged, draft)
         self._layout.staging.mkdir(parents=True, exist_ok=True)
-        self._check_free()
+        self._check_free(draft)
         staged = self._layout.staging / f"{draft.run}-{draft.id}{request.suffix}"
         target: Path | None = None
         try:
             remove(staged)
-            request.write(staged)
+            shapes = request.write(staged)
             if (last := self._same_step(draft, request)) is not None:
                 if request.same(staged, last.path):
                     remove(staged)
@@ -147,6 +145,8 @@ class Checkpointer:
             commit(staged, target)
             record = self.manifest.put(record.replace(status=Status.COMMITTED))
             verify(record, from_device=True)
+            if (form := format_of(record.path)) is not None:
+                form.check(record.path, shapes or ())
             return self.manifest.change(draft.id, status=Status.VERIFIED)
         except BaseException:
             # As long as it is staged, whatever has the name is somebody else's.
@@ -154,14 +154,24 @@ class Checkpointer:
             self._remove_quietly(target if moved else staged)
             raise
 
-    def _check_free(self) -> None:
+    def _check_free(self, draft: Record) -> None:
+        """Make sure that ``min_free`` bytes are left behind a save of the size that the last one had."""
+        if not self._min_free:
+            return
+        records = self.manifest.verified(draft.run)
+        needed = max((r.size for r in records[-1:]), default=0) + self._min_free
+        if shutil.disk_usage(self._layout.dirpath).free < needed:
+            # What no rule keeps is still there when a deletion failed, or when the rules have changed.
+            self._tidy(draft.run, lambda: None)
         free = shutil.disk_usage(self._layout.dirpath).free
-        if free < self._min_free:
-            raise OSError(errno.ENOSPC, f"{free} bytes are free; min_free asks for {self._min_free}")
+        if free < needed:
+            raise OSError(
+                errno.ENOSPC, f"{free} bytes are free; {needed} are needed, to leave min_free={self._min_free}"
+            )
 
     def _same_step(self, draft: Record, request: Request) -> Record | None:
         """The last record, when it was taken at the same step, so that ``draft`` may repeat it."""
-        last = last_record(self.survivors(draft.run))
+        last = last_record(self.manifest.verified(draft.run))
         if request.same is None or last is None or (last.step, last.contents) != (draft.step, draft.contents):
             return None
         return last
@@ -177,7 +187,7 @@ class Checkpointer:
         )
 
     def _report(self, request: Request, id_: int, error: Exception) -> CommitError:
-        text = f"{type(error).__name__}: {error}".splitlines()[0]
+        text = f"{type(error).__name__}: {first_line(error)}"
         failed = request.draft.replace(id=id_, file=f"{request.stem}{request.suffix}", status=Status.FAILED, error=text)
         try:
             self.manifest.put(failed)
@@ -193,15 +203,15 @@ class Checkpointer:
 
     def tidy(self, run: str) -> None:
         """Move the aliases and delete what no rule keeps."""
-        records = self.survivors(run)
+        records = self.manifest.verified(run)
         self._move_aliases(records)
         for record in plan(self._keep, records, best=self._best).remove:
             self._delete(record)
 
-    def _tidy(self, record: Record, request: Request) -> None:
+    def _tidy(self, run: str, before: Callable[[], None]) -> None:
         try:
-            request.committed()
-            self.tidy(record.run)
+            before()
+            self.tidy(run)
         except Exception as error:  # the checkpoint itself is safe; the next save tidies again
             log.warning("%s: cleaning up failed: %s", self._layout.dirpath, error)
 

@@ -65,3 +65,9 @@ class MissingDependency(CkptError, ImportError):
     @classmethod
     def of(cls, module: str, extra: str) -> MissingDependency:
         return cls(f'{module} is not installed: run `pip install "ckpt-callbacks[{extra}]"`')
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of somebody else's says, in one line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -10,7 +10,7 @@ from .errors import VerifyError
 from .policy.metric import best_record
 from .policy.policy import Policy
 from .policy.retention import Plan, final_record, last_record, plan
-from .record import Record, Status
+from .record import Record
 from .store.digest import verify
 from .store.manifest import Manifest
 
@@ -22,27 +22,29 @@ class History:
 
     Args:
         dirpath: The run directory, which need not exist. policy: says what is best, and what is kept.
+
+    Attributes:
+        manifest: The directory's manifest.
     """
 
     def __init__(self, dirpath: Path, policy: Policy) -> None:
         self.dirpath, self.policy = dirpath, policy
-        self._manifest = Manifest(dirpath)
+        self.manifest = Manifest(dirpath)
         self._run_id = ""
         self._damaged: dict[int, str] = {}  # what was found not to verify, by id
 
     def refresh(self) -> None:
         """Read the manifest again."""
-        self._manifest.refresh()
+        self.manifest.refresh()
 
     @property
     def run_id(self) -> str:
         """The run that is going on, else the newest one that the directory knows."""
-        return self._run_id or (self._manifest.attempts[-1].run if self._manifest.attempts else "")
+        return self._run_id or (self.manifest.attempts[-1].run if self.manifest.attempts else "")
 
     def records(self) -> list[Record]:
         """This run's verified records that have a file, oldest first."""
-        ours = (r for r in self._manifest.live() if r.run == self.run_id and r.id not in self._damaged)
-        return [r for r in ours if r.status is not Status.COMMITTED]
+        return [r for r in self.manifest.verified(self.run_id) if r.id not in self._damaged]
 
     def last(self) -> Record | None:
         """The newest checkpoint of the run, or None."""
@@ -65,11 +67,11 @@ class History:
 
         What does not verify is skipped with a warning that says why.
         """
-        self._manifest.refresh()
-        for problem in self._manifest.problems:
+        self.manifest.refresh()
+        for problem in self.manifest.problems:
             log.warning("%s", problem)
-        self._manifest.problems.clear()
-        for record in sorted(self._manifest.live(), key=lambda r: r.id, reverse=True):
+        self.manifest.problems.clear()
+        for record in sorted(self.manifest.live(), key=lambda r: r.id, reverse=True):
             if not record.resumable or record.superseded:
                 continue
             try:
@@ -83,4 +85,4 @@ class History:
     def find(self, path: str | Path) -> Record | None:
         """The live record of the checkpoint at ``path``, if it is one of this directory."""
         wanted = Path(path).resolve()
-        return next((r for r in self._manifest.live() if r.path.resolve() == wanted), None)
+        return next((r for r in self.manifest.live() if r.path.resolve() == wanted), None)

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -30,15 +30,21 @@ class Interrupts:
     def __init__(self, grace: float, signals: Sequence[signal.Signals] = SIGNALS) -> None:
         self._grace, self._signals = grace, signals
         self._previous: dict[int, Any] = {}
+        self._chained: Callable[[Any], Any] = lambda handler: handler
         self._timer: threading.Timer | None = None
         self.pending: signal.Signals | None = None
 
-    def install(self) -> None:
-        """Begin to listen. Python delivers signals to the main thread only; elsewhere this does nothing."""
+    def install(self, chained: Callable[[Any], Any] = lambda handler: handler) -> None:
+        """Begin to listen. Python delivers signals to the main thread only; elsewhere this does nothing.
+
+        Args:
+            chained: Says what is to be called of a handler that was there before.
+        """
         if self._previous or threading.current_thread() is not threading.main_thread():
             return
         for number in self._signals:
             self._previous[number] = signal.signal(number, self._handle)
+        self._chained = chained
 
     def remove(self) -> None:
         """Put the previous handlers back, where ours are still in place."""
@@ -47,10 +53,8 @@ class Interrupts:
             if signal.getsignal(number) == self._handle:
                 signal.signal(number, previous if previous is not None else signal.SIG_DFL)
 
-    def end_process(self) -> NoReturn:
-        """End as the pending signal asks: KeyboardInterrupt for SIGINT, else the exit code 128 + number."""
-        number = self.pending
-        assert number is not None
+    def end_process(self, number: signal.Signals) -> NoReturn:
+        """End as the signal asks: KeyboardInterrupt for SIGINT, else the exit code 128 + number."""
         self.remove()
         if number is signal.SIGINT:
             self.forget()  # the user may catch it and go on
@@ -65,7 +69,7 @@ class Interrupts:
             self._timer = None
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        previous = self._previous.get(number)
+        previous = self._chained(self._previous.get(number))
         if self.pending is not None:
             self._end_now(number)
             return

@@ -19,6 +19,7 @@ class ReadsRun:
 
     def resume_path(self) -> str | None:
         """The newest checkpoint that a run can continue from and that verifies; None when there is none."""
+        self._run.settle()
         record = next(self._run.resumable(), None)
         return str(record.path) if record else None
 

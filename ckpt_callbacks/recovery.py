@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from .errors import VerifyError
+from .rebuilding import lost
 from .record import Record, Status
+from .repair import Repair
 from .store.commit import remove
 from .store.digest import verify
 from .store.manifest import Manifest
@@ -20,24 +21,37 @@ log = logging.getLogger("ckpt_callbacks")
 def recover(manifest: Manifest) -> list[str]:
     """Bring the directory and its manifest together; only the holder of the training lock may call it.
 
-    Leftovers of our own staging are removed. A checkpoint whose rename the journal does not know of is adopted when its
-    bytes match the intent, else the save is marked as failed. A deletion that the journal knows of is finished.
-    Files that the manifest does not name are not touched.
+    Where the manifest is gone, it is rebuilt from what the checkpoints say of themselves. Then see `half_done`.
 
     Returns:
         One line for each thing that was done.
     """
-    done = []
-    shutil.rmtree(manifest.layout.staging, ignore_errors=True)
+    repairs = [] if manifest.layout.journal.exists() else list(lost(manifest))
+    for repair in repairs:
+        repair.carry_out()
+    for repair in (found := list(half_done(manifest))):
+        repair.carry_out()
+    return [repair.what for repair in (*repairs, *found)]
+
+
+def half_done(manifest: Manifest) -> Iterator[Repair]:
+    """What a killed training left half done.
+
+    Leftovers of our own staging are removed. A checkpoint whose rename the journal does not know of is adopted when its
+    bytes match the intent, else the save is marked as failed. A deletion that the journal knows of is finished.
+    Files that the manifest does not name are not touched.
+    """
+    staging = manifest.layout.staging
+    if staging.is_dir() and any(staging.iterdir()):
+        yield Repair("a checkpoint was only half written; what there was of it is removed", lambda: _empty(staging))
     for record in list(manifest.records.values()):
-        if record.status is Status.WRITING:
-            done.append(_finish_save(manifest, record))
-        elif record.status is Status.COMMITTED:
-            done += _finish_verification(manifest, record)
+        if record.status in (Status.WRITING, Status.COMMITTED):
+            yield _finish_save(manifest, record)
         elif record.status is Status.DELETED and _is_leftover(manifest, record):
-            remove(record.path, aside=manifest.layout.staging)
-            done.append(f"{record.file}: its deletion was cut off, and is finished now")
-    return done
+            yield Repair(
+                f"{record.file}: its deletion was cut off, and is finished now",
+                lambda path=record.path: remove(path, aside=staging),
+            )
 
 
 def write_off(manifest: Manifest, damaged: dict[int, str], best: Callable[[], Record | None]) -> None:
@@ -62,33 +76,33 @@ def write_off(manifest: Manifest, damaged: dict[int, str], best: Callable[[], Re
     damaged.clear()
 
 
-def _finish_save(manifest: Manifest, record: Record) -> str:
-    if _is_intact(record):
-        manifest.change(record.id, status=Status.VERIFIED)
-        return f"{record.file}: its save was cut off after the file was in place; it verifies, and is kept"
-    manifest.change(record.id, status=Status.FAILED, error="cut off before the file was in place")
-    return f"{record.file}: its save was cut off"
+def _empty(staging: os.PathLike[str]) -> None:
+    shutil.rmtree(staging, ignore_errors=True)
 
 
-def _finish_verification(manifest: Manifest, record: Record) -> list[str]:
+def _finish_save(manifest: Manifest, record: Record) -> Repair:
+    def change(**facts: object) -> Callable[[], object]:
+        return lambda: manifest.change(record.id, **facts)
+
     try:
         verify(record)
     except VerifyError as error:
         # It was never reported as saved. What lies there under its name may be somebody else's by now.
-        manifest.change(record.id, status=Status.FAILED, error=f"cut off before it was verified: {error}")
-        return [f"{record.file}: its save was cut off, and it does not verify: {error}"]
-    manifest.change(record.id, status=Status.VERIFIED)
-    return []
+        said = "cut off before the file was in place" if record.status is Status.WRITING else f"cut off: {error}"
+        return Repair(f"{record.file}: its save was cut off", change(status=Status.FAILED, error=said))
+    return Repair(
+        f"{record.file}: its save was cut off after the file was in place; it verifies, and is kept",
+        change(status=Status.VERIFIED),
+    )
 
 
 def _is_leftover(manifest: Manifest, record: Record) -> bool:
     # A later checkpoint may have taken the name; and what was put there by somebody else is theirs.
     taken = any(other.file == record.file and other.status.on_disk for other in manifest.records.values())
-    return not taken and os.path.lexists(record.path) and _is_intact(record)
-
-
-def _is_intact(record: Record) -> bool:
-    with contextlib.suppress(VerifyError):
+    if taken or not os.path.lexists(record.path):
+        return False
+    try:
         verify(record)
-        return True
-    return False
+    except VerifyError:
+        return False
+    return True

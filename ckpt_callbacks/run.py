@@ -9,28 +9,27 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .checkpointer import Checkpointer, Request, SameContent, Write
+from .checkpointer import Checkpointer, SameContent, Write
 from .clock import Clock
-from .errors import CkptError, PolicyError, ResumeError, StoreError
+from .errors import DirectoryInUse, PolicyError, ResumeError, StoreError
 from .events import Event, EventKind
 from .facts import environment, plain
 from .history import History
 from .interrupts import Interrupts
-from .lineage import supersede
-from .peers import Peers
-from .policy.engine import Decision, Save, decide, scores_at
+from .peers import Peers, leads
+from .policy.engine import Decision, decide
 from .policy.naming import FileName
 from .policy.policy import Policy
 from .policy.retention import last_record
 from .policy.state import State
-from .record import Record
 from .recovery import recover, write_off
+from .saver import Identity, Saver, Saving
 from .store.lock import TrainingLock
 from .store.manifest import Attempt
 from .worker import InlineWorker, Worker
@@ -40,15 +39,6 @@ SNAPSHOT_VERSION = 1
 _CONTENTS, _ON_ERROR = ("full", "weights"), ("warn", "raise")
 _SAFE_POINTS = (EventKind.STEP_END, EventKind.VALIDATION_END, EventKind.EPOCH_END)
 _ASK_EVERY = 0.5  # seconds between two looks for somebody's wish to save
-
-
-@dataclass(frozen=True)
-class _Saving:
-    """How the adapter saves, if a save is due; see `Run.observe`."""
-
-    write: Write | None
-    same: SameContent | None
-    metadata: Callable[[], Mapping[str, Any]]
 
 
 class Run(History):
@@ -95,15 +85,17 @@ class Run(History):
         self._filename = FileName(filename, tuple(self.metadata), tuple(policy.monitored)) if filename else FileName()
         self._holder, self._on_error, self._described = holder, on_error, described
         self._clock, self._worker = clock or Clock(), worker or InlineWorker()
-        self._lock = TrainingLock(self._manifest.layout.training_lock, self._manifest.layout.owner, holder)
-        self._checkpointer = Checkpointer(self._manifest, policy.keep, policy.best_metric, self._worker, min_free)
+        self._lock = TrainingLock(self.manifest.layout.training_lock, self.manifest.layout.owner, holder)
+        self._checkpointer = Checkpointer(self.manifest, policy.keep, policy.best_metric, self._worker, min_free)
+        self._saver = Saver(
+            self, self._checkpointer,
+            filename=self._filename, suffix=suffix, contents=contents, metadata=self.metadata,
+        )  # fmt: skip
         self._interrupts = Interrupts(grace)
-        self._asked_at = 0.0
-        self.peers = Peers()
+        self._asked, self._asked_at = False, 0.0  # somebody wishes a save; when that was looked up
+        self._told: signal.Signals | None = None  # the signal that all processes know of
         self.is_open = False
-        self._attempt, self._parent, self._time_zero = 0, None, 0.0
-        self._branched = False
-        self._save: Save | None = None
+        self._parent, self._time_zero = None, 0.0
         self._measured: Event | None = None  # the last event of a finished step
         self._names_checked = False
         if contents == "weights":
@@ -112,7 +104,16 @@ class Run(History):
     @property
     def is_first_fit(self) -> bool:
         """This object has not trained yet."""
-        return self._attempt == 0
+        return self._saver.identity.attempt == 0
+
+    @property
+    def peers(self) -> Peers:
+        """The processes that train together."""
+        return self._saver.peers
+
+    @peers.setter
+    def peers(self, peers: Peers) -> None:
+        self._saver.peers = peers
 
     # -- the life of a training --------------------------------------------------------------------------------------
 
@@ -125,7 +126,7 @@ class Run(History):
         if self.is_open or not self.peers.leader:
             self.is_open = True
             return
-        layout = self._manifest.layout
+        layout = self.manifest.layout
         try:
             layout.private.mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
@@ -134,17 +135,38 @@ class Run(History):
                 f"{self.dirpath}: cannot be written: {error.strerror or error}; expected a directory for checkpoints"
             ) from error
         self.is_open = True
-        self._manifest.refresh()
-        for line in recover(self._manifest):
+        self._finish_what_was_cut_off()
+
+    def settle(self) -> None:
+        """Finish or undo what a killed training left half done, unless a training holds the directory now.
+
+        So that who asks where to resume from is told of all that is there.
+        """
+        if self.is_open or not leads() or not self.manifest.layout.private.is_dir():
+            return
+        try:
+            self._lock.acquire()
+        except (OSError, DirectoryInUse):
+            return  # it is read as it is
+        try:
+            self._finish_what_was_cut_off()
+        except OSError as error:
+            log.warning("%s: what was cut off could not be finished: %s", self.dirpath, error)
+        finally:
+            self._lock.release()
+
+    def _finish_what_was_cut_off(self) -> None:
+        self.manifest.refresh()
+        for line in recover(self.manifest):
             log.warning("%s: %s", self.dirpath, line)
-        write_off(self._manifest, self._damaged, self.best)
+        write_off(self.manifest, self._damaged, self.best)
         self._checkpointer.restore_aliases(self.run_id)
 
     def end_untrained(self) -> None:
         """A `fit` ends that had nothing left to train: what it was resumed from is how the run ended."""
         last = self.last()
         if self.peers.leader and last is not None and self.final() is None:
-            self._manifest.change(last.id, final=True)
+            self.manifest.change(last.id, final=True)
             self._checkpointer.restore_aliases(self._run_id)
 
     def close(self) -> None:
@@ -174,41 +196,46 @@ class Run(History):
             outcome = Event.saved(save_id) if save_id == snapshot["save"] else Event.dropped(save_id, "interrupted")
             state, _ = decide(self.policy, state, outcome)
         self.state = state
-        self._manifest.refresh()
-        if any(attempt.run == snapshot["run"] for attempt in self._manifest.attempts):
+        self.manifest.refresh()
+        if any(attempt.run == snapshot["run"] for attempt in self.manifest.attempts):
             self._run_id, self._parent = snapshot["run"], snapshot["record"]
 
     def start(self, *, step: int, epoch: int) -> Decision:
         """A `fit` begins: fresh, after `restore`, or as a further one of this object. Tells whether to stop at once."""
-        if self._attempt:  # a further `fit` of this object goes on where the last one ended
+        if not self.is_first_fit:  # a further `fit` of this object goes on where the last one ended
             last = last_record(self.records())
             self._parent = last.id if last else self._parent
         self._run_id = self._run_id or self.peers.share(uuid.uuid4().hex[:12])
-        same_run = [attempt.number for attempt in self._manifest.attempts if attempt.run == self._run_id]
-        self._attempt = self.peers.share(max(same_run, default=0) + 1)
+        same_run = [attempt.number for attempt in self.manifest.attempts if attempt.run == self._run_id]
+        number = self.peers.share(max(same_run, default=0) + 1)
+        self._saver.begin(Identity(self._run_id, number, self._parent))
         self._time_zero = self._clock.monotonic() - self.state.time
-        self._branched = False
-        if self.policy.saves_on_preempt and self.peers.alone:
-            self._interrupts.install()
+        if self.policy.saves_on_preempt:
+            self._interrupts.install(self.peers.chained)
         if self.peers.leader:
             facts = {"host": environment()["host"], "holder": self._holder, "policy": plain(self._described, 12)}
             try:
-                self._manifest.start(Attempt(self._run_id, self._attempt, self._parent, self._clock.wall(), facts))
+                self.manifest.start(Attempt(self._run_id, number, self._parent, self._clock.wall(), facts))
             except OSError as error:
                 raise StoreError(f"{self.dirpath}: cannot be written: {error.strerror or error}") from error
         return self.observe(EventKind.START, step=step, epoch=epoch)
 
     def snapshot(self) -> dict[str, Any]:
         """What a checkpoint carries so that the run can be continued from it: plain JSON values."""
-        last = None if self._save else self.last()
+        under_way = self._saver.under_way
+        last = None if under_way else self.last()
         return {
             "version": SNAPSHOT_VERSION,
             "state": self.state.to_json(),
             "run": self._run_id,
-            "attempt": self._attempt,
-            "record": self._checkpointer.next_id if self._save else last.id if last else None,
-            "save": self._save.id if self._save else None,
+            "attempt": self._saver.identity.attempt,
+            "record": under_way.id if under_way else last.id if last else None,
+            "save": max(self.state.pending, default=None) if under_way else None,
         }
+
+    def facts(self) -> dict[str, Any] | None:
+        """The record of the save that is under way, to be written into the file: it outlives the manifest there."""
+        return self._saver.under_way.to_json() if self._saver.under_way else None
 
     def observe(
         self,
@@ -234,42 +261,74 @@ class Run(History):
         Raises:
             MetricError: a monitored metric was never logged. CommitError: a save failed, with ``on_error="raise"``.
         """
-        saving = _Saving(write, same, metadata)
+        saving = Saving(write, same, metadata)
         measured = self._measured if unchanged else None
         decision = self._handle(kind, step, epoch, metrics or {}, complete, saving, measured)
-        if kind in _SAFE_POINTS and write is not None:
-            if self._is_asked():
-                self._handle(EventKind.DEMAND, step, epoch, {}, False, saving, self._measured)
-                with contextlib.suppress(OSError):
-                    self._manifest.layout.save_now.unlink()
-            if self.interrupted:
-                self._handle(EventKind.PREEMPT, step, epoch, {}, False, saving, self._measured)
-                self._lock.release()
-                self._interrupts.end_process()
+        if write is not None:
+            if kind in _SAFE_POINTS:
+                self._answer(step, epoch, saving)
+            elif kind is EventKind.PREEMPT:
+                self._end_if_told()
         return decision
+
+    def listen(self) -> None:
+        """Find out whether a signal asks the training to end, or somebody for a save.
+
+        Where several processes train, all of them call this at the same finished steps: what one was told, all know.
+        """
+        asked, number = self.peers.agree(self._is_asked(), self._interrupts.pending or 0)
+        self._asked = self._asked or asked
+        self._told = signal.Signals(number) if number else None
 
     @property
     def interrupted(self) -> bool:
         """A signal asks the training to end: the next event of a finished step saves, and ends the process."""
-        return self._interrupts.pending is not None
+        return (self._interrupts.pending if self.peers.alone else self._told) is not None
+
+    @property
+    def cannot_wait(self) -> bool:
+        """A save is due that must not wait for a validation."""
+        return self.interrupted or self._asked
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
+    def _answer(self, step: int, epoch: int, saving: Saving) -> None:
+        if self.peers.alone:
+            self.listen()
+        if self._asked:
+            self._asked = False
+            self._handle(EventKind.DEMAND, step, epoch, {}, False, saving, self._measured)
+            if self.peers.leader:
+                with contextlib.suppress(OSError):
+                    self.manifest.layout.save_now.unlink()
+        if self.interrupted:
+            self._handle(EventKind.PREEMPT, step, epoch, {}, False, saving, self._measured)
+            self._end_if_told()
+
+    def _end_if_told(self) -> None:
+        if self.interrupted:
+            number = self._interrupts.pending or self._told
+            self._lock.release()
+            self._interrupts.end_process(number)
+
     def _handle(
         self, kind: EventKind, step: int, epoch: int, metrics: Mapping[str, float], complete: bool,
-        saving: _Saving, measured: Event | None,
+        saving: Saving, measured: Event | None,
     ) -> Decision:  # fmt: skip
-        time = self._clock.monotonic() - self._time_zero
+        time, wall = self._clock.monotonic() - self._time_zero, self._clock.wall()
         if (metrics and self.policy.monitored.intersection(metrics)) or self.policy.follows_time:
-            time, metrics = self.peers.share((time, metrics))  # what processes measure differs; what they do must not
-        event = Event(kind, step, epoch, time, self._clock.wall(), metrics, complete)
+            # what processes measure differs; what they do must not
+            time, wall, metrics = self.peers.share((time, wall, metrics))
+        event = Event(kind, step, epoch, time, wall, metrics, complete)
         self.state, decision = decide(self.policy, self.state, event)
         if kind in _SAFE_POINTS:
             self._measured = event
         if complete and not self._names_checked:
             self._check_names()
         if decision.save is not None and saving.write is not None:
-            error = self._carry_out(decision.save, event, saving, measured or event)
+            error = self._saver.carry_out(decision.save, event, saving, measured or event, self.state)
+            outcome = Event.dropped(decision.save.id, str(error)) if error else Event.saved(decision.save.id)
+            self.state, _ = decide(self.policy, self.state, outcome)
             if error is not None and self._on_error == "raise":
                 raise error
         return decision
@@ -284,74 +343,7 @@ class Run(History):
     def _is_asked(self) -> bool:
         # A look at the disk now and then, not at each step.
         now = self._clock.monotonic()
-        if not self.peers.alone or now - self._asked_at < _ASK_EVERY:
+        if not self.peers.leader or now - self._asked_at < _ASK_EVERY:
             return False
         self._asked_at = now
-        return os.path.exists(self._manifest.layout.save_now)  # Path.exists raises when the disk is broken
-
-    def _carry_out(self, save: Save, event: Event, saving: _Saving, measured: Event) -> CkptError | None:
-        self._save = save
-        try:
-            leads = self.peers.leader
-            error = self._lead(save, event, saving, measured) if leads else self._follow(saving.write)
-        finally:
-            self._save = None
-        outcome = Event.dropped(save.id, str(error)) if error else Event.saved(save.id)
-        self.state, _ = decide(self.policy, self.state, outcome)
-        return error
-
-    def _lead(self, save: Save, event: Event, saving: _Saving, measured: Event) -> CkptError | None:
-        def write_with_peers(path: Path) -> None:
-            self.peers.share(path)
-            saving.write(path)
-
-        draft = self._draft(save, event, saving.metadata(), measured)
-        last, outcomes = self.last(), []
-        # Between two events of one step nothing but evaluation ran: the weights are on disk already.
-        unchanged = last if event.kind is not EventKind.END and last and self._is_this_step(last, event) else None
-        name = self._filename.render(draft)
-        request = Request(draft, name, self.suffix, write_with_peers, saving.same, unchanged, self._supersede)
-        self._checkpointer.save(request, outcomes.append)
-        self.peers.share(None)
-        outcome = outcomes[0]
-        error = self.peers.share(outcome.error)
-        if outcome.record is not None:
-            verb = "saved" if outcome.record.reasons == save.reasons else "holds already"
-            log.info("%s %s: %s", verb, outcome.record.file, "; ".join(save.reasons))
-        else:
-            log.warning("%s", error)
-        return error
-
-    def _follow(self, write: Write) -> CkptError | None:
-        while (path := self.peers.share(None)) is not None:
-            write(path)
-        return self.peers.share(None)
-
-    def _is_this_step(self, record: Record, event: Event) -> bool:
-        return (record.step, record.attempt, record.contents) == (event.step, self._attempt, self.contents)
-
-    def _draft(self, save: Save, event: Event, metadata: Mapping[str, Any], measured: Event) -> Record:
-        return Record(
-            id=0,
-            file="",
-            step=event.step,
-            epoch=event.epoch,
-            time=event.time,
-            wall=event.wall,
-            metrics={name: float(value) for name, value in measured.metrics.items()},
-            scores=scores_at(self.policy, self.state, measured),
-            contents=self.contents,
-            resumable=self.contents == "full",
-            run=self._run_id,
-            attempt=self._attempt,
-            parent=self._parent,
-            exceptional=event.kind is EventKind.EXCEPTION,
-            final=event.kind is EventKind.END,
-            reasons=save.reasons,
-            metadata={**plain(metadata), **self.metadata, "environment": environment()},
-        )
-
-    def _supersede(self) -> None:
-        if not self._branched:
-            self._branched = True
-            supersede(self._manifest, self._run_id, self._attempt)
+        return os.path.exists(self.manifest.layout.save_now)  # Path.exists raises when the disk is broken

@@ -11,10 +11,11 @@ import ckpt_callbacks
 
 PACKAGE = Path(ckpt_callbacks.__file__).parent
 FLOORS = [
-    {"errors", "events", "record", "clock", "peers"},
-    {"policy", "store"},
-    {"worker", "facts", "interrupts", "history", "lineage", "recovery", "testing"},
-    {"checkpointer"},
+    {"errors", "events", "record", "clock", "peers", "repair"},
+    {"policy", "store", "formats"},
+    {"worker", "facts", "interrupts", "history", "lineage", "testing"},
+    {"checkpointer", "rebuilding"},
+    {"recovery", "saver"},
     {"run", "config"},
     {"arguments", "reading"},
     {"lightning", "keras", "cli"},
@@ -25,6 +26,7 @@ EXCEPTIONS = {("policy", "config")}
 PURE_STANDARD_LIBRARY = {"policy", "errors", "events", "record"}
 ALLOWED_LIBRARIES = {
     "store": {"xxhash"},
+    "formats": {"h5py", "numpy", "torch"},
     "config": {"annotated_types", "pydantic", "pydantic_core", "ruamel", "typing_extensions"},
     "cli": {"click", "rich"},
     "lightning": {"lightning", "torch", "numpy"},

@@ -16,6 +16,7 @@ from ..arguments import PolicyLike, resolve
 from ..clock import Clock
 from ..errors import PolicyError, ResumeError, VerifyError
 from ..events import EventKind
+from ..formats import Shapes
 from ..policy.engine import Decision
 from ..reading import ReadsRun
 from ..record import Record
@@ -320,11 +321,11 @@ class KerasCheckpoint(ReadsRun, keras.callbacks.Callback):
             self.model.stop_training = True
             log.warning("stopping: %s", "; ".join(decision.stop.reasons))
 
-    def _write(self, path: Path) -> None:
+    def _write(self, path: Path) -> Shapes:
         model = self.model
         position = {"batch": self._batch, "batches": self._fit.batches, "begun": self._batch_begun}
         position["epoch_random"] = self._epoch_random if self._batch else {}
-        files.save(model, path, carry(model, self._run.snapshot(), **position))
+        return files.save(model, path, carry(model, self._run.snapshot(), self._run.facts(), **position))
 
     def _facts(self) -> dict[str, Any]:
         model, backend = self.model, keras.backend.backend()

@@ -1,9 +1,8 @@
-"""What a checkpoint carries besides Keras' own state, as one JSON text that plain Keras does not look at."""
+"""What a checkpoint carries besides Keras' own state, as JSON values that plain Keras does not look at."""
 
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +19,7 @@ class Carried:
     """What is needed to go on from a checkpoint.
 
     Attributes:
-        snapshot: See `Run.snapshot`.
+        snapshot: See `Run.snapshot`. record: see `Run.facts`.
         batch: Batches of the running epoch that were trained; 0 at an epoch's beginning. batches: how many it has.
         begun: The next batch had begun, so that it may have been drawn already.
         backend, optimizer: What wrote it.
@@ -29,6 +28,7 @@ class Carried:
     """
 
     snapshot: Mapping[str, Any]
+    record: Mapping[str, Any] | None = None
     batch: int = 0
     batches: int | None = None
     begun: bool = False
@@ -64,6 +64,7 @@ class Carried:
             )
         return cls(
             snapshot=facts["snapshot"],
+            record=facts.get("record"),
             batch=facts["batch"],
             batches=facts["batches"],
             begun=facts["begun"],
@@ -74,13 +75,6 @@ class Carried:
             seeds=tuple(map(_unpacked, facts["seeds"])),
             metrics=tuple(map(_unpacked, facts["metrics"])),
         )
-
-    def dumps(self) -> str:
-        return json.dumps(self.to_json())
-
-    @classmethod
-    def loads(cls, text: str | bytes) -> Carried:
-        return cls.from_json(json.loads(text))
 
 
 def _packed(array: np.ndarray) -> dict[str, Any]:

@@ -1,8 +1,4 @@
-"""Keras' own files: ``.keras``, ``.weights.h5`` and the legacy ``.h5``; and where ours lies inside them.
-
-In a ``.keras`` it is one more key of ``metadata.json``. A member of its own would make Keras take the archive for one
-with assets, and unpack all of it into ``$TMPDIR`` at each load.
-"""
+"""Keras' own files: ``.keras``, ``.weights.h5`` and the legacy ``.h5``. Where ours lies in them: see `formats`."""
 
 from __future__ import annotations
 
@@ -26,12 +22,11 @@ import keras
 import numpy as np
 
 from ..errors import PolicyError, ResumeError, StoreError
+from ..formats import Shapes, hdf5, keras_zip
 from .carried import Carried
 
 KERAS, WEIGHTS, LEGACY = ".keras", ".weights.h5", ".h5"
-_OURS = "ckpt_callbacks"
 _PER_VARIABLE = 8192  # bytes that HDF5 needs for itself, and more
-_METADATA, _WEIGHTS_MEMBER = "metadata.json", "model.weights.h5"
 
 
 def suffix_of(contents: str, format: str | None) -> str:
@@ -49,8 +44,8 @@ def suffix_of(contents: str, format: str | None) -> str:
     return LEGACY if format == "h5" else KERAS
 
 
-def save(model: keras.Model, path: Path, carried: Carried) -> None:
-    """Write the model to ``path``; its suffix says how.
+def save(model: keras.Model, path: Path, carried: Carried) -> Shapes:
+    """Write the model to ``path``; its suffix says how. Returns the tensors that must be found in it.
 
     Raises:
         OSError: the disk is full. StoreError: Keras cannot write this model.
@@ -64,10 +59,11 @@ def save(model: keras.Model, path: Path, carried: Carried) -> None:
     except (NotImplementedError, TypeError, ValueError) as error:
         raise StoreError(f"Keras cannot save {model.name!r}: {one_line(error)}") from error
     if path.suffix == KERAS:
-        _add_to_metadata(path, carried.to_json())
-    elif not path.name.endswith(WEIGHTS):
-        with h5py.File(path, "a") as file:
-            file.create_dataset(_OURS, data=np.frombuffer(carried.dumps().encode(), dtype=np.uint8))
+        keras_zip.write(path, carried.to_json())
+    else:
+        facts = {"record": carried.record} if path.name.endswith(WEIGHTS) else carried.to_json()
+        hdf5.write(path, json.dumps(facts))
+    return [(weight.path, tuple(weight.shape)) for weight in model.weights]
 
 
 def read_carried(path: Path) -> Carried:
@@ -84,11 +80,10 @@ def read_carried(path: Path) -> Carried:
     facts = None
     try:
         if path.suffix == KERAS:
-            with zipfile.ZipFile(path) as archive:
-                facts = json.loads(archive.read(_METADATA)).get(_OURS)
+            facts = keras_zip.read(path)
         else:
             with h5py.File(path) as file:
-                facts = json.loads(file[_OURS][()].tobytes()) if _OURS in file else None
+                facts = hdf5.read(file)
     except FileNotFoundError:
         raise ResumeError(f"{path}: does not exist; expected the path of a checkpoint") from None
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
@@ -138,7 +133,7 @@ def same_weights(a: Path, b: Path) -> bool:
         return False
     if a.suffix == KERAS:
         with zipfile.ZipFile(a) as first, zipfile.ZipFile(b) as second:
-            members = [archive.getinfo(_WEIGHTS_MEMBER) for archive in (first, second)]
+            members = [archive.getinfo(keras_zip.WEIGHTS) for archive in (first, second)]
             if members[0].CRC == members[1].CRC and members[0].file_size == members[1].file_size:
                 return True
             with first.open(members[0]) as x, second.open(members[1]) as y, h5py.File(x) as f, h5py.File(y) as g:
@@ -155,18 +150,7 @@ def _same_datasets(f: h5py.Group, g: h5py.Group) -> bool:
 
 
 def _datasets(file: h5py.Group) -> list[str]:
-    names: list[str] = []
-    file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
-    return [name for name in names if not name.startswith((_OURS, "optimizer/", "optimizer_weights/"))]
-
-
-def _add_to_metadata(path: Path, facts: dict[str, Any]) -> None:
-    with zipfile.ZipFile(path, "a") as archive:
-        entry = archive.getinfo(_METADATA)
-        metadata = json.loads(archive.read(entry)) | {_OURS: facts}
-        archive.filelist.remove(entry)  # the old one's few bytes stay where they are, but nothing names them any more
-        del archive.NameToInfo[_METADATA]
-        archive.writestr(_METADATA, json.dumps(metadata))
+    return [name for name, _ in hdf5.tensors(file) if not name.startswith(("optimizer/", "optimizer_weights/"))]
 
 
 @contextmanager
@@ -177,8 +161,8 @@ def _as_weights(path: Path, scratch: Path) -> Iterator[Path]:
         return
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        copy = Path(folder, _WEIGHTS_MEMBER)
-        with zipfile.ZipFile(path) as archive, archive.open(_WEIGHTS_MEMBER) as member, copy.open("wb") as file:
+        copy = Path(folder, keras_zip.WEIGHTS)
+        with zipfile.ZipFile(path) as archive, archive.open(keras_zip.WEIGHTS) as member, copy.open("wb") as file:
             shutil.copyfileobj(member, file, 1 << 20)
         yield copy
 

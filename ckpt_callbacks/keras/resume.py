@@ -20,10 +20,11 @@ from .stand_in import StandIn
 log = logging.getLogger("ckpt_callbacks")
 
 
-def carry(model: keras.Model, snapshot: dict[str, Any], **position: Any) -> Carried:
+def carry(model: keras.Model, snapshot: dict[str, Any], record: dict[str, Any] | None, **position: Any) -> Carried:
     """What a checkpoint of ``model`` carries now; for ``position``, see `Carried`."""
     return Carried(
         snapshot=snapshot,
+        record=record,
         backend=keras.backend.backend(),
         optimizer=_optimizer_of(model) if model.optimizer is not None and model.optimizer.built else "",
         random=random_state(),

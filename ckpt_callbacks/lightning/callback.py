@@ -19,6 +19,7 @@ from ..arguments import PolicyLike, resolve
 from ..clock import Clock
 from ..errors import ResumeError
 from ..events import EventKind
+from ..formats import Shapes
 from ..peers import Peers
 from ..policy.engine import Decision
 from ..run import Run
@@ -251,8 +252,9 @@ class LightningCheckpoint(PeerNames, Checkpoint):
         complete: bool = False,
         unchanged: bool = False,
     ) -> None:
-        def write(path: Path) -> None:
+        def write(path: Path) -> Shapes:
             self._io.staged, self._io.error, self._position = path, None, kind
+            self._io.record = self._run.facts()
             self._schedules = {
                 "owed": loops.owed_plateau_steps(trainer, _OWED[kind]) if kind in _OWED else [],
                 "metrics": loops.plateau_metrics(trainer),
@@ -263,6 +265,7 @@ class LightningCheckpoint(PeerNames, Checkpoint):
                 self._io.staged = self._position = None
             if self._io.error is not None:
                 raise self._io.error
+            return self._io.shapes
 
         decision = self._run.observe(
             kind,

@@ -13,6 +13,7 @@ from lightning.pytorch.plugins.io.async_plugin import AsyncCheckpointIO
 from lightning.pytorch.plugins.io.wrapper import _WrappingCheckpointIO
 
 from ..errors import PolicyError
+from ..formats import Shapes, torch_zip
 
 
 class StagedCheckpointIO(_WrappingCheckpointIO):
@@ -20,6 +21,10 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
 
     Lightning's own writer goes through ``$TMPDIR``, which may lie on another file system. A failure is kept for the
     caller instead of raised, so that the other processes do not wait at a barrier for ever.
+
+    Attributes:
+        staged: The file that is ours to write. record: the facts that go into it; see `Run.facts`.
+        error: Why it could not be written. shapes: the tensors that must be found in it.
     """
 
     def __init__(self, checkpoint_io: Any) -> None:
@@ -33,7 +38,9 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
             inner = getattr(inner, "checkpoint_io", None)
         super().__init__(checkpoint_io)
         self.staged: Path | None = None
+        self.record: Mapping[str, Any] | None = None
         self.error: Exception | None = None
+        self.shapes: Shapes = ()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         if self.staged is None or Path(path) != self.staged:
@@ -43,6 +50,8 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
             for key in ("hyper_parameters", "datamodule_hyper_parameters"):
                 if key in checkpoint:
                     checkpoint[key] = _loadable(checkpoint[key])
+            checkpoint[torch_zip.KEY] = {"record": self.record}
+            self.shapes = [(n, tuple(t.shape)) for n, t in checkpoint["state_dict"].items() if hasattr(t, "shape")]
             if type(self.checkpoint_io) is TorchCheckpointIO:
                 torch.save(checkpoint, path)
             else:

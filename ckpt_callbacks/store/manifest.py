@@ -94,6 +94,10 @@ class Manifest:
         """Records whose file should be there, in the order of their ids."""
         return [self.records[i] for i in sorted(self.records) if self.records[i].status.on_disk]
 
+    def verified(self, run: str) -> list[Record]:
+        """The run's records that have a file and were verified; no other one may take the place of an older one."""
+        return [r for r in self.live() if r.run == run and r.status is not Status.COMMITTED]
+
     def refresh(self) -> None:
         """Read what other writers appended since the last look. A journal that is gone leaves what was known of it.
 

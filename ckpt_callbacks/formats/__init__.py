@@ -1,0 +1,23 @@
+"""What can be told of a checkpoint from its file alone, without the framework's adapter and without a manifest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from . import hdf5, keras_zip, torch_zip
+from .format import Format, Shapes
+
+# By suffix; the longest one that fits counts. People with files of their own kind may add to it.
+FORMATS: dict[str, Format] = {
+    ".ckpt": torch_zip.FORMAT,
+    ".keras": keras_zip.FORMAT,
+    ".h5": hdf5.FORMAT,
+}
+
+__all__ = ["FORMATS", "Format", "Shapes", "format_of"]
+
+
+def format_of(path: Path) -> Format | None:
+    """The format of a checkpoint, by its suffix; None where nothing is known about it."""
+    suffix = max((suffix for suffix in FORMATS if path.name.endswith(suffix)), key=len, default=None)
+    return FORMATS[suffix] if suffix is not None else None
