@@ -264,12 +264,16 @@ class Run(History):
         saving = Saving(write, same, metadata)
         measured = self._measured if unchanged else None
         decision = self._handle(kind, step, epoch, metrics or {}, complete, saving, measured)
-        if write is not None:
-            if kind in _SAFE_POINTS:
-                self._answer(step, epoch, saving)
-            elif kind is EventKind.PREEMPT:
-                self._end_if_told()
+        if write is not None and kind in _SAFE_POINTS:
+            self._answer(step, epoch, saving, self._measured)
         return decision
+
+    def answer(self, *, step: int, epoch: int, write: Write, metadata: Callable[[], Mapping[str, Any]] = dict) -> None:
+        """Save at once if a signal asks the training to end, or somebody for a save; arguments as in `observe`.
+
+        For moments that are no event of their own: before a validation, and within one.
+        """
+        self._answer(step, epoch, Saving(write, None, metadata), None)
 
     def listen(self) -> None:
         """Find out whether a signal asks the training to end, or somebody for a save.
@@ -292,21 +296,17 @@ class Run(History):
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    def _answer(self, step: int, epoch: int, saving: Saving) -> None:
+    def _answer(self, step: int, epoch: int, saving: Saving, measured: Event | None) -> None:
         if self.peers.alone:
             self.listen()
         if self._asked:
             self._asked = False
-            self._handle(EventKind.DEMAND, step, epoch, {}, False, saving, self._measured)
+            self._handle(EventKind.DEMAND, step, epoch, {}, False, saving, measured)
             if self.peers.leader:
                 with contextlib.suppress(OSError):
                     self.manifest.layout.save_now.unlink()
         if self.interrupted:
-            self._handle(EventKind.PREEMPT, step, epoch, {}, False, saving, self._measured)
-            self._end_if_told()
-
-    def _end_if_told(self) -> None:
-        if self.interrupted:
+            self._handle(EventKind.PREEMPT, step, epoch, {}, False, saving, measured)
             number = self._interrupts.pending or self._told
             self._lock.release()
             self._interrupts.end_process(number)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import sys
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -17,21 +16,20 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from ..arguments import PolicyLike, resolve
 from ..clock import Clock
-from ..errors import ResumeError
 from ..events import EventKind
 from ..formats import Shapes
-from ..peers import Peers
 from ..policy.engine import Decision
 from ..run import Run
 from . import loops
+from .facts import training_facts
 from .fresh_metrics import FreshMetrics
+from .loading import refuse_last
 from .peer_names import PeerNames
-from .rng import rng_states, set_rng_state
+from .position import Place, Position, gather
 from .staged_io import StagedCheckpointIO, same_weights
+from .trainer_peers import TrainerPeers, check_same_path
 
 log = logging.getLogger("ckpt_callbacks")
-# Lightning steps ReduceLROnPlateau behind these hooks, and no more when it resumes from a checkpoint taken in them.
-_OWED = {EventKind.STEP_END: "step", EventKind.EPOCH_END: "epoch"}
 
 
 class LightningCheckpoint(PeerNames, Checkpoint):
@@ -76,7 +74,6 @@ class LightningCheckpoint(PeerNames, Checkpoint):
         self._run = Run(**arguments, suffix=".ckpt", holder="LightningCheckpoint", clock=clock)
         self._io: StagedCheckpointIO | None = None
         self._restored: dict[str, Any] | None = None
-        self._position: EventKind | None = None  # which event the save under way belongs to
         self._reset()
 
     @classmethod
@@ -95,7 +92,7 @@ class LightningCheckpoint(PeerNames, Checkpoint):
     def state_dict(self) -> dict[str, Any]:
         if not self._run.is_open:
             return {}
-        return {"snapshot": self._run.snapshot(), "at": self._at(), **self._schedules}
+        return {"snapshot": self._run.snapshot()}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if trainer.state.fn != TrainerFn.FITTING or not self._active:
@@ -115,14 +112,10 @@ class LightningCheckpoint(PeerNames, Checkpoint):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if not self._run.is_open:
             return
-        checkpoint["callbacks"][self.state_key]["rng"] = rng_states(trainer.world_size)
-        if self._position is EventKind.EPOCH_END:
-            loops.mark_epoch_complete(checkpoint["loops"])
-
-    def _at(self) -> str:
-        if self._position is EventKind.END:
-            return "epoch_end" if self._whole else "mid_epoch"
-        return "epoch_end" if self._position is EventKind.EPOCH_END else "mid_epoch"
+        ours = checkpoint["callbacks"][self.state_key]
+        ours.update(self._position.shared_state(trainer))
+        ours["processes"] = gather(self._position.own_state(trainer), trainer.world_size)
+        self._position.mend(trainer, checkpoint["loops"])
 
     # -- hooks -------------------------------------------------------------------------------------------------------
 
@@ -130,15 +123,19 @@ class LightningCheckpoint(PeerNames, Checkpoint):
         self._active = stage == "fit" and not trainer.fast_dev_run
         if not self._active:
             return
-        _refuse_last(trainer, self._run.dirpath)
+        refuse_last(trainer, self._run.dirpath)
         self._reset(active=True)
-        self._run.peers = _TrainerPeers(trainer)
+        self._run.peers = TrainerPeers(trainer)
+        check_same_path(trainer, self._run.peers, trainer.ckpt_path)
         self._run.open()
-        self._io = StagedCheckpointIO(trainer.strategy.checkpoint_io)
+        self._io = StagedCheckpointIO(trainer.strategy.checkpoint_io, trainer)
         trainer.strategy.checkpoint_io = self._io
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self._active or self._restored is not None or trainer.ckpt_path or not self._run.is_first_fit:
+        if not self._active:
+            return
+        self._position.begin_fit()
+        if self._restored is not None or trainer.ckpt_path or not self._run.is_first_fit:
             return
         if next(self._run.resumable(), None) is not None:
             log.warning(
@@ -155,26 +152,40 @@ class LightningCheckpoint(PeerNames, Checkpoint):
         self._epochs = self._run.state.epoch if restored else trainer.current_epoch
         self._step = trainer.global_step
         if restored:
-            if restored["at"] == "epoch_end":
-                loops.begin_next_epoch(trainer)
-            loops.restore_metrics(trainer, restored["metrics"])
-            loops.pay_plateau_steps(trainer, restored["owed"])
-            if not set_rng_state(restored["rng"], trainer.global_rank):
+            own = restored["processes"][trainer.global_rank : trainer.global_rank + 1]
+            self._position.restore(trainer, restored, own[0] if own else None)
+            if not own:
                 log.warning("%s: the checkpoint knows no random state for this process", self._run.dirpath)
         decision = self._run.start(step=self._step, epoch=self._epochs)
         self._obey(trainer, decision)
 
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._active:
+            self._position.begin_epoch(trainer)
+
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         if not self._active or trainer.global_step == self._step:
             return
-        self._step, observed = trainer.global_step, False
-        if loops.epoch_is_whole(trainer):
-            return
-        if self._run.interrupted or not loops.validation_follows(trainer):
+        self._step, self._position.owed = trainer.global_step, "step"
+        if not self._run.peers.alone:
+            self._run.listen()
+        whole, observed = loops.epoch_is_whole(trainer), False
+        if loops.validation_follows(trainer):
+            self._position.await_validation(trainer)
+            self._answer(trainer)
+        elif not whole:
             metrics = self._fresh.of_step(trainer, self._run.policy.monitored)
             self._observe(trainer, EventKind.STEP_END, metrics)
             observed = True
-        self._save_before_winding_down(trainer, unchanged=observed)
+        if not whole:
+            self._save_before_winding_down(trainer, unchanged=observed)
+        self._position.owed = None
+
+    def on_validation_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        self._answer_within_validation(trainer)
+
+    def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        self._answer_within_validation(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self._active or trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
@@ -184,6 +195,7 @@ class LightningCheckpoint(PeerNames, Checkpoint):
         if loops.epoch_is_whole(trainer):
             self._waiting = (trainer.global_step, metrics)  # the epoch's own metrics come with its end
             return
+        self._position.resume_epoch()
         self._observe(trainer, EventKind.VALIDATION_END, metrics)
         self._save_before_winding_down(trainer, unchanged=True)
 
@@ -196,13 +208,12 @@ class LightningCheckpoint(PeerNames, Checkpoint):
         if self._waiting is not None and self._waiting[0] == self._step:
             metrics = {**self._waiting[1], **metrics}
         self._waiting = None
-        self._whole = True
+        self._position.end_epoch()
+        self._position.owed = "epoch"
         loops.end_resumed_epoch(trainer)
         complete = self._validated or not trainer.enable_validation
         self._observe(trainer, EventKind.EPOCH_END, metrics, complete=complete)
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._whole = False
+        self._position.owed = None
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._active:
@@ -218,6 +229,7 @@ class LightningCheckpoint(PeerNames, Checkpoint):
                     self._observe(trainer, EventKind.PREEMPT, {})
                 exception.code = 128 + signal.SIGTERM
             elif self._started and self._run.is_open and trainer.world_size == 1:
+                self._step = trainer.global_step  # another callback may have raised before this one was told
                 self._observe(trainer, EventKind.EXCEPTION, {})
         finally:
             self._release(trainer)
@@ -236,12 +248,21 @@ class LightningCheckpoint(PeerNames, Checkpoint):
         self._active = active
         self._started = False
         self._validated = False
-        self._whole = False  # the last epoch that began has ended, with all its batches
         self._step = self._epochs = 0
         self._ended_at: int | None = None  # the step at which a wind-down was met with a save
         self._waiting: tuple[int, dict[str, float]] | None = None
-        self._schedules: dict[str, Any] = {"owed": [], "metrics": {}}
+        self._position = Position()
         self._fresh = FreshMetrics()
+
+    def _write(self, trainer: Trainer, path: Path) -> Shapes:
+        self._io.staged, self._io.error, self._io.record = path, None, self._run.facts()
+        try:
+            trainer.save_checkpoint(path, weights_only=self._run.contents == "weights")
+        finally:
+            self._io.staged = None
+        if self._io.error is not None:
+            raise self._io.error
+        return self._io.shapes
 
     def _observe(
         self,
@@ -252,21 +273,6 @@ class LightningCheckpoint(PeerNames, Checkpoint):
         complete: bool = False,
         unchanged: bool = False,
     ) -> None:
-        def write(path: Path) -> Shapes:
-            self._io.staged, self._io.error, self._position = path, None, kind
-            self._io.record = self._run.facts()
-            self._schedules = {
-                "owed": loops.owed_plateau_steps(trainer, _OWED[kind]) if kind in _OWED else [],
-                "metrics": loops.plateau_metrics(trainer),
-            }
-            try:
-                trainer.save_checkpoint(path, weights_only=self._run.contents == "weights")
-            finally:
-                self._io.staged = self._position = None
-            if self._io.error is not None:
-                raise self._io.error
-            return self._io.shapes
-
         decision = self._run.observe(
             kind,
             step=self._step,
@@ -274,14 +280,28 @@ class LightningCheckpoint(PeerNames, Checkpoint):
             metrics=metrics,
             complete=complete,
             unchanged=unchanged,
-            write=write,
+            write=lambda path: self._write(trainer, path),
             same=same_weights if kind is EventKind.END else None,
-            metadata=lambda: _metadata(trainer),
+            metadata=lambda: training_facts(trainer),
         )
         if decision.save is not None:
             for logger in trainer.loggers:
                 logger.after_save_checkpoint(self)
         self._obey(trainer, decision, together=kind in (EventKind.VALIDATION_END, EventKind.EPOCH_END))
+
+    def _answer(self, trainer: Trainer) -> None:
+        self._run.answer(
+            step=self._step,
+            epoch=self._epochs,
+            write=lambda path: self._write(trainer, path),
+            metadata=lambda: training_facts(trainer),
+        )
+
+    def _answer_within_validation(self, trainer: Trainer) -> None:
+        # Several processes may validate different numbers of batches, so that they could not agree here.
+        waiting = self._active and self._started and self._position.place is Place.VALIDATION
+        if waiting and self._run.peers.alone and not trainer.sanity_checking:
+            self._answer(trainer)
 
     def _obey(self, trainer: Trainer, decision: Decision, together: bool = False) -> None:
         stop = decision.stop is not None
@@ -305,41 +325,3 @@ class LightningCheckpoint(PeerNames, Checkpoint):
         self._io = None
         self._active = False
         self._restored = None
-
-
-class _TrainerPeers(Peers):
-    def __init__(self, trainer: Trainer) -> None:
-        self.leader, self.alone = trainer.is_global_zero, trainer.world_size == 1
-        self._strategy = trainer.strategy
-
-    def share(self, value: Any) -> Any:
-        return value if self.alone else self._strategy.broadcast(value)
-
-
-def _metadata(trainer: Trainer) -> dict[str, Any]:
-    import os
-
-    module = trainer.lightning_module
-    facts: dict[str, Any] = {
-        "model": type(module).__name__,
-        "learning_rate": [group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups],
-        "world_size": trainer.world_size,
-        "precision": str(trainer.precision),
-        "hyperparameters": dict(module.hparams),
-    }
-    if "PL_GLOBAL_SEED" in os.environ:
-        facts["seed"] = int(os.environ["PL_GLOBAL_SEED"])
-    return facts
-
-
-def _refuse_last(trainer: Trainer, dirpath: Path) -> None:
-    # Lightning resolves ckpt_path="last" before any hook, and only among ModelCheckpoints: it would silently start
-    # from scratch. What the user typed is still there in the frame of `fit`.
-    frame = sys._getframe()
-    while frame is not None and frame.f_code is not Trainer.fit.__code__:
-        frame = frame.f_back
-    if frame is not None and frame.f_locals.get("ckpt_path") == "last" and trainer.ckpt_path is None:
-        raise ResumeError(
-            f'{dirpath}: ckpt_path="last" is not known to Lightning for this callback, and would start from scratch; '
-            "call trainer.fit(model, ckpt_path=ckpt.resume_path())"
-        )

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.loops.evaluation_loop import RestartStage
 
 
 def epoch_is_whole(trainer: Trainer) -> bool:
@@ -14,8 +15,25 @@ def epoch_is_whole(trainer: Trainer) -> bool:
 
 
 def validation_follows(trainer: Trainer) -> bool:
-    """The batch that ends now is followed by a validation."""
-    return trainer.fit_loop.epoch_loop._should_check_val_fx(trainer.fit_loop._data_fetcher)
+    """The batch that ends now is followed by a validation, also when nobody asks training to stop."""
+    epoch_loop, should_stop = trainer.fit_loop.epoch_loop, trainer.should_stop
+    trainer.should_stop = False  # when it should stop, Lightning validates at any batch
+    try:
+        return epoch_loop._should_check_val_fx(trainer.fit_loop._data_fetcher)
+    finally:
+        trainer.should_stop = should_stop
+
+
+def validation_progress(trainer: Trainer) -> dict[str, Any]:
+    """How many batches were validated so far."""
+    return trainer.fit_loop.epoch_loop.val_loop.batch_progress.state_dict()
+
+
+def batches_done(trainer: Trainer) -> int:
+    """Batches of the running epoch that a `fit` that resumes has behind it."""
+    epoch_loop = trainer.fit_loop.epoch_loop
+    # A checkpoint that was taken in a batch's last hook does not count that batch yet.
+    return epoch_loop.batch_progress.current.completed + int(epoch_loop.restarted_on_train_batch_end)
 
 
 def winding_down(trainer: Trainer) -> bool:
@@ -31,7 +49,30 @@ def mark_epoch_complete(loops: dict[str, Any]) -> None:
     """
     progress = loops["fit_loop"]["epoch_progress"]
     for part in ("total", "current"):
-        progress[part]["completed"] = progress[part]["processed"]
+        progress[part] = dict.fromkeys(progress[part], progress[part]["processed"])
+
+
+def mark_validation_due(loops: dict[str, Any], progress: dict[str, Any]) -> None:
+    """Mend a checkpoint's ``loops`` that was taken between a batch and the end of the validation that follows it.
+
+    The batch counts as completed, and the epoch and the validation as not.
+
+    Args:
+        loops: What Lightning would write. progress: of the validation, before it began.
+    """
+    fit_loop = loops["fit_loop"]
+    fit_loop["epoch_loop.val_loop.batch_progress"] = progress
+    batches, epochs = fit_loop["epoch_loop.batch_progress"], fit_loop["epoch_progress"]
+    for part in ("total", "current"):
+        batches[part]["completed"] = batches[part]["processed"]
+        epochs[part]["processed"] = epochs[part]["completed"] = epochs[part]["started"] - 1
+
+
+def begin_with_validation(trainer: Trainer) -> None:
+    """Make a resumed `fit` begin with the validation that the checkpoint was taken before."""
+    val_loop = trainer.fit_loop.epoch_loop.val_loop
+    val_loop._restart_stage = RestartStage.RESTARTED_MID_EVALUATION  # so that no batch is trained first
+    val_loop.restarting = False  # from its first batch on
 
 
 def begin_next_epoch(trainer: Trainer) -> None:

@@ -8,26 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-
-def rng_states(world_size: int) -> list[dict[str, Any]]:
-    """The state of each process's generators, by rank. All processes call it together."""
-    mine = _rng_state()
-    if world_size == 1:
-        return [mine]
-    states: list[Any] = [None] * world_size
-    torch.distributed.all_gather_object(states, mine)
-    return states
+RandomState = dict[str, Any]
 
 
-def set_rng_state(states: list[dict[str, Any]], rank: int) -> bool:
-    """Put this process's generators back; False where there is no state for it, because there were fewer processes."""
-    if rank >= len(states):
-        return False
-    _set_rng_state(states[rank])
-    return True
-
-
-def _rng_state() -> dict[str, Any]:
+def random_state() -> RandomState:
     """States of the python, numpy, torch and CUDA generators of this process."""
     version, words, gauss = random.getstate()
     _, keys, position, has_gauss, cached = np.random.get_state()
@@ -39,7 +23,8 @@ def _rng_state() -> dict[str, Any]:
     }
 
 
-def _set_rng_state(state: dict[str, Any]) -> None:
+def set_random_state(state: RandomState) -> None:
+    """Put this process's generators back into the states that `random_state` returned."""
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words.tolist()), gauss))
     keys, position, has_gauss, cached = state["numpy"]

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch import Trainer
 from lightning.pytorch.plugins.io.async_plugin import AsyncCheckpointIO
 from lightning.pytorch.plugins.io.wrapper import _WrappingCheckpointIO
 
-from ..errors import PolicyError
+from ..errors import PolicyError, ResumeError, first_line
 from ..formats import Shapes, torch_zip
+from .loading import refuse_other_model
 
 
 class StagedCheckpointIO(_WrappingCheckpointIO):
@@ -27,7 +30,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         error: Why it could not be written. shapes: the tensors that must be found in it.
     """
 
-    def __init__(self, checkpoint_io: Any) -> None:
+    def __init__(self, checkpoint_io: Any, trainer: Trainer) -> None:
         inner = checkpoint_io
         while inner is not None:
             if isinstance(inner, AsyncCheckpointIO):
@@ -37,10 +40,22 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
                 )
             inner = getattr(inner, "checkpoint_io", None)
         super().__init__(checkpoint_io)
+        self._trainer = trainer
         self.staged: Path | None = None
         self.record: Mapping[str, Any] | None = None
         self.error: Exception | None = None
         self.shapes: Shapes = ()
+
+    def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        try:
+            checkpoint = super().load_checkpoint(path, *args, **kwargs)
+        except pickle.UnpicklingError as error:
+            raise ResumeError(
+                f"{path}: holds more than tensors and plain values, which may run code when it is loaded "
+                f"({first_line(error)[:200]}); if you trust the file, pass weights_only=False to trainer.fit()"
+            ) from error
+        refuse_other_model(self._trainer, path, checkpoint)
+        return checkpoint
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         if self.staged is None or Path(path) != self.staged:

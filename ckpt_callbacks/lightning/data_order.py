@@ -1,0 +1,125 @@
+"""The order in which an epoch's batches come, for loaders that cannot say where they are.
+
+A plain `DataLoader` has no state. But its order was drawn from the random generators when the epoch began; with these
+put back, the batches that were trained already can be drawn once more and left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from lightning.fabric.utilities.types import _Stateful
+from lightning.pytorch import Trainer
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    DistributedSampler,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
+
+from ..errors import ResumeError
+from .rng import RandomState, random_state, set_random_state
+
+# Lightning wraps those of users in samplers of its own, which have no state either.
+_STATELESS = (
+    BatchSampler, DistributedSampler, RandomSampler, SequentialSampler, SubsetRandomSampler, WeightedRandomSampler,
+)  # fmt: skip
+
+
+class DataOrder:
+    """Remembers what the order of the running epoch was drawn from."""
+
+    def __init__(self) -> None:
+        self._before_fit: RandomState | None = None
+        self._state: dict[str, Any] = {}
+
+    def begin_fit(self) -> None:
+        """To be called before the first epoch's iterators are made."""
+        self._before_fit = random_state()
+
+    def begin_epoch(self, trainer: Trainer) -> None:
+        """To be called before an epoch's first batch is drawn."""
+        now, before_fit = random_state(), self._before_fit
+        # Lightning makes the first epoch's iterators when `fit` begins, and those of the others behind this hook.
+        self._state = {"iterated": before_fit or now, "drawn": now, "generators": _generator_states(trainer)}
+        self._before_fit = None
+
+    def state(self) -> dict[str, Any]:
+        """What `skip` needs, in types that `torch.load(weights_only=True)` reads back."""
+        return self._state
+
+    def skip(self, trainer: Trainer, state: dict[str, Any], batches: int) -> None:
+        """Begin the epoch's data again, and leave out its first batches.
+
+        Raises:
+            ResumeError: there are fewer than that.
+        """
+        self._before_fit, self._state = None, state
+        fetcher = trainer.fit_loop._data_fetcher
+        set_random_state(state["iterated"])
+        iter(fetcher)
+        set_random_state(state["drawn"])
+        for generator, saved in zip(_generators(trainer), state["generators"], strict=False):
+            generator.set_state(saved)
+        try:
+            for _ in range(batches):
+                next(fetcher)
+        except StopIteration:
+            raise ResumeError(
+                f"the checkpoint was taken after {batches} batches of an epoch, and the data has fewer now; expected "
+                "the data that it was trained on, or a checkpoint from an epoch's end"
+            ) from None
+        fetcher.fetched -= batches  # the loop counts those that it knows of by itself
+
+
+def is_plain(trainer: Trainer) -> bool:
+    """None of the loaders can say where it is."""
+    return not any(isinstance(loader, _Stateful) for loader in _loaders(trainer))
+
+
+def inexact(trainer: Trainer) -> str | None:
+    """Why a run that is resumed in mid-epoch may see other data than an uninterrupted one; None when it does not."""
+    loaders = _loaders(trainer)
+    stateful = [isinstance(loader, _Stateful) for loader in loaders]
+    if all(stateful):
+        return None
+    if any(stateful):
+        return "only some of the loaders can say where they are; expected a StatefulDataLoader for each"
+    for loader in loaders:
+        if not isinstance(loader, DataLoader):
+            return f"{type(loader).__name__} cannot say where it is; expected a DataLoader or a StatefulDataLoader"
+        if isinstance(loader.dataset, IterableDataset):
+            return f"{type(loader.dataset).__name__} is iterated over; expected a StatefulDataLoader around it"
+        for sampler in (loader.sampler, loader.batch_sampler):
+            if not isinstance(sampler, (*_STATELESS, type(None))) and type(sampler).__module__.split(".")[0] not in (
+                "lightning", "torch",
+            ):  # fmt: skip
+                return f"{type(sampler).__name__} may have a state of its own; expected a StatefulDataLoader"
+        if loader.num_workers and next(_generators_of(loader), None) is not None:
+            return "a loader with workers has a generator of its own; expected a StatefulDataLoader"
+    return None
+
+
+def _loaders(trainer: Trainer) -> list[Any]:
+    combined = trainer.fit_loop._combined_loader
+    return [] if combined is None else list(combined.flattened)
+
+
+def _generators_of(loader: Any) -> Iterator[Any]:
+    for owner in (loader, getattr(loader, "sampler", None)):
+        if (generator := getattr(owner, "generator", None)) is not None:
+            yield generator
+
+
+def _generators(trainer: Trainer) -> list[Any]:
+    found = [generator for loader in _loaders(trainer) for generator in _generators_of(loader)]
+    return list({id(generator): generator for generator in found}.values())
+
+
+def _generator_states(trainer: Trainer) -> list[Any]:
+    return [generator.get_state() for generator in _generators(trainer)]

@@ -1,0 +1,65 @@
+"""What may not be resumed from is refused, in one line, before anything is loaded."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+
+from ..errors import ResumeError
+
+_SHOWN = 4  # so many layers are named
+
+
+def refuse_last(trainer: Trainer, dirpath: Path) -> None:
+    """Raise `ResumeError` when the user typed ``ckpt_path="last"``."""
+    # Lightning resolves it before any hook, and only among ModelCheckpoints: it would silently start from scratch.
+    # What the user typed is still there in the frame of `fit`.
+    frame = sys._getframe()
+    while frame is not None and frame.f_code is not Trainer.fit.__code__:
+        frame = frame.f_back
+    if frame is not None and frame.f_locals.get("ckpt_path") == "last" and trainer.ckpt_path is None:
+        raise ResumeError(
+            f'{dirpath}: ckpt_path="last" is not known to Lightning for this callback, and would start from scratch; '
+            "call trainer.fit(model, ckpt_path=ckpt.resume_path())"
+        )
+
+
+def refuse_other_model(trainer: Trainer, path: Any, checkpoint: Mapping[str, Any]) -> None:
+    """Raise `ResumeError`, naming the layers that differ, when a checkpoint was written by another model."""
+    module, saved = trainer.lightning_module, checkpoint.get("state_dict")
+    if not _loads_plainly(trainer, module) or not isinstance(saved, Mapping):
+        return
+    ours, theirs = _shapes(module.state_dict()), _shapes(saved)
+    differing = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
+    if differing:
+        shown = ", ".join(
+            f"{name} ({_said(theirs, name)} in the file, {_said(ours, name)} in the model)"
+            for name in differing[:_SHOWN]
+        )
+        more = f" and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
+        raise ResumeError(
+            f"{path}: was written by another model than {type(module).__name__}: {shown}{more}; expected the model "
+            "that wrote it; choose another directory, or start afresh without ckpt_path"
+        )
+
+
+def _loads_plainly(trainer: Trainer, module: LightningModule) -> bool:
+    # Who changes what is loaded, or loads it in a way of their own, knows better.
+    changed = any(
+        getattr(type(module), name) is not getattr(LightningModule, name)
+        for name in ("on_load_checkpoint", "load_state_dict", "state_dict")
+    )
+    return module.strict_loading and not changed and type(trainer.strategy) in (SingleDeviceStrategy, DDPStrategy)
+
+
+def _shapes(state: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in state.items() if hasattr(value, "shape")}
+
+
+def _said(shapes: Mapping[str, tuple[int, ...]], name: str) -> str:
+    return str(shapes[name]) if name in shapes else "missing"
