@@ -19,14 +19,14 @@ class Training:
     def __init__(self, script):
         self.script = HERE / script
 
-    def start(self, dirpath, pause):
+    def start(self, dirpath, pause, *arguments):
         """Begin, and go on in the background."""
-        command = [sys.executable, self.script, dirpath, str(pause)]
+        command = [sys.executable, self.script, dirpath, str(pause), *arguments]
         return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
 
-    def outcome(self, dirpath):
+    def outcome(self, dirpath, *arguments):
         """Train to the end without pauses; the last line that the script says."""
-        command = [sys.executable, self.script, dirpath, "0"]
+        command = [sys.executable, self.script, dirpath, "0", *arguments]
         done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=True)
         return done.stdout.splitlines()[-1]
 

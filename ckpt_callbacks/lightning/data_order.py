@@ -44,9 +44,12 @@ class DataOrder:
 
     def begin_epoch(self, trainer: Trainer) -> None:
         """To be called before an epoch's first batch is drawn."""
-        now, before_fit = random_state(), self._before_fit
-        # Lightning makes the first epoch's iterators when `fit` begins, and those of the others behind this hook.
-        self._state = {"iterated": before_fit or now, "drawn": now, "generators": _generator_states(trainer)}
+        # Lightning makes the very first epoch's iterators when `fit` begins, and those of the others behind this hook.
+        self._state = {
+            "before_fit": None if trainer.current_epoch else self._before_fit,
+            "random": random_state(),
+            "generators": [generator.get_state() for generator in _generators(trainer)],
+        }
         self._before_fit = None
 
     def state(self) -> dict[str, Any]:
@@ -61,11 +64,14 @@ class DataOrder:
         """
         self._before_fit, self._state = None, state
         fetcher = trainer.fit_loop._data_fetcher
-        set_random_state(state["iterated"])
-        iter(fetcher)
-        set_random_state(state["drawn"])
+        if state["before_fit"] is not None:
+            set_random_state(state["before_fit"])
+            iter(fetcher)
+        set_random_state(state["random"])
         for generator, saved in zip(_generators(trainer), state["generators"], strict=False):
             generator.set_state(saved)
+        if state["before_fit"] is None:
+            iter(fetcher)
         try:
             for _ in range(batches):
                 next(fetcher)
@@ -119,7 +125,3 @@ def _generators_of(loader: Any) -> Iterator[Any]:
 def _generators(trainer: Trainer) -> list[Any]:
     found = [generator for loader in _loaders(trainer) for generator in _generators_of(loader)]
     return list({id(generator): generator for generator in found}.values())
-
-
-def _generator_states(trainer: Trainer) -> list[Any]:
-    return [generator.get_state() for generator in _generators(trainer)]

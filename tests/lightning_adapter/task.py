@@ -1,5 +1,6 @@
 """A small real task for the Lightning tests: regression on scikit-learn's diabetes data."""
 
+import hashlib
 import logging
 
 import lightning
@@ -47,10 +48,10 @@ class Model(lightning.LightningModule):
         return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 2, 0.5)]
 
 
-def loaders(loader=DataLoader):
+def loaders(loader=DataLoader, val_size=40):
     x, y = data()
     train, val = TensorDataset(x[:120], y[:120]), TensorDataset(x[120:], y[120:])
-    return loader(train, 12, shuffle=True), DataLoader(val, 40)
+    return loader(train, 12, shuffle=True), DataLoader(val, val_size)
 
 
 def trainer(*callbacks, **settings):
@@ -58,14 +59,24 @@ def trainer(*callbacks, **settings):
     return lightning.Trainer(callbacks=list(callbacks), enable_model_summary=False, **{**defaults, **settings})
 
 
-def fit(dirpath, policy=EACH_EPOCH, *, resume=False, extra=(), arguments=None, loader=DataLoader, **settings):
+def fit(dirpath, policy=EACH_EPOCH, *, resume=False, extra=(), arguments=None, loader=DataLoader, val_size=40,
+        **settings):  # fmt: skip
     """Train; returns the module, the trainer and the callback."""
     lightning.seed_everything(7, verbose=False)
     module, callback = Model(), LightningCheckpoint(dirpath, policy, **(arguments or {}))
     fitter = trainer(*extra, callback, **settings)
-    fitter.fit(module, *loaders(loader), ckpt_path=callback.resume_path() if resume else None)
+    fitter.fit(module, *loaders(loader, val_size), ckpt_path=callback.resume_path() if resume else None)
     return module, fitter, callback
 
 
 def weights(module):
     return torch.cat([p.detach().flatten() for p in module.parameters()])
+
+
+def digest(module, fitter):
+    """SHA-256 over weights and optimizer state."""
+    tensors = [*module.state_dict().values()]
+    for optimizer in fitter.optimizers:
+        for state in optimizer.state_dict()["state"].values():
+            tensors += [value for value in state.values() if isinstance(value, torch.Tensor)]
+    return hashlib.sha256(b"".join(tensor.detach().numpy().tobytes() for tensor in tensors)).hexdigest()

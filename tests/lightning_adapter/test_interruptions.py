@@ -2,37 +2,73 @@
 
 import signal
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
-from interrupted import CKPT, Training, wait_for
+from interrupted import CKPT, ENVIRONMENT, Training, wait_for
+from lightning.pytorch.callbacks import Callback
+from lightning_adapter.task import EACH_EPOCH, fit
+from lightning_adapter.train_interrupted import LOADERS, train
 
+from ckpt_callbacks.lightning import LightningCheckpoint
 from ckpt_callbacks.store.manifest import Manifest
 
+HERE = Path(__file__).parent
 TRAINING = Training("lightning_adapter/train_interrupted.py")
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
-    return TRAINING.outcome(tmp_path_factory.mktemp("whole"))
+    return {loader: train(tmp_path_factory.mktemp("whole"), loader=loader) for loader in LOADERS}
 
 
 @pytest.mark.parametrize(
-    "number, when, step",
-    [(signal.SIGTERM, "step 12", 13), (signal.SIGUSR1, "step 3", 4), (signal.SIGTERM, "validation 20", 20)],
-    ids=["SIGTERM", "SIGUSR1", "SIGTERM in validation"],
-)
+    "number, when, step, loader",
+    [
+        (signal.SIGTERM, "step 12", 13, "stateful"),
+        (signal.SIGTERM, "step 2", 3, "plain"),
+        (signal.SIGUSR1, "step 3", 4, "stateful"),
+        (signal.SIGTERM, "validation 20 3", 20, "stateful"),
+        (signal.SIGTERM, "validation 20 3", 20, "plain"),
+        (signal.SIGTERM, "step 29", 30, "plain"),
+        (signal.SIGTERM, "save 20", 20, "plain"),
+    ],
+    ids=["at a step", "at batch 3 of 10", "SIGUSR1", "in a validation", "in a validation, plain", "in the last batch",
+         "in a save"],
+)  # fmt: skip
 def test_a_signal_saves_the_last_finished_step_and_the_run_goes_on_exactly(
-    tmp_path, uninterrupted, number, when, step
+    tmp_path, uninterrupted, number, when, step, loader
 ):
-    child = TRAINING.start(tmp_path, 0.2)
+    child = TRAINING.start(tmp_path, 0.1, loader)
     wait_for(child, when)
     child.send_signal(number)
+    said = child.stdout.read()
     assert child.wait(60) == 128 + number
+    assert "validation 20 6" not in said, "a validation of 10 batches was waited for"
     last = Manifest.read(tmp_path).live()[-1]
     assert (last.step, last.status.value) == (step, "verified")
     assert "preemption" in last.reasons
-    assert TRAINING.outcome(tmp_path) == uninterrupted
+    assert train(tmp_path, loader=loader) == uninterrupted[loader]
+
+
+def test_an_early_stop_at_batch_3_of_10_goes_on_exactly(tmp_path, uninterrupted):
+    class StopAtBatch3(Callback):
+        def on_train_batch_end(self, trainer, *_):
+            trainer.should_stop = trainer.global_step == 3
+
+    _, fitter, callback = fit(tmp_path, extra=[StopAtBatch3()], num_sanity_val_steps=0, val_size=4)
+    assert fitter.global_step == 3 and (callback.last().step, callback.last().epoch) == (3, 0)
+    assert train(tmp_path) == uninterrupted["plain"]
+
+
+def test_a_save_that_outlasts_the_grace_period_is_abandoned_without_harm(tmp_path):
+    child = subprocess.Popen([sys.executable, HERE / "train_gracelessly.py", tmp_path], env=ENVIRONMENT)
+    assert child.wait(60) == 128 + signal.SIGTERM
+    callback = LightningCheckpoint(tmp_path, EACH_EPOCH)
+    assert callback.resume_path() == str(callback.last().path) and callback.last().step == 10
+    fit(tmp_path, resume=True, max_epochs=2)  # and the directory is free
 
 
 def test_a_second_signal_is_honoured_at_once(tmp_path):

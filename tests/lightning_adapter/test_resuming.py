@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
-from lightning_adapter.task import EACH_EPOCH, VAL, Model, fit, loaders, trainer, weights
+from lightning_adapter.task import EACH_EPOCH, VAL, Model, data, fit, loaders, trainer, weights
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset, WeightedRandomSampler
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from ckpt_callbacks import Every, Improves, KeepAll, KeepBest, KeepLast, Metric, NonFinite, Patience, Policy, Reaches
+from ckpt_callbacks.errors import ResumeError
 from ckpt_callbacks.lightning import LightningCheckpoint
 from ckpt_callbacks.store.manifest import Manifest
 
@@ -62,7 +64,8 @@ def test_a_resumed_run_ends_like_the_uninterrupted_one(tmp_path, settings):
     ],
     ids=["max_epochs", "max_steps", "plateau by epoch", "plateau by step", "accumulation"],
 )
-def test_a_stateful_loader_resumes_at_any_step(tmp_path, monkeypatch, plateau, settings):
+@pytest.mark.parametrize("loader", [StatefulDataLoader, DataLoader], ids=["stateful", "plain"])
+def test_a_run_resumes_exactly_at_any_step(tmp_path, monkeypatch, loader, plateau, settings):
     def with_plateau(self):
         optimizer = torch.optim.Adam(self.parameters(), 0.02)
         schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, threshold=0.2, factor=0.5)
@@ -78,13 +81,85 @@ def test_a_stateful_loader_resumes_at_any_step(tmp_path, monkeypatch, plateau, s
     if plateau:
         monkeypatch.setattr(Model, "configure_optimizers", with_plateau)
     policy = Policy(Every(steps=1), KeepLast(2))
-    whole, fitter, _ = fit(tmp_path / "whole", policy, loader=StatefulDataLoader, **settings)
+    whole, fitter, _ = fit(tmp_path / "whole", policy, loader=loader, **settings)
     for step in (4, fitter.global_step // 3, fitter.global_step * 2 // 3):  # in an epoch, at its end, at another's
         with pytest.raises(ZeroDivisionError):
-            fit(tmp_path / f"{step}", policy, loader=StatefulDataLoader, extra=[Crash(step)], **settings)
-        resumed, again, _ = fit(tmp_path / f"{step}", policy, loader=StatefulDataLoader, resume=True, **settings)
+            fit(tmp_path / f"{step}", policy, loader=loader, extra=[Crash(step)], **settings)
+        resumed, again, _ = fit(tmp_path / f"{step}", policy, loader=loader, resume=True, **settings)
         assert torch.equal(weights(whole), weights(resumed)), f"resumed at step {step}"
         assert (again.global_step, again.current_epoch) == (fitter.global_step, fitter.current_epoch)
+        assert again.callback_metrics == fitter.callback_metrics, "the epoch's metrics cover all of its batches"
+
+
+def with_generator(dataset, size, shuffle):
+    return DataLoader(dataset, size, shuffle=shuffle, generator=torch.Generator().manual_seed(3))
+
+
+def with_workers(dataset, size, shuffle):
+    return DataLoader(dataset, size, shuffle=shuffle, num_workers=1)
+
+
+def weighted(dataset, size, shuffle):
+    return DataLoader(dataset, size, sampler=WeightedRandomSampler([1.0, 2.0] * (len(dataset) // 2), len(dataset)))
+
+
+@pytest.mark.parametrize("loader", [with_generator, with_workers, weighted], ids=lambda loader: loader.__name__)
+def test_plain_loaders_of_other_kinds_resume_exactly_in_mid_epoch(tmp_path, caplog, loader):
+    policy = Policy(Every(steps=1), KeepLast(2))
+    whole, *_ = fit(tmp_path / "whole", policy, loader=loader)
+    for step in (4, 13):
+        with pytest.raises(ZeroDivisionError):
+            fit(tmp_path / f"{step}", policy, loader=loader, extra=[Crash(step)])
+        resumed, *_ = fit(tmp_path / f"{step}", policy, loader=loader, resume=True)
+        assert torch.equal(weights(whole), weights(resumed)), f"resumed at step {step}"
+    assert "perhaps other batches" not in caplog.text
+
+
+@pytest.mark.parametrize("loader", [StatefulDataLoader, DataLoader, with_workers], ids=lambda loader: loader.__name__)
+def test_a_run_that_is_cut_again_and_again_ends_like_the_uninterrupted_one(tmp_path, loader):
+    policy = Policy(Every(steps=5) | Every(epochs=1), KeepLast(2))
+    whole, *_ = fit(tmp_path / "whole", policy, loader=loader)
+    for step in (7, 9, 11, 17, 18, 22):  # resumed in mid-epoch, twice from one file, at an epoch's end, ...
+        with pytest.raises(ZeroDivisionError):
+            fit(tmp_path / "cut", policy, loader=loader, extra=[Crash(step)], resume=True)
+    resumed, *_ = fit(tmp_path / "cut", policy, loader=loader, resume=True)
+    assert torch.equal(weights(whole), weights(resumed))
+
+
+def test_what_cannot_be_exact_is_said_once_when_it_is_saved(tmp_path, caplog):
+    class Stream(IterableDataset):
+        def __iter__(self):
+            yield from TensorDataset(*data(120))
+
+    def stream(dataset, size, shuffle):
+        return DataLoader(Stream(), size)
+
+    policy = Policy(Every(steps=1), KeepLast(2))
+    whole, *_ = fit(tmp_path / "whole", policy, loader=stream)
+    said = [message for message in caplog.messages if "perhaps other batches" in message]
+    assert len(said) == 1 and "Stream is iterated over; expected a StatefulDataLoader around it" in said[0]
+    with pytest.raises(ZeroDivisionError):
+        fit(tmp_path / "cut", policy, loader=stream, extra=[Crash(14)])
+    resumed, *_ = fit(tmp_path / "cut", policy, loader=stream, resume=True)
+    assert torch.equal(weights(whole), weights(resumed)), "this one yields the same again"
+
+
+def test_data_that_has_become_shorter_is_one_clear_line(tmp_path):
+    policy = Policy(Every(steps=1), KeepLast(2))
+    with pytest.raises(ZeroDivisionError):
+        fit(tmp_path, policy, extra=[Crash(8)])
+    with pytest.raises(ResumeError, match="after 8 batches of an epoch, and the data has fewer now"):
+        fit(tmp_path, policy, resume=True, loader=lambda dataset, size, shuffle: DataLoader(dataset, 40))
+
+
+def test_another_model_is_one_line_that_names_the_layers(tmp_path):
+    fit(tmp_path, max_epochs=1)
+    callback = LightningCheckpoint(tmp_path, EACH_EPOCH)
+    said = r"net\.0\.weight \(\(8, 10\) in the file, \(9, 10\) in the model\)"
+    with pytest.raises(ResumeError, match=said) as caught:
+        trainer(callback).fit(Model(9), *loaders(), ckpt_path=callback.resume_path())
+    assert "\n" not in str(caught.value) and "ckpt_path" in str(caught.value)
+    fit(tmp_path, resume=True, max_epochs=2)  # the directory is free
 
 
 def test_a_plateau_schedule_by_epoch_survives_a_resume(tmp_path, monkeypatch):
