@@ -74,6 +74,7 @@ class LightningCheckpoint(PeerNames, Checkpoint):
         self._run = Run(**arguments, suffix=".ckpt", holder="LightningCheckpoint", clock=clock)
         self._io: StagedCheckpointIO | None = None
         self._restored: dict[str, Any] | None = None
+        self._loaders: list[dict[str, Any]] = []
         self._reset()
 
     @classmethod
@@ -107,6 +108,7 @@ class LightningCheckpoint(PeerNames, Checkpoint):
             )
             return
         self._restored = states[key]
+        self._loaders = checkpoint["loops"]["fit_loop"]["state_dict"].get("combined_loader", [])
         self._run.restore(self._restored["snapshot"])
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -153,7 +155,8 @@ class LightningCheckpoint(PeerNames, Checkpoint):
         self._step = trainer.global_step
         if restored:
             own = restored["processes"][trainer.global_rank : trainer.global_rank + 1]
-            self._position.restore(trainer, restored, own[0] if own else None)
+            self._position.restore(trainer, restored, own[0] if own else None, self._loaders)
+            self._loaders = []
             if not own:
                 log.warning("%s: the checkpoint knows no random state for this process", self._run.dirpath)
         decision = self._run.start(step=self._step, epoch=self._epochs)

@@ -23,6 +23,7 @@ from torch.utils.data import (
 )
 
 from ..errors import ResumeError
+from . import loops
 from .rng import RandomState, random_state, set_random_state
 
 # Lightning wraps those of users in samplers of its own, which have no state either.
@@ -64,6 +65,7 @@ class DataOrder:
         """
         self._before_fit, self._state = None, state
         fetcher = trainer.fit_loop._data_fetcher
+        loops.set_sampler_epoch(trainer)
         if state["before_fit"] is not None:
             set_random_state(state["before_fit"])
             iter(fetcher)

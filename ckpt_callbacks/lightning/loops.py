@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from lightning.fabric.utilities.data import _set_sampler_epoch
 from lightning.pytorch import Trainer
 from lightning.pytorch.loops.evaluation_loop import RestartStage
+from torch.utils.data import DistributedSampler
 
 
 def epoch_is_whole(trainer: Trainer) -> bool:
@@ -90,6 +92,22 @@ def begin_next_epoch(trainer: Trainer) -> None:
     fit_loop.epoch_loop.restarting = False
     fit_loop._restarting = False
     fit_loop._resuming_from_checkpoint = False
+
+
+def set_sampler_epoch(trainer: Trainer) -> bool:
+    """Tell distributed samplers which epoch runs, which Lightning does only later. True where there are any."""
+    fit_loop = trainer.fit_loop
+    for loader in fit_loop._combined_loader.flattened:
+        _set_sampler_epoch(loader, fit_loop.epoch_progress.current.processed)
+    samplers = [getattr(loader, "sampler", None) for loader in fit_loop._combined_loader.flattened]
+    return any(isinstance(sampler, DistributedSampler) for sampler in samplers)
+
+
+def reload(trainer: Trainer, states: list[dict[str, Any]]) -> None:
+    """Bring stateful loaders in mid-epoch once more to where they were: Lightning did it in the order of epoch 0."""
+    if states and set_sampler_epoch(trainer):
+        trainer.fit_loop._combined_loader._load_state_dicts(states)
+        iter(trainer.fit_loop._data_fetcher)
 
 
 def end_resumed_epoch(trainer: Trainer) -> None:

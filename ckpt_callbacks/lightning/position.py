@@ -102,12 +102,14 @@ class Position:
 
     # -- resuming ----------------------------------------------------------------------------------------------------
 
-    def restore(self, trainer: Trainer, shared: dict[str, Any], own: dict[str, Any] | None) -> None:
+    def restore(
+        self, trainer: Trainer, shared: dict[str, Any], own: dict[str, Any] | None, loaders: list[dict[str, Any]]
+    ) -> None:
         """Bring a `fit` that loaded a checkpoint to the place where that was taken; to be called as training begins.
 
         Args:
             trainer: The trainer. shared, own: see `shared_state` and `own_state`; ``own`` is None where there were
-                fewer processes.
+                fewer processes. loaders: the states of those that have one.
 
         Raises:
             ResumeError: the data is no longer what it was.
@@ -121,6 +123,7 @@ class Position:
             if own is not None:
                 restore_results(trainer, own["results"])
                 self._skip(trainer, own)
+                loops.reload(trainer, loaders)
         loops.restore_metrics(trainer, shared["metrics"])
         loops.pay_plateau_steps(trainer, shared["owed"])
         if own is not None:

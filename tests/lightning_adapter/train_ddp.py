@@ -1,36 +1,57 @@
-"""Two gloo processes: ``DIRPATH MAX_EPOCHS [crash step]``. Rank 0 prints facts as JSON."""
+"""Two gloo processes: ``DIRPATH MAX_EPOCHS [WHAT RANK STEP]``. Rank 0 prints facts as JSON.
+
+Before batch STEP, the process of that rank does something: ``crash`` (without a word), ``raise`` an exception, ``term``
+(sends itself SIGTERM), or ``ask`` for a save.
+"""
 
 import json
+import os
+import signal
 import sys
 
 import lightning
+import torch
 from lightning.pytorch.callbacks import Callback
-from lightning_adapter.task import VAL, Model, loaders
+from lightning_adapter.task import VAL, Model, digest, loaders
 
-from ckpt_callbacks import Every, Improves, KeepLast, Patience, Policy
+from ckpt_callbacks import Every, Improves, KeepLast, OnException, OnPreempt, Patience, Policy
 from ckpt_callbacks.lightning import LightningCheckpoint
 
-dirpath, epochs, crash = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else None
+dirpath, epochs = sys.argv[1], int(sys.argv[2])
+what, rank, step = (*sys.argv[3:], None, None, None)[:3]
 
 
-class Crash(Callback):
+class Disturb(Callback):
     def on_train_batch_start(self, trainer, module, batch, index):
-        if trainer.global_step == crash:
-            import os
-
+        if (str(trainer.global_rank), str(trainer.global_step)) != (rank, step):
+            return
+        if what == "crash":
             os._exit(3)
+        elif what == "raise":
+            raise ZeroDivisionError
+        elif what == "term":
+            os.kill(os.getpid(), signal.SIGTERM)
+        elif what == "ask":
+            open(os.path.join(dirpath, "SAVE_NOW"), "w").close()
+            callback._run._asked_at = 0.0  # it looks for the file twice a second, and this training does not last that
 
 
 lightning.seed_everything(7, verbose=False)
 # no sync_dist: each rank measures something else, and they must decide alike all the same
-policy = Policy(Every(epochs=1) | Every(steps=4) | Improves(VAL) | Every(hours=1), KeepLast(3), stop=Patience(VAL, 50))
+policy = Policy(
+    Every(epochs=1) | Every(steps=4) | Improves(VAL) | Every(hours=1) | OnPreempt() | OnException(),
+    KeepLast(3),
+    stop=Patience(VAL, 50),
+)
 callback = LightningCheckpoint(dirpath, policy)
 trainer = lightning.Trainer(
-    strategy="ddp", devices=2, accelerator="cpu", max_epochs=epochs, callbacks=[callback, Crash()], logger=False,
+    strategy="ddp", devices=2, accelerator="cpu", max_epochs=epochs, callbacks=[callback, Disturb()], logger=False,
     enable_progress_bar=False, enable_model_summary=False,
 )  # fmt: skip
 module = Model()
 trainer.fit(module, *loaders(), ckpt_path=callback.resume_path())
 if trainer.is_global_zero:
-    weights = [float(p.double().sum()) for p in module.parameters()]
-    print(json.dumps({"steps": [r.step for r in callback.records()], "weights": weights, "best": callback.best().step}))
+    reasons = {record.step: record.reasons for record in callback.records()}
+    facts = {"steps": sorted(reasons), "digest": digest(module, trainer), "best": callback.best().step}
+    print(json.dumps(facts | {"asked": [step for step, why in reasons.items() if "on demand" in why]}))
+torch.distributed.destroy_process_group()  # else gloo's threads may abort the interpreter as it ends
