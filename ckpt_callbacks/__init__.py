@@ -17,6 +17,7 @@ from .errors import (
     VerifyError,
 )
 from .events import Event, EventKind
+from .policy.composition import AllOf, AnyOf, Not, Trigger
 from .policy.engine import Decision, Save, Stop, decide, fold
 from .policy.metric import Metric
 from .policy.naming import FileName
@@ -35,7 +36,7 @@ from .policy.retention import (
 from .policy.smoothing import EMA, Mean, Median, Smoothing
 from .policy.state import State
 from .policy.stopping import Diverges, NonFinite, Patience, Reaches, Stopping
-from .policy.triggers import AllOf, AnyOf, At, Every, Improves, Not, OnException, OnPreempt, Predicate, Trigger
+from .policy.triggers import At, Every, Improves, OnException, OnPreempt, Predicate
 from .record import Record, Status
 
 __all__ = [

@@ -24,12 +24,13 @@ from pydantic import (
 from typing_extensions import NotRequired, TypedDict
 
 from ..errors import PolicyError
+from ..policy.composition import AllOf, AnyOf, Not
 from ..policy.metric import Metric
 from ..policy.naming import FROM_METADATA, FileName
 from ..policy.retention import AnyKeep, KeepAll, KeepBest, KeepEvery, KeepLast, KeepTagged, KeepWithin
 from ..policy.smoothing import EMA, Mean, Median
 from ..policy.stopping import AnyStop, Diverges, NonFinite, Patience, Reaches
-from ..policy.triggers import AllOf, AnyOf, At, Every, Improves, Not, OnException, OnPreempt, Predicate
+from ..policy.triggers import At, Every, Improves, OnException, OnPreempt, Predicate
 from .annotations import OneOf, OneOrMore, becomes, joined_by
 from .problems import describe, near, problem
 from .reference import find

@@ -10,11 +10,12 @@ from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PolicyError
+from ..policy.composition import AllOf, AnyOf, Not, Trigger
 from ..policy.metric import Metric
 from ..policy.retention import KeepAll, KeepBest, KeepEvery, KeepLast, KeepTagged, KeepWithin, Retention
 from ..policy.smoothing import EMA, Mean, Median, Smoothing
 from ..policy.stopping import Diverges, NonFinite, Patience, Reaches, Stopping
-from ..policy.triggers import AllOf, AnyOf, At, Every, Improves, Not, OnException, OnPreempt, Predicate, Trigger
+from ..policy.triggers import At, Every, Improves, OnException, OnPreempt, Predicate
 from .reference import reference_to
 
 if TYPE_CHECKING:

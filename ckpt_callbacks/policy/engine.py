@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 
 from ..errors import MetricError
 from ..events import Event, EventKind
+from .composition import Trigger
 from .metric import Metric
 from .policy import Policy
 from .state import Due, Pending, State
 from .track import Track
-from .triggers import OnException, Trigger
+from .triggers import OnException
 
 _OUTCOMES = (EventKind.SAVED, EventKind.DROPPED)
 _ALWAYS = {EventKind.END: "end of training", EventKind.DEMAND: "on demand"}  # saved whatever the policy says

@@ -8,10 +8,11 @@ from functools import cached_property
 from os import PathLike
 
 from ..errors import PolicyError
+from .composition import Trigger
 from .metric import Metric, check_metric
 from .retention import KeepAll, Retention, best_by
 from .stopping import NonFinite, Stopping
-from .triggers import Every, Improves, OnPreempt, Predicate, Trigger
+from .triggers import Every, Improves, OnPreempt, Predicate
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from ..errors import PolicyError
 from ..record import Record, Status
+from .intervals import UNITS, check_interval
 from .metric import Metric, best_record, check_count, check_metric
 from .smoothing import exact
-from .triggers import UNITS, check_interval
 
 Kept = Iterator[tuple[Record, str]]
 

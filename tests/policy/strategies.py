@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from ckpt_callbacks.events import Event, EventKind
-from ckpt_callbacks.policy import metric, policy, retention, smoothing, stopping, triggers
+from ckpt_callbacks.policy import composition, metric, policy, retention, smoothing, stopping, triggers
 from ckpt_callbacks.policy.engine import decide
 from ckpt_callbacks.policy.metric import Metric
 from ckpt_callbacks.policy.policy import Policy
@@ -34,7 +34,7 @@ thorough = settings(max_examples=200, deadline=None)
 # Where a repr is read back.
 NAMESPACE = {
     name: value
-    for module in (metric, policy, retention, smoothing, stopping, triggers)
+    for module in (composition, metric, policy, retention, smoothing, stopping, triggers)
     for name, value in vars(module).items()
     if not name.startswith("_")
 }

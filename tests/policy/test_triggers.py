@@ -4,11 +4,12 @@ import pytest
 
 from ckpt_callbacks.errors import PolicyError
 from ckpt_callbacks.events import Event
+from ckpt_callbacks.policy.composition import AllOf, AnyOf, Not
 from ckpt_callbacks.policy.engine import decide
 from ckpt_callbacks.policy.metric import Metric
 from ckpt_callbacks.policy.policy import Policy
 from ckpt_callbacks.policy.state import State
-from ckpt_callbacks.policy.triggers import AllOf, AnyOf, At, Every, Improves, Not, OnException, OnPreempt, Predicate
+from ckpt_callbacks.policy.triggers import At, Every, Improves, OnException, OnPreempt, Predicate
 
 VAL = Metric("val_loss", mode="min")
 ACC = Metric("acc", mode="max")
