@@ -37,6 +37,7 @@ from .policy.smoothing import EMA, Mean, Median, Smoothing
 from .policy.state import State
 from .policy.stopping import Diverges, NonFinite, Patience, Reaches, Stopping
 from .policy.triggers import At, Every, Improves, OnException, OnPreempt, Predicate
+from .quantities import hours, minutes, seconds
 from .record import Record, Status
 
 __all__ = [
@@ -90,5 +91,8 @@ __all__ = [
     "VerifyError",
     "decide",
     "fold",
+    "hours",
+    "minutes",
     "plan",
+    "seconds",
 ]
