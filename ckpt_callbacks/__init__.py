@@ -36,7 +36,7 @@ from .policy.retention import (
 from .policy.smoothing import EMA, Mean, Median, Smoothing
 from .policy.state import State
 from .policy.stopping import Diverges, NonFinite, Patience, Reaches, Stopping
-from .policy.triggers import At, Every, Improves, OnException, OnPreempt, Predicate
+from .policy.triggers import At, Every, Improves, OnDeadline, OnException, OnPreempt, Predicate
 from .quantities import hours, minutes, seconds
 from .record import Record, Status
 
@@ -69,6 +69,7 @@ __all__ = [
     "MissingDependency",
     "NonFinite",
     "Not",
+    "OnDeadline",
     "OnException",
     "OnPreempt",
     "Patience",

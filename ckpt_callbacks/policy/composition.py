@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..errors import PolicyError
-from ..events import Event
+from ..events import Event, EventKind
 from .metric import Metric
 
 
@@ -56,8 +56,12 @@ class Trigger:
             yield from part.leaves()
 
     def crossing(self, event: Event) -> float | None:
-        """How many thresholds lie behind ``event``; becomes due when that grows. None: never due by itself."""
+        """How many thresholds lie behind ``event``, or which one. None: none that could make it due."""
         return None
+
+    def crosses(self, before: float, crossed: float, event: Event) -> bool:
+        """Going from the crossing ``before`` to ``crossed``, at ``event``, makes it due."""
+        return crossed > before and event.kind is not EventKind.START  # to begin further on crosses nothing
 
     def __or__(self, other: Trigger) -> AnyOf:
         return AnyOf((self, other)) if isinstance(other, Trigger) else NotImplemented

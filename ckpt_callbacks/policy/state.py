@@ -15,7 +15,11 @@ STATE_VERSION = 1
 
 @dataclass(frozen=True)
 class Due:
-    """State of one `Every` or `At`: thresholds crossed so far, and whether a save for them is still owed."""
+    """State of one `Every`, `At` or `OnDeadline`.
+
+    Attributes:
+        crossed: How many thresholds were crossed; for a deadline the last one that was near. due: a save is owed.
+    """
 
     crossed: float
     due: bool

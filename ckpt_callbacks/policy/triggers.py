@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..errors import PolicyError
 from ..events import Event, EventKind
+from ..quantities import as_seconds, as_utc, in_words
 from .composition import Firing, Trigger, View
 from .intervals import UNITS, check_interval, position
 from .metric import Metric, check_metric
@@ -86,6 +87,47 @@ class At(_Due):
 
     def __repr__(self) -> str:
         return f"At({'steps' if self.steps else 'epochs'}={list(self.steps or self.epochs)!r})"
+
+
+@dataclass(frozen=True, repr=False)
+class OnDeadline(_Due):
+    """Due when the end of the job is near, until a save in which it took part; once for each deadline.
+
+    A deadline is known by its moment: what was saved for one is saved for it in every resume, while a further job of
+    the run has an end, and so a deadline, of its own. A run that starts when its deadline is near already, and was
+    never saved for it, is due at once: that training has nowhere else to be safe.
+
+    Args:
+        before: How long before the end: seconds, such as ``minutes(10)``, or text such as ``"10 min"``.
+        end: When: UTC seconds since 1970; or a datetime, or ISO 8601 text, that says its offset from UTC. By default
+            what the job scheduler says (`Event.deadline`); while neither is known, this is never due.
+    """
+
+    before: float
+    end: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "before", as_seconds(self.before, "OnDeadline: before", positive=True))
+        if self.end is not None:
+            object.__setattr__(self, "end", as_utc(self.end, "OnDeadline: end"))
+
+    def crossing(self, event: Event) -> float | None:
+        end = self.end if self.end is not None else event.deadline
+        return end if end is not None and event.wall >= end - self.before else None
+
+    def crosses(self, before: float, crossed: float, event: Event) -> bool:
+        return crossed != before  # at a start, too
+
+    def check(self, view: View) -> Firing | None:
+        # What an earlier job did not come to save for its own deadline is not owed to a later one.
+        return super().check(view) if self.crossing(view.event) is not None else None
+
+    def describe(self) -> str:
+        return f"{in_words(self.before)} before the deadline"
+
+    def __repr__(self) -> str:
+        end = "" if self.end is None else f", end={exact(self.end)}"
+        return f"OnDeadline(before={exact(self.before)}{end})"
 
 
 @dataclass(frozen=True)

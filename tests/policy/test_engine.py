@@ -15,7 +15,7 @@ from ckpt_callbacks.policy.retention import KeepAll, KeepBest, KeepEvery, KeepLa
 from ckpt_callbacks.policy.smoothing import EMA, Mean, Median
 from ckpt_callbacks.policy.state import State
 from ckpt_callbacks.policy.stopping import NonFinite, Patience, Reaches
-from ckpt_callbacks.policy.triggers import Every, Improves, OnException, OnPreempt, Predicate
+from ckpt_callbacks.policy.triggers import Every, Improves, OnDeadline, OnException, OnPreempt, Predicate
 
 NAN = math.nan
 VAL = Metric("val_loss", mode="min")
@@ -352,6 +352,7 @@ def test_which_metrics_a_policy_monitors():
         (Every(steps=1) & ~Every(minutes=1), True),
         (Every(seconds=1), True),
         (Every(hours=1), True),
+        (OnPreempt() | OnDeadline(60), True),
         (OnPreempt() | Predicate(bool), True),
     ],
     ids=str,
