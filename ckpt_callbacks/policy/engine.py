@@ -131,16 +131,23 @@ def _observe(
     for name in policy.counted:
         if name in event.metrics:
             counts[name] = 0 if math.isfinite(event.metrics[name]) else counts.get(name, 0) + 1
-    return tracks, counts, state.seen.union(event.metrics)
+    sums = [
+        metric.together for metric in policy.tracks if metric.together and metric.measure(event.metrics) is not None
+    ]
+    return tracks, counts, state.seen.union(event.metrics, sums)
 
 
 def _check_seen(policy: Policy, seen: frozenset[str]) -> None:
     for metric in policy.tracks:
-        weighted = not isinstance(metric.monitor, str) and not isinstance(metric.monitor[0], str)
         found = [name in seen for name in metric.names]
-        if not (all(found) if weighted else any(found)):
+        if not (all(found) if metric.together else any(found)):
             logged = ", ".join(sorted(seen)) or "none at all"
             raise MetricError(f"the metric {metric.name!r} was never logged; logged were: {logged}")
+        if metric.together and metric.together not in seen:
+            raise MetricError(
+                f"the metric {metric.name!r} was never measured: {', '.join(metric.names)} were logged, but never "
+                "together; log them at the same moment, such as the end of an epoch"
+            )
 
 
 def _advance(policy: Policy, state: State, event: Event) -> Mapping[str, Due]:
