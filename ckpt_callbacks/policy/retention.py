@@ -53,7 +53,7 @@ class KeepAll(Retention):
 
 @dataclass(frozen=True)
 class KeepLast(Retention):
-    """Keep the newest ``n``."""
+    """Keep the newest ``n``. Superseded records have the places that the line which goes on leaves free."""
 
     n: int = 1
 
@@ -61,7 +61,8 @@ class KeepLast(Retention):
         check_count("KeepLast", "n", self.n)
 
     def kept(self, records: Sequence[Record]) -> Kept:
-        return ((record, f"last {self.n}") for record in records[-self.n :])
+        newest = sorted(records, key=lambda record: (not record.superseded, record.id))[-self.n :]
+        return ((record, f"last {self.n}") for record in newest)
 
 
 @dataclass(frozen=True)
