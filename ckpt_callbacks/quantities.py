@@ -21,7 +21,12 @@ _BYTES_IN = {"B": 1, "KB": 1000}
 _BYTES_IN |= {f"{prefix}B": 1000**power for power, prefix in enumerate("kMGTP", start=1)}
 _BYTES_IN |= {f"{prefix}iB": 1024**power for power, prefix in enumerate("KMGTP", start=1)}
 # Few enough digits that no text is too large for a float, or takes long to read.
-_AMOUNT = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) ?([A-Za-z]+)")
+_NUMBER = r"[0-9]{1,15}(?:\.[0-9]{1,15})?"
+_AMOUNT = re.compile(rf"({_NUMBER}) ?([A-Za-z]+)")
+
+# For an editor that checks while one types.
+DURATION_PATTERN = rf"^{_NUMBER} ?({'|'.join(_SECONDS_IN)})$"
+SIZE_PATTERN = rf"^{_NUMBER} ?({'|'.join(_BYTES_IN)})$"
 
 # What errors ask for, here and where a file is read.
 _AS_SECONDS = "seconds, or text such as 30 s, 10 min, 1.5 h or 2 d"

@@ -17,12 +17,12 @@ from ..policy.composition import AllOf, AnyOf, Not
 from ..policy.naming import FROM_METADATA, FileName
 from ..policy.retention import AnyKeep, KeepAll, KeepBest, KeepEvery, KeepLast, KeepTagged, KeepWithin
 from ..policy.stopping import AnyStop, Diverges, NonFinite, Patience, Reaches
-from ..policy.triggers import At, Every, Improves, OnException, OnPreempt, Predicate
+from ..policy.triggers import At, Every, Improves, OnDeadline, OnException, OnPreempt, Predicate
 from .annotations import FIELDS, ONE_FIELD, OneOf, OneOrMore, becomes, joined_by
 from .metrics import MetricRef, Metrics, Reading
 from .problems import describe, problem
 from .reference import find
-from .scalars import Count, Finite, Index, Name, Positive, Reference, Tag, Version
+from .scalars import Count, Duration, Finite, Index, Moment, Name, Positive, Reference, Size, Tag, Version
 
 
 def read(parsed: Any, *, allow_code: bool) -> tuple[dict[str, Any], list[str]]:
@@ -66,6 +66,14 @@ class AtNode(TypedDict, total=False):
     epochs: Annotated[list[Count], Field(min_length=1), OneOrMore()]
 
 
+@with_config(FIELDS)
+class DeadlineNode(TypedDict):
+    """Due so long before the end of the job, which the job scheduler says where the file does not."""
+
+    before: Duration
+    end: NotRequired[Moment]
+
+
 def _import(reference: str, info: ValidationInfo) -> Callable[..., Any]:
     if not info.context.allow_code:
         raise problem(f"got {reference!r}, which is code; pass allow_code=True to import it")
@@ -85,6 +93,7 @@ TriggerNode = with_config(ONE_FIELD)(
             "improves": Annotated[MetricRef, becomes(Improves)],
             "on_preempt": Annotated[None, becomes(OnPreempt)],
             "on_exception": Annotated[None, becomes(OnException)],
+            "on_deadline": Annotated[DeadlineNode, becomes(OnDeadline)],
             "any": Annotated["Triggers", becomes(AnyOf)],
             "all": Annotated["Triggers", becomes(AllOf)],
             "not": Annotated["Triggers", joined_by(AnyOf), becomes(Not)],
@@ -212,8 +221,8 @@ class DocumentNode(TypedDict):
     metadata: NotRequired[dict[str, Any]]
     filename: NotRequired[Annotated[str, AfterValidator(_check_filename)]]
     on_error: NotRequired[Literal["warn", "raise"]]
-    grace: NotRequired[Positive]
-    min_free: NotRequired[Index]
+    grace: NotRequired[Duration]
+    min_free: NotRequired[Size]
 
 
 _DOCUMENT = TypeAdapter(DocumentNode)
