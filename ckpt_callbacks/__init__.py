@@ -17,6 +17,7 @@ from .errors import (
     VerifyError,
 )
 from .events import Event, EventKind
+from .policy.composition import AllOf, AnyOf, Not, Trigger
 from .policy.engine import Decision, Save, Stop, decide, fold
 from .policy.metric import Metric
 from .policy.naming import FileName
@@ -35,7 +36,8 @@ from .policy.retention import (
 from .policy.smoothing import EMA, Mean, Median, Smoothing
 from .policy.state import State
 from .policy.stopping import Diverges, NonFinite, Patience, Reaches, Stopping
-from .policy.triggers import AllOf, AnyOf, At, Every, Improves, Not, OnException, OnPreempt, Predicate, Trigger
+from .policy.triggers import At, Every, Improves, OnDeadline, OnException, OnPreempt, Predicate
+from .quantities import hours, minutes, seconds
 from .record import Record, Status
 
 __all__ = [
@@ -67,6 +69,7 @@ __all__ = [
     "MissingDependency",
     "NonFinite",
     "Not",
+    "OnDeadline",
     "OnException",
     "OnPreempt",
     "Patience",
@@ -89,5 +92,8 @@ __all__ = [
     "VerifyError",
     "decide",
     "fold",
+    "hours",
+    "minutes",
     "plan",
+    "seconds",
 ]

@@ -9,6 +9,7 @@ from typing import Any
 from .config import Config
 from .errors import PolicyError
 from .policy.policy import Policy
+from .quantities import as_bytes, as_seconds
 
 # `dict` and this order are for LightningCLI, whose parser would make text of a mapping where a path is allowed too.
 PolicyLike = Policy | dict[str, Any] | str | PathLike[str]
@@ -23,10 +24,10 @@ def resolve(holder: str, dirpath: str | PathLike[str] | None, policy: PolicyLike
         holder: What error messages call the caller. dirpath: the run directory; may come from the file.
         policy: A `Policy`, the path of a YAML file, or what such a file holds.
         allow_code: Let the file name predicates to import.
-        settings: Any other field of `Config`; None means "not given".
+        settings: Any other field of `Config`; None means "not given". Grace and min_free may be text with a unit.
 
     Raises:
-        ConfigError: the file is wrong. PolicyError: there is no run directory, or the policy is none.
+        ConfigError: the file is wrong. PolicyError: there is no run directory, the policy is none, or a quantity is.
     """
     if isinstance(policy, Policy):
         config = Config(policy=policy)
@@ -40,6 +41,10 @@ def resolve(holder: str, dirpath: str | PathLike[str] | None, policy: PolicyLike
     if dirpath is None:
         raise PolicyError(f"{holder}: dirpath is missing; expected the run directory, such as {holder}('runs/a', ...)")
     given = {name: value for name, value in settings.items() if value is not None}
+    if "grace" in given:
+        given["grace"] = as_seconds(given["grace"], f"{holder}: grace", positive=True)
+    if "min_free" in given:
+        given["min_free"] = as_bytes(given["min_free"], f"{holder}: min_free")
     from_file = {name: getattr(config, name) for name in _SETTINGS}
     if "metadata" in given:
         given["metadata"] = {**from_file["metadata"], **given["metadata"]}

@@ -32,10 +32,12 @@ class Event:
         step: Optimizer updates done so far.
         epoch: *Completed* epochs: 1 at the first epoch's end.
         time: Training seconds accumulated over all resumes, monotonic.
-        wall: UTC seconds since 1970; for names and records only.
+        wall: UTC seconds since 1970; for names, records and deadlines.
         metrics: Metrics measured at exactly this step's weights. Nothing older belongs here.
         complete: Every metric that this loop will ever log could have been logged by now, so a monitored
             one that never was is an error.
+        deadline: When the job is going to be ended, in UTC seconds since 1970, as far as that is known. Another number
+            is another deadline, so it is the same at every event until the job's end is really moved.
         save_id: For `SAVED` and `DROPPED`: which `Save` this is the outcome of.
         error: For `DROPPED`: why.
     """
@@ -47,6 +49,7 @@ class Event:
     wall: float = 0.0
     metrics: Mapping[str, float] = field(default_factory=dict)
     complete: bool = False
+    deadline: float | None = None
     save_id: int | None = None
     error: str | None = None
 

@@ -23,12 +23,13 @@ from .facts import environment, plain
 from .history import History
 from .interrupts import Interrupts
 from .peers import Peers, leads
-from .policy.engine import Decision, decide
+from .policy.engine import Decision, cannot_wait, decide
 from .policy.naming import FileName
 from .policy.policy import Policy
 from .policy.retention import last_record
 from .policy.state import State
 from .recovery import recover, write_off
+from .scheduler import job_end
 from .saver import Identity, Saver, Saving
 from .store.lock import TrainingLock
 from .store.manifest import Attempt
@@ -96,6 +97,7 @@ class Run(History):
         self._told: signal.Signals | None = None  # the signal that all processes know of
         self.is_open = False
         self._parent, self._time_zero = None, 0.0
+        self._deadline = job_end()
         self._measured: Event | None = None  # the last event of a finished step
         self._names_checked = False
         if contents == "weights":
@@ -269,11 +271,14 @@ class Run(History):
         return decision
 
     def answer(self, *, step: int, epoch: int, write: Write, metadata: Callable[[], Mapping[str, Any]] = dict) -> None:
-        """Save at once if a signal asks the training to end, or somebody for a save; arguments as in `observe`.
+        """Save at once if something asks for it that cannot wait: a signal, a wish, or a deadline.
 
-        For moments that are no event of their own: before a validation, and within one.
+        For moments that are no event of their own: before a validation, and within one. Arguments as in `observe`.
         """
-        self._answer(step, epoch, Saving(write, None, metadata), None)
+        saving = Saving(write, None, metadata)
+        if self.policy.deadlines and self.cannot_wait(step=step, epoch=epoch):
+            self._handle(EventKind.STEP_END, step, epoch, {}, False, saving, None)
+        self._answer(step, epoch, saving, None)
 
     def listen(self) -> None:
         """Find out whether a signal asks the training to end, or somebody for a save.
@@ -289,10 +294,17 @@ class Run(History):
         """A signal asks the training to end: the next event of a finished step saves, and ends the process."""
         return (self._interrupts.pending if self.peers.alone else self._told) is not None
 
-    @property
-    def cannot_wait(self) -> bool:
-        """A save is due that must not wait for a validation."""
-        return self.interrupted or self._asked
+    def cannot_wait(self, *, step: int, epoch: int) -> bool:
+        """A save is due at this finished step that must not wait for the validation that follows it.
+
+        Where several processes train, all of them call this.
+        """
+        if self.interrupted or self._asked:
+            return True
+        policy = self.policy
+        return bool(policy.deadlines) and cannot_wait(
+            policy, self.state, self._event(EventKind.STEP_END, step, epoch, {})
+        )
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
@@ -315,11 +327,7 @@ class Run(History):
         self, kind: EventKind, step: int, epoch: int, metrics: Mapping[str, float], complete: bool,
         saving: Saving, measured: Event | None,
     ) -> Decision:  # fmt: skip
-        time, wall = self._clock.monotonic() - self._time_zero, self._clock.wall()
-        if (metrics and self.policy.monitored.intersection(metrics)) or self.policy.follows_time:
-            # what processes measure differs; what they do must not
-            time, wall, metrics = self.peers.share((time, wall, metrics))
-        event = Event(kind, step, epoch, time, wall, metrics, complete)
+        event = self._event(kind, step, epoch, metrics, complete)
         self.state, decision = decide(self.policy, self.state, event)
         if kind in _SAFE_POINTS:
             self._measured = event
@@ -332,6 +340,16 @@ class Run(History):
             if error is not None and self._on_error == "raise":
                 raise error
         return decision
+
+    def _event(
+        self, kind: EventKind, step: int, epoch: int, metrics: Mapping[str, float], complete: bool = False
+    ) -> Event:
+        time, wall = self._clock.monotonic() - self._time_zero, self._clock.wall()
+        deadline = self._deadline
+        if (metrics and self.policy.monitored.intersection(metrics)) or self.policy.follows_time:
+            # what processes measure differs; what they do must not
+            time, wall, deadline, metrics = self.peers.share((time, wall, deadline, metrics))
+        return Event(kind, step, epoch, time, wall, metrics, complete, deadline=deadline)
 
     def _check_names(self) -> None:
         self._names_checked = True

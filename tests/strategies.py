@@ -27,6 +27,7 @@ from ckpt_callbacks import (
     Metric,
     NonFinite,
     Not,
+    OnDeadline,
     OnException,
     OnPreempt,
     Patience,
@@ -67,6 +68,11 @@ def finite() -> st.SearchStrategy[float]:
 def positive() -> st.SearchStrategy[float]:
     """Finite numbers above 0, whole ones among them, as int and as float."""
     return st.integers(1, 60) | st.floats(0, exclude_min=True, allow_infinity=False)
+
+
+def moments() -> st.SearchStrategy[float]:
+    """UTC seconds: mostly of this century, in any fraction, sometimes beyond all calendars."""
+    return st.integers(1, 4 * 10**9) | st.floats(1, 4e9) | positive()
 
 
 # -- metrics ---------------------------------------------------------------------------------------------------------
@@ -116,6 +122,7 @@ def triggers(by: st.SearchStrategy[Metric] | None = None) -> st.SearchStrategy[T
         st.builds(Improves, metrics() if by is None else by),
         st.just(OnPreempt()),
         st.just(OnException()),
+        st.builds(OnDeadline, positive(), end=st.none() | moments()),
         st.just(Predicate(even_step)),
     )
     return st.recursive(leaves, _compositions, max_leaves=6)

@@ -11,9 +11,10 @@ import ckpt_callbacks
 
 PACKAGE = Path(ckpt_callbacks.__file__).parent
 FLOORS = [
-    {"errors", "events", "record", "clock", "peers", "repair"},
+    {"errors"},
+    {"events", "record", "clock", "peers", "quantities", "repair"},
     {"policy", "store", "formats"},
-    {"worker", "facts", "interrupts", "history", "lineage", "testing"},
+    {"worker", "facts", "interrupts", "history", "lineage", "scheduler", "testing"},
     {"checkpointer", "rebuilding"},
     {"recovery", "saver"},
     {"run", "config"},
@@ -23,7 +24,7 @@ FLOORS = [
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # Policy.from_yaml is what people type; it imports the reader only when it is called.
 EXCEPTIONS = {("policy", "config")}
-PURE_STANDARD_LIBRARY = {"policy", "errors", "events", "record"}
+PURE_STANDARD_LIBRARY = {"policy", "errors", "events", "record", "quantities"}
 ALLOWED_LIBRARIES = {
     "store": {"xxhash"},
     "formats": {"h5py", "numpy", "torch"},
@@ -32,6 +33,7 @@ ALLOWED_LIBRARIES = {
     "lightning": {"lightning", "torch", "numpy"},
     "keras": {"keras", "h5py", "numpy", "tensorflow", "torch", "jax"},
 }
+FUNCTIONS = {"decide", "fold", "plan", "seconds", "minutes", "hours"}  # what is public and no class
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -105,7 +107,7 @@ def test_importing_the_package_loads_no_framework():
 
 def test_all_names_what_is_public():
     assert sorted(ckpt_callbacks.__all__) == sorted(
-        name for name in vars(ckpt_callbacks) if name[0].isupper() or name in ("decide", "fold", "plan")
+        name for name in vars(ckpt_callbacks) if name[0].isupper() or name in FUNCTIONS
     )
     for name in ckpt_callbacks.__all__:
         assert getattr(ckpt_callbacks, name).__doc__, f"{name} has no docstring"

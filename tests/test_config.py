@@ -30,6 +30,7 @@ from ckpt_callbacks import (
     Metric,
     NonFinite,
     Not,
+    OnDeadline,
     OnException,
     OnPreempt,
     Patience,
@@ -41,6 +42,7 @@ from ckpt_callbacks import (
 )
 from ckpt_callbacks.config import Config, json_schema
 
+EVENING = 1795561200.0  # 2026-11-24, 23:00 UTC
 EXAMPLE = """
 # ckpt.yaml: a list means "|", {all: [...]} means "&", {not: ...} means "~"
 version: 1
@@ -67,6 +69,8 @@ save:
   - not: [{every: {hours: 0.5}}, {every: {seconds: 30}}]
   - on_preempt
   - on_exception
+  - on_deadline: {before: 10 min}
+  - on_deadline: {before: 90, end: "2026-11-25T00:00:00+01:00"}
 keep: [all, {every: {steps: 1000}}, {every: {hours: 5}}, {within: {hours: 2.5}}, {best: {by: score}}]
 stop:
   - reaches: {by: val, value: 0.1}
@@ -75,6 +79,8 @@ stop:
 best_by: score
 on_error: raise
 contents: weights
+grace: 1.5 min
+min_free: 2 GiB
 """
 
 
@@ -136,14 +142,58 @@ def test_every_form(tmp_path):
             | (At(steps=[7]) | Improves(val.raw))
             | ~(Every(hours=0.5) | Every(seconds=30))
             | OnPreempt()
-            | OnException(),
+            | OnException()
+            | OnDeadline(600)
+            | OnDeadline(90, end=EVENING),
             keep=KeepAll() | KeepEvery(steps=1000) | KeepEvery(hours=5) | KeepWithin(2.5) | KeepBest(by=score),
             stop=Reaches(val, 0.1) | Diverges(val.raw, 100) | NonFinite("loss", consecutive=3),
             best_by=score,
         ),
         contents="weights",
         on_error="raise",
+        grace=90,
+        min_free=2 * 1024**3,
     )
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "1795561200",
+        "1795561200.0",
+        "2026-11-24T23:00:00Z",  # an unquoted date and time is no text in YAML
+        "2026-11-24 23:00:00Z",
+        "2026-11-24T23:00:00+00:00",
+        "2026-11-25T00:00:00+01:00",
+        "2026-11-24t17:30:00-05:30",
+        "'2026-11-24T23:00:00Z'",
+        "'2026-11-25T00:00:00+01:00'",
+    ],
+)
+def test_the_end_of_a_job(tmp_path, end):
+    text = f"save: {{on_deadline: {{before: 10 min, end: {end}}}}}"
+    assert read(tmp_path, text).policy.save == OnDeadline(600, end=EVENING)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("grace", "30", 30),
+        ("grace", "0.5", 0.5),
+        ("grace", "45 s", 45),
+        ("grace", "2min", 120),
+        ("grace", "1.5 hours", 5400),
+        ("min_free", "0", 0),
+        ("min_free", "5000", 5000),
+        ("min_free", "5 GB", 5 * 10**9),
+        ("min_free", "500MB", 500 * 10**6),
+        ("min_free", "2 GiB", 2 * 1024**3),
+    ],
+)
+def test_a_setting_with_a_unit(tmp_path, field, value, expected):
+    found = getattr(read(tmp_path, f"{WITH_SAVE}{field}: {value}"), field)
+    assert found == expected
+    assert type(found) is (int if field == "min_free" else float)
 
 
 def test_only_save_is_needed():
@@ -207,10 +257,13 @@ def test_anchors_and_a_byte_order_mark(tmp_path):
 
 # -- how it complains ------------------------------------------------------------------------------------------------
 
-TRIGGERS = "every, at, improves, on_preempt, on_exception, any, all, not, predicate"
+TRIGGERS = "every, at, improves, on_preempt, on_exception, on_deadline, any, all, not, predicate"
 METRIC = "metrics: {val: {monitor: val_loss, mode: min}}\n"
 WITH_SAVE = "save: on_preempt\n"
 FIELDS = "version, dirpath, metrics, save, keep, stop, best_by, contents, metadata, filename, on_error, grace, min_free"
+SECONDS = "a duration above 0: seconds, or text such as 30 s, 10 min, 1.5 h or 2 d"
+BYTES = "a size: whole bytes, or text such as 500 MB, 5 GB or 2 GiB"
+MOMENT = "a moment: UTC seconds since 1970, or a date and time with its offset, such as 2026-11-24T23:00:00Z"
 MONITOR = "a metric's name, a list of names, or a mapping of names to weights"
 
 
@@ -253,6 +306,15 @@ MONITOR = "a metric's name, a list of names, or a mapping of names to weights"
         (WITH_SAVE + "metadata: x", "metadata: got 'x'; expected a mapping"),
         (WITH_SAVE + "metadata: {1: 2}", "metadata: got 1 as a name; expected text"),
         (WITH_SAVE + "filename: '{epcoh}'", "filename: '{epcoh}': unknown name {epcoh}; did you mean {epoch}?"),
+        *((WITH_SAVE + f"grace: {x}", f"grace: got {x}; expected {SECONDS}") for x in ("0", "-1", "'5'", "'5 m'")),
+        (WITH_SAVE + "grace: .inf", f"grace: got inf; expected {SECONDS}"),
+        (WITH_SAVE + "grace: true", f"grace: got True; expected {SECONDS}"),
+        (WITH_SAVE + "grace:", f"grace: got nothing; expected {SECONDS}"),
+        (WITH_SAVE + "grace: [30 s]", f"grace: got a list; expected {SECONDS}"),
+        (WITH_SAVE + "min_free: -1", f"min_free: got -1; expected {BYTES}"),
+        (WITH_SAVE + "min_free: 5.0", f"min_free: got 5.0; expected {BYTES}"),
+        (WITH_SAVE + "min_free: 5 gb", f"min_free: got '5 gb'; expected {BYTES}"),
+        (WITH_SAVE + "min_free: {GB: 5}", f"min_free: got a mapping; expected {BYTES}"),
         (
             WITH_SAVE + "filename: a/b",
             "filename: 'a/b': a file name has no path separator; put folders in dirpath",
@@ -350,6 +412,30 @@ MONITOR = "a metric's name, a list of names, or a mapping of names to weights"
         (
             "save: {at: {steps: 1, epochs: 1}}",
             "save.at: expected a list of steps or a list of epochs, such as At(steps=[100, 1000])",
+        ),
+        ("save: on_deadline", "save.on_deadline: got nothing; expected a mapping with before, end"),
+        ("save: {on_deadline: 600}", "save.on_deadline: got 600; expected a mapping with before, end"),
+        ("save: {on_deadline: {}}", f"save.on_deadline.before: missing; expected {SECONDS}"),
+        ("save: {on_deadline: {before: 0}}", f"save.on_deadline.before: got 0; expected {SECONDS}"),
+        ("save: {on_deadline: {before: soon}}", f"save.on_deadline.before: got 'soon'; expected {SECONDS}"),
+        (
+            "save: {on_deadline: {before: 5, ende: 5}}",
+            "save.on_deadline: unknown field 'ende'; expected one of before, end; did you mean 'end'?",
+        ),
+        ("save: {on_deadline: {before: 5, end: 0}}", f"save.on_deadline.end: got 0; expected {MOMENT}"),
+        ("save: {on_deadline: {before: 5, end: true}}", f"save.on_deadline.end: got True; expected {MOMENT}"),
+        ("save: {on_deadline: {before: 5, end: tonight}}", f"save.on_deadline.end: got 'tonight'; expected {MOMENT}"),
+        (
+            "save: {on_deadline: {before: 5, end: 2026-11-24T23:00:00}}",
+            f"save.on_deadline.end: got 2026-11-24 23:00:00; expected {MOMENT}",
+        ),
+        (
+            "save: {on_deadline: {before: 5, end: '2026-11-24T23:00:00'}}",
+            f"save.on_deadline.end: got '2026-11-24T23:00:00'; expected {MOMENT}",
+        ),
+        (
+            "save: [{on_deadline: {before: 5, end: 2026-11-24}}]",
+            f"save[0].on_deadline.end: got 2026-11-24; expected {MOMENT}",
         ),
         ("save: {improves: val}", "save.improves: unknown metric 'val'; defined are: none"),
         (
@@ -513,6 +599,7 @@ def test_any_document_is_read_or_refused_in_whole_lines(document):
 
 # -- code ------------------------------------------------------------------------------------------------------------
 
+WITH_NUMBERS = "save: {on_deadline: {before: 600, end: 1795561200}}\ngrace: 30\nmin_free: 5000"
 PREDICATE = "save: {predicate: 'strategies:even_step'}"
 
 
@@ -686,6 +773,27 @@ def test_settings_read_back(tmp_path_factory, config):
     assert again.to_yaml() == text
 
 
+def test_a_deadline_is_written_as_a_date_where_that_is_exact():
+    def written(end):
+        return parse(Policy(OnDeadline("10 min", end)).to_yaml())["save"][0]["on_deadline"]
+
+    assert parse(Policy(OnDeadline(0.5)).to_yaml())["save"] == [{"on_deadline": {"before": 0.5}}]
+    assert written(EVENING) == {"before": 600, "end": "2026-11-24T23:00:00Z"}
+    assert written(EVENING + 0.25)["end"] == "2026-11-24T23:00:00.250000Z"
+    assert written(0.1 + 2**-40)["end"] == 0.1 + 2**-40
+    assert written(1e15)["end"] == 10**15
+
+
+def test_settings_are_numbers_however_they_were_given():
+    given, plain = (
+        Config(Policy(OnPreempt()), grace=grace, min_free=size)
+        for grace, size in (("1.5 min", "5 GB"), (90, 5 * 10**9))
+    )
+    assert given == plain
+    assert given.to_yaml() == plain.to_yaml()
+    assert {"grace: 90", "min_free: 5000000000"} < set(given.to_yaml().splitlines())
+
+
 def test_whole_numbers_are_written_alike():
     assert Policy(Every(minutes=20)).to_yaml() == Policy(Every(minutes=20.0)).to_yaml()
     assert "minutes: 1e+300}" in Policy(Every(minutes=1e300)).to_yaml()
@@ -701,7 +809,7 @@ def schema():
     return validator(json_schema())
 
 
-@pytest.mark.parametrize("text", [EXAMPLE, EVERYTHING, WITH_SAVE, PREDICATE])
+@pytest.mark.parametrize("text", [EXAMPLE, EVERYTHING, WITH_SAVE, PREDICATE, WITH_NUMBERS])
 def test_the_schema_accepts(schema, text):
     schema.validate(parse(text))
 
@@ -729,6 +837,16 @@ def test_the_schema_accepts_what_is_written(schema, policy):
         "save: {all: [on_preempt, {any: 5}]}",
         "save: {predicate: os}",
         "save: {improves: 3}",
+        "save: on_deadline",
+        "save: {on_deadline: {end: 5}}",
+        "save: {on_deadline: {before: soon}}",
+        "save: {on_deadline: {before: 5, end: true}}",
+        WITH_SAVE + "grace: 5 m",
+        WITH_SAVE + "grace: '5'",
+        WITH_SAVE + "grace: 0",
+        WITH_SAVE + "min_free: 5 gb",
+        WITH_SAVE + "min_free: 0.5",
+        WITH_SAVE + "min_free: -1",
         WITH_SAVE + "keep: []",
         WITH_SAVE + "keep: {every: {minutes: 1}}",
         WITH_SAVE + "keep: {best: {n: 1}}",

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pydantic import AfterValidator, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import AfterValidator, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from ..errors import PolicyError
 from .problems import choices, problem
+
+# Strict: a boolean is no number, and "5" is no 5.
+FIELDS = ConfigDict(extra="forbid", strict=True)
+ONE_FIELD = ConfigDict(**FIELDS, json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
 
 def becomes(kind: Callable[..., Any], **renamed: str) -> AfterValidator:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..policy.policy import Policy
+from ..quantities import as_bytes, as_seconds
 from . import document, text, writing
 
 
@@ -21,7 +22,11 @@ class Config:
         dirpath: The run directory. filename: template of the file names; see `FileName`.
         contents: ``full`` or ``weights``. metadata: facts for every record.
         on_error: ``warn``, or ``raise`` when a save fails.
-        grace: Seconds that a signal leaves for a last save. min_free: bytes to leave free on the disk.
+        grace: Seconds that a signal leaves for a last save, or text such as ``"30 s"``.
+        min_free: Bytes to leave free on the disk, or text such as ``"5 GB"``.
+
+    Raises:
+        PolicyError: grace is no duration, or min_free no size.
     """
 
     policy: Policy
@@ -32,6 +37,10 @@ class Config:
     on_error: str = "warn"
     grace: float = 30.0
     min_free: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "grace", as_seconds(self.grace, "Config: grace", positive=True))
+        object.__setattr__(self, "min_free", as_bytes(self.min_free, "Config: min_free"))
 
     @classmethod
     def from_yaml(cls, path: str | PathLike[str], *, allow_code: bool = False) -> Config:

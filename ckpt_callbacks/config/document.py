@@ -7,45 +7,22 @@ notices among them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    ValidationInfo,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-    with_config,
-)
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, ValidationInfo, with_config
 from typing_extensions import NotRequired, TypedDict
 
 from ..errors import PolicyError
-from ..policy.metric import Metric
+from ..policy.composition import AllOf, AnyOf, Not
 from ..policy.naming import FROM_METADATA, FileName
 from ..policy.retention import AnyKeep, KeepAll, KeepBest, KeepEvery, KeepLast, KeepTagged, KeepWithin
-from ..policy.smoothing import EMA, Mean, Median
 from ..policy.stopping import AnyStop, Diverges, NonFinite, Patience, Reaches
-from ..policy.triggers import AllOf, AnyOf, At, Every, Improves, Not, OnException, OnPreempt, Predicate
-from .annotations import OneOf, OneOrMore, becomes, joined_by
-from .problems import describe, near, problem
+from ..policy.triggers import At, Every, Improves, OnDeadline, OnException, OnPreempt, Predicate
+from .annotations import FIELDS, ONE_FIELD, OneOf, OneOrMore, becomes, joined_by
+from .metrics import MetricRef, Metrics, Reading
+from .problems import describe, problem
 from .reference import find
-from .scalars import Alpha, Count, Delta, Finite, Index, Mode, Monitor, Name, Positive, Reference, Tag, Version
-
-# Strict: a boolean is no number, and "5" is no 5.
-_FIELDS = ConfigDict(extra="forbid", strict=True)
-_ONE_FIELD = ConfigDict(**_FIELDS, json_schema_extra={"minProperties": 1, "maxProperties": 1})
-
-
-@dataclass
-class _Reading:
-    """What the parts of one file know of each other while it is read."""
-
-    allow_code: bool
-    metrics: dict[str, Metric] = field(default_factory=dict)
+from .scalars import Count, Duration, Finite, Index, Moment, Name, Positive, Reference, Size, Tag, Version
 
 
 def read(parsed: Any, *, allow_code: bool) -> tuple[dict[str, Any], list[str]]:
@@ -53,7 +30,7 @@ def read(parsed: Any, *, allow_code: bool) -> tuple[dict[str, Any], list[str]]:
     if parsed is None:
         return {}, ["is empty; expected a mapping with at least save"]
     try:
-        return _DOCUMENT.validate_python(parsed, context=_Reading(allow_code)), []
+        return _DOCUMENT.validate_python(parsed, context=Reading(allow_code)), []
     except ValidationError as error:
         return {}, describe(error, parsed, DocumentNode)
 
@@ -67,59 +44,10 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-# -- metrics ---------------------------------------------------------------------------------------------------------
-
-
-@with_config(_ONE_FIELD)
-class SmoothingNode(TypedDict, total=False):
-    """What is done to a metric before it is compared."""
-
-    ema: Annotated[Alpha, becomes(EMA)]
-    mean: Annotated[Count, becomes(Mean)]
-    median: Annotated[Count, becomes(Median)]
-
-
-@with_config(_FIELDS)
-class MetricNode(TypedDict):
-    """A logged value, its direction, and how it is compared."""
-
-    monitor: Monitor
-    mode: Mode
-    smoothing: NotRequired[Annotated[SmoothingNode, OneOf()]]
-    min_delta: NotRequired[Delta]
-    min_delta_mode: NotRequired[Literal["abs", "rel"]]
-    baseline: NotRequired[Finite]
-    start_from_epoch: NotRequired[Index]
-    nan: NotRequired[Literal["stale", "skip"]]
-
-
-def _define(raw: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> dict[str, Metric]:
-    # A metric that is wrong is one mistake, not another one at each place that names it.
-    if isinstance(raw, dict):
-        info.context.metrics = dict.fromkeys(raw, Metric("unknown", mode="min"))
-    info.context.metrics = handler(raw)
-    return info.context.metrics
-
-
-def _look_up(name: str, info: ValidationInfo) -> Metric:
-    defined = info.context.metrics
-    base = name.removesuffix(".raw")
-    if name in defined:
-        return defined[name]
-    if base in defined:
-        return defined[base].raw
-    names = ", ".join(map(str, defined)) or "none"
-    raise problem(f"unknown metric {name!r}; defined are: {names}{near(base, defined)}")
-
-
-Metrics = Annotated[dict[str, Annotated[MetricNode, becomes(Metric)]], WrapValidator(_define)]
-MetricRef = Annotated[Name, AfterValidator(_look_up)]
-
-
 # -- save ------------------------------------------------------------------------------------------------------------
 
 
-@with_config(_ONE_FIELD)
+@with_config(ONE_FIELD)
 class EveryNode(TypedDict, total=False):
     """Due each time that a multiple of the interval is crossed."""
 
@@ -130,12 +58,20 @@ class EveryNode(TypedDict, total=False):
     hours: Positive
 
 
-@with_config(_ONE_FIELD)
+@with_config(ONE_FIELD)
 class AtNode(TypedDict, total=False):
     """Due when one of the listed steps or epochs is crossed."""
 
     steps: Annotated[list[Count], Field(min_length=1), OneOrMore()]
     epochs: Annotated[list[Count], Field(min_length=1), OneOrMore()]
+
+
+@with_config(FIELDS)
+class DeadlineNode(TypedDict):
+    """Due so long before the end of the job, which the job scheduler says where the file does not."""
+
+    before: Duration
+    end: NotRequired[Moment]
 
 
 def _import(reference: str, info: ValidationInfo) -> Callable[..., Any]:
@@ -148,7 +84,7 @@ def _import(reference: str, info: ValidationInfo) -> Callable[..., Any]:
         raise problem(f"{reference!r} cannot be imported: {why}; expected a function, such as pkg.mod:fn") from None
 
 
-TriggerNode = with_config(_ONE_FIELD)(
+TriggerNode = with_config(ONE_FIELD)(
     TypedDict(
         "TriggerNode",
         {
@@ -157,6 +93,7 @@ TriggerNode = with_config(_ONE_FIELD)(
             "improves": Annotated[MetricRef, becomes(Improves)],
             "on_preempt": Annotated[None, becomes(OnPreempt)],
             "on_exception": Annotated[None, becomes(OnException)],
+            "on_deadline": Annotated[DeadlineNode, becomes(OnDeadline)],
             "any": Annotated["Triggers", becomes(AnyOf)],
             "all": Annotated["Triggers", becomes(AllOf)],
             "not": Annotated["Triggers", joined_by(AnyOf), becomes(Not)],
@@ -173,7 +110,7 @@ Triggers = Annotated[
 # -- keep ------------------------------------------------------------------------------------------------------------
 
 
-@with_config(_FIELDS)
+@with_config(FIELDS)
 class BestNode(TypedDict):
     """Keep the n best by a metric."""
 
@@ -181,7 +118,7 @@ class BestNode(TypedDict):
     by: MetricRef
 
 
-@with_config(_ONE_FIELD)
+@with_config(ONE_FIELD)
 class KeepEveryNode(TypedDict, total=False):
     """Keep the first checkpoint at or after each multiple of the interval."""
 
@@ -190,14 +127,14 @@ class KeepEveryNode(TypedDict, total=False):
     hours: Positive
 
 
-@with_config(_FIELDS)
+@with_config(FIELDS)
 class WithinNode(TypedDict):
     """Keep what is at most so much older than the newest checkpoint."""
 
     hours: Positive
 
 
-@with_config(_ONE_FIELD)
+@with_config(ONE_FIELD)
 class RetentionNode(TypedDict, total=False):
     """One rule; what any rule keeps survives."""
 
@@ -215,7 +152,7 @@ Retentions = Annotated[list[Annotated[RetentionNode, OneOf("all")]], Field(min_l
 # -- stop ------------------------------------------------------------------------------------------------------------
 
 
-@with_config(_FIELDS)
+@with_config(FIELDS)
 class PatienceNode(TypedDict):
     """Stop when the metric has not improved in so many measurements."""
 
@@ -224,7 +161,7 @@ class PatienceNode(TypedDict):
     start_from_epoch: NotRequired[Index]
 
 
-@with_config(_FIELDS)
+@with_config(FIELDS)
 class ThresholdNode(TypedDict):
     """Stop when the metric is at the value or better (reaches), or worse than it (diverges)."""
 
@@ -232,7 +169,7 @@ class ThresholdNode(TypedDict):
     value: Finite
 
 
-@with_config(_FIELDS)
+@with_config(FIELDS)
 class NonFiniteNode(TypedDict):
     """Stop when a metric was NaN or infinite so many times in a row."""
 
@@ -240,7 +177,7 @@ class NonFiniteNode(TypedDict):
     consecutive: NotRequired[Count]
 
 
-@with_config(_ONE_FIELD)
+@with_config(ONE_FIELD)
 class StoppingNode(TypedDict, total=False):
     """One rule; training stops when any rule says so."""
 
@@ -268,7 +205,7 @@ def _check_filename(template: str, info: ValidationInfo) -> str:
     return template
 
 
-@with_config(_FIELDS)
+@with_config(FIELDS)
 class DocumentNode(TypedDict):
     """When to save, what to keep, when to stop, and what the files hold."""
 
@@ -284,8 +221,8 @@ class DocumentNode(TypedDict):
     metadata: NotRequired[dict[str, Any]]
     filename: NotRequired[Annotated[str, AfterValidator(_check_filename)]]
     on_error: NotRequired[Literal["warn", "raise"]]
-    grace: NotRequired[Positive]
-    min_free: NotRequired[Index]
+    grace: NotRequired[Duration]
+    min_free: NotRequired[Size]
 
 
 _DOCUMENT = TypeAdapter(DocumentNode)

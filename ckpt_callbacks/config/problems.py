@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from datetime import date
 from functools import reduce
 from typing import Any, Literal, get_args, get_origin
 
@@ -100,4 +101,4 @@ def _received(got: Any) -> str:
         return "nothing"
     if isinstance(got, dict | list):
         return "a mapping" if isinstance(got, dict) else "a list"
-    return repr(got)
+    return str(got) if isinstance(got, date) else repr(got)

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
 from types import NoneType
-from typing import Annotated, Literal, NewType, get_args, get_origin
+from typing import Annotated, Any, Literal, NewType, get_args, get_origin
 
 from pydantic import AfterValidator, Field, SkipValidation
 
 from ..errors import PolicyError
 from ..policy.metric import Metric
+from ..quantities import (
+    DURATION_PATTERN,
+    MOMENT,
+    POSITIVE_DURATION,
+    SIZE,
+    SIZE_PATTERN,
+    as_bytes,
+    as_seconds,
+    as_utc,
+)
 
 # The bounds are those of the policy values, which keep the last word. Here they let an editor see them too.
 _Count = NewType("_Count", int)
@@ -22,6 +35,10 @@ _Name = NewType("_Name", str)
 _Tag = NewType("_Tag", str)
 _Reference = NewType("_Reference", str)
 _Monitor = str | list[str] | dict[str, float]
+# A number or text. What the schema says of them is for an editor; the conversions have the last word.
+_Duration = Annotated[float, Field(gt=0)] | Annotated[str, Field(pattern=DURATION_PATTERN)]
+_Size = Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern=SIZE_PATTERN)]
+_Moment = Annotated[float, Field(gt=0)] | datetime
 
 Count = Annotated[_Count, Field(ge=1)]
 Index = Annotated[_Index, Field(ge=0)]
@@ -47,6 +64,21 @@ def _check_monitor(monitor: object) -> object:
 # A union would report a mistake three times, once for each of its forms.
 Monitor = Annotated[SkipValidation[_Monitor], AfterValidator(_check_monitor)]
 
+
+def _converted(convert: Callable[[object], Any]) -> AfterValidator:
+    def build(given: object) -> Any:
+        try:
+            return convert(given)
+        except PolicyError as error:
+            raise ValueError(str(error)) from None
+
+    return AfterValidator(build)
+
+
+Duration = Annotated[SkipValidation[_Duration], _converted(partial(as_seconds, positive=True))]
+Size = Annotated[SkipValidation[_Size], _converted(as_bytes)]
+Moment = Annotated[SkipValidation[_Moment], _converted(as_utc)]
+
 _CALLED = {
     str: "text",
     NoneType: "no value",
@@ -61,6 +93,9 @@ _CALLED = {
     _Tag: "a tag, such as release",
     _Reference: "a function, such as pkg.mod:fn",
     _Monitor: "a metric's name, a list of names, or a mapping of names to weights",
+    float | str: POSITIVE_DURATION,
+    int | str: SIZE,
+    float | datetime: MOMENT,
     Mode: "min or max (the direction is never guessed from a name)",
 }
 

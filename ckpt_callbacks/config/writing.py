@@ -6,15 +6,18 @@ import dataclasses
 import os
 import re
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PolicyError
+from ..policy.composition import AllOf, AnyOf, Not, Trigger
 from ..policy.metric import Metric
 from ..policy.retention import KeepAll, KeepBest, KeepEvery, KeepLast, KeepTagged, KeepWithin, Retention
 from ..policy.smoothing import EMA, Mean, Median, Smoothing
 from ..policy.stopping import Diverges, NonFinite, Patience, Reaches, Stopping
-from ..policy.triggers import AllOf, AnyOf, At, Every, Improves, Not, OnException, OnPreempt, Predicate, Trigger
+from ..policy.triggers import At, Every, Improves, OnDeadline, OnException, OnPreempt, Predicate
+from ..quantities import as_utc
 from .reference import reference_to
 
 if TYPE_CHECKING:
@@ -44,7 +47,7 @@ def document(config: Config) -> dict[str, Any]:
         "contents": config.contents if config.contents != "full" else None,
         "metadata": dict(config.metadata),
         "on_error": config.on_error if config.on_error != "warn" else None,
-        "grace": config.grace if config.grace != 30 else None,
+        "grace": _number(config.grace) if config.grace != 30 else None,
         "min_free": config.min_free or None,
     }
     return {name: value for name, value in found.items() if value not in (None, {})}
@@ -118,6 +121,8 @@ def _trigger(trigger: Trigger, names: _Names) -> Any:
             return "on_preempt"
         case OnException():
             return "on_exception"
+        case OnDeadline():
+            return {"on_deadline": _deadline(trigger)}
         case Predicate():
             return {"predicate": _predicate(trigger)}
         case Not():
@@ -126,6 +131,18 @@ def _trigger(trigger: Trigger, names: _Names) -> Any:
             parts = [_trigger(part, names) for part in trigger.triggers]
             return {"any" if isinstance(trigger, AnyOf) else "all": parts}
     raise _unknown(trigger)
+
+
+def _deadline(trigger: OnDeadline) -> dict[str, Any]:
+    facts = {"before": _number(trigger.before)}
+    if trigger.end is None:
+        return facts
+    try:
+        text = datetime.fromtimestamp(trigger.end, timezone.utc).isoformat().replace("+00:00", "Z")
+    except (OverflowError, ValueError, OSError):
+        text = None  # later than any calendar says
+    exact = text is not None and as_utc(text) == trigger.end
+    return {**facts, "end": text if exact else _number(trigger.end)}
 
 
 def _retention(rule: Retention, names: _Names) -> Any:

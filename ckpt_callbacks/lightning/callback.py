@@ -42,8 +42,8 @@ class LightningCheckpoint(PeerNames, Checkpoint):
         contents: ``"full"`` (a run can be resumed from it) or ``"weights"``.
         metadata: Facts for every record, such as ``{"dataset": "digits-v1"}``.
         on_error: ``"warn"``, or ``"raise"`` when a save fails.
-        grace: With `OnPreempt`: seconds from a signal to the end of the process.
-        min_free: Bytes to leave free on the disk; a save that would find less is skipped.
+        grace: With `OnPreempt`: time from a signal to the end of the process, in seconds or as ``"30 s"``.
+        min_free: What a save must leave free on the disk, in bytes or as ``"5 GB"``; else it is skipped.
         allow_code: Let a YAML file name predicates to import.
         clock: For tests.
 
@@ -62,8 +62,8 @@ class LightningCheckpoint(PeerNames, Checkpoint):
         contents: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         on_error: str | None = None,
-        grace: float | None = None,
-        min_free: int | None = None,
+        grace: float | str | None = None,
+        min_free: int | str | None = None,
         allow_code: bool = False,
         clock: Clock | None = None,
     ) -> None:

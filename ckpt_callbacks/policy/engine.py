@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 
 from ..errors import MetricError
 from ..events import Event, EventKind
+from .composition import Trigger
 from .metric import Metric
 from .policy import Policy
 from .state import Due, Pending, State
 from .track import Track
-from .triggers import OnException, Trigger
+from .triggers import OnException
 
 _OUTCOMES = (EventKind.SAVED, EventKind.DROPPED)
 _ALWAYS = {EventKind.END: "end of training", EventKind.DEMAND: "on demand"}  # saved whatever the policy says
@@ -85,6 +86,8 @@ def decide(policy: Policy, state: State, event: Event) -> tuple[State, Decision]
     if event.complete:
         _check_seen(policy, seen)
     dues = _advance(policy, state, event)
+    if any(dues.get(key) != state.dues.get(key) for key in map(repr, policy.deadlines)):
+        state = dataclasses.replace(state, failures=0, retry_step=0)  # no time to wait out what failed before
     state = dataclasses.replace(
         state,
         step=event.step, epoch=event.epoch, time=event.time,
@@ -92,6 +95,17 @@ def decide(policy: Policy, state: State, event: Event) -> tuple[State, Decision]
     )  # fmt: skip
     state, save = _ask_to_save(policy, state, event)
     return state, Decision(save, _ask_to_stop(policy, state, event))
+
+
+def cannot_wait(policy: Policy, state: State, event: Event) -> bool:
+    """Whether a deadline is near at ``event``, and no save has answered it yet.
+
+    To be asked before `decide` where more is to follow at the same step: a save that would wait for a validation's
+    metrics might come too late. ``event`` is the one that ends the step, or would; nothing is folded in.
+    """
+    near = [leaf for leaf in policy.deadlines if leaf.crossing(event) is not None]
+    dues = _advance(policy, state, event) if near else {}
+    return any(dues[repr(leaf)].due for leaf in near)
 
 
 def fold(policy: Policy, events: Iterable[Event], state: State | None = None) -> tuple[State, list[Decision]]:
@@ -117,16 +131,23 @@ def _observe(
     for name in policy.counted:
         if name in event.metrics:
             counts[name] = 0 if math.isfinite(event.metrics[name]) else counts.get(name, 0) + 1
-    return tracks, counts, state.seen.union(event.metrics)
+    sums = [
+        metric.together for metric in policy.tracks if metric.together and metric.measure(event.metrics) is not None
+    ]
+    return tracks, counts, state.seen.union(event.metrics, sums)
 
 
 def _check_seen(policy: Policy, seen: frozenset[str]) -> None:
     for metric in policy.tracks:
-        weighted = not isinstance(metric.monitor, str) and not isinstance(metric.monitor[0], str)
         found = [name in seen for name in metric.names]
-        if not (all(found) if weighted else any(found)):
+        if not (all(found) if metric.together else any(found)):
             logged = ", ".join(sorted(seen)) or "none at all"
             raise MetricError(f"the metric {metric.name!r} was never logged; logged were: {logged}")
+        if metric.together and metric.together not in seen:
+            raise MetricError(
+                f"the metric {metric.name!r} was never measured: {', '.join(metric.names)} were logged, but never "
+                "together; log them at the same moment, such as the end of an epoch"
+            )
 
 
 def _advance(policy: Policy, state: State, event: Event) -> Mapping[str, Due]:
@@ -137,14 +158,14 @@ def _advance(policy: Policy, state: State, event: Event) -> Mapping[str, Due]:
             continue
         key = repr(leaf)
         # A rule that is new to this state counts from where the run stood, not from 0.
-        before = dues.get(key) or Due(leaf.crossing(_where(state)), False)
-        passed = crossed > before.crossed and event.kind is not EventKind.START  # to begin further on crosses nothing
-        dues[key] = Due(crossed, before.due or passed)
+        before = dues.get(key) or Due(leaf.crossing(_where(state)) or 0, False)
+        dues[key] = Due(crossed, before.due or leaf.crosses(before.crossed, crossed, event))
     return dues
 
 
 def _where(state: State) -> Event:
-    return Event(EventKind.START, step=state.step, epoch=state.epoch, time=state.time)
+    # The state holds no time of day: before every deadline.
+    return Event(EventKind.START, step=state.step, epoch=state.epoch, time=state.time, wall=-math.inf)
 
 
 def scores_at(policy: Policy, state: State, event: Event) -> dict[str, float]:

@@ -82,6 +82,11 @@ class Metric:
             return (self.monitor,)
         return tuple(part if isinstance(part, str) else part[0] for part in self.monitor)
 
+    @cached_property
+    def together(self) -> str | None:
+        """For a weighted sum: what says that its parts were logged in one event, beside logged names; else None."""
+        return None if isinstance(self.monitor, str) or isinstance(self.monitor[0], str) else f"{self.name} (together)"
+
     @property
     def raw(self) -> Metric:
         """The same metric without smoothing."""

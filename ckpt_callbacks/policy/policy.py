@@ -8,10 +8,11 @@ from functools import cached_property
 from os import PathLike
 
 from ..errors import PolicyError
+from .composition import Trigger
 from .metric import Metric, check_metric
 from .retention import KeepAll, Retention, best_by
 from .stopping import NonFinite, Stopping
-from .triggers import Every, Improves, OnPreempt, Predicate, Trigger
+from .triggers import Every, Improves, OnDeadline, OnPreempt, Predicate
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,14 @@ class Policy:
 
     @cached_property
     def follows_time(self) -> bool:
-        """Its decisions depend on more than steps, epochs and metrics: on the clock, or on a function."""
-        return any(isinstance(leaf, Predicate) or (isinstance(leaf, Every) and leaf.uses_time) for leaf in self.leaves)
+        """Its decisions depend on more than steps, epochs and metrics: on a clock, or on a function."""
+        outside = (Predicate, OnDeadline)
+        return any(isinstance(leaf, outside) or (isinstance(leaf, Every) and leaf.uses_time) for leaf in self.leaves)
+
+    @cached_property
+    def deadlines(self) -> tuple[OnDeadline, ...]:
+        """The distinct triggers that look at a deadline."""
+        return tuple(leaf for leaf in self.leaves if isinstance(leaf, OnDeadline))
 
     @cached_property
     def saves_on_preempt(self) -> bool:

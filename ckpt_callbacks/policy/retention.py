@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from ..errors import PolicyError
 from ..record import Record, Status
+from .intervals import UNITS, check_interval
 from .metric import Metric, best_record, check_count, check_metric
 from .smoothing import exact
-from .triggers import UNITS, check_interval
 
 Kept = Iterator[tuple[Record, str]]
 
@@ -53,7 +53,7 @@ class KeepAll(Retention):
 
 @dataclass(frozen=True)
 class KeepLast(Retention):
-    """Keep the newest ``n``."""
+    """Keep the newest ``n``. Superseded records have the places that the line which goes on leaves free."""
 
     n: int = 1
 
@@ -61,7 +61,8 @@ class KeepLast(Retention):
         check_count("KeepLast", "n", self.n)
 
     def kept(self, records: Sequence[Record]) -> Kept:
-        return ((record, f"last {self.n}") for record in records[-self.n :])
+        newest = sorted(records, key=lambda record: (not record.superseded, record.id))[-self.n :]
+        return ((record, f"last {self.n}") for record in newest)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,11 @@ STATE_VERSION = 1
 
 @dataclass(frozen=True)
 class Due:
-    """State of one `Every` or `At`: thresholds crossed so far, and whether a save for them is still owed."""
+    """State of one `Every`, `At` or `OnDeadline`.
+
+    Attributes:
+        crossed: How many thresholds were crossed; for a deadline the last one that was near. due: a save is owed.
+    """
 
     crossed: float
     due: bool
@@ -31,7 +35,15 @@ class Pending:
 
 @dataclass(frozen=True)
 class State:
-    """Everything the engine remembers: plain facts, no configuration. `to_json` and `from_json` keep it exactly."""
+    """Everything the engine remembers: plain facts, no configuration. `to_json` and `from_json` keep it exactly.
+
+    Attributes:
+        step, epoch, time: Where the run stands.
+        tracks, dues, non_finite: What became of its metrics, intervals and deadlines, and odd values.
+        pending: Saves under way. saves: how many were asked for.
+        failures: How many were dropped in a row. retry_step: no step before it tries again.
+        seen: Names that were ever logged, and the sums that were measured (`Metric.together`).
+    """
 
     step: int = 0
     epoch: int = 0

@@ -151,7 +151,8 @@ class AnyStop(Stopping):
         return tuple(metric for rule in self.rules for metric in rule.metrics())
 
     def reasons(self, track_of: TrackOf, counts: Mapping[str, int]) -> tuple[str, ...]:
-        return tuple(reason for rule in self.rules for reason in rule.reasons(track_of, counts))
+        # Rules may be equal, or say the same; each reason is given once.
+        return tuple(dict.fromkeys(reason for rule in self.rules for reason in rule.reasons(track_of, counts)))
 
     def __repr__(self) -> str:
         return " | ".join(map(repr, self.rules)) if len(self.rules) > 1 else f"AnyStop({self.rules!r})"

@@ -1,83 +1,17 @@
-"""Save now? Triggers are values that compose with ``|``, ``&`` and ``~``."""
+"""Save now? The single triggers; `composition` says how they compose."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from ..errors import PolicyError
 from ..events import Event, EventKind
+from ..quantities import as_seconds, as_utc, in_words
+from .composition import Firing, Trigger, View
+from .intervals import UNITS, check_interval, position
 from .metric import Metric, check_metric
 from .smoothing import exact
-
-UNITS = {"seconds": 1.0, "minutes": 60.0, "hours": 3600.0}
-
-
-class View(Protocol):
-    """What a trigger may look at: the event, and the state that `decide` keeps for it."""
-
-    event: Event
-
-    def due(self, leaf: Trigger) -> bool:
-        """A crossing of ``leaf`` that no save has answered yet."""
-
-    def improvement(self, metric: Metric) -> float | None:
-        """The value measured at this event, if it beats every value that was saved."""
-
-
-@dataclass(frozen=True)
-class Firing:
-    """A trigger fired: why, and which leaves took part."""
-
-    reasons: tuple[str, ...]
-    leaves: tuple[Trigger, ...]
-
-
-@dataclass(frozen=True)
-class Trigger:
-    """Base of all triggers. Subclass `Predicate` use is easier for rules of your own."""
-
-    def check(self, view: View) -> Firing | None:
-        """A `Firing` when a save is due at this event, else None."""
-        raise NotImplementedError
-
-    def describe(self) -> str:
-        """The trigger in words, without any state."""
-        raise NotImplementedError
-
-    def parts(self) -> tuple[Trigger, ...]:
-        """Child triggers; empty for a leaf."""
-        return ()
-
-    def leaves(self) -> Iterator[Trigger]:
-        """All leaves, in the order in which they were written."""
-        parts = self.parts()
-        if not parts:
-            yield self
-        for part in parts:
-            yield from part.leaves()
-
-    def crossing(self, event: Event) -> float | None:
-        """How many thresholds lie behind ``event``; becomes due when that grows. None: never due by itself."""
-        return None
-
-    def __or__(self, other: Trigger) -> AnyOf:
-        return AnyOf((self, other)) if isinstance(other, Trigger) else NotImplemented
-
-    def __and__(self, other: Trigger) -> AllOf:
-        return AllOf((self, other)) if isinstance(other, Trigger) else NotImplemented
-
-    def __invert__(self) -> Trigger:
-        return Not(self)
-
-    def __bool__(self) -> bool:
-        raise PolicyError("a trigger has no truth value: combine triggers with | and &, not with `or` and `and`")
-
-
-def _flat(kind: type, trigger: Trigger) -> tuple[Trigger, ...]:
-    return trigger.parts() if isinstance(trigger, kind) else (trigger,)
 
 
 class _Due(Trigger):
@@ -155,6 +89,47 @@ class At(_Due):
         return f"At({'steps' if self.steps else 'epochs'}={list(self.steps or self.epochs)!r})"
 
 
+@dataclass(frozen=True, repr=False)
+class OnDeadline(_Due):
+    """Due when the end of the job is near, until a save in which it took part; once for each deadline.
+
+    A deadline is known by its moment: what was saved for one is saved for it in every resume, while a further job of
+    the run has an end, and so a deadline, of its own. A run that starts when its deadline is near already, and was
+    never saved for it, is due at once: that training has nowhere else to be safe.
+
+    Args:
+        before: How long before the end: seconds, such as ``minutes(10)``, or text such as ``"10 min"``.
+        end: When: UTC seconds since 1970; or a datetime, or ISO 8601 text, that says its offset from UTC. By default
+            what the job scheduler says (`Event.deadline`); while neither is known, this is never due.
+    """
+
+    before: float
+    end: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "before", as_seconds(self.before, "OnDeadline: before", positive=True))
+        if self.end is not None:
+            object.__setattr__(self, "end", as_utc(self.end, "OnDeadline: end"))
+
+    def crossing(self, event: Event) -> float | None:
+        end = self.end if self.end is not None else event.deadline
+        return end if end is not None and event.wall >= end - self.before else None
+
+    def crosses(self, before: float, crossed: float, event: Event) -> bool:
+        return crossed != before  # at a start, too
+
+    def check(self, view: View) -> Firing | None:
+        # What an earlier job did not come to save for its own deadline is not owed to a later one.
+        return super().check(view) if self.crossing(view.event) is not None else None
+
+    def describe(self) -> str:
+        return f"{in_words(self.before)} before the deadline"
+
+    def __repr__(self) -> str:
+        end = "" if self.end is None else f", end={exact(self.end)}"
+        return f"OnDeadline(before={exact(self.before)}{end})"
+
+
 @dataclass(frozen=True)
 class Improves(Trigger):
     """Fires when the metric, measured at this event's own weights, beats the best value that was saved."""
@@ -221,109 +196,5 @@ class Predicate(Trigger):
         return self.name
 
 
-@dataclass(frozen=True)
-class _Group(Trigger):
-    triggers: tuple[Trigger, ...]
-
-    def __post_init__(self) -> None:
-        triggers = tuple(self.triggers)
-        if not triggers or not all(isinstance(t, Trigger) for t in triggers):
-            raise PolicyError(f"{type(self).__name__}: got {triggers!r}; expected one or more triggers")
-        flat = tuple(part for trigger in triggers for part in _flat(type(self), trigger))
-        object.__setattr__(self, "triggers", flat)
-
-    def parts(self) -> tuple[Trigger, ...]:
-        return self.triggers
-
-    def _joined(self, operator: str, parts: Iterator[str]) -> str:
-        return operator.join(parts) if len(self.triggers) > 1 else f"{type(self).__name__}(({next(parts)},))"
-
-
-@dataclass(frozen=True, repr=False)
-class AnyOf(_Group):
-    """Fires when any part fires; every part is asked, so that all reasons are known."""
-
-    def check(self, view: View) -> Firing | None:
-        fired = [firing for part in self.triggers if (firing := part.check(view))]
-        if not fired:
-            return None
-        return Firing(_unique(r for f in fired for r in f.reasons), _unique(leaf for f in fired for leaf in f.leaves))
-
-    def describe(self) -> str:
-        return " or ".join(part.describe() for part in self.triggers)
-
-    def __repr__(self) -> str:
-        return self._joined(" | ", map(repr, self.triggers))
-
-
-@dataclass(frozen=True, repr=False)
-class AllOf(_Group):
-    """Fires at the first event where every part is due or true."""
-
-    def check(self, view: View) -> Firing | None:
-        fired = [part.check(view) for part in self.triggers]
-        if not all(firing is not None for firing in fired):
-            return None
-        reason = " and ".join(_unique(r for f in fired for r in f.reasons))
-        return Firing((reason,), _unique(leaf for f in fired for leaf in f.leaves))
-
-    def describe(self) -> str:
-        return " and ".join(_grouped(part, AnyOf, part.describe()) for part in self.triggers)
-
-    def __repr__(self) -> str:
-        return self._joined(" & ", (_grouped(part, AnyOf, repr(part)) for part in self.triggers))
-
-
-@dataclass(frozen=True, repr=False)
-class Not(Trigger):
-    """Fires when the other does not; ``~Every(...)`` means "not due". It takes no part in a save."""
-
-    trigger: Trigger
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.trigger, Trigger):
-            raise PolicyError(f"Not: got {self.trigger!r}; expected a trigger")
-
-    def parts(self) -> tuple[Trigger, ...]:
-        return (self.trigger,)
-
-    def check(self, view: View) -> Firing | None:
-        return None if self.trigger.check(view) else Firing((self.describe(),), ())
-
-    def describe(self) -> str:
-        return f"not {_grouped(self.trigger, _Group, self.trigger.describe())}"
-
-    def __repr__(self) -> str:
-        return f"~{_grouped(self.trigger, _Group, repr(self.trigger))}"
-
-
-def _grouped(part: object, kind: type, text: str) -> str:
-    return f"({text})" if isinstance(part, kind) else text
-
-
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _unique(items: Iterator) -> tuple:
-    return tuple(dict.fromkeys(items))
-
-
-def position(event: Event, unit: str) -> float:
-    """Where ``event`` lies on the axis of ``unit``: epochs, steps, or training time in that unit."""
-    if unit in UNITS:
-        return event.time / UNITS[unit]
-    return event.epoch if unit == "epochs" else event.step
-
-
-def check_interval(where: str, fields: dict[str, object], given: list[tuple[str, float]]) -> None:
-    """Raise `PolicyError` unless exactly one interval is given, finite, positive, and whole for counts."""
-    expected = f"expected exactly one of {', '.join(fields)}"
-    if len(given) != 1:
-        received = ", ".join(f"{name}={value!r}" for name, value in given) or "none"
-        raise PolicyError(f"{where}: got {received}; {expected}")
-    unit, n = given[0]
-    whole = unit not in UNITS
-    if isinstance(n, bool) or not isinstance(n, int if whole else int | float) or not 0 < n <= sys.float_info.max:
-        kind = "a whole number of at least 1" if whole else "a positive number"
-        raise PolicyError(f"{where}: {unit} is {n!r}; expected {kind}")

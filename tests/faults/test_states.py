@@ -44,7 +44,9 @@ class Training(RuleBasedStateMachine):
         self.saved = {}  # step: value, of the line that goes on; in order
         self.tagged, self.damaged = set(), set()  # steps of that line
         self.bad = set()  # ids of all damaged records
+        self.there = set()  # steps that were found whole after the last rule
         self.unsure = None  # the step whose save a crash cut off
+        self.went_back_to = 0  # the step where a damaged checkpoint made the run go on; older ones may be gone
         self.run = None
         self.resume()
 
@@ -61,11 +63,13 @@ class Training(RuleBasedStateMachine):
             assert data == weights(newest.step)
             self.run.restore(snapshot)
             begin = newest.step
-        whole = [step for step in self.saved if step not in self.damaged]
+        whole = [step for step in self.saved if step not in self.damaged and step in self.there]
         allowed = {*whole[-1:], self.unsure} if whole else {0, self.unsure}
         assert begin in allowed, f"resumed at {begin}; expected one of {allowed}"
         if begin == self.unsure:
             self.saved[begin] = self.value
+        if any(step > begin for step in self.saved):
+            self.went_back_to = begin
         # What lies behind the step of the resume is trained again, so that it no longer counts.
         self.saved = {step: value for step, value in self.saved.items() if step <= begin}
         self.damaged, self.tagged = ({s for s in steps if s <= begin} for steps in (self.damaged, self.tagged))
@@ -106,6 +110,7 @@ class Training(RuleBasedStateMachine):
         self.value = float(value)
         if said.exists():
             self.saved[self.step + 1] = float(value)
+            self.there.add(self.step + 1)
         else:
             self.unsure = self.step + 1
         self.resume()
@@ -170,8 +175,8 @@ class Training(RuleBasedStateMachine):
         if not hasattr(self, "run"):
             return
         steps = list(self.saved)
-        # What a damaged checkpoint made the run go back behind still takes a place among the last ones.
-        must = {*(steps[-1:] if self.bad else steps[-2:]), *self.tagged.intersection(steps)}
+        # What a damaged checkpoint made the run go back behind takes no place among the last ones.
+        must = {*(step for step in steps[-2:] if step >= self.went_back_to), *self.tagged.intersection(steps)}
         if steps:
             must.add(min(steps, key=lambda step: self.saved[step]))
         there = set()
@@ -182,6 +187,7 @@ class Training(RuleBasedStateMachine):
                 there.add(record.step)
             except VerifyError:
                 assert record.id in self.bad
+        self.there = there
         assert must - self.damaged <= there, f"{must - self.damaged - there} are lost; there are {there}"
         check_foreign(self.dirpath)
         if not self.bad:

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from ckpt_callbacks.events import Event, EventKind
-from ckpt_callbacks.policy import metric, policy, retention, smoothing, stopping, triggers
+from ckpt_callbacks.policy import composition, metric, policy, retention, smoothing, stopping, triggers
 from ckpt_callbacks.policy.engine import decide
 from ckpt_callbacks.policy.metric import Metric
 from ckpt_callbacks.policy.policy import Policy
@@ -25,7 +25,7 @@ from ckpt_callbacks.policy.retention import (
 from ckpt_callbacks.policy.smoothing import EMA, Mean, Median
 from ckpt_callbacks.policy.state import State
 from ckpt_callbacks.policy.stopping import AnyStop, Diverges, NonFinite, Patience, Reaches
-from ckpt_callbacks.policy.triggers import At, Every, Improves, OnException, OnPreempt, Predicate
+from ckpt_callbacks.policy.triggers import At, Every, Improves, OnDeadline, OnException, OnPreempt, Predicate
 from ckpt_callbacks.record import Record, Status
 
 usual = settings(max_examples=100, deadline=None)
@@ -34,7 +34,7 @@ thorough = settings(max_examples=200, deadline=None)
 # Where a repr is read back.
 NAMESPACE = {
     name: value
-    for module in (metric, policy, retention, smoothing, stopping, triggers)
+    for module in (composition, metric, policy, retention, smoothing, stopping, triggers)
     for name, value in vars(module).items()
     if not name.startswith("_")
 }
@@ -79,6 +79,8 @@ plain_leaves = st.one_of(
     st.builds(Improves, metrics),
     st.just(OnPreempt()),
     st.just(OnException()),
+    st.builds(OnDeadline, st.integers(1, 300) | st.floats(0.1, 300)),
+    st.builds(OnDeadline, st.sampled_from([10.0, 60.0]), end=st.floats(1, 500)),
 )
 
 
@@ -137,7 +139,12 @@ def policies(save=all_triggers):
 
 @dataclass(frozen=True)
 class Move:
-    """What happens next: an event so much further on, or the outcome of one of the saves under way."""
+    """What happens next: an event so much further on, or the outcome of one of the saves under way.
+
+    Attributes:
+        seconds: Training time that passes. clock: how far the time of day moves; it may be set back.
+        left: At a start: seconds from then to the end of the new job, or None where nobody knows.
+    """
 
     kind: EventKind
     steps: int = 0
@@ -145,14 +152,24 @@ class Move:
     seconds: float = 0.0
     metrics: dict[str, float] | None = None
     which: int = 0
+    clock: float = 0.0
+    left: float | None = None
 
 
 def _moves(kind, **more):
-    return st.builds(Move, st.just(kind), steps=st.integers(0, 25), seconds=st.floats(0, 100), metrics=measured, **more)
+    steps, seconds, clock = st.integers(0, 25), st.floats(0, 100), st.floats(-5, 100)
+    return st.builds(Move, st.just(kind), steps=steps, seconds=seconds, clock=clock, metrics=measured, **more)
 
 
 _outcomes = st.builds(Move, st.sampled_from([EventKind.SAVED, EventKind.DROPPED]), which=st.integers(0, 3))
-_starts = st.builds(Move, st.just(EventKind.START), steps=st.integers(-60, 60), epochs=st.integers(-3, 3))
+_starts = st.builds(
+    Move,
+    st.just(EventKind.START),
+    steps=st.integers(-60, 60),
+    epochs=st.integers(-3, 3),
+    clock=st.floats(0, 200),
+    left=st.none() | st.floats(1, 400),
+)
 moves = st.one_of(
     _moves(EventKind.STEP_END),
     _moves(EventKind.STEP_END, epochs=st.integers(0, 1)),
@@ -172,7 +189,7 @@ histories = st.lists(moves, max_size=8) | st.lists(moves, min_size=12, max_size=
 def play(policy: Policy, history: list[Move]) -> list[Event]:
     """The events of ``history``. They depend on the policy, because only saves that it asks for have an outcome."""
     state, events, under_way = State(), [], []
-    step, epoch, time = 0, 0, 0.0
+    step, epoch, time, wall, deadline = 0, 0, 0.0, 0.0, 200.0
     for move in history:
         if move.kind in (EventKind.SAVED, EventKind.DROPPED):
             if not under_way:
@@ -181,8 +198,11 @@ def play(policy: Policy, history: list[Move]) -> list[Event]:
             event = Event(move.kind, save_id=save_id)
         else:
             step, epoch = max(0, step + move.steps), max(0, epoch + move.epochs)
-            time += move.seconds
-            event = Event(move.kind, step=step, epoch=epoch, time=time, metrics=move.metrics or {})
+            time, wall = time + move.seconds, wall + move.clock
+            if move.kind is EventKind.START:
+                deadline = None if move.left is None else wall + move.left
+            facts = {"step": step, "epoch": epoch, "time": time, "wall": wall, "deadline": deadline}
+            event = Event(move.kind, **facts, metrics=move.metrics or {})
         events.append(event)
         state, decision = decide(policy, state, event)
         if decision.save:

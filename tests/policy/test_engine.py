@@ -15,7 +15,7 @@ from ckpt_callbacks.policy.retention import KeepAll, KeepBest, KeepEvery, KeepLa
 from ckpt_callbacks.policy.smoothing import EMA, Mean, Median
 from ckpt_callbacks.policy.state import State
 from ckpt_callbacks.policy.stopping import NonFinite, Patience, Reaches
-from ckpt_callbacks.policy.triggers import Every, Improves, OnException, OnPreempt, Predicate
+from ckpt_callbacks.policy.triggers import Every, Improves, OnDeadline, OnException, OnPreempt, Predicate
 
 NAN = math.nan
 VAL = Metric("val_loss", mode="min")
@@ -224,9 +224,27 @@ def test_a_metric_that_was_never_logged_is_an_error_once_it_could_have_been(poli
     assert "\n" not in str(caught.value)
 
 
+SUM = Metric({"a": 1, "b": 2}, mode="min", nan="skip", start_from_epoch=1)
+
+
+def test_a_sum_whose_parts_are_never_logged_together_is_an_error_once_they_could_have_been():
+    policy = Policy(save=never, best_by=SUM)
+    state, _ = fold(policy, [Event.step_end(step=1, metrics={"a": 0.5, "c": 0.5}), Event.validation_end(step=1)])
+    with pytest.raises(MetricError) as caught:
+        decide(policy, state, Event.epoch_end(step=2, epoch=1, metrics={"b": 0.5}))
+    assert str(caught.value) == (
+        "the metric 'a + 2*b' was never measured: a, b were logged, but never together; "
+        "log them at the same moment, such as the end of an epoch"
+    )
+
+
 @pytest.mark.parametrize(
     ("policy", "events"),
     [
+        (Policy(save=never, best_by=SUM), [Event.epoch_end(epoch=1, metrics={"a": 0.5, "b": 0.5})]),
+        # measured once, if only in the warm-up and not finite
+        (Policy(save=never, best_by=SUM), [Event.validation_end(metrics={"a": NAN, "b": 0.5}),
+                                           Event.epoch_end(epoch=1, metrics={"a": 0.5})]),
         (Policy(save=Improves(VAL)), [Event.epoch_end(epoch=1, metrics={"val_loss": 0.5}), Event.epoch_end(epoch=2)]),
         (Policy(save=Improves(VAL)), [Event.epoch_end(epoch=1, metrics={"val_loss": NAN})]),
         (Policy(save=Improves(VAL)), [Event.validation_end(metrics={"val_loss": 0.5}), Event.epoch_end(epoch=1)]),
@@ -352,6 +370,7 @@ def test_which_metrics_a_policy_monitors():
         (Every(steps=1) & ~Every(minutes=1), True),
         (Every(seconds=1), True),
         (Every(hours=1), True),
+        (OnPreempt() | OnDeadline(60), True),
         (OnPreempt() | Predicate(bool), True),
     ],
     ids=str,

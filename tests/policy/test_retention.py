@@ -107,7 +107,9 @@ def test_what_a_run_left_behind_counts_as_before_but_not_instead_of_the_line_tha
     live = [record(i, metrics={"val_loss": i / 10}) for i in (3, 4, 5)]
     assert kept_by(KeepBest(2, by=VAL), dead + live) == [1, 2, 3]
     assert kept_by(KeepBest(3, by=VAL), dead + live) == [1, 2, 3]
-    assert kept_by(KeepLast(2), [*live, record(6, superseded=True)]) == [5, 6]
+    assert kept_by(KeepLast(2), [*live, record(6, superseded=True)]) == [4, 5]
+    assert kept_by(KeepLast(4), [*dead, *live]) == [2, 3, 4, 5]  # the newest left behind, while there is a place
+    assert kept_by(KeepLast(1), dead) == [2]
 
 
 def test_a_run_that_went_back_replaces_its_milestones():
@@ -200,9 +202,9 @@ def test_a_union_keeps_what_each_part_keeps_and_gives_all_reasons():
     assert found.reasons == {
         2: ("best 2 by val_loss (#1)", "every 2 epochs", "best"),
         3: ("tagged release",),
-        4: ("every 2 epochs", "newest resumable"),
+        4: ("last 2", "every 2 epochs", "newest resumable"),
         5: ("last 2", "last"),
-        6: ("last 2", "best 2 by val_loss (#2)", "every 2 epochs"),
+        6: ("best 2 by val_loss (#2)", "every 2 epochs"),
     }
     assert [r.id for r in found.keep] == [2, 3, 4, 5, 6]
     assert [r.id for r in found.remove] == [1]

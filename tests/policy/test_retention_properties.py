@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from policy.strategies import ranking_metrics, records, retentions, thorough, usual
 
-from ckpt_callbacks.policy.retention import KeepBest, plan
+from ckpt_callbacks.policy.retention import KeepBest, KeepLast, plan
 from ckpt_callbacks.record import Status
 
 rules = retentions(by=ranking_metrics)
@@ -83,6 +83,16 @@ def test_what_is_promised_always_survives(rule, of, best):
     promised |= set(ids([r for r in live if r.resumable and r.status is Status.VERIFIED][-1:]))
     promised |= set(ids([r for r in live if r.final][-1:]))
     assert survivors >= promised
+
+
+@thorough
+@given(st.integers(1, 6), records)
+def test_the_last_are_the_newest_of_the_line_that_goes_on(n, of):
+    chosen = {record.id for record, _ in KeepLast(n).kept(of)}
+    live, dead = ([r.id for r in of if r.superseded is gone] for gone in (False, True))
+    assert chosen >= set(live[-n:])
+    assert len(chosen) == min(n, len(of))
+    assert chosen - set(live) == set(dead[len(dead) - max(0, len(chosen) - len(live)) :])
 
 
 @thorough

@@ -129,9 +129,11 @@ def test_non_finite_counts_each_name_by_itself():
 
 
 def test_rules_of_one_name_share_its_count_but_not_their_limit():
-    rule = NonFinite("loss", consecutive=3) | NonFinite("loss", consecutive=2)
+    three, two = NonFinite("loss", consecutive=3), NonFinite("loss", consecutive=2)
     events = [Event.step_end(step=n, metrics={"loss": NAN}) for n in (1, 2, 3)]
-    assert [len(why) for why in stops(rule, events)] == [0, 1, 2]
+    twice, thrice = (f"loss was not finite {n} times in a row" for n in (2, 3))
+    assert stops(three, events) == [(), (), (thrice,)]
+    assert stops(three | two, events) == [(), (twice,), (thrice,)]
 
 
 def test_any_rule_stops_and_all_reasons_are_given():
@@ -146,6 +148,12 @@ def test_any_rule_stops_and_all_reasons_are_given():
 @pytest.mark.parametrize("event", [Event.end(step=30, epoch=3), Event.exception(step=30, epoch=3)])
 def test_nothing_is_stopped_that_has_ended(event):
     assert stops(Patience(VAL, checks=1), [*epochs([0.5, 0.6]), event])[-1] == ()
+
+
+def test_rules_that_say_the_same_say_it_once():
+    rule = Patience(VAL, checks=1) | Patience(VAL, checks=1) | NonFinite("val_loss") | NonFinite("val_loss")
+    reason = "val_loss did not improve in 1 checks (no finite value so far)"
+    assert stops(rule, epochs([NAN])) == [(reason, "val_loss was not finite")]
 
 
 def test_patience_does_not_depend_on_saves():

@@ -4,11 +4,12 @@ import pytest
 
 from ckpt_callbacks.errors import PolicyError
 from ckpt_callbacks.events import Event
+from ckpt_callbacks.policy.composition import AllOf, AnyOf, Not
 from ckpt_callbacks.policy.engine import decide
 from ckpt_callbacks.policy.metric import Metric
 from ckpt_callbacks.policy.policy import Policy
 from ckpt_callbacks.policy.state import State
-from ckpt_callbacks.policy.triggers import AllOf, AnyOf, At, Every, Improves, Not, OnException, OnPreempt, Predicate
+from ckpt_callbacks.policy.triggers import At, Every, Improves, OnDeadline, OnException, OnPreempt, Predicate
 
 VAL = Metric("val_loss", mode="min")
 ACC = Metric("acc", mode="max")
@@ -365,7 +366,8 @@ def test_what_is_owed_is_owed_after_a_restart():
 )
 @pytest.mark.parametrize(
     "trigger",
-    [Every(epochs=1), At(steps=[1]), Improves(VAL), OnPreempt(), is_flagged, Every(epochs=1) | is_flagged, ~is_flagged],
+    [Every(epochs=1), At(steps=[1]), OnDeadline(60), Improves(VAL), OnPreempt(), is_flagged, ~is_flagged,
+     Every(epochs=1) | is_flagged],
     ids=lambda trigger: type(trigger).__name__,
 )  # fmt: skip
 def test_a_trigger_has_no_truth_value(trigger, use):

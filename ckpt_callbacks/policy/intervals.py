@@ -1,0 +1,30 @@
+"""Intervals of epochs, steps and training time."""
+
+from __future__ import annotations
+
+import sys
+
+from ..errors import PolicyError
+from ..events import Event
+
+UNITS = {"seconds": 1.0, "minutes": 60.0, "hours": 3600.0}
+
+
+def position(event: Event, unit: str) -> float:
+    """Where ``event`` lies on the axis of ``unit``: epochs, steps, or training time in that unit."""
+    if unit in UNITS:
+        return event.time / UNITS[unit]
+    return event.epoch if unit == "epochs" else event.step
+
+
+def check_interval(where: str, fields: dict[str, object], given: list[tuple[str, float]]) -> None:
+    """Raise `PolicyError` unless exactly one interval is given, finite, positive, and whole for counts."""
+    expected = f"expected exactly one of {', '.join(fields)}"
+    if len(given) != 1:
+        received = ", ".join(f"{name}={value!r}" for name, value in given) or "none"
+        raise PolicyError(f"{where}: got {received}; {expected}")
+    unit, n = given[0]
+    whole = unit not in UNITS
+    if isinstance(n, bool) or not isinstance(n, int if whole else int | float) or not 0 < n <= sys.float_info.max:
+        kind = "a whole number of at least 1" if whole else "a positive number"
+        raise PolicyError(f"{where}: {unit} is {n!r}; expected {kind}")

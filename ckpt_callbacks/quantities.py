@@ -1,0 +1,140 @@
+"""Quantities as people write them: durations, sizes, moments."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from fractions import Fraction
+
+from .errors import PolicyError
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+_SECONDS_IN = {
+    **dict.fromkeys(("s", "sec", "second", "seconds"), 1),
+    **dict.fromkeys(("min", "minute", "minutes"), _MINUTE),
+    **dict.fromkeys(("h", "hour", "hours"), _HOUR),
+    **dict.fromkeys(("d", "day", "days"), _DAY),
+}
+_BYTES_IN = {"B": 1, "KB": 1000}
+_BYTES_IN |= {f"{prefix}B": 1000**power for power, prefix in enumerate("kMGTP", start=1)}
+_BYTES_IN |= {f"{prefix}iB": 1024**power for power, prefix in enumerate("KMGTP", start=1)}
+# Few enough digits that no text is too large for a float, or takes long to read.
+_NUMBER = r"[0-9]{1,15}(?:\.[0-9]{1,15})?"
+_AMOUNT = re.compile(rf"({_NUMBER}) ?([A-Za-z]+)")
+
+# For an editor that checks while one types.
+DURATION_PATTERN = rf"^{_NUMBER} ?({'|'.join(_SECONDS_IN)})$"
+SIZE_PATTERN = rf"^{_NUMBER} ?({'|'.join(_BYTES_IN)})$"
+
+# What errors ask for, here and where a file is read.
+_AS_SECONDS = "seconds, or text such as 30 s, 10 min, 1.5 h or 2 d"
+DURATION, POSITIVE_DURATION = f"a duration: {_AS_SECONDS}", f"a duration above 0: {_AS_SECONDS}"
+SIZE = "a size: whole bytes, or text such as 500 MB, 5 GB or 2 GiB"
+MOMENT = "a moment: UTC seconds since 1970, or a date and time with its offset, such as 2026-11-24T23:00:00Z"
+
+
+def seconds(n: float) -> float:
+    """``n`` seconds, as seconds. Raises `PolicyError` for what is no duration."""
+    return _duration("seconds", n, 1)
+
+
+def minutes(n: float) -> float:
+    """``n`` minutes in seconds: ``minutes(10)`` is 600.0. Raises `PolicyError` for what is no duration."""
+    return _duration("minutes", n, _MINUTE)
+
+
+def hours(n: float) -> float:
+    """``n`` hours in seconds: ``hours(0.5)`` is 1800.0. Raises `PolicyError` for what is no duration."""
+    return _duration("hours", n, _HOUR)
+
+
+def as_seconds(value: object, what: str = "duration", *, positive: bool = False) -> float:
+    """A duration in seconds.
+
+    Args:
+        value: A number of seconds; or text with a unit: s, min, h or d, or the unit's name, as in ``"10 minutes"``.
+        what: What the error calls it. positive: refuse 0, too.
+
+    Raises:
+        PolicyError: it is neither, or is negative or not finite.
+    """
+    amount = _read(value, _SECONDS_IN) if isinstance(value, str) else value if _is_finite(value) else None
+    if amount is None or amount < 0 or (positive and float(amount) == 0):
+        raise PolicyError(f"{what} is {value!r}; expected {POSITIVE_DURATION if positive else DURATION}")
+    return float(amount)
+
+
+def as_bytes(value: object, what: str = "size") -> int:
+    """A size in bytes, rounded down.
+
+    Args:
+        value: A whole number of bytes; or text with a unit: B, kB, MB, GB, TB or PB, where 1 kB is 1000 B, or KiB,
+            MiB, GiB, TiB or PiB, where 1 KiB is 1024 B.
+        what: What the error calls it.
+
+    Raises:
+        PolicyError: it is neither, or is negative.
+    """
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    amount = _read(value, _BYTES_IN) if isinstance(value, str) else value if whole else None
+    if amount is None or amount < 0:
+        raise PolicyError(f"{what} is {value!r}; expected {SIZE}")
+    return int(amount)
+
+
+def as_utc(value: object, what: str = "moment") -> float:
+    """A moment in UTC seconds since 1970.
+
+    Args:
+        value: Such a number; or a datetime, or text in the form of ISO 8601, that says its offset from UTC.
+        what: What the error calls it.
+
+    Raises:
+        PolicyError: it is none of these, or names no offset: the same words would mean another moment elsewhere.
+    """
+    moment: object = value
+    if isinstance(value, str):
+        try:
+            moment = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", value))  # Python 3.10 knows no Z
+        except ValueError:
+            moment = None
+    if isinstance(moment, datetime):
+        if moment.utcoffset() is None:
+            raise PolicyError(f"{what} is {str(value)!r}, which has no offset from UTC; expected {MOMENT}")
+        moment = moment.timestamp()
+    if not _is_finite(moment) or moment <= 0:
+        raise PolicyError(f"{what} is {value!r}; expected {MOMENT}")
+    return float(moment)
+
+
+def in_words(duration: float) -> str:
+    """Seconds in the largest unit of which they are a whole number: ``10 minutes``, ``1 hour``, ``90 seconds``."""
+    for name, size in (("hour", _HOUR), ("minute", _MINUTE)):
+        if duration >= size and duration % size == 0:
+            return _counted(duration / size, name)
+    return _counted(duration, "second")
+
+
+def _counted(n: float, unit: str) -> str:
+    return f"{n:.15g} {unit}{'' if n == 1 else 's'}"
+
+
+def _duration(unit: str, n: object, size: int) -> float:
+    if not _is_finite(n) or n < 0 or not _is_finite(n * size):
+        raise PolicyError(f"{unit}: got {n!r}; expected a finite number of at least 0")
+    return float(n * size)
+
+
+def _is_finite(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return -sys.float_info.max <= value <= sys.float_info.max  # whole numbers may be too large for math.isfinite
+
+
+def _read(text: str, units: Mapping[str, int]) -> Fraction | None:
+    found = _AMOUNT.fullmatch(text)
+    if found is None or found[2] not in units:
+        return None
+    return Fraction(found[1]) * units[found[2]]  # a fraction, because 0.1 is no float

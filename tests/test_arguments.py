@@ -1,0 +1,59 @@
+"""What both adapters make of their arguments."""
+
+import pytest
+
+from ckpt_callbacks import ConfigError, OnDeadline, OnPreempt, Policy, PolicyError
+from ckpt_callbacks.arguments import resolve
+
+POLICY = Policy(OnPreempt())
+SAVE = {"save": "on_preempt"}
+
+
+@pytest.mark.parametrize(
+    ("policy", "settings", "grace", "min_free"),
+    [
+        (POLICY, {}, 30, 0),
+        (POLICY, {"grace": None, "min_free": None}, 30, 0),
+        (POLICY, {"grace": 5, "min_free": 7}, 5, 7),
+        (POLICY, {"grace": "30 s", "min_free": "5 GB"}, 30, 5 * 10**9),
+        ({**SAVE, "grace": "2 min", "min_free": "1 KiB"}, {}, 120, 1024),
+        ({**SAVE, "grace": "2 min", "min_free": "1 KiB"}, {"grace": 5.5, "min_free": "0 B"}, 5.5, 0),
+    ],
+)
+def test_quantities_become_numbers(policy, settings, grace, min_free):
+    found = resolve("LightningCheckpoint", "runs/a", policy, **settings)
+    assert (found["grace"], found["min_free"]) == (grace, min_free)
+    assert isinstance(found["grace"], float | int) and isinstance(found["min_free"], int)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"grace": "soon"},
+            "KerasCheckpoint: grace is 'soon'; expected a duration above 0: seconds, or text such as 30 s",
+        ),
+        ({"grace": 0}, "KerasCheckpoint: grace is 0; expected a duration above 0"),
+        ({"grace": True}, "KerasCheckpoint: grace is True"),
+        (
+            {"min_free": "5 gb"},
+            "KerasCheckpoint: min_free is '5 gb'; expected a size: whole bytes, or text such as 500 MB",
+        ),
+        ({"min_free": 0.5}, "KerasCheckpoint: min_free is 0.5; expected a size"),
+    ],
+)
+def test_a_quantity_that_is_none_is_one_clear_line(settings, message):
+    with pytest.raises(PolicyError) as caught:
+        resolve("KerasCheckpoint", "runs/a", POLICY, **settings)
+    assert str(caught.value).startswith(message)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_quantity_in_a_mapping_has_its_place():
+    with pytest.raises(ConfigError, match=r"^KerasCheckpoint: policy: grace: got 'soon'; expected a duration above 0"):
+        resolve("KerasCheckpoint", "runs/a", {**SAVE, "grace": "soon"})
+
+
+def test_the_policy_on_record_holds_its_deadlines():
+    found = resolve("KerasCheckpoint", "runs/a", Policy(OnDeadline("10 min", "2026-11-24T23:00:00Z")))
+    assert found["described"]["save"] == [{"on_deadline": {"before": 600, "end": "2026-11-24T23:00:00Z"}}]
