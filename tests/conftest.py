@@ -8,7 +8,7 @@ for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_TH
     os.environ.setdefault(variable, "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-_ORDER = ("policy", "store", "", "lightning_adapter", "keras_adapter", "contract", "faults")  # quick ones first
+_ORDER = ("policy", "store", "", "lightning_adapter", "keras_adapter", "contract", "faults", "soak")  # quick ones first
 
 
 def pytest_collection_modifyitems(items):

@@ -155,6 +155,7 @@ class _Child:
         if self._pid == 0:
             status = 70
             try:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
                 _redirect(log)
                 _train(training, dirpath, say, kill)
                 status = 0

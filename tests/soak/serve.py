@@ -6,6 +6,7 @@ Writes one line of JSON for each row: its outcome, or ``{"row": ..., "error": ..
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from dataclasses import asdict
@@ -21,6 +22,7 @@ else:
 from soak.harness import soak
 from soak.rows import BY_NAME
 
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left behind
 memory = Path("/dev/shm")
 for name, runs in zip(wanted[::2], wanted[1::2], strict=True):
     place = Path(tempfile.mkdtemp(prefix="soak-", dir=memory if memory.is_dir() else None))
