@@ -61,8 +61,9 @@ def soak(row: Row, engine: str, training: Training, runs: int, seed: int, place:
         outcome.resumes += len(steps)
         outcome.mid_epoch += sum(step % row.updates != 0 for step in steps)
         if facts != whole.facts:
+            differing = ", ".join(_differing(facts, whole.facts))
             outcome.different.append(
-                f"{row.name} on {engine}, seed {seed}, run {number}: {', '.join(_differing(facts, whole.facts))} differ; "
+                f"{row.name} on {engine}, seed {seed}, run {number}: {differing} differ; "
                 f"{'; '.join(map(str, kills))}; resumed from steps {steps}"
             )
         shutil.rmtree(dirpath, ignore_errors=True)

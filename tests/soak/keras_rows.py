@@ -6,13 +6,12 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 from sklearn.datasets import load_digits
-from soak.digest import digest
 from soak.attempt import Say
+from soak.digest import digest
 
 from ckpt_callbacks import Every, KeepLast, Policy, Trigger
 from ckpt_callbacks.keras import KerasCheckpoint
@@ -67,7 +66,7 @@ def noisy() -> list[keras.layers.Layer]:
 
 
 def siblings() -> list[keras.callbacks.Callback]:
-    """Nothing is good enough for them: the rate falls in epochs 3 and 5, and there training ends, with epoch 1's weights."""
+    """Nothing is good enough for them: the rate falls in epochs 3 and 5, where training ends with epoch 1's weights."""
     plateau = keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.5, patience=2, min_delta=1.5)
     stopping = keras.callbacks.EarlyStopping("val_loss", patience=4, min_delta=1.5, restore_best_weights=True)
     return [plateau, stopping]

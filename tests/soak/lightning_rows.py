@@ -12,8 +12,8 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning_adapter.task import VAL, Model, loaders, trainer
-from soak.digest import digest
 from soak.attempt import Say
+from soak.digest import digest
 from torch.utils.data import DataLoader
 from torchdata.stateful_dataloader import StatefulDataLoader
 

@@ -44,7 +44,7 @@ def results():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_killed_once_and_resumed(row, once):
+def test_one_run_of_each_row(row, once):
     outcome = once.outcome(row.name, ci_engine(row))
     assert outcome.runs == 1 and outcome.kills
     assert not outcome.different
