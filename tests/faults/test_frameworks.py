@@ -139,9 +139,9 @@ def test_killed_at_calls_of_every_kind(place, figures, framework):
         def resumed(dirpath=dirpath, acknowledged=acknowledged):
             said = [line.split() for line in acknowledged.read_text().splitlines()] if acknowledged.exists() else []
             callback = TRAIN[framework](dirpath)
-            attempts = callback._run._manifest.attempts
+            attempts = callback._run.manifest.attempts
             if said and attempts[-1].number > 1:  # else nothing was left to train
-                parent = callback._run._manifest.records[attempts[-1].parent]
+                parent = callback._run.manifest.records[attempts[-1].parent]
                 assert parent.id >= int(said[-1][0]), f"{said} were saved; resumed from {parent.id}"
             epochs = {record.epoch for record in callback.records()}
             # A save that was found whole behind a resume from before it still takes a place among the last two.
@@ -188,7 +188,7 @@ def test_forty_flipped_bits(place, figures, framework, contents):
 
     def resumed():
         callback = TRAIN[framework](dirpath, epochs=4, policy=Policy(Every(epochs=1), KeepAll()))
-        assert callback._run._manifest.attempts[-1].parent == before.id
+        assert callback._run.manifest.attempts[-1].parent == before.id
         assert callback.last().epoch == 4
 
     if contents == "full":
