@@ -7,6 +7,7 @@
     ├── StoreError
     │   ├── DirectoryInUse             another training holds the directory
     │   ├── CommitError                a checkpoint could not be written or committed
+    │   ├── RecoveryError (OSError)        a directory could not be put in order
     │   └── VerifyError                a file does not match its digest
     ├── ResumeError                    a checkpoint that cannot be resumed from
     └── MissingDependency (ImportError)   a framework that is not installed
@@ -49,6 +50,10 @@ class DirectoryInUse(StoreError):
 
 class CommitError(StoreError):
     """A checkpoint could not be written, flushed or moved into place."""
+
+
+class RecoveryError(StoreError, OSError):
+    """What a killed training left half done could neither be finished nor undone: the disk failed."""
 
 
 class VerifyError(StoreError):

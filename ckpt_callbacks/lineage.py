@@ -10,11 +10,15 @@ from .store.manifest import Attempt, Manifest
 
 def supersede(manifest: Manifest, run: str, attempt: int) -> None:
     """Mark what the attempt went back behind; to be called once it has a checkpoint of its own."""
+    for record in misjudged(manifest, run, attempt):
+        manifest.change(record.id, superseded=not record.superseded)
+
+
+def misjudged(manifest: Manifest, run: str, attempt: int) -> list[Record]:
+    """The records that are marked as superseded and are not, seen from the given attempt, or the other way round."""
     # Deleted records too: the line may lead through one that retention has removed since.
     line = ancestors(list(manifest.records.values()), manifest.attempts, run, attempt)
-    for record in manifest.live():
-        if record.superseded != (record.id not in line):
-            manifest.change(record.id, superseded=record.id not in line)
+    return [record for record in manifest.live() if record.superseded != (record.id not in line)]
 
 
 def ancestors(records: Sequence[Record], attempts: Sequence[Attempt], run: str, attempt: int) -> set[int]:

@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 
-from .errors import VerifyError
+from .errors import RecoveryError, VerifyError
 from .rebuilding import lost
 from .record import Record, Status
 from .repair import Repair
@@ -21,17 +21,27 @@ log = logging.getLogger("ckpt_callbacks")
 def recover(manifest: Manifest) -> list[str]:
     """Bring the directory and its manifest together; only the holder of the training lock may call it.
 
-    Where the manifest is gone, it is rebuilt from what the checkpoints say of themselves. Then see `half_done`.
+    Where the manifest is gone, or its end is, it is rebuilt from what the checkpoints say of themselves (see `lost`).
+    Then see `half_done`.
 
     Returns:
         One line for each thing that was done.
+
+    Raises:
+        RecoveryError: the disk failed. What was done until then is done, and the next call does the rest.
     """
-    repairs = [] if manifest.layout.journal.exists() else list(lost(manifest))
-    for repair in repairs:
-        repair.carry_out()
-    for repair in (found := list(half_done(manifest))):
-        repair.carry_out()
-    return [repair.what for repair in (*repairs, *found)]
+    done = []
+    try:
+        for wrong in (lost, half_done):
+            for repair in list(wrong(manifest)):
+                repair.carry_out()
+                done.append(repair.what)
+    except OSError as error:
+        raise RecoveryError(
+            f"{manifest.layout.dirpath}: what was cut off could not be finished: {error.strerror or error}; try again, "
+            "or choose another directory"
+        ) from error
+    return done
 
 
 def half_done(manifest: Manifest) -> Iterator[Repair]:

@@ -6,10 +6,7 @@ and gives the decision back. All that the two frameworks share is here or below.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
-import signal
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,7 +18,6 @@ from .errors import DirectoryInUse, PolicyError, ResumeError, StoreError
 from .events import Event, EventKind
 from .facts import environment, plain
 from .history import History
-from .interrupts import Interrupts
 from .peers import Peers, leads
 from .policy.engine import Decision, cannot_wait, decide
 from .policy.naming import FileName
@@ -29,8 +25,9 @@ from .policy.policy import Policy
 from .policy.retention import last_record
 from .policy.state import State
 from .recovery import recover, write_off
-from .scheduler import job_end
+from .requests import Requests
 from .saver import Identity, Saver, Saving
+from .scheduler import job_end
 from .store.lock import TrainingLock
 from .store.manifest import Attempt
 from .worker import InlineWorker, Worker
@@ -39,7 +36,6 @@ log = logging.getLogger("ckpt_callbacks")
 SNAPSHOT_VERSION = 1
 _CONTENTS, _ON_ERROR = ("full", "weights"), ("warn", "raise")
 _SAFE_POINTS = (EventKind.STEP_END, EventKind.VALIDATION_END, EventKind.EPOCH_END)
-_ASK_EVERY = 0.5  # seconds between two looks for somebody's wish to save
 
 
 class Run(History):
@@ -92,9 +88,7 @@ class Run(History):
             self, self._checkpointer,
             filename=self._filename, suffix=suffix, contents=contents, metadata=self.metadata,
         )  # fmt: skip
-        self._interrupts = Interrupts(grace)
-        self._asked, self._asked_at = False, 0.0  # somebody wishes a save; when that was looked up
-        self._told: signal.Signals | None = None  # the signal that all processes know of
+        self._requests = Requests(self.manifest.layout.save_now, grace, self._clock)
         self.is_open = False
         self._parent, self._time_zero = None, 0.0
         self._deadline = job_end()
@@ -173,8 +167,7 @@ class Run(History):
 
     def close(self) -> None:
         """Finish what is under way and give the directory back. May be called more than once."""
-        self._interrupts.remove()
-        self._interrupts.forget()
+        self._requests.close()
         self._worker.close()
         if self.is_open and self.peers.leader:
             self._lock.release()
@@ -213,7 +206,7 @@ class Run(History):
         self._saver.begin(Identity(self._run_id, number, self._parent))
         self._time_zero = self._clock.monotonic() - self.state.time
         if self.policy.saves_on_preempt:
-            self._interrupts.install(self.peers.chained)
+            self._requests.expect_signals(self.peers)
         if self.peers.leader:
             facts = {"host": environment()["host"], "holder": self._holder, "policy": plain(self._described, 12)}
             try:
@@ -285,21 +278,19 @@ class Run(History):
 
         Where several processes train, all of them call this at the same finished steps: what one was told, all know.
         """
-        asked, number = self.peers.agree(self._is_asked(), self._interrupts.pending or 0)
-        self._asked = self._asked or asked
-        self._told = signal.Signals(number) if number else None
+        self._requests.listen(self.peers)
 
     @property
     def interrupted(self) -> bool:
         """A signal asks the training to end: the next event of a finished step saves, and ends the process."""
-        return (self._interrupts.pending if self.peers.alone else self._told) is not None
+        return self._requests.end(self.peers)
 
     def cannot_wait(self, *, step: int, epoch: int) -> bool:
         """A save is due at this finished step that must not wait for the validation that follows it.
 
         Where several processes train, all of them call this.
         """
-        if self.interrupted or self._asked:
+        if self.interrupted or self._requests.save:
             return True
         policy = self.policy
         return bool(policy.deadlines) and cannot_wait(
@@ -311,17 +302,13 @@ class Run(History):
     def _answer(self, step: int, epoch: int, saving: Saving, measured: Event | None) -> None:
         if self.peers.alone:
             self.listen()
-        if self._asked:
-            self._asked = False
+        if self._requests.save:
             self._handle(EventKind.DEMAND, step, epoch, {}, False, saving, measured)
-            if self.peers.leader:
-                with contextlib.suppress(OSError):
-                    self.manifest.layout.save_now.unlink()
+            self._requests.fulfilled(self.peers)
         if self.interrupted:
             self._handle(EventKind.PREEMPT, step, epoch, {}, False, saving, measured)
-            number = self._interrupts.pending or self._told
             self._lock.release()
-            self._interrupts.end_process(number)
+            self._requests.end_process()
 
     def _handle(
         self, kind: EventKind, step: int, epoch: int, metrics: Mapping[str, float], complete: bool,
@@ -357,11 +344,3 @@ class Run(History):
         if unknown:
             logged = ", ".join(sorted(self.state.seen)) or "none at all"
             log.warning("filename: {%s} was never logged; logged were: %s", "}, {".join(unknown), logged)
-
-    def _is_asked(self) -> bool:
-        # A look at the disk now and then, not at each step.
-        now = self._clock.monotonic()
-        if not self.peers.leader or now - self._asked_at < _ASK_EVERY:
-            return False
-        self._asked_at = now
-        return os.path.exists(self.manifest.layout.save_now)  # Path.exists raises when the disk is broken

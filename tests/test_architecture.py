@@ -15,7 +15,7 @@ FLOORS = [
     {"events", "record", "clock", "peers", "quantities", "repair"},
     {"policy", "store", "formats"},
     {"worker", "facts", "interrupts", "history", "lineage", "scheduler", "testing"},
-    {"checkpointer", "rebuilding"},
+    {"checkpointer", "rebuilding", "requests"},
     {"recovery", "saver"},
     {"run", "config"},
     {"arguments", "reading"},

@@ -15,7 +15,6 @@ from . import hdf5
 from .format import Format, Shapes
 
 KEY, METADATA, WEIGHTS = "ckpt_callbacks", "metadata.json", "model.weights.h5"
-_UNREADABLE = (OSError, KeyError, ValueError, RuntimeError, zipfile.BadZipFile)
 
 
 def read(path: Path) -> dict[str, Any] | None:
@@ -37,7 +36,7 @@ def write(path: Path, facts: dict[str, Any]) -> None:
 def _facts(path: Path) -> dict[str, Any] | None:
     try:
         facts = read(path)
-    except _UNREADABLE as error:
+    except Exception as error:  # so do zipfile and h5py
         raise VerifyError(f"{path}: is no Keras archive that can be read: {first_line(error)}") from error
     return facts if isinstance(facts, dict) and "record" in facts else None
 
@@ -50,7 +49,7 @@ def _check(path: Path, wanted: Shapes) -> None:
             json.loads(archive.read("config.json"))
             with archive.open(WEIGHTS) as member, h5py.File(member) as file:
                 hdf5.check_open(path, file, wanted)
-    except _UNREADABLE as error:
+    except Exception as error:  # so do zipfile and h5py
         raise VerifyError(f"{path}: is no Keras archive that can be read: {first_line(error)}") from error
 
 

@@ -41,6 +41,11 @@ def read_alias(dirpath: Path, name: str, ours: Collection[str]) -> str | None:
     return _target(newest) if newest is not None else None
 
 
+def pointed_at(dirpath: Path) -> set[str]:
+    """What the links that have the names of aliases point to, whoever made them."""
+    return {target for name in NAMES for link in _links(dirpath, name) if (target := _target(link)) is not None}
+
+
 def _point(dirpath: Path, name: str, file: str, suffix: str, ours: Collection[str]) -> Path | None:
     """Have ``name`` point at ``file``; returns the link, or None where somebody else's file has its name."""
     link = dirpath / f"{name}{suffix}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -48,6 +49,8 @@ def verify(record: Record, *, from_device: bool = False, progress: Progress | No
     """
     path = record.path
     try:
+        if stat.S_IFMT(path.stat().st_mode) not in (stat.S_IFREG, stat.S_IFDIR):  # a pipe would be waited for
+            raise VerifyError(f"{path}: is neither a file nor a directory any more")
         found, size = digest(path, from_device=from_device, progress=progress)
     except FileNotFoundError:
         raise VerifyError(f"{path}: missing; the manifest has it with {record.size} bytes") from None

@@ -35,7 +35,7 @@ class FileLock:
 
     def __init__(self, path: Path, timeout: float = 30.0) -> None:
         self.path, self.timeout = path, timeout
-        self._guard = _guards.setdefault(path.resolve(), threading.Lock())
+        self._guard = _guards.setdefault(real(path), threading.Lock())
         self._descriptor: int | None = None
 
     def try_acquire(self) -> bool:
@@ -89,7 +89,7 @@ class TrainingLock:
 
     def __init__(self, path: Path, owner: Path, holder: str) -> None:
         self._lock, self._owner, self._holder = FileLock(path), owner, holder
-        self._key = path.resolve()
+        self._key = real(path)
         self._dirpath = self._key.parent.parent
 
     def acquire(self) -> None:
@@ -135,6 +135,11 @@ class TrainingLock:
             return "host and process unknown"
 
 
+def real(path: Path) -> Path:
+    """The path without links; a loop of links is left as it is, for those who open it to be told."""
+    return Path(os.path.realpath(path))
+
+
 def reclaim(path: Path) -> bool:
     """Lock ``path`` anew, if a training of this process held it and the file was deleted; False if none holds it.
 
@@ -142,7 +147,7 @@ def reclaim(path: Path) -> bool:
         DirectoryInUse: another training has taken the directory since.
     """
     with _held_guard:
-        training = _held.get(path.resolve())
+        training = _held.get(real(path))
         if training is None:
             return False
         training._lock.release()

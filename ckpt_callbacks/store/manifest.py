@@ -23,7 +23,7 @@ from typing import Any
 from ..errors import StoreError
 from ..record import Record, Status
 from .commit import sync_folder
-from .layout import Layout
+from .layout import PRIVATE, Layout
 from .lock import FileLock, reclaim
 
 log = logging.getLogger("ckpt_callbacks")
@@ -216,16 +216,23 @@ class Manifest:
 
     def _take(self, entry: Mapping[str, Any]) -> None:
         if "record" in entry:
-            record = Record.from_json(entry["record"], str(self.layout.dirpath))
+            record = _inside(Record.from_json(entry["record"], str(self.layout.dirpath)))
             self.records[record.id] = record
             self._highest = max(self._highest, record.id)
         elif "set" in entry:
             self._highest = max(self._highest, entry["id"])
             if entry["id"] in self.records:
                 facts = self.records[entry["id"]].to_json() | entry["set"]
-                self.records[entry["id"]] = Record.from_json(facts, str(self.layout.dirpath))
+                self.records[entry["id"]] = _inside(Record.from_json(facts, str(self.layout.dirpath)))
         elif "attempt" in entry:
             self.attempts.append(Attempt.from_json(entry["attempt"]))
+
+
+def _inside(record: Record) -> Record:
+    """The record, if its file lies in the run directory itself: what a rule does not keep is deleted by this name."""
+    if not isinstance(record.file, str) or record.file in ("", ".", "..", PRIVATE) or set(record.file) & {"/", "\0"}:
+        raise ValueError(f"{record.file!r} is no name of a file in the run directory")
+    return record
 
 
 def _write(journal: Path, end: int, lines: bytes) -> None:

@@ -36,16 +36,7 @@ def place():
     """Makes fresh folders: in memory where that is possible, because thousands of them are needed."""
     memory = Path("/dev/shm")
     base = Path(tempfile.mkdtemp(prefix="faults-", dir=memory if memory.is_dir() else None))
-    count = 0
-
-    def fresh():
-        nonlocal count
-        count += 1
-        folder = base / str(count)
-        folder.mkdir()
-        return folder
-
-    yield fresh
+    yield lambda: Path(tempfile.mkdtemp(dir=base))  # also in forks of this process
     shutil.rmtree(base, ignore_errors=True)
 
 

@@ -1,5 +1,6 @@
 """Any order of saving, crashing, resuming, tagging, deleting and damage, against a model of what must survive."""
 
+import os
 import random
 import shutil
 import tempfile
@@ -27,7 +28,7 @@ from ckpt_callbacks.store.manifest import Manifest
 
 pytestmark = pytest.mark.slow
 POLICY = Policy(Every(epochs=1) | Improves(VAL), KeepLast(2) | KeepBest(1, VAL) | KeepTagged("release"))
-tried = {"steps": 0, "crashes": 0, "damages": 0}
+tried = {"saves": 0, "crashes": 0, "damaged checkpoints": 0, "lost or cut manifests": 0, "taken names": 0}
 
 
 class Training(RuleBasedStateMachine):
@@ -45,6 +46,8 @@ class Training(RuleBasedStateMachine):
         self.tagged, self.damaged = set(), set()  # steps of that line
         self.bad = set()  # ids of all damaged records
         self.there = set()  # steps that were found whole after the last rule
+        self.was_damaged = False
+        self.taken = {}  # files that somebody put where a checkpoint was to go
         self.unsure = None  # the step whose save a crash cut off
         self.went_back_to = 0  # the step where a damaged checkpoint made the run go on; older ones may be gone
         self.run = None
@@ -80,13 +83,13 @@ class Training(RuleBasedStateMachine):
         step = self.step + 1
         facts = {"step": step, "epoch": step, "metrics": {"val": value}, "complete": True}
         self.run.observe(
-            EventKind.EPOCH_END, write=lambda p: write(p, step, self.run.snapshot(), self.kind), **facts
+            EventKind.EPOCH_END, write=lambda p: write(p, step, self.run, self.kind), **facts
         )
         return self.run.last() is not None and self.run.last().step == step
 
     @rule(value=st.integers(0, 9))
     def train(self, value):
-        tried["steps"] += 1
+        tried["saves"] += 1
         assert self.save(float(value))
         self.step += 1
         self.saved[self.step] = float(value)
@@ -156,7 +159,7 @@ class Training(RuleBasedStateMachine):
         record = records[data.draw(st.integers(0, 9)) % len(records)] if records else None
         if record is None or record.step not in self.saved or record.id in self.bad or record.superseded:
             return
-        tried["damages"] += 1
+        tried["damaged checkpoints"] += 1
         path = record.path / "shards" / "1.bin" if record.path.is_dir() else record.path
         if how == "delete":
             shutil.rmtree(record.path) if record.path.is_dir() else record.path.unlink()
@@ -167,8 +170,59 @@ class Training(RuleBasedStateMachine):
             path.write_bytes(content if how == "flip" else content[: len(content) // 2])
         self.damaged.add(record.step)
         self.bad.add(record.id)
+        self.was_damaged = True
         self.run.close()
         self.resume()
+
+    @rule(value=st.integers(0, 9), content=st.binary(max_size=8))
+    def save_under_a_taken_name(self, value, content):
+        """Somebody's file has the name that the next checkpoint would get."""
+        step = self.step + 1
+        name = f"model-{step:03d}-{step}{self.run.suffix}"
+        if not os.path.lexists(self.dirpath / name):
+            tried["taken names"] += 1
+            (self.dirpath / name).write_bytes(content)
+            self.taken[name] = content
+        self.train(value)
+        assert self.run.last().file not in self.taken
+
+    def lose(self):
+        """Have the model know of what no file tells; the manifest is lost, or its end."""
+        tried["lost or cut manifests"] += 1
+        self.run.close()
+        self.tagged = set()
+
+    def find_again(self):
+        self.resume()
+        self.bad &= Manifest.read(self.dirpath).records.keys()  # the ids of others may be given again
+
+    @rule()
+    def lose_everything_of_ours(self):
+        self.lose()
+        shutil.rmtree(self.dirpath / ".ckpt")
+        self.find_again()
+
+    @rule(at=st.integers(1, 90), torn=st.booleans())
+    def crash_while_rebuilding(self, at, torn):
+        """The manifest is lost, and the next process dies while it rebuilds it."""
+        self.lose()
+        tried["crashes"] += 1
+        shutil.rmtree(self.dirpath / ".ckpt")
+
+        def work():
+            with interposed(self.dirpath, kill_before(at, torn)):
+                self.new_run().open()
+
+        in_child(work)
+        self.find_again()
+
+    @rule(share=st.floats(0, 1))
+    def cut_the_manifest(self, share):
+        """Some of the manifest's end is lost, at any byte."""
+        self.lose()
+        journal = self.dirpath / ".ckpt" / "manifest.jsonl"
+        os.truncate(journal, int(journal.stat().st_size * share))
+        self.find_again()
 
     @invariant()
     def nothing_is_lost(self):
@@ -190,7 +244,9 @@ class Training(RuleBasedStateMachine):
         self.there = there
         assert must - self.damaged <= there, f"{must - self.damaged - there} are lost; there are {there}"
         check_foreign(self.dirpath)
-        if not self.bad:
+        for name, content in self.taken.items():
+            assert (self.dirpath / name).read_bytes() == content
+        if not self.was_damaged:
             check_links(self.dirpath)
 
     def teardown(self):
@@ -207,4 +263,4 @@ def test_any_order_of_events(figures):
             suppress_health_check=list(HealthCheck),
         ),
     )  # fmt: skip
-    figures(f"{tried['steps']} saves, {tried['crashes']} crashes, {tried['damages']} damaged checkpoints, losses = 0")
+    figures(", ".join(f"{count} {what}" for what, count in tried.items()) + ", losses = 0")

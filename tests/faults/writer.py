@@ -8,11 +8,15 @@ from __future__ import annotations
 import json
 import os
 import sys
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 
 from ckpt_callbacks import EventKind, Every, Improves, KeepBest, KeepLast, Metric, Policy
+from ckpt_callbacks.errors import VerifyError
 from ckpt_callbacks.facts import environment
+from ckpt_callbacks.formats import FORMATS, Format, Shapes
+from ckpt_callbacks.formats.format import missing
 from ckpt_callbacks.record import Record
 from ckpt_callbacks.run import Run
 
@@ -36,25 +40,48 @@ def weights(epoch: int) -> bytes:
     return bytes((epoch * 37 + i * 11) % 256 for i in range(1500))
 
 
-def write(path: Path, epoch: int, snapshot: dict, kind: str) -> None:
+def write(path: Path, epoch: int, run: Run, kind: str) -> Shapes:
     """Write a checkpoint with plain system calls, so that a fault can be put at each of them."""
-    state = json.dumps(snapshot).encode()
+    data = weights(epoch)
+    facts = json.dumps({"snapshot": run.snapshot(), "record": run.facts()}).encode()
+    state = b"%08x %s" % (zlib.crc32(facts + data), facts)
     if kind == FILE:
-        _put(path, state + b"\n" + weights(epoch))
-        return
-    (path / "shards").mkdir(parents=True)
-    _put(path / "state.json", state)
-    _put(path / "shards" / "0.bin", weights(epoch)[:700])
-    _put(path / "shards" / "1.bin", weights(epoch)[700:])
+        _put(path, state + b"\n" + data)
+    else:
+        (path / "shards").mkdir(parents=True)
+        _put(path / "state.json", state)
+        _put(path / "shards" / "0.bin", data[:700])
+        _put(path / "shards" / "1.bin", data[700:])
+    return [("weights", (len(data),))]
 
 
 def read(path: Path) -> tuple[dict, bytes]:
     """The snapshot and the weights of a checkpoint."""
+    carried, data = _open(path)
+    return carried["snapshot"], data
+
+
+def _open(path: Path) -> tuple[dict, bytes]:
     if path.is_dir():
-        shards = sorted((path / "shards").iterdir())
-        return json.loads((path / "state.json").read_bytes()), b"".join(shard.read_bytes() for shard in shards)
-    state, _, data = path.read_bytes().partition(b"\n")
-    return json.loads(state), data
+        state, data = (path / "state.json").read_bytes(), b""
+        for shard in sorted((path / "shards").iterdir()):
+            data += shard.read_bytes()
+    else:
+        state, _, data = path.read_bytes().partition(b"\n")
+    check, _, facts = state.partition(b" ")
+    if check != b"%08x" % zlib.crc32(facts + data):
+        raise VerifyError(f"{path}: is damaged, or no file of the writer")
+    return json.loads(facts), data
+
+
+def _check(path: Path, wanted: Shapes) -> None:
+    problem = missing(path, wanted, [("weights", (len(_open(path)[1]),))])
+    if problem is not None:
+        raise VerifyError(problem)
+
+
+# A manifest that is lost is rebuilt from such files too, as people do it who have files of their own kind.
+FORMATS[".bin"] = FORMATS[".dir"] = Format(lambda path: _open(path)[0], _check)
 
 
 def new_run(dirpath: Path, kind: str = FILE) -> Run:
@@ -102,7 +129,7 @@ def acknowledgements(path: Path) -> list[int]:
 
 
 def _facts(run: Run, epoch: int, kind: str) -> dict:
-    return {"step": epoch * 10, "epoch": epoch, "write": lambda path: write(path, epoch, run.snapshot(), kind)}
+    return {"step": epoch * 10, "epoch": epoch, "write": lambda path: write(path, epoch, run, kind)}
 
 
 def _is_saved(last: Record | None, epoch: int) -> bool:

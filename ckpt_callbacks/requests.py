@@ -1,0 +1,73 @@
+"""What is asked of a running training from outside: to save, or to save and end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+from typing import NoReturn
+
+from .clock import Clock
+from .interrupts import Interrupts
+from .peers import Peers
+
+_ASK_EVERY = 0.5  # seconds between two looks at the disk
+
+
+class Requests:
+    """Signals, and a file that says that somebody wishes a checkpoint.
+
+    Args:
+        save_now: The file. grace: see `Interrupts`. clock: says when to look at the disk again.
+
+    Attributes:
+        save: Somebody wishes a save that is not made yet.
+    """
+
+    def __init__(self, save_now: Path, grace: float, clock: Clock) -> None:
+        self._save_now, self._clock = save_now, clock
+        self._interrupts = Interrupts(grace)
+        self._looked_at = 0.0
+        self._told: signal.Signals | None = None  # the signal that all processes know of
+        self.save = False
+
+    def expect_signals(self, peers: Peers) -> None:
+        """Begin to listen for signals."""
+        self._interrupts.install(peers.chained)
+
+    def listen(self, peers: Peers) -> None:
+        """Find out what is asked now; what one process was told, all know then. All of them call it together."""
+        asked, number = peers.agree(self._is_wished(peers), self._interrupts.pending or 0)
+        self.save = self.save or asked
+        self._told = signal.Signals(number) if number else None
+
+    def end(self, peers: Peers) -> bool:
+        """A signal asks the training to end."""
+        return (self._interrupts.pending if peers.alone else self._told) is not None
+
+    def fulfilled(self, peers: Peers) -> None:
+        """The save was made."""
+        self.save = False
+        if peers.leader:
+            with contextlib.suppress(OSError):
+                self._save_now.unlink()
+
+    def end_process(self) -> NoReturn:
+        """End as the signal asks."""
+        number = self._interrupts.pending or self._told
+        assert number is not None
+        self._interrupts.end_process(number)
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._interrupts.remove()
+        self._interrupts.forget()
+
+    def _is_wished(self, peers: Peers) -> bool:
+        # A look at the disk now and then, not at each step.
+        now = self._clock.monotonic()
+        if not peers.leader or now - self._looked_at < _ASK_EVERY:
+            return False
+        self._looked_at = now
+        return os.path.exists(self._save_now)  # Path.exists raises when the disk is broken

@@ -1,0 +1,72 @@
+"""The guard for free space: it prunes what the policy allows first, then skips the save with a reason on record."""
+
+import os
+import shutil
+
+import pytest
+
+from ckpt_callbacks import EventKind, Every, KeepAll, KeepLast, Policy, Status
+from ckpt_callbacks.run import Run
+
+SIZE = 1000
+
+
+@pytest.fixture
+def disk(tmp_path, monkeypatch):
+    """A disk of our own: takes its capacity in bytes; what lies in the run directory uses it up."""
+    real = shutil.disk_usage
+
+    def capacity(size):
+        def usage(path):
+            used = sum(p.stat().st_size for p in tmp_path.iterdir() if p.is_file() and not p.is_symlink())
+            return real(path)._replace(free=size - used)
+
+        monkeypatch.setattr(shutil, "disk_usage", usage)
+
+    return capacity
+
+
+def train(dirpath, keep, steps, min_free, written=None):
+    """Save after each of the steps; ``written`` is given what lies in the directory whenever a save is written."""
+    run = Run(dirpath, Policy(Every(epochs=1), keep), suffix=".raw", holder="test", min_free=min_free)
+    run.open()
+    run.manifest.refresh()
+    if (newest := next(run.resumable(), None)) is not None:
+        run._run_id = newest.run
+    run.start(step=steps[0] - 1, epoch=steps[0] - 1)
+
+    def write(path):
+        if written is not None:
+            written.append(sorted(name for name in os.listdir(dirpath) if name.endswith("0.raw")))
+        path.write_bytes(bytes(SIZE))
+
+    for step in steps:
+        run.observe(EventKind.EPOCH_END, step=step * 10, epoch=step, complete=True, write=write)
+    run.close()
+    return run
+
+
+def test_what_no_rule_keeps_any_more_is_deleted_before_the_save_is_written(tmp_path, disk):
+    disk(10 * SIZE)
+    train(tmp_path, KeepAll(), (1, 2, 3), 0)
+    disk(3 * SIZE + 500)  # no room for a fourth one
+    written = []
+    run = train(tmp_path, KeepLast(1), (4,), 500, written)
+    assert written == [["model-003-30.raw"]]  # already alone
+    assert [record.epoch for record in run.records()] == [4]
+    assert not [record for record in run.manifest.records.values() if record.status is Status.FAILED]
+
+
+def test_where_every_checkpoint_is_kept_the_save_is_skipped_and_says_why(tmp_path, disk, caplog):
+    disk(10 * SIZE)
+    train(tmp_path, KeepAll(), (1, 2, 3), 0)
+    disk(3 * SIZE + 1400)
+    written = []
+    run = train(tmp_path, KeepAll(), (4,), 500, written)
+    assert written == []
+    assert [record.epoch for record in run.records()] == [1, 2, 3]
+    (failed,) = [record for record in run.manifest.records.values() if record.status is Status.FAILED]
+    why = "1400 bytes are free; 1500 are needed, to leave min_free=500"
+    assert why in failed.error and why in caplog.text
+    disk(3 * SIZE + 1500)  # one that just fits
+    assert [record.epoch for record in train(tmp_path, KeepAll(), (5,), 500).records()] == [1, 2, 3, 5]
