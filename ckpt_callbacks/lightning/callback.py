@@ -241,6 +241,8 @@ class LightningCheckpoint(PeerNames, Checkpoint):
         if not self._active:
             return
         if self._restored is not None and not self._started:
+            # The last epoch's own hooks were behind the save.
+            loops.pay_plateau_steps(trainer, self._restored["owed"])
             self._run.end_untrained()
             log.warning("%s: nothing left to train; the run ended at step %d", self._run.dirpath, self._run.state.step)
         self._release(trainer)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from lightning.fabric.utilities.types import _Stateful
 from lightning.pytorch import Trainer
 from torch.utils.data import (
@@ -90,12 +91,29 @@ def is_plain(trainer: Trainer) -> bool:
     return not any(isinstance(loader, _Stateful) for loader in _loaders(trainer))
 
 
+def fetched_ahead(trainer: Trainer) -> list[Any]:
+    """Batches that were taken from loaders which can say where they are, and not trained yet.
+
+    Lightning looks one batch ahead where the data has no length, so that the loaders are one batch further.
+    """
+    batches = list(getattr(trainer.fit_loop._data_fetcher, "batches", ()))
+    return [] if is_plain(trainer) or not _is_loadable(batches) else batches
+
+
+def put_ahead(trainer: Trainer, batches: list[Any]) -> None:
+    """Let the batches that `fetched_ahead` found come first."""
+    if batches:
+        trainer.fit_loop._data_fetcher.batches[:0] = batches
+
+
 def inexact(trainer: Trainer) -> str | None:
     """Why a run that is resumed in mid-epoch may see other data than an uninterrupted one; None when it does not."""
     loaders = _loaders(trainer)
     stateful = [isinstance(loader, _Stateful) for loader in loaders]
     if all(stateful):
-        return None
+        if _is_loadable(list(getattr(trainer.fit_loop._data_fetcher, "batches", ()))):
+            return None
+        return "the data has no length, and its batches are objects that no checkpoint may hold; expected tensors"
     if any(stateful):
         return "only some of the loaders can say where they are; expected a StatefulDataLoader for each"
     for loader in loaders:
@@ -111,6 +129,15 @@ def inexact(trainer: Trainer) -> str | None:
         if loader.num_workers and next(_generators_of(loader), None) is not None:
             return "a loader with workers has a generator of its own; expected a StatefulDataLoader"
     return None
+
+
+def _is_loadable(value: Any) -> bool:
+    """`torch.load(weights_only=True)` reads it back."""
+    if isinstance(value, dict):
+        return _is_loadable(list(value.items()))
+    if type(value) in (list, tuple):
+        return all(map(_is_loadable, value))
+    return value is None or type(value) in (torch.Tensor, bool, int, float, str, bytes)
 
 
 def _loaders(trainer: Trainer) -> list[Any]:

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from . import loops
-from .data_order import DataOrder, inexact, is_plain
+from .data_order import DataOrder, fetched_ahead, inexact, is_plain, put_ahead
 from .results import restore_results, running_results
 from .rng import random_state, set_random_state
 
@@ -82,6 +82,7 @@ class Position:
             state["results"] = running_results(trainer)
             if is_plain(trainer):
                 state["order"] = self._order.state()
+            state["ahead"] = fetched_ahead(trainer)
         return state
 
     def mend(self, trainer: Trainer, saved: dict[str, Any]) -> None:
@@ -124,6 +125,7 @@ class Position:
                 restore_results(trainer, own["results"])
                 self._skip(trainer, own)
                 loops.reload(trainer, loaders)
+                put_ahead(trainer, own["ahead"])
         loops.restore_metrics(trainer, shared["metrics"])
         loops.pay_plateau_steps(trainer, shared["owed"])
         if own is not None:

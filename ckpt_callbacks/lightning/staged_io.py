@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ from lightning.pytorch.plugins.io.wrapper import _WrappingCheckpointIO
 from ..errors import PolicyError, ResumeError, first_line
 from ..formats import Shapes, torch_zip
 from .loading import refuse_other_model
+
+_ALMOST_NOTHING = 1 << 20  # bytes; a write that failed has left less than it asked for
 
 
 class StagedCheckpointIO(_WrappingCheckpointIO):
@@ -72,7 +76,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
             else:
                 super().save_checkpoint(checkpoint, path, storage_options=storage_options)
         except Exception as error:
-            self.error = error
+            self.error = _no_space(error, Path(path)) or error
 
 
 def same_weights(a: Path, b: Path) -> bool:
@@ -81,6 +85,13 @@ def same_weights(a: Path, b: Path) -> bool:
         return False
     first, second = (torch.load(p, map_location="cpu", mmap=True, weights_only=True)["state_dict"] for p in (a, b))
     return first.keys() == second.keys() and all(_equal(first[name], second[name]) for name in first)
+
+
+def _no_space(error: Exception, path: Path) -> OSError | None:
+    """What a writer that hides it means, when the disk is full: torch says "unexpected pos 64 vs 0"."""
+    if isinstance(error, OSError) or not path.parent.exists() or shutil.disk_usage(path.parent).free > _ALMOST_NOTHING:
+        return None
+    return OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} ({first_line(error)})")
 
 
 def _equal(a: Any, b: Any) -> bool:
