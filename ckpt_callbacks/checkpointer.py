@@ -12,8 +12,8 @@ from pathlib import Path
 
 from .errors import CommitError, first_line
 from .formats import Shapes, format_of
-from .policy.metric import Metric, best_record
-from .policy.retention import Retention, final_record, last_record, plan
+from .policy.metric import Metric
+from .policy.retention import Retention, alias_targets, last_record, plan
 from .record import Record, Status
 from .store.aliases import move_alias
 from .store.commit import commit, flush, free_name, remove
@@ -217,14 +217,8 @@ class Checkpointer:
 
     def _move_aliases(self, records: list[Record]) -> None:
         ours = {record.file for record in self.manifest.records.values()}
-        targets = {
-            "last": last_record(records),
-            "best": best_record(records, self._best),
-            "final": final_record(records),
-        }
-        for name, record in targets.items():
-            file = record.file if record else None
-            moved = move_alias(self._layout.dirpath, name, file, _suffix_of(file or ""), ours)
+        for name, record in alias_targets(records, self._best).items():
+            moved = move_alias(self._layout.dirpath, name, record.file if record else None, ours)
             if not moved and name not in self._blocked:
                 self._blocked.add(name)
                 log.warning(
@@ -255,7 +249,3 @@ class Checkpointer:
                 log.warning("%s: the failure could not be recorded: %s", self._layout.journal, error)
                 return
             del self._unrecorded[0]
-
-
-def _suffix_of(file: str) -> str:
-    return ".weights.h5" if file.endswith(".weights.h5") else Path(file).suffix

@@ -24,6 +24,7 @@ from .policy.naming import FileName
 from .policy.policy import Policy
 from .policy.retention import last_record
 from .policy.state import State
+from .rebuilding import lost
 from .recovery import recover, write_off
 from .requests import Requests
 from .saver import Identity, Saver, Saving
@@ -138,18 +139,22 @@ class Run(History):
 
         So that who asks where to resume from is told of all that is there.
         """
-        if self.is_open or not leads() or not self.manifest.layout.private.is_dir():
+        if self.is_open or not leads() or not self._holds_anything():
             return
         try:
+            self.manifest.layout.private.mkdir(exist_ok=True)
             self._lock.acquire()
         except (OSError, DirectoryInUse):
             return  # it is read as it is
         try:
             self._finish_what_was_cut_off()
-        except OSError as error:
-            log.warning("%s: what was cut off could not be finished: %s", self.dirpath, error)
+        except (OSError, StoreError) as error:
+            log.warning("%s", error)
         finally:
             self._lock.release()
+
+    def _holds_anything(self) -> bool:
+        return self.manifest.layout.private.is_dir() or next(lost(self.manifest), None) is not None
 
     def _finish_what_was_cut_off(self) -> None:
         self.manifest.refresh()

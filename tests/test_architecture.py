@@ -17,7 +17,7 @@ FLOORS = [
     {"worker", "facts", "interrupts", "history", "lineage", "scheduler", "testing"},
     {"checkpointer", "rebuilding", "requests"},
     {"recovery", "saver"},
-    {"run", "config"},
+    {"run", "config", "doctor"},
     {"arguments", "reading"},
     {"lightning", "keras", "cli"},
 ]

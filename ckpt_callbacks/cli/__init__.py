@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import click
 
+from ..doctor import examine
 from ..errors import CkptError, ConfigError, StoreError, VerifyError
 from ..record import Record
 from ..store.digest import verify as verify_record
@@ -140,6 +142,30 @@ def save(run_dir: Path) -> None:
 
 
 @main.command()
+@_run_dir
+@click.option("--dry-run", is_flag=True, help="Only say what is wrong.")
+@_config
+def doctor(run_dir: Path, dry_run: bool, config: Path | None) -> None:
+    """Check a run directory, and put right what is wrong.
+
+    Reads all checkpoints of RUN_DIR again. A manifest that is lost or damaged is rebuilt from what the checkpoints say
+    of themselves, what a killed training left half done is finished or undone, damaged checkpoints count no longer, and
+    links are made anew. Not while a training runs there. The exit status of --dry-run is 1 when something is wrong.
+    """
+    _check_is_dir(run_dir)
+    found = 0
+    try:
+        for line in examine(run_dir, lambda manifest: _policy(config, manifest), repair=not dry_run):
+            found += 1
+            click.echo(line)
+    except OSError as error:
+        raise StoreError(f"{run_dir}: could not be put right: {error.strerror or error}") from error
+    if not found:
+        click.echo(f"{run_dir}: nothing is wrong")
+    raise SystemExit(1 if found and dry_run else 0)
+
+
+@main.command()
 def schema() -> None:
     """Print the YAML file's JSON schema.
 
@@ -150,17 +176,22 @@ def schema() -> None:
     click.echo(json.dumps(json_schema(), indent=2))
 
 
-def _open(run_dir: Path) -> Manifest:
+def _check_is_dir(run_dir: Path) -> None:
     if not run_dir.is_dir():
-        what = "is not a directory" if run_dir.exists() else "does not exist"
+        what = "is not a directory" if os.path.lexists(run_dir) else "does not exist"
         raise StoreError(f"{run_dir}: {what}; expected a run directory")
+
+
+def _open(run_dir: Path) -> Manifest:
+    _check_is_dir(run_dir)
     manifest = Manifest.read(run_dir)
     journal = manifest.layout.journal
     if not journal.exists():
         within = journal.relative_to(run_dir)
         runs = [path.parents[len(within.parts) - 1] for path in sorted(run_dir.glob(f"*/{within}"))]
         example = f", such as {runs[0]}" if runs else ""
-        raise StoreError(f"{run_dir}: has no manifest ({within}); expected a run directory{example}")
+        lost = f"if it was lost, call `ckpt doctor {run_dir}`"
+        raise StoreError(f"{run_dir}: has no manifest ({within}); {lost}; expected a run directory{example}")
     for problem in manifest.problems:
         click.echo(f"Warning: {problem}", err=True)
     return manifest

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import StoreError
-from ..policy.metric import best_record
 from ..policy.policy import Policy
-from ..policy.retention import final_record, last_record, newest_resumable, plan
+from ..policy.retention import alias_targets, newest_resumable, plan
 from ..record import Record, Status
 from ..store.aliases import NAMES, read_alias
 from ..store.manifest import Manifest
@@ -31,11 +30,9 @@ class View:
         files = {record.file: record for record in ours}
         # The manifest does not know which metric `best` goes by; the alias on disk does.
         linked = read_alias(self.dirpath, "best", files.keys())
-        targets = {
-            "last": last_record(ours),
-            "best": best_record(ours, policy.best_metric) if policy else files.get(linked),
-            "final": final_record(ours),
-        }
+        targets = alias_targets(ours, policy.best_metric if policy else None)
+        if policy is None:
+            targets["best"] = files.get(linked)
         self.aliases: dict[int, list[str]] = {}
         for name, record in targets.items():
             if record is not None:

@@ -191,6 +191,11 @@ def final_record(records: Sequence[Record]) -> Record | None:
     return last_record([record for record in records if record.final])
 
 
+def alias_targets(records: Sequence[Record], best: Metric | None) -> dict[str, Record | None]:
+    """What each alias of a run stands for; ``best`` is the metric behind that one."""
+    return {"last": last_record(records), "best": best_record(records, best), "final": final_record(records)}
+
+
 def newest_resumable(records: Sequence[Record]) -> Record | None:
     """The newest verified record that a run can continue from."""
     usable = [r for r in records if r.resumable and r.status is Status.VERIFIED and not r.superseded]

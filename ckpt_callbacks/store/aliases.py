@@ -15,18 +15,17 @@ NAMES = ("last", "best", "final")
 _POINTER = ".pointer"
 
 
-def move_alias(dirpath: Path, name: str, file: str | None, suffix: str, ours: Collection[str]) -> bool:
+def move_alias(dirpath: Path, name: str, file: str | None, ours: Collection[str]) -> bool:
     """Point ``name`` at ``file``, in one atomic step; with None, remove it.
 
     Args:
         dirpath: The run directory. name: the alias. file: the checkpoint's name in that directory.
-        suffix: The checkpoint's suffix, such as ``.weights.h5``.
         ours: Names of all files that the manifest created; a link to anything else is left alone.
 
     Returns:
         False where somebody else's file has the name.
     """
-    moved = _point(dirpath, name, file, suffix, ours) if file is not None else None
+    moved = _point(dirpath, name, file, _suffix(file), ours) if file is not None else None
     for stale in _links(dirpath, name):  # only now, so that there is no moment without the alias
         if stale != moved and _target(stale) in ours:
             stale.unlink(missing_ok=True)
@@ -64,6 +63,10 @@ def _point(dirpath: Path, name: str, file: str, suffix: str, ours: Collection[st
         draft.write_text(file, encoding="utf-8")
     os.replace(draft, link)
     return link
+
+
+def _suffix(file: str) -> str:
+    return ".weights.h5" if file.endswith(".weights.h5") else Path(file).suffix
 
 
 def _links(dirpath: Path, name: str) -> list[Path]:

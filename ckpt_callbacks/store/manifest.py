@@ -22,7 +22,7 @@ from typing import Any
 
 from ..errors import StoreError
 from ..record import Record, Status
-from .commit import sync_folder
+from .commit import free_name, sync_folder
 from .layout import PRIVATE, Layout
 from .lock import FileLock, reclaim
 
@@ -130,6 +130,23 @@ class Manifest:
     def start(self, attempt: Attempt) -> None:
         """Append the start of a training."""
         self._append({"attempt": asdict(attempt)})
+
+    def rewrite(self) -> None:
+        """Write a new journal with all that is known, in one step; the old one is kept beside it."""
+        journal, draft = self.layout.journal, self.layout.journal.with_suffix(".new")
+        with self._mutex, self._lock:
+            draft.unlink(missing_ok=True)
+            _write(draft, 0, self._known())
+            os.link(journal, journal.with_name(free_name(journal.parent, journal.name, ".damaged")))
+            os.replace(draft, journal)
+            sync_folder(self.layout.private)
+            self.problems.clear()
+            self._offset, self._lines, self._seen, self.attempts = 0, 0, b"", []
+            self.refresh()
+
+    def _known(self) -> bytes:
+        lines = [_line({"attempt": asdict(attempt)}) for attempt in self.attempts]
+        return b"".join(lines + [_line({"record": record.to_json()}) for _, record in sorted(self.records.items())])
 
     def _unread(self) -> bytes | None:
         """What stands behind the part that was read; None where there is no journal, or nothing in it any more."""

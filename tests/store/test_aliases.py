@@ -24,8 +24,7 @@ def dirpath(request, tmp_path, monkeypatch):
 
 
 def move(dirpath, name, file, ours=OURS):
-    suffix = "" if file is None else ".weights.h5" if file.endswith(".weights.h5") else Path(file).suffix
-    move_alias(dirpath, name, file, suffix, ours)
+    move_alias(dirpath, name, file, ours)
 
 
 def others(dirpath):
@@ -51,9 +50,9 @@ def test_a_link_is_relative_and_has_the_suffix_of_its_target(tmp_path):
 
 
 def test_a_checkpoint_without_a_suffix_gets_a_link_without_one(tmp_path):
-    move_alias(tmp_path, "best", "step=1", "", ("step=1", "2.ckpt"))
+    move_alias(tmp_path, "best", "step=1", ("step=1", "2.ckpt"))
     assert read_alias(tmp_path, "best", ("step=1",)) == "step=1"
-    move_alias(tmp_path, "best", "2.ckpt", ".ckpt", ("step=1", "2.ckpt"))
+    move_alias(tmp_path, "best", "2.ckpt", ("step=1", "2.ckpt"))
     assert others(tmp_path) == ["best.ckpt"]
 
 
