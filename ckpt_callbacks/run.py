@@ -7,6 +7,7 @@ and gives the decision back. All that the two frameworks share is here or below.
 from __future__ import annotations
 
 import logging
+import os
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -154,7 +155,7 @@ class Run(History):
             self._lock.release()
 
     def _holds_anything(self) -> bool:
-        return self.manifest.layout.private.is_dir() or next(lost(self.manifest), None) is not None
+        return os.path.isdir(self.manifest.layout.private) or next(lost(self.manifest), None) is not None
 
     def _finish_what_was_cut_off(self) -> None:
         self.manifest.refresh()
