@@ -220,7 +220,8 @@ def test_lines_of_a_newer_version_are_said_and_do_no_harm(run, caplog):
     kind, dirpath = run
     last = newest(dirpath)
     facts = last.to_json()
-    lines = [{"record": {**facts, "id": 90, "status": "archived"}}, {"moon": {"phase": 1}}, {"record": facts | {"x": 1}}]
+    changes = {"id": 90, "status": "archived"}, {"colour": "red"}
+    lines = [{"moon": {"phase": 1}}, *({"record": facts | change} for change in changes)]
     with (dirpath / ".ckpt" / "manifest.jsonl").open("ab") as journal:
         journal.write(b"".join(map(_line, lines)))
     assert callback(kind, dirpath).resume_path() == str(last.path)
