@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import shutil
@@ -31,16 +32,11 @@ def recover(manifest: Manifest) -> list[str]:
         RecoveryError: the disk failed. What was done until then is done, and the next call does the rest.
     """
     done = []
-    try:
+    with _disk(manifest):
         for wrong in (lost, half_done):
             for repair in list(wrong(manifest)):
                 repair.carry_out()
                 done.append(repair.what)
-    except OSError as error:
-        raise RecoveryError(
-            f"{manifest.layout.dirpath}: what was cut off could not be finished: {error.strerror or error}; try again, "
-            "or choose another directory"
-        ) from error
     return done
 
 
@@ -70,6 +66,9 @@ def write_off(manifest: Manifest, damaged: dict[int, str], best: Callable[[], Re
     Args:
         manifest: The manifest. damaged: what is known not to verify, by id; `best` leaves it out. Empty afterwards.
         best: The record that ranks first; it is verified, and the next one is, until one does.
+
+    Raises:
+        RecoveryError: the disk failed.
     """
     while (record := best()) is not None:
         try:
@@ -81,9 +80,22 @@ def write_off(manifest: Manifest, damaged: dict[int, str], best: Callable[[], Re
     for record in manifest.live():
         if not os.path.lexists(record.path):
             damaged.setdefault(record.id, f"{record.path}: missing")
-    for id_, error in damaged.items():
-        manifest.change(id_, status=Status.FAILED, error=error)
+    with _disk(manifest):
+        for id_, error in damaged.items():
+            manifest.change(id_, status=Status.FAILED, error=error)
     damaged.clear()
+
+
+@contextlib.contextmanager
+def _disk(manifest: Manifest) -> Iterator[None]:
+    """Errors of the disk as one line of ours."""
+    try:
+        yield
+    except OSError as error:
+        raise RecoveryError(
+            f"{manifest.layout.dirpath}: what was cut off could not be finished: {error.strerror or error}; try again, "
+            "or choose another directory"
+        ) from error
 
 
 def _empty(staging: os.PathLike[str]) -> None:

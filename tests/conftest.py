@@ -9,7 +9,9 @@ for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_TH
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 # quick ones first
-_ORDER = ("policy", "store", "", "lightning_adapter", "keras_adapter", "contract", "peers", "faults", "soak")
+_ORDER = (
+    "policy", "store", "", "bad_input", "lightning_adapter", "keras_adapter", "contract", "peers", "faults", "soak",
+)  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):

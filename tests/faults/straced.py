@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -67,7 +68,9 @@ def straced(dirpath: Path, options: list[str], work: Callable[[], Any], save: in
     os.kill(child, signal.SIGCONT)
     status = os.waitpid(child, 0)[1]
     tracer.wait()
-    return status, said.read_text() if said.exists() else ""
+    text = said.read_text() if said.exists() else ""
+    shutil.rmtree(said.parent)
+    return status, text
 
 
 def counted(dirpath: Path, work: Callable[[], Any]) -> Counter[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import shutil
 import tempfile
 import traceback
 from collections import defaultdict
@@ -160,6 +161,7 @@ def side_by_side(jobs: Iterable[Callable[[], object]], width: int = 2) -> list[s
         if status != 0:
             text = said / str(number)
             losses.append(text.read_text() if text.exists() else f"job {number} ended with status {status}")
+    shutil.rmtree(said)
     return losses
 
 
