@@ -3,35 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 
 from ..errors import ResumeError
 from . import files
+from .capture import assign, floats, optimizer_of, seed_variables
 from .carried import Carried
 from .fit_call import FitCall
-from .rng import random_state, set_random_state
+from .rng import set_random_state
 from .stand_in import StandIn
 
 log = logging.getLogger("ckpt_callbacks")
-
-
-def carry(model: keras.Model, snapshot: dict[str, Any], record: dict[str, Any] | None, **position: Any) -> Carried:
-    """What a checkpoint of ``model`` carries now; for ``position``, see `Carried`."""
-    return Carried(
-        snapshot=snapshot,
-        record=record,
-        backend=keras.backend.backend(),
-        optimizer=_optimizer_of(model) if model.optimizer is not None and model.optimizer.built else "",
-        random=random_state(),
-        seeds=_values(seed_variables(model)),
-        metrics=_values(model.metrics_variables) if position["batch"] else (),
-        **position,
-    )
 
 
 def load(model: keras.Model, path: Path, carried: Carried, fit: FitCall, scratch: Path) -> None:
@@ -40,16 +26,16 @@ def load(model: keras.Model, path: Path, carried: Carried, fit: FitCall, scratch
     Raises:
         ResumeError: the file was written by another model or optimizer.
     """
-    if carried.optimizer not in ("", _optimizer_of(model)):
+    if carried.optimizer not in ("", optimizer_of(model)):
         raise ResumeError(
-            f"{path}: was written with the optimizer {carried.optimizer}; {model.name!r} has {_optimizer_of(model)}; "
+            f"{path}: was written with the optimizer {carried.optimizer}; {model.name!r} has {optimizer_of(model)}; "
             "compile the model as before, choose another directory, or pass resume='never'"
         )
     _build(model, path, fit)
     if carried.optimizer and not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
     files.load(model, path, scratch, with_optimizer=bool(carried.optimizer))
-    if not _assign(seed_variables(model), carried.seeds):
+    if not assign(seed_variables(model), carried.seeds):
         log.warning("%s: the model's random layers differ from those that wrote it; they start anew", path)
 
 
@@ -64,10 +50,6 @@ def _build(model: keras.Model, path: Path, fit: FitCall) -> None:
             problem = f"{files.one_line(error)}; call model.build()"
     if not model.built:
         raise ResumeError(f"{path}: {model.name!r} has no variables yet to load it into: {problem} before model.fit()")
-
-
-def _optimizer_of(model: keras.Model) -> str:
-    return type(model.optimizer).__name__
 
 
 class Position:
@@ -110,7 +92,7 @@ class Position:
             return
         self._set_random_state(self._carried.epoch_random)  # so that the order of the data is drawn as it was
         model = self._model
-        if not _assign(model.metrics_variables, self._carried.metrics):
+        if not assign(model.metrics_variables, self._carried.metrics):
             log.warning("%s: its metrics differ; this epoch's ones leave out its first batches", self.path)
         logs = floats(model.get_metrics_result())
         ended = (lambda: None) if self._carried.begun else self._arrive
@@ -127,32 +109,3 @@ class Position:
     def _set_random_state(self, state: Mapping[str, np.ndarray]) -> None:
         if self._same_backend and state:
             set_random_state(state)
-
-
-def floats(logs: Mapping[str, Any] | None) -> dict[str, float]:
-    """Metrics as plain numbers; what is no number is left out."""
-    found = {}
-    for name, value in (logs or {}).items():
-        try:
-            found[name] = float(value)
-        except (TypeError, ValueError):
-            continue
-    return found
-
-
-def seed_variables(model: keras.Model) -> list[Any]:
-    """The variables of the model's random layers, which Keras does not count among the weights."""
-    weights = {id(variable) for variable in model.non_trainable_weights}
-    return [variable for variable in model.non_trainable_variables if id(variable) not in weights]
-
-
-def _values(variables: Sequence[Any]) -> tuple[np.ndarray, ...]:
-    return tuple(np.array(keras.ops.convert_to_numpy(variable)) for variable in variables)
-
-
-def _assign(variables: Sequence[Any], values: Sequence[np.ndarray]) -> bool:
-    if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
-        return False
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
-    return True
