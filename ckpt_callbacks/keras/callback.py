@@ -15,16 +15,16 @@ from ..arguments import PolicyLike, resolve
 from ..clock import Clock
 from ..errors import PolicyError, VerifyError
 from ..events import EventKind
-from ..formats import Shapes
-from ..policy.engine import Decision
 from ..reading import ReadsRun
 from ..record import Record
 from ..run import Run
 from ..store.digest import verify
 from ..store.layout import Layout
 from . import files
-from .capture import carry, facts_of, floats
+from .ahead import Ahead
+from .capture import floats
 from .fit_call import FitCall
+from .observing import ObservesFit
 from .opening import join, path_to_load
 from .progress import Progress
 from .resume import Position, load
@@ -36,7 +36,7 @@ log = logging.getLogger("ckpt_callbacks")
 _fitting: weakref.WeakValueDictionary[Path, KerasCheckpoint] = weakref.WeakValueDictionary()
 
 
-class KerasCheckpoint(ReadsRun, keras.callbacks.Callback):
+class KerasCheckpoint(ReadsRun, ObservesFit, keras.callbacks.Callback):
     """Saves, keeps, stops and resumes as a policy says, with plain Keras files.
 
     Args:
@@ -96,7 +96,6 @@ class KerasCheckpoint(ReadsRun, keras.callbacks.Callback):
         self._initial_epoch_is_ours = False
         self._active = False  # between the beginning and the end of a `fit`
         self._fit = FitCall({})
-        self._progress: Progress
         self._position: Position | None = None  # where a resumed `fit` goes on
         self._validated = False
         weakref.finalize(self, self._run.close)
@@ -113,7 +112,8 @@ class KerasCheckpoint(ReadsRun, keras.callbacks.Callback):
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         model = self.model
         self._reset_initial_epoch()  # an exception may have ended the last `fit` before it could be
-        self._fit, self._position, self._validated = FitCall.of(model), None, False
+        self._watch(model)
+        self._position, self._validated = None, False
         self._take_over()
         try:
             self._run.open()
@@ -123,7 +123,8 @@ class KerasCheckpoint(ReadsRun, keras.callbacks.Callback):
             self._run.close()
             raise
         # What others still do at the end of an epoch or of a fit (learning rate, best weights) is part of the state.
-        self._fit.put_last(self)
+        self._fit.surround(self, self._ahead())
+        self._watch_for_exceptions(model)
         self._trained = weakref.ref(model)
         self._active = True
 
@@ -139,9 +140,9 @@ class KerasCheckpoint(ReadsRun, keras.callbacks.Callback):
         progress = self._progress
         if batch < progress.skipped:
             return
-        if progress.skipped and progress.at_first_batch and self._position is not None:
+        if progress.begun is None and self._position is not None and self._is_first_epoch:
             self._position.begin_batch()
-        progress.begin_batch(batch)
+        progress.begun = batch
         if not self._batch_metrics and self._step_ends_fit(batch, {}, begun=True):
             # Keras would train this batch all the same; without it, `fit` ends with the state that was saved.
             model = self.model
@@ -153,12 +154,25 @@ class KerasCheckpoint(ReadsRun, keras.callbacks.Callback):
             self._step_ends_fit(done, floats(logs))
 
     def on_test_begin(self, logs: Mapping[str, float] | None = None) -> None:
-        if self._active and self._fit.is_running:
-            self._validated = True
-            self._save_before_winding_down()
+        if not self._active or not self._fit.is_running:
+            return
+        self._validated = True
+        if self._position is not None and self._is_first_epoch:
+            self._position.begin_validation()
+        self._save_before_winding_down()
+        self._begin_validation()
+
+    def on_test_batch_begin(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        # Not on_test_batch_end either; and a validation may last longer than there is time after a signal.
+        if self._before_validation is not None:
+            self._save_what_cannot_wait()
+
+    def on_test_end(self, logs: Mapping[str, float] | None = None) -> None:
+        if self._before_validation is not None:
+            self._save_what_cannot_wait()
+            self._before_validation = None
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        self._save_before_winding_down()
         if self._progress.ending:
             return  # an epoch that was cut short does not count
         self._progress.end_epoch(self.model)
@@ -169,13 +183,12 @@ class KerasCheckpoint(ReadsRun, keras.callbacks.Callback):
         if not self._active:
             return
         self._reset_initial_epoch()
+        if not self._progress.has_begun and self._position is not None:
+            self._position.restore_siblings()  # for who asks them after `fit`
         if self._progress.has_begun or self._final_is_owed():
             self._observe(EventKind.END, {})
         else:
-            log.warning("%s: nothing was left to train; the run is at step %d", self.dirpath, self._run.state.step)
-            final = self._run.final()
-            if final is not None and self._position is not None and self._position.path != final.path:
-                self._load_weights(final)  # which may be averages, or the best ones
+            self._end_untrained()
         if self._restore_best_weights:
             self._load_weights(self._run.best())
         self._release()
@@ -183,13 +196,14 @@ class KerasCheckpoint(ReadsRun, keras.callbacks.Callback):
     # -- inside ------------------------------------------------------------------------------------------------------
 
     def _begin(self, model: keras.Model) -> None:
-        run = self._run
+        run, ended_by = self._run, None
         path = path_to_load(run, self._resume, model, trained=self._trained() is model)
         if path is not None:
             carried = files.read_carried(path)
             load(model, path, carried, self._fit, self._scratch)
             run.restore(carried.snapshot)
-            self._position = Position(path, model, carried, self._fit)
+            self._position = Position(path, model, carried, self._fit, self._siblings)
+            ended_by = self._position.ended_by
             self._set_initial_epoch(run.state.epoch)
             log.info("resumed from %s, at step %d, after %d epochs", path, run.state.step, run.state.epoch)
         elif run.is_first_fit and self._resume != "never":
@@ -197,14 +211,40 @@ class KerasCheckpoint(ReadsRun, keras.callbacks.Callback):
         skipped = self._position.batch if self._position is not None else 0
         self._progress = Progress(self._fit, Steps(model, run.state.step, skipped), run.state.epoch, skipped)
         decision = run.start(step=self._progress.step, epoch=self._progress.epochs)
-        if decision.stop is not None:
+        reasons = decision.stop.reasons if decision.stop is not None else ()
+        reasons += (f"{ended_by} had ended it",) if ended_by else ()
+        if reasons:
             self._set_initial_epoch(self.params["epochs"])
-            log.warning("%s: stopped before training: %s", run.dirpath, "; ".join(decision.stop.reasons))
+            log.warning("%s: stopped before training: %s", run.dirpath, "; ".join(reasons))
+
+    def _ahead(self) -> Ahead:
+        position = self._position
+
+        def begin_epoch() -> None:
+            if position is not None and not self._progress.has_begun:
+                position.before_epoch()
+
+        def begin_batch(batch: int) -> None:
+            if self._is_first_epoch and self._progress.begun is None and batch >= self._progress.skipped:
+                position.before_batch()
+
+        between_batches = position is not None and position.between_batches
+        return Ahead(begin_epoch, self._save_before_winding_down, begin_batch if between_batches else None)
+
+    @property
+    def _is_first_epoch(self) -> bool:
+        return self._progress.epochs == self._progress.epochs_before
 
     def _final_is_owed(self) -> bool:
         """The run was resumed at its very end, from before the state was saved that it ended with."""
         final = self._run.final()
         return self._position is not None and (final is None or final.step < self._run.state.step)
+
+    def _end_untrained(self) -> None:
+        log.warning("%s: nothing was left to train; the run is at step %d", self.dirpath, self._run.state.step)
+        final = self._run.final()
+        if final is not None and self._position is not None and self._position.path != final.path:
+            self._load_weights(final)  # which may be averages, or the best ones
 
     def _set_initial_epoch(self, epoch: int) -> None:
         # Keras lets callbacks set this in on_train_begin, and reads it right afterwards.
@@ -219,60 +259,6 @@ class KerasCheckpoint(ReadsRun, keras.callbacks.Callback):
         other = _fitting.get(self._run.dirpath)
         if other is not None and other is not self and not other._fit.is_running:
             other._release()
-
-    def _release(self) -> None:
-        self._active = False
-        self._run.close()
-
-    def _step_ends_fit(self, batch: int, metrics: Mapping[str, float], begun: bool = False) -> bool:
-        self._progress.stand_at(batch, begun)
-        if self._progress.step <= self._run.state.step:
-            return False
-        decision = self._observe(EventKind.STEP_END, metrics)
-        if decision.stop is None:
-            return False
-        self._end_in_mid_epoch()
-        self._obey(decision)
-        return True
-
-    def _save_before_winding_down(self) -> None:
-        """Another callback stopped training in mid-epoch: save before Keras validates and ends the epoch."""
-        if self._progress.ending or not self.model.stop_training:
-            return
-        batches, done = self._fit.batches or self.params.get("steps"), self._progress.done(self.model)
-        if batches is None or done < batches:
-            self._progress.stand_at(done)
-            self._end_in_mid_epoch()
-
-    def _end_in_mid_epoch(self) -> None:
-        self._progress.ending = True
-        self._observe(EventKind.END, {})
-
-    def _observe(self, kind: EventKind, metrics: Mapping[str, float], *, complete: bool = False) -> Decision:
-        try:
-            return self._run.observe(
-                kind,
-                step=self._progress.step,
-                epoch=self._progress.epochs,
-                metrics=metrics,
-                complete=complete,
-                write=self._write,
-                same=files.same_weights if kind is EventKind.END else None,
-                metadata=lambda: facts_of(self.model),
-            )
-        except BaseException:
-            self._release()
-            raise
-
-    def _obey(self, decision: Decision) -> None:
-        if decision.stop is not None:
-            self.model.stop_training = True
-            log.warning("stopping: %s", "; ".join(decision.stop.reasons))
-
-    def _write(self, path: Path) -> Shapes:
-        model = self.model
-        carried = carry(model, self._run.snapshot(), self._run.facts(), **self._progress.position())
-        return files.save(model, path, carried)
 
     def _load_weights(self, record: Record | None) -> None:
         if record is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,20 +10,25 @@ from typing import Any
 import keras
 import numpy as np
 
-from .carried import Carried
+from ..run import Run
+from .carried import Carried, Moment
 from .rng import random_state, script_seed
+from .siblings import Siblings
 
 
-def carry(model: keras.Model, snapshot: dict[str, Any], record: dict[str, Any] | None, **position: Any) -> Carried:
-    """What a checkpoint of ``model`` carries now; for ``position``, see `Carried`."""
+def moment_of(model: keras.Model, siblings: Siblings) -> Moment:
+    """What `Moment` says, now."""
+    return Moment(random_state(), values(seed_variables(model)), values(model.metrics_variables), siblings.states())
+
+
+def carry(model: keras.Model, run: Run, moment: Moment, position: Mapping[str, Any]) -> Carried:
+    """What a checkpoint of ``model`` carries; for ``position``, see `Progress`."""
     return Carried(
-        snapshot=snapshot,
-        record=record,
+        snapshot=run.snapshot(),
+        record=run.facts(),
         backend=keras.backend.backend(),
         optimizer=optimizer_of(model) if model.optimizer is not None and model.optimizer.built else "",
-        random=random_state(),
-        seeds=values(seed_variables(model)),
-        metrics=values(model.metrics_variables) if position["batch"] else (),
+        moment=moment if position["batch"] else dataclasses.replace(moment, metrics=()),
         **position,
     )
 

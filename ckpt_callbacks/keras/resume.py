@@ -15,6 +15,7 @@ from .capture import assign, floats, optimizer_of, seed_variables
 from .carried import Carried
 from .fit_call import FitCall
 from .rng import set_random_state
+from .siblings import Siblings
 from .stand_in import StandIn
 
 log = logging.getLogger("ckpt_callbacks")
@@ -35,7 +36,7 @@ def load(model: keras.Model, path: Path, carried: Carried, fit: FitCall, scratch
     if carried.optimizer and not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
     files.load(model, path, scratch, with_optimizer=bool(carried.optimizer))
-    if not assign(seed_variables(model), carried.seeds):
+    if not assign(seed_variables(model), carried.moment.seeds):
         log.warning("%s: the model's random layers differ from those that wrote it; they start anew", path)
 
 
@@ -57,54 +58,93 @@ class Position:
 
     Args:
         path: The checkpoint. model: the model, loaded already.
-        carried: What the checkpoint carries. fit: the call that goes on.
+        carried: What the checkpoint carries. fit: the call that goes on. siblings: its other callbacks.
 
     Attributes:
         path: The checkpoint. batch: batches of the first epoch that are skipped.
+        between_batches: The place is behind the hooks of one batch and before those of the next.
     """
 
-    def __init__(self, path: Path, model: keras.Model, carried: Carried, fit: FitCall) -> None:
-        self.path, self._model, self._carried = path, model, carried
+    def __init__(self, path: Path, model: keras.Model, carried: Carried, fit: FitCall, siblings: Siblings) -> None:
+        self.path, self._model, self._carried, self._siblings = path, model, carried, siblings
         self._same_backend = carried.backend == keras.backend.backend()
         self.batch = carried.batch
-        if carried.batch % model.steps_per_execution:
-            self._give_up(f"steps_per_execution is {model.steps_per_execution} now")
-        elif None not in (fit.batches, carried.batches) and fit.batches != carried.batches:
+        self._at_epoch_begin = not (carried.batch or carried.begun)
+        if None not in (fit.batches, carried.batches) and fit.batches != carried.batches:
             self._give_up(f"an epoch has {fit.batches} batches now, and had {carried.batches}")
-        elif carried.batch and not (fit.order_returns and self._same_backend):
+        elif carried.batch % model.steps_per_execution and carried.batch != carried.batches:
+            self._give_up(f"steps_per_execution is {model.steps_per_execution} now")
+        elif not self._at_epoch_begin and not self._same_backend:
             log.warning(
-                "%s: was taken after %d batches of an epoch, and the data may come in another order now; expected "
-                "arrays, the same backend, and keras.utils.set_random_seed() where the script begins",
-                path, carried.batch,
+                "%s: was taken after %d batches of an epoch, with the backend %s; with %s the data may come in "
+                "another order", path, carried.batch, carried.backend, keras.backend.backend(),
             )  # fmt: skip
+        self.between_batches = self.batch > 0 and not (carried.begun or carried.validating)
 
     def _give_up(self, problem: str) -> None:
-        self.batch = 0
+        if not self.batch:
+            return
+        self.batch, self._at_epoch_begin = 0, True
         log.warning(
             "%s: was taken after %d batches of an epoch, but %s: that epoch is trained again from its beginning",
             self.path, self._carried.batch, problem,
         )  # fmt: skip
 
+    @property
+    def ended_by(self) -> str | None:
+        """The callback that had ended the training at this place, and would again."""
+        return self._siblings.stopped(self._carried.moment.siblings) if self._at_epoch_begin else None
+
+    def restore_siblings(self) -> None:
+        """Give the other callbacks their states; says which ones have none."""
+        strange = self._siblings.restore(self._carried.moment.siblings)
+        if strange:
+            log.warning(
+                "%s: was written beside other callbacks; without a state to go on from, or without use for theirs: %s",
+                self.path, ", ".join(strange),
+            )  # fmt: skip
+
+    def before_epoch(self) -> None:
+        """To be called when the first epoch begins, before all other callbacks."""
+        self.restore_siblings()
+        if self._at_epoch_begin:
+            self._set_random_state(self._carried.epoch_random or self._carried.moment.random)
+
     def begin_epoch(self) -> None:
-        """To be called at the beginning of the first epoch, after Keras has reset the metrics."""
-        if self.batch == 0:
-            self._set_random_state(self._carried.random)
+        """To be called when the first epoch begins, after all other callbacks."""
+        if self._at_epoch_begin:
             return
         self._set_random_state(self._carried.epoch_random)  # so that the order of the data is drawn as it was
+        if not self.batch:
+            return
         model = self._model
-        if not assign(model.metrics_variables, self._carried.metrics):
+        if not assign(model.metrics_variables, self._carried.moment.metrics):
             log.warning("%s: its metrics differ; this epoch's ones leave out its first batches", self.path)
-        logs = floats(model.get_metrics_result())
-        ended = (lambda: None) if self._carried.begun else self._arrive
-        StandIn(model, self.batch // model.steps_per_execution, logs, ended=ended)
+        calls = -(-self.batch // model.steps_per_execution)
+        StandIn(model, calls, floats(model.get_metrics_result()), ended=self._end_skipping)
+
+    def before_batch(self) -> None:
+        """To be called when the first batch begins that is not skipped, before all other callbacks."""
+        if self.between_batches:
+            self._siblings.restore(self._carried.moment.siblings)
 
     def begin_batch(self) -> None:
-        """To be called when the first batch begins that is not skipped."""
-        if self.batch and self._carried.begun:
+        """To be called when the first batch begins that is not skipped, after all other callbacks."""
+        if self._carried.begun and not self._at_epoch_begin:
             self._arrive()
 
+    def begin_validation(self) -> None:
+        """To be called when the validation of the first epoch begins, after all other callbacks."""
+        if self._carried.validating and not self._at_epoch_begin:
+            self._arrive()
+
+    def _end_skipping(self) -> None:
+        if self.between_batches:
+            self._set_random_state(self._carried.moment.random)
+
     def _arrive(self) -> None:
-        self._set_random_state(self._carried.random)
+        self._set_random_state(self._carried.moment.random)
+        self._siblings.restore(self._carried.moment.siblings)
 
     def _set_random_state(self, state: Mapping[str, np.ndarray]) -> None:
         if self._same_backend and state:
