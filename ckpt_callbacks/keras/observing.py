@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import keras
@@ -64,7 +65,7 @@ class ObservesFit:
         self._progress.stand_at(batch, begun)
         if self._progress.step <= self._run.state.step:
             if self._run.interrupted:  # gradients are being accumulated, and there is no time to wait for the update
-                self._observe(EventKind.PREEMPT, {})
+                self._save_what_cannot_wait()
             return False
         decision = self._observe(EventKind.STEP_END, metrics)
         if decision.stop is None:
@@ -87,9 +88,13 @@ class ObservesFit:
         self._observe(EventKind.END, {})
 
     def _save_what_cannot_wait(self) -> None:
-        self._run.listen()
-        if self._run.cannot_wait:
-            self._observe(EventKind.STEP_END, {})
+        with self._released_on_failure():
+            self._run.answer(
+                step=self._progress.step,
+                epoch=self._progress.epochs,
+                write=self._write,
+                metadata=lambda: facts_of(self.model),
+            )
 
     def _save_failed_step(self, error: Exception) -> None:
         """A step or its data raised ``error``, which ends `fit`."""
@@ -107,7 +112,7 @@ class ObservesFit:
         self._release()
 
     def _observe(self, kind: EventKind, metrics: Mapping[str, float], *, complete: bool = False) -> Decision:
-        try:
+        with self._released_on_failure():
             return self._run.observe(
                 kind,
                 step=self._progress.step,
@@ -118,6 +123,11 @@ class ObservesFit:
                 same=files.same_weights if kind is EventKind.END else None,
                 metadata=lambda: facts_of(self.model),
             )
+
+    @contextmanager
+    def _released_on_failure(self) -> Iterator[None]:
+        try:
+            yield
         except BaseException:
             self._release()
             raise
