@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import weakref
 from collections.abc import Callable, Mapping
 from os import PathLike
@@ -14,28 +13,30 @@ import keras
 
 from ..arguments import PolicyLike, resolve
 from ..clock import Clock
-from ..errors import PolicyError, ResumeError, VerifyError
+from ..errors import PolicyError, VerifyError
 from ..events import EventKind
-from ..formats import Shapes
-from ..policy.engine import Decision
 from ..reading import ReadsRun
 from ..record import Record
 from ..run import Run
 from ..store.digest import verify
 from ..store.layout import Layout
 from . import files
+from .ahead import Ahead
+from .capture import floats
 from .fit_call import FitCall
-from .resume import Position, carry, floats, load
-from .rng import random_state, script_seed
+from .observing import ObservesFit
+from .opening import join, path_to_load
+from .progress import Progress
+from .resume import Position, load
 from .stand_in import StandIn
-from .steps import Steps, has_trained
+from .steps import Steps
 
 log = logging.getLogger("ckpt_callbacks")
 
 _fitting: weakref.WeakValueDictionary[Path, KerasCheckpoint] = weakref.WeakValueDictionary()
 
 
-class KerasCheckpoint(ReadsRun, keras.callbacks.Callback):
+class KerasCheckpoint(ReadsRun, ObservesFit, keras.callbacks.Callback):
     """Saves, keeps, stops and resumes as a policy says, with plain Keras files.
 
     Args:
@@ -93,7 +94,10 @@ class KerasCheckpoint(ReadsRun, keras.callbacks.Callback):
             self.on_train_batch_end = self._on_train_batch_end
         self._trained: Callable[[], Any] = lambda: None
         self._initial_epoch_is_ours = False
-        self._reset(FitCall({}))
+        self._active = False  # between the beginning and the end of a `fit`
+        self._fit = FitCall({})
+        self._position: Position | None = None  # where a resumed `fit` goes on
+        self._validated = False
         weakref.finalize(self, self._run.close)
 
     @classmethod
@@ -108,7 +112,8 @@ class KerasCheckpoint(ReadsRun, keras.callbacks.Callback):
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         model = self.model
         self._reset_initial_epoch()  # an exception may have ended the last `fit` before it could be
-        self._reset(FitCall.of(model))
+        self._watch(model)
+        self._position, self._validated = None, False
         self._take_over()
         try:
             self._run.open()
@@ -118,48 +123,59 @@ class KerasCheckpoint(ReadsRun, keras.callbacks.Callback):
             self._run.close()
             raise
         # What others still do at the end of an epoch or of a fit (learning rate, best weights) is part of the state.
-        self._fit.put_last(self)
+        self._fit.surround(self, self._ahead())
+        self._watch_for_exceptions(model)
         self._trained = weakref.ref(model)
         self._active = True
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        if self._first_epoch is None:
-            self._first_epoch, self._epochs_before = epoch, max(self._run.state.epoch, epoch)
+        if not self._progress.has_begun:
             self._reset_initial_epoch()
             if self._position is not None:
                 self._position.begin_epoch()
-        self._epochs = self._epochs_before + epoch - self._first_epoch
-        self._epoch_random = random_state()
+        self._progress.begin_epoch(epoch)
 
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         # Not on_train_batch_end, for the sake of asynchronous dispatch; and `self.model` would synchronise JAX.
-        if batch < self._skipped:
+        progress = self._progress
+        if batch < progress.skipped:
             return
-        if self._begun is None and self._skipped and self._position is not None:
+        if progress.begun is None and self._position is not None and self._is_first_epoch:
             self._position.begin_batch()
-        self._begun = batch
+        progress.begun = batch
         if not self._batch_metrics and self._step_ends_fit(batch, {}, begun=True):
             # Keras would train this batch all the same; without it, `fit` ends with the state that was saved.
             model = self.model
             StandIn(model, 1, floats(model.get_metrics_result()), takes=False)
 
     def _on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
-        done = self._bounded(batch + 1)
-        if done > self._skipped and done != self._fit.batches:  # the epoch's last batch waits for the epoch's end
+        done = self._progress.bounded(batch + 1)
+        if done > self._progress.skipped and done != self._fit.batches:  # the last one waits for the epoch's end
             self._step_ends_fit(done, floats(logs))
 
     def on_test_begin(self, logs: Mapping[str, float] | None = None) -> None:
-        if self._active and self._fit.is_running:
-            self._validated = True
-            self._save_before_winding_down()
+        if not self._active or not self._fit.is_running:
+            return
+        self._validated = True
+        if self._position is not None and self._is_first_epoch:
+            self._position.begin_validation()
+        self._save_before_winding_down()
+        self._begin_validation()
+
+    def on_test_batch_begin(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        # Not on_test_batch_end either; and a validation may last longer than there is time after a signal.
+        if self._before_validation is not None:
+            self._save_what_cannot_wait()
+
+    def on_test_end(self, logs: Mapping[str, float] | None = None) -> None:
+        if self._before_validation is not None:
+            self._save_what_cannot_wait()
+            self._before_validation = None
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        self._save_before_winding_down()
-        if self._ending:
+        if self._progress.ending:
             return  # an epoch that was cut short does not count
-        self._steps.end_epoch(self.model, self._done)
-        self._begun, self._skipped, self._batch, self._batch_begun = None, 0, 0, False
-        self._epochs += 1
+        self._progress.end_epoch(self.model)
         complete = self._validated or not self._fit.validates
         self._obey(self._observe(EventKind.EPOCH_END, floats(logs), complete=complete))
 
@@ -167,71 +183,68 @@ class KerasCheckpoint(ReadsRun, keras.callbacks.Callback):
         if not self._active:
             return
         self._reset_initial_epoch()
-        if self._first_epoch is not None or self._final_is_owed():
+        if not self._progress.has_begun and self._position is not None:
+            self._position.restore_siblings()  # for who asks them after `fit`
+        if self._progress.has_begun or self._final_is_owed():
             self._observe(EventKind.END, {})
         else:
-            log.warning("%s: nothing was left to train; the run is at step %d", self.dirpath, self._run.state.step)
-            final = self._run.final()
-            if final is not None and self._position is not None and self._position.path != final.path:
-                self._load_weights(final)  # which may be averages, or the best ones
+            self._end_untrained()
         if self._restore_best_weights:
             self._load_weights(self._run.best())
         self._release()
 
-    # -- resuming ----------------------------------------------------------------------------------------------------
+    # -- inside ------------------------------------------------------------------------------------------------------
 
     def _begin(self, model: keras.Model) -> None:
-        run = self._run
-        path = self._path_to_load(model)
+        run, ended_by = self._run, None
+        path = path_to_load(run, self._resume, model, trained=self._trained() is model)
         if path is not None:
             carried = files.read_carried(path)
             load(model, path, carried, self._fit, self._scratch)
             run.restore(carried.snapshot)
-            self._position = Position(path, model, carried, self._fit)
-            self._skipped = self._batch = self._position.batch
+            self._position = Position(path, model, carried, self._fit, self._siblings)
+            ended_by = self._position.ended_by
             self._set_initial_epoch(run.state.epoch)
             log.info("resumed from %s, at step %d, after %d epochs", path, run.state.step, run.state.epoch)
         elif run.is_first_fit and self._resume != "never":
-            self._join(model)
-        self._steps = Steps(model, run.state.step, self._batch)
-        self._epochs = run.state.epoch
-        decision = run.start(step=self._steps.at(self._batch), epoch=self._epochs)
-        if decision.stop is not None:
+            join(run, model)
+        skipped = self._position.batch if self._position is not None else 0
+        self._progress = Progress(self._fit, Steps(model, run.state.step, skipped), run.state.epoch, skipped)
+        decision = run.start(step=self._progress.step, epoch=self._progress.epochs)
+        reasons = decision.stop.reasons if decision.stop is not None else ()
+        reasons += (f"{ended_by} had ended it",) if ended_by else ()
+        if reasons:
             self._set_initial_epoch(self.params["epochs"])
-            log.warning("%s: stopped before training: %s", run.dirpath, "; ".join(decision.stop.reasons))
+            log.warning("%s: stopped before training: %s", run.dirpath, "; ".join(reasons))
 
-    def _path_to_load(self, model: keras.Model) -> Path | None:
-        if self._resume == "never":
-            return None
-        if self._resume == "auto":
-            if has_trained(model) or self._trained() is model:
-                return None
-            record = next(self._run.resumable(), None)
-            return record.path if record else None
-        if not self._run.is_first_fit:
-            return None
-        path = Path(self._resume)
-        if not path.is_file():
-            raise ResumeError(f"{path}: is no file; expected resume='auto', 'never' or the path of a checkpoint")
-        record = self._run.find(path)
-        if record is not None:
-            verify(record)
-        return path
+    def _ahead(self) -> Ahead:
+        position = self._position
 
-    def _join(self, model: keras.Model) -> None:
-        """Let a model that trained before carry on the run that it comes from; it keeps its weights."""
-        if not has_trained(model):
-            return
-        step = Steps(model, 0).at(0)
-        for record in self._run.resumable():
-            if record.step <= step:
-                self._run.restore(files.read_carried(record.path).snapshot)
-                return
+        def begin_epoch() -> None:
+            if position is not None and not self._progress.has_begun:
+                position.before_epoch()
+
+        def begin_batch(batch: int) -> None:
+            if self._is_first_epoch and self._progress.begun is None and batch >= self._progress.skipped:
+                position.before_batch()
+
+        between_batches = position is not None and position.between_batches
+        return Ahead(begin_epoch, self._save_before_winding_down, begin_batch if between_batches else None)
+
+    @property
+    def _is_first_epoch(self) -> bool:
+        return self._progress.epochs == self._progress.epochs_before
 
     def _final_is_owed(self) -> bool:
         """The run was resumed at its very end, from before the state was saved that it ended with."""
         final = self._run.final()
         return self._position is not None and (final is None or final.step < self._run.state.step)
+
+    def _end_untrained(self) -> None:
+        log.warning("%s: nothing was left to train; the run is at step %d", self.dirpath, self._run.state.step)
+        final = self._run.final()
+        if final is not None and self._position is not None and self._position.path != final.path:
+            self._load_weights(final)  # which may be averages, or the best ones
 
     def _set_initial_epoch(self, epoch: int) -> None:
         # Keras lets callbacks set this in on_train_begin, and reads it right afterwards.
@@ -241,99 +254,11 @@ class KerasCheckpoint(ReadsRun, keras.callbacks.Callback):
         if self._initial_epoch_is_ours:
             self.model._initial_epoch, self._initial_epoch_is_ours = None, False
 
-    # -- inside ------------------------------------------------------------------------------------------------------
-
-    def _reset(self, fit: FitCall) -> None:
-        self._fit = fit
-        self._active = False
-        self._position: Position | None = None  # where a resumed `fit` goes on
-        self._first_epoch: int | None = None  # as Keras counts, and the epochs completed before it
-        self._epochs_before = self._epochs = 0
-        self._begun: int | None = None  # the last batch of this epoch that began
-        self._skipped = 0  # batches of this epoch that an earlier attempt trained
-        self._batch = 0  # batches of this epoch behind the event that is observed
-        self._batch_begun = False  # and whether the next one has begun
-        self._epoch_random: dict[str, Any] = {}
-        self._validated = False
-        self._ending = False  # saved before Keras winds down in mid-epoch
-
     def _take_over(self) -> None:
         # `fit` may have ended with an exception, which no callback is told; notebooks keep such callbacks alive.
         other = _fitting.get(self._run.dirpath)
         if other is not None and other is not self and not other._fit.is_running:
             other._release()
-
-    def _release(self) -> None:
-        self._active = False
-        self._run.close()
-
-    def _bounded(self, batch: int) -> int:
-        batches = self._fit.batches
-        return batch if batches is None else min(batch, batches)
-
-    @property
-    def _done(self) -> int:
-        """Batches of the running epoch that were trained."""
-        return self._skipped if self._begun is None else self._bounded(self._begun + self.model.steps_per_execution)
-
-    def _step_ends_fit(self, batch: int, metrics: Mapping[str, float], begun: bool = False) -> bool:
-        if self._steps.at(batch) <= self._run.state.step:
-            return False
-        self._batch, self._batch_begun = batch, begun
-        decision = self._observe(EventKind.STEP_END, metrics)
-        if decision.stop is None:
-            return False
-        self._end_in_mid_epoch()
-        self._obey(decision)
-        return True
-
-    def _save_before_winding_down(self) -> None:
-        """Another callback stopped training in mid-epoch: save before Keras validates and ends the epoch."""
-        if self._ending or not self.model.stop_training:
-            return
-        batches = self._fit.batches or self.params.get("steps")
-        if batches is None or self._done < batches:
-            self._batch, self._batch_begun = self._done, False
-            self._end_in_mid_epoch()
-
-    def _end_in_mid_epoch(self) -> None:
-        self._ending = True
-        self._observe(EventKind.END, {})
-
-    def _observe(self, kind: EventKind, metrics: Mapping[str, float], *, complete: bool = False) -> Decision:
-        try:
-            return self._run.observe(
-                kind,
-                step=self._steps.at(self._batch),
-                epoch=self._epochs,
-                metrics=metrics,
-                complete=complete,
-                write=self._write,
-                same=files.same_weights if kind is EventKind.END else None,
-                metadata=self._facts,
-            )
-        except BaseException:
-            self._release()
-            raise
-
-    def _obey(self, decision: Decision) -> None:
-        if decision.stop is not None:
-            self.model.stop_training = True
-            log.warning("stopping: %s", "; ".join(decision.stop.reasons))
-
-    def _write(self, path: Path) -> Shapes:
-        model = self.model
-        position = {"batch": self._batch, "batches": self._fit.batches, "begun": self._batch_begun}
-        position["epoch_random"] = self._epoch_random if self._batch else {}
-        return files.save(model, path, carry(model, self._run.snapshot(), self._run.facts(), **position))
-
-    def _facts(self) -> dict[str, Any]:
-        model, backend = self.model, keras.backend.backend()
-        facts: dict[str, Any] = {"model": _name(model), "framework": "keras", "backend": backend, "seed": script_seed()}
-        if model.optimizer is not None:
-            facts["optimizer"] = type(model.optimizer).__name__
-            facts["learning_rate"] = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
-        return {name: value for name, value in facts.items() if value is not None}
 
     def _load_weights(self, record: Record | None) -> None:
         if record is None:
@@ -345,9 +270,3 @@ class KerasCheckpoint(ReadsRun, keras.callbacks.Callback):
             return
         files.load_weights(self.model, record.path, self._scratch)
         log.info("loaded the weights of %s", record.file)
-
-
-def _name(model: keras.Model) -> str:
-    # Keras numbers the models of a process that have no name: the class alone is the same in each process.
-    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(model).__name__).lower()
-    return type(model).__name__ if re.fullmatch(rf"{snake}(_\d+)?", model.name) else model.name

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,8 +9,42 @@ from typing import Any
 import numpy as np
 
 from ..errors import ResumeError
+from .packing import pack, packed, unpack, unpacked
+from .siblings import States
 
 VERSION = 1
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What goes on changing while nothing is trained: in a validation, say.
+
+    Attributes:
+        random: States of the random generators. seeds: values of the model's seed variables.
+        metrics: Values of its metrics' variables. siblings: states of the other callbacks.
+    """
+
+    random: Mapping[str, np.ndarray] = field(default_factory=dict)
+    seeds: tuple[np.ndarray, ...] = ()
+    metrics: tuple[np.ndarray, ...] = ()
+    siblings: States = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "random": {name: packed(array) for name, array in self.random.items()},
+            "seeds": [packed(array) for array in self.seeds],
+            "metrics": [packed(array) for array in self.metrics],
+            "siblings": pack(self.siblings),
+        }
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> Moment:
+        return cls(
+            random={name: unpacked(array) for name, array in facts["random"].items()},
+            seeds=tuple(map(unpacked, facts["seeds"])),
+            metrics=tuple(map(unpacked, facts["metrics"])),
+            siblings=tuple(unpack(state) for state in facts["siblings"]),
+        )
 
 
 @dataclass(frozen=True)
@@ -22,9 +55,10 @@ class Carried:
         snapshot: See `Run.snapshot`. record: see `Run.facts`.
         batch: Batches of the running epoch that were trained; 0 at an epoch's beginning. batches: how many it has.
         begun: The next batch had begun, so that it may have been drawn already.
+        validating: All batches of the epoch were trained, and its validation had begun.
         backend, optimizer: What wrote it.
-        random: Random states at the save. epoch_random: those at the running epoch's beginning.
-        seeds: Values of the model's seed variables. metrics: of its metrics' variables, in mid-epoch.
+        moment: The rest of the state at the save, or when the validation began.
+        epoch_random: Random states at the running epoch's beginning.
     """
 
     snapshot: Mapping[str, Any]
@@ -32,22 +66,19 @@ class Carried:
     batch: int = 0
     batches: int | None = None
     begun: bool = False
+    validating: bool = False
     backend: str = ""
     optimizer: str = ""
-    random: Mapping[str, np.ndarray] = field(default_factory=dict)
+    moment: Moment = Moment()
     epoch_random: Mapping[str, np.ndarray] = field(default_factory=dict)
-    seeds: tuple[np.ndarray, ...] = ()
-    metrics: tuple[np.ndarray, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; `from_json` reads them back."""
         return {
             **vars(self),
             "version": VERSION,
-            "random": {name: _packed(array) for name, array in self.random.items()},
-            "epoch_random": {name: _packed(array) for name, array in self.epoch_random.items()},
-            "seeds": [_packed(array) for array in self.seeds],
-            "metrics": [_packed(array) for array in self.metrics],
+            "moment": self.moment.to_json(),
+            "epoch_random": {name: packed(array) for name, array in self.epoch_random.items()},
         }
 
     @classmethod
@@ -68,20 +99,9 @@ class Carried:
             batch=facts["batch"],
             batches=facts["batches"],
             begun=facts["begun"],
+            validating=facts["validating"],
             backend=facts["backend"],
             optimizer=facts["optimizer"],
-            random={name: _unpacked(packed) for name, packed in facts["random"].items()},
-            epoch_random={name: _unpacked(packed) for name, packed in facts["epoch_random"].items()},
-            seeds=tuple(map(_unpacked, facts["seeds"])),
-            metrics=tuple(map(_unpacked, facts["metrics"])),
+            moment=Moment.from_json(facts["moment"]),
+            epoch_random={name: unpacked(array) for name, array in facts["epoch_random"].items()},
         )
-
-
-def _packed(array: np.ndarray) -> dict[str, Any]:
-    data = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")
-    return {"dtype": str(array.dtype), "shape": list(array.shape), "data": data}
-
-
-def _unpacked(packed: Mapping[str, Any]) -> np.ndarray:
-    data = base64.b64decode(packed["data"])
-    return np.frombuffer(data, dtype=packed["dtype"]).reshape(packed["shape"]).copy()

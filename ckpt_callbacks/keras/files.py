@@ -24,6 +24,7 @@ import numpy as np
 from ..errors import PolicyError, ResumeError, StoreError
 from ..formats import Shapes, hdf5, keras_zip
 from .carried import Carried
+from .differences import differences
 
 KERAS, WEIGHTS, LEGACY = ".keras", ".weights.h5", ".h5"
 _PER_VARIABLE = 8192  # bytes that HDF5 needs for itself, and more
@@ -93,7 +94,10 @@ def read_carried(path: Path) -> Carried:
             f"{path}: holds no state of a run; expected a file that KerasCheckpoint wrote, or call "
             "model.load_weights() and pass resume='never'"
         )
-    return Carried.from_json(facts)
+    try:
+        return Carried.from_json(facts)
+    except ResumeError as error:
+        raise ResumeError(f"{path}: {error}") from None
 
 
 def load(model: keras.Model, path: Path, scratch: Path, *, with_optimizer: bool = True) -> None:
@@ -111,6 +115,8 @@ def load(model: keras.Model, path: Path, scratch: Path, *, with_optimizer: bool 
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="Skipping variable loading for optimizer")
             with _as_weights(path, scratch) as weights:
+                if (problem := differences(model, weights, scratch)) is not None:
+                    raise ValueError(problem)
                 _load(model, weights, skip=[] if with_optimizer else [model.optimizer])
             if path.suffix == LEGACY and with_optimizer:
                 _load_legacy_optimizer(model, path)

@@ -14,7 +14,9 @@ from typing import Any
 
 import keras
 
-from .rng import script_seed
+from .exactness import what_is_inexact
+from .guard import GuardedData
+from .siblings import Siblings
 
 
 class FitCall:
@@ -51,12 +53,16 @@ class FitCall:
         return getattr(getattr(self._data(), "_distributed_dataset", None), "element_spec", None)
 
     @property
-    def order_returns(self) -> bool:
-        """The data comes in the same order again when the random states are what they were."""
-        adapter = type(getattr(self._data(), "data_adapter", None)).__name__
-        if adapter == "ArrayDataAdapter" and keras.backend.backend() == "tensorflow":
-            return not self._shuffle or script_seed() is not None
-        return adapter != "TFDatasetAdapter"
+    def inexact(self) -> str | None:
+        """Why a resumed run cannot see the same data in the same order, and what it does; None when it can."""
+        return what_is_inexact(self._data(), self._shuffle)
+
+    def guard_data(self, failed: Callable[[Exception], None]) -> None:
+        """Call ``failed`` when the data raises, where `fit` takes it from outside of ``model.train_function``."""
+        data = self._data()
+        if data is not None and keras.backend.backend() == "torch":
+            take = data._get_iterator
+            data._get_iterator = lambda: GuardedData(take(), failed)
 
     @property
     def is_running(self) -> bool:
@@ -68,12 +74,19 @@ class FitCall:
             for frame in _outwards(innermost)
         )
 
-    def put_last(self, callback: keras.callbacks.Callback) -> None:
-        """From the next hook on, call ``callback`` after all others."""
+    def siblings(self, ours: keras.callbacks.Callback) -> Siblings:
+        """The callbacks beside ``ours``; Keras' own, such as `History`, among them."""
+        callbacks = self._callbacks()
+        if callbacks is None:
+            return Siblings()
+        return Siblings([c for c in callbacks.callbacks if c is not ours], callbacks._flush_futures)
+
+    def surround(self, ours: keras.callbacks.Callback, ahead: keras.callbacks.Callback) -> None:
+        """From the next hook on, call ``ahead`` before all other callbacks, and ``ours`` after them."""
         callbacks = self._callbacks()
         if callbacks is not None:
             # A new list: the present one is being walked through.
-            callbacks.callbacks = [c for c in callbacks.callbacks if c is not callback] + [callback]
+            callbacks.callbacks = [ahead, *(c for c in callbacks.callbacks if c is not ours), ours]
 
 
 def _outwards(frame: FrameType | None) -> Iterator[FrameType]:

@@ -3,35 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 
 from ..errors import ResumeError
 from . import files
+from .capture import assign, floats, optimizer_of, seed_variables
 from .carried import Carried
 from .fit_call import FitCall
-from .rng import random_state, set_random_state
+from .rng import set_random_state
+from .siblings import Siblings
 from .stand_in import StandIn
 
 log = logging.getLogger("ckpt_callbacks")
-
-
-def carry(model: keras.Model, snapshot: dict[str, Any], record: dict[str, Any] | None, **position: Any) -> Carried:
-    """What a checkpoint of ``model`` carries now; for ``position``, see `Carried`."""
-    return Carried(
-        snapshot=snapshot,
-        record=record,
-        backend=keras.backend.backend(),
-        optimizer=_optimizer_of(model) if model.optimizer is not None and model.optimizer.built else "",
-        random=random_state(),
-        seeds=_values(seed_variables(model)),
-        metrics=_values(model.metrics_variables) if position["batch"] else (),
-        **position,
-    )
 
 
 def load(model: keras.Model, path: Path, carried: Carried, fit: FitCall, scratch: Path) -> None:
@@ -40,16 +27,16 @@ def load(model: keras.Model, path: Path, carried: Carried, fit: FitCall, scratch
     Raises:
         ResumeError: the file was written by another model or optimizer.
     """
-    if carried.optimizer not in ("", _optimizer_of(model)):
+    if carried.optimizer not in ("", optimizer_of(model)):
         raise ResumeError(
-            f"{path}: was written with the optimizer {carried.optimizer}; {model.name!r} has {_optimizer_of(model)}; "
+            f"{path}: was written with the optimizer {carried.optimizer}; {model.name!r} has {optimizer_of(model)}; "
             "compile the model as before, choose another directory, or pass resume='never'"
         )
     _build(model, path, fit)
     if carried.optimizer and not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
     files.load(model, path, scratch, with_optimizer=bool(carried.optimizer))
-    if not _assign(seed_variables(model), carried.seeds):
+    if not assign(seed_variables(model), carried.moment.seeds):
         log.warning("%s: the model's random layers differ from those that wrote it; they start anew", path)
 
 
@@ -66,93 +53,99 @@ def _build(model: keras.Model, path: Path, fit: FitCall) -> None:
         raise ResumeError(f"{path}: {model.name!r} has no variables yet to load it into: {problem} before model.fit()")
 
 
-def _optimizer_of(model: keras.Model) -> str:
-    return type(model.optimizer).__name__
-
-
 class Position:
     """Brings a resumed `fit` to the place in the epoch where the checkpoint was taken.
 
     Args:
         path: The checkpoint. model: the model, loaded already.
-        carried: What the checkpoint carries. fit: the call that goes on.
+        carried: What the checkpoint carries. fit: the call that goes on. siblings: its other callbacks.
 
     Attributes:
         path: The checkpoint. batch: batches of the first epoch that are skipped.
+        between_batches: The place is behind the hooks of one batch and before those of the next.
     """
 
-    def __init__(self, path: Path, model: keras.Model, carried: Carried, fit: FitCall) -> None:
-        self.path, self._model, self._carried = path, model, carried
+    def __init__(self, path: Path, model: keras.Model, carried: Carried, fit: FitCall, siblings: Siblings) -> None:
+        self.path, self._model, self._carried, self._siblings = path, model, carried, siblings
         self._same_backend = carried.backend == keras.backend.backend()
         self.batch = carried.batch
-        if carried.batch % model.steps_per_execution:
-            self._give_up(f"steps_per_execution is {model.steps_per_execution} now")
-        elif None not in (fit.batches, carried.batches) and fit.batches != carried.batches:
+        self._at_epoch_begin = not (carried.batch or carried.begun)
+        if None not in (fit.batches, carried.batches) and fit.batches != carried.batches:
             self._give_up(f"an epoch has {fit.batches} batches now, and had {carried.batches}")
-        elif carried.batch and not (fit.order_returns and self._same_backend):
+        elif carried.batch % model.steps_per_execution and carried.batch != carried.batches:
+            self._give_up(f"steps_per_execution is {model.steps_per_execution} now")
+        elif not self._at_epoch_begin and not self._same_backend:
             log.warning(
-                "%s: was taken after %d batches of an epoch, and the data may come in another order now; expected "
-                "arrays, the same backend, and keras.utils.set_random_seed() where the script begins",
-                path, carried.batch,
+                "%s: was taken after %d batches of an epoch, with the backend %s; with %s the data may come in "
+                "another order", path, carried.batch, carried.backend, keras.backend.backend(),
             )  # fmt: skip
+        self.between_batches = self.batch > 0 and not (carried.begun or carried.validating)
 
     def _give_up(self, problem: str) -> None:
-        self.batch = 0
+        if not self.batch:
+            return
+        self.batch, self._at_epoch_begin = 0, True
         log.warning(
             "%s: was taken after %d batches of an epoch, but %s: that epoch is trained again from its beginning",
             self.path, self._carried.batch, problem,
         )  # fmt: skip
 
+    @property
+    def ended_by(self) -> str | None:
+        """The callback that had ended the training at this place, and would again."""
+        return self._siblings.stopped(self._carried.moment.siblings) if self._at_epoch_begin else None
+
+    def restore_siblings(self) -> None:
+        """Give the other callbacks their states; says which ones have none."""
+        strange = self._siblings.restore(self._carried.moment.siblings)
+        if strange:
+            log.warning(
+                "%s: was written beside other callbacks; without a state to go on from, or without use for theirs: %s",
+                self.path, ", ".join(strange),
+            )  # fmt: skip
+
+    def before_epoch(self) -> None:
+        """To be called when the first epoch begins, before all other callbacks."""
+        self.restore_siblings()
+        if self._at_epoch_begin:
+            self._set_random_state(self._carried.epoch_random or self._carried.moment.random)
+
     def begin_epoch(self) -> None:
-        """To be called at the beginning of the first epoch, after Keras has reset the metrics."""
-        if self.batch == 0:
-            self._set_random_state(self._carried.random)
+        """To be called when the first epoch begins, after all other callbacks."""
+        if self._at_epoch_begin:
             return
         self._set_random_state(self._carried.epoch_random)  # so that the order of the data is drawn as it was
+        if not self.batch:
+            return
         model = self._model
-        if not _assign(model.metrics_variables, self._carried.metrics):
+        if not assign(model.metrics_variables, self._carried.moment.metrics):
             log.warning("%s: its metrics differ; this epoch's ones leave out its first batches", self.path)
-        logs = floats(model.get_metrics_result())
-        ended = (lambda: None) if self._carried.begun else self._arrive
-        StandIn(model, self.batch // model.steps_per_execution, logs, ended=ended)
+        calls = -(-self.batch // model.steps_per_execution)
+        StandIn(model, calls, floats(model.get_metrics_result()), ended=self._end_skipping)
+
+    def before_batch(self) -> None:
+        """To be called when the first batch begins that is not skipped, before all other callbacks."""
+        if self.between_batches:
+            self._siblings.restore(self._carried.moment.siblings)
 
     def begin_batch(self) -> None:
-        """To be called when the first batch begins that is not skipped."""
-        if self.batch and self._carried.begun:
+        """To be called when the first batch begins that is not skipped, after all other callbacks."""
+        if self._carried.begun and not self._at_epoch_begin:
             self._arrive()
 
+    def begin_validation(self) -> None:
+        """To be called when the validation of the first epoch begins, after all other callbacks."""
+        if self._carried.validating and not self._at_epoch_begin:
+            self._arrive()
+
+    def _end_skipping(self) -> None:
+        if self.between_batches:
+            self._set_random_state(self._carried.moment.random)
+
     def _arrive(self) -> None:
-        self._set_random_state(self._carried.random)
+        self._set_random_state(self._carried.moment.random)
+        self._siblings.restore(self._carried.moment.siblings)
 
     def _set_random_state(self, state: Mapping[str, np.ndarray]) -> None:
         if self._same_backend and state:
             set_random_state(state)
-
-
-def floats(logs: Mapping[str, Any] | None) -> dict[str, float]:
-    """Metrics as plain numbers; what is no number is left out."""
-    found = {}
-    for name, value in (logs or {}).items():
-        try:
-            found[name] = float(value)
-        except (TypeError, ValueError):
-            continue
-    return found
-
-
-def seed_variables(model: keras.Model) -> list[Any]:
-    """The variables of the model's random layers, which Keras does not count among the weights."""
-    weights = {id(variable) for variable in model.non_trainable_weights}
-    return [variable for variable in model.non_trainable_variables if id(variable) not in weights]
-
-
-def _values(variables: Sequence[Any]) -> tuple[np.ndarray, ...]:
-    return tuple(np.array(keras.ops.convert_to_numpy(variable)) for variable in variables)
-
-
-def _assign(variables: Sequence[Any], values: Sequence[np.ndarray]) -> bool:
-    if [tuple(variable.shape) for variable in variables] != [value.shape for value in values]:
-        return False
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
-    return True

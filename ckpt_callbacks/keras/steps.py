@@ -27,6 +27,11 @@ class Steps:
         """Updates done when ``batch`` batches of the running epoch are."""
         return (self._before + batch) // self._per_update
 
+    def count(self, model: keras.Model, batch: int) -> int:
+        """Batches of the running epoch that are done, as the optimizer counts them; ``batch`` where it does not."""
+        runs = _runs(model)
+        return runs - self._before if self._counting and runs is not None else batch
+
     def end_epoch(self, model: keras.Model, batch: int) -> None:
         """The running epoch ended after ``batch`` batches; the next one begins."""
         runs = _runs(model)

@@ -9,6 +9,7 @@ import pytest
 
 HERE = Path(__file__).parent
 OTHERS = ("torch", "jax") if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow" else ()
+FILES = ("saving", "resuming", "stopping", "bad_files")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -18,7 +19,11 @@ def other_backends(request):
     arguments = ["-m", "pytest", "-p", "no:cacheprovider", "-m", "not slow"]
     started = {
         backend: subprocess.Popen(
-            [sys.executable, *arguments, HERE / "test_saving.py", HERE / "test_resuming.py"],
+            [
+                sys.executable,
+                *arguments,
+                *(HERE / f"test_{name}.py" for name in ("saving", "resuming", "stopping", "bad_files")),
+            ],
             cwd=HERE.parent.parent,
             env={**os.environ, "KERAS_BACKEND": backend},
             stdout=subprocess.PIPE,

@@ -49,6 +49,24 @@ def checkpoint(dirpath, policy=EACH_EPOCH, **settings):
     return KerasCheckpoint(dirpath, policy, **settings)
 
 
+class Epochs(keras.callbacks.Callback):
+    """Notes which epochs are trained, of which the History of a resumed run does not tell."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.seen.append(epoch)
+
+
+def epochs_of(trained, *callbacks, **settings):
+    """`fit`, and the epochs that it trained."""
+    watch = Epochs()
+    fit(trained, watch, *callbacks, **settings)
+    return watch.seen
+
+
 def weights(trained):
     return np.concatenate([np.ravel(w) for w in trained.get_weights()])
 

@@ -1,9 +1,10 @@
 """Signals and wishes from outside, on a real `fit` in a process of its own."""
 
 import signal
+import time
 
 import pytest
-from interrupted import Training, wait_for
+from interrupted import ENVIRONMENT, Training, wait_for
 
 from ckpt_callbacks.store.manifest import Manifest
 
@@ -20,9 +21,10 @@ def uninterrupted(tmp_path_factory):
     [
         (signal.SIGTERM, 128 + signal.SIGTERM, "step 5", 5),
         (signal.SIGTERM, 128 + signal.SIGTERM, "validation 8", 8),
+        (signal.SIGUSR1, 128 + signal.SIGUSR1, "step 11", 11),
         (signal.SIGINT, -signal.SIGINT, "step 2", 2),
     ],
-    ids=["SIGTERM", "SIGTERM in validation", "SIGINT"],
+    ids=["SIGTERM", "SIGTERM in validation", "SIGUSR1", "SIGINT"],
 )
 def test_a_signal_saves_the_last_finished_step_and_the_run_goes_on_exactly(
     tmp_path, uninterrupted, number, code, when, step
@@ -34,6 +36,31 @@ def test_a_signal_saves_the_last_finished_step_and_the_run_goes_on_exactly(
     last = Manifest.read(tmp_path).live()[-1]
     # it came while the step behind `step` was about to begin: saved before that one, or behind it
     assert last.step in (step, step + 1) and last.status.value == "verified" and "preemption" in last.reasons
+    assert TRAINING.outcome(tmp_path) == uninterrupted
+
+
+def test_a_signal_in_a_save_waits_for_it_and_for_nothing_else(tmp_path, monkeypatch, uninterrupted):
+    monkeypatch.setitem(ENVIRONMENT, "SECONDS_A_SAVE", "1")
+    child = TRAINING.start(tmp_path, 0)
+    wait_for(child, "save 4")
+    child.send_signal(signal.SIGTERM)
+    assert child.wait(60) == 128 + signal.SIGTERM
+    [record] = Manifest.read(tmp_path).live()
+    assert (record.step, record.epoch, record.status.value) == (4, 1, "verified") and "preemption" in record.reasons
+    monkeypatch.setitem(ENVIRONMENT, "SECONDS_A_SAVE", "0")
+    assert TRAINING.outcome(tmp_path) == uninterrupted
+
+
+def test_a_save_that_outlasts_the_grace_period_is_abandoned_without_harm(tmp_path, monkeypatch, uninterrupted):
+    monkeypatch.setitem(ENVIRONMENT, "SECONDS_A_SAVE", "3")
+    monkeypatch.setitem(ENVIRONMENT, "GRACE", "1")
+    child = TRAINING.start(tmp_path, 0)
+    wait_for(child, "save 8")
+    child.send_signal(signal.SIGTERM)
+    begun = time.monotonic()
+    assert child.wait(60) == 128 + signal.SIGTERM and time.monotonic() - begun < 2.5
+    assert [(r.step, r.status.value) for r in Manifest.read(tmp_path).live()] == [(4, "verified")]
+    monkeypatch.setitem(ENVIRONMENT, "SECONDS_A_SAVE", "0")
     assert TRAINING.outcome(tmp_path) == uninterrupted
 
 

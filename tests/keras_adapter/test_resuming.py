@@ -15,8 +15,10 @@ from keras_adapter.task import (
     BACKEND,
     EACH_EPOCH_AND_STEP,
     ONCE,
+    Epochs,
     checkpoint,
     digits,
+    epochs_of,
     fit,
     model,
     quick,
@@ -93,13 +95,13 @@ MAKERS = {
 @pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
 def test_a_run_resumed_anywhere_ends_like_the_uninterrupted_one(tmp_path, make):
     whole, first = make(), checkpoint(tmp_path / "whole", EACH_EPOCH_AND_STEP)
-    history = fit(whole, first).history
+    history = fit(whole, first)
     records = [record for record in first.records() if record.resumable]
     for record in records[:1] + records[3:4] if make is model else records[3:4]:
         resumed = make()
-        rest = fit(resumed, checkpoint(tmp_path / f"from-{record.id}", EACH_EPOCH_AND_STEP, resume=record.path)).history
+        again = fit(resumed, checkpoint(tmp_path / f"from-{record.id}", EACH_EPOCH_AND_STEP, resume=record.path))
         assert same(whole, resumed), record
-        assert all(values == history[name][-len(values) :] for name, values in rest.items()), record
+        assert (again.epoch, again.history) == (history.epoch, history.history), record
         assert updates(resumed) == updates(whole)
 
 
@@ -118,7 +120,7 @@ def test_a_model_without_variables_is_built_first(tmp_path):
     fit(model(built=False), checkpoint(tmp_path))
     again = model(built=False)
     assert not again.layers[0].built
-    assert fit(again, checkpoint(tmp_path), epochs=4).epoch == [3]
+    assert epochs_of(again, checkpoint(tmp_path), epochs=4) == [3]
     assert updates(again) == 16
 
 
@@ -127,10 +129,10 @@ def test_auto_resumes_a_fresh_model_and_never_does_not(tmp_path, format):
     first = quick()
     fit(first, checkpoint(tmp_path, format=format), epochs=2)
     resumed, callback = quick(), checkpoint(tmp_path, format=format)
-    assert fit(resumed, callback, epochs=3).epoch == [2]
+    assert epochs_of(resumed, callback, epochs=3) == [2]
     assert [(r.step, r.attempt, r.parent) for r in callback.records()] == [(4, 1, None), (8, 1, None), (12, 2, 2)]
     fresh, callback = quick(), checkpoint(tmp_path, resume="never")
-    assert fit(fresh, callback, epochs=1).epoch == [0]
+    assert epochs_of(fresh, callback, epochs=1) == [0]
     assert [(r.step, r.parent) for r in callback.records()] == [(4, None)], "another run"
 
 
@@ -138,7 +140,7 @@ def test_a_path_resumes_from_there_and_supersedes_what_came_after(tmp_path):
     callback = checkpoint(tmp_path)
     fit(quick(), callback)
     again = checkpoint(tmp_path, resume=callback.records()[0].path)
-    assert fit(quick(), again).epoch == [1, 2]
+    assert epochs_of(quick(), again) == [1, 2]
     assert [(r.step, r.parent, r.superseded) for r in again.records()] == [
         (4, None, False), (8, None, True), (12, None, True), (8, 1, False), (12, 1, False)
     ]  # fmt: skip
@@ -183,10 +185,14 @@ def test_a_finished_script_run_again_trains_nothing_and_says_so(tmp_path, caplog
     trained, callback = quick(), checkpoint(tmp_path, LAST_TWO)
     trained.optimizer.learning_rate = 0.3
     stopper = dict(patience=1, restore_best_weights=True)
-    epochs = len(fit(trained, callback, keras.callbacks.EarlyStopping(**stopper), epochs=5).epoch)
+    whole = fit(trained, callback, keras.callbacks.EarlyStopping(**stopper), epochs=5)
+    epochs = len(whole.epoch)
+    assert epochs < 5
     before = [(record.file, record.digest) for record in callback.records()]
     again, callback = quick(), checkpoint(tmp_path, LAST_TWO)
-    assert fit(again, callback, keras.callbacks.EarlyStopping(**stopper), epochs=epochs).epoch == []
+    watch = Epochs()
+    history = fit(again, watch, callback, keras.callbacks.EarlyStopping(**stopper), epochs=5)
+    assert watch.seen == [] and (history.epoch, history.history) == (whole.epoch, whole.history)
     assert f"nothing was left to train; the run is at step {epochs * 4}" in caplog.text
     assert [(record.file, record.digest) for record in callback.records()] == before
     assert same(trained, again), "the model is what it was when the first one ended"
@@ -230,7 +236,7 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, caplog):
     damaged.write_bytes(data)
     assert callback.resume_path() == str(callback.records()[1].path)
     caplog.clear()
-    assert fit(quick(), checkpoint(tmp_path)).epoch == [2]
+    assert epochs_of(quick(), checkpoint(tmp_path)) == [2]
     assert f"skipped, and looking for an older one: {damaged}: its bytes changed" in caplog.text
 
 
@@ -245,7 +251,7 @@ def test_where_an_epoch_cannot_be_entered_it_is_trained_again_and_that_is_said(t
 
 
 def test_random_layers_go_on_where_they_were(tmp_path):
-    from ckpt_callbacks.keras.resume import seed_variables
+    from ckpt_callbacks.keras.capture import seed_variables
 
     def seeds(trained):
         return [keras.ops.convert_to_numpy(v).tolist() for v in seed_variables(trained)]

@@ -1,5 +1,9 @@
-"""A slow training that wants a last save: ``DIRPATH SECONDS_A_BATCH``; says on standard output where it is."""
+"""A slow training that wants a last save: ``DIRPATH SECONDS_A_BATCH``; says on standard output where it is.
 
+``SECONDS_A_SAVE`` and ``GRACE`` in the environment make its saves slow, and its grace period another one.
+"""
+
+import os
 import sys
 import time
 
@@ -21,7 +25,17 @@ class Slow(keras.callbacks.Callback):
         time.sleep(pause)
 
 
-trained = model()
-callback = checkpoint(sys.argv[1], Policy(Every(epochs=1) | OnPreempt(), KeepAll()))
+class SlowToSave(keras.Sequential):
+    def save(self, *arguments, **settings):
+        print("save", updates(self), flush=True)
+        time.sleep(float(os.environ.get("SECONDS_A_SAVE", 0)))
+        super().save(*arguments, **settings)
+
+
+made = model()
+trained = SlowToSave(made.layers, name="digits")
+trained.compile(made.optimizer, made.loss, metrics=["accuracy"], run_eagerly=True)
+grace = float(os.environ.get("GRACE", 30))
+callback = checkpoint(sys.argv[1], Policy(Every(epochs=1) | OnPreempt(), KeepAll()), grace=grace)
 fit(trained, Slow(), callback, epochs=4)
 print("weights", float(weights(trained).astype("float64").sum()))

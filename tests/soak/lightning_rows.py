@@ -86,7 +86,7 @@ def train_together(dirpath: Path, say: Say, save: Trigger) -> None:
 TRAININGS = {
     "lightning-plain": partial(train, save=EPOCH_ENDS),
     "lightning-stateful": partial(train, save=MID_EPOCH, loader=StatefulDataLoader),
-    "lightning-ddp": partial(train_together, save=EPOCH_ENDS),
+    "lightning-ddp": partial(train_together, save=MID_EPOCH),
     "lightning-plateau-epoch": partial(train, save=EPOCH_ENDS, model=partial(Plateau, "val_loss", "epoch", 0)),
     "lightning-plateau-step": partial(
         train, save=MID_EPOCH, loader=StatefulDataLoader, model=partial(Plateau, "train_loss_step", "step", 2)

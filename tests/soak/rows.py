@@ -31,7 +31,7 @@ class Row:
 ROWS = (
     Row("lightning-plain", "plain DataLoader, saved at epoch ends", LIGHTNING, 10, 40),
     Row("lightning-stateful", "StatefulDataLoader, saved in mid-epoch", LIGHTNING, 10, 40),
-    Row("lightning-ddp", "DDP with 2 processes, saved at epoch ends", LIGHTNING, 5, 20, processes=2),
+    Row("lightning-ddp", "DDP with 2 processes, saved in mid-epoch", LIGHTNING, 5, 20, processes=2),
     Row("lightning-plateau-epoch", "ReduceLROnPlateau by epoch", LIGHTNING, 10, 40),
     Row("lightning-plateau-step", "ReduceLROnPlateau by step, saved in mid-epoch", LIGHTNING, 10, 40),
     Row("lightning-max-steps", "max_steps in mid-epoch, saved at epoch ends", LIGHTNING, 10, 36),

@@ -1,0 +1,74 @@
+"""What of the data's order cannot be brought back, so that a resumed run is not exact."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from .rng import script_seed
+
+_GENERATOR = "a generator cannot be rewound; a resumed run draws its batches from it as the script makes it"
+_WORKERS = (
+    "a PyDataset with several workers draws its batches in no fixed order of random numbers; a resumed run draws the "
+    "rest of an epoch anew; expected workers=1 and use_multiprocessing=False"
+)
+_SHUFFLES = (
+    "the tf.data pipeline shuffles, and where it stands cannot be saved; in a resumed run the data comes in another "
+    "order; expected no shuffle, or a seeded one with reshuffle_each_iteration=False"
+)
+_UNSEEDED = (
+    "TensorFlow shuffles the arrays without a seed; in a resumed run the data comes in another order; call "
+    "keras.utils.set_random_seed() where the script begins"
+)
+_LOADER = (
+    "the DataLoader draws from a generator of its own, whose state is not saved; in a resumed run the data comes in "
+    "another order; expected torch's global generator"
+)
+_PART = (
+    "steps_per_epoch makes epochs of a part of the data, and a resumed run begins with its first part; expected "
+    "epochs of all the data"
+)
+
+
+def what_is_inexact(data: Any, shuffle: Any) -> str | None:
+    """Why a resumed run cannot see the data of a `fit` in the same order, and what it does; None when it can.
+
+    Args:
+        data: Keras' iterator over the epochs, or None. shuffle: as it was given to `fit`.
+    """
+    adapter = getattr(data, "data_adapter", None)
+    kind = type(adapter).__name__
+    if kind == "GeneratorDataAdapter":
+        return _GENERATOR
+    if kind == "PyDatasetAdapter" and adapter.enqueuer is not None:
+        return _WORKERS
+    if kind == "TFDatasetAdapter" and _shuffles(adapter._dataset):
+        return _SHUFFLES
+    if kind == "ArrayDataAdapter" and shuffle and keras.backend.backend() == "tensorflow" and script_seed() is None:
+        return _UNSEEDED
+    if kind == "TorchDataLoaderAdapter" and adapter._dataloader.generator is not None:
+        return _LOADER
+    if adapter is not None and data.steps_per_epoch and data.steps_per_epoch != adapter.num_batches:
+        return _PART
+    return None
+
+
+def _shuffles(dataset: Any) -> bool:
+    if not hasattr(dataset, "_inputs"):
+        return True  # distributed: nothing is known about it
+    return any(_is_random(stage) for stage in _stages(dataset))
+
+
+def _is_random(stage: Any) -> bool:
+    name = type(stage).__name__
+    if "Shuffle" not in name:
+        return "Random" in name
+    return getattr(stage, "_reshuffle_each_iteration", True) is not False or not (int(stage._seed) or int(stage._seed2))
+
+
+def _stages(dataset: Any) -> Iterator[Any]:
+    yield dataset
+    for source in dataset._inputs():
+        yield from _stages(source)
