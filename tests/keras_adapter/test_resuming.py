@@ -184,7 +184,7 @@ def test_another_model_or_optimizer_is_one_clear_line(tmp_path):
 def test_a_finished_script_run_again_trains_nothing_and_says_so(tmp_path, caplog):
     trained, callback = quick(), checkpoint(tmp_path, LAST_TWO)
     trained.optimizer.learning_rate = 0.3
-    stopper = dict(patience=1, restore_best_weights=True)
+    stopper = dict(patience=1, min_delta=9, restore_best_weights=True)
     whole = fit(trained, callback, keras.callbacks.EarlyStopping(**stopper), epochs=5)
     epochs = len(whole.epoch)
     assert epochs < 5
