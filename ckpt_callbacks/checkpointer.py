@@ -180,6 +180,7 @@ class Checkpointer:
         """Give ``record`` the metrics, scores and reasons of another save of the very same weights."""
         return self.manifest.change(
             record.id,
+            epoch=max(record.epoch, draft.epoch),
             metrics={**record.metrics, **draft.metrics},
             scores={**record.scores, **draft.scores},
             reasons=tuple(dict.fromkeys((*record.reasons, *draft.reasons))),

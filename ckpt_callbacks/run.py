@@ -7,30 +7,25 @@ and gives the decision back. All that the two frameworks share is here or below.
 from __future__ import annotations
 
 import logging
-import os
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .checkpointer import Checkpointer, SameContent, Write
+from .checkpointer import SameContent, Write
 from .clock import Clock
-from .errors import DirectoryInUse, PolicyError, ResumeError, StoreError
+from .errors import PolicyError, ResumeError, StoreError
 from .events import Event, EventKind
 from .facts import environment, plain
-from .history import History
-from .peers import Peers, leads
+from .holding import Holding
 from .policy.engine import Decision, cannot_wait, decide
 from .policy.naming import FileName
 from .policy.policy import Policy
 from .policy.retention import last_record
 from .policy.state import State
-from .rebuilding import lost
-from .recovery import recover, write_off
 from .requests import Requests
 from .saver import Identity, Saver, Saving
 from .scheduler import job_end
-from .store.lock import TrainingLock
 from .store.manifest import Attempt
 from .worker import InlineWorker, Worker
 
@@ -40,7 +35,7 @@ _CONTENTS, _ON_ERROR = ("full", "weights"), ("warn", "raise")
 _SAFE_POINTS = (EventKind.STEP_END, EventKind.VALIDATION_END, EventKind.EPOCH_END)
 
 
-class Run(History):
+class Run(Holding):
     """One training in one run directory.
 
     Args:
@@ -77,21 +72,19 @@ class Run(History):
                 raise PolicyError(f"{holder}: {field} is {value!r}; expected one of {', '.join(known)}")
         if not str(dirpath):
             raise PolicyError(f"{holder}: dirpath is empty; expected a run directory, such as 'runs/a'")
-        super().__init__(Path(dirpath).absolute(), policy)
+        self._worker = worker or InlineWorker()
+        super().__init__(Path(dirpath).absolute(), policy, self._worker, holder, min_free)
         self.suffix, self.contents = suffix, contents
         self.metadata: dict[str, Any] = plain(dict(metadata or {}))
         self.state = State()
         self._filename = FileName(filename, tuple(self.metadata), tuple(policy.monitored)) if filename else FileName()
-        self._holder, self._on_error, self._described = holder, on_error, described
-        self._clock, self._worker = clock or Clock(), worker or InlineWorker()
-        self._lock = TrainingLock(self.manifest.layout.training_lock, self.manifest.layout.owner, holder)
-        self._checkpointer = Checkpointer(self.manifest, policy.keep, policy.best_metric, self._worker, min_free)
+        self._on_error, self._described = on_error, described
+        self._clock = clock or Clock()
         self._saver = Saver(
             self, self._checkpointer,
             filename=self._filename, suffix=suffix, contents=contents, metadata=self.metadata,
         )  # fmt: skip
         self._requests = Requests(self.manifest.layout.save_now, grace, self._clock)
-        self.is_open = False
         self._parent, self._time_zero = None, 0.0
         self._deadline = job_end()
         self._measured: Event | None = None  # the last event of a finished step
@@ -104,65 +97,7 @@ class Run(History):
         """This object has not trained yet."""
         return self._saver.identity.attempt == 0
 
-    @property
-    def peers(self) -> Peers:
-        """The processes that train together."""
-        return self._saver.peers
-
-    @peers.setter
-    def peers(self, peers: Peers) -> None:
-        self._saver.peers = peers
-
     # -- the life of a training --------------------------------------------------------------------------------------
-
-    def open(self) -> None:
-        """Take the directory: create it, lock it, read its manifest.
-
-        Raises:
-            DirectoryInUse: somebody else trains here. StoreError: the directory cannot be written.
-        """
-        if self.is_open or not self.peers.leader:
-            self.is_open = True
-            return
-        layout = self.manifest.layout
-        try:
-            layout.private.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire()
-        except OSError as error:
-            raise StoreError(
-                f"{self.dirpath}: cannot be written: {error.strerror or error}; expected a directory for checkpoints"
-            ) from error
-        self.is_open = True
-        self._finish_what_was_cut_off()
-
-    def settle(self) -> None:
-        """Finish or undo what a killed training left half done, unless a training holds the directory now.
-
-        So that who asks where to resume from is told of all that is there.
-        """
-        if self.is_open or not leads() or not self._holds_anything():
-            return
-        try:
-            self.manifest.layout.private.mkdir(exist_ok=True)
-            self._lock.acquire()
-        except (OSError, DirectoryInUse):
-            return  # it is read as it is
-        try:
-            self._finish_what_was_cut_off()
-        except (OSError, StoreError) as error:
-            log.warning("%s", error)
-        finally:
-            self._lock.release()
-
-    def _holds_anything(self) -> bool:
-        return os.path.isdir(self.manifest.layout.private) or next(lost(self.manifest), None) is not None
-
-    def _finish_what_was_cut_off(self) -> None:
-        self.manifest.refresh()
-        for line in recover(self.manifest):
-            log.warning("%s: %s", self.dirpath, line)
-        write_off(self.manifest, self._damaged, self.best)
-        self._checkpointer.restore_aliases(self.run_id)
 
     def end_untrained(self) -> None:
         """A `fit` ends that had nothing left to train: what it was resumed from is how the run ended."""
@@ -175,9 +110,7 @@ class Run(History):
         """Finish what is under way and give the directory back. May be called more than once."""
         self._requests.close()
         self._worker.close()
-        if self.is_open and self.peers.leader:
-            self._lock.release()
-        self.is_open = False
+        self.release()
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         """Continue from the state that a checkpoint carries (see `snapshot`).
@@ -313,7 +246,7 @@ class Run(History):
             self._requests.fulfilled(self.peers)
         if self.interrupted:
             self._handle(EventKind.PREEMPT, step, epoch, {}, False, saving, measured)
-            self._lock.release()
+            self.release()
             self._requests.end_process()
 
     def _handle(

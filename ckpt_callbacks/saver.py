@@ -12,9 +12,8 @@ from .checkpointer import Checkpointer, Request, SameContent, Write
 from .errors import CkptError
 from .events import Event, EventKind
 from .facts import environment, plain
-from .history import History
+from .holding import Holding
 from .lineage import supersede
-from .peers import Peers
 from .policy.engine import Save, scores_at
 from .policy.naming import FileName
 from .policy.state import State
@@ -45,22 +44,21 @@ class Saver:
     """Turns a decision to save into a record.
 
     Args:
-        history: The run directory. checkpointer: writes into it.
+        directory: The run directory. checkpointer: writes into it.
         filename: Template of the names. suffix: of the files. contents: ``full`` or ``weights``.
         metadata: Plain facts for every record.
 
     Attributes:
-        peers: The processes that train together. identity: of the training that goes on.
+        identity: Of the training that goes on.
         under_way: The facts of the save that is being carried out.
     """
 
     def __init__(
-        self, history: History, checkpointer: Checkpointer, *, filename: FileName, suffix: str, contents: str,
+        self, directory: Holding, checkpointer: Checkpointer, *, filename: FileName, suffix: str, contents: str,
         metadata: Mapping[str, Any],
     ) -> None:  # fmt: skip
-        self._history, self._checkpointer = history, checkpointer
+        self._directory, self._checkpointer = directory, checkpointer
         self._filename, self._suffix, self._contents, self._metadata = filename, suffix, contents, metadata
-        self.peers = Peers()
         self.identity = Identity("", 0, None)
         self.under_way: Record | None = None
         self._branched = False
@@ -76,27 +74,28 @@ class Saver:
             save, event: What the engine decided, and on what. saving: how.
             measured: The event whose metrics are those of the weights that are saved. state: after ``event``.
         """
-        draft = self._draft(save, event, saving.metadata() if self.peers.leader else {}, measured, state)
+        leads = self._directory.peers.leader
+        draft = self._draft(save, event, saving.metadata() if leads else {}, measured, state)
         self.under_way = draft.replace(id=self._checkpointer.next_id)
         try:
-            return self._lead(save, draft, event, saving) if self.peers.leader else self._follow(saving.write)
+            return self._lead(save, draft, event, saving) if leads else self._follow(saving.write)
         finally:
             self.under_way = None
 
     def _lead(self, save: Save, draft: Record, event: Event, saving: Saving) -> CkptError | None:
         def write_with_peers(path: Path) -> Any:
-            self.peers.share(path)
+            self._directory.peers.share(path)
             return saving.write(path)
 
-        last, outcomes = self._history.last(), []
+        last, outcomes = self._directory.last(), []
         # Between two events of one step nothing but evaluation ran: the weights are on disk already.
         unchanged = last if event.kind is not EventKind.END and last and self._is_this_step(last, event) else None
         name = self._filename.render(draft)
         request = Request(draft, name, self._suffix, write_with_peers, saving.same, unchanged, self._supersede)
         self._checkpointer.save(request, outcomes.append)
-        self.peers.share(None)
+        self._directory.peers.share(None)
         outcome = outcomes[0]
-        error = self.peers.share(outcome.error)
+        error = self._directory.peers.share(outcome.error)
         if outcome.record is not None:
             verb = "saved" if outcome.record.reasons == save.reasons else "holds already"
             log.info("%s %s: %s", verb, outcome.record.file, "; ".join(save.reasons))
@@ -105,9 +104,9 @@ class Saver:
         return error
 
     def _follow(self, write: Write) -> CkptError | None:
-        while (path := self.peers.share(None)) is not None:
+        while (path := self._directory.peers.share(None)) is not None:
             write(path)
-        return self.peers.share(None)
+        return self._directory.peers.share(None)
 
     def _is_this_step(self, record: Record, event: Event) -> bool:
         return (record.step, record.attempt, record.contents) == (event.step, self.identity.attempt, self._contents)
@@ -121,7 +120,7 @@ class Saver:
             time=event.time,
             wall=event.wall,
             metrics={name: float(value) for name, value in measured.metrics.items()},
-            scores=scores_at(self._history.policy, state, measured),
+            scores=scores_at(self._directory.policy, state, measured),
             contents=self._contents,
             resumable=self._contents == "full",
             run=self.identity.run,
@@ -136,4 +135,4 @@ class Saver:
     def _supersede(self) -> None:
         if not self._branched:
             self._branched = True
-            supersede(self._history.manifest, self.identity.run, self.identity.attempt)
+            supersede(self._directory.manifest, self.identity.run, self.identity.attempt)

@@ -16,7 +16,9 @@ FLOORS = [
     {"policy", "store", "formats"},
     {"worker", "facts", "interrupts", "history", "lineage", "scheduler", "testing"},
     {"checkpointer", "rebuilding", "requests"},
-    {"recovery", "saver"},
+    {"recovery"},
+    {"holding"},
+    {"saver"},
     {"run", "config", "doctor"},
     {"arguments", "reading"},
     {"lightning", "keras", "cli"},
@@ -84,7 +86,7 @@ def test_the_engine_is_pure(path):
 
 @pytest.mark.parametrize("path", FILES, ids=str)
 def test_files_stay_readable(path):
-    assert len(path.read_text().splitlines()) <= 360
+    assert len(path.read_text().splitlines()) <= 300
 
 
 def test_importing_the_package_loads_no_framework():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -103,7 +104,7 @@ def set_sampler_epoch(trainer: Trainer) -> bool:
     return any(isinstance(sampler, DistributedSampler) for sampler in samplers)
 
 
-def reload(trainer: Trainer, states: list[dict[str, Any]]) -> None:
+def reload(trainer: Trainer, states: Sequence[dict[str, Any]]) -> None:
     """Bring stateful loaders in mid-epoch once more to where they were: Lightning did it in the order of epoch 0."""
     if states and set_sampler_epoch(trainer):
         trainer.fit_loop._combined_loader._load_state_dicts(states)

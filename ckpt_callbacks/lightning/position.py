@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
@@ -104,7 +105,7 @@ class Position:
     # -- resuming ----------------------------------------------------------------------------------------------------
 
     def restore(
-        self, trainer: Trainer, shared: dict[str, Any], own: dict[str, Any] | None, loaders: list[dict[str, Any]]
+        self, trainer: Trainer, shared: dict[str, Any], own: dict[str, Any] | None, loaders: Sequence[dict[str, Any]]
     ) -> None:
         """Bring a `fit` that loaded a checkpoint to the place where that was taken; to be called as training begins.
 

@@ -20,6 +20,7 @@ from ckpt_callbacks import (
     KeepBest,
     KeepLast,
     MetricError,
+    OnDeadline,
     OnException,
     Policy,
     Predicate,
@@ -114,6 +115,25 @@ def test_training_time_triggers_follow_the_clock(tmp_path):
     policy = Policy(Every(minutes=1), KeepAll())
     _, _, callback = fit(tmp_path, policy, extra=[Tick()], arguments={"clock": clock}, max_epochs=1)
     assert [(r.step, r.time) for r in callback.records()] == [(3, 60), (6, 120), (9, 180), (10, 200)]
+
+
+def test_a_deadline_is_met_without_waiting_for_a_validation(tmp_path, monkeypatch):
+    clock = FakeClock()
+    monkeypatch.setenv("SLURM_JOB_END_TIME", str(clock.wall() + 800))
+    seen = []
+
+    class Tick(Callback):
+        def on_train_batch_start(self, *_):
+            clock.advance(20)
+
+        def on_validation_start(self, trainer, module):
+            seen.append([record.step for record in callback.records()])
+
+    callback = LightningCheckpoint(tmp_path, Policy(Every(epochs=1) | OnDeadline("10 min"), KeepAll()), clock=clock)
+    trainer(Tick(), callback, num_sanity_val_steps=0).fit(Model(), *loaders())
+    assert seen[0] == [10], "saved before the first epoch's validation"
+    assert callback.records()[0].reasons[0] == "10 minutes before the deadline"
+    assert [(record.step, record.epoch) for record in callback.records()] == [(10, 1), (20, 2), (30, 3)], "once"
 
 
 def test_nothing_is_saved_outside_of_fit(tmp_path):

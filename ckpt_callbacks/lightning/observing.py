@@ -1,0 +1,113 @@
+"""How the Lightning callback tells its run what happens, and saves what the run decides to save."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Trainer
+
+from ..events import EventKind
+from ..formats import Shapes
+from ..policy.engine import Decision
+from ..run import Run
+from . import loops
+from .facts import training_facts
+from .fresh_metrics import FreshMetrics
+from .position import Place, Position
+from .staged_io import StagedCheckpointIO, same_weights
+
+log = logging.getLogger("ckpt_callbacks")
+
+
+class Observing:
+    """The part of the callback that is no hook."""
+
+    _run: Run
+    _io: StagedCheckpointIO | None = None
+    _restored: dict[str, Any] | None = None  # the state of this callback in the checkpoint that is resumed from
+    _loaders: Sequence[dict[str, Any]] = ()  # and those of stateful loaders
+
+    def _reset(self, active: bool = False) -> None:
+        self._active = active
+        self._started = False
+        self._validated = False
+        self._step = self._epochs = 0
+        self._ended_at: int | None = None  # the step at which a wind-down was met with a save
+        self._waiting: tuple[int, dict[str, float]] | None = None
+        self._position = Position()
+        self._fresh = FreshMetrics()
+
+    def _write(self, trainer: Trainer, path: Path) -> Shapes:
+        self._io.staged, self._io.error, self._io.record = path, None, self._run.facts()
+        try:
+            trainer.save_checkpoint(path, weights_only=self._run.contents == "weights")
+        finally:
+            self._io.staged = None
+        if self._io.error is not None:
+            raise self._io.error
+        return self._io.shapes
+
+    def _observe(
+        self,
+        trainer: Trainer,
+        kind: EventKind,
+        metrics: dict[str, float],
+        *,
+        complete: bool = False,
+        unchanged: bool = False,
+    ) -> None:
+        decision = self._run.observe(
+            kind,
+            step=self._step,
+            epoch=self._epochs,
+            metrics=metrics,
+            complete=complete,
+            unchanged=unchanged,
+            write=lambda path: self._write(trainer, path),
+            same=same_weights if kind is EventKind.END else None,
+            metadata=lambda: training_facts(trainer),
+        )
+        if decision.save is not None:
+            for logger in trainer.loggers:
+                logger.after_save_checkpoint(self)
+        self._obey(trainer, decision, together=kind in (EventKind.VALIDATION_END, EventKind.EPOCH_END))
+
+    def _answer(self, trainer: Trainer) -> None:
+        self._run.answer(
+            step=self._step,
+            epoch=self._epochs,
+            write=lambda path: self._write(trainer, path),
+            metadata=lambda: training_facts(trainer),
+        )
+
+    def _answer_within_validation(self, trainer: Trainer) -> None:
+        # Several processes may validate different numbers of batches, so that they could not agree here.
+        waiting = self._active and self._started and self._position.place is Place.VALIDATION
+        if waiting and self._run.peers.alone and not trainer.sanity_checking:
+            self._answer(trainer)
+
+    def _obey(self, trainer: Trainer, decision: Decision, together: bool = False) -> None:
+        stop = decision.stop is not None
+        if together:
+            stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
+        if stop and not trainer.should_stop:
+            trainer.should_stop = True
+            log.warning("stopping: %s", "; ".join(decision.stop.reasons if decision.stop else ("another process",)))
+
+    def _save_before_winding_down(self, trainer: Trainer, unchanged: bool) -> None:
+        # What Lightning does from here on (a validation, the end of a partial epoch) no resumed run could tell apart
+        # from a whole epoch; so a resume starts from what is saved here.
+        if loops.winding_down(trainer) and self._ended_at != self._step:
+            self._ended_at = self._step
+            self._observe(trainer, EventKind.END, {}, unchanged=unchanged)
+
+    def _release(self, trainer: Trainer) -> None:
+        self._run.close()
+        if self._io is not None and trainer.strategy.checkpoint_io is self._io:
+            trainer.strategy.checkpoint_io = self._io.checkpoint_io
+        self._io = None
+        self._active = False
+        self._restored = None
