@@ -865,3 +865,9 @@ def test_the_schema_rejects_what_reading_rejects(schema, text):
     assert not schema.is_valid(parse(text))
     with pytest.raises(ConfigError):
         Config.from_mapping(parse(text))
+
+
+def test_a_moment_that_no_date_says_exactly_is_written_as_seconds():
+    for end in (5e-324, 1e-9, 1e300):
+        policy = Policy(OnDeadline("10 min", end))
+        assert Config.from_mapping(Config(policy=policy).to_mapping()).policy == policy

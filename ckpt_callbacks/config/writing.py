@@ -17,7 +17,6 @@ from ..policy.retention import KeepAll, KeepBest, KeepEvery, KeepLast, KeepTagge
 from ..policy.smoothing import EMA, Mean, Median, Smoothing
 from ..policy.stopping import Diverges, NonFinite, Patience, Reaches, Stopping
 from ..policy.triggers import At, Every, Improves, OnDeadline, OnException, OnPreempt, Predicate
-from ..quantities import as_utc
 from .reference import reference_to
 
 if TYPE_CHECKING:
@@ -138,11 +137,11 @@ def _deadline(trigger: OnDeadline) -> dict[str, Any]:
     if trigger.end is None:
         return facts
     try:
-        text = datetime.fromtimestamp(trigger.end, timezone.utc).isoformat().replace("+00:00", "Z")
+        moment = datetime.fromtimestamp(trigger.end, timezone.utc)
     except (OverflowError, ValueError, OSError):
-        text = None  # later than any calendar says
-    exact = text is not None and as_utc(text) == trigger.end
-    return {**facts, "end": text if exact else _number(trigger.end)}
+        return {**facts, "end": _number(trigger.end)}  # later than any calendar says
+    exact = moment.timestamp() == trigger.end
+    return {**facts, "end": moment.isoformat().replace("+00:00", "Z") if exact else _number(trigger.end)}
 
 
 def _retention(rule: Retention, names: _Names) -> Any:
