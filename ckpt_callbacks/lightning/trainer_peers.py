@@ -34,8 +34,8 @@ class TrainerPeers(Peers):
         # and may hang all of them. What it is for, `agree` does between two steps.
         if self.alone or not isinstance(handler, _HandlersCompose):
             return handler
-        users = [h for h in handler.signal_handlers if not isinstance(getattr(h, "__self__", None), _SignalConnector)]
-        return _HandlersCompose(users)
+        notifier = _SignalConnector._sigterm_notifier_fn
+        return _HandlersCompose([h for h in handler.signal_handlers if getattr(h, "__func__", None) is not notifier])
 
 
 def check_same_path(trainer: Trainer, peers: Peers, path: Any) -> None:

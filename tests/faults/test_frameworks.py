@@ -90,14 +90,22 @@ def test_an_error_at_calls_of_every_kind(place, figures, framework):
     figures(f"{len(tried)} faults tried at {len(calls)} calls, losses = 0")
 
 
-@pytest.mark.parametrize(
-    ("framework", "contents"), [("lightning", "full"), ("keras", "full"), ("keras", "weights")]
-)
-def test_forty_flipped_bits(place, figures, framework, contents):
+NATIVE = {
+    ".ckpt": ("lightning", {}),
+    ".keras": ("keras", {}),
+    ".weights.h5": ("keras", {"contents": "weights"}),
+    ".h5": ("keras", {"format": "h5"}),
+}
+
+
+@pytest.mark.parametrize("suffix", NATIVE)
+def test_forty_flipped_bits(place, figures, suffix):
+    framework, settings = NATIVE[suffix]
     load_framework(framework)
     dirpath, policy = place() / "run", Policy(Every(epochs=1), KeepAll())
-    assert in_child(lambda: train(framework, dirpath, policy=policy, contents=contents)) == 0
+    assert in_child(lambda: train(framework, dirpath, policy=policy, **settings)) == 0
     *_, before, newest = Manifest.read(dirpath).live()
+    assert newest.file.endswith(suffix)
     whole, random_ = newest.path.read_bytes(), random.Random(1)
     noticed = 0
     for _ in range(40):
@@ -107,14 +115,14 @@ def test_forty_flipped_bits(place, figures, framework, contents):
         with pytest.raises(VerifyError):
             verify(newest)
         noticed += 1
-        if contents == "full":
+        if newest.resumable:
             assert next(new_run(dirpath).resumable()).id == before.id
 
     def resumed():
-        callback = train(framework, dirpath, epochs=4, policy=policy)
+        callback = train(framework, dirpath, epochs=4, policy=policy, **settings)
         assert callback._run.manifest.attempts[-1].parent == before.id
         assert callback.last().epoch == 4
 
-    if contents == "full":
+    if newest.resumable:
         alone(resumed)
     figures(f"{noticed} of 40 flipped bits in {len(whole)} bytes noticed ({newest.file})")

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from keras_adapter.task import BACKEND, ONCE, checkpoint, digits, epochs_of, fit, quick, same
 
-from ckpt_callbacks import Every, KeepAll, OnException, OnPreempt, Policy
+from ckpt_callbacks import Every, KeepAll, OnDeadline, OnException, OnPreempt, Policy
 from ckpt_callbacks.store.manifest import Manifest
+from ckpt_callbacks.testing import FakeClock
 
 POLICY = Policy(Every(epochs=1) | OnPreempt() | OnException(), KeepAll())
 TEN = {"batch_size": 6, "epochs": 2}  # 64 samples: ten whole batches and a short one
@@ -307,3 +308,22 @@ def test_what_tensorflow_shuffles(tmp_path, caplog):
     assert "shuffles" in lines([plain.shuffle(64, seed=1).batch(16)])[0]
     assert lines([plain.shuffle(64, seed=1, reshuffle_each_iteration=False).batch(16)]) == []
     assert lines([x, y]) == []
+
+
+@ONCE
+def test_a_deadline_is_met_without_waiting_for_a_validation(tmp_path):
+    clock, seen = FakeClock(), []
+
+    class Tick(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            clock.advance(50)
+
+        def on_test_batch_end(self, batch, logs=None):
+            seen.append([record.step for record in callback.records()])
+
+    policy = Policy(Every(epochs=1) | OnDeadline(before=600, end=clock.wall() + 800), KeepAll())
+    callback = checkpoint(tmp_path, policy, clock=clock)
+    fit(quick(), Tick(), callback)  # 4 batches an epoch: the deadline is near when the first epoch is trained
+    assert seen[-1] == [4, 8] and [4] in seen[:2], "saved before or within the first epoch's validation"
+    assert callback.records()[0].reasons[0] == "10 minutes before the deadline"
+    assert [(record.step, record.epoch) for record in callback.records()] == [(4, 1), (8, 2), (12, 3)], "once"
