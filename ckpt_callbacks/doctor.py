@@ -112,7 +112,8 @@ def _astray(manifest: Manifest, policy: Policy | None) -> Iterator[Repair]:
         if name == "best" and policy is None:
             continue  # nobody knows what is best
         if read_alias(dirpath, name, ours) != (record.file if record else None):
+            wrong = f"does not point at {record.file}; the link is made anew" if record else "should not be there"
             yield Repair(
-                f"{name}: does not point at {record.file if record else 'nothing'}; the link is made anew",
+                f"{name}: {wrong}",
                 lambda name=name, file=record.file if record else None: move_alias(dirpath, name, file, ours),
             )

@@ -18,6 +18,7 @@ import click
 
 from ..doctor import examine
 from ..errors import CkptError, ConfigError, StoreError, VerifyError
+from ..rebuilding import lost
 from ..record import Record
 from ..store.digest import verify as verify_record
 from ..store.lock import FileLock
@@ -116,12 +117,15 @@ def verify(ctx: click.Context, run_dir: Path, as_json: bool) -> None:
             else:
                 click.echo(f"{click.style('ok', fg='green')}   {record.path}" if problem is None
                            else f"{click.style('BAD', fg='red')}  {problem}")  # fmt: skip
+    unnamed = [repair.what for repair in lost(manifest)]
+    for line in unnamed:
+        click.echo(f"Warning: {line.partition(';')[0]}; call `ckpt doctor {run_dir}`", err=True)
     if not as_json:
         click.echo(f"{checked - bad} of {text.count(checked, 'checkpoint')} verified" if checked
                    else f"{run_dir}: no checkpoint yet")  # fmt: skip
         if manifest.problems:
             click.echo(f"{text.count(len(manifest.problems), 'line')} of the manifest damaged")
-    ctx.exit(1 if bad or manifest.problems else 0)
+    ctx.exit(1 if bad or unnamed or manifest.problems else 0)
 
 
 @main.command()
@@ -150,7 +154,8 @@ def doctor(run_dir: Path, dry_run: bool, config: Path | None) -> None:
 
     Reads all checkpoints of RUN_DIR again. A manifest that is lost or damaged is rebuilt from what the checkpoints say
     of themselves, what a killed training left half done is finished or undone, damaged checkpoints count no longer, and
-    links are made anew. Not while a training runs there. The exit status of --dry-run is 1 when something is wrong.
+    links are made anew. Not while a training runs there. The exit status of --dry-run is 1 when something is wrong;
+    what follows from a repair, such as a link that moves, is only seen once it is made.
     """
     _check_is_dir(run_dir)
     found = 0
@@ -190,8 +195,8 @@ def _open(run_dir: Path) -> Manifest:
         within = journal.relative_to(run_dir)
         runs = [path.parents[len(within.parts) - 1] for path in sorted(run_dir.glob(f"*/{within}"))]
         example = f", such as {runs[0]}" if runs else ""
-        lost = f"if it was lost, call `ckpt doctor {run_dir}`"
-        raise StoreError(f"{run_dir}: has no manifest ({within}); {lost}; expected a run directory{example}")
+        advice = f"if it was lost, call `ckpt doctor {run_dir}`"
+        raise StoreError(f"{run_dir}: has no manifest ({within}); {advice}; expected a run directory{example}")
     for problem in manifest.problems:
         click.echo(f"Warning: {problem}", err=True)
     return manifest

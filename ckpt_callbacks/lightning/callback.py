@@ -22,6 +22,7 @@ from .loading import refuse_last
 from .observing import Observing
 from .peer_names import PeerNames
 from .position import gather
+from .results import forgotten_results
 from .staged_io import StagedCheckpointIO
 from .trainer_peers import TrainerPeers, check_same_path
 
@@ -200,14 +201,16 @@ class LightningCheckpoint(Observing, PeerNames, Checkpoint):
             return  # an epoch that was cut short does not count
         self._epochs += 1
         self._step = trainer.global_step
-        metrics = self._fresh.of_epoch(trainer)
+        metrics, partial = self._fresh.of_epoch(trainer), self._position.is_partial
+        for name in forgotten_results(trainer) if partial else ():
+            metrics.pop(name, None)  # a value of the last batches alone is none of the epoch's
         if self._waiting is not None and self._waiting[0] == self._step:
             metrics = {**self._waiting[1], **metrics}
         self._waiting = None
         self._position.end_epoch()
         self._position.owed = "epoch"
         loops.end_resumed_epoch(trainer)
-        complete = self._validated or not trainer.enable_validation
+        complete = (self._validated or not trainer.enable_validation) and not partial
         self._observe(trainer, EventKind.EPOCH_END, metrics, complete=complete)
         self._position.owed = None
 

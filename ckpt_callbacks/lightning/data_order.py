@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from lightning.fabric.utilities.types import _Stateful
 from lightning.pytorch import Trainer
+from lightning.pytorch.utilities.combined_loader import _shutdown_workers_and_reset_iterator
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
@@ -50,7 +51,7 @@ class DataOrder:
         self._state = {
             "before_fit": None if trainer.current_epoch else self._before_fit,
             "random": random_state(),
-            "generators": [generator.get_state() for generator in _generators(trainer)],
+            "generators": generator_states(trainer),
         }
         self._before_fit = None
 
@@ -68,11 +69,14 @@ class DataOrder:
         fetcher = trainer.fit_loop._data_fetcher
         loops.set_sampler_epoch(trainer)
         if state["before_fit"] is not None:
+            for loader in _loaders(
+                trainer
+            ):  # workers that live on were made by now; they count as the first ones again
+                _shutdown_workers_and_reset_iterator(loader)
             set_random_state(state["before_fit"])
             iter(fetcher)
         set_random_state(state["random"])
-        for generator, saved in zip(_generators(trainer), state["generators"], strict=False):
-            generator.set_state(saved)
+        set_generator_states(trainer, state["generators"])
         if state["before_fit"] is None:
             iter(fetcher)
         try:
@@ -91,6 +95,17 @@ def is_plain(trainer: Trainer) -> bool:
     return not any(isinstance(loader, _Stateful) for loader in _loaders(trainer))
 
 
+def generator_states(trainer: Trainer) -> list[Any]:
+    """The states of generators that loaders and samplers were given."""
+    return [generator.get_state() for generator in _generators(trainer)]
+
+
+def set_generator_states(trainer: Trainer, states: list[Any]) -> None:
+    """Put back what `generator_states` found."""
+    for generator, state in zip(_generators(trainer), states, strict=False):
+        generator.set_state(state)
+
+
 def fetched_ahead(trainer: Trainer) -> list[Any]:
     """Batches that were taken from loaders which can say where they are, and not trained yet.
 
@@ -106,10 +121,21 @@ def put_ahead(trainer: Trainer, batches: list[Any]) -> None:
         trainer.fit_loop._data_fetcher.batches[:0] = batches
 
 
+def inexact_always(trainer: Trainer) -> str | None:
+    """Why a run that is resumed, wherever that is, may see other data than an uninterrupted one; else None."""
+    if trainer.reload_dataloaders_every_n_epochs:
+        return "reload_dataloaders_every_n_epochs makes new loaders, which a resume makes at other moments"
+    if any(getattr(loader, "persistent_workers", False) for loader in _loaders(trainer)):
+        return "persistent_workers live on from epoch to epoch, and what they have drawn cannot be brought back"
+    return None
+
+
 def inexact(trainer: Trainer) -> str | None:
     """Why a run that is resumed in mid-epoch may see other data than an uninterrupted one; None when it does not."""
     loaders = _loaders(trainer)
     stateful = [isinstance(loader, _Stateful) for loader in loaders]
+    if len(loaders) > 1 and trainer.fit_loop._combined_loader._mode.startswith("max_size"):
+        return "several loaders are combined, of which the short ones end or begin again earlier than the epoch"
     if all(stateful):
         if _is_loadable(list(getattr(trainer.fit_loop._data_fetcher, "batches", ()))):
             return None
@@ -120,7 +146,8 @@ def inexact(trainer: Trainer) -> str | None:
         if not isinstance(loader, DataLoader):
             return f"{type(loader).__name__} cannot say where it is; expected a DataLoader or a StatefulDataLoader"
         if isinstance(loader.dataset, IterableDataset):
-            return f"{type(loader.dataset).__name__} is iterated over; expected a StatefulDataLoader around it"
+            name = type(loader.dataset).__name__
+            return f"{name} is iterated over; expected one with a state_dict, in a StatefulDataLoader"
         for sampler in (loader.sampler, loader.batch_sampler):
             if not isinstance(sampler, (*_STATELESS, type(None))) and type(sampler).__module__.split(".")[0] not in (
                 "lightning", "torch",

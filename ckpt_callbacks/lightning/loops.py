@@ -95,6 +95,13 @@ def begin_next_epoch(trainer: Trainer) -> None:
     fit_loop._resuming_from_checkpoint = False
 
 
+def stop_as_before(trainer: Trainer, stopping: bool) -> None:
+    """Stop a resumed `fit` that `EarlyStopping` had stopped, and still would; Lightning would train one epoch more."""
+    for callback in trainer.early_stopping_callbacks:
+        if stopping and callback.wait_count >= callback.patience:
+            trainer.should_stop = True
+
+
 def set_sampler_epoch(trainer: Trainer) -> bool:
     """Tell distributed samplers which epoch runs, which Lightning does only later. True where there are any."""
     fit_loop = trainer.fit_loop

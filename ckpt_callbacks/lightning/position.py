@@ -12,8 +12,17 @@ import torch
 from lightning.pytorch import Trainer
 
 from . import loops
-from .data_order import DataOrder, fetched_ahead, inexact, is_plain, put_ahead
-from .results import restore_results, running_results
+from .data_order import (
+    DataOrder,
+    fetched_ahead,
+    generator_states,
+    inexact,
+    inexact_always,
+    is_plain,
+    put_ahead,
+    set_generator_states,
+)
+from .results import forgotten_results, restore_results, running_results
 from .rng import random_state, set_random_state
 
 log = logging.getLogger("ckpt_callbacks")
@@ -33,6 +42,7 @@ class Position:
     Attributes:
         place: Where it is. owed: ``step`` or ``epoch`` in the hooks behind which Lightning still steps
             ReduceLROnPlateau, which it does no more when it resumes from a checkpoint taken there.
+        is_partial: The epoch was begun by another process, so that not all of its metrics may be known here.
     """
 
     def __init__(self) -> None:
@@ -40,6 +50,7 @@ class Position:
         self.owed: str | None = None
         self._order = DataOrder()
         self._before_validation: dict[str, Any] = {}
+        self.is_partial = False
         self._said = False
 
     def begin_fit(self) -> None:
@@ -48,7 +59,7 @@ class Position:
 
     def begin_epoch(self, trainer: Trainer) -> None:
         """A new epoch begins."""
-        self.place = Place.MID_EPOCH
+        self.place, self.is_partial = Place.MID_EPOCH, False
         self._order.begin_epoch(trainer)
 
     def await_validation(self, trainer: Trainer) -> None:
@@ -73,12 +84,14 @@ class Position:
             "at": self.place.value,
             "owed": loops.owed_plateau_steps(trainer, owed) if owed else [],
             "metrics": loops.plateau_metrics(trainer),
+            "stopping": trainer.should_stop,
         }
 
     def own_state(self, trainer: Trainer) -> dict[str, Any]:
         """What it carries for this process."""
         waiting = self.place is Place.VALIDATION
-        state = {"random": self._before_validation["random"] if waiting else random_state()}
+        state: dict[str, Any] = {"random": self._before_validation["random"] if waiting else random_state()}
+        state["generators"] = generator_states(trainer)
         if self.place is not Place.EPOCH_END:
             state["results"] = running_results(trainer)
             if is_plain(trainer):
@@ -90,14 +103,17 @@ class Position:
         """Put right what Lightning writes of its ``loops`` at this place."""
         if self.place is Place.EPOCH_END:
             loops.mark_epoch_complete(saved)
-            return
-        if self.place is Place.VALIDATION:
+        elif self.place is Place.VALIDATION:
             loops.mark_validation_due(saved, self._before_validation["progress"])
         if not self._said and (why := self._inexact(trainer)) is not None:
             self._said = True
-            log.warning("checkpoints in mid-epoch are resumed with perhaps other batches than the next ones: %s", why)
+            log.warning("checkpoints are resumed with perhaps other batches than the next ones: %s", why)
 
     def _inexact(self, trainer: Trainer) -> str | None:
+        if (why := inexact_always(trainer)) is not None or self.place is Place.EPOCH_END:
+            return why
+        if names := forgotten_results(trainer):
+            return f"the epoch's {', '.join(names)} will leave out its first batches (a torchmetrics object)"
         if trainer.fit_loop.epoch_loop._should_accumulate():
             return "gradients were accumulated that no checkpoint holds; expected a save at an optimizer step"
         return inexact(trainer)
@@ -131,8 +147,11 @@ class Position:
         loops.pay_plateau_steps(trainer, shared["owed"])
         if own is not None:
             set_random_state(own["random"])
+            set_generator_states(trainer, own["generators"])
         if self.place is Place.VALIDATION:
             self.await_validation(trainer)
+        self.is_partial = self.place is not Place.EPOCH_END
+        loops.stop_as_before(trainer, shared["stopping"])
 
     def _skip(self, trainer: Trainer, own: dict[str, Any]) -> None:
         batches = loops.batches_done(trainer)

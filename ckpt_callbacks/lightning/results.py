@@ -41,6 +41,12 @@ def running_results(trainer: Trainer) -> list[dict[str, Any]]:
     return found
 
 
+def forgotten_results(trainer: Trainer) -> list[str]:
+    """Names of the running epoch's metrics that `running_results` leaves out."""
+    results = trainer.fit_loop.epoch_loop._results.values()
+    return sorted({item.meta.name for item in results if not item.is_tensor and item.meta.on_epoch})
+
+
 def restore_results(trainer: Trainer, results: list[dict[str, Any]]) -> None:
     """Put back what `running_results` found, so that the epoch's metrics cover all of its batches."""
     device = trainer.strategy.root_device

@@ -160,7 +160,10 @@ class Manifest:
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise StoreError(f"{journal}: the manifest cannot be read: {error.strerror or error}") from error
+            raise StoreError(
+                f"{journal}: the manifest cannot be read: {error.strerror or error}; "
+                f"call `ckpt doctor {self.layout.dirpath}`"
+            ) from error
         if data.startswith(self._seen):
             return data[len(self._seen) :]
         self._read_again()

@@ -137,7 +137,7 @@ def test_what_cannot_be_exact_is_said_once_when_it_is_saved(tmp_path, caplog):
     policy = Policy(Every(steps=1), KeepLast(2))
     whole, *_ = fit(tmp_path / "whole", policy, loader=stream)
     said = [message for message in caplog.messages if "perhaps other batches" in message]
-    assert len(said) == 1 and "Stream is iterated over; expected a StatefulDataLoader around it" in said[0]
+    assert len(said) == 1 and "Stream is iterated over; expected one with a state_dict" in said[0]
     with pytest.raises(ZeroDivisionError):
         fit(tmp_path / "cut", policy, loader=stream, extra=[Crash(14)])
     resumed, *_ = fit(tmp_path / "cut", policy, loader=stream, resume=True)

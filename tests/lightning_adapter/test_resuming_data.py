@@ -1,0 +1,109 @@
+"""Resuming with data, metrics and siblings of less common kinds, at places where something is easily forgotten."""
+
+import os
+import signal
+
+import pytest
+import torch
+import torchmetrics
+from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning_adapter.task import Model, digest, fit
+from torch.utils.data import DataLoader
+from torchdata.stateful_dataloader import StatefulDataLoader
+
+from ckpt_callbacks import Every, Improves, KeepAll, KeepBest, Metric, OnPreempt, Policy
+
+POLICY = Policy(Every(epochs=1) | OnPreempt(), KeepAll())
+
+
+class At(Callback):
+    """Does something when a hook is called for the n-th time."""
+
+    def __init__(self, hook, nth, act):
+        self.left, self.act = nth, act
+        setattr(self, hook, self._count)
+
+    def _count(self, *_):
+        self.left -= 1
+        if self.left == 0:
+            self.act()
+
+
+def crash():
+    raise ZeroDivisionError
+
+
+def terminate():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def generated(loader):
+    def make(dataset, size, shuffle):
+        return loader(dataset, size, shuffle=shuffle, generator=torch.Generator().manual_seed(9))
+
+    return make
+
+
+def persistent(dataset, size, shuffle):
+    return DataLoader(dataset, size, shuffle=shuffle, num_workers=1, persistent_workers=True)
+
+
+@pytest.mark.parametrize(
+    "hook, nth, act",
+    [("on_train_epoch_start", 2, crash), ("on_validation_start", 2, terminate), ("on_train_batch_end", 13, terminate)],
+    ids=["at an epoch's end", "in a validation", "in mid-epoch"],
+)
+@pytest.mark.parametrize("loader", [DataLoader, StatefulDataLoader], ids=["plain", "stateful"])
+def test_a_generator_of_the_loaders_own_goes_on(tmp_path, loader, hook, nth, act):
+    settings = {"loader": generated(loader), "num_sanity_val_steps": 0}
+    whole = digest(*fit(tmp_path / "whole", POLICY, **settings)[:2])
+    with pytest.raises((ZeroDivisionError, SystemExit)):
+        fit(tmp_path / "cut", POLICY, extra=[At(hook, nth, act)], **settings)
+    assert digest(*fit(tmp_path / "cut", POLICY, resume=True, **settings)[:2]) == whole
+
+
+def test_persistent_workers_resume_in_the_first_epoch_and_are_said_to_be_inexact(tmp_path, caplog):
+    whole = digest(*fit(tmp_path / "whole", POLICY, loader=persistent)[:2])
+    assert caplog.text.count("persistent_workers live on") == 1
+    with pytest.raises(SystemExit):
+        fit(tmp_path / "cut", POLICY, loader=persistent, extra=[At("on_train_batch_end", 4, terminate)])
+    assert digest(*fit(tmp_path / "cut", POLICY, loader=persistent, resume=True)[:2]) == whole, "this data is exact"
+
+
+def test_a_run_that_early_stopping_had_stopped_trains_nothing_more(tmp_path):
+    def stopper():
+        return EarlyStopping("val_loss", patience=2, min_delta=1e9)
+
+    first, fitter, _ = fit(tmp_path, extra=[stopper()], max_epochs=8)
+    assert fitter.global_step == 30
+    for _ in range(2):
+        again, fitter, _ = fit(tmp_path, extra=[stopper()], resume=True, max_epochs=8)
+        assert (fitter.global_step, digest(again, fitter)) == (30, digest(first, fitter))
+    _, fitter, _ = fit(tmp_path, resume=True, max_epochs=4)
+    assert fitter.global_step == 40, "without it, the run goes on"
+
+
+class Measured(Model):
+    def __init__(self):
+        super().__init__()
+        self.error = torchmetrics.MeanAbsoluteError()
+
+    def training_step(self, batch, index):
+        self.error(self.net(batch[0]), batch[1])
+        self.log("train_error", self.error, on_step=False, on_epoch=True)
+        return super().training_step(batch, index)
+
+
+@pytest.mark.parametrize("hook, nth", [("on_validation_batch_end", 1), ("on_train_batch_end", 6)])
+def test_a_metric_of_half_an_epoch_is_none_of_an_epoch(tmp_path, monkeypatch, caplog, hook, nth):
+    monkeypatch.setattr("lightning_adapter.task.Model", Measured)
+    error = Metric("train_error", mode="min")
+    policy = Policy(Improves(error) | Every(epochs=1) | OnPreempt(), KeepBest(2, by=error) | KeepAll())
+    _, _, whole = fit(tmp_path / "whole", policy, num_sanity_val_steps=0)
+    with pytest.raises(SystemExit):
+        fit(tmp_path / "cut", policy, extra=[At(hook, nth, terminate)], num_sanity_val_steps=0)
+    assert caplog.text.count("train_error will leave out its first batches") == 1
+    _, _, resumed = fit(tmp_path / "cut", policy, resume=True, num_sanity_val_steps=0)
+    expected = {record.epoch: record.metrics["train_error"] for record in whole.records()}
+    found = {record.epoch: record.metrics.get("train_error") for record in resumed.records() if record.epoch}
+    assert found == {**expected, 1: None}
