@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .errors import VerifyError
+from .errors import StoreError, VerifyError
 from .policy.policy import Policy
 from .policy.retention import alias_targets
 from .rebuilding import lost
@@ -35,13 +35,15 @@ def examine(dirpath: Path, policy_of: PolicyOf, *, repair: bool) -> Iterator[str
         repair: Put it right; else nothing is changed.
 
     Raises:
-        StoreError: the manifest cannot be read, and was not to be repaired. DirectoryInUse: a training runs there.
+        StoreError: it is no run directory. DirectoryInUse: a training runs there.
     """
     layout, manifest = Layout(dirpath), Manifest(dirpath)
-    in_the_way = list(_in_the_way(layout.private, os.path.isdir))
+    in_the_way = list(_in_the_way(layout.private, "folder", os.path.isdir))
+    if not in_the_way and not os.path.lexists(layout.journal) and next(lost(manifest), None) is None:
+        raise StoreError(f"{dirpath}: holds no checkpoint of ours, and no manifest; expected a run directory")
     yield from _carried_out(in_the_way, repair)
     with _held(layout) if repair else contextlib.nullcontext():
-        in_the_way += (found := list(_in_the_way(layout.journal, os.path.isfile)))
+        in_the_way += (found := list(_in_the_way(layout.journal, "file", os.path.isfile)))
         yield from _carried_out(found, repair)
         if repair or not in_the_way:
             manifest.refresh()
@@ -67,11 +69,10 @@ def _carried_out(repairs: list[Repair], repair: bool) -> Iterator[str]:
         yield found.what
 
 
-def _in_the_way(path: Path, is_right: Callable[[Path], bool]) -> Iterator[Repair]:
+def _in_the_way(path: Path, kind: str, is_right: Callable[[Path], bool]) -> Iterator[Repair]:
     """What has the name of our folder or of our manifest, and is none."""
     if os.path.lexists(path) and not is_right(path):
         aside = path.with_name(free_name(path.parent, path.name, ".damaged"))
-        kind = "folder" if is_right is os.path.isdir else "file"
         yield Repair(f"{path}: is no {kind}; it is set aside as {aside.name}", lambda: _set_aside(path, aside))
 
 
@@ -112,7 +113,9 @@ def _astray(manifest: Manifest, policy: Policy | None) -> Iterator[Repair]:
         if name == "best" and policy is None:
             continue  # nobody knows what is best
         if read_alias(dirpath, name, ours) != (record.file if record else None):
-            wrong = f"does not point at {record.file}; the link is made anew" if record else "should not be there"
+            wrong = "points at a checkpoint that it does not stand for; it is removed"
+            if record is not None:
+                wrong = f"does not point at {record.file}; the link is made anew"
             yield Repair(
                 f"{name}: {wrong}",
                 lambda name=name, file=record.file if record else None: move_alias(dirpath, name, file, ours),

@@ -144,6 +144,11 @@ class Run(Holding):
         number = self.peers.share(max(same_run, default=0) + 1)
         self._saver.begin(Identity(self._run_id, number, self._parent))
         self._time_zero = self._clock.monotonic() - self.state.time
+        if self._deadline is None and any(leaf.end is None for leaf in self.policy.deadlines):
+            log.warning(
+                "%s: OnDeadline knows no deadline: SLURM_JOB_END_TIME says none; expected OnDeadline(..., end=...)",
+                self.dirpath,
+            )
         if self.policy.saves_on_preempt:
             self._requests.expect_signals(self.peers)
         if self.peers.leader:

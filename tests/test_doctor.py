@@ -149,8 +149,9 @@ def test_not_while_a_training_runs(run_dir):
 
 
 def test_a_wrong_directory_is_one_clear_line(tmp_path):
-    for path in (tmp_path / "missing", tmp_path / "loop"):
-        if path.name == "loop":
-            path.symlink_to(path)
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "empty").mkdir()
+    for path in (tmp_path / "missing", tmp_path / "loop", tmp_path / "empty"):
         done = ckpt("doctor", path)
         assert done.returncode == 2 and done.stderr.count("\n") == 1 and str(path) in done.stderr
+    assert not list((tmp_path / "empty").iterdir())

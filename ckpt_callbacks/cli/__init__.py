@@ -1,7 +1,7 @@
 """The command ``ckpt``: what a run directory holds, why, and whether it is whole.
 
 Standard output holds results alone; problems, progress and errors go to standard error. Exit status: 0 when all is
-well, 1 when something does not verify, 2 for a wrong call.
+well, 1 when something is wrong (or nobody trains where a save is asked for), 2 for a wrong call.
 """
 
 from __future__ import annotations

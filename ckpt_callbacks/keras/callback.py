@@ -47,8 +47,8 @@ class KerasCheckpoint(ReadsRun, ObservesFit, keras.callbacks.Callback):
         format: ``"h5"`` for full checkpoints as legacy ``.h5``; else they are ``.keras``.
         metadata: Facts for every record, such as ``{"dataset": "digits-v1"}``.
         on_error: ``"warn"``, or ``"raise"`` when a save fails.
-        grace: With `OnPreempt`: seconds from a signal to the end of the process.
-        min_free: Bytes to leave free on the disk; a save that would find less is skipped.
+        grace: With `OnPreempt`: time from a signal to the end of the process, in seconds or as ``"30 s"``.
+        min_free: What a save must leave free on the disk, in bytes or as ``"5 GB"``; else it is skipped.
         resume: ``"auto"`` continues in `fit` from the newest checkpoint that verifies, with a model that has not
             trained yet; ``"never"``; or the path of the checkpoint to continue from.
         batch_metrics: Let the policy see the metrics of each batch, which costs Keras its asynchronous dispatch.
@@ -70,8 +70,8 @@ class KerasCheckpoint(ReadsRun, ObservesFit, keras.callbacks.Callback):
         format: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         on_error: str | None = None,
-        grace: float | None = None,
-        min_free: int | None = None,
+        grace: float | str | None = None,
+        min_free: int | str | None = None,
         resume: str | PathLike[str] = "auto",
         batch_metrics: bool = False,
         restore_best_weights: bool = False,
@@ -205,7 +205,7 @@ class KerasCheckpoint(ReadsRun, ObservesFit, keras.callbacks.Callback):
             self._position = Position(path, model, carried, self._fit, self._siblings)
             ended_by = self._position.ended_by
             self._set_initial_epoch(run.state.epoch)
-            log.info("resumed from %s, at step %d, after %d epochs", path, run.state.step, run.state.epoch)
+            log.warning("resumed from %s, at step %d, after %d epochs", path, run.state.step, run.state.epoch)
         elif run.is_first_fit and self._resume != "never":
             join(run, model)
         skipped = self._position.batch if self._position is not None else 0
