@@ -814,7 +814,7 @@ def test_the_schema_accepts(schema, text):
     schema.validate(parse(text))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 @given(strategies.policies())
 def test_the_schema_accepts_what_is_written(schema, policy):
     schema.validate(parse(policy.to_yaml()))

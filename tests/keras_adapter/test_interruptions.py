@@ -21,7 +21,7 @@ def uninterrupted(tmp_path_factory):
     [
         (signal.SIGTERM, 128 + signal.SIGTERM, "step 5", 5),
         (signal.SIGTERM, 128 + signal.SIGTERM, "validation 8", 8),
-        (signal.SIGUSR1, 128 + signal.SIGUSR1, "step 11", 11),
+        pytest.param(signal.SIGUSR1, 128 + signal.SIGUSR1, "step 11", 11, marks=pytest.mark.slow),
         (signal.SIGINT, -signal.SIGINT, "step 2", 2),
     ],
     ids=["SIGTERM", "SIGTERM in validation", "SIGUSR1", "SIGINT"],
