@@ -69,7 +69,6 @@ class Interrupts:
             self._timer = None
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        previous = self._chained(self._previous.get(number))
         if self.pending is not None:
             self._end_now(number)
             return
@@ -78,6 +77,7 @@ class Interrupts:
         self._timer = threading.Timer(self._grace, self._end_now, (number,))
         self._timer.daemon = True
         self._timer.start()
+        previous = self._chained(self._previous.get(number))
         if callable(previous) and previous is not signal.default_int_handler:
             previous(number, frame)
 

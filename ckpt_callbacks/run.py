@@ -213,7 +213,10 @@ class Run(Holding):
         For moments that are no event of their own: before a validation, and within one. Arguments as in `observe`.
         """
         saving = Saving(write, None, metadata)
-        if self.policy.deadlines and self.cannot_wait(step=step, epoch=epoch):
+        # Only for a deadline: a signal and a wish are no reason to ask the other rules before the validation.
+        if self.policy.deadlines and cannot_wait(
+            self.policy, self.state, self._event(EventKind.STEP_END, step, epoch, {})
+        ):
             self._handle(EventKind.STEP_END, step, epoch, {}, False, saving, None)
         self._answer(step, epoch, saving, None)
 
@@ -228,18 +231,6 @@ class Run(Holding):
     def interrupted(self) -> bool:
         """A signal asks the training to end: the next event of a finished step saves, and ends the process."""
         return self._requests.end(self.peers)
-
-    def cannot_wait(self, *, step: int, epoch: int) -> bool:
-        """A save is due at this finished step that must not wait for the validation that follows it.
-
-        Where several processes train, all of them call this.
-        """
-        if self.interrupted or self._requests.save:
-            return True
-        policy = self.policy
-        return bool(policy.deadlines) and cannot_wait(
-            policy, self.state, self._event(EventKind.STEP_END, step, epoch, {})
-        )
 
     # -- inside ------------------------------------------------------------------------------------------------------
 

@@ -111,7 +111,7 @@ def fetched_ahead(trainer: Trainer) -> list[Any]:
 
     Lightning looks one batch ahead where the data has no length, so that the loaders are one batch further.
     """
-    batches = list(getattr(trainer.fit_loop._data_fetcher, "batches", ()))
+    batches = _looked_at(trainer)
     return [] if is_plain(trainer) or not _is_loadable(batches) else batches
 
 
@@ -137,7 +137,7 @@ def inexact(trainer: Trainer) -> str | None:
     if len(loaders) > 1 and trainer.fit_loop._combined_loader._mode.startswith("max_size"):
         return "several loaders are combined, of which the short ones end or begin again earlier than the epoch"
     if all(stateful):
-        if _is_loadable(list(getattr(trainer.fit_loop._data_fetcher, "batches", ()))):
+        if _is_loadable(_looked_at(trainer)):
             return None
         return "the data has no length, and its batches are objects that no checkpoint may hold; expected tensors"
     if any(stateful):
@@ -156,6 +156,10 @@ def inexact(trainer: Trainer) -> str | None:
         if loader.num_workers and next(_generators_of(loader), None) is not None:
             return "a loader with workers has a generator of its own; expected a StatefulDataLoader"
     return None
+
+
+def _looked_at(trainer: Trainer) -> list[Any]:
+    return list(getattr(trainer.fit_loop._data_fetcher, "batches", ()))
 
 
 def _is_loadable(value: Any) -> bool:
