@@ -39,7 +39,7 @@ class Event:
         deadline: When the job is going to be ended, in UTC seconds since 1970, as far as that is known. Another number
             is another deadline, so it is the same at every event until the job's end is really moved.
         save_id: For `SAVED` and `DROPPED`: which `Save` this is the outcome of.
-        error: For `DROPPED`: why.
+        error: For `DROPPED`: why. busy: it was not tried, because earlier saves were still written.
     """
 
     kind: EventKind
@@ -52,6 +52,7 @@ class Event:
     deadline: float | None = None
     save_id: int | None = None
     error: str | None = None
+    busy: bool = False
 
     @property
     def epoch_index(self) -> int:
@@ -95,5 +96,5 @@ class Event:
         return cls(EventKind.SAVED, save_id=save_id)
 
     @classmethod
-    def dropped(cls, save_id: int, error: str) -> Event:
-        return cls(EventKind.DROPPED, save_id=save_id, error=error)
+    def dropped(cls, save_id: int, error: str, *, busy: bool = False) -> Event:
+        return cls(EventKind.DROPPED, save_id=save_id, error=error, busy=busy)

@@ -46,6 +46,8 @@ class Record:
         exceptional: Saved while training was failing: never ``best``. final: the state when a `fit` ended.
         tags: Names that people moved here. pinned: never deleted.
         reasons: Why it was saved. error: why it failed.
+        timings: Seconds: ``blocked`` (the training stood still), ``written`` (from the decision until it was durable)
+            and ``verified`` (until it was read back); empty where nothing is known.
         directory: Where the manifest was read; no fact of the record, and not written down.
     """
 
@@ -72,6 +74,7 @@ class Record:
     pinned: bool = False
     reasons: tuple[str, ...] = ()
     error: str | None = None
+    timings: Mapping[str, float] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     directory: str = field(default="", compare=False, repr=False)
 

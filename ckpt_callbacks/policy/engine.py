@@ -240,10 +240,11 @@ def _settle(policy: Policy, state: State, event: Event) -> State:
                 tracks[key] = tracks[key].with_saved(metric, asked.scores[key])
         return dataclasses.replace(state, pending=pending, tracks=tracks, failures=0, retry_step=0)
     owed = {key: Due(state.dues[key].crossed, True) for key in asked.leaves if key in state.dues}
+    state = dataclasses.replace(state, pending=pending, dues={**state.dues, **owed})
+    if event.busy:  # nothing failed: it is asked for again with the next step
+        return state
     return dataclasses.replace(
         state,
-        pending=pending,
-        dues={**state.dues, **owed},
         failures=state.failures + 1,
         retry_step=state.step + min(2**state.failures, _LONGEST_PAUSE),
     )
