@@ -39,6 +39,9 @@ class Record:
         time: Training seconds. wall: UTC seconds since 1970.
         metrics: Raw metrics measured at this checkpoint's own weights.
         scores: Smoothed values of the same moment, by `Metric.series`.
+        timings: Seconds that the save took: ``blocked``, for which the training thread waited for it; ``written`` and
+            ``verified``, from the decision until it was durable, and until it was read back. What nobody measured is
+            not there.
         size: Bytes on disk. digest: ``algorithm:hex`` over every byte.
         contents: ``full`` or ``weights``. resumable: a run can continue from it.
         run, attempt, parent: which run, which start of it, and the record that this start continued from.
@@ -46,8 +49,6 @@ class Record:
         exceptional: Saved while training was failing: never ``best``. final: the state when a `fit` ended.
         tags: Names that people moved here. pinned: never deleted.
         reasons: Why it was saved. error: why it failed.
-        timings: Seconds: ``blocked`` (the training stood still), ``written`` (from the decision until it was durable)
-            and ``verified`` (until it was read back); empty where nothing is known.
         directory: Where the manifest was read; no fact of the record, and not written down.
     """
 
@@ -59,6 +60,7 @@ class Record:
     wall: float = 0.0
     metrics: Mapping[str, float] = field(default_factory=dict)
     scores: Mapping[str, float] = field(default_factory=dict)
+    timings: Mapping[str, float] = field(default_factory=dict)
     size: int = 0
     digest: str = ""
     contents: str = "full"
@@ -74,7 +76,6 @@ class Record:
     pinned: bool = False
     reasons: tuple[str, ...] = ()
     error: str | None = None
-    timings: Mapping[str, float] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     directory: str = field(default="", compare=False, repr=False)
 
@@ -94,7 +95,7 @@ class Record:
         facts = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         facts |= {"status": self.status.value, "tags": list(self.tags), "reasons": list(self.reasons)}
         del facts["directory"]
-        facts |= {"metrics": _floats_out(self.metrics), "scores": _floats_out(self.scores)}
+        facts |= {name: _floats_out(getattr(self, name)) for name in ("metrics", "scores", "timings")}
         return facts
 
     @classmethod
@@ -104,7 +105,7 @@ class Record:
         kept = {name: value for name, value in facts.items() if name in known}
         for name in ("tags", "reasons"):
             kept[name] = tuple(kept.get(name, ()))
-        for name in ("metrics", "scores"):
+        for name in ("metrics", "scores", "timings"):
             kept[name] = {key: float(value) for key, value in kept.get(name, {}).items()}
         kept["status"] = Status(kept.get("status", "writing"))
         return cls(**kept | {"directory": directory})

@@ -274,6 +274,7 @@ class Run(Holding):
         return decision
 
     def _save(self, save: Save, event: Event, saving: Saving, measured: Event) -> None:
+        asked = self._clock.monotonic()
         if event.kind is EventKind.DEMAND:
             self._demanded.add(save.id)
         if self._worker.waiting >= self._max_pending:
@@ -284,7 +285,7 @@ class Run(Holding):
             log.info("%s: waits for an earlier save to be written", self.dirpath)
             self._worker.wait(self._max_pending - 1)
             self._take_landed()
-        self._saver.ask(save, event, saving, measured, self.state)
+        self._saver.ask(save, event, saving, measured, self.state, asked)
         if event.kind in _LAST:
             self._worker.wait()
         self._take_landed(may_raise=True)
@@ -295,9 +296,9 @@ class Run(Holding):
             landed = self._saver.landed.popleft()
             busy, self._is_busy = self._is_busy, isinstance(landed.error, Busy)
             if landed.error is None:
-                outcome = Event.saved(landed.save)
+                outcome = Event.saved(landed.save, blocked=landed.blocked, seconds=landed.seconds)
             else:
-                outcome = Event.dropped(landed.save, str(landed.error), busy=self._is_busy)
+                outcome = Event.dropped(landed.save, str(landed.error), blocked=landed.blocked, busy=self._is_busy)
                 if not self._is_busy:
                     self._failure = self._failure or landed.error
             if self._is_busy and not busy:

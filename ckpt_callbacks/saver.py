@@ -42,7 +42,8 @@ class Landed:
     Attributes:
         save: Its number, as the engine counts. record: what was saved, where it was, and this process leads.
         error: Why it was not.
-        blocked, seconds: How long the training stood still for it, and how long it took until it was verified.
+        blocked, seconds: How long the training stood still for it, and how long it took until it was verified; None
+            where nothing had to be written.
     """
 
     save: int
@@ -94,14 +95,15 @@ class Saver:
         """A training begins."""
         self.identity, self._branched, self._newest = identity, False, None
 
-    def ask(self, save: Save, event: Event, saving: Saving, measured: Event, state: State) -> None:
+    def ask(self, save: Save, event: Event, saving: Saving, measured: Event, state: State, asked: float) -> None:
         """Take a snapshot and hand it over to be written; what becomes of it is told through `landed`.
 
         Args:
             save, event: What the engine decided, and on what. saving: how.
             measured: The event whose metrics are those of the weights that are saved. state: after ``event``.
+            asked: When that was, on the run's clock.
         """
-        asked, peers = self._clock.monotonic(), self._directory.peers
+        peers = self._directory.peers
         draft = self._draft(save, event, saving.metadata() if peers.leader else {}, measured, state)
         try:
             if peers.leader:
@@ -130,7 +132,7 @@ class Saver:
         request = Request(draft, name, self._suffix, same=saving.same, asked=asked, committed=self._supersede)
         if event.kind is not EventKind.END and self._is_written(event):
             # Between two events of one step nothing but evaluation ran: the weights are on disk already, or will be.
-            return dataclasses.replace(request, unchanged=self._newest.id, blocked=0.0)
+            return dataclasses.replace(request, unchanged=self._newest.id)
         self.under_way = self._newest = draft = draft.replace(id=self._checkpointer.new_id())
         request = dataclasses.replace(request, draft=draft)
         try:
@@ -164,7 +166,8 @@ class Saver:
             log.warning("%s", outcome.error)
         self._unwritten.discard(self.records[save.id])
         blocked = seconds if request.blocked is None else request.blocked
-        self.landed.append(Landed(save.id, outcome.record, outcome.error, blocked, seconds))
+        costs = (None, None) if request.unchanged is not None else (blocked, seconds)  # nothing had to be written
+        self.landed.append(Landed(save.id, outcome.record, outcome.error, *costs))
         self._wake()
 
     def _is_written(self, event: Event) -> bool:

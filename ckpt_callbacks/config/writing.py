@@ -11,6 +11,7 @@ from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PolicyError
+from ..policy.adaptive import Optimal
 from ..policy.composition import AllOf, AnyOf, Not, Trigger
 from ..policy.metric import Metric
 from ..policy.retention import KeepAll, KeepBest, KeepEvery, KeepLast, KeepTagged, KeepWithin, Retention
@@ -116,6 +117,8 @@ def _trigger(trigger: Trigger, names: _Names) -> Any:
     match trigger:
         case Every():
             return {"every": _given(trigger)}
+        case Optimal():
+            return {"optimal": _given(trigger)}
         case At():
             return {"at": _given(trigger)}
         case Improves():
