@@ -19,7 +19,7 @@ from .errors import Busy, CkptError, PolicyError, StoreError
 from .events import Event, EventKind
 from .facts import environment, plain
 from .holding import Holding
-from .policy.engine import Decision, Save, cannot_wait, decide
+from .policy.engine import Decision, cannot_wait, decide
 from .policy.metric import check_count
 from .policy.naming import FileName
 from .policy.policy import Policy
@@ -35,7 +35,6 @@ from .worker import BackgroundWorker, InlineWorker, Worker
 
 log = logging.getLogger("ckpt_callbacks")
 _SAFE_POINTS = (EventKind.STEP_END, EventKind.VALIDATION_END, EventKind.EPOCH_END)
-_LAST = (EventKind.END, EventKind.PREEMPT, EventKind.EXCEPTION)  # behind them nothing may come that could wait for it
 
 
 class Run(Holding):
@@ -95,11 +94,12 @@ class Run(Holding):
         self.state = State()
         self._filename = FileName(filename, tuple(self.metadata), tuple(policy.monitored)) if filename else FileName()
         self._on_error, self._described = on_error, described
-        self._max_pending, self._when_busy, self._is_busy = max_pending, when_busy, False
+        self._is_busy = False
         self.on_saved: Callable[[Record], None] = lambda record: None
         self._saver = Saver(
-            self, self._checkpointer, clock=self._clock,
-            filename=self._filename, suffix=suffix, contents=contents, metadata=self.metadata, wake=lambda: None,
+            self, self._checkpointer, self._worker, clock=self._clock, filename=self._filename, suffix=suffix,
+            contents=contents, metadata=self.metadata, max_pending=max_pending, skips=when_busy == "skip",
+            wake=lambda: None,
         )  # fmt: skip
         self._failure: CkptError | None = None  # the first one that nobody was told of
         self._demanded: set[int] = set()  # saves that somebody wished and that have not landed
@@ -270,25 +270,11 @@ class Run(Holding):
         if complete and not self._names_checked:
             self._check_names()
         if decision.save is not None and saving.stage is not None:
-            self._save(decision.save, event, saving, measured or event)
+            if kind is EventKind.DEMAND:
+                self._demanded.add(decision.save.id)
+            self._saver.ask(decision.save, event, saving, measured or event, self.state)
+            self._take_landed(may_raise=True)
         return decision
-
-    def _save(self, save: Save, event: Event, saving: Saving, measured: Event) -> None:
-        asked = self._clock.monotonic()
-        if event.kind is EventKind.DEMAND:
-            self._demanded.add(save.id)
-        if self._worker.waiting >= self._max_pending:
-            if self._when_busy == "skip" and event.kind in _SAFE_POINTS:
-                self._saver.skip(save)
-                self._take_landed()
-                return
-            log.info("%s: waits for an earlier save to be written", self.dirpath)
-            self._worker.wait(self._max_pending - 1)
-            self._take_landed()
-        self._saver.ask(save, event, saving, measured, self.state, asked)
-        if event.kind in _LAST:
-            self._worker.wait()
-        self._take_landed(may_raise=True)
 
     def _take_landed(self, *, may_raise: bool = False) -> None:
         """Tell the engine, and whoever waits for it, what became of saves."""
@@ -327,7 +313,6 @@ class Run(Holding):
 
     def _check_names(self) -> None:
         self._names_checked = True
-        unknown = [n for n in self._filename.measured if n not in self.state.seen and n not in self.metadata]
-        if unknown:
+        if unknown := self._filename.unknown({*self.state.seen, *self.metadata}):
             logged = ", ".join(sorted(self.state.seen)) or "none at all"
             log.warning("filename: {%s} was never logged; logged were: %s", "}, {".join(unknown), logged)

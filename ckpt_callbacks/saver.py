@@ -22,8 +22,10 @@ from .policy.naming import FileName
 from .policy.state import State
 from .record import Record
 from .snapshot import LiveSnapshot, Snapshot, Written
+from .worker import Worker
 
 log = logging.getLogger("ckpt_callbacks")
+_LAST = (EventKind.END, EventKind.PREEMPT, EventKind.EXCEPTION)  # behind them nothing comes that could wait for it
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,10 @@ class Saver:
     """Turns decisions to save into records.
 
     Args:
-        directory: The run directory. checkpointer: writes into it. clock: the run's.
+        directory: The run directory. checkpointer: writes into it. worker: whom it has do so. clock: the run's.
         filename: Template of the names. suffix: of the files. contents: ``full`` or ``weights``.
-        metadata: Plain facts for every record. wake: called, on any thread, when a save has landed.
+        metadata: Plain facts for every record. max_pending: saves that may wait to be written.
+        skips: A further one is skipped, else it waits. wake: called, on any thread, when a save has landed.
 
     Attributes:
         identity: Of the training that goes on.
@@ -78,10 +81,12 @@ class Saver:
     """
 
     def __init__(
-        self, directory: Holding, checkpointer: Checkpointer, *, clock: Clock, filename: FileName, suffix: str,
-        contents: str, metadata: Mapping[str, Any], wake: Callable[[], None],
+        self, directory: Holding, checkpointer: Checkpointer, worker: Worker, *, clock: Clock, filename: FileName,
+        suffix: str, contents: str, metadata: Mapping[str, Any], max_pending: int, skips: bool,
+        wake: Callable[[], None],
     ) -> None:  # fmt: skip
-        self._directory, self._checkpointer, self._clock, self._wake = directory, checkpointer, clock, wake
+        self._directory, self._checkpointer, self._worker = directory, checkpointer, worker
+        self._max_pending, self._skips, self._clock, self._wake = max_pending, skips, clock, wake
         self._filename, self._suffix, self._contents, self._metadata = filename, suffix, contents, metadata
         self.identity = Identity("", 0, None)
         self.under_way: Record | None = None
@@ -95,15 +100,23 @@ class Saver:
         """A training begins."""
         self.identity, self._branched, self._newest = identity, False, None
 
-    def ask(self, save: Save, event: Event, saving: Saving, measured: Event, state: State, asked: float) -> None:
+    def ask(self, save: Save, event: Event, saving: Saving, measured: Event, state: State) -> None:
         """Take a snapshot and hand it over to be written; what becomes of it is told through `landed`.
+
+        The last saves of a training are never skipped, and have landed when this returns.
 
         Args:
             save, event: What the engine decided, and on what. saving: how.
             measured: The event whose metrics are those of the weights that are saved. state: after ``event``.
-            asked: When that was, on the run's clock.
         """
-        peers = self._directory.peers
+        asked, peers = self._clock.monotonic(), self._directory.peers
+        if self._worker.waiting >= self._max_pending:
+            if self._skips and event.kind not in (*_LAST, EventKind.DEMAND):
+                self.landed.append(
+                    Landed(save.id, error=Busy(f"{self._directory.dirpath}: an earlier save is still written"))
+                )
+                return
+            self._worker.wait(self._max_pending - 1)
         draft = self._draft(save, event, saving.metadata() if peers.leader else {}, measured, state)
         try:
             if peers.leader:
@@ -112,10 +125,8 @@ class Saver:
                 self._follow(draft, saving)
         finally:
             self.under_way = None
-
-    def skip(self, save: Save) -> None:
-        """Don't take a snapshot: too many wait to be written."""
-        self.landed.append(Landed(save.id, error=Busy(f"{self._directory.dirpath}: an earlier save is still written")))
+        if event.kind in _LAST:
+            self._worker.wait()
 
     def _lead(self, save: Save, draft: Record, event: Event, saving: Saving, asked: float) -> None:
         peers = self._directory.peers
