@@ -8,6 +8,7 @@
     │   ├── DirectoryInUse             another training holds the directory
     │   ├── CommitError                a checkpoint could not be written or committed
     │   ├── RecoveryError (OSError)        a directory could not be put in order
+    │   ├── NotEnoughMemory (MemoryError)  too little is left for a snapshot
     │   └── VerifyError                a file does not match its digest
     ├── ResumeError                    a checkpoint that cannot be resumed from
     └── MissingDependency (ImportError)   a framework that is not installed
@@ -54,6 +55,10 @@ class CommitError(StoreError):
 
 class RecoveryError(StoreError, OSError):
     """What a killed training left half done could neither be finished nor undone: the disk failed."""
+
+
+class NotEnoughMemory(StoreError, MemoryError):
+    """Too little memory is left to hold a snapshot of the training's state."""
 
 
 class VerifyError(StoreError):

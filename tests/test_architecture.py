@@ -14,7 +14,7 @@ FLOORS = [
     {"errors"},
     {"events", "record", "clock", "peers", "quantities", "repair"},
     {"policy", "store", "formats"},
-    {"worker", "facts", "interrupts", "history", "lineage", "scheduler", "testing"},
+    {"worker", "snapshot", "facts", "interrupts", "history", "lineage", "scheduler", "testing"},
     {"checkpointer", "rebuilding", "requests"},
     {"recovery"},
     {"holding"},
@@ -28,7 +28,7 @@ FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in room
 EXCEPTIONS = {("policy", "config")}
 PURE_STANDARD_LIBRARY = {"policy", "errors", "events", "record", "quantities"}
 ALLOWED_LIBRARIES = {
-    "store": {"xxhash"},
+    "store": {"isal", "xxhash"},
     "formats": {"h5py", "numpy", "torch"},
     "config": {"annotated_types", "pydantic", "pydantic_core", "ruamel", "typing_extensions"},
     "cli": {"click", "rich"},

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import io
+import mmap
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -12,7 +15,7 @@ import xxhash
 from ..errors import VerifyError
 from ..record import Record
 
-_CHUNK = 1 << 20
+_CHUNK = 4 << 20  # page-aligned, and whole pages: what reading past the page cache asks for
 
 Progress = Callable[[int], object]
 
@@ -78,14 +81,30 @@ def _raise(error: OSError) -> None:
 
 def _feed(hasher: xxhash.xxh3_128, path: Path, from_device: bool, progress: Progress | None) -> int:
     size = 0
-    buffer = bytearray(_CHUNK)
-    view = memoryview(buffer)
-    with path.open("rb", buffering=0) as file:
-        if from_device and hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        while count := file.readinto(buffer):
+    with _opened(path, from_device) as file, mmap.mmap(-1, _CHUNK) as buffer, memoryview(buffer) as view:
+        while count := file.readinto(view):
             hasher.update(view[:count])
             size += count
             if progress is not None:
                 progress(count)
+            if count < len(view) and size == os.fstat(file.fileno()).st_size:
+                break  # reading on from here, on no whole block, is refused by some file systems
     return size
+
+
+def _opened(path: Path, from_device: bool) -> io.FileIO:
+    """The file, so that reads pass the page cache by where they should, and the system can."""
+    if from_device and (direct := getattr(os, "O_DIRECT", 0)):
+        try:
+            file = io.FileIO(path, opener=lambda name, flags: os.open(name, flags | direct))
+            file.readinto(probe := mmap.mmap(-1, mmap.PAGESIZE))  # some file systems take the flag and refuse to read
+            probe.close()
+            file.seek(0)
+            return file
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+    file = path.open("rb", buffering=0)
+    if from_device and hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return file

@@ -1,0 +1,94 @@
+"""Host memory that a snapshot is copied into: allocated once, touched once, and used again for each save."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import mmap
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import NotEnoughMemory
+
+BLOCK = 4096  # bytes; what O_DIRECT asks of addresses, lengths and offsets
+_HUGE = 2 << 20
+_PIECE = 32 << 20  # bytes touched at a time, so that a failing machine is noticed and other threads run
+_LEFT_FREE = 256 << 20
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+class Arena:
+    """One block of page-aligned memory, carved into pieces that each begin on a page.
+
+    Fresh pages cost several times what copying into warm ones does, so an arena keeps its memory until `release`. Who
+    uses it makes sure that the last snapshot has been written before the next one is copied in.
+    """
+
+    def __init__(self) -> None:
+        self._memory: mmap.mmap | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes held."""
+        return 0 if self._memory is None else len(self._memory)
+
+    def carve(self, sizes: Sequence[int]) -> list[memoryview]:
+        """Writable pieces of these sizes in bytes. The arena grows when it is too small; older pieces are void then.
+
+        Raises:
+            NotEnoughMemory: the machine has too little left for it.
+        """
+        offsets, end = [], 0
+        for size in sizes:
+            offsets.append(end)
+            end += _aligned(size, BLOCK)
+        self.reserve(end)
+        whole = memoryview(self._memory) if self._memory is not None else memoryview(b"")
+        return [whole[offset : offset + size] for offset, size in zip(offsets, sizes, strict=True)]
+
+    def reserve(self, size: int) -> None:
+        """Hold at least ``size`` bytes, all of them touched. Safe on another thread, as long as nobody carves.
+
+        Raises:
+            NotEnoughMemory: the machine has too little left for it.
+        """
+        if size <= self.size:
+            return
+        self._memory = None  # first, so that old and new are never held together
+        wanted, available = _aligned(size, _HUGE), available_memory()
+        if available is not None and wanted > available - _LEFT_FREE:
+            raise NotEnoughMemory(
+                f"a snapshot needs {wanted >> 20} MiB of memory, and {available >> 20} MiB are available"
+            )
+        try:
+            memory = mmap.mmap(-1, wanted, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        except (OSError, ValueError, OverflowError) as error:
+            raise NotEnoughMemory(f"a snapshot needs {wanted >> 20} MiB of memory: {error}") from error
+        with contextlib.suppress(OSError, AttributeError):  # an advice; not every kernel takes it
+            memory.madvise(mmap.MADV_HUGEPAGE)
+        start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        for offset in range(0, wanted, _PIECE):
+            ctypes.memset(start + offset, 0, min(_PIECE, wanted - offset))
+        self._memory = memory
+
+    def release(self) -> None:
+        """Give the memory back, as soon as no piece is held any more."""
+        self._memory = None
+
+
+def available_memory() -> int | None:
+    """Bytes that this process may still allocate without swapping, containers' limits included; None if unknown."""
+    found = []
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found += [int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")]
+    with contextlib.suppress(OSError, ValueError):
+        limit, used = ((_CGROUP / name).read_text().strip() for name in ("memory.max", "memory.current"))
+        cache = [int(line.split()[1]) for line in (_CGROUP / "memory.stat").read_text().splitlines() if "file " in line]
+        if limit != "max":
+            found.append(int(limit) - int(used) + sum(cache[:1]))
+    return min(found, default=None)
+
+
+def _aligned(size: int, to: int) -> int:
+    return -(-size // to) * to

@@ -1,0 +1,155 @@
+"""Writing a large file front to back without the page cache, and its digest on the way."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import mmap
+import os
+from pathlib import Path
+
+import xxhash
+
+from .arena import BLOCK
+
+_DIRECT = getattr(os, "O_DIRECT", 0)
+_CHUNK = 8 << 20  # bytes of one write; hashed just before, while they are in the processor's cache
+_BOUNCE = 1 << 20
+
+
+class DirectFile:
+    """A new file that is written front to back, once.
+
+    Pieces that begin on a page in memory and on a block in the file go straight from there to the device; all else goes
+    through a small buffer. Where the file system has no O_DIRECT, the page cache is used. The bytes are hashed as they
+    are meant to be, so a later look at the device tells whether they arrived.
+
+    Args:
+        path: Must not exist. size: bytes that are to come, if that is known: the disk's space is asked for at once.
+
+    Use as a context manager: leaving it without `finish` closes the file, and leaves it half written.
+    """
+
+    def __init__(self, path: Path, size: int = 0) -> None:
+        self._bounce = mmap.mmap(-1, _BOUNCE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._held = 0  # bytes in the buffer
+        self._done = 0  # bytes written to the file: whole blocks
+        self._hasher = xxhash.xxh3_128()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        self._direct = bool(_DIRECT)
+        try:
+            self._file = os.open(path, flags | _DIRECT, 0o644)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            # The file system has no O_DIRECT, and may have made the file all the same.
+            self._direct = False
+            self._file = os.open(path, flags & ~os.O_EXCL, 0o644)
+        try:
+            if size and hasattr(os, "posix_fallocate"):
+                self._ask_for(size)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> DirectFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def position(self) -> int:
+        """Bytes that were given so far."""
+        return self._done + self._held
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append bytes.
+
+        Raises:
+            OSError: the disk is full, or broken.
+        """
+        view = memoryview(data).cast("B") if len(memoryview(data)) else memoryview(b"")
+        if self._held % BLOCK == 0 and len(view) >= BLOCK and _address(view) % BLOCK == 0:
+            self._empty(self._held)
+            whole = len(view) // BLOCK * BLOCK
+            for start in range(0, whole, _CHUNK):
+                piece = view[start : min(start + _CHUNK, whole)]
+                self._hasher.update(piece)
+                self._put(piece)
+            view = view[whole:]
+        while len(view):
+            count = min(len(view), _BOUNCE - self._held)
+            self._bounce[self._held : self._held + count] = view[:count]
+            self._hasher.update(view[:count])
+            self._held += count
+            view = view[count:]
+            if self._held == _BOUNCE:
+                self._empty(_BOUNCE)
+
+    def finish(self) -> tuple[str, int]:
+        """Force everything to the device, and return the digest (``xxh3_128:hex``) and the size in bytes.
+
+        Raises:
+            OSError: the disk is full, or broken.
+        """
+        size, rest = self.position, self._held % BLOCK
+        self._empty(self._held - rest)
+        if rest:
+            self._leave_direct()
+            self._put(memoryview(self._bounce)[:rest])
+        os.ftruncate(self._file, size)
+        os.fsync(self._file)
+        self.close()
+        return f"xxh3_128:{self._hasher.hexdigest()}", size
+
+    def close(self) -> None:
+        """Close the file; harmless when it is closed."""
+        if self._file >= 0:
+            file, self._file = self._file, -1
+            os.close(file)
+
+    def _empty(self, count: int) -> None:
+        """Write the first ``count`` bytes of the buffer: whole blocks; what is left moves to its front."""
+        if not count:
+            return
+        self._put(memoryview(self._bounce)[:count])
+        rest = self._held - count
+        self._bounce[:rest] = self._bounce[count : self._held]
+        self._held = rest
+
+    def _put(self, piece: memoryview) -> None:
+        while len(piece):
+            try:
+                count = os.pwrite(self._file, piece, self._done)
+            except OSError as error:
+                if error.errno != errno.EINVAL or not self._direct:
+                    raise
+                self._leave_direct()  # some file systems take the flag and refuse the write
+                continue
+            self._done += count
+            piece = piece[count:]
+            if self._direct and count % BLOCK:
+                self._leave_direct()  # a short write; the next one would be refused
+
+    def _leave_direct(self) -> None:
+        if self._direct:
+            import fcntl
+
+            self._direct = False
+            fcntl.fcntl(self._file, fcntl.F_SETFL, fcntl.fcntl(self._file, fcntl.F_GETFL) & ~_DIRECT)
+
+    def _ask_for(self, size: int) -> None:
+        try:
+            os.posix_fallocate(self._file, 0, size)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+
+
+def _address(view: memoryview) -> int:
+    """Where the bytes lie; an odd number for those that are read-only, which are small."""
+    with contextlib.suppress(TypeError):
+        return ctypes.addressof(ctypes.c_char.from_buffer(view))
+    return 1
