@@ -6,7 +6,18 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from policy.strategies import Move, histories, moves, play, policies, thorough, usual
+from policy.strategies import (
+    Move,
+    adaptive_leaves,
+    adaptive_triggers,
+    histories,
+    moves,
+    outcomes,
+    play,
+    policies,
+    thorough,
+    usual,
+)
 
 from ckpt_callbacks.events import Event, EventKind
 from ckpt_callbacks.policy.adaptive import Optimal
@@ -29,6 +40,8 @@ begun = st.lists(st.one_of(steps_alone, steps_alone, moves), min_size=5, max_siz
     lambda more: [Move(EventKind.START, left=120.0), *more]
 )
 
+timed = st.lists(st.one_of(steps_alone, steps_alone, outcomes), min_size=20, max_size=40)
+
 
 def is_before(event, moment):
     return event.step < moment.step and event.time < moment.time and event.wall < moment.wall
@@ -37,6 +50,16 @@ def is_before(event, moment):
 @thorough
 @given(policies(), begun | histories)
 def test_deciding_at_the_horizon_alone_is_deciding_at_every_event(policy, history):
+    check_deciding_at_the_horizon_alone(policy, history)
+
+
+@thorough
+@given(st.builds(Policy, adaptive_leaves | adaptive_triggers), timed)
+def test_deciding_at_the_horizon_alone_is_enough_where_it_follows_from_costs(policy, history):
+    check_deciding_at_the_horizon_alone(policy, history)
+
+
+def check_deciding_at_the_horizon_alone(policy, history):
     events, step = [], 0
     for event in play(policy, [*history, Move(EventKind.END)]):
         step = step if event.kind in OUTCOMES else event.step
