@@ -42,7 +42,7 @@ class Event:
         deadline: When the job is going to be ended, in UTC seconds since 1970, as far as that is known. Another number
             is another deadline, so it is the same at every event until the job's end is really moved.
         save_id: For `SAVED` and `DROPPED`: which `Save` this is the outcome of.
-        error: For `DROPPED`: why.
+        error: For `DROPPED`: why. busy: it was not tried, because earlier saves were still written.
         blocked: For `SAVED` and `DROPPED`: for how many seconds the save blocked the training thread. None: nobody
             measured it, or nothing had to be written.
         seconds: For `SAVED`: how many seconds passed from the decision until it was durable and verified, or None.
@@ -58,6 +58,7 @@ class Event:
     deadline: float | None = None
     save_id: int | None = None
     error: str | None = None
+    busy: bool = False
     blocked: float | None = None
     seconds: float | None = None
 
@@ -104,9 +105,9 @@ class Event:
         return cls(EventKind.SAVED, save_id=save_id, blocked=blocked, seconds=seconds)
 
     @classmethod
-    def dropped(cls, save_id: int, error: str, *, blocked: float | None = None) -> Event:
+    def dropped(cls, save_id: int, error: str, *, blocked: float | None = None, busy: bool = False) -> Event:
         _check("dropped", blocked=blocked)
-        return cls(EventKind.DROPPED, save_id=save_id, error=error, blocked=blocked)
+        return cls(EventKind.DROPPED, save_id=save_id, error=error, blocked=blocked, busy=busy)
 
 
 def _check(what: str, **measured: float | None) -> None:

@@ -233,6 +233,10 @@ class DocumentNode(TypedDict):
     on_error: NotRequired[Literal["warn", "raise"]]
     grace: NotRequired[Duration]
     min_free: NotRequired[Size]
+    background: NotRequired[bool]
+    max_pending: NotRequired[Count]
+    when_busy: NotRequired[Literal["wait", "skip"]]
+    staging: NotRequired[Literal["memory", "none"]]
 
 
 _DOCUMENT = TypeAdapter(DocumentNode)

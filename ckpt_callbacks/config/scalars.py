@@ -83,6 +83,7 @@ Moment = Annotated[SkipValidation[_Moment], _converted(as_utc)]
 
 _CALLED = {
     str: "text",
+    bool: "true or false",
     NoneType: "no value",
     _Count: "a whole number of at least 1",
     _Index: "a whole number of at least 0",

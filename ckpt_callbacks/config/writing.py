@@ -49,6 +49,10 @@ def document(config: Config) -> dict[str, Any]:
         "on_error": config.on_error if config.on_error != "warn" else None,
         "grace": _number(config.grace) if config.grace != 30 else None,
         "min_free": config.min_free or None,
+        "background": None if config.background else False,
+        "max_pending": config.max_pending if config.max_pending != 1 else None,
+        "when_busy": config.when_busy if config.when_busy != "wait" else None,
+        "staging": config.staging if config.staging != "memory" else None,
     }
     return {name: value for name, value in found.items() if value not in (None, {})}
 

@@ -248,10 +248,11 @@ def _settle(policy: Policy, state: State, event: Event) -> State:
         costs = state.costs.with_saved(asked.time, event.blocked, event.seconds)
         return dataclasses.replace(state, pending=pending, tracks=tracks, costs=costs, failures=0, retry_step=0)
     owed = {key: Due(state.dues[key].crossed, True) for key in asked.leaves if key in state.dues}
+    state = dataclasses.replace(state, pending=pending, dues={**state.dues, **owed})
+    if event.busy:  # nothing failed: it is asked for again with the next step
+        return state
     return dataclasses.replace(
         state,
-        pending=pending,
-        dues={**state.dues, **owed},
         costs=state.costs.with_dropped(event.blocked),
         failures=state.failures + 1,
         retry_step=max(state.step, event.step) + min(2**state.failures, _LONGEST_PAUSE),
