@@ -19,10 +19,12 @@ from .events import Event, EventKind
 from .facts import environment, plain
 from .holding import Holding
 from .policy.engine import Decision, cannot_wait, decide
+from .policy.horizon import horizon
 from .policy.naming import FileName
 from .policy.policy import Policy
 from .policy.retention import last_record
 from .policy.state import State
+from .quiet import Quiet
 from .requests import Requests
 from .saver import Identity, Saver, Saving
 from .scheduler import job_end
@@ -84,7 +86,8 @@ class Run(Holding):
             self, self._checkpointer,
             filename=self._filename, suffix=suffix, contents=contents, metadata=self.metadata,
         )  # fmt: skip
-        self._requests = Requests(self.manifest.layout.save_now, grace, self._clock)
+        self.quiet = Quiet(self._clock)
+        self._requests = Requests(self.manifest.layout.save_now, grace, self._clock, self.quiet.ring)
         self._parent, self._time_zero = None, 0.0
         self._deadline = job_end()
         self._measured: Event | None = None  # the last event of a finished step
@@ -200,6 +203,7 @@ class Run(Holding):
         Raises:
             MetricError: a monitored metric was never logged. CommitError: a save failed, with ``on_error="raise"``.
         """
+        self.quiet.wake()
         saving = Saving(write, same, metadata)
         measured = self._measured if unchanged else None
         decision = self._handle(kind, step, epoch, metrics or {}, complete, saving, measured)
@@ -212,6 +216,7 @@ class Run(Holding):
 
         For moments that are no event of their own: before a validation, and within one. Arguments as in `observe`.
         """
+        self.quiet.wake()
         saving = Saving(write, None, metadata)
         # Only for a deadline: a signal and a wish are no reason to ask the other rules before the validation.
         if self.policy.deadlines and cannot_wait(
@@ -219,6 +224,15 @@ class Run(Holding):
         ):
             self._handle(EventKind.STEP_END, step, epoch, {}, False, saving, None)
         self._answer(step, epoch, saving, None)
+
+    def rest(self) -> None:
+        """A step was observed; `quiet` tells from now on whether the next ones have to be.
+
+        Processes that train together agree at each step, so that they never rest.
+        """
+        if self.peers.alone:
+            ahead = horizon(self.policy, self.state, self._deadline)
+            self.quiet.rest(ahead, self._time_zero, self._requests.next_look)
 
     def listen(self) -> None:
         """Find out whether a signal asks the training to end, or somebody for a save.
