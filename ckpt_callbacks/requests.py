@@ -36,11 +36,19 @@ class Requests:
         """Begin to listen for signals."""
         self._interrupts.install(peers.chained)
 
-    def listen(self, peers: Peers) -> None:
-        """Find out what is asked now; what one process was told, all know then. All of them call it together."""
-        asked, number = peers.agree(self._is_wished(peers), self._interrupts.pending or 0)
+    def listen(self, peers: Peers, landed: int) -> bool:
+        """Find out what is asked now; what one process was told, all know then. All of them call it together.
+
+        Args:
+            peers: The processes. landed: how many saves this one knows to have landed.
+
+        Returns:
+            Any process knows of one.
+        """
+        asked, number, landed = peers.agree(self._is_wished(peers), self._interrupts.pending or 0, landed)
         self.save = self.save or asked
         self._told = signal.Signals(number) if number else None
+        return landed > 0
 
     def end(self, peers: Peers) -> bool:
         """A signal asks the training to end."""

@@ -129,7 +129,7 @@ class Run(Holding):
         """Finish what is under way and give the directory back. May be called more than once."""
         self._requests.close()
         self._worker.close()
-        self._take_landed()
+        self._take_landed(together=False)
         self.release()
 
     def wait(self) -> None:
@@ -212,7 +212,8 @@ class Run(Holding):
             CommitError: a save failed, this one or an earlier one, with ``on_error="raise"``.
         """
         saving = Saving(stage, same, metadata)
-        self._take_landed(may_raise=True)
+        if self.peers.alone:
+            self._take_landed(may_raise=True)
         measured = self._measured if unchanged else None
         decision = self._handle(kind, step, epoch, metrics or {}, complete, saving, measured)
         if stage is not None and kind in _SAFE_POINTS:
@@ -227,7 +228,8 @@ class Run(Holding):
         For moments that are no event of their own: before a validation, and within one. Arguments as in `observe`.
         """
         saving = Saving(stage, None, metadata)
-        self._take_landed(may_raise=True)
+        if self.peers.alone:
+            self._take_landed(may_raise=True)
         # Only for a deadline: a signal and a wish are no reason to ask the other rules before the validation.
         if self.policy.deadlines and cannot_wait(
             self.policy, self.state, self._event(EventKind.STEP_END, step, epoch, {})
@@ -236,11 +238,12 @@ class Run(Holding):
         self._answer(step, epoch, saving, None)
 
     def listen(self) -> None:
-        """Find out whether a signal asks the training to end, or somebody for a save.
+        """Find out whether a signal asks the training to end, or somebody for a save, and whether saves have landed.
 
         Where several processes train, all of them call this at the same finished steps: what one was told, all know.
         """
-        self._requests.listen(self.peers)
+        if self._requests.listen(self.peers, len(self._saver.landed)) and not self.peers.alone:
+            self._take_landed(may_raise=True)
 
     @property
     def interrupted(self) -> bool:
@@ -276,10 +279,9 @@ class Run(Holding):
             self._take_landed(may_raise=True)
         return decision
 
-    def _take_landed(self, *, may_raise: bool = False) -> None:
-        """Tell the engine, and whoever waits for it, what became of saves."""
-        while self._saver.landed:
-            landed = self._saver.landed.popleft()
+    def _take_landed(self, *, may_raise: bool = False, together: bool = True) -> None:
+        """Tell the engine, and whoever waits for it, what became of saves. All processes do it ``together``."""
+        for landed in self._saver.take(together=together):
             busy, self._is_busy = self._is_busy, isinstance(landed.error, Busy)
             if landed.error is None:
                 outcome = Event.saved(landed.save, blocked=landed.blocked, seconds=landed.seconds)
