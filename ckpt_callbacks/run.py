@@ -20,11 +20,13 @@ from .events import Event, EventKind
 from .facts import environment, plain
 from .holding import Holding
 from .policy.engine import Decision, cannot_wait, decide
+from .policy.horizon import horizon
 from .policy.metric import check_count
 from .policy.naming import FileName
 from .policy.policy import Policy
 from .policy.retention import last_record
 from .policy.state import State
+from .quiet import Quiet
 from .record import Record
 from .requests import Requests
 from .saver import Identity, Saver, Saving
@@ -94,16 +96,16 @@ class Run(Holding):
         self.state = State()
         self._filename = FileName(filename, tuple(self.metadata), tuple(policy.monitored)) if filename else FileName()
         self._on_error, self._described = on_error, described
-        self._is_busy = False
+        self.quiet, self._is_busy = Quiet(self._clock), False
         self.on_saved: Callable[[Record], None] = lambda record: None
         self._saver = Saver(
             self, self._checkpointer, self._worker, clock=self._clock, filename=self._filename, suffix=suffix,
             contents=contents, metadata=self.metadata, max_pending=max_pending, skips=when_busy == "skip",
-            wake=lambda: None,
+            wake=self.quiet.ring,
         )  # fmt: skip
         self._failure: CkptError | None = None  # the first one that nobody was told of
         self._demanded: set[int] = set()  # saves that somebody wished and that have not landed
-        self._requests = Requests(self.manifest.layout.save_now, grace, self._clock)
+        self._requests = Requests(self.manifest.layout.save_now, grace, self._clock, self.quiet.ring)
         self._parent, self._time_zero = None, 0.0
         self._deadline = job_end()
         self._measured: Event | None = None  # the last event of a finished step
@@ -211,6 +213,7 @@ class Run(Holding):
             MetricError: a monitored metric was never logged.
             CommitError: a save failed, this one or an earlier one, with ``on_error="raise"``.
         """
+        self.quiet.wake()
         saving = Saving(stage, same, metadata)
         if self.peers.alone:
             self._take_landed(may_raise=True)
@@ -227,6 +230,7 @@ class Run(Holding):
 
         For moments that are no event of their own: before a validation, and within one. Arguments as in `observe`.
         """
+        self.quiet.wake()
         saving = Saving(stage, None, metadata)
         if self.peers.alone:
             self._take_landed(may_raise=True)
@@ -236,6 +240,15 @@ class Run(Holding):
         ):
             self._handle(EventKind.STEP_END, step, epoch, {}, False, saving, None)
         self._answer(step, epoch, saving, None)
+
+    def rest(self) -> None:
+        """A step was observed; `quiet` tells from now on whether the next ones have to be.
+
+        Processes that train together agree at each step, so that they never rest.
+        """
+        if self.peers.alone:
+            ahead = horizon(self.policy, self.state, self._deadline)
+            self.quiet.rest(ahead, self._time_zero, self._requests.next_look)
 
     def listen(self) -> None:
         """Find out whether a signal asks the training to end, or somebody for a save, and whether saves have landed.
