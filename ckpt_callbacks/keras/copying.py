@@ -7,7 +7,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.src import backend
 
 
 def copy(values: Sequence[Any], into: Sequence[np.ndarray]) -> None:
@@ -16,7 +15,7 @@ def copy(values: Sequence[Any], into: Sequence[np.ndarray]) -> None:
     Raises:
         ValueError: a variable holds something else than it says of itself.
     """
-    found = _FROM.get(keras.backend.backend(), backend.convert_to_numpy)
+    found = _FROM.get(keras.backend.backend(), keras.ops.convert_to_numpy)
     for value, array in zip(values, into, strict=True):
         if not isinstance(value, keras.Variable):
             array[...] = value
@@ -33,7 +32,7 @@ def _from_tensorflow(variable: Any) -> np.ndarray:
     try:
         return np.asarray(memoryview(variable.value.read_value()))  # no copy where the tensor lies in the host's memory
     except (AttributeError, BufferError, TypeError, ValueError):  # bfloat16, say, or mirrored
-        return backend.convert_to_numpy(variable)
+        return keras.ops.convert_to_numpy(variable)
 
 
 def _from_jax(variable: Any) -> np.ndarray:
@@ -41,7 +40,7 @@ def _from_jax(variable: Any) -> np.ndarray:
 
 
 def _from_torch(variable: Any) -> np.ndarray:
-    return backend.convert_to_numpy(variable.value)
+    return keras.ops.convert_to_numpy(variable.value)
 
 
 def _copied_by_torch(variable: Any, array: np.ndarray) -> bool:

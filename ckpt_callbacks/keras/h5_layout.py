@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import h5py
+import keras
 import numpy as np
-from keras.src import backend
 from keras.src.saving import saving_lib
 
 from ..formats import hdf5
@@ -35,7 +35,7 @@ class Layout:
 
 
 def lay_out(groups: Sequence[Group], facts: int = 0) -> Layout:
-    """The layout of the file that Keras would write for these groups; all their entries must be plain.
+    """The layout of the file that Keras would write for these groups.
 
     Args:
         groups: What the file holds. facts: the size in bytes of ours (see `formats.hdf5`), which is the last entry; 0:
@@ -111,7 +111,7 @@ class _EmptyStore(saving_lib.H5IOStore):
         if not self._h5_entry_initialized:
             self._create_h5_group(self._h5_entry_path)
         dataset = self.put(self._h5_entry_group, key, entry)
-        if backend.standardize_dtype(entry.dtype) == "bfloat16":
+        if keras.backend.standardize_dtype(entry.dtype) == "bfloat16":
             dataset.attrs["dtype"] = "bfloat16"
 
     def put(self, group: h5py.Group, key: str, entry: Entry) -> h5py.Dataset:

@@ -15,7 +15,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.src import backend
 from keras.src.backend.common import global_state
 from keras.src.optimizers.base_optimizer import BaseOptimizer
 from keras.src.saving import saving_lib
@@ -32,11 +31,6 @@ class Entry:
     @property
     def nbytes(self) -> int:
         return self.dtype.itemsize * int(np.prod(self.shape))
-
-    @property
-    def plain(self) -> bool:
-        """Its bytes in the file are those in memory; not so for strings and Python objects."""
-        return self.dtype.kind in "biufcV"
 
 
 @dataclass(frozen=True)
@@ -84,6 +78,11 @@ def record(model: keras.Model, *, skip: Sequence[Any] = (), assets: bool = False
     return Recording(tuple(groups), tuple(values), found)
 
 
+def config_of(model: keras.Model) -> tuple[str, str]:
+    """The texts of an archive's ``config.json`` and ``metadata.json``."""
+    return saving_lib._serialize_model_as_json(model)
+
+
 class _Recorder(saving_lib.H5IOStore):
     """A store that notes what is put into it; a group that is open for writing can be read as well."""
 
@@ -109,7 +108,8 @@ class _Recorder(saving_lib.H5IOStore):
 
     def __setitem__(self, key: str, value: Any) -> None:
         if not (self._by_reference and isinstance(value, keras.Variable)):
-            value = backend.convert_to_numpy(value)  # a copy
+            value = keras.ops.convert_to_numpy(value)  # a copy
+        keras.backend.standardize_dtype(value.dtype)  # raises, as Keras does, for what is no number
         self._h5_entry_group[key] = value
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from keras.src.saving import saving_lib
 
 from ..errors import NotEnoughMemory, first_line
 from ..formats import keras_zip
@@ -19,8 +18,14 @@ from ..store.arena import BLOCK, Arena
 from . import files
 from .carried import Carried
 from .copying import copy
-from .recording import Recording, record
-from .writing import Content, FileWriter
+
+try:
+    from .recording import Recording, config_of, record
+    from .writing import Content, FileWriter
+except (AttributeError, ImportError) as error:  # parts of Keras that it does not promise to keep
+    _UNKNOWN: str | None = f"Keras {keras.__version__} is not as expected inside: {first_line(error)}"
+else:
+    _UNKNOWN = None
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -36,7 +41,7 @@ class KerasStaging:
 
     def __init__(self, staging: str = "memory") -> None:
         self._copies = staging == "memory"
-        self._writer = FileWriter()
+        self._writer = FileWriter() if _UNKNOWN is None else None
         self._lock = threading.Lock()
         self._free: list[Arena] = []
         self._open = True  # arenas that come back are kept
@@ -55,7 +60,7 @@ class KerasStaging:
             recording = _record(model, suffix)
         except Exception:  # `stage` meets it again, and says so
             return
-        sizes = [entry.nbytes for group in recording.groups for entry in group.entries if entry.plain]
+        sizes = [entry.nbytes for group in recording.groups for entry in group.entries]
         size = sum(-(-size // BLOCK) * BLOCK for size in sizes)
         self._open = True
         self._preparing = threading.Thread(target=self._reserve, args=(size,), daemon=True)
@@ -120,7 +125,7 @@ class KerasStaging:
             return "the legacy .h5 format cannot be written in the background"
         if suffix == files.KERAS and type(model).save is not keras.Model.save:
             return f"{type(model).__name__} has a save() of its own"
-        return None if model.built else "the model is not built"
+        return _UNKNOWN if model.built else "the model is not built"
 
     def _live_because(self, why: str, model: keras.Model, carried: Carried) -> Snapshot:
         def written(path: Path) -> Written:
@@ -164,20 +169,15 @@ def _record(model: keras.Model, suffix: str) -> Recording:
 def _content(model: keras.Model, suffix: str, carried: Carried, arena: Arena) -> Content:
     recording = _record(model, suffix)
     entries = [entry for group in recording.groups for entry in group.entries]
-    data = arena.carve([entry.nbytes if entry.plain else 0 for entry in entries])
-    arrays = [
-        np.ndarray(entry.shape, entry.dtype, view) if entry.plain else value
-        for entry, view, value in zip(entries, data, recording.values, strict=True)
-    ]
-    copied = [number for number, entry in enumerate(entries) if entry.plain]
-    copy([recording.values[number] for number in copied], [arrays[number] for number in copied])
+    data = arena.carve([entry.nbytes for entry in entries])
+    arrays = [np.ndarray(entry.shape, entry.dtype, view) for entry, view in zip(entries, data, strict=True)]
+    copy(recording.values, arrays)
     parts: dict[str, object] = {}
     if suffix == files.KERAS:
-        config, metadata = saving_lib._serialize_model_as_json(model)
+        config, metadata = config_of(model)
         metadata = json.dumps(json.loads(metadata) | {keras_zip.KEY: carried.to_json()})
         parts["before"] = ((keras_zip.METADATA, metadata.encode()), ("config.json", config.encode()))
         parts["after"] = tuple((f"assets/{name}", content) for name, content in recording.assets)
     else:
         parts["facts"] = json.dumps({"record": carried.record}).encode()
-    whole = data if len(copied) == len(entries) else None
-    return Content(model.name, files.shapes(model), recording.groups, arrays, whole, **parts)
+    return Content(model.name, files.shapes(model), recording.groups, arrays, data, **parts)

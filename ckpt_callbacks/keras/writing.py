@@ -39,7 +39,7 @@ class Content:
     Attributes:
         model: The model's name. shapes: see `Written`.
         groups: See `Recording`. arrays: the entries' values, in order.
-        data: The arrays' bytes; None where there is an entry whose bytes in the file are others.
+        data: The arrays' bytes.
         before: Names and contents of an archive's members before the weights; empty: the file is no archive.
         after: The same, after them.
         facts: Ours in a file that is no archive.
@@ -49,7 +49,7 @@ class Content:
     shapes: Shapes
     groups: tuple[Group, ...]
     arrays: Sequence[np.ndarray]
-    data: Sequence[memoryview] | None
+    data: Sequence[memoryview]
     before: tuple[tuple[str, bytes], ...] = ()
     after: tuple[tuple[str, bytes], ...] = ()
     facts: bytes = b""
@@ -81,7 +81,7 @@ class FileWriter:
         """
         others = [len(data) for _, data in (*content.before, *content.after)]
         check_space([*(array.nbytes for array in content.arrays), *others], path.parent)
-        if self._direct and content.data is not None:
+        if self._direct:
             try:
                 written = self._lay_down(content, path)
                 if self._checked:
