@@ -22,7 +22,7 @@ class Requests:
         save_now: The file. grace: see `Interrupts`. clock: says when to look at the disk again.
 
     Attributes:
-        save: Somebody wishes a save that is not made yet.
+        save: Somebody wishes a save that is not made yet. again_at: The step before which it is not tried again.
     """
 
     def __init__(self, save_now: Path, grace: float, clock: Clock) -> None:
@@ -30,7 +30,7 @@ class Requests:
         self._interrupts = Interrupts(grace)
         self._looked_at = 0.0
         self._told: signal.Signals | None = None  # the signal that all processes know of
-        self.save = False
+        self.save, self.again_at = False, 0
 
     def expect_signals(self, peers: Peers) -> None:
         """Begin to listen for signals."""
@@ -48,7 +48,7 @@ class Requests:
 
     def fulfilled(self, peers: Peers) -> None:
         """The save was made."""
-        self.save = False
+        self.save, self.again_at = False, 0
         if peers.leader:
             with contextlib.suppress(OSError):
                 self._save_now.unlink()

@@ -129,8 +129,10 @@ class Run(Holding):
         """Finish what is under way and give the directory back. May be called more than once."""
         self._requests.close()
         self._worker.close()
-        self._take_landed()
-        self.release()
+        try:
+            self._take_landed()
+        finally:  # a logger may raise
+            self.release()
 
     def wait(self) -> None:
         """Return when every save that was asked for has come to its end."""
@@ -252,10 +254,11 @@ class Run(Holding):
     def _answer(self, step: int, epoch: int, saving: Saving, measured: Event | None) -> None:
         if self.peers.alone:
             self.listen()
-        if self._requests.save and not self._demanded:
+        if self._requests.save and not self._demanded and step >= self._requests.again_at:
             self._handle(EventKind.DEMAND, step, epoch, {}, False, saving, measured)
         if self.interrupted:
             self._handle(EventKind.PREEMPT, step, epoch, {}, False, saving, measured)
+            self.wait()
             self.release()
             self._requests.end_process()
 
@@ -292,7 +295,10 @@ class Run(Holding):
             self.state, _ = decide(self.policy, self.state, outcome)
             if landed.save in self._demanded:
                 self._demanded.discard(landed.save)
-                self._requests.fulfilled(self.peers)
+                if landed.error is None:
+                    self._requests.fulfilled(self.peers)
+                else:
+                    self._requests.again_at = self.state.retry_step  # the wish stands, like what a rule is owed
             if landed.record is not None:
                 self.on_saved(landed.record)
         failure = self._failure
