@@ -13,7 +13,8 @@ import torch
 from lightning.pytorch import Trainer
 
 from ..errors import NotEnoughMemory
-from ..snapshot import LiveSnapshot, Shapes, Snapshot, Written
+from ..formats import Shapes
+from ..snapshot import LiveSnapshot, Snapshot, Written
 from ..store.arena import BLOCK
 from . import torch_file
 from .pinned import DeviceCopies, PinnedArena
@@ -127,7 +128,9 @@ def expected_size(trainer: Trainer, weights_only: bool) -> int:
 
 
 def steady(trainer: Trainer) -> set[int]:
-    """Addresses of the storages that only an optimizer step changes: parameters, and what the optimizers remember."""
+    """Addresses of the storages on a device that only an optimizer step changes: parameters and optimizer states."""
+    if trainer.strategy.root_device.type != "cuda":
+        return set()
     found = list(trainer.lightning_module.parameters())
     for optimizer in trainer.optimizers:
         for state in optimizer.state.values():

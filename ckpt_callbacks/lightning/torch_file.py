@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import errno
+import os
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..snapshot import Shapes, Written
+from ..errors import first_line
+from ..formats import Shapes
+from ..snapshot import Written
 from ..store.archive import PAGE, Member, directory
 from ..store.crc import crc32
 from ..store.direct_file import DirectFile
@@ -20,6 +26,7 @@ from .torch_pickle import is_known, pickled
 LARGE = 64 << 10  # bytes; a storage from this size on begins on a page in the file, for direct I/O
 _ALIGN = 64  # what torch aligns storages to
 _NEW_YEAR = (0, 0x21)  # the first day that an archive can name; torch gives no time either
+_ALMOST_NOTHING = 1 << 20  # bytes; a write that failed has left less than it asked for
 _FOLDER = "archive"  # the name of the archive in memory, whatever the file is called
 
 
@@ -72,7 +79,8 @@ def write(path: Path, obj: Any, shapes: Shapes = ()) -> Written:
         found = pickled(obj)
         views = [in_memory(s) if s.device.type == "cpu" else in_memory(s.cpu()) for s in found.storages]
     except Exception:  # what cannot be laid down by hand, or not be saved at all, is for torch to tell apart
-        torch.save(obj, path)
+        with disk_errors(path):
+            torch.save(obj, path)
         return Written(shapes)
     digest, size = Content(found.data, [views[place] for place in found.members]).write(path)
     return Written(shapes, digest, size)
@@ -92,3 +100,15 @@ def in_memory(storage: torch.UntypedStorage) -> memoryview:
     bytes_ = (ctypes.c_char * size).from_address(address)
     bytes_.storage = storage
     return memoryview(bytes_).cast("B")
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Say what a writer that hides it means, when the disk is full: torch says "unexpected pos 64 vs 0"."""
+    try:
+        yield
+    except Exception as error:
+        hidden = not isinstance(error, OSError) and path.parent.exists()
+        if hidden and shutil.disk_usage(path.parent).free <= _ALMOST_NOTHING:
+            raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} ({first_line(error)})") from error
+        raise

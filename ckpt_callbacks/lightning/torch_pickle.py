@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+_PLAIN = frozenset({str, int, tuple, dict, bool, float, list, type(None), type, type(len)})  # most of what is asked for
+
 
 @dataclass(frozen=True)
 class Pickled:
@@ -46,7 +48,11 @@ def pickled(obj: Any) -> Pickled:
 def is_known() -> bool:
     """This torch pickles as this module does; found out by trying, because some of the names are private."""
     shared = torch.arange(6.0)
-    probe = {"a": [shared, shared[1:3]], "b": (torch.nn.Parameter(shared.to(torch.bfloat16)), 1, "x"), "c": torch.ones(0)}
+    probe = {
+        "a": [shared, shared[1:3]],
+        "b": (torch.nn.Parameter(shared.to(torch.bfloat16)), 1, "x"),
+        "c": torch.ones(0),
+    }
     try:
         torch.save(probe, buffer := io.BytesIO())
         with zipfile.ZipFile(buffer) as archive:
@@ -65,6 +71,8 @@ class _Pickler(pickle.Pickler):
         self._names: dict[tuple[int, str], str] = {}
 
     def persistent_id(self, obj: Any) -> tuple[Any, ...] | None:
+        if type(obj) in _PLAIN:
+            return None
         if isinstance(obj, torch.storage.TypedStorage):
             storage, kind, count = obj._untyped_storage, getattr(torch, obj._pickle_storage_type()), obj._size()
         elif isinstance(obj, torch.UntypedStorage):
