@@ -82,7 +82,9 @@ def run(script: str, engines: Iterable[str], *arguments: str) -> list[dict]:
             for line in process.stdout:
                 if line.startswith("{"):
                     results.append({"engine": engine, **json.loads(line)})
-                    said = {key: value for key, value in results[-1].items() if key in ("engine", "name", "size", "error")}
+                    said = {
+                        key: value for key, value in results[-1].items() if key in ("engine", "name", "size", "error")
+                    }
                     print(f"  {script}: {said}", file=sys.stderr, flush=True)
             if process.wait():
                 errors.seek(0)

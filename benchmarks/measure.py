@@ -55,10 +55,15 @@ class Table:
         """The table with its title, ending in an empty line."""
         for row in self.rows:
             if len(row) != len(self.columns):
-                raise ValueError(f"{self.title}: a row has {len(row)} cells, there are {len(self.columns)} columns: {row}")
+                raise ValueError(
+                    f"{self.title}: a row has {len(row)} cells, there are {len(self.columns)} columns: {row}"
+                )
         cells = [list(self.columns), *[[cell(value) for value in row] for row in self.rows]]
         widths = [max(len(row[column]) for row in cells) for column in range(len(self.columns))]
-        lines = ["| " + " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + " |" for row in cells]
+        lines = [
+            "| " + " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + " |"
+            for row in cells
+        ]
         lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
         head = [f"## {self.title}", ""] + ([f"`{self.command}`", ""] if self.command else [])
         notes = [""] + [f"- {note}" for note in self.notes] if self.notes else []

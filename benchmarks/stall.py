@@ -66,7 +66,13 @@ def engine(name: str, quick: bool) -> None:
         for size in sizes:
             for turn in range(rounds):
                 for subject in subjects:
-                    labels = {"name": subject.name, "role": subject.role, "fsyncs": subject.fsyncs, "size": size, "turn": turn}
+                    labels = {
+                        "name": subject.name,
+                        "role": subject.role,
+                        "fsyncs": subject.fsyncs,
+                        "size": size,
+                        "turn": turn,
+                    }
 
                     def job(place: Path, subject=subject, size=size) -> dict:
                         return {"saves": saves_of(fit, subject(place, EVERY), size, count)}
@@ -77,7 +83,9 @@ def engine(name: str, quick: bool) -> None:
 def figures(results: list[dict], floor: float | None) -> dict[str, Spread | None]:
     """The figures of one subject at one size. ``floor``: bytes of memory of the same training without checkpoints."""
     warm = [save for result in results for save in result.get("saves", ())[1:]]
-    found = {key: median_of(warm, lambda save: save.get(key)) for key in ("blocked", "written", "durable", "verified", "cpu")}
+    found = {
+        key: median_of(warm, lambda save: save.get(key)) for key in ("blocked", "written", "durable", "verified", "cpu")
+    }
     firsts = [save for result in results for save in result.get("saves", ())[:1]]
     found["first"] = median_of(firsts, lambda save: save.get("blocked"))
     peaks = [max(save["peak"] for save in result["saves"]) for result in results if result.get("saves") and floor]
@@ -121,7 +129,9 @@ def table(where: str, size: int, results: list[dict]) -> Table:
     summary, rows, failures = summarised(results), [], []
     copy, best = blocked_of(summary, LIMIT, "copy"), blocked_of(summary, PEER)
     for name, (labels, found) in summary.items():
-        trouble = next((f"{k}: {r[k]}" for r in results if r["name"] == name for k in ("missing", "error") if k in r), None)
+        trouble = next(
+            (f"{k}: {r[k]}" for r in results if r["name"] == name for k in ("missing", "error") if k in r), None
+        )
         if trouble:
             failures.append(f"{name}: {trouble.replace('missing: ', 'not installed: ')}")
         blocked = median(found["blocked"])
