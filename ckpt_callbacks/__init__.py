@@ -17,6 +17,7 @@ from .errors import (
     VerifyError,
 )
 from .events import Event, EventKind
+from .policy.adaptive import Optimal
 from .policy.composition import AllOf, AnyOf, Not, Trigger
 from .policy.engine import Decision, Save, Stop, decide, fold
 from .policy.metric import Metric
@@ -72,6 +73,7 @@ __all__ = [
     "OnDeadline",
     "OnException",
     "OnPreempt",
+    "Optimal",
     "Patience",
     "Plan",
     "Policy",

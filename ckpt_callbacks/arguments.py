@@ -13,12 +13,15 @@ from .quantities import as_bytes, as_seconds
 
 # `dict` and this order are for LightningCLI, whose parser would make text of a mapping where a path is allowed too.
 PolicyLike = Policy | dict[str, Any] | str | PathLike[str]
-_SETTINGS = ("filename", "contents", "metadata", "on_error", "grace", "min_free")
+_SETTINGS = (
+    "filename", "contents", "metadata", "on_error", "grace", "min_free", "background", "max_pending", "when_busy",
+    "staging",
+)  # fmt: skip
 
 
 def resolve(holder: str, dirpath: str | PathLike[str] | None, policy: PolicyLike, *, allow_code: bool = False,
             **settings: Any) -> dict[str, Any]:  # fmt: skip
-    """The arguments of a `Run`: what the caller gave, over what the file says, over the defaults.
+    """The arguments of a `Run`, and ``staging``: what the caller gave, over what the file says, over the defaults.
 
     Args:
         holder: What error messages call the caller. dirpath: the run directory; may come from the file.
@@ -46,6 +49,8 @@ def resolve(holder: str, dirpath: str | PathLike[str] | None, policy: PolicyLike
     if "min_free" in given:
         given["min_free"] = as_bytes(given["min_free"], f"{holder}: min_free")
     from_file = {name: getattr(config, name) for name in _SETTINGS}
+    if "staging" in given and given["staging"] not in ("memory", "none"):
+        raise PolicyError(f"{holder}: staging is {given['staging']!r}; expected 'memory' or 'none'")
     if "metadata" in given:
         given["metadata"] = {**from_file["metadata"], **given["metadata"]}
     try:

@@ -10,11 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from .clock import Clock
 from .errors import CommitError, first_line
-from .formats import Shapes, format_of
+from .formats import format_of
 from .policy.metric import Metric
 from .policy.retention import Retention, alias_targets, last_record, plan
 from .record import Record, Status
+from .snapshot import Snapshot
 from .store.aliases import move_alias
 from .store.commit import commit, flush, free_name, remove
 from .store.digest import digest, verify
@@ -24,7 +26,6 @@ from .worker import Worker
 
 log = logging.getLogger("ckpt_callbacks")
 
-Write = Callable[[Path], Shapes | None]
 SameContent = Callable[[Path, Path], bool]
 _TRIES = 2
 _HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}  # trying again at once cannot help
@@ -43,20 +44,26 @@ class Request:
     """A save to carry out.
 
     Attributes:
-        draft: The facts that are known before it is written. stem, suffix: its file name.
-        write: Writes the native file, or directory, at the path that it is given; returns the tensors that must be
-            found in it, or None where nothing is known about them.
+        draft: The facts that are known before it is written, its id from `Checkpointer.new_id` among them.
+        stem, suffix: Its file name.
+        snapshot: What to write; None where `unchanged` is all there is, or where `failed` says why there is none.
         same: Tells whether two files of this kind hold the same content; only asked of two saves of one step.
-        unchanged: This record holds these very weights already; it takes over the facts, and nothing is written.
+        unchanged: The id of the record that holds these very weights already, or will when its save is done; it takes
+            over the facts, and nothing is written.
+        failed: Why no snapshot could be taken.
+        asked, blocked: When the save was asked for, on the run's clock, and how many seconds its snapshot took.
         committed: Called once the record is verified, before anything is deleted on its account.
     """
 
     draft: Record
     stem: str
     suffix: str
-    write: Write
+    snapshot: Snapshot | None = None
     same: SameContent | None = None
-    unchanged: Record | None = None
+    unchanged: int | None = None
+    failed: Exception | None = None
+    asked: float = 0.0
+    blocked: float | None = None
     committed: Callable[[], None] = lambda: None
 
 
@@ -65,30 +72,33 @@ class Checkpointer:
 
     Args:
         manifest: The directory's manifest. keep: the retention rule. best: the metric behind ``best``.
-        worker: Who does the work. min_free: bytes that a save must leave free on the disk.
+        worker: Who does the work. clock: for the timings in the records.
+        min_free: Bytes that a save must leave free on the disk.
     """
 
     def __init__(
-        self, manifest: Manifest, keep: Retention, best: Metric | None, worker: Worker, min_free: int = 0
+        self, manifest: Manifest, keep: Retention, best: Metric | None, worker: Worker, clock: Clock, min_free: int = 0
     ) -> None:
-        self.manifest, self._keep, self._best, self._worker = manifest, keep, best, worker
+        self.manifest, self._keep, self._best, self._worker, self._clock = manifest, keep, best, worker, clock
         self._min_free = min_free
         self._layout: Layout = manifest.layout
-        self._under_way: int | None = None
+        self._highest = 0  # id that was given out
         self._unrecorded: list[Record] = []  # failures that the journal did not take
         self._blocked: set[str] = set()  # aliases whose name somebody else's file has
         self._leftovers: list[Path] = []  # files of failed saves that could not be removed
 
-    @property
-    def next_id(self) -> int:
-        """The id of the save that is under way, also in its second try; else that of the next one."""
-        if self._under_way is not None:
-            return self._under_way
-        return max((self.manifest.next_id, *(failed.id + 1 for failed in self._unrecorded)))
+    def new_id(self) -> int:
+        """An id for one more save, which keeps it in its second try."""
+        self._highest = max(self.manifest.next_id, self._highest + 1)
+        return self._highest
 
-    def save(self, request: Request, done: Callable[[Outcome], None]) -> None:
-        """Hand one save to the worker; ``done`` is called with its outcome."""
-        self._worker.submit(lambda: done(self._carry_out(request)))
+    def save(self, request: Request, done: Callable[[Outcome], None], *, here: bool = False) -> None:
+        """Hand one save to the worker; ``done`` is called with its outcome, on the worker's thread.
+
+        With ``here``, and where the snapshot is live, all is done on the caller's thread before this returns.
+        """
+        here = here or (request.snapshot is not None and request.snapshot.live)
+        self._worker.submit(lambda: done(self._carry_out(request)), here=here)
 
     def restore_aliases(self, run: str) -> None:
         """Move the aliases as the last save should have, in case it was cut off before."""
@@ -99,55 +109,64 @@ class Checkpointer:
 
     def _carry_out(self, request: Request) -> Outcome:
         self._make_up()
-        self._under_way = id_ = self.next_id
+        error = request.failed
         try:
-            return self._try(request, id_)
-        finally:
-            self._under_way = None
-
-    def _try(self, request: Request, id_: int) -> Outcome:
-        error: Exception | None = None
-        for _ in range(_TRIES):
-            try:
-                record = self._write(request.draft.replace(id=id_), request)
-            except Exception as caught:  # whatever a framework raises: a failed save never ends a training
-                error = caught
-                if getattr(caught, "errno", None) in _HOPELESS:
+            for _ in range(0 if error is not None else _TRIES):
+                try:
+                    record = self._write(request)
+                except Exception as caught:  # whatever a framework raises: a failed save never ends a training
+                    error = caught
+                    if getattr(caught, "errno", None) in _HOPELESS:
+                        break
+                else:
+                    error = None
                     break
-            else:
-                self._tidy(record.run, request.committed)
-                return Outcome(record=record)
-        assert error is not None
-        return Outcome(error=self._report(request, id_, error))
+        finally:
+            if request.snapshot is not None:
+                request.snapshot.release()
+        if error is not None:
+            return Outcome(error=self._report(request, error))
+        self._tidy(record.run, request.committed)
+        return Outcome(record=record)
 
-    def _write(self, draft: Record, request: Request) -> Record:
-        if request.unchanged is not None and request.unchanged.path.exists():
-            return self._annotate(request.unchanged, draft)
+    def _write(self, request: Request) -> Record:
+        draft = request.draft
+        if request.unchanged is not None:
+            found = self.manifest.records.get(request.unchanged)
+            if found is not None and found.status.on_disk and found.path.exists():
+                return self._annotate(found, draft)
+            if request.snapshot is None:
+                raise CommitError("the save of the same step, whose file it was to share, failed")
         self._layout.staging.mkdir(parents=True, exist_ok=True)
         self._check_free(draft)
         staged = self._layout.staging / f"{draft.run}-{draft.id}{request.suffix}"
         target: Path | None = None
         try:
             remove(staged)
-            shapes = request.write(staged)
+            written = request.snapshot.write(staged)
             if (last := self._same_step(draft, request)) is not None:
                 if request.same(staged, last.path):
                     remove(staged)
                     return self._annotate(last, draft)
                 # Something changed the weights after training (an average, the best ones): no place to train on from.
                 draft = draft.replace(resumable=False)
-            flush(staged)
-            found, size = digest(staged)
+            found, size = written.digest, written.size
+            if found is None or size is None:
+                flush(staged)
+                found, size = digest(staged)
             name = free_name(self._layout.dirpath, request.stem, request.suffix)
             record = draft.replace(file=name, digest=found, size=size, status=Status.WRITING)
             self.manifest.put(record)  # the intent, with the digest: a crash behind the rename can be told apart
             target = self._layout.dirpath / name
             commit(staged, target)
             record = self.manifest.put(record.replace(status=Status.COMMITTED))
+            timings = {"written": self._clock.monotonic() - request.asked}
             verify(record, from_device=True)
             if (form := format_of(record.path)) is not None:
-                form.check(record.path, shapes or ())
-            return self.manifest.change(draft.id, status=Status.VERIFIED)
+                form.check(record.path, written.shapes)
+            timings["verified"] = self._clock.monotonic() - request.asked
+            timings["blocked"] = timings["verified"] if request.blocked is None else request.blocked
+            return self.manifest.change(draft.id, status=Status.VERIFIED, timings=timings)
         except BaseException:
             # As long as it is staged, whatever has the name is somebody else's.
             moved = target is not None and not os.path.lexists(staged)
@@ -187,11 +206,12 @@ class Checkpointer:
             final=record.final or draft.final,
         )
 
-    def _report(self, request: Request, id_: int, error: Exception) -> CommitError:
+    def _report(self, request: Request, error: Exception) -> CommitError:
         text = f"{type(error).__name__}: {first_line(error)}"
-        failed = request.draft.replace(id=id_, file=f"{request.stem}{request.suffix}", status=Status.FAILED, error=text)
+        failed = request.draft.replace(file=f"{request.stem}{request.suffix}", status=Status.FAILED, error=text)
         try:
-            self.manifest.put(failed)
+            if failed.id:  # else the save whose file it was to share is on record as failed
+                self.manifest.put(failed)
         except Exception as journal_error:  # the journal may lie on the same full disk
             log.warning("%s: the failure could not be recorded: %s", self._layout.journal, journal_error)
             self._unrecorded.append(failed)
@@ -217,7 +237,7 @@ class Checkpointer:
             log.warning("%s: cleaning up failed: %s", self._layout.dirpath, error)
 
     def _move_aliases(self, records: list[Record]) -> None:
-        ours = {record.file for record in self.manifest.records.values()}
+        ours = {record.file for record in list(self.manifest.records.values())}
         for name, record in alias_targets(records, self._best).items():
             moved = move_alias(self._layout.dirpath, name, record.file if record else None, ours)
             if not moved and name not in self._blocked:

@@ -7,6 +7,7 @@
     ├── StoreError
     │   ├── DirectoryInUse             another training holds the directory
     │   ├── CommitError                a checkpoint could not be written or committed
+    │   │   └── Busy                   a save that was skipped, because earlier ones were still written
     │   ├── RecoveryError (OSError)        a directory could not be put in order
     │   ├── NotEnoughMemory (MemoryError)  too little is left for a snapshot
     │   └── VerifyError                a file does not match its digest
@@ -51,6 +52,10 @@ class DirectoryInUse(StoreError):
 
 class CommitError(StoreError):
     """A checkpoint could not be written, flushed or moved into place."""
+
+
+class Busy(CommitError):
+    """A save that was skipped, because as many as may wait were still to be written."""
 
 
 class RecoveryError(StoreError, OSError):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
+
+from .errors import PolicyError
 
 
 class EventKind(str, Enum):
@@ -39,7 +42,10 @@ class Event:
         deadline: When the job is going to be ended, in UTC seconds since 1970, as far as that is known. Another number
             is another deadline, so it is the same at every event until the job's end is really moved.
         save_id: For `SAVED` and `DROPPED`: which `Save` this is the outcome of.
-        error: For `DROPPED`: why.
+        error: For `DROPPED`: why. busy: it was not tried, because earlier saves were still written.
+        blocked: For `SAVED` and `DROPPED`: for how many seconds the save blocked the training thread. None: nobody
+            measured it, or nothing had to be written.
+        seconds: For `SAVED`: how many seconds passed from the decision until it was durable and verified, or None.
     """
 
     kind: EventKind
@@ -52,6 +58,9 @@ class Event:
     deadline: float | None = None
     save_id: int | None = None
     error: str | None = None
+    busy: bool = False
+    blocked: float | None = None
+    seconds: float | None = None
 
     @property
     def epoch_index(self) -> int:
@@ -91,9 +100,17 @@ class Event:
         return cls(EventKind.END, **facts)
 
     @classmethod
-    def saved(cls, save_id: int) -> Event:
-        return cls(EventKind.SAVED, save_id=save_id)
+    def saved(cls, save_id: int, *, blocked: float | None = None, seconds: float | None = None) -> Event:
+        _check("saved", blocked=blocked, seconds=seconds)
+        return cls(EventKind.SAVED, save_id=save_id, blocked=blocked, seconds=seconds)
 
     @classmethod
-    def dropped(cls, save_id: int, error: str) -> Event:
-        return cls(EventKind.DROPPED, save_id=save_id, error=error)
+    def dropped(cls, save_id: int, error: str, *, blocked: float | None = None, busy: bool = False) -> Event:
+        _check("dropped", blocked=blocked)
+        return cls(EventKind.DROPPED, save_id=save_id, error=error, blocked=blocked, busy=busy)
+
+
+def _check(what: str, **measured: float | None) -> None:
+    for name, value in measured.items():
+        if value is not None and not 0 <= value < math.inf:
+            raise PolicyError(f"Event.{what}: {name} is {value!r}; expected seconds of at least 0, or None")

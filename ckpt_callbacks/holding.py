@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from .checkpointer import Checkpointer
+from .clock import Clock
 from .errors import DirectoryInUse, StoreError
 from .history import History
 from .peers import Peers, leads
@@ -23,19 +24,21 @@ class Holding(History):
     """A run directory that one training at a time holds, and that is put in order when it is taken.
 
     Args:
-        dirpath, policy: As for `History`. worker: carries out saves. holder: what error messages call the caller.
-        min_free: Bytes that a save must leave free on the disk.
+        dirpath, policy: As for `History`. worker: carries out saves. clock: see `Checkpointer`.
+        holder: What error messages call the caller. min_free: bytes that a save must leave free on the disk.
 
     Attributes:
         peers: The processes that train together. is_open: the directory is held.
     """
 
-    def __init__(self, dirpath: Path, policy: Policy, worker: Worker, holder: str, min_free: int) -> None:
+    def __init__(
+        self, dirpath: Path, policy: Policy, worker: Worker, clock: Clock, holder: str, min_free: int
+    ) -> None:  # fmt: skip
         super().__init__(dirpath, policy)
         self.peers, self.is_open = Peers(), False
         self._holder = holder
         self._lock = TrainingLock(self.manifest.layout.training_lock, self.manifest.layout.owner, holder)
-        self._checkpointer = Checkpointer(self.manifest, policy.keep, policy.best_metric, worker, min_free)
+        self._checkpointer = Checkpointer(self.manifest, policy.keep, policy.best_metric, worker, clock, min_free)
 
     def open(self) -> None:
         """Take the directory: create it, lock it, read its manifest.

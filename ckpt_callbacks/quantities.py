@@ -117,6 +117,14 @@ def in_words(duration: float) -> str:
     return _counted(duration, "second")
 
 
+def roughly(duration: float) -> str:
+    """Seconds in the unit that fits, to three digits: ``0.32 s``, ``1.95 min``, ``3 h``, ``2.5 d``."""
+    for name, size, next_size in (("s", 1, _MINUTE), ("min", _MINUTE, _HOUR), ("h", _HOUR, _DAY)):
+        if duration < next_size:
+            return f"{duration / size:.3g} {name}"
+    return f"{duration / _DAY:.3g} d"
+
+
 def _counted(n: float, unit: str) -> str:
     return f"{n:.15g} {unit}{'' if n == 1 else 's'}"
 

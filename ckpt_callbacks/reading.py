@@ -39,6 +39,10 @@ class ReadsRun:
         """All checkpoints of the run that are there, oldest first."""
         return self._refreshed().records()
 
+    def wait(self) -> None:
+        """Return when every save that was asked for is on the disk, or has failed."""
+        self._run.wait()
+
     def plan(self) -> Plan:
         """Which checkpoints survive, and why."""
         return self._refreshed().plan()

@@ -39,6 +39,9 @@ class Record:
         time: Training seconds. wall: UTC seconds since 1970.
         metrics: Raw metrics measured at this checkpoint's own weights.
         scores: Smoothed values of the same moment, by `Metric.series`.
+        timings: Seconds that the save took: ``blocked``, for which the training thread waited for it; ``written`` and
+            ``verified``, from the decision until it was durable, and until it was read back. What nobody measured is
+            not there.
         size: Bytes on disk. digest: ``algorithm:hex`` over every byte.
         contents: ``full`` or ``weights``. resumable: a run can continue from it.
         run, attempt, parent: which run, which start of it, and the record that this start continued from.
@@ -57,6 +60,7 @@ class Record:
     wall: float = 0.0
     metrics: Mapping[str, float] = field(default_factory=dict)
     scores: Mapping[str, float] = field(default_factory=dict)
+    timings: Mapping[str, float] = field(default_factory=dict)
     size: int = 0
     digest: str = ""
     contents: str = "full"
@@ -91,7 +95,7 @@ class Record:
         facts = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         facts |= {"status": self.status.value, "tags": list(self.tags), "reasons": list(self.reasons)}
         del facts["directory"]
-        facts |= {"metrics": _floats_out(self.metrics), "scores": _floats_out(self.scores)}
+        facts |= {name: _floats_out(getattr(self, name)) for name in ("metrics", "scores", "timings")}
         return facts
 
     @classmethod
@@ -101,7 +105,7 @@ class Record:
         kept = {name: value for name, value in facts.items() if name in known}
         for name in ("tags", "reasons"):
             kept[name] = tuple(kept.get(name, ()))
-        for name in ("metrics", "scores"):
+        for name in ("metrics", "scores", "timings"):
             kept[name] = {key: float(value) for key, value in kept.get(name, {}).items()}
         kept["status"] = Status(kept.get("status", "writing"))
         return cls(**kept | {"directory": directory})

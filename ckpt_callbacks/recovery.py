@@ -120,7 +120,7 @@ def _finish_save(manifest: Manifest, record: Record) -> Repair:
 
 def _is_leftover(manifest: Manifest, record: Record) -> bool:
     # A later checkpoint may have taken the name; and what was put there by somebody else is theirs.
-    taken = any(other.file == record.file and other.status.on_disk for other in manifest.records.values())
+    taken = any(other.file == record.file and other.status.on_disk for other in list(manifest.records.values()))
     if taken or not os.path.lexists(record.path):
         return False
     try:

@@ -12,27 +12,30 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .checkpointer import SameContent, Write
+from .checkpointer import SameContent
 from .clock import Clock
-from .errors import PolicyError, ResumeError, StoreError
+from .continuing import snapshot_of, state_from
+from .errors import Busy, CkptError, PolicyError, StoreError
 from .events import Event, EventKind
 from .facts import environment, plain
 from .holding import Holding
-from .policy.engine import Decision, cannot_wait, decide
+from .policy.engine import Decision, Save, cannot_wait, decide
+from .policy.metric import check_count
 from .policy.naming import FileName
 from .policy.policy import Policy
 from .policy.retention import last_record
 from .policy.state import State
+from .record import Record
 from .requests import Requests
 from .saver import Identity, Saver, Saving
 from .scheduler import job_end
+from .snapshot import Snapshot
 from .store.manifest import Attempt
-from .worker import InlineWorker, Worker
+from .worker import BackgroundWorker, InlineWorker, Worker
 
 log = logging.getLogger("ckpt_callbacks")
-SNAPSHOT_VERSION = 1
-_CONTENTS, _ON_ERROR = ("full", "weights"), ("warn", "raise")
 _SAFE_POINTS = (EventKind.STEP_END, EventKind.VALIDATION_END, EventKind.EPOCH_END)
+_LAST = (EventKind.END, EventKind.PREEMPT, EventKind.EXCEPTION)  # behind them nothing may come that could wait for it
 
 
 class Run(Holding):
@@ -44,8 +47,13 @@ class Run(Holding):
         filename: Template of the names; see `FileName`. contents: ``full`` or ``weights``.
         metadata: Plain facts for every record. on_error: ``warn``, or ``raise`` when a save fails.
         grace: Seconds from a signal to the end of the process. min_free: bytes to leave free on the disk.
+        background: Write on a thread beside the training's. max_pending: snapshots that may wait to be written.
+        when_busy: ``wait``, or ``skip`` the save when as many do; it stays due then.
         described: The policy as plain values, for the manifest, so that `ckpt ls` can say what is kept and why.
-        clock, worker: For tests and for other ways to work.
+        clock: For tests.
+
+    Attributes:
+        on_saved: Called on the training's thread with each record that is durable and verified.
     """
 
     def __init__(
@@ -61,29 +69,40 @@ class Run(Holding):
         on_error: str = "warn",
         grace: float = 30.0,
         min_free: int = 0,
+        background: bool = True,
+        max_pending: int = 1,
+        when_busy: str = "wait",
         described: Mapping[str, Any] | None = None,
         clock: Clock | None = None,
-        worker: Worker | None = None,
     ) -> None:
         if not isinstance(policy, Policy):
             raise PolicyError(f"{holder}: policy is {policy!r}; expected a Policy, or the path of a YAML file")
-        for field, value, known in (("contents", contents, _CONTENTS), ("on_error", on_error, _ON_ERROR)):
+        for field, value, known in (
+            ("contents", contents, ("full", "weights")),
+            ("on_error", on_error, ("warn", "raise")),
+            ("when_busy", when_busy, ("wait", "skip")),
+        ):
             if value not in known:
                 raise PolicyError(f"{holder}: {field} is {value!r}; expected one of {', '.join(known)}")
+        check_count(holder, "max_pending", max_pending)
         if not str(dirpath):
             raise PolicyError(f"{holder}: dirpath is empty; expected a run directory, such as 'runs/a'")
-        self._worker = worker or InlineWorker()
-        super().__init__(Path(dirpath).absolute(), policy, self._worker, holder, min_free)
+        self._clock = clock or Clock()
+        self._worker: Worker = BackgroundWorker() if background else InlineWorker()
+        super().__init__(Path(dirpath).absolute(), policy, self._worker, self._clock, holder, min_free)
         self.suffix, self.contents = suffix, contents
         self.metadata: dict[str, Any] = plain(dict(metadata or {}))
         self.state = State()
         self._filename = FileName(filename, tuple(self.metadata), tuple(policy.monitored)) if filename else FileName()
         self._on_error, self._described = on_error, described
-        self._clock = clock or Clock()
+        self._max_pending, self._when_busy, self._is_busy = max_pending, when_busy, False
+        self.on_saved: Callable[[Record], None] = lambda record: None
         self._saver = Saver(
-            self, self._checkpointer,
-            filename=self._filename, suffix=suffix, contents=contents, metadata=self.metadata,
+            self, self._checkpointer, clock=self._clock,
+            filename=self._filename, suffix=suffix, contents=contents, metadata=self.metadata, wake=lambda: None,
         )  # fmt: skip
+        self._failure: CkptError | None = None  # the first one that nobody was told of
+        self._demanded: set[int] = set()  # saves that somebody wished and that have not landed
         self._requests = Requests(self.manifest.layout.save_now, grace, self._clock)
         self._parent, self._time_zero = None, 0.0
         self._deadline = job_end()
@@ -110,7 +129,13 @@ class Run(Holding):
         """Finish what is under way and give the directory back. May be called more than once."""
         self._requests.close()
         self._worker.close()
+        self._take_landed()
         self.release()
+
+    def wait(self) -> None:
+        """Return when every save that was asked for has come to its end."""
+        self._worker.wait()
+        self._take_landed()
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         """Continue from the state that a checkpoint carries (see `snapshot`).
@@ -118,19 +143,8 @@ class Run(Holding):
         Raises:
             ResumeError: the snapshot was written by a newer version.
         """
-        version = snapshot.get("version")
-        if not isinstance(version, int) or version > SNAPSHOT_VERSION:
-            raise ResumeError(
-                f"{self.dirpath}: the checkpoint's version is {version!r}; expected at most {SNAPSHOT_VERSION}; "
-                "install a newer ckpt-callbacks"
-            )
-        state = State.from_json(snapshot["state"])
-        # The checkpoint exists, so the save that made it succeeded; of any other that was under way, nothing is known.
-        for save_id in tuple(state.pending):
-            outcome = Event.saved(save_id) if save_id == snapshot["save"] else Event.dropped(save_id, "interrupted")
-            state, _ = decide(self.policy, state, outcome)
-        self.state = state
         self.manifest.refresh()
+        self.state = state_from(snapshot, self.policy, self.manifest, self.dirpath)
         if any(attempt.run == snapshot["run"] for attempt in self.manifest.attempts):
             self._run_id, self._parent = snapshot["run"], snapshot["record"]
 
@@ -162,15 +176,11 @@ class Run(Holding):
     def snapshot(self) -> dict[str, Any]:
         """What a checkpoint carries so that the run can be continued from it: plain JSON values."""
         under_way = self._saver.under_way
-        last = None if under_way else self.last()
-        return {
-            "version": SNAPSHOT_VERSION,
-            "state": self.state.to_json(),
-            "run": self._run_id,
-            "attempt": self._saver.identity.attempt,
-            "record": under_way.id if under_way else last.id if last else None,
-            "save": max(self.state.pending, default=None) if under_way else None,
-        }
+        newest = under_way or self.last()
+        return snapshot_of(
+            self.state, self._run_id, self._saver.identity.attempt,
+            record=newest.id if newest else None, under_way=under_way is not None, records=self._saver.records,
+        )  # fmt: skip
 
     def facts(self) -> dict[str, Any] | None:
         """The record of the save that is under way, to be written into the file: it outlives the manifest there."""
@@ -184,7 +194,7 @@ class Run(Holding):
         epoch: int,
         metrics: Mapping[str, float] | None = None,
         complete: bool = False,
-        write: Write | None = None,
+        stage: Callable[[], Snapshot] | None = None,
         same: SameContent | None = None,
         unchanged: bool = False,
         metadata: Callable[[], Mapping[str, Any]] = dict,
@@ -193,26 +203,31 @@ class Run(Holding):
 
         Args:
             kind, step, epoch, metrics, complete: As in `Event`.
-            write: Writes the checkpoint when one is due. same: see `Request`.
+            stage: Takes a snapshot of the training when a save is due. same: see `Request`.
             unchanged: The weights are still those of the event before, so that its metrics are theirs too.
             metadata: Facts for the record; called only when a save is due.
 
         Raises:
-            MetricError: a monitored metric was never logged. CommitError: a save failed, with ``on_error="raise"``.
+            MetricError: a monitored metric was never logged.
+            CommitError: a save failed, this one or an earlier one, with ``on_error="raise"``.
         """
-        saving = Saving(write, same, metadata)
+        saving = Saving(stage, same, metadata)
+        self._take_landed(may_raise=True)
         measured = self._measured if unchanged else None
         decision = self._handle(kind, step, epoch, metrics or {}, complete, saving, measured)
-        if write is not None and kind in _SAFE_POINTS:
+        if stage is not None and kind in _SAFE_POINTS:
             self._answer(step, epoch, saving, self._measured)
         return decision
 
-    def answer(self, *, step: int, epoch: int, write: Write, metadata: Callable[[], Mapping[str, Any]] = dict) -> None:
+    def answer(
+        self, *, step: int, epoch: int, stage: Callable[[], Snapshot], metadata: Callable[[], Mapping[str, Any]] = dict
+    ) -> None:
         """Save at once if something asks for it that cannot wait: a signal, a wish, or a deadline.
 
         For moments that are no event of their own: before a validation, and within one. Arguments as in `observe`.
         """
-        saving = Saving(write, None, metadata)
+        saving = Saving(stage, None, metadata)
+        self._take_landed(may_raise=True)
         # Only for a deadline: a signal and a wish are no reason to ask the other rules before the validation.
         if self.policy.deadlines and cannot_wait(
             self.policy, self.state, self._event(EventKind.STEP_END, step, epoch, {})
@@ -237,9 +252,8 @@ class Run(Holding):
     def _answer(self, step: int, epoch: int, saving: Saving, measured: Event | None) -> None:
         if self.peers.alone:
             self.listen()
-        if self._requests.save:
+        if self._requests.save and not self._demanded:
             self._handle(EventKind.DEMAND, step, epoch, {}, False, saving, measured)
-            self._requests.fulfilled(self.peers)
         if self.interrupted:
             self._handle(EventKind.PREEMPT, step, epoch, {}, False, saving, measured)
             self.release()
@@ -255,13 +269,51 @@ class Run(Holding):
             self._measured = event
         if complete and not self._names_checked:
             self._check_names()
-        if decision.save is not None and saving.write is not None:
-            error = self._saver.carry_out(decision.save, event, saving, measured or event, self.state)
-            outcome = Event.dropped(decision.save.id, str(error)) if error else Event.saved(decision.save.id)
-            self.state, _ = decide(self.policy, self.state, outcome)
-            if error is not None and self._on_error == "raise":
-                raise error
+        if decision.save is not None and saving.stage is not None:
+            self._save(decision.save, event, saving, measured or event)
         return decision
+
+    def _save(self, save: Save, event: Event, saving: Saving, measured: Event) -> None:
+        asked = self._clock.monotonic()
+        if event.kind is EventKind.DEMAND:
+            self._demanded.add(save.id)
+        if self._worker.waiting >= self._max_pending:
+            if self._when_busy == "skip" and event.kind in _SAFE_POINTS:
+                self._saver.skip(save)
+                self._take_landed()
+                return
+            log.info("%s: waits for an earlier save to be written", self.dirpath)
+            self._worker.wait(self._max_pending - 1)
+            self._take_landed()
+        self._saver.ask(save, event, saving, measured, self.state, asked)
+        if event.kind in _LAST:
+            self._worker.wait()
+        self._take_landed(may_raise=True)
+
+    def _take_landed(self, *, may_raise: bool = False) -> None:
+        """Tell the engine, and whoever waits for it, what became of saves."""
+        while self._saver.landed:
+            landed = self._saver.landed.popleft()
+            busy, self._is_busy = self._is_busy, isinstance(landed.error, Busy)
+            if landed.error is None:
+                outcome = Event.saved(landed.save, blocked=landed.blocked, seconds=landed.seconds)
+            else:
+                outcome = Event.dropped(landed.save, str(landed.error), blocked=landed.blocked, busy=self._is_busy)
+                if not self._is_busy:
+                    self._failure = self._failure or landed.error
+            if self._is_busy and not busy:
+                log.warning("skipped a save, which stays due: %s", landed.error)
+            self.state, _ = decide(self.policy, self.state, outcome)
+            if landed.save in self._demanded:
+                self._demanded.discard(landed.save)
+                self._requests.fulfilled(self.peers)
+            if landed.record is not None:
+                self.on_saved(landed.record)
+        failure = self._failure
+        if may_raise and failure is not None:
+            self._failure = None
+            if self._on_error == "raise":
+                raise failure
 
     def _event(
         self, kind: EventKind, step: int, epoch: int, metrics: Mapping[str, float], complete: bool = False

@@ -1,15 +1,18 @@
-"""Carries out the saves that the engine asks for, on all processes of a training together."""
+"""Has the saves carried out that the engine asks for, on all processes of a training together."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .checkpointer import Checkpointer, Request, SameContent, Write
-from .errors import CkptError
+from .checkpointer import Checkpointer, Outcome, Request, SameContent
+from .clock import Clock
+from .errors import Busy, CkptError
 from .events import Event, EventKind
 from .facts import environment, plain
 from .holding import Holding
@@ -18,6 +21,7 @@ from .policy.engine import Save, scores_at
 from .policy.naming import FileName
 from .policy.state import State
 from .record import Record
+from .snapshot import LiveSnapshot, Snapshot, Written
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -26,9 +30,27 @@ log = logging.getLogger("ckpt_callbacks")
 class Saving:
     """How an adapter saves, if a save is due; see `Run.observe`."""
 
-    write: Write | None = None
+    stage: Callable[[], Snapshot] | None = None
     same: SameContent | None = None
     metadata: Callable[[], Mapping[str, Any]] = dict
+
+
+@dataclass(frozen=True)
+class Landed:
+    """A save that was asked for has come to its end.
+
+    Attributes:
+        save: Its number, as the engine counts. record: what was saved, where it was, and this process leads.
+        error: Why it was not.
+        blocked, seconds: How long the training stood still for it, and how long it took until it was verified; None
+            where nothing had to be written.
+    """
+
+    save: int
+    record: Record | None = None
+    error: CkptError | None = None
+    blocked: float | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -41,75 +63,121 @@ class Identity:
 
 
 class Saver:
-    """Turns a decision to save into a record.
+    """Turns decisions to save into records.
 
     Args:
-        directory: The run directory. checkpointer: writes into it.
+        directory: The run directory. checkpointer: writes into it. clock: the run's.
         filename: Template of the names. suffix: of the files. contents: ``full`` or ``weights``.
-        metadata: Plain facts for every record.
+        metadata: Plain facts for every record. wake: called, on any thread, when a save has landed.
 
     Attributes:
         identity: Of the training that goes on.
-        under_way: The facts of the save that is being carried out.
+        under_way: The facts of the save whose snapshot is taken now.
+        landed: Saves that came to their end, oldest first, until the run takes them from here.
+        records: For each save that was asked for, the id of the record that it became, or was to become.
     """
 
     def __init__(
-        self, directory: Holding, checkpointer: Checkpointer, *, filename: FileName, suffix: str, contents: str,
-        metadata: Mapping[str, Any],
+        self, directory: Holding, checkpointer: Checkpointer, *, clock: Clock, filename: FileName, suffix: str,
+        contents: str, metadata: Mapping[str, Any], wake: Callable[[], None],
     ) -> None:  # fmt: skip
-        self._directory, self._checkpointer = directory, checkpointer
+        self._directory, self._checkpointer, self._clock, self._wake = directory, checkpointer, clock, wake
         self._filename, self._suffix, self._contents, self._metadata = filename, suffix, contents, metadata
         self.identity = Identity("", 0, None)
         self.under_way: Record | None = None
+        self.landed: deque[Landed] = deque()
+        self.records: dict[int, int] = {}
         self._branched = False
+        self._newest: Record | None = None  # what is known of the newest file that was asked for
+        self._unwritten: set[int] = set()  # ids of files that were asked for and have not landed
 
     def begin(self, identity: Identity) -> None:
         """A training begins."""
-        self.identity, self._branched = identity, False
+        self.identity, self._branched, self._newest = identity, False, None
 
-    def carry_out(self, save: Save, event: Event, saving: Saving, measured: Event, state: State) -> CkptError | None:
-        """Save, and return the error if that failed.
+    def ask(self, save: Save, event: Event, saving: Saving, measured: Event, state: State, asked: float) -> None:
+        """Take a snapshot and hand it over to be written; what becomes of it is told through `landed`.
 
         Args:
             save, event: What the engine decided, and on what. saving: how.
             measured: The event whose metrics are those of the weights that are saved. state: after ``event``.
+            asked: When that was, on the run's clock.
         """
-        leads = self._directory.peers.leader
-        draft = self._draft(save, event, saving.metadata() if leads else {}, measured, state)
-        self.under_way = draft.replace(id=self._checkpointer.next_id)
+        peers = self._directory.peers
+        draft = self._draft(save, event, saving.metadata() if peers.leader else {}, measured, state)
         try:
-            return self._lead(save, draft, event, saving) if leads else self._follow(saving.write)
+            if peers.leader:
+                self._lead(save, draft, event, saving, asked)
+            else:
+                self._follow(draft, saving)
         finally:
             self.under_way = None
 
-    def _lead(self, save: Save, draft: Record, event: Event, saving: Saving) -> CkptError | None:
-        def write_with_peers(path: Path) -> Any:
-            self._directory.peers.share(path)
-            return saving.write(path)
+    def skip(self, save: Save) -> None:
+        """Don't take a snapshot: too many wait to be written."""
+        self.landed.append(Landed(save.id, error=Busy(f"{self._directory.dirpath}: an earlier save is still written")))
 
-        last, outcomes = self._directory.last(), []
-        # Between two events of one step nothing but evaluation ran: the weights are on disk already.
-        unchanged = last if event.kind is not EventKind.END and last and self._is_this_step(last, event) else None
+    def _lead(self, save: Save, draft: Record, event: Event, saving: Saving, asked: float) -> None:
+        peers = self._directory.peers
+        request = self._request(draft, event, saving, asked)
+        self.records[save.id] = record = request.unchanged or request.draft.id
+        self._unwritten.add(record)
+        self._checkpointer.save(request, lambda outcome: self._land(save, request, outcome), here=not peers.alone)
+        if not peers.alone:
+            peers.share(None)  # nothing more is written
+            peers.share(dataclasses.replace(self.landed[-1], record=None))
+
+    def _request(self, draft: Record, event: Event, saving: Saving, asked: float) -> Request:
         name = self._filename.render(draft)
-        request = Request(draft, name, self._suffix, write_with_peers, saving.same, unchanged, self._supersede)
-        self._checkpointer.save(request, outcomes.append)
-        self._directory.peers.share(None)
-        outcome = outcomes[0]
-        error = self._directory.peers.share(outcome.error)
+        request = Request(draft, name, self._suffix, same=saving.same, asked=asked, committed=self._supersede)
+        if event.kind is not EventKind.END and self._is_written(event):
+            # Between two events of one step nothing but evaluation ran: the weights are on disk already, or will be.
+            return dataclasses.replace(request, unchanged=self._newest.id)
+        self.under_way = self._newest = draft = draft.replace(id=self._checkpointer.new_id())
+        request = dataclasses.replace(request, draft=draft)
+        try:
+            snapshot = saving.stage()
+        except Exception as error:  # whatever a framework raises: a failed save never ends a training
+            return dataclasses.replace(request, failed=error)
+        if not self._directory.peers.alone:
+            snapshot = LiveSnapshot(self._with_peers(snapshot))
+        blocked = None if snapshot.live else self._clock.monotonic() - asked
+        return dataclasses.replace(request, snapshot=snapshot, blocked=blocked)
+
+    def _with_peers(self, snapshot: Snapshot) -> Callable[[Path], Written]:
+        def write(path: Path) -> Written:
+            self._directory.peers.share(path)
+            return snapshot.write(path)
+
+        return write
+
+    def _follow(self, draft: Record, saving: Saving) -> None:
+        self.under_way, snapshot = draft, saving.stage()
+        while (path := self._directory.peers.share(None)) is not None:
+            snapshot.write(path)
+        self.landed.append(self._directory.peers.share(None))
+
+    def _land(self, save: Save, request: Request, outcome: Outcome) -> None:
+        seconds = self._clock.monotonic() - request.asked
         if outcome.record is not None:
             verb = "saved" if outcome.record.reasons == save.reasons else "holds already"
             log.info("%s %s: %s", verb, outcome.record.file, "; ".join(save.reasons))
         else:
-            log.warning("%s", error)
-        return error
+            log.warning("%s", outcome.error)
+        self._unwritten.discard(self.records[save.id])
+        blocked = seconds if request.blocked is None else request.blocked
+        costs = (None, None) if request.unchanged is not None else (blocked, seconds)  # nothing had to be written
+        self.landed.append(Landed(save.id, outcome.record, outcome.error, *costs))
+        self._wake()
 
-    def _follow(self, write: Write) -> CkptError | None:
-        while (path := self._directory.peers.share(None)) is not None:
-            write(path)
-        return self._directory.peers.share(None)
-
-    def _is_this_step(self, record: Record, event: Event) -> bool:
-        return (record.step, record.attempt, record.contents) == (event.step, self.identity.attempt, self._contents)
+    def _is_written(self, event: Event) -> bool:
+        """The newest file that was asked for is of this step, and is there, or is being written."""
+        newest = self._newest
+        if newest is None or newest.step != event.step:
+            return False
+        record = self._directory.manifest.records.get(newest.id)
+        there = record is not None and record.status.on_disk and record.path.exists()
+        return there or newest.id in self._unwritten
 
     def _draft(self, save: Save, event: Event, metadata: Mapping[str, Any], measured: Event, state: State) -> Record:
         return Record(

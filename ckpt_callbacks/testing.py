@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .clock import Clock
+from .snapshot import Written
 
 
 class FakeClock(Clock):
@@ -29,17 +30,26 @@ class FakeClock(Clock):
 
 
 class FakeWriter:
-    """Writes a small file instead of a checkpoint, and fails when it is told to.
+    """Stages a small file instead of a checkpoint, and fails to write it when it is told to; give it as ``stage``.
 
     Args:
-        payload: What the file holds. fail_on: numbers of the calls, from 1, that raise `OSError`.
+        payload: What the file holds. fail_on: numbers of the writes, from 1, that raise `OSError`.
     """
+
+    live = False
 
     def __init__(self, payload: bytes = b"checkpoint", fail_on: frozenset[int] | set[int] = frozenset()) -> None:
         self.payload, self.fail_on, self.calls = payload, fail_on, 0
 
-    def __call__(self, path: Path) -> None:
+    def __call__(self) -> FakeWriter:
+        return self
+
+    def write(self, path: Path) -> Written:
         self.calls += 1
         if self.calls in self.fail_on:
             raise OSError(28, "No space left on device")
         path.write_bytes(self.payload)
+        return Written()
+
+    def release(self) -> None:
+        """There is no memory to give back."""

@@ -1,26 +1,82 @@
-"""Who carries out a save: for now, the thread that asked for it."""
+"""Who carries out saves: one thread beside the training's, or the training's own."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 
 class Worker(Protocol):
     """Carries out jobs in the order in which they came. A job reports its own outcome and does not raise."""
 
-    def submit(self, job: Callable[[], None]) -> None:
-        """Take a job over."""
+    @property
+    def waiting(self) -> int:
+        """Jobs that are not done."""
+
+    def submit(self, job: Callable[[], None], *, here: bool = False) -> None:
+        """Take a job over; with ``here``, do it on the caller's thread, once all earlier ones are done."""
+
+    def wait(self, at_most: int = 0) -> None:
+        """Return when no more than so many jobs are not done."""
 
     def close(self) -> None:
-        """Finish all jobs; later ones are refused."""
+        """Finish all jobs. A later one is taken all the same."""
 
 
 class InlineWorker:
     """Runs each job at once, on the caller's thread."""
 
-    def submit(self, job: Callable[[], None]) -> None:
+    waiting = 0
+
+    def submit(self, job: Callable[[], None], *, here: bool = True) -> None:
         job()
 
-    def close(self) -> None:
+    def wait(self, at_most: int = 0) -> None:
         """Nothing is ever left to do."""
+
+    close = wait
+
+
+class BackgroundWorker:
+    """Runs the jobs one after the other on a thread of its own, which lives from the first job to `close`.
+
+    A process that ends without `close` still finishes them.
+    """
+
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+        self._waiting, self._changed = 0, threading.Condition()
+
+    @property
+    def waiting(self) -> int:
+        return self._waiting
+
+    def submit(self, job: Callable[[], None], *, here: bool = False) -> None:
+        if here:
+            self.wait()
+            job()
+            return
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(1, "ckpt_callbacks")
+        with self._changed:
+            self._waiting += 1
+        self._pool.submit(self._do, job)
+
+    def wait(self, at_most: int = 0) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting <= at_most)
+
+    def close(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=True)
+
+    def _do(self, job: Callable[[], None]) -> None:
+        try:
+            job()
+        finally:
+            with self._changed:
+                self._waiting -= 1
+                self._changed.notify_all()

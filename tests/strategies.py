@@ -30,6 +30,7 @@ from ckpt_callbacks import (
     OnDeadline,
     OnException,
     OnPreempt,
+    Optimal,
     Patience,
     Policy,
     Predicate,
@@ -117,6 +118,8 @@ def triggers(by: st.SearchStrategy[Metric] | None = None) -> st.SearchStrategy[T
     marks = st.lists(counts(), min_size=1, max_size=3)
     leaves = st.one_of(
         *intervals,
+        st.builds(Every, overhead=st.floats(0, 1, exclude_min=True, exclude_max=True)),
+        st.builds(Optimal, positive()),
         st.builds(At, steps=marks),
         st.builds(At, epochs=marks),
         st.builds(Improves, metrics() if by is None else by),

@@ -37,7 +37,7 @@ def train(dirpath, losses=LOSSES, fail_on=(5,)):
     for epoch, loss in enumerate(losses, start=1):
         clock.advance(3600)
         run.observe(EventKind.EPOCH_END, step=10 * epoch, epoch=epoch, metrics={"val_loss": loss, "acc": 0.5},
-                    complete=True, write=writer)  # fmt: skip
+                    complete=True, stage=writer)  # fmt: skip
     run.close()
     return run
 
@@ -100,8 +100,7 @@ def test_ls_lists_what_is_there_and_why(run_dir):
     code, out, err = ckpt("ls", run_dir)
     assert (code, err) == (0, "")
     assert [re.sub(r" {2,}", " | ", line.strip()) for line in out.splitlines()] == [
-        "id | file | step | epoch | metrics | size | status | saved | aliases | "
-        "saved because | kept because | error",
+        "id | file | step | epoch | metrics | size | status | saved | aliases | saved because | kept because | error",
         "3 | 003.ckpt | 30 | 3 | ema(0.5) of val_loss=0.575, val_loss=0.4, acc=0.5 | 2.3 kB | verified | "
         "2023-11-15T01:13:20Z | val_loss improved to 0.575; val_loss improved to 0.4",
         "4 | 004.ckpt | 40 | 4 | ema(0.5) of val_loss=0.4375, val_loss=0.3, acc=0.5 | 2.3 kB | verified | "

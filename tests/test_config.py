@@ -33,6 +33,7 @@ from ckpt_callbacks import (
     OnDeadline,
     OnException,
     OnPreempt,
+    Optimal,
     Patience,
     Policy,
     PolicyError,
@@ -70,6 +71,7 @@ save:
   - on_preempt
   - on_exception
   - on_deadline: {before: 10 min}
+  - all: [{every: {overhead: 0.01}}, {optimal: {mtbf: 6 h}}]
   - on_deadline: {before: 90, end: "2026-11-25T00:00:00+01:00"}
 keep: [all, {every: {steps: 1000}}, {every: {hours: 5}}, {within: {hours: 2.5}}, {best: {by: score}}]
 stop:
@@ -144,6 +146,7 @@ def test_every_form(tmp_path):
             | OnPreempt()
             | OnException()
             | OnDeadline(600)
+            | Every(overhead=0.01) & Optimal(6 * 3600)
             | OnDeadline(90, end=EVENING),
             keep=KeepAll() | KeepEvery(steps=1000) | KeepEvery(hours=5) | KeepWithin(2.5) | KeepBest(by=score),
             stop=Reaches(val, 0.1) | Diverges(val.raw, 100) | NonFinite("loss", consecutive=3),
@@ -257,10 +260,11 @@ def test_anchors_and_a_byte_order_mark(tmp_path):
 
 # -- how it complains ------------------------------------------------------------------------------------------------
 
-TRIGGERS = "every, at, improves, on_preempt, on_exception, on_deadline, any, all, not, predicate"
+EVERY = "epochs, steps, seconds, minutes, hours, overhead"
+TRIGGERS = "every, optimal, at, improves, on_preempt, on_exception, on_deadline, any, all, not, predicate"
 METRIC = "metrics: {val: {monitor: val_loss, mode: min}}\n"
 WITH_SAVE = "save: on_preempt\n"
-FIELDS = "version, dirpath, metrics, save, keep, stop, best_by, contents, metadata, filename, on_error, grace, min_free"
+FIELDS = "version, dirpath, metrics, save, keep, stop, best_by, contents, metadata, filename, on_error, grace, min_free, background, max_pending, when_busy, staging"
 SECONDS = "a duration above 0: seconds, or text such as 30 s, 10 min, 1.5 h or 2 d"
 BYTES = "a size: whole bytes, or text such as 500 MB, 5 GB or 2 GiB"
 MOMENT = "a moment: UTC seconds since 1970, or a date and time with its offset, such as 2026-11-24T23:00:00Z"
@@ -394,19 +398,25 @@ MONITOR = "a metric's name, a list of names, or a mapping of names to weights"
         ("save: [{every: {epochs: 1}, at: {steps: 1}}]", f"save[0]: got every, at; expected exactly one of {TRIGGERS}"),
         (
             "save: [{every: {epoch: 1}}]",
-            "save[0].every: unknown field 'epoch'; expected one of epochs, steps, seconds, minutes, hours; "
-            "did you mean 'epochs'?",
+            f"save[0].every: unknown field 'epoch'; expected one of {EVERY}; did you mean 'epochs'?",
         ),
         (
             "save: {every: {epochs: 1, steps: 2}}",
-            "save.every: got epochs=1, steps=2; expected exactly one of epochs, steps, seconds, minutes, hours",
+            f"save.every: got epochs=1, steps=2; expected exactly one of {EVERY}",
         ),
-        ("save: {every: {}}", "save.every: got none; expected exactly one of epochs, steps, seconds, minutes, hours"),
+        ("save: {every: {}}", f"save.every: got none; expected exactly one of {EVERY}"),
         ("save: {every: {epochs: 0}}", "save.every.epochs: got 0; expected a whole number of at least 1"),
         ("save: {every: {epochs: 1.0}}", "save.every.epochs: got 1.0; expected a whole number of at least 1"),
         ("save: {every: {epochs: true}}", "save.every.epochs: got True; expected a whole number of at least 1"),
         ("save: {every: {minutes: .inf}}", "save.every.minutes: got inf; expected a positive number"),
         ("save: {every: {minutes: '5'}}", "save.every.minutes: got '5'; expected a positive number"),
+        (
+            "save: {every: {overhead: 1}}",
+            "save.every.overhead: got 1; expected a share above 0 and below 1, such as 0.01",
+        ),
+        ("save: optimal", "save.optimal: got nothing; expected a mapping with mtbf"),
+        ("save: {optimal: {}}", f"save.optimal.mtbf: missing; expected {SECONDS}"),
+        ("save: {optimal: {mtbf: 6 hrs}}", f"save.optimal.mtbf: got '6 hrs'; expected {SECONDS}"),
         ("save: {at: {steps: [1, x]}}", "save.at.steps[1]: got 'x'; expected a whole number of at least 1"),
         ("save: {at: {steps: x}}", "save.at.steps: got 'x'; expected a whole number of at least 1"),
         (
@@ -531,9 +541,8 @@ def test_all_mistakes_at_once(tmp_path):
         "did you mean 'max'?",
         "metrics.acc.min_delta: got -1; expected a finite number of at least 0",
         "metrics.acc.start_from_epoch: got -1; expected a whole number of at least 0",
-        "save[0].every: unknown field 'epoch'; expected one of epochs, steps, seconds, minutes, hours; "
-        "did you mean 'epochs'?",
-        "save[1].every: got epochs=1, steps=2; expected exactly one of epochs, steps, seconds, minutes, hours",
+        f"save[0].every: unknown field 'epoch'; expected one of {EVERY}; did you mean 'epochs'?",
+        f"save[1].every: got epochs=1, steps=2; expected exactly one of {EVERY}",
         "save[3].improves: unknown metric 'vall'; defined are: val, acc; did you mean 'val'?",
         "keep: got an empty list, which would delete every checkpoint; expected at least one item: "
         "a mapping with one of all, last, best, every, within, tagged",
@@ -547,7 +556,7 @@ def test_a_key_that_looks_like_a_place_in_a_list_is_none():
     with pytest.raises(ConfigError) as caught:
         Config.from_mapping({"save": {False: [], "every": []}})
     assert caught.value.problems == (
-        "policy: save.every: got a list; expected a mapping with one of epochs, steps, seconds, minutes, hours",
+        f"policy: save.every: got a list; expected a mapping with one of {EVERY}",
         f"policy: save: unknown field False; expected one of {TRIGGERS}",
     )
 
@@ -833,6 +842,9 @@ def test_the_schema_accepts_what_is_written(schema, policy):
         "save: {every: {epochs: 0}}",
         "save: {every: {epochs: true}}",
         "save: {every: {minutes: 0}}",
+        "save: {every: {overhead: 0}}",
+        "save: {every: {overhead: 1}}",
+        "save: {optimal: {mtbf: 0}}",
         "save: {at: {steps: []}}",
         "save: {all: [on_preempt, {any: 5}]}",
         "save: {predicate: os}",

@@ -7,6 +7,7 @@ import pytest
 
 from ckpt_callbacks import EventKind, Every, KeepAll, KeepLast, Policy, Status
 from ckpt_callbacks.run import Run
+from ckpt_callbacks.testing import FakeWriter
 
 SIZE = 1000
 
@@ -35,13 +36,14 @@ def train(dirpath, keep, steps, min_free, written=None):
         run._run_id = newest.run
     run.start(step=steps[0] - 1, epoch=steps[0] - 1)
 
-    def write(path):
-        if written is not None:
-            written.append(sorted(name for name in os.listdir(dirpath) if name.endswith("0.raw")))
-        path.write_bytes(bytes(SIZE))
+    class Stage(FakeWriter):
+        def write(self, path):
+            if written is not None:
+                written.append(sorted(name for name in os.listdir(dirpath) if name.endswith("0.raw")))
+            return super().write(path)
 
     for step in steps:
-        run.observe(EventKind.EPOCH_END, step=step * 10, epoch=step, complete=True, write=write)
+        run.observe(EventKind.EPOCH_END, step=step * 10, epoch=step, complete=True, stage=Stage(bytes(SIZE)))
     run.close()
     return run
 

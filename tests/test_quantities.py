@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ckpt_callbacks import PolicyError, hours, minutes, seconds
-from ckpt_callbacks.quantities import DURATION, MOMENT, SIZE, as_bytes, as_seconds, as_utc, in_words
+from ckpt_callbacks.quantities import DURATION, MOMENT, SIZE, as_bytes, as_seconds, as_utc, in_words, roughly
 from ckpt_callbacks.scheduler import job_end
 
 NAN, INF = math.nan, math.inf
@@ -175,6 +175,22 @@ def test_anything_is_read_or_refused_in_one_line(given):
 )
 def test_a_duration_in_words(duration, words):
     assert in_words(duration) == in_words(float(duration)) == words
+
+
+@pytest.mark.parametrize(
+    ("duration", "words"),
+    [
+        (0, "0 s"),
+        (0.3216, "0.322 s"),
+        (32, "32 s"),
+        (117.6, "1.96 min"),
+        (3600, "1 h"),
+        (5400, "1.5 h"),
+        (864000, "10 d"),
+    ],
+)
+def test_a_duration_in_rough_words(duration, words):
+    assert roughly(duration) == words
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,9 @@ class Config:
         on_error: ``warn``, or ``raise`` when a save fails.
         grace: Seconds that a signal leaves for a last save, or text such as ``"30 s"``.
         min_free: Bytes to leave free on the disk, or text such as ``"5 GB"``.
+        background: Write on a thread beside the training's. max_pending: snapshots that may wait to be written.
+        when_busy: ``wait`` when as many do, or ``skip`` the save, which stays due.
+        staging: ``memory`` for a copy of the state; ``none`` to write it where it is, while training stands still.
 
     Raises:
         PolicyError: grace is no duration, or min_free no size.
@@ -37,6 +40,10 @@ class Config:
     on_error: str = "warn"
     grace: float = 30.0
     min_free: int = 0
+    background: bool = True
+    max_pending: int = 1
+    when_busy: str = "wait"
+    staging: str = "memory"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "grace", as_seconds(self.grace, "Config: grace", positive=True))

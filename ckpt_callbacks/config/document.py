@@ -13,6 +13,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, Valida
 from typing_extensions import NotRequired, TypedDict
 
 from ..errors import PolicyError
+from ..policy.adaptive import Optimal
 from ..policy.composition import AllOf, AnyOf, Not
 from ..policy.naming import FROM_METADATA, FileName
 from ..policy.retention import AnyKeep, KeepAll, KeepBest, KeepEvery, KeepLast, KeepTagged, KeepWithin
@@ -22,7 +23,7 @@ from .annotations import FIELDS, ONE_FIELD, OneOf, OneOrMore, becomes, joined_by
 from .metrics import MetricRef, Metrics, Reading
 from .problems import describe, problem
 from .reference import find
-from .scalars import Count, Duration, Finite, Index, Moment, Name, Positive, Reference, Size, Tag, Version
+from .scalars import Count, Duration, Finite, Index, Moment, Name, Positive, Reference, Share, Size, Tag, Version
 
 
 def read(parsed: Any, *, allow_code: bool) -> tuple[dict[str, Any], list[str]]:
@@ -49,13 +50,21 @@ def json_schema() -> dict[str, Any]:
 
 @with_config(ONE_FIELD)
 class EveryNode(TypedDict, total=False):
-    """Due each time that a multiple of the interval is crossed."""
+    """Due each time that a multiple of the interval is crossed, or as often as a share of the training time allows."""
 
     epochs: Count
     steps: Count
     seconds: Positive
     minutes: Positive
     hours: Positive
+    overhead: Share
+
+
+@with_config(FIELDS)
+class OptimalNode(TypedDict):
+    """Due at the interval that loses the least time where trainings fail so often on average."""
+
+    mtbf: Duration
 
 
 @with_config(ONE_FIELD)
@@ -89,6 +98,7 @@ TriggerNode = with_config(ONE_FIELD)(
         "TriggerNode",
         {
             "every": Annotated[EveryNode, becomes(Every)],
+            "optimal": Annotated[OptimalNode, becomes(Optimal)],
             "at": Annotated[AtNode, becomes(At)],
             "improves": Annotated[MetricRef, becomes(Improves)],
             "on_preempt": Annotated[None, becomes(OnPreempt)],
@@ -223,6 +233,10 @@ class DocumentNode(TypedDict):
     on_error: NotRequired[Literal["warn", "raise"]]
     grace: NotRequired[Duration]
     min_free: NotRequired[Size]
+    background: NotRequired[bool]
+    max_pending: NotRequired[Count]
+    when_busy: NotRequired[Literal["wait", "skip"]]
+    staging: NotRequired[Literal["memory", "none"]]
 
 
 _DOCUMENT = TypeAdapter(DocumentNode)

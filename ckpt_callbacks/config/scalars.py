@@ -28,6 +28,7 @@ _Count = NewType("_Count", int)
 _Index = NewType("_Index", int)
 _Finite = NewType("_Finite", float)
 _Positive = NewType("_Positive", float)
+_Share = NewType("_Share", float)
 _Delta = NewType("_Delta", float)
 _Alpha = NewType("_Alpha", float)
 _Version = NewType("_Version", int)
@@ -44,6 +45,7 @@ Count = Annotated[_Count, Field(ge=1)]
 Index = Annotated[_Index, Field(ge=0)]
 Finite = Annotated[_Finite, Field(allow_inf_nan=False)]
 Positive = Annotated[_Positive, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[_Share, Field(gt=0, lt=1)]
 Delta = Annotated[_Delta, Field(ge=0, allow_inf_nan=False)]
 Alpha = Annotated[_Alpha, Field(gt=0, le=1)]
 Version = Annotated[_Version, Field(ge=1, le=1)]
@@ -81,11 +83,13 @@ Moment = Annotated[SkipValidation[_Moment], _converted(as_utc)]
 
 _CALLED = {
     str: "text",
+    bool: "true or false",
     NoneType: "no value",
     _Count: "a whole number of at least 1",
     _Index: "a whole number of at least 0",
     _Finite: "a finite number",
     _Positive: "a positive number",
+    _Share: "a share above 0 and below 1, such as 0.01",
     _Delta: "a finite number of at least 0",
     _Alpha: "a number above 0 and at most 1",
     _Version: "1",

@@ -11,6 +11,7 @@ from itertools import chain, count
 from typing import TYPE_CHECKING, Any
 
 from ..errors import PolicyError
+from ..policy.adaptive import Optimal
 from ..policy.composition import AllOf, AnyOf, Not, Trigger
 from ..policy.metric import Metric
 from ..policy.retention import KeepAll, KeepBest, KeepEvery, KeepLast, KeepTagged, KeepWithin, Retention
@@ -48,6 +49,10 @@ def document(config: Config) -> dict[str, Any]:
         "on_error": config.on_error if config.on_error != "warn" else None,
         "grace": _number(config.grace) if config.grace != 30 else None,
         "min_free": config.min_free or None,
+        "background": None if config.background else False,
+        "max_pending": config.max_pending if config.max_pending != 1 else None,
+        "when_busy": config.when_busy if config.when_busy != "wait" else None,
+        "staging": config.staging if config.staging != "memory" else None,
     }
     return {name: value for name, value in found.items() if value not in (None, {})}
 
@@ -112,6 +117,8 @@ def _trigger(trigger: Trigger, names: _Names) -> Any:
     match trigger:
         case Every():
             return {"every": _given(trigger)}
+        case Optimal():
+            return {"optimal": _given(trigger)}
         case At():
             return {"at": _given(trigger)}
         case Improves():

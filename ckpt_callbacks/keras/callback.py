@@ -49,6 +49,10 @@ class KerasCheckpoint(ReadsRun, ObservesFit, keras.callbacks.Callback):
         on_error: ``"warn"``, or ``"raise"`` when a save fails.
         grace: With `OnPreempt`: time from a signal to the end of the process, in seconds or as ``"30 s"``.
         min_free: What a save must leave free on the disk, in bytes or as ``"5 GB"``; else it is skipped.
+        background: Write on a thread beside the training's, which is blocked for a copy of the state alone; True by
+            default. max_pending: snapshots that may wait to be written, 1 by default, each with memory of its own.
+        when_busy: When as many do, ``"wait"``, or ``"skip"`` the save, which stays due. The last one is never skipped.
+        staging: ``"none"`` for people without the memory: the state is written where it is, and training waits.
         resume: ``"auto"`` continues in `fit` from the newest checkpoint that verifies, with a model that has not
             trained yet; ``"never"``; or the path of the checkpoint to continue from.
         batch_metrics: Let the policy see the metrics of each batch, which costs Keras its asynchronous dispatch.
@@ -72,6 +76,10 @@ class KerasCheckpoint(ReadsRun, ObservesFit, keras.callbacks.Callback):
         on_error: str | None = None,
         grace: float | str | None = None,
         min_free: int | str | None = None,
+        background: bool | None = None,
+        max_pending: int | None = None,
+        when_busy: str | None = None,
+        staging: str | None = None,
         resume: str | PathLike[str] = "auto",
         batch_metrics: bool = False,
         restore_best_weights: bool = False,
@@ -82,9 +90,11 @@ class KerasCheckpoint(ReadsRun, ObservesFit, keras.callbacks.Callback):
         if not isinstance(resume, str | PathLike):
             raise PolicyError(f"KerasCheckpoint: resume is {resume!r}; expected 'auto', 'never' or a checkpoint's path")
         settings = {"filename": filename, "contents": contents, "metadata": metadata, "on_error": on_error}
-        settings |= {"grace": grace, "min_free": min_free}
+        settings |= {"grace": grace, "min_free": min_free, "background": background, "max_pending": max_pending}
+        settings |= {"when_busy": when_busy, "staging": staging}
         arguments = resolve("KerasCheckpoint", dirpath, policy, allow_code=allow_code, **settings)
         suffix = files.suffix_of(arguments["contents"], format)
+        self._staging = arguments.pop("staging")
         self._run = Run(**arguments, suffix=suffix, holder="KerasCheckpoint", clock=clock)
         self._scratch = Layout(self._run.dirpath).staging
         self._resume, self._restore_best_weights = resume, restore_best_weights

@@ -11,10 +11,10 @@ from pathlib import Path
 import keras
 
 from ..events import EventKind
-from ..formats import Shapes
 from ..policy.engine import Decision
 from ..policy.triggers import OnException
 from ..run import Run
+from ..snapshot import LiveSnapshot, Snapshot, Written
 from . import files
 from .capture import carry, facts_of, moment_of
 from .carried import Moment
@@ -92,7 +92,7 @@ class ObservesFit:
             self._run.answer(
                 step=self._progress.step,
                 epoch=self._progress.epochs,
-                write=self._write,
+                stage=self._stage,
                 metadata=lambda: facts_of(self.model),
             )
 
@@ -119,7 +119,7 @@ class ObservesFit:
                 epoch=self._progress.epochs,
                 metrics=metrics,
                 complete=complete,
-                write=self._write,
+                stage=self._stage,
                 same=files.same_weights if kind is EventKind.END else None,
                 metadata=lambda: facts_of(self.model),
             )
@@ -137,13 +137,16 @@ class ObservesFit:
             self.model.stop_training = True
             log.warning("stopping: %s", "; ".join(decision.stop.reasons))
 
-    def _write(self, path: Path) -> Shapes:
+    def _stage(self) -> Snapshot:
+        return LiveSnapshot(self._write)
+
+    def _write(self, path: Path) -> Written:
         if self._inexact is not None and self._run.contents == "full":
             log.warning("%s: a run resumed from here is not exact: %s", self.dirpath, self._inexact)
             self._inexact = None
         model = self.model
         moment = self._before_validation or moment_of(model, self._siblings)
-        return files.save(model, path, carry(model, self._run, moment, self._progress.position()))
+        return Written(files.save(model, path, carry(model, self._run, moment, self._progress.position())))
 
 
 def _weakly(method: Callable[[Exception], None]) -> Callable[[Exception], None]:

@@ -41,6 +41,10 @@ class LightningCheckpoint(Observing, PeerNames, Checkpoint):
         on_error: ``"warn"``, or ``"raise"`` when a save fails.
         grace: With `OnPreempt`: time from a signal to the end of the process, in seconds or as ``"30 s"``.
         min_free: What a save must leave free on the disk, in bytes or as ``"5 GB"``; else it is skipped.
+        background: Write on a thread beside the training's, which is blocked for a copy of the state alone; True by
+            default. max_pending: snapshots that may wait to be written, 1 by default, each with memory of its own.
+        when_busy: When as many do, ``"wait"``, or ``"skip"`` the save, which stays due. The last one is never skipped.
+        staging: ``"none"`` for people without the memory: the state is written where it is, and training waits.
         allow_code: Let a YAML file name predicates to import.
         clock: For tests.
 
@@ -61,13 +65,19 @@ class LightningCheckpoint(Observing, PeerNames, Checkpoint):
         on_error: str | None = None,
         grace: float | str | None = None,
         min_free: int | str | None = None,
+        background: bool | None = None,
+        max_pending: int | None = None,
+        when_busy: str | None = None,
+        staging: str | None = None,
         allow_code: bool = False,
         clock: Clock | None = None,
     ) -> None:
         super().__init__()
         settings = {"filename": filename, "contents": contents, "metadata": metadata, "on_error": on_error}
-        settings |= {"grace": grace, "min_free": min_free}
+        settings |= {"grace": grace, "min_free": min_free, "background": background, "max_pending": max_pending}
+        settings |= {"when_busy": when_busy, "staging": staging}
         arguments = resolve("LightningCheckpoint", dirpath, policy, allow_code=allow_code, **settings)
+        self._staging = arguments.pop("staging")
         self._run = Run(**arguments, suffix=".ckpt", holder="LightningCheckpoint", clock=clock)
         self._reset()
 
@@ -124,6 +134,7 @@ class LightningCheckpoint(Observing, PeerNames, Checkpoint):
         self._run.peers = TrainerPeers(trainer)
         check_same_path(trainer, self._run.peers, trainer.ckpt_path)
         self._run.open()
+        self._run.on_saved = lambda record: self._tell_loggers(trainer)
         self._io = StagedCheckpointIO(trainer.strategy.checkpoint_io, trainer)
         trainer.strategy.checkpoint_io = self._io
 

@@ -10,9 +10,9 @@ from typing import Any
 from lightning.pytorch import Trainer
 
 from ..events import EventKind
-from ..formats import Shapes
 from ..policy.engine import Decision
 from ..run import Run
+from ..snapshot import LiveSnapshot, Written
 from . import loops
 from .facts import training_facts
 from .fresh_metrics import FreshMetrics
@@ -40,7 +40,7 @@ class Observing:
         self._position = Position()
         self._fresh = FreshMetrics()
 
-    def _write(self, trainer: Trainer, path: Path) -> Shapes:
+    def _write(self, trainer: Trainer, path: Path) -> Written:
         self._io.staged, self._io.error, self._io.record = path, None, self._run.facts()
         try:
             trainer.save_checkpoint(path, weights_only=self._run.contents == "weights")
@@ -48,7 +48,7 @@ class Observing:
             self._io.staged = None
         if self._io.error is not None:
             raise self._io.error
-        return self._io.shapes
+        return Written(self._io.shapes)
 
     def _observe(
         self,
@@ -66,20 +66,21 @@ class Observing:
             metrics=metrics,
             complete=complete,
             unchanged=unchanged,
-            write=lambda path: self._write(trainer, path),
+            stage=lambda: LiveSnapshot(lambda path: self._write(trainer, path)),
             same=same_weights if kind is EventKind.END else None,
             metadata=lambda: training_facts(trainer),
         )
-        if decision.save is not None:
-            for logger in trainer.loggers:
-                logger.after_save_checkpoint(self)
         self._obey(trainer, decision, together=kind in (EventKind.VALIDATION_END, EventKind.EPOCH_END))
+
+    def _tell_loggers(self, trainer: Trainer) -> None:
+        for logger in trainer.loggers:
+            logger.after_save_checkpoint(self)
 
     def _answer(self, trainer: Trainer) -> None:
         self._run.answer(
             step=self._step,
             epoch=self._epochs,
-            write=lambda path: self._write(trainer, path),
+            stage=lambda: LiveSnapshot(lambda path: self._write(trainer, path)),
             metadata=lambda: training_facts(trainer),
         )
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from ..errors import PolicyError
 from ..events import Event, EventKind
+from .costs import Costs
 from .metric import Metric
 
 
@@ -15,6 +16,8 @@ class View(Protocol):
     """What a trigger may look at: the event, and the state that `decide` keeps for it."""
 
     event: Event
+    costs: Costs  # of the saves whose outcome is known
+    saving: bool  # one is under way
 
     def due(self, leaf: Trigger) -> bool:
         """A crossing of ``leaf`` that no save has answered yet."""

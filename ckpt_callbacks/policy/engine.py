@@ -55,6 +55,7 @@ class _View:
 
     def __init__(self, policy: Policy, state: State, event: Event) -> None:
         self.event, self._policy, self._state = event, policy, state
+        self.costs, self.saving = state.costs, bool(state.pending)
 
     def due(self, leaf: Trigger) -> bool:
         return self._state.dues[repr(leaf)].due
@@ -200,6 +201,7 @@ def _ask_to_save(policy: Policy, state: State, event: Event) -> tuple[State, Sav
     pending = Pending(
         leaves=tuple(key for leaf in leaves if (key := repr(leaf)) in state.dues),
         scores={} if event.kind is EventKind.EXCEPTION else {policy.tracks[m]: v for m, v in values.items()},
+        time=event.time,
     )
     save = Save(state.saves + 1, reasons, scores_at(policy, state, event))
     # This save answers what older ones under way were to answer, so their outcome does not matter for that any more.
@@ -238,12 +240,15 @@ def _settle(policy: Policy, state: State, event: Event) -> State:
         for metric, key in policy.tracks.items():
             if key in asked.scores and key in tracks:
                 tracks[key] = tracks[key].with_saved(metric, asked.scores[key])
-        return dataclasses.replace(state, pending=pending, tracks=tracks, failures=0, retry_step=0)
+        costs = state.costs.with_saved(asked.time, event.blocked, event.seconds)
+        return dataclasses.replace(state, pending=pending, tracks=tracks, costs=costs, failures=0, retry_step=0)
     owed = {key: Due(state.dues[key].crossed, True) for key in asked.leaves if key in state.dues}
+    state = dataclasses.replace(state, pending=pending, dues={**state.dues, **owed})
+    if event.busy:  # nothing failed: it is asked for again with the next step
+        return state
     return dataclasses.replace(
         state,
-        pending=pending,
-        dues={**state.dues, **owed},
+        costs=state.costs.with_dropped(event.blocked),
         failures=state.failures + 1,
         retry_step=state.step + min(2**state.failures, _LONGEST_PAUSE),
     )

@@ -8,6 +8,7 @@ from ..errors import PolicyError
 from ..events import Event
 
 UNITS = {"seconds": 1.0, "minutes": 60.0, "hours": 3600.0}
+SHARE = "overhead"  # of the training time
 
 
 def position(event: Event, unit: str) -> float:
@@ -18,12 +19,16 @@ def position(event: Event, unit: str) -> float:
 
 
 def check_interval(where: str, fields: dict[str, object], given: list[tuple[str, float]]) -> None:
-    """Raise `PolicyError` unless exactly one interval is given, finite, positive, and whole for counts."""
+    """Raise `PolicyError` unless exactly one interval is given: finite, positive, whole for counts, a share below 1."""
     expected = f"expected exactly one of {', '.join(fields)}"
     if len(given) != 1:
         received = ", ".join(f"{name}={value!r}" for name, value in given) or "none"
         raise PolicyError(f"{where}: got {received}; {expected}")
     unit, n = given[0]
+    if unit == SHARE:
+        if isinstance(n, bool) or not isinstance(n, int | float) or not 0 < n < 1:
+            raise PolicyError(f"{where}: {unit} is {n!r}; expected a share above 0 and below 1, such as 0.01")
+        return
     whole = unit not in UNITS
     if isinstance(n, bool) or not isinstance(n, int if whole else int | float) or not 0 < n <= sys.float_info.max:
         kind = "a whole number of at least 1" if whole else "a positive number"

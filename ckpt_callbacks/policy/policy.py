@@ -8,6 +8,7 @@ from functools import cached_property
 from os import PathLike
 
 from ..errors import PolicyError
+from .adaptive import Optimal
 from .composition import Trigger
 from .metric import Metric, check_metric
 from .retention import KeepAll, Retention, best_by
@@ -84,13 +85,18 @@ class Policy:
     @cached_property
     def follows_time(self) -> bool:
         """Its decisions depend on more than steps, epochs and metrics: on a clock, or on a function."""
-        outside = (Predicate, OnDeadline)
+        outside = (Predicate, OnDeadline, Optimal)
         return any(isinstance(leaf, outside) or (isinstance(leaf, Every) and leaf.uses_time) for leaf in self.leaves)
 
     @cached_property
     def deadlines(self) -> tuple[OnDeadline, ...]:
         """The distinct triggers that look at a deadline."""
         return tuple(leaf for leaf in self.leaves if isinstance(leaf, OnDeadline))
+
+    @cached_property
+    def adaptive(self) -> tuple[Every | Optimal, ...]:
+        """The distinct triggers that choose their interval by what saves cost."""
+        return tuple(leaf for leaf in self.leaves if isinstance(leaf, Every | Optimal) and leaf.pace is not None)
 
     @cached_property
     def saves_on_preempt(self) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ResumeError
+from .costs import Costs
 from .track import Track
 
 STATE_VERSION = 1
@@ -27,10 +28,15 @@ class Due:
 
 @dataclass(frozen=True)
 class Pending:
-    """A save that was asked for and has no outcome yet: the intervals it answers, the values it would secure."""
+    """A save that was asked for and has no outcome yet.
+
+    Attributes:
+        leaves: The intervals it answers. scores: the values it would secure. time: training time when it was asked for.
+    """
 
     leaves: tuple[str, ...]
     scores: Mapping[str, float]
+    time: float
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,7 @@ class State:
         pending: Saves under way. saves: how many were asked for.
         failures: How many were dropped in a row. retry_step: no step before it tries again.
         seen: Names that were ever logged, and the sums that were measured (`Metric.together`).
+        costs: What saves cost so far.
     """
 
     step: int = 0
@@ -56,6 +63,7 @@ class State:
     saves: int = 0
     failures: int = 0
     retry_step: int = 0
+    costs: Costs = Costs()
 
     def to_json(self) -> dict[str, Any]:
         facts = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
@@ -64,8 +72,12 @@ class State:
             "tracks": {key: track.to_json() for key, track in self.tracks.items()},
             "dues": {key: dataclasses.asdict(due) for key, due in self.dues.items()},
             "non_finite": dict(self.non_finite),
-            "pending": {str(k): {"leaves": list(p.leaves), "scores": dict(p.scores)} for k, p in self.pending.items()},
+            "pending": {
+                str(id_): {"leaves": list(asked.leaves), "scores": dict(asked.scores), "time": asked.time}
+                for id_, asked in self.pending.items()
+            },
             "seen": sorted(self.seen),
+            "costs": self.costs.to_json(),
         }
 
     @classmethod
@@ -84,8 +96,10 @@ class State:
                 "tracks": {key: Track.from_json(track) for key, track in facts["tracks"].items()},
                 "dues": {key: Due(**due) for key, due in facts["dues"].items()},
                 "pending": {
-                    int(key): Pending(tuple(p["leaves"]), dict(p["scores"])) for key, p in facts["pending"].items()
+                    int(id_): Pending(tuple(p["leaves"]), dict(p["scores"]), p.get("time", facts["time"]))
+                    for id_, p in facts["pending"].items()
                 },
                 "seen": frozenset(facts["seen"]),
+                "costs": Costs.from_json(facts.get("costs", {})),  # states from before it was counted have none
             }
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from ..errors import PolicyError
 from ..events import Event, EventKind
 from ..quantities import as_seconds, as_utc, in_words
+from .adaptive import Overhead, Pace, check_pace
 from .composition import Firing, Trigger, View
 from .intervals import UNITS, check_interval, position
 from .metric import Metric, check_metric
@@ -28,6 +29,8 @@ class Every(_Due):
     Args:
         epochs: Completed epochs. steps: optimizer updates.
         seconds, minutes, hours: Training time, accumulated over resumes.
+        overhead: The share of the training time, such as 0.01, for which saves may block it. Due as often as that
+            allows, by what saves are measured to cost; what those of other rules and failed ones cost counts in.
     """
 
     epochs: int | None = None
@@ -35,6 +38,7 @@ class Every(_Due):
     seconds: float | None = None
     minutes: float | None = None
     hours: float | None = None
+    overhead: float | None = None
 
     def __post_init__(self) -> None:
         check_interval("Every", vars(self), self._given)
@@ -43,16 +47,26 @@ class Every(_Due):
     def _given(self) -> list[tuple[str, float]]:
         return [(name, value) for name, value in vars(self).items() if value is not None]
 
-    def crossing(self, event: Event) -> float:
+    @property
+    def pace(self) -> Pace | None:
+        """What chooses the interval, where that follows from what saves cost."""
+        return None if self.overhead is None else Overhead(self.overhead)
+
+    def crossing(self, event: Event) -> float | None:
         unit, n = self._given[0]
-        return position(event, unit) // n
+        return None if self.pace else position(event, unit) // n
+
+    def check(self, view: View) -> Firing | None:
+        return check_pace(self, self.pace, view) if self.pace else super().check(view)
 
     @property
     def uses_time(self) -> bool:
         """It depends on the clock, which processes of one training do not share."""
-        return self._given[0][0] in UNITS
+        return self.pace is not None or self._given[0][0] in UNITS
 
     def describe(self) -> str:
+        if self.pace:
+            return self.pace.describe()
         unit, n = self._given[0]
         return f"every {exact(n)} {unit[:-1] if n == 1 else unit}"
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ckpt_callbacks import EventKind, Every, KeepAll, Policy, PolicyError, StoreError
 from ckpt_callbacks.run import Run
 from ckpt_callbacks.store.manifest import Manifest, _line
+from ckpt_callbacks.testing import FakeWriter
 
 # -- directories that are not what they should be --------------------------------------------------------------------
 
@@ -57,7 +58,7 @@ def saved_as(dirpath, value):
     )  # fmt: skip
     run.open()
     run.start(step=0, epoch=0)
-    run.observe(EventKind.EPOCH_END, step=1, epoch=1, complete=True, write=lambda path: path.write_bytes(b"data"))
+    run.observe(EventKind.EPOCH_END, step=1, epoch=1, complete=True, stage=FakeWriter(b"data"))
     run.close()
     return run.last()
 

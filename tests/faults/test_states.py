@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from faults.checks import check_foreign, check_links, plant
 from faults.inject import in_child, interposed, kill_before
-from faults.writer import FILE, FOLDER, VAL, read, weights, write
+from faults.writer import FILE, FOLDER, VAL, read, weights
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -83,8 +83,9 @@ class Training(RuleBasedStateMachine):
         step = self.step + 1
         facts = {"step": step, "epoch": step, "metrics": {"val": value}, "complete": True}
         self.run.observe(
-            EventKind.EPOCH_END, write=lambda p: write(p, step, self.run, self.kind), **facts
+            EventKind.EPOCH_END, stage=lambda: Stage(step, self.run, self.kind), **facts
         )
+        self.run.wait()
         return self.run.last() is not None and self.run.last().step == step
 
     @rule(value=st.integers(0, 9))
@@ -108,6 +109,7 @@ class Training(RuleBasedStateMachine):
                     said.touch()
 
         self.run._lock._lock.release()  # as a killed process would
+        self.run._worker.close()  # its thread would be missing in the child
         in_child(work)
         self.run.close()
         self.value = float(value)

@@ -19,6 +19,7 @@ from ckpt_callbacks.formats import FORMATS, Format, Shapes
 from ckpt_callbacks.formats.format import missing
 from ckpt_callbacks.record import Record
 from ckpt_callbacks.run import Run
+from ckpt_callbacks.snapshot import Written
 
 EPOCHS = 6
 VALUES = (None, 5.0, 3.0, 4.0, 1.0, 2.0, 6.0, 1.5)  # of val, by epoch
@@ -40,19 +41,29 @@ def weights(epoch: int) -> bytes:
     return bytes((epoch * 37 + i * 11) % 256 for i in range(1500))
 
 
-def write(path: Path, epoch: int, run: Run, kind: str) -> Shapes:
-    """Write a checkpoint with plain system calls, so that a fault can be put at each of them."""
-    data = weights(epoch)
-    facts = json.dumps({"snapshot": run.snapshot(), "record": run.facts()}).encode()
-    state = b"%08x %s" % (zlib.crc32(facts + data), facts)
-    if kind == FILE:
-        _put(path, state + b"\n" + data)
-    else:
-        (path / "shards").mkdir(parents=True)
-        _put(path / "state.json", state)
-        _put(path / "shards" / "0.bin", data[:700])
-        _put(path / "shards" / "1.bin", data[700:])
-    return [("weights", (len(data),))]
+class Stage:
+    """A snapshot that is written with plain system calls, so that a fault can be put at each of them."""
+
+    live = False
+
+    def __init__(self, epoch: int, run: Run, kind: str) -> None:
+        self.epoch, self.kind = epoch, kind
+        self.facts = json.dumps({"snapshot": run.snapshot(), "record": run.facts()}).encode()
+
+    def write(self, path: Path) -> Written:
+        data = weights(self.epoch)
+        state = b"%08x %s" % (zlib.crc32(self.facts + data), self.facts)
+        if self.kind == FILE:
+            _put(path, state + b"\n" + data)
+        else:
+            (path / "shards").mkdir(parents=True)
+            _put(path / "state.json", state)
+            _put(path / "shards" / "0.bin", data[:700])
+            _put(path / "shards" / "1.bin", data[700:])
+        return Written([("weights", (len(data),))])
+
+    def release(self) -> None:
+        """There is no memory to give back."""
 
 
 def read(path: Path) -> tuple[dict, bytes]:
@@ -129,7 +140,7 @@ def acknowledgements(path: Path) -> list[int]:
 
 
 def _facts(run: Run, epoch: int, kind: str) -> dict:
-    return {"step": epoch * 10, "epoch": epoch, "write": lambda path: write(path, epoch, run, kind)}
+    return {"step": epoch * 10, "epoch": epoch, "stage": lambda: Stage(epoch, run, kind)}
 
 
 def _is_saved(last: Record | None, epoch: int) -> bool:

@@ -9,7 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from ckpt_callbacks.events import Event, EventKind
-from ckpt_callbacks.policy import composition, metric, policy, retention, smoothing, stopping, triggers
+from ckpt_callbacks.policy import adaptive, composition, metric, policy, retention, smoothing, stopping, triggers
+from ckpt_callbacks.policy.adaptive import Optimal
 from ckpt_callbacks.policy.engine import decide
 from ckpt_callbacks.policy.metric import Metric
 from ckpt_callbacks.policy.policy import Policy
@@ -34,7 +35,7 @@ thorough = settings(max_examples=200, deadline=None)
 # Where a repr is read back.
 NAMESPACE = {
     name: value
-    for module in (composition, metric, policy, retention, smoothing, stopping, triggers)
+    for module in (adaptive, composition, metric, policy, retention, smoothing, stopping, triggers)
     for name, value in vars(module).items()
     if not name.startswith("_")
 }
@@ -70,6 +71,8 @@ intervals = st.one_of(
     st.builds(Every, seconds=st.floats(0.5, 90)),
     st.builds(Every, minutes=st.integers(1, 3) | st.floats(0.1, 3)),
     st.builds(Every, hours=st.floats(0.01, 0.1)),
+    st.builds(Every, overhead=st.floats(0.01, 0.9)),
+    st.builds(Optimal, st.floats(1, 5000)),
 )
 marks = st.lists(st.integers(1, 60), min_size=1, max_size=4)
 plain_leaves = st.one_of(
@@ -144,6 +147,7 @@ class Move:
     Attributes:
         seconds: Training time that passes. clock: how far the time of day moves; it may be set back.
         left: At a start: seconds from then to the end of the new job, or None where nobody knows.
+        blocked, durable: Of an outcome: what the save cost, as far as that was measured.
     """
 
     kind: EventKind
@@ -154,6 +158,8 @@ class Move:
     which: int = 0
     clock: float = 0.0
     left: float | None = None
+    blocked: float | None = None
+    durable: float | None = None
 
 
 def _moves(kind, **more):
@@ -161,7 +167,10 @@ def _moves(kind, **more):
     return st.builds(Move, st.just(kind), steps=steps, seconds=seconds, clock=clock, metrics=measured, **more)
 
 
-_outcomes = st.builds(Move, st.sampled_from([EventKind.SAVED, EventKind.DROPPED]), which=st.integers(0, 3))
+_costs = st.none() | st.floats(0, 10)
+_outcomes = st.builds(
+    Move, st.sampled_from([EventKind.SAVED, EventKind.DROPPED]), which=st.integers(0, 3), blocked=_costs, durable=_costs
+)
 _starts = st.builds(
     Move,
     st.just(EventKind.START),
@@ -195,7 +204,7 @@ def play(policy: Policy, history: list[Move]) -> list[Event]:
             if not under_way:
                 continue
             save_id = under_way.pop(move.which % len(under_way))
-            event = Event(move.kind, save_id=save_id)
+            event = Event(move.kind, save_id=save_id, blocked=move.blocked, seconds=move.durable)
         else:
             step, epoch = max(0, step + move.steps), max(0, epoch + move.epochs)
             time, wall = time + move.seconds, wall + move.clock

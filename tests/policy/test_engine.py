@@ -281,11 +281,12 @@ def test_the_state_is_plain_json():
         },
         "dues": {"Every(steps=10)": {"crossed": 1, "due": False}},
         "non_finite": {"loss": 1},
-        "pending": {"1": {"leaves": ["Every(steps=10)"], "scores": {"min val_loss": 0.5}}},
+        "pending": {"1": {"leaves": ["Every(steps=10)"], "scores": {"min val_loss": 0.5}, "time": 1.5}},
         "seen": ["loss", "val_loss"],
         "saves": 1,
         "failures": 0,
         "retry_step": 0,
+        "costs": {"blocked": 0.0, "recent": [], "durable": None, "asked": None},
     }
     assert State.from_json(json.loads(json.dumps(state.to_json(), allow_nan=False))) == state
 
