@@ -16,6 +16,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import ModuleType
 
 from measure import Table
 from subject import NotInstalled
@@ -92,19 +93,19 @@ def run(script: str, engines: Iterable[str], *arguments: str) -> list[dict]:
     return results
 
 
-def framework(engine: str) -> tuple[Callable[..., None], tuple[type, ...]]:
-    """The `fit` and the subjects of an engine; imports its framework."""
+def framework(engine: str) -> tuple[Callable[..., None], ModuleType]:
+    """The `fit` of an engine and the module with its subjects; imports its framework."""
     if engine in KERAS:
         import keras_fit
         import keras_subjects
 
-        return keras_fit.fit, keras_subjects.SUBJECTS
+        return keras_fit.fit, keras_subjects
     import lightning_fit
     import lightning_subjects
 
     if engine == GPU:
         lightning_subjects.LightningSubject.accelerator = "gpu"
-    return lightning_fit.fit, lightning_subjects.SUBJECTS
+    return lightning_fit.fit, lightning_subjects
 
 
 def script(file: str, about: str, tables: Callable[[bool], list[Table]], engine: Callable[[str, bool], None]) -> None:
@@ -119,7 +120,6 @@ def script(file: str, about: str, tables: Callable[[bool], list[Table]], engine:
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small states and few rounds")
     parser.add_argument("--engine", help=argparse.SUPPRESS)
-    parser.add_argument("--json", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.engine:
         engine(arguments.engine, arguments.quick)

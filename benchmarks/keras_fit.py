@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
-
 from keras_subjects import KerasSubject
 
 LAYERS = 24
@@ -26,18 +25,23 @@ class Busy(keras.layers.Layer):
         product = keras.ops.convert_to_tensor(self.matrix)
         for _ in range(self.work):
             product = keras.ops.matmul(product, self.matrix)
-        return inputs + 0 * keras.ops.sum(product)
+        return inputs + 1e-30 * keras.ops.sum(product)
 
 
 def model_of(size: int, work: int = 0) -> keras.Model:
     """Dense layers and Adam; a third of the state's bytes are trainable weights.
 
-    Only the last layer is trained in each step: the gradients of the others are zero, but for Adam's own work.
+    With work to do, only the last layer is trained, so that steps are short, however large the state is; JAX cannot.
     """
     width = max(2, round((size / 12 / LAYERS) ** 0.5))
     layers = [keras.layers.Dense(width) for _ in range(LAYERS)]
     model = keras.Sequential([keras.Input((width,)), *([Busy(work)] if work else []), *layers])
-    model.compile(keras.optimizers.Adam(1e-6), "mse", jit_compile=keras.backend.backend() == "jax")
+    optimizer = keras.optimizers.Adam(1e-6)
+    optimizer.build(model.trainable_variables)
+    if work and keras.backend.backend() != "jax":
+        for layer in layers[:-1]:
+            layer.trainable = False
+    model.compile(optimizer, "mse", jit_compile=keras.backend.backend() == "jax")
     return model
 
 
@@ -61,7 +65,7 @@ def settle(model: keras.Model) -> None:
     if keras.backend.backend() == "jax":
         import jax
 
-        jax.block_until_ready(model._jax_state)
+        jax.block_until_ready(getattr(model, "_jax_state", None))  # there is none before the first step
 
 
 def fit(
@@ -73,6 +77,7 @@ def fit(
     save: Callable[[Callable[[], object], int], None] | None = None,
     begin: Callable[[], None] = lambda: None,
     end: Callable[[], None] = lambda: None,
+    ready: Callable[[], dict] = dict,
 ) -> None:
     """Train a number of steps; the arguments mean what they mean in `lightning_fit.fit`."""
     model = model_of(size, work)
@@ -88,4 +93,5 @@ def fit(
         setattr(subject.callback, subject.hook, instead)
     x = np.zeros((steps, model.input_shape[1]), "float32")
     callbacks = [Around(begin, end), *([subject.callback] if subject.callback else [])]
-    model.fit(x, np.zeros((steps, 1), "float32"), batch_size=1, epochs=1, verbose=0, shuffle=False, callbacks=callbacks)
+    y = np.zeros((steps, 1), "float32")
+    model.fit(x, y, batch_size=1, epochs=1, verbose=0, shuffle=False, callbacks=callbacks, **ready())

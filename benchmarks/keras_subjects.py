@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import keras
 import numpy as np
+from subject import LIMIT, OURS, PEER, NotInstalled, RawFile, Subject
 
 from ckpt_callbacks import Every, KeepLast, Policy
 from ckpt_callbacks.keras import KerasCheckpoint
-from subject import LIMIT, OURS, PEER, NotInstalled, RawFile, Subject
 
 
 class KerasSubject(Subject):
@@ -68,11 +69,14 @@ class KerasOrbaxCheckpoint(KerasSubject):
         except ImportError as error:
             raise NotInstalled("orbax-checkpoint") from error
 
+        self._waiting = threading.Thread()
+
     def landed(self) -> bool:
-        futures = self.callback._async_futures
-        while futures:
-            futures.pop().result()  # Orbax has no way to ask
-        return True
+        if not self._waiting.is_alive() and self.callback._async_futures:
+            # Its futures cannot be asked, only waited for.
+            self._waiting = threading.Thread(target=self.callback._async_futures.pop().result)
+            self._waiting.start()
+        return not self._waiting.is_alive()
 
 
 # -- limits ----------------------------------------------------------------------------------------------------------
@@ -130,3 +134,5 @@ SUBJECTS = (
     KerasSubject, WarmCopy, RawWrite, Ours, OursInTheForeground, KerasModelCheckpoint, KerasModelCheckpointWeights,
     KerasOrbaxCheckpoint,
 )  # fmt: skip
+# Those that are worth a longer run.
+MAIN = (KerasSubject, Ours, KerasModelCheckpoint, KerasOrbaxCheckpoint)

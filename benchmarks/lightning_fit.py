@@ -8,9 +8,8 @@ from collections.abc import Callable
 
 import lightning
 import torch
-from torch.utils.data import DataLoader, TensorDataset
-
 from lightning_subjects import LightningSubject
+from torch.utils.data import DataLoader, TensorDataset
 
 warnings.filterwarnings("ignore")
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -21,8 +20,8 @@ LAYERS = 24
 class Model(lightning.LightningModule):
     """Linear layers and Adam; a third of the state's bytes are weights.
 
-    Only the first step reaches all layers, and gives each its optimizer state. Later ones train the last layer alone, so
-    that a step costs next to nothing, however large the state is, plus ``work`` products of two 1024 x 1024 matrices.
+    Only the first step reaches all layers, and gives each its optimizer state. Later ones train the last layer alone,
+    so that a step costs next to nothing, however large the state is, plus ``work`` products of 1024 x 1024 matrices.
     """
 
     def __init__(self, size: int, work: int = 0) -> None:
@@ -90,6 +89,7 @@ def fit(
     save: Callable[[Callable[[], object], int], None] | None = None,
     begin: Callable[[], None] = lambda: None,
     end: Callable[[], None] = lambda: None,
+    ready: Callable[[], dict] = dict,
 ) -> None:
     """Train a number of steps.
 
@@ -97,6 +97,7 @@ def fit(
         save: Is called in place of the subject's hook after each step, with the hook and the number of steps done, and
             has to call it. Without it, the hook runs as it is.
         begin, end: Are called before each step and after it, both before the hook.
+        ready: Is called when the model is there; returns further arguments of the framework's `fit`.
     """
     if subject.callback is not None and save is not None:
         hook = getattr(subject.callback, subject.hook)
@@ -107,4 +108,6 @@ def fit(
             save(lambda: hook(trainer, *arguments), trainer.global_step)
 
         setattr(subject.callback, subject.hook, instead)
-    trainer_of(subject, steps, (Around(begin, end),)).fit(Model(size, work), loader(steps))
+    module = Model(size, work)
+    arguments = ready()
+    trainer_of(subject, steps, (Around(begin, end),)).fit(module, loader(steps), **arguments)

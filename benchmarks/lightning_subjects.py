@@ -13,10 +13,10 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import AsyncCheckpointIO
+from subject import LIMIT, OURS, PEER, NotInstalled, RawFile, Subject
 
 from ckpt_callbacks import Every, KeepLast, Policy
 from ckpt_callbacks.lightning import LightningCheckpoint
-from subject import LIMIT, OURS, PEER, NotInstalled, RawFile, Subject
 
 
 class LightningSubject(Subject):
@@ -242,6 +242,11 @@ class RawWrite(Saving):
 
 
 SUBJECTS = (
-    LightningSubject, WarmCopy, RawWrite, Ours, OursInTheForeground, LightningsModelCheckpoint, LightningsAsyncCheckpointIO,
-    TorchSave, TorchSaveInThread, DistributedCheckpoint, Safetensors, IgniteDiskSaver,
+    LightningSubject, WarmCopy, RawWrite, Ours, OursInTheForeground, LightningsModelCheckpoint,
+    LightningsAsyncCheckpointIO, TorchSave, DistributedCheckpoint, Safetensors, IgniteDiskSaver,
+)  # fmt: skip
+# Those that are worth a longer run.
+MAIN = (
+    LightningSubject, Ours, LightningsModelCheckpoint, LightningsAsyncCheckpointIO, TorchSaveInThread,
+    DistributedCheckpoint,
 )  # fmt: skip

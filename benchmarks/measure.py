@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -85,7 +86,7 @@ def number(value: float) -> str:
 def cell(value: object) -> str:
     """A value as the text of a table's cell."""
     if value is None:
-        return "–"
+        return "-"
     return number(value) if isinstance(value, float) else str(value).replace("|", "/")
 
 
@@ -120,9 +121,9 @@ class Target:
     def table(title: str, targets: Sequence[Target], notes: Sequence[str] = ()) -> Table:
         """All targets, met or missed."""
         rows = [
-            (t.what, None if t.measured is None else float(t.measured), f"{'≥' if t.at_least else '≤'} {number(t.bound)}", t.verdict)
+            (t.what, t.measured, f"{'at least' if t.at_least else 'at most'} {number(t.bound)}", t.verdict)
             for t in targets
-        ]  # fmt: skip
+        ]
         return Table(title, ("", "measured", "target", ""), rows, notes)
 
 
@@ -145,10 +146,8 @@ def resident() -> int | None:
 
 def forget_peak() -> None:
     """Let `peak` count from now on."""
-    try:
+    with contextlib.suppress(OSError):  # `peak` then counts from the process's start, which only makes it larger
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass  # `peak` then counts from the start of the process, which only makes it larger
 
 
 def peak() -> int | None:
@@ -211,8 +210,10 @@ def _version(package: str) -> str | None:
         return None
 
 
-PACKAGES = ("torch", "lightning", "keras", "tensorflow-cpu", "tensorflow", "jax", "numpy", "h5py", "isal", "safetensors",
-            "pytorch-ignite", "orbax-checkpoint")  # fmt: skip
+PACKAGES = (
+    "torch", "lightning", "keras", "tensorflow-cpu", "tensorflow", "jax", "numpy", "h5py", "isal", "safetensors",
+    "pytorch-ignite", "orbax-checkpoint",
+)  # fmt: skip
 
 
 def machine(folder: Path) -> Table:
@@ -233,7 +234,7 @@ def machine(folder: Path) -> Table:
     return Table("The machine", ("", ""), facts)
 
 
-def median_of(results: Sequence[dict], pick: Callable[[dict], float | None]) -> Spread | None:
+def spread(results: Iterable[Mapping[str, float | None]], key: str) -> Spread | None:
     """Spread of one figure over measurements, or None when no measurement has it."""
-    values = [value for value in map(pick, results) if value is not None]
+    values = [result[key] for result in results if result.get(key) is not None]
     return Spread.of(values) if values else None

@@ -2,28 +2,25 @@
 
     python benchmarks/stall.py [--quick]
 
-Each row is a real `Trainer.fit` or `model.fit` in a process of its own. A third of the state is weights, the rest Adam's.
-What is timed is the hook in which a callback saves; training then waits until the save has landed, so that the CPU
-seconds are the save's alone. The subjects take turns in each round.
+Each row is a real `Trainer.fit` or `model.fit` in a process of its own. A third of the state is weights, the rest is
+Adam's. What is timed is the hook in which a callback saves; training then waits until the save has landed, so that the
+CPU seconds are the save's alone. The subjects take turns in each round.
 """
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 
 import engines
 import measure
-from measure import MB, Spread, Table, Target, median_of, ratio
-from subject import LIMIT, OURS, PEER, Subject, measured
+from measure import MB, Spread, Table, Target, ratio, spread
+from subject import LIMIT, OURS, PEER, Enough, Subject, measured
 
 EVERY = 2
 GB = 1000 * MB
-TO_DISK = ("torch.save, fsync, rename", "Keras ModelCheckpoint, .keras")
-
-
-class Enough(Exception):
-    """All saves of a fit have been measured."""
+TO_DISK = "torch.save, fsync, rename"
 
 
 def plan(engine: str, quick: bool) -> tuple[tuple[int, ...], int, int]:
@@ -52,10 +49,8 @@ def saves_of(fit, subject: Subject, size: int, count: int) -> list[dict]:
         if subject.callback is None and steps % EVERY == 0:
             saves.append({"before": measure.resident()})
 
-    try:
+    with contextlib.suppress(Enough):
         fit(subject, size, EVERY * count + 1, save=save, end=end)
-    except Enough:
-        pass
     return saves
 
 
@@ -65,7 +60,7 @@ def engine(name: str, quick: bool) -> None:
     with engines.scratch() as folder:
         for size in sizes:
             for turn in range(rounds):
-                for subject in subjects:
+                for subject in subjects.SUBJECTS:
                     labels = {
                         "name": subject.name,
                         "role": subject.role,
@@ -83,11 +78,9 @@ def engine(name: str, quick: bool) -> None:
 def figures(results: list[dict], floor: float | None) -> dict[str, Spread | None]:
     """The figures of one subject at one size. ``floor``: bytes of memory of the same training without checkpoints."""
     warm = [save for result in results for save in result.get("saves", ())[1:]]
-    found = {
-        key: median_of(warm, lambda save: save.get(key)) for key in ("blocked", "written", "durable", "verified", "cpu")
-    }
+    found = {key: spread(warm, key) for key in ("blocked", "written", "durable", "verified", "cpu")}
     firsts = [save for result in results for save in result.get("saves", ())[:1]]
-    found["first"] = median_of(firsts, lambda save: save.get("blocked"))
+    found["first"] = spread(firsts, "blocked")
     peaks = [max(save["peak"] for save in result["saves"]) for result in results if result.get("saves") and floor]
     found["memory"] = Spread.of((top - floor) / MB for top in peaks if top) if any(peaks) else None
     return found
@@ -99,21 +92,21 @@ COLUMNS = (
 )  # fmt: skip
 NOTES = (
     "Medians, with the range, of the saves after the first of each fit; the first one allocates.",
-    "written: its write had returned. durable: forced to the disk; a † never does that itself, and the benchmark did it. "
-    "verified: read back and compared.",
+    "written: its write had returned. durable: forced to the disk; what has a † never does that itself, and the "
+    "benchmark did it. verified: read back and compared.",
     "More memory: the highest of all saves, over the same training without checkpoints.",
 )
 
 
-def median(spread: Spread | None) -> float | None:
-    return spread.median if spread else None
+def median(values: Spread | None) -> float | None:
+    return values.median if values else None
 
 
 def summarised(results: list[dict]) -> dict[str, tuple[dict, dict[str, Spread | None]]]:
     """For each subject its labels and its figures, at one size on one engine."""
     names = list(dict.fromkeys(result["name"] for result in results))
     bare = [save for result in results if result["name"] == Subject.name for save in result.get("saves", ())]
-    floor = median(median_of(bare, lambda save: save["before"]))
+    floor = median(spread(bare, "before"))
     of = {name: [result for result in results if result["name"] == name] for name in names if name != Subject.name}
     return {name: (found[0], figures(found, floor)) for name, found in of.items()}
 
@@ -153,17 +146,16 @@ def targets(where: str, summary: dict) -> list[Target]:
     blocked = figure(ours, "blocked")
     found = [Target(f"{where}: blocked ÷ warm copy", ratio(blocked, blocked_of(summary, LIMIT, "copy")), 1.5)]
     bounds = {
-        "Lightning ModelCheckpoint": 1 / 15, "Lightning AsyncCheckpointIO": 1 / 3, "torch dcp.async_save, cached stager": 1,
+        "Lightning ModelCheckpoint": 1 / 15, "Lightning AsyncCheckpointIO": 1 / 3,
+        "torch dcp.async_save, cached stager": 1,
         "Keras ModelCheckpoint, .keras": 1 / 15, "Keras ModelCheckpoint, .weights.h5": 1 / 4,
     }  # fmt: skip
     for name, bound in bounds.items():
         if name in summary:
             found.append(Target(f"{where}: blocked ÷ {name}", ratio(blocked, figure(name, "blocked")), bound))
-    for name in TO_DISK[:1]:
-        if name in summary:
-            for key, to in (("verified", "durable"), ("cpu", "cpu")):
-                what = "durable and verified" if key == "verified" else "CPU seconds to that"
-                found.append(Target(f"{where}: {what} ÷ {name}", ratio(figure(ours, key), figure(name, to)), 1 / 2))
+    if TO_DISK in summary:
+        for what, key, to in (("durable and verified", "verified", "durable"), ("CPU seconds to that", "cpu", "cpu")):
+            found.append(Target(f"{where}: {what} ÷ {TO_DISK}", ratio(figure(ours, key), figure(TO_DISK, to)), 1 / 2))
     return found
 
 

@@ -14,6 +14,10 @@ OURS, PEER, LIMIT = "ours", "peer", "limit"
 PIECE = 8 * 2**20
 
 
+class Enough(Exception):
+    """What a fit was run for has been measured."""
+
+
 class NotInstalled(Exception):
     """The package that this way of saving needs is not there."""
 
@@ -59,8 +63,8 @@ class Subject:
 def measured(subject: Subject, save: Callable[[], object]) -> dict[str, float | None]:
     """One save, while the training waits for it to land: seconds, CPU seconds of all threads, bytes of memory.
 
-    ``written`` is when the write had returned, ``durable`` when it was forced to the disk as well (by the benchmark, where
-    the subject does not), ``verified`` when it had been read back.
+    ``written`` is when the write had returned, ``durable`` when it was forced to the disk as well (by the benchmark,
+    where the subject does not), ``verified`` when it had been read back.
     """
     before = measure.resident()
     measure.forget_peak()
