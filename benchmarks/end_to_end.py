@@ -21,7 +21,7 @@ from subject import PEER, Subject
 def plan(engine: str, quick: bool) -> tuple[int, int, int, int]:
     """Size in bytes, steps, steps between saves, rounds."""
     if quick:
-        return (10 if engine in engines.KERAS else 30) * MB, 60, 20, 1
+        return (10 if engine in engines.KERAS else 30) * MB, 40, 10, 1
     return 1200 * MB, 1500, 250, 2
 
 
@@ -64,14 +64,11 @@ def table(where: str, saves: int, results: list[dict]) -> Table:
     bare = median(walls[Subject.name])
     longer = {name: median(found) - bare if found and bare else None for name, found in walls.items()}
     peers = {result["name"] for result in results if result["role"] == PEER}
-    best = min((value for name, value in longer.items() if name in peers and value is not None), default=None)
+    best = min((value for name, value in longer.items() if name in peers and value and value > 0), default=None)
     rows = []
     for name, more in longer.items():
-        cells = (
-            (None,) * 4
-            if more is None or name == Subject.name
-            else (more, 100 * more / bare, more / saves, ratio(more, best))
-        )
+        measured = more is not None and name != Subject.name
+        cells = (more, 100 * more / bare, more / saves, ratio(more, best)) if measured else (None,) * 4
         rows.append((name, walls[name], *cells))
     return Table(where, COLUMNS, rows, failures)
 

@@ -118,9 +118,8 @@ def table(where: str, results: list[dict]) -> tuple[Table, list[Target]]:
         warm = [save for result in of for save in result.get("saves", ())[1:]]
         found[name] = {"role": of[0]["role"], **{key: spread(warm, key) for key in KEYS}}
     lost = {name: median(figures["lost"]) for name, figures in found.items()}
-    best = min(
-        (lost[n] for n, f in found.items() if f["role"] == PEER and lost[n] is not None and lost[n] > 0), default=None
-    )
+    peers = [lost[name] for name, figures in found.items() if figures["role"] == PEER]
+    best = min((value for value in peers if value and value > 0), default=None)
     for name, figures in found.items():
         alone, writing, blocked = (median(figures[key]) for key in ("alone", "writing", "blocked"))
         cells = (figures["alone"], figures["writing"], ratio(writing, alone), figures["blocked"], figures["landed"])

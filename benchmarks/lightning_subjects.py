@@ -70,9 +70,12 @@ class LightningsAsyncCheckpointIO(LightningsModelCheckpoint):
         self._behind: tuple[int, Future] | None = None
 
     def landed(self) -> bool:
+        executor = self.plugins[0]._executor
+        if executor is None:
+            return True  # `fit` has ended, and it waits then
         if self._behind is None or self._behind[0] != self.step:
             # It drops its futures; one behind them on its single thread tells when they are done.
-            self._behind = self.step, self.plugins[0]._executor.submit(lambda: None)
+            self._behind = self.step, executor.submit(lambda: None)
         return self._behind[1].done()
 
 
