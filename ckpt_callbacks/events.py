@@ -32,7 +32,7 @@ class Event:
 
     Attributes:
         kind: What happened.
-        step: Optimizer updates done so far.
+        step: Optimizer updates done so far. For `SAVED` and `DROPPED`: when that became known; 0 for the last event's.
         epoch: *Completed* epochs: 1 at the first epoch's end.
         time: Training seconds accumulated over all resumes, monotonic.
         wall: UTC seconds since 1970; for names, records and deadlines.

@@ -19,12 +19,14 @@ from .errors import Busy, CkptError, PolicyError, StoreError
 from .events import Event, EventKind
 from .facts import environment, plain
 from .holding import Holding
-from .policy.engine import Decision, Save, cannot_wait, decide
+from .policy.engine import Decision, cannot_wait, decide
+from .policy.horizon import horizon
 from .policy.metric import check_count
 from .policy.naming import FileName
 from .policy.policy import Policy
 from .policy.retention import last_record
 from .policy.state import State
+from .quiet import Quiet
 from .record import Record
 from .requests import Requests
 from .saver import Identity, Saver, Saving
@@ -35,7 +37,6 @@ from .worker import BackgroundWorker, InlineWorker, Worker
 
 log = logging.getLogger("ckpt_callbacks")
 _SAFE_POINTS = (EventKind.STEP_END, EventKind.VALIDATION_END, EventKind.EPOCH_END)
-_LAST = (EventKind.END, EventKind.PREEMPT, EventKind.EXCEPTION)  # behind them nothing may come that could wait for it
 
 
 class Run(Holding):
@@ -95,15 +96,16 @@ class Run(Holding):
         self.state = State()
         self._filename = FileName(filename, tuple(self.metadata), tuple(policy.monitored)) if filename else FileName()
         self._on_error, self._described = on_error, described
-        self._max_pending, self._when_busy, self._is_busy = max_pending, when_busy, False
+        self.quiet, self._is_busy = Quiet(self._clock), False
         self.on_saved: Callable[[Record], None] = lambda record: None
         self._saver = Saver(
-            self, self._checkpointer, clock=self._clock,
-            filename=self._filename, suffix=suffix, contents=contents, metadata=self.metadata, wake=lambda: None,
+            self, self._checkpointer, self._worker, clock=self._clock, filename=self._filename, suffix=suffix,
+            contents=contents, metadata=self.metadata, max_pending=max_pending, skips=when_busy == "skip",
+            wake=self.quiet.ring,
         )  # fmt: skip
         self._failure: CkptError | None = None  # the first one that nobody was told of
         self._demanded: set[int] = set()  # saves that somebody wished and that have not landed
-        self._requests = Requests(self.manifest.layout.save_now, grace, self._clock)
+        self._requests = Requests(self.manifest.layout.save_now, grace, self._clock, self.quiet.ring)
         self._parent, self._time_zero = None, 0.0
         self._deadline = job_end()
         self._measured: Event | None = None  # the last event of a finished step
@@ -129,7 +131,7 @@ class Run(Holding):
         """Finish what is under way and give the directory back. May be called more than once."""
         self._requests.close()
         self._worker.close()
-        self._take_landed()
+        self._take_landed(together=False)
         self.release()
 
     def wait(self) -> None:
@@ -211,8 +213,10 @@ class Run(Holding):
             MetricError: a monitored metric was never logged.
             CommitError: a save failed, this one or an earlier one, with ``on_error="raise"``.
         """
+        self.quiet.wake()
         saving = Saving(stage, same, metadata)
-        self._take_landed(may_raise=True)
+        if self.peers.alone:
+            self._take_landed(may_raise=True)
         measured = self._measured if unchanged else None
         decision = self._handle(kind, step, epoch, metrics or {}, complete, saving, measured)
         if stage is not None and kind in _SAFE_POINTS:
@@ -226,8 +230,10 @@ class Run(Holding):
 
         For moments that are no event of their own: before a validation, and within one. Arguments as in `observe`.
         """
+        self.quiet.wake()
         saving = Saving(stage, None, metadata)
-        self._take_landed(may_raise=True)
+        if self.peers.alone:
+            self._take_landed(may_raise=True)
         # Only for a deadline: a signal and a wish are no reason to ask the other rules before the validation.
         if self.policy.deadlines and cannot_wait(
             self.policy, self.state, self._event(EventKind.STEP_END, step, epoch, {})
@@ -235,12 +241,22 @@ class Run(Holding):
             self._handle(EventKind.STEP_END, step, epoch, {}, False, saving, None)
         self._answer(step, epoch, saving, None)
 
+    def rest(self) -> None:
+        """A step was observed; `quiet` tells from now on whether the next ones have to be.
+
+        Processes that train together agree at each step, so that they never rest.
+        """
+        if self.peers.alone:
+            ahead = horizon(self.policy, self.state, self._deadline)
+            self.quiet.rest(ahead, self._time_zero, self._requests.next_look)
+
     def listen(self) -> None:
-        """Find out whether a signal asks the training to end, or somebody for a save.
+        """Find out whether a signal asks the training to end, or somebody for a save, and whether saves have landed.
 
         Where several processes train, all of them call this at the same finished steps: what one was told, all know.
         """
-        self._requests.listen(self.peers)
+        if self._requests.listen(self.peers, len(self._saver.landed)) and not self.peers.alone:
+            self._take_landed(may_raise=True)
 
     @property
     def interrupted(self) -> bool:
@@ -270,30 +286,15 @@ class Run(Holding):
         if complete and not self._names_checked:
             self._check_names()
         if decision.save is not None and saving.stage is not None:
-            self._save(decision.save, event, saving, measured or event)
+            if kind is EventKind.DEMAND:
+                self._demanded.add(decision.save.id)
+            self._saver.ask(decision.save, event, saving, measured or event, self.state)
+            self._take_landed(may_raise=True)
         return decision
 
-    def _save(self, save: Save, event: Event, saving: Saving, measured: Event) -> None:
-        asked = self._clock.monotonic()
-        if event.kind is EventKind.DEMAND:
-            self._demanded.add(save.id)
-        if self._worker.waiting >= self._max_pending:
-            if self._when_busy == "skip" and event.kind in _SAFE_POINTS:
-                self._saver.skip(save)
-                self._take_landed()
-                return
-            log.info("%s: waits for an earlier save to be written", self.dirpath)
-            self._worker.wait(self._max_pending - 1)
-            self._take_landed()
-        self._saver.ask(save, event, saving, measured, self.state, asked)
-        if event.kind in _LAST:
-            self._worker.wait()
-        self._take_landed(may_raise=True)
-
-    def _take_landed(self, *, may_raise: bool = False) -> None:
-        """Tell the engine, and whoever waits for it, what became of saves."""
-        while self._saver.landed:
-            landed = self._saver.landed.popleft()
+    def _take_landed(self, *, may_raise: bool = False, together: bool = True) -> None:
+        """Tell the engine, and whoever waits for it, what became of saves. All processes do it ``together``."""
+        for landed in self._saver.take(together=together):
             busy, self._is_busy = self._is_busy, isinstance(landed.error, Busy)
             if landed.error is None:
                 outcome = Event.saved(landed.save, blocked=landed.blocked, seconds=landed.seconds)
@@ -327,7 +328,6 @@ class Run(Holding):
 
     def _check_names(self) -> None:
         self._names_checked = True
-        unknown = [n for n in self._filename.measured if n not in self.state.seen and n not in self.metadata]
-        if unknown:
+        if unknown := self._filename.unknown({*self.state.seen, *self.metadata}):
             logged = ", ".join(sorted(self.state.seen)) or "none at all"
             log.warning("filename: {%s} was never logged; logged were: %s", "}, {".join(unknown), logged)

@@ -14,7 +14,7 @@ FLOORS = [
     {"errors"},
     {"events", "record", "clock", "peers", "quantities", "repair"},
     {"policy", "store", "formats"},
-    {"worker", "snapshot", "facts", "interrupts", "history", "lineage", "scheduler"},
+    {"worker", "quiet", "snapshot", "facts", "interrupts", "history", "lineage", "scheduler"},
     {"checkpointer", "continuing", "rebuilding", "requests", "testing"},
     {"recovery"},
     {"holding"},

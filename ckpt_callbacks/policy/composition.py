@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 from ..errors import PolicyError
 from ..events import Event, EventKind
 from .costs import Costs
+from .intervals import NOW, Horizon
 from .metric import Metric
+from .state import State
 
 
 class View(Protocol):
@@ -57,6 +60,21 @@ class Trigger:
             yield self
         for part in parts:
             yield from part.leaves()
+
+    @cached_property
+    def key(self) -> str:
+        """Names it in the state."""
+        return repr(self)
+
+    def next_moment(self, state: State, deadline: float | None) -> Horizon:
+        """For a leaf: until when it goes on to fire, or not to, at the ends of steps that bring no metrics.
+
+        By default it may change its mind at each of them.
+
+        Args:
+            state: After the last event. deadline: of the events to come; see `Event`.
+        """
+        return NOW
 
     def crossing(self, event: Event) -> float | None:
         """How many thresholds lie behind ``event``, or which one. None: none that could make it due."""

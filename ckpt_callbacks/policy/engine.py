@@ -58,7 +58,7 @@ class _View:
         self.costs, self.saving = state.costs, bool(state.pending)
 
     def due(self, leaf: Trigger) -> bool:
-        return self._state.dues[repr(leaf)].due
+        return self._state.dues[leaf.key].due
 
     def improvement(self, metric: Metric) -> float | None:
         key = self._policy.tracks[metric]
@@ -87,7 +87,7 @@ def decide(policy: Policy, state: State, event: Event) -> tuple[State, Decision]
     if event.complete:
         _check_seen(policy, seen)
     dues = _advance(policy, state, event)
-    if any(dues.get(key) != state.dues.get(key) for key in map(repr, policy.deadlines)):
+    if any(dues.get(key) != state.dues.get(key) for key in (leaf.key for leaf in policy.deadlines)):
         state = dataclasses.replace(state, failures=0, retry_step=0)  # no time to wait out what failed before
     state = dataclasses.replace(
         state,
@@ -106,7 +106,7 @@ def cannot_wait(policy: Policy, state: State, event: Event) -> bool:
     """
     near = [leaf for leaf in policy.deadlines if leaf.crossing(event) is not None]
     dues = _advance(policy, state, event) if near else {}
-    return any(dues[repr(leaf)].due for leaf in near)
+    return any(dues[leaf.key].due for leaf in near)
 
 
 def fold(policy: Policy, events: Iterable[Event], state: State | None = None) -> tuple[State, list[Decision]]:
@@ -157,7 +157,7 @@ def _advance(policy: Policy, state: State, event: Event) -> Mapping[str, Due]:
         crossed = leaf.crossing(event)
         if crossed is None:
             continue
-        key = repr(leaf)
+        key = leaf.key
         # A rule that is new to this state counts from where the run stood, not from 0.
         before = dues.get(key) or Due(leaf.crossing(_where(state)) or 0, False)
         dues[key] = Due(crossed, before.due or leaf.crosses(before.crossed, crossed, event))
@@ -199,7 +199,7 @@ def _ask_to_save(policy: Policy, state: State, event: Event) -> tuple[State, Sav
         return state, None
     values = _fresh(policy, state, event)
     pending = Pending(
-        leaves=tuple(key for leaf in leaves if (key := repr(leaf)) in state.dues),
+        leaves=tuple(key for leaf in leaves if (key := leaf.key) in state.dues),
         scores={} if event.kind is EventKind.EXCEPTION else {policy.tracks[m]: v for m, v in values.items()},
         time=event.time,
     )
@@ -221,6 +221,11 @@ def _ask_to_stop(policy: Policy, state: State, event: Event) -> Stop | None:
         return None
     reasons = _stop_reasons(policy, state)
     return Stop(reasons) if reasons else None
+
+
+def asks_for_something(policy: Policy, state: State, event: Event) -> tuple[bool, bool]:
+    """Whether a rule asks for a save, and one for a stop, at an ``event`` that changes nothing in ``state``."""
+    return policy.save.check(_View(policy, state, event)) is not None, bool(_stop_reasons(policy, state))
 
 
 def _stop_reasons(policy: Policy, state: State) -> tuple[str, ...]:
@@ -250,5 +255,5 @@ def _settle(policy: Policy, state: State, event: Event) -> State:
         state,
         costs=state.costs.with_dropped(event.blocked),
         failures=state.failures + 1,
-        retry_step=state.step + min(2**state.failures, _LONGEST_PAUSE),
+        retry_step=max(state.step, event.step) + min(2**state.failures, _LONGEST_PAUSE),
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
+from dataclasses import dataclass
 
 from ..errors import PolicyError
 from ..events import Event
@@ -16,6 +18,38 @@ def position(event: Event, unit: str) -> float:
     if unit in UNITS:
         return event.time / UNITS[unit]
     return event.epoch if unit == "epochs" else event.step
+
+
+@dataclass(frozen=True)
+class Horizon:
+    """Until when the ends of steps lead to nothing: what reaches none of these may be left out.
+
+    Attributes:
+        step: Optimizer updates. time: training seconds. wall: UTC seconds since 1970. Infinity where none is near.
+    """
+
+    step: float = math.inf
+    time: float = math.inf
+    wall: float = math.inf
+
+    def earlier(self, other: Horizon) -> Horizon:
+        """The nearer of both on each axis."""
+        return Horizon(min(self.step, other.step), min(self.time, other.time), min(self.wall, other.wall))
+
+
+NEVER = Horizon()
+NOW = Horizon(step=-math.inf)
+_ROUNDING = 1e-12  # the share by which a moment may be computed too late; crossings are computed another way
+
+
+def moment_of(threshold: float, unit: str) -> Horizon:
+    """When an event's `position` on the axis of ``unit`` reaches ``threshold``; rather too early than too late.
+
+    Within an epoch none of its ends is reached.
+    """
+    if unit in UNITS:
+        return Horizon(time=threshold * UNITS[unit] * (1 - _ROUNDING))
+    return Horizon(step=threshold) if unit == "steps" else NEVER
 
 
 def check_interval(where: str, fields: dict[str, object], given: list[tuple[str, float]]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import string
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -79,11 +79,10 @@ class FileName:
         except ValueError as error:
             raise PolicyError(f"{where}: {{{name}:{spec}}}: {error}") from None
 
-    @property
-    def measured(self) -> tuple[str, ...]:
-        """The names that can only be metrics or metadata."""
+    def unknown(self, known: Container[str]) -> list[str]:
+        """The names that can only be metrics or metadata, and are none of the ``known`` ones."""
         names = (name for _, name, _, _ in self._parts() if name)
-        return tuple(name for name in names if name not in BUILT_IN and name not in FROM_METADATA)
+        return [name for name in names if not (name in BUILT_IN or name in FROM_METADATA or name in known)]
 
     def render(self, record: Record) -> str:
         """The name, without a suffix, of the file for ``record``. A value that is not there is named so, never 0."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..errors import PolicyError
 from ..events import Event, EventKind
 from ..quantities import as_seconds, as_utc, in_words
 from .adaptive import Overhead, Pace, check_pace
 from .composition import Firing, Trigger, View
-from .intervals import UNITS, check_interval, position
+from .intervals import NEVER, NOW, UNITS, Horizon, check_interval, moment_of, position
 from .metric import Metric, check_metric
 from .smoothing import exact
+from .state import State
 
 
 class _Due(Trigger):
@@ -20,6 +22,22 @@ class _Due(Trigger):
 
     def check(self, view: View) -> Firing | None:
         return Firing((self.describe(),), (self,)) if view.due(self) else None
+
+    def next_moment(self, state: State, deadline: float | None) -> Horizon:
+        known = state.dues.get(self.key)
+        if known is None:
+            return NOW
+        return NEVER if known.due else self._next_crossing(known.crossed, state)
+
+    def _next_crossing(self, crossed: float, state: State) -> Horizon:
+        raise NotImplementedError
+
+
+class _Steady(Trigger):
+    """A leaf that goes by the metrics of an event, or by its kind: no step brings it news by itself."""
+
+    def next_moment(self, state: State, deadline: float | None) -> Horizon:
+        return NEVER
 
 
 @dataclass(frozen=True, repr=False)
@@ -45,9 +63,9 @@ class Every(_Due):
 
     @property
     def _given(self) -> list[tuple[str, float]]:
-        return [(name, value) for name, value in vars(self).items() if value is not None]
+        return [(name, value) for name in self.__dataclass_fields__ if (value := getattr(self, name)) is not None]
 
-    @property
+    @cached_property
     def pace(self) -> Pace | None:
         """What chooses the interval, where that follows from what saves cost."""
         return None if self.overhead is None else Overhead(self.overhead)
@@ -58,6 +76,13 @@ class Every(_Due):
 
     def check(self, view: View) -> Firing | None:
         return check_pace(self, self.pace, view) if self.pace else super().check(view)
+
+    def next_moment(self, state: State, deadline: float | None) -> Horizon:
+        return self.pace.until(state) if self.pace else super().next_moment(state, deadline)
+
+    def _next_crossing(self, crossed: float, state: State) -> Horizon:
+        unit, n = self._given[0]
+        return moment_of((crossed + 1) * n, unit)
 
     @property
     def uses_time(self) -> bool:
@@ -95,6 +120,10 @@ class At(_Due):
         here, marks = (event.step, self.steps) if self.steps else (event.epoch, self.epochs)
         return sum(mark <= here for mark in marks)
 
+    def _next_crossing(self, crossed: float, state: State) -> Horizon:
+        ahead = [mark for mark in self.steps if mark > state.step]
+        return moment_of(min(ahead), "steps") if ahead else NEVER
+
     def describe(self) -> str:
         unit = "steps" if self.steps else "epochs"
         return f"at {unit} {', '.join(map(str, self.steps or self.epochs))}"
@@ -125,6 +154,12 @@ class OnDeadline(_Due):
         if self.end is not None:
             object.__setattr__(self, "end", as_utc(self.end, "OnDeadline: end"))
 
+    def next_moment(self, state: State, deadline: float | None) -> Horizon:
+        end = self.end if self.end is not None else deadline
+        known = state.dues.get(self.key)
+        answered = known is not None and known.crossed == end and not known.due
+        return NEVER if end is None or answered else Horizon(wall=end - self.before)
+
     def crossing(self, event: Event) -> float | None:
         end = self.end if self.end is not None else event.deadline
         return end if end is not None and event.wall >= end - self.before else None
@@ -145,7 +180,7 @@ class OnDeadline(_Due):
 
 
 @dataclass(frozen=True)
-class Improves(Trigger):
+class Improves(_Steady):
     """Fires when the metric, measured at this event's own weights, beats the best value that was saved."""
 
     metric: Metric
@@ -162,7 +197,7 @@ class Improves(Trigger):
 
 
 @dataclass(frozen=True)
-class OnPreempt(Trigger):
+class OnPreempt(_Steady):
     """Fires when the process is told to end (SIGTERM, a scheduler's warning)."""
 
     def check(self, view: View) -> Firing | None:
@@ -173,7 +208,7 @@ class OnPreempt(Trigger):
 
 
 @dataclass(frozen=True)
-class OnException(Trigger):
+class OnException(_Steady):
     """Fires when training raised. What it saves is never ``best``."""
 
     def check(self, view: View) -> Firing | None:
