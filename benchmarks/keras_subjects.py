@@ -30,6 +30,9 @@ class Ours(KerasSubject):
         super().__init__(folder, every)
         self.callback = KerasCheckpoint(folder, Policy(Every(steps=every), KeepLast(1)), background=self.background)
 
+    def wait(self) -> None:
+        self.callback.wait()
+
     def landed(self) -> bool:
         last = self.callback.last()
         return last is not None and last.step == self.step

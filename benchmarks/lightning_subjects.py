@@ -38,6 +38,9 @@ class Ours(LightningSubject):
         policy = Policy(Every(steps=every), KeepLast(1))
         self.callback = LightningCheckpoint(folder, policy, background=self.background)
 
+    def wait(self) -> None:
+        self.callback.wait()
+
     def landed(self) -> bool:
         last = self.callback.last()
         return last is not None and last.step == self.step
