@@ -19,6 +19,7 @@ FLOORS = [
     {"recovery"},
     {"holding"},
     {"saver"},
+    {"deciding"},
     {"run", "config", "doctor"},
     {"arguments", "reading"},
     {"lightning", "keras", "cli"},

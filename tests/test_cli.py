@@ -264,8 +264,10 @@ def test_show_of_what_is_not_there_is_one_clear_line(run_dir, which, message):
 
 
 def test_show_tells_what_a_save_took_where_that_was_measured(run_dir):
+    manifest = Manifest.read(run_dir)
+    manifest.change(4, timings={})
     assert "took" not in ckpt("show", run_dir, "best")[1]
-    Manifest.read(run_dir).change(4, timings={"blocked": 0.25, "written": 1.5, "verified": 90.0})
+    manifest.change(4, timings={"blocked": 0.25, "written": 1.5, "verified": 90.0})
     assert "\ntook:\n  blocked: 0.25 s\n  written: 1.5 s\n  verified: 1.5 min\n" in ckpt("show", run_dir, "best")[1]
 
 
@@ -274,8 +276,9 @@ def test_show_tells_what_a_save_took_where_that_was_measured(run_dir):
 
 @pytest.fixture
 def timed_dir(run_dir):
-    """The run, as it is when its saves were timed: all but the first."""
+    """The run, as if these were the times that its saves took, and the first was from before they were measured."""
     manifest = Manifest.read(run_dir)
+    manifest.change(1, timings={})
     for id_, blocked in ((2, 4.0), (3, 0.25), (4, 0.5)):
         manifest.change(id_, timings={"blocked": blocked, "written": 2 * blocked, "verified": 3 * blocked})
     manifest.change(5, timings={"blocked": 100.0})

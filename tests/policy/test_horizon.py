@@ -27,7 +27,7 @@ from ckpt_callbacks.policy.intervals import NEVER, NOW, Horizon
 from ckpt_callbacks.policy.metric import Metric
 from ckpt_callbacks.policy.policy import Policy
 from ckpt_callbacks.policy.state import State
-from ckpt_callbacks.policy.stopping import Reaches
+from ckpt_callbacks.policy.stopping import NonFinite, Reaches, Stopping
 from ckpt_callbacks.policy.triggers import At, Every, Improves, OnDeadline, OnException, OnPreempt, Predicate
 
 OUTCOMES = (EventKind.SAVED, EventKind.DROPPED)
@@ -117,6 +117,16 @@ def test_a_stop_that_holds_is_said_at_every_event():
     policy = Policy(OnPreempt(), stop=Reaches(VAL, 1.0))
     state, _ = fold(policy, [Event.start(), Event.epoch_end(step=9, epoch=1, metrics={"val_loss": 0.5})])
     assert horizon(policy, state) == NOW
+
+
+def test_a_stopping_rule_of_the_users_own_is_asked_at_every_event():
+    class Own(Stopping):
+        def reasons(self, track_of, counts):
+            return ()
+
+    started, _ = fold(Policy(OnPreempt()), [Event.start()])
+    assert horizon(Policy(OnPreempt(), stop=Reaches(VAL, 1.0) | Own()), started) == NOW
+    assert horizon(Policy(OnPreempt(), stop=NonFinite("loss")), started) == NEVER
 
 
 def test_a_save_that_failed_is_tried_again_after_its_pause():
