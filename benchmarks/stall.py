@@ -26,7 +26,7 @@ TO_DISK = "torch.save, fsync, rename"
 def plan(engine: str, quick: bool) -> tuple[tuple[int, ...], int, int]:
     """Sizes in bytes, rounds, and saves in each fit (the first of which allocates)."""
     if quick:
-        return (10 * MB if engine in engines.KERAS else 100 * MB,), 1, 4
+        return (10 * MB if engine in engines.KERAS else 100 * MB,), 1, 3
     return (10 * MB, 100 * MB, 1200 * MB), 3, 4
 
 
