@@ -24,7 +24,7 @@ class Requests:
         ring: Called when a signal comes.
 
     Attributes:
-        save: Somebody wishes a save that is not made yet.
+        save: Somebody wishes a save that is not made yet. again_at: The step before which it is not tried again.
     """
 
     def __init__(self, save_now: Path, grace: float, clock: Clock, ring: Callable[[], None]) -> None:
@@ -32,7 +32,7 @@ class Requests:
         self._interrupts = Interrupts(grace, ring)
         self._looked_at = 0.0
         self._told: signal.Signals | None = None  # the signal that all processes know of
-        self.save = False
+        self.save, self.again_at = False, 0
 
     @property
     def next_look(self) -> float:
@@ -63,7 +63,7 @@ class Requests:
 
     def fulfilled(self, peers: Peers) -> None:
         """The save was made."""
-        self.save = False
+        self.save, self.again_at = False, 0
         if peers.leader:
             with contextlib.suppress(OSError):
                 self._save_now.unlink()
