@@ -368,6 +368,24 @@ def test_a_wish_whose_save_fails_is_not_acknowledged_and_tried_again(begin):
     assert [r.step for r in run.records()] == [12]
 
 
+def test_a_disk_that_cannot_be_looked_at_for_a_wish_ends_no_training(begin, monkeypatch):
+    run, stat = begin(clock=(clock := FakeClock())), os.stat
+
+    def broken(path, **given):
+        if str(path).endswith("SAVE_NOW"):
+            raise OSError(5, "Input/output error")
+        return stat(path, **given)
+
+    wish(run, clock)
+    monkeypatch.setattr(os, "stat", broken)
+    run.observe(EventKind.STEP_END, step=5, epoch=0, stage=Held(run, held=False))
+    monkeypatch.undo()
+    clock.advance(1)
+    run.observe(EventKind.STEP_END, step=6, epoch=0, stage=Held(run, held=False))
+    run.wait()
+    assert [r.step for r in run.records()] == [6]
+
+
 def test_a_signal_waits_for_what_is_being_written(begin):
     run = begin(Policy(Every(epochs=1) | OnPreempt(), KeepAll()), max_pending=3)
     first = epoch(run, 1, held=True)
