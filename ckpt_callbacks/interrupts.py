@@ -24,11 +24,14 @@ class Interrupts:
     after the signal, the process is ended: what is under way then is abandoned, which harms no checkpoint.
 
     Args:
-        grace: Seconds from the signal to the end of the process. signals: which ones are waited for.
+        grace: Seconds from the signal to the end of the process. ring: called when the first signal comes.
+        signals: Which ones are waited for.
     """
 
-    def __init__(self, grace: float, signals: Sequence[signal.Signals] = SIGNALS) -> None:
-        self._grace, self._signals = grace, signals
+    def __init__(
+        self, grace: float, ring: Callable[[], None], signals: Sequence[signal.Signals] = SIGNALS
+    ) -> None:  # fmt: skip
+        self._grace, self._ring, self._signals = grace, ring, signals
         self._previous: dict[int, Any] = {}
         self._chained: Callable[[Any], Any] = lambda handler: handler
         self._timer: threading.Timer | None = None
@@ -73,6 +76,7 @@ class Interrupts:
             self._end_now(number)
             return
         self.pending = signal.Signals(number)
+        self._ring()
         log.warning("%s: saving at the next safe point, then ending (at most %g s)", self.pending.name, self._grace)
         self._timer = threading.Timer(self._grace, self._end_now, (number,))
         self._timer.daemon = True

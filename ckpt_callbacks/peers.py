@@ -24,9 +24,9 @@ class Peers:
         """The leader's ``value``, on every process. All of them call it in the same order."""
         return value
 
-    def agree(self, asked: bool, number: int) -> tuple[bool, int]:
-        """Whether any process is asked for a save, and the signal that any of them was sent (0: none)."""
-        return asked, number
+    def agree(self, asked: bool, number: int, landed: int) -> tuple[bool, int, int]:
+        """Whether any process is asked for a save, the signal that any was sent (0: none), how many saves landed."""
+        return asked, number, landed
 
     def chained(self, handler: Any) -> Any:
         """What is still to be called of a signal handler that was there before."""

@@ -118,7 +118,9 @@ def in_words(duration: float) -> str:
 
 
 def roughly(duration: float) -> str:
-    """Seconds in the unit that fits, to three digits: ``0.32 s``, ``1.95 min``, ``3 h``, ``2.5 d``."""
+    """Seconds in the unit that fits, to three digits: ``32 ms``, ``0.32 s``, ``1.95 min``, ``3 h``, ``2.5 d``."""
+    if 0 < duration < 0.1:
+        return f"{1000 * duration:.3g} ms"
     for name, size, next_size in (("s", 1, _MINUTE), ("min", _MINUTE, _HOUR), ("h", _HOUR, _DAY)):
         if duration < next_size:
             return f"{duration / size:.3g} {name}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,27 +21,41 @@ class Requests:
 
     Args:
         save_now: The file. grace: see `Interrupts`. clock: says when to look at the disk again.
+        ring: Called when a signal comes.
 
     Attributes:
         save: Somebody wishes a save that is not made yet. again_at: The step before which it is not tried again.
     """
 
-    def __init__(self, save_now: Path, grace: float, clock: Clock) -> None:
+    def __init__(self, save_now: Path, grace: float, clock: Clock, ring: Callable[[], None]) -> None:
         self._save_now, self._clock = save_now, clock
-        self._interrupts = Interrupts(grace)
+        self._interrupts = Interrupts(grace, ring)
         self._looked_at = 0.0
         self._told: signal.Signals | None = None  # the signal that all processes know of
         self.save, self.again_at = False, 0
+
+    @property
+    def next_look(self) -> float:
+        """When to look at the disk again, by the clock's monotonic seconds."""
+        return self._looked_at + _ASK_EVERY
 
     def expect_signals(self, peers: Peers) -> None:
         """Begin to listen for signals."""
         self._interrupts.install(peers.chained)
 
-    def listen(self, peers: Peers) -> None:
-        """Find out what is asked now; what one process was told, all know then. All of them call it together."""
-        asked, number = peers.agree(self._is_wished(peers), self._interrupts.pending or 0)
+    def listen(self, peers: Peers, landed: int) -> bool:
+        """Find out what is asked now; what one process was told, all know then. All of them call it together.
+
+        Args:
+            peers: The processes. landed: how many saves this one knows to have landed.
+
+        Returns:
+            Any process knows of one.
+        """
+        asked, number, landed = peers.agree(self._is_wished(peers), self._interrupts.pending or 0, landed)
         self.save = self.save or asked
         self._told = signal.Signals(number) if number else None
+        return landed > 0
 
     def end(self, peers: Peers) -> bool:
         """A signal asks the training to end."""
@@ -67,7 +82,7 @@ class Requests:
     def _is_wished(self, peers: Peers) -> bool:
         # A look at the disk now and then, not at each step.
         now = self._clock.monotonic()
-        if not peers.leader or now - self._looked_at < _ASK_EVERY:
+        if not peers.leader or now < self.next_look:
             return False
         self._looked_at = now
         return os.path.exists(self._save_now)  # Path.exists raises when the disk is broken

@@ -12,32 +12,30 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .checkpointer import SameContent
 from .clock import Clock
 from .continuing import snapshot_of, state_from
-from .errors import Busy, CkptError, PolicyError, StoreError
-from .events import Event, EventKind
+from .deciding import Deciding
+from .errors import PolicyError, StoreError
+from .events import EventKind
 from .facts import environment, plain
-from .holding import Holding
-from .policy.engine import Decision, cannot_wait, decide
+from .policy.engine import Decision
 from .policy.metric import check_count
 from .policy.naming import FileName
 from .policy.policy import Policy
 from .policy.retention import last_record
 from .policy.state import State
+from .quiet import Quiet
 from .record import Record
 from .requests import Requests
-from .saver import Identity, Saver, Saving
+from .saver import Identity, Saver
 from .scheduler import job_end
-from .snapshot import Snapshot
 from .store.manifest import Attempt
 from .worker import BackgroundWorker, InlineWorker, Worker
 
 log = logging.getLogger("ckpt_callbacks")
-_SAFE_POINTS = (EventKind.STEP_END, EventKind.VALIDATION_END, EventKind.EPOCH_END)
 
 
-class Run(Holding):
+class Run(Deciding):
     """One training in one run directory.
 
     Args:
@@ -94,20 +92,17 @@ class Run(Holding):
         self.state = State()
         self._filename = FileName(filename, tuple(self.metadata), tuple(policy.monitored)) if filename else FileName()
         self._on_error, self._described = on_error, described
-        self._is_busy = False
+        self.quiet = Quiet(self._clock)
         self.on_saved: Callable[[Record], None] = lambda record: None
         self._saver = Saver(
             self, self._checkpointer, self._worker, clock=self._clock, filename=self._filename, suffix=suffix,
             contents=contents, metadata=self.metadata, max_pending=max_pending, skips=when_busy == "skip",
-            wake=lambda: None,
+            wake=self.quiet.ring,
         )  # fmt: skip
-        self._failure: CkptError | None = None  # the first one that nobody was told of
-        self._demanded: set[int] = set()  # saves that somebody wished and that have not landed
-        self._requests = Requests(self.manifest.layout.save_now, grace, self._clock)
-        self._parent, self._time_zero = None, 0.0
+        self._demanded: set[int] = set()
+        self._requests = Requests(self.manifest.layout.save_now, grace, self._clock, self.quiet.ring)
+        self._parent: int | None = None
         self._deadline = job_end()
-        self._measured: Event | None = None  # the last event of a finished step
-        self._names_checked = False
         if contents == "weights":
             log.warning("%s: keeps weights alone; a run cannot be resumed from them", self.dirpath)
 
@@ -130,14 +125,9 @@ class Run(Holding):
         self._requests.close()
         self._worker.close()
         try:
-            self._take_landed()
+            self._take_landed(together=False)
         finally:  # a logger may raise
             self.release()
-
-    def wait(self) -> None:
-        """Return when every save that was asked for has come to its end."""
-        self._worker.wait()
-        self._take_landed()
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         """Continue from the state that a checkpoint carries (see `snapshot`).
@@ -187,138 +177,3 @@ class Run(Holding):
     def facts(self) -> dict[str, Any] | None:
         """The record of the save that is under way, to be written into the file: it outlives the manifest there."""
         return self._saver.under_way.to_json() if self._saver.under_way else None
-
-    def observe(
-        self,
-        kind: EventKind,
-        *,
-        step: int,
-        epoch: int,
-        metrics: Mapping[str, float] | None = None,
-        complete: bool = False,
-        stage: Callable[[], Snapshot] | None = None,
-        same: SameContent | None = None,
-        unchanged: bool = False,
-        metadata: Callable[[], Mapping[str, Any]] = dict,
-    ) -> Decision:
-        """Tell what happened; have the engine decide, and carry the decision out.
-
-        Args:
-            kind, step, epoch, metrics, complete: As in `Event`.
-            stage: Takes a snapshot of the training when a save is due. same: see `Request`.
-            unchanged: The weights are still those of the event before, so that its metrics are theirs too.
-            metadata: Facts for the record; called only when a save is due.
-
-        Raises:
-            MetricError: a monitored metric was never logged.
-            CommitError: a save failed, this one or an earlier one, with ``on_error="raise"``.
-        """
-        saving = Saving(stage, same, metadata)
-        self._take_landed(may_raise=True)
-        measured = self._measured if unchanged else None
-        decision = self._handle(kind, step, epoch, metrics or {}, complete, saving, measured)
-        if stage is not None and kind in _SAFE_POINTS:
-            self._answer(step, epoch, saving, self._measured)
-        return decision
-
-    def answer(
-        self, *, step: int, epoch: int, stage: Callable[[], Snapshot], metadata: Callable[[], Mapping[str, Any]] = dict
-    ) -> None:
-        """Save at once if something asks for it that cannot wait: a signal, a wish, or a deadline.
-
-        For moments that are no event of their own: before a validation, and within one. Arguments as in `observe`.
-        """
-        saving = Saving(stage, None, metadata)
-        self._take_landed(may_raise=True)
-        # Only for a deadline: a signal and a wish are no reason to ask the other rules before the validation.
-        if self.policy.deadlines and cannot_wait(
-            self.policy, self.state, self._event(EventKind.STEP_END, step, epoch, {})
-        ):
-            self._handle(EventKind.STEP_END, step, epoch, {}, False, saving, None)
-        self._answer(step, epoch, saving, None)
-
-    def listen(self) -> None:
-        """Find out whether a signal asks the training to end, or somebody for a save.
-
-        Where several processes train, all of them call this at the same finished steps: what one was told, all know.
-        """
-        self._requests.listen(self.peers)
-
-    @property
-    def interrupted(self) -> bool:
-        """A signal asks the training to end: the next event of a finished step saves, and ends the process."""
-        return self._requests.end(self.peers)
-
-    # -- inside ------------------------------------------------------------------------------------------------------
-
-    def _answer(self, step: int, epoch: int, saving: Saving, measured: Event | None) -> None:
-        if self.peers.alone:
-            self.listen()
-        if self._requests.save and not self._demanded and step >= self._requests.again_at:
-            self._handle(EventKind.DEMAND, step, epoch, {}, False, saving, measured)
-        if self.interrupted:
-            self._handle(EventKind.PREEMPT, step, epoch, {}, False, saving, measured)
-            self.wait()
-            self.release()
-            self._requests.end_process()
-
-    def _handle(
-        self, kind: EventKind, step: int, epoch: int, metrics: Mapping[str, float], complete: bool,
-        saving: Saving, measured: Event | None,
-    ) -> Decision:  # fmt: skip
-        event = self._event(kind, step, epoch, metrics, complete)
-        self.state, decision = decide(self.policy, self.state, event)
-        if kind in _SAFE_POINTS:
-            self._measured = event
-        if complete and not self._names_checked:
-            self._check_names()
-        if decision.save is not None and saving.stage is not None:
-            if kind is EventKind.DEMAND:
-                self._demanded.add(decision.save.id)
-            self._saver.ask(decision.save, event, saving, measured or event, self.state)
-            self._take_landed(may_raise=True)
-        return decision
-
-    def _take_landed(self, *, may_raise: bool = False) -> None:
-        """Tell the engine, and whoever waits for it, what became of saves."""
-        while self._saver.landed:
-            landed = self._saver.landed.popleft()
-            busy, self._is_busy = self._is_busy, isinstance(landed.error, Busy)
-            if landed.error is None:
-                outcome = Event.saved(landed.save, blocked=landed.blocked, seconds=landed.seconds)
-            else:
-                outcome = Event.dropped(landed.save, str(landed.error), blocked=landed.blocked, busy=self._is_busy)
-                if not self._is_busy:
-                    self._failure = self._failure or landed.error
-            if self._is_busy and not busy:
-                log.warning("skipped a save, which stays due: %s", landed.error)
-            self.state, _ = decide(self.policy, self.state, outcome)
-            if landed.save in self._demanded:
-                self._demanded.discard(landed.save)
-                if landed.error is None:
-                    self._requests.fulfilled(self.peers)
-                else:
-                    self._requests.again_at = self.state.retry_step  # the wish stands, like what a rule is owed
-            if landed.record is not None:
-                self.on_saved(landed.record)
-        failure = self._failure
-        if may_raise and failure is not None:
-            self._failure = None
-            if self._on_error == "raise":
-                raise failure
-
-    def _event(
-        self, kind: EventKind, step: int, epoch: int, metrics: Mapping[str, float], complete: bool = False
-    ) -> Event:
-        time, wall = self._clock.monotonic() - self._time_zero, self._clock.wall()
-        deadline = self._deadline
-        if (metrics and self.policy.monitored.intersection(metrics)) or self.policy.follows_time:
-            # what processes measure differs; what they do must not
-            time, wall, deadline, metrics = self.peers.share((time, wall, deadline, metrics))
-        return Event(kind, step, epoch, time, wall, metrics, complete, deadline=deadline)
-
-    def _check_names(self) -> None:
-        self._names_checked = True
-        if unknown := self._filename.unknown({*self.state.seen, *self.metadata}):
-            logged = ", ".join(sorted(self.state.seen)) or "none at all"
-            log.warning("filename: {%s} was never logged; logged were: %s", "}, {".join(unknown), logged)

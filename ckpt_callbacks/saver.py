@@ -8,6 +8,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,14 @@ class Identity:
     parent: int | None
 
 
+class _How(Enum):
+    """What is done about a save."""
+
+    STAGE = "a snapshot is taken"
+    SHARE = "the newest file holds these weights already, or will"
+    SKIP = "too many wait to be written"
+
+
 class Saver:
     """Turns decisions to save into records.
 
@@ -111,49 +120,70 @@ class Saver:
             measured: The event whose metrics are those of the weights that are saved. state: after ``event``.
         """
         asked, peers = self._clock.monotonic(), self._directory.peers
-        if self._worker.waiting >= self._max_pending:
-            if self._skips and event.kind not in (*_LAST, EventKind.DEMAND):
-                self.landed.append(
-                    Landed(save.id, error=Busy(f"{self._directory.dirpath}: an earlier save is still written"))
-                )
-                return
-            self._worker.wait(self._max_pending - 1)
+        how = peers.share(self._how(event) if peers.leader else None)
+        if how is _How.SKIP:
+            busy = Busy(f"{self._directory.dirpath}: an earlier save is still written")
+            self.landed.append(Landed(save.id, error=busy))
+            return
         draft = self._draft(save, event, saving.metadata() if peers.leader else {}, measured, state)
         try:
             if peers.leader:
-                self._lead(save, draft, event, saving, asked)
-            else:
+                self._lead(save, draft, saving, how, asked)
+            elif how is _How.STAGE:
                 self._follow(draft, saving)
         finally:
             self.under_way = None
         if event.kind in _LAST:
             self._worker.wait()
 
-    def _lead(self, save: Save, draft: Record, event: Event, saving: Saving, asked: float) -> None:
-        peers = self._directory.peers
-        request = self._request(draft, event, saving, asked)
-        self.records[save.id] = record = request.unchanged or request.draft.id
-        self._unwritten.add(record)
-        self._checkpointer.save(request, lambda outcome: self._land(save, request, outcome), here=not peers.alone)
-        if not peers.alone:
-            peers.share(None)  # nothing more is written
-            peers.share(dataclasses.replace(self.landed[-1], record=None))
+    def take(self, *, together: bool) -> list[Landed]:
+        """The saves that have landed since the last call, oldest first.
 
-    def _request(self, draft: Record, event: Event, saving: Saving, asked: float) -> Request:
-        name = self._filename.render(draft)
-        request = Request(draft, name, self._suffix, same=saving.same, asked=asked, committed=self._supersede)
+        Args:
+            together: All processes of the training call this now, and are told the same.
+        """
+        landed = []
+        while self.landed:
+            landed.append(self.landed.popleft())
+        if not together:
+            return landed
+        peers = self._directory.peers
+        told = peers.share([dataclasses.replace(one, record=None) for one in landed] if not peers.alone else landed)
+        return landed if peers.leader else told
+
+    def _how(self, event: Event) -> _How:
         if event.kind is not EventKind.END and self._is_written(event):
-            # Between two events of one step nothing but evaluation ran: the weights are on disk already, or will be.
-            return dataclasses.replace(request, unchanged=self._newest.id)
-        self.under_way = self._newest = draft = draft.replace(id=self._checkpointer.new_id())
-        request = dataclasses.replace(request, draft=draft)
+            return _How.SHARE
+        if self._worker.waiting >= self._max_pending:
+            if self._skips and event.kind not in (*_LAST, EventKind.DEMAND):
+                return _How.SKIP
+            self._worker.wait(self._max_pending - 1)
+        return _How.STAGE
+
+    def _lead(self, save: Save, draft: Record, saving: Saving, how: _How, asked: float) -> None:
+        peers, name = self._directory.peers, self._filename.render(draft)
+        request = Request(draft, name, self._suffix, same=saving.same, asked=asked, committed=self._supersede)
+        if how is _How.SHARE:
+            request = dataclasses.replace(request, unchanged=self._newest.id)
+        else:
+            self.under_way = self._newest = draft = draft.replace(id=self._checkpointer.new_id())
+            request = self._staged(dataclasses.replace(request, draft=draft), saving)
+        self.records[save.id] = record = request.unchanged or draft.id
+        self._unwritten.add(record)
+        self._checkpointer.save(request, lambda outcome: self._land(save, request, outcome))
+        if not peers.alone and request.snapshot is not None and request.snapshot.live:
+            peers.share(None)  # nothing more is written
+
+    def _staged(self, request: Request, saving: Saving) -> Request:
+        peers, snapshot = self._directory.peers, None
         try:
             snapshot = saving.stage()
         except Exception as error:  # whatever a framework raises: a failed save never ends a training
-            return dataclasses.replace(request, failed=error)
-        if not self._directory.peers.alone:
+            request = dataclasses.replace(request, failed=error)
+        live = peers.share(snapshot is not None and snapshot.live)
+        if live and not peers.alone:
             snapshot = LiveSnapshot(self._with_peers(snapshot))
-        blocked = None if snapshot.live else self._clock.monotonic() - asked
+        blocked = None if live else self._clock.monotonic() - request.asked
         return dataclasses.replace(request, snapshot=snapshot, blocked=blocked)
 
     def _with_peers(self, snapshot: Snapshot) -> Callable[[Path], Written]:
@@ -164,10 +194,13 @@ class Saver:
         return write
 
     def _follow(self, draft: Record, saving: Saving) -> None:
-        self.under_way, snapshot = draft, saving.stage()
-        while (path := self._directory.peers.share(None)) is not None:
+        peers, self.under_way = self._directory.peers, draft
+        snapshot = saving.stage()
+        if not peers.share(None):  # the first process has a copy of the whole state
+            snapshot.release()
+            return
+        while (path := peers.share(None)) is not None:
             snapshot.write(path)
-        self.landed.append(self._directory.peers.share(None))
 
     def _land(self, save: Save, request: Request, outcome: Outcome) -> None:
         seconds = self._clock.monotonic() - request.asked
@@ -183,7 +216,10 @@ class Saver:
         self._wake()
 
     def _is_written(self, event: Event) -> bool:
-        """The newest file that was asked for is of this step, and is there, or is being written."""
+        """The newest file that was asked for is of this step, and is there, or is being written.
+
+        Between two events of one step nothing but evaluation runs, so that it holds these very weights.
+        """
         newest = self._newest
         if newest is None or newest.step != event.step:
             return False

@@ -14,7 +14,19 @@ import pytest
 from click.testing import CliRunner
 
 import ckpt_callbacks
-from ckpt_callbacks import EMA, EventKind, Improves, KeepBest, KeepLast, Metric, Policy, Record, Status
+from ckpt_callbacks import (
+    EMA,
+    EventKind,
+    Every,
+    Improves,
+    KeepBest,
+    KeepLast,
+    Metric,
+    Optimal,
+    Policy,
+    Record,
+    Status,
+)
 from ckpt_callbacks.cli import main
 from ckpt_callbacks.run import Run
 from ckpt_callbacks.store.manifest import Attempt, Manifest
@@ -158,7 +170,7 @@ def test_the_best_is_what_the_alias_on_disk_says(run_dir):
     assert "last, best" in ckpt("ls", run_dir)[1].splitlines()[2]
 
 
-@pytest.mark.parametrize("command", ["ls", "show", "verify"])
+@pytest.mark.parametrize("command", ["ls", "show", "verify", "log"])
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -177,7 +189,7 @@ def test_a_wrong_directory_is_one_clear_line(tmp_path, command, make, message):
     assert err.endswith(f"{message.format(path=path)}\n")
 
 
-@pytest.mark.parametrize("command", ["ls", "verify"])
+@pytest.mark.parametrize("command", ["ls", "verify", "log"])
 def test_a_run_without_a_checkpoint_yet_is_no_error(tmp_path, command):
     Manifest(tmp_path).start(Attempt("r", 1, None, 0.0))
     assert ckpt(command, tmp_path) == (0, f"{tmp_path}: no checkpoint yet\n", "")
@@ -249,6 +261,83 @@ def test_show_of_what_is_not_there_is_one_clear_line(run_dir, which, message):
     code, out, err = ckpt("show", run_dir, which)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith(f"Error: {run_dir}: {message}")
+
+
+def test_show_tells_what_a_save_took_where_that_was_measured(run_dir):
+    manifest = Manifest.read(run_dir)
+    manifest.change(4, timings={})
+    assert "took" not in ckpt("show", run_dir, "best")[1]
+    manifest.change(4, timings={"blocked": 0.25, "written": 1.5, "verified": 90.0})
+    assert "\ntook:\n  blocked: 0.25 s\n  written: 1.5 s\n  verified: 1.5 min\n" in ckpt("show", run_dir, "best")[1]
+
+
+# -- log -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def timed_dir(run_dir):
+    """The run, as if these were the times that its saves took, and the first was from before they were measured."""
+    manifest = Manifest.read(run_dir)
+    manifest.change(1, timings={})
+    for id_, blocked in ((2, 4.0), (3, 0.25), (4, 0.5)):
+        manifest.change(id_, timings={"blocked": blocked, "written": 2 * blocked, "verified": 3 * blocked})
+    manifest.change(5, timings={"blocked": 100.0})
+    return run_dir
+
+
+ADAPTIVE = Policy(save=Every(overhead=0.01) | Every(steps=5) & Optimal(mtbf="4 h"))
+
+
+def test_log_tells_the_history_in_order(timed_dir):
+    code, out, err = ckpt("log", timed_dir)
+    assert (code, err) == (0, "")
+    assert [re.sub(r" {2,}", " | ", line.strip()) for line in out.splitlines()] == [
+        "id | saved | step | epoch | blocked | durable | size | status | saved because | error",
+        "1 | 2023-11-14T23:13:20Z | 10 | 1 | 2.3 kB | deleted | val_loss improved to 1",
+        "2 | 2023-11-15T00:13:20Z | 20 | 2 | 4 s | 8 s | 2.3 kB | deleted | "
+        "val_loss improved to 0.75; val_loss improved to 0.5",
+        "3 | 2023-11-15T01:13:20Z | 30 | 3 | 0.25 s | 0.5 s | 2.3 kB | verified | "
+        "val_loss improved to 0.575; val_loss improved to 0.4",
+        "4 | 2023-11-15T02:13:20Z | 40 | 4 | 0.5 s | 1 s | 2.3 kB | verified | "
+        "val_loss improved to 0.4375; val_loss improved to 0.3",
+        "5 | 2023-11-15T03:13:20Z | 50 | 5 | 1.67 min | failed | "
+        "val_loss improved to 0.31875; val_loss improved to 0.2 | OSError: [Errno 28] No space left on device",
+    ]
+
+
+def test_log_tells_the_interval_that_each_adaptive_rule_chose_and_why(timed_dir, tmp_path):
+    config = pytest.importorskip("ckpt_callbacks.config")
+    manifest = Manifest.read(timed_dir)
+    facts = {"policy": config.Config(ADAPTIVE).to_mapping()}
+    manifest.start(Attempt(manifest.attempts[-1].run, 2, 4, 0.0, facts))
+    # of 4, 0.25 and 0.5 s the median; what the failed save took is no measure
+    rules = [
+        "overhead 1%: every 50 s, because a save blocks 0.5 s",
+        "optimal for a failure every 4 hours: every 2 min, because a save blocks 0.5 s",
+    ]
+    assert ckpt("log", timed_dir)[1].splitlines()[-2:] == rules
+    (tmp_path / "ckpt.yaml").write_text("save: {every: {overhead: 0.1}}")
+    assert ckpt("log", timed_dir, "--config", tmp_path / "ckpt.yaml")[1].splitlines()[5:] == [
+        ckpt("log", timed_dir)[1].splitlines()[5],
+        "overhead 10%: every 5 s, because a save blocks 0.5 s",
+    ]
+    lines = [json.loads(line) for line in ckpt("log", timed_dir, "--json")[1].splitlines()]
+    records = Manifest.read(timed_dir).records
+    assert lines[:5] == [records[id_].to_json() for id_ in range(1, 6)]
+    assert lines[5] == {"rule": "Every(overhead=0.01)", "interval": 50.0, "because": rules[0]}
+    assert [line.get("rule") for line in lines[6:]] == ["Optimal(mtbf=14400)"]
+
+
+def test_what_was_gone_back_behind_and_what_another_run_saved_is_no_measure(timed_dir, tmp_path):
+    (tmp_path / "ckpt.yaml").write_text("save: {every: {overhead: 0.01}}")
+    manifest = Manifest.read(timed_dir)
+    for id_ in (2, 4):
+        manifest.change(id_, superseded=True)
+    arguments = ("log", timed_dir, "--config", tmp_path / "ckpt.yaml")
+    assert ckpt(*arguments)[1].splitlines()[-1] == "overhead 1%: every 25 s, because a save blocks 0.25 s"
+    manifest.start(Attempt("another", 1, None, 0.0))
+    assert ckpt(*arguments)[1].splitlines()[-1] == "overhead 1%: at once, because no save was measured yet"
+    assert json.loads(ckpt(*arguments, "--json")[1].splitlines()[-1])["interval"] is None
 
 
 # -- verify ----------------------------------------------------------------------------------------------------------
@@ -338,6 +427,15 @@ def test_a_terminal_gets_lines_that_fit_and_pipes_do_not(run_dir):
     assert piped.stdout == ckpt("ls", run_dir)[1]
 
 
+def test_log_fits_a_terminal(timed_dir):
+    code, drawn = on_terminal(100, "log", timed_dir)
+    lines = without_colours(drawn)
+    assert code == 0
+    assert lines[0].split() == ["id", "saved", "step", "epoch", "blocked", "durable", "size", "status"]
+    assert "error: OSError: [Errno 28] No space left on device" in lines[-1]
+    assert max(map(len, lines)) <= 100
+
+
 def test_verify_draws_progress_on_a_terminal_only(run_dir):
     code, drawn = on_terminal(100, "verify", run_dir)
     assert code == 0
@@ -357,7 +455,7 @@ def test_a_reader_that_leaves_is_no_error(tmp_path):
     manifest = Manifest(tmp_path)
     for id_ in range(1, 30):
         manifest.put(Record(id_, f"{id_}.ckpt", status=Status.VERIFIED, reasons=("x" * 9999,)))
-    for arguments in (["ls"], ["ls", "--json"], ["verify"], ["verify", "--json"]):
+    for arguments in (["ls"], ["ls", "--json"], ["log"], ["verify"], ["verify", "--json"]):
         process = subprocess.Popen([*COMMAND, *arguments, tmp_path], env=ENVIRONMENT, stdout=subprocess.PIPE,
                                    stderr=subprocess.PIPE)  # fmt: skip
         process.stdout.close()

@@ -181,6 +181,8 @@ def test_a_duration_in_words(duration, words):
     ("duration", "words"),
     [
         (0, "0 s"),
+        (0.00025, "0.25 ms"),
+        (0.0321, "32.1 ms"),
         (0.3216, "0.322 s"),
         (32, "32 s"),
         (117.6, "1.96 min"),

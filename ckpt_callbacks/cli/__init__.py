@@ -40,7 +40,9 @@ class _Commands(click.Group):
 _run_dir = click.argument("run_dir", type=click.Path(path_type=Path))
 _as_json = click.option("--json", "as_json", is_flag=True, help="One JSON object for each checkpoint, one on a line.")
 _config = click.option(
-    "--config", type=click.Path(path_type=Path), help="The YAML file with the policy, to tell which rules keep what."
+    "--config",
+    type=click.Path(path_type=Path),
+    help="The YAML file with the policy; by default, the policy of the newest training.",
 )
 
 
@@ -91,6 +93,35 @@ def show(run_dir: Path, which: str, as_json: bool, config: Path | None) -> None:
         _echo_json(record.to_json())
     else:
         text.print_facts(view, record)
+
+
+@main.command()
+@_run_dir
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on a line: each save, then each rule.")
+@_config
+def log(run_dir: Path, as_json: bool, config: Path | None) -> None:
+    """Show how often a run saved, why, and what that cost.
+
+    Every save of RUN_DIR in order, failed and deleted ones included: for how long it blocked the training, and when it
+    was durable. Below them, for each rule of the policy that goes by what a save costs, the interval that it chose.
+    """
+    manifest = _open(run_dir)
+    policy = _policy(config, manifest)
+    view = View(manifest, policy)
+    costs, rules = view.costs(), policy.adaptive if policy else ()
+    if as_json:
+        for record in view.records:
+            _echo_json(record.to_json())
+        for rule in rules:
+            interval = None if costs.expected is None else rule.pace.interval(costs.expected)
+            _echo_json({"rule": repr(rule), "interval": interval, "because": rule.pace.explain(costs)})
+        return
+    if view.records:
+        text.print_history(view.records)
+    else:
+        click.echo(f"{run_dir}: no checkpoint yet")
+    for rule in rules:
+        click.echo(rule.pace.explain(costs))
 
 
 @main.command()

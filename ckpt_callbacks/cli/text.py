@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from ..quantities import roughly
 from ..record import Record, Status
 from .view import View
 
@@ -22,16 +23,23 @@ _COLOURS = {
     Status.DELETED: "bright_black",
     Status.FAILED: "red",
 }
-_RIGHT = {"id", "step", "epoch", "size"}
+_RIGHT = {"id", "step", "epoch", "size", "blocked", "durable"}
 _OPTIONAL = {"tags", "error"}
 _NARROWEST = 8
 
 
 def print_table(view: View, records: Sequence[Record]) -> None:
     """One line for each record; on a terminal, what does not fit follows on lines of its own."""
-    on_terminal = sys.stdout.isatty()
-    rows = [_row(view, record, on_terminal) for record in records]
-    if on_terminal:
+    _print_rows([_row(view, record, sys.stdout.isatty()) for record in records], records)
+
+
+def print_history(records: Sequence[Record]) -> None:
+    """One line for each record: when and why it was saved, and what that cost."""
+    _print_rows([_history_row(record) for record in records], records)
+
+
+def _print_rows(rows: Sequence[dict[str, str]], records: Sequence[Record]) -> None:
+    if sys.stdout.isatty():
         _print_fitted(rows, [_COLOURS[record.status] for record in records])
         return
     shown = [name for name in rows[0] if name not in _OPTIONAL or any(row[name] for row in rows)]
@@ -58,6 +66,7 @@ def print_facts(view: View, record: Record) -> None:
         "training time": f"{record.time:.1f} s",
         "size": f"{size(record.size)} ({record.size} bytes)",
         "digest": record.digest,
+        "took": {name: roughly(seconds) for name, seconds in record.timings.items()},
         "contents": record.contents,
         "resumable": record.resumable,
         "run": record.run,
@@ -106,6 +115,22 @@ def _row(view: View, record: Record, on_terminal: bool) -> dict[str, str]:
     }
 
 
+def _history_row(record: Record) -> dict[str, str]:
+    took = {name: roughly(seconds) for name, seconds in record.timings.items()}
+    return {
+        "id": str(record.id),
+        "saved": _date(record) if record.wall else "",
+        "step": str(record.step),
+        "epoch": str(record.epoch),
+        "blocked": took.get("blocked", ""),
+        "durable": took.get("written", ""),
+        "size": size(record.size) if record.size else "",
+        "status": _status(record),
+        "saved because": "; ".join(record.reasons),
+        "error": record.error or "",
+    }
+
+
 def _status(record: Record) -> str:
     missing = record.status.on_disk and not os.path.lexists(record.path)
     marks = ("MISSING", missing), ("superseded", record.superseded), ("exceptional", record.exceptional)
@@ -121,13 +146,14 @@ def _print_fitted(rows: Sequence[dict[str, str]], colours: Sequence[str]) -> Non
 
     console = Console(highlight=False)
     widths = {name: max(cell_len(name), *(cell_len(row[name]) for row in rows)) for name in rows[0]}
-    below = ["saved because", "kept because", "error"]
+    below = [name for name in ("saved because", "kept because", "error") if name in rows[0]]
     across = [name for name in rows[0] if name not in below and any(row[name] for row in rows)]
     if "metrics" in across and sum(widths[name] + 2 for name in across) > console.width:
         across.remove("metrics")
         below.insert(0, "metrics")
-    rest = sum(widths[name] + 2 for name in across if name != "file")
-    widths["file"] = max(_NARROWEST, min(widths["file"], console.width - rest - 2))
+    if "file" in across:
+        rest = sum(widths[name] + 2 for name in across if name != "file")
+        widths["file"] = max(_NARROWEST, min(widths["file"], console.width - rest - 2))
 
     def print_across(row: Mapping[str, str], style: Callable[[str], str]) -> None:
         grid = Table.grid(padding=(0, 2, 0, 0))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import StoreError
+from ..policy.costs import Costs
 from ..policy.policy import Policy
 from ..policy.retention import alias_targets, newest_resumable, plan
 from ..record import Record, Status
@@ -26,6 +27,7 @@ class View:
         self.records = [manifest.records[id_] for id_ in sorted(manifest.records)]
         live = manifest.live()
         run = manifest.attempts[-1].run if manifest.attempts else live[-1].run if live else ""
+        self._run = run
         ours = [record for record in live if record.run == run]
         files = {record.file: record for record in ours}
         # The manifest does not know which metric `best` goes by; the alias on disk does.
@@ -58,6 +60,19 @@ class View:
         counts = ((len(deleted), "deleted"), (len(older), "failed"))
         left_out = ", ".join(f"{n} {what}" for n, what in counts if n)
         return [record for record in self.records if record.id not in deleted | older], left_out
+
+    def costs(self) -> Costs:
+        """What the saves of the newest run cost, as its records tell; of what was gone back behind, nothing counts."""
+        found = Costs()
+        for record in self.records:
+            if record.run != self._run or record.superseded or record.status is Status.WRITING:
+                continue
+            blocked = record.timings.get("blocked")
+            if record.status is Status.FAILED:
+                found = found.with_dropped(blocked)
+            else:
+                found = found.with_saved(record.time, blocked, record.timings.get("verified"))
+        return found
 
     def find(self, which: str) -> Record:
         """The record with this id, alias, file or tag.

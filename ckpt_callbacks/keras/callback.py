@@ -96,6 +96,7 @@ class KerasCheckpoint(ReadsRun, ObservesFit, keras.callbacks.Callback):
         suffix = files.suffix_of(arguments["contents"], format)
         self._staging = arguments.pop("staging")
         self._run = Run(**arguments, suffix=suffix, holder="KerasCheckpoint", clock=clock)
+        self._quiet, self._now = self._run.quiet, self._run.quiet.now
         self._scratch = Layout(self._run.dirpath).staging
         self._resume, self._restore_best_weights = resume, restore_best_weights
         self._batch_metrics = batch_metrics
@@ -144,19 +145,25 @@ class KerasCheckpoint(ReadsRun, ObservesFit, keras.callbacks.Callback):
             if self._position is not None:
                 self._position.begin_epoch()
         self._progress.begin_epoch(epoch)
+        self._next_batch = 0
 
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         # Not on_train_batch_end, for the sake of asynchronous dispatch; and `self.model` would synchronise JAX.
         progress = self._progress
+        if batch < self._next_batch and not self._quiet.alarm and self._now() < self._quiet.until:
+            progress.begun = batch
+            return
         if batch < progress.skipped:
             return
         if progress.begun is None and self._position is not None and self._is_first_epoch:
             self._position.begin_batch()
-        progress.begun = batch
+        progress.begin(batch)
         if not self._batch_metrics and self._step_ends_fit(batch, {}, begun=True):
             # Keras would train this batch all the same; without it, `fit` ends with the state that was saved.
             model = self.model
             StandIn(model, 1, floats(model.get_metrics_result()), takes=False)
+        else:
+            self._rest()
 
     def _on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         done = self._progress.bounded(batch + 1)

@@ -12,7 +12,7 @@ import tempfile
 import textwrap
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -51,20 +51,33 @@ def save(model: keras.Model, path: Path, carried: Carried) -> Shapes:
     Raises:
         OSError: the disk is full. StoreError: Keras cannot write this model.
     """
-    _check_space(model, path.parent)
-    try:
+    variables = [*model.weights, *(v for optimizer in optimizers(model) for v in optimizer.variables)]
+    check_space([math.prod(v.shape) * _bits(v.dtype) // 8 for v in variables], path.parent)
+    with saying_what_cannot_be_saved(model.name):
         if path.name.endswith(WEIGHTS):
-            keras.saving.save_weights(model, path, objects_to_skip=_optimizers(model))
+            keras.saving.save_weights(model, path, objects_to_skip=optimizers(model))
         else:
             model.save(path)
-    except (NotImplementedError, TypeError, ValueError) as error:
-        raise StoreError(f"Keras cannot save {model.name!r}: {one_line(error)}") from error
     if path.suffix == KERAS:
         keras_zip.write(path, carried.to_json())
     else:
         facts = {"record": carried.record} if path.name.endswith(WEIGHTS) else carried.to_json()
         hdf5.write(path, json.dumps(facts))
+    return shapes(model)
+
+
+def shapes(model: keras.Model) -> Shapes:
+    """The tensors that must be found in a file of the model."""
     return [(weight.path, tuple(weight.shape)) for weight in model.weights]
+
+
+@contextmanager
+def saying_what_cannot_be_saved(name: str) -> Iterator[None]:
+    """Turn Keras' ways of refusing a model into a StoreError."""
+    try:
+        yield
+    except (NotImplementedError, TypeError, ValueError) as error:
+        raise StoreError(f"Keras cannot save {name!r}: {one_line(error)}") from error
 
 
 def read_carried(path: Path) -> Carried:
@@ -130,7 +143,7 @@ def load(model: keras.Model, path: Path, scratch: Path, *, with_optimizer: bool 
 def load_weights(model: keras.Model, path: Path, scratch: Path) -> None:
     """Load the weights alone; the optimizer stays as it is."""
     with _as_weights(path, scratch) as weights:
-        _load(model, weights, skip=_optimizers(model))
+        _load(model, weights, skip=optimizers(model))
 
 
 def same_weights(a: Path, b: Path) -> bool:
@@ -193,15 +206,20 @@ def _load_legacy_optimizer(model: keras.Model, path: Path) -> None:
         variable.assign(value)
 
 
-def _optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:
+def optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:
+    """The model's optimizers, which are no part of its weights."""
     return [value for value in vars(model).values() if isinstance(value, keras.optimizers.Optimizer)]
 
 
-def _check_space(model: keras.Model, folder: Path) -> None:
-    # A disk that is full can end in a segmentation fault inside HDF5, which nothing could catch.
-    variables = [*model.weights, *(v for optimizer in _optimizers(model) for v in optimizer.variables)]
-    needed = sum(math.prod(v.shape) * _bits(v.dtype) // 8 + _PER_VARIABLE for v in variables)
-    free = shutil.disk_usage(folder).free
+def check_space(sizes: Iterable[int], folder: Path) -> None:
+    """Ask for the space of variables of these sizes in bytes.
+
+    A disk that is full can end in a segmentation fault inside HDF5, which nothing could catch.
+
+    Raises:
+        OSError: the disk has less.
+    """
+    needed, free = sum(size + _PER_VARIABLE for size in sizes), shutil.disk_usage(folder).free
     if free < needed:
         raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} ({needed} bytes are needed, {free} are free)")
 

@@ -33,6 +33,8 @@ class ObservesFit:
     _model: keras.Model
     model: keras.Model  # the same; on JAX, reading it brings its variables up to date
     params: dict[str, int]
+    _batch_metrics: bool
+    _next_batch: float = 0  # of this epoch, at which there is something to do, as far as that is known
     _before_validation: Moment | None = None  # what it was when the validation began that goes on
 
     def _watch(self, model: keras.Model) -> None:
@@ -63,7 +65,7 @@ class ObservesFit:
 
     def _step_ends_fit(self, batch: int, metrics: Mapping[str, float], begun: bool = False) -> bool:
         self._progress.stand_at(batch, begun)
-        if self._progress.step <= self._run.state.step:
+        if self._progress.step <= max(self._run.state.step, self._progress.step_before):
             if self._run.interrupted:  # gradients are being accumulated, and there is no time to wait for the update
                 self._save_what_cannot_wait()
             return False
@@ -73,6 +75,12 @@ class ObservesFit:
         self._end_in_mid_epoch()
         self._obey(decision)
         return True
+
+    def _rest(self) -> None:
+        """Let the batches pass by that can lead to nothing."""
+        if not self._batch_metrics:  # else each has something to tell
+            self._run.rest()
+            self._next_batch = self._progress.batch_of(self._run.quiet.step)
 
     def _save_before_winding_down(self) -> None:
         """Another callback stopped training in mid-epoch: save before Keras validates and ends the epoch."""

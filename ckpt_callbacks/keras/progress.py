@@ -33,6 +33,7 @@ class Progress:
         self.skipped = self.batch = skipped
         self.next_begun = self.validating = self.ending = False
         self.begun: int | None = None
+        self._begun_before: int | None = None
         self._epoch_random: dict[str, Any] = {}
 
     @property
@@ -51,6 +52,19 @@ class Progress:
             self._first_epoch, self.epochs_before = epoch, max(self.epochs_before, epoch)
         self.epochs = self.epochs_before + epoch - self._first_epoch
         self._epoch_random = random_state()
+
+    @property
+    def step_before(self) -> int:
+        """Updates done when the batch before the last one began; 0 where that is none of this epoch."""
+        return 0 if self._begun_before is None else self._steps.at(self._begun_before)
+
+    def begin(self, batch: int) -> None:
+        """A batch begins that is trained."""
+        self._begun_before, self.begun = self.begun, batch
+
+    def batch_of(self, step: float) -> float:
+        """Batches of the running epoch that are done when ``step`` updates are."""
+        return self._steps.batch_of(step)
 
     def done(self, model: keras.Model) -> int:
         """Batches of the running epoch that were trained."""

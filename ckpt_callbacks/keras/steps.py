@@ -27,6 +27,10 @@ class Steps:
         """Updates done when ``batch`` batches of the running epoch are."""
         return (self._before + batch) // self._per_update
 
+    def batch_of(self, step: float) -> float:
+        """Batches of the running epoch that are done when ``step`` updates are."""
+        return step * self._per_update - self._before
+
     def count(self, model: keras.Model, batch: int) -> int:
         """Batches of the running epoch that are done, as the optimizer counts them; ``batch`` where it does not."""
         runs = _runs(model)

@@ -172,7 +172,9 @@ class LightningCheckpoint(Observing, PeerNames, Checkpoint):
             self._position.begin_epoch(trainer)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        if not self._active or trainer.global_step == self._step:
+        if self._resting.passes(trainer) or not self._active:
+            return
+        if trainer.global_step == max(self._step, self._resting.step) or self._resting.is_amid_update(trainer):
             return
         self._step, self._position.owed = trainer.global_step, "step"
         if not self._run.peers.alone:
@@ -188,6 +190,7 @@ class LightningCheckpoint(Observing, PeerNames, Checkpoint):
         if not whole:
             self._save_before_winding_down(trainer, unchanged=observed)
         self._position.owed = None
+        self._resting.rest(trainer, self._step)
 
     def on_validation_batch_start(self, trainer: Trainer, *_: Any) -> None:
         self._answer_within_validation(trainer)
@@ -198,7 +201,7 @@ class LightningCheckpoint(Observing, PeerNames, Checkpoint):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not self._active or trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
             return
-        self._validated = True
+        self._validated, self._step = True, trainer.global_step
         metrics = self._fresh.of_epoch(trainer)
         if loops.epoch_is_whole(trainer):
             self._waiting = (trainer.global_step, metrics)  # the epoch's own metrics come with its end
@@ -227,6 +230,7 @@ class LightningCheckpoint(Observing, PeerNames, Checkpoint):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._active:
+            self._step = trainer.global_step
             self._observe(trainer, EventKind.END, {})
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -236,6 +240,7 @@ class LightningCheckpoint(Observing, PeerNames, Checkpoint):
             if isinstance(exception, SIGTERMException):
                 # Lightning tells all processes of this one together, before their next batch.
                 if self._started and self._run.policy.saves_on_preempt:
+                    self._step = trainer.global_step
                     self._observe(trainer, EventKind.PREEMPT, {})
                 exception.code = 128 + signal.SIGTERM
             elif self._started and self._run.is_open and trainer.world_size == 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -33,6 +33,11 @@ class FreshMetrics:
                     self._last_steps[item.meta.name] = value
                     fresh[item.meta.name] = _number(value)
         return fresh
+
+    @staticmethod
+    def come_with_steps(results: Mapping[str, Any], wanted: frozenset[str]) -> bool:
+        """Some of the ``wanted`` metrics are logged on step level, as far as ``results`` of the epoch show."""
+        return any(item.meta.on_step and item.meta.name in wanted for item in results.values())
 
     def _set_by_hand(self, trainer: Trainer, values: dict[str, Any]) -> dict[str, float]:
         # Some callbacks write into `trainer.callback_metrics` themselves. A value is new when it is another object.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -43,6 +44,35 @@ def winding_down(trainer: Trainer) -> bool:
     """Training ends with the batch that ends now."""
     loop = trainer.fit_loop
     return loop.epoch_loop._is_training_done or (trainer.should_stop and loop._can_stop_early)
+
+
+def batches_to_pass(trainer: Trainer) -> float:
+    """How many batches come next that neither end the epoch nor are followed by a validation; rather too few."""
+    epoch_loop = trainer.fit_loop.epoch_loop
+    if trainer._val_check_time_interval is not None:
+        return 0  # by the clock
+    left = trainer.num_training_batches - epoch_loop.batch_progress.current.ready
+    if (every := trainer.val_check_batch) < math.inf:
+        done = epoch_loop.total_batch_idx if trainer.check_val_every_n_epoch is None else epoch_loop.batch_idx
+        left = min(left, every - (done + 1) % every)
+    return left - 1
+
+
+def max_steps(trainer: Trainer) -> float:
+    """The updates with which training ends."""
+    limit = trainer.fit_loop.epoch_loop.max_steps
+    return math.inf if limit == -1 else limit
+
+
+def accumulating(trainer: Trainer) -> bool:
+    """The batch that ends now was no update's last one."""
+    return trainer.fit_loop.epoch_loop._should_accumulate()
+
+
+def running_epoch(trainer: Trainer) -> tuple[Any, Any]:
+    """What the training loop has logged, and the progress that says of each batch whether it is the last one."""
+    epoch_loop = trainer.fit_loop.epoch_loop
+    return epoch_loop._results, epoch_loop.batch_progress
 
 
 def mark_epoch_complete(loops: dict[str, Any]) -> None:

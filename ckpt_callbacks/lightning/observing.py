@@ -17,6 +17,7 @@ from . import loops
 from .facts import training_facts
 from .fresh_metrics import FreshMetrics
 from .position import Place, Position
+from .resting import Resting
 from .staged_io import StagedCheckpointIO, same_weights
 
 log = logging.getLogger("ckpt_callbacks")
@@ -39,6 +40,7 @@ class Observing:
         self._waiting: tuple[int, dict[str, float]] | None = None
         self._position = Position()
         self._fresh = FreshMetrics()
+        self._resting = Resting(self._run)
 
     def _write(self, trainer: Trainer, path: Path) -> Written:
         self._io.staged, self._io.error, self._io.record = path, None, self._run.facts()

@@ -22,12 +22,13 @@ class TrainerPeers(Peers):
     def share(self, value: Any) -> Any:
         return value if self.alone else self._strategy.broadcast(value)
 
-    def agree(self, asked: bool, number: int) -> tuple[bool, int]:
+    def agree(self, asked: bool, number: int, landed: int) -> tuple[bool, int, int]:
         if self.alone:
-            return asked, number
-        told = torch.tensor([int(asked), number], device=self._strategy.root_device)
+            return asked, number, landed
+        told = torch.tensor([int(asked), number, landed], device=self._strategy.root_device)
         torch.distributed.all_reduce(told, torch.distributed.ReduceOp.MAX)
-        return bool(told[0]), int(told[1])
+        asked, number, landed = told.tolist()
+        return bool(asked), number, landed
 
     def chained(self, handler: Any) -> Any:
         # Lightning's own handler speaks to the other processes from within the signal, wherever they are just then,

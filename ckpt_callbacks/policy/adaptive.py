@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from ..quantities import as_seconds, in_words, roughly
 from .composition import Firing, Trigger, View
 from .costs import Costs
+from .intervals import NEVER, Horizon
 from .smoothing import exact
+from .state import State
 
 
 class Pace:
@@ -24,9 +26,14 @@ class Pace:
 
     def moment(self, costs: Costs) -> float:
         """Training time in seconds from which it is due, if no save is under way."""
-        if costs.expected is None or costs.asked is None:
+        if costs.expected is None:
             return 0.0
         return costs.asked + self.interval(costs.expected)
+
+    def until(self, state: State) -> Horizon:
+        """Until when it goes on to be due, or not to be; see `Trigger.next_moment`."""
+        moment = self.moment(state.costs)
+        return NEVER if state.pending or state.time >= moment else Horizon(time=moment)
 
     def explain(self, costs: Costs) -> str:
         """The interval that it chose, and why."""
@@ -90,6 +97,9 @@ class Optimal(Trigger, Pace):
 
     def check(self, view: View) -> Firing | None:
         return check_pace(self, self, view)
+
+    def next_moment(self, state: State, deadline: float | None) -> Horizon:
+        return self.until(state)
 
     def describe(self) -> str:
         return f"optimal for a failure every {in_words(self.mtbf)}"

@@ -28,7 +28,8 @@ def horizon(policy: Policy, state: State, deadline: float | None = None) -> Hori
     for leaf in policy.leaves:
         nearest = nearest.earlier(leaf.next_moment(state, deadline))
     begun = all(key in state.tracks for key in policy.tracks.values())
-    if not begun or nearest.step <= state.step:
+    steady = policy.stop is None or all(rule.steady for rule in policy.stop.parts())
+    if not begun or not steady or nearest.step <= state.step:
         return NOW
     # Far from every deadline: that none is near holds until the horizon.
     event = Event(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import ClassVar
 
 from ..errors import PolicyError
 from .metric import Metric, check_count, check_metric
@@ -16,7 +18,13 @@ TrackOf = Callable[[Metric], Track]
 
 @dataclass(frozen=True)
 class Stopping:
-    """Base of all stopping rules; they compose with ``|``."""
+    """Base of all stopping rules; they compose with ``|``.
+
+    Attributes:
+        steady: What it says changes only when metrics are measured. Others are asked at every event.
+    """
+
+    steady: ClassVar[bool] = False
 
     def reasons(self, track_of: TrackOf, counts: Mapping[str, int]) -> tuple[str, ...]:
         """Why training should stop; empty to go on."""
@@ -50,13 +58,14 @@ class Patience(Stopping):
     metric: Metric
     checks: int
     start_from_epoch: int = 0
+    steady = True
 
     def __post_init__(self) -> None:
         check_metric("Patience", self.metric)
         check_count("Patience", "checks", self.checks)
         check_count("Patience", "start_from_epoch", self.start_from_epoch, least=0)
 
-    @property
+    @cached_property
     def watched(self) -> Metric:
         """The metric with this rule's warm-up, which has a track of its own."""
         return replace(self.metric, start_from_epoch=max(self.metric.start_from_epoch, self.start_from_epoch))
@@ -76,6 +85,7 @@ class Patience(Stopping):
 class _Threshold(Stopping):
     metric: Metric
     value: float
+    steady = True
 
     def __post_init__(self) -> None:
         check_metric(type(self).__name__, self.metric)
@@ -119,6 +129,7 @@ class NonFinite(Stopping):
 
     monitor: str | tuple[str, ...]
     consecutive: int = 1
+    steady = True
 
     def __post_init__(self) -> None:
         names = (self.monitor,) if isinstance(self.monitor, str) else self.monitor

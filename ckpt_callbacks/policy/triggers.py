@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..errors import PolicyError
 from ..events import Event, EventKind
@@ -64,7 +65,7 @@ class Every(_Due):
     def _given(self) -> list[tuple[str, float]]:
         return [(name, value) for name in self.__dataclass_fields__ if (value := getattr(self, name)) is not None]
 
-    @property
+    @cached_property
     def pace(self) -> Pace | None:
         """What chooses the interval, where that follows from what saves cost."""
         return None if self.overhead is None else Overhead(self.overhead)
@@ -75,6 +76,9 @@ class Every(_Due):
 
     def check(self, view: View) -> Firing | None:
         return check_pace(self, self.pace, view) if self.pace else super().check(view)
+
+    def next_moment(self, state: State, deadline: float | None) -> Horizon:
+        return self.pace.until(state) if self.pace else super().next_moment(state, deadline)
 
     def _next_crossing(self, crossed: float, state: State) -> Horizon:
         unit, n = self._given[0]

@@ -71,12 +71,12 @@ intervals = st.one_of(
     st.builds(Every, seconds=st.floats(0.5, 90)),
     st.builds(Every, minutes=st.integers(1, 3) | st.floats(0.1, 3)),
     st.builds(Every, hours=st.floats(0.01, 0.1)),
-    st.builds(Every, overhead=st.floats(0.01, 0.9)),
-    st.builds(Optimal, st.floats(1, 5000)),
 )
+adaptive_leaves = st.builds(Every, overhead=st.floats(0.01, 0.9)) | st.builds(Optimal, st.floats(1, 5000))
 marks = st.lists(st.integers(1, 60), min_size=1, max_size=4)
 plain_leaves = st.one_of(
     intervals,
+    adaptive_leaves,
     st.builds(At, steps=marks),
     st.builds(At, epochs=marks),
     st.builds(Improves, metrics),
@@ -99,6 +99,7 @@ def _combined(part):
     )
 
 
+adaptive_triggers = st.recursive(adaptive_leaves | intervals, _combined, max_leaves=3)
 readable_triggers = st.recursive(plain_leaves, _combined, max_leaves=5)  # their repr can be read back
 all_triggers = st.recursive(plain_leaves | st.just(Predicate(at_odd_steps)), _combined, max_leaves=5)
 
@@ -168,7 +169,7 @@ def _moves(kind, **more):
 
 
 _costs = st.none() | st.floats(0, 10)
-_outcomes = st.builds(
+outcomes = st.builds(
     Move, st.sampled_from([EventKind.SAVED, EventKind.DROPPED]), which=st.integers(0, 3), blocked=_costs, durable=_costs
 )
 _starts = st.builds(
@@ -188,8 +189,8 @@ moves = st.one_of(
     _moves(EventKind.DEMAND),
     _moves(EventKind.EXCEPTION),
     _moves(EventKind.END),
-    _outcomes,
-    _outcomes,
+    outcomes,
+    outcomes,
     _starts,
 )
 histories = st.lists(moves, max_size=8) | st.lists(moves, min_size=12, max_size=30)

@@ -6,16 +6,28 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from policy.strategies import Move, histories, moves, play, policies, thorough, usual
+from policy.strategies import (
+    Move,
+    adaptive_leaves,
+    adaptive_triggers,
+    histories,
+    moves,
+    outcomes,
+    play,
+    policies,
+    thorough,
+    usual,
+)
 
 from ckpt_callbacks.events import Event, EventKind
+from ckpt_callbacks.policy.adaptive import Optimal
 from ckpt_callbacks.policy.engine import Decision, decide, fold
 from ckpt_callbacks.policy.horizon import horizon
 from ckpt_callbacks.policy.intervals import NEVER, NOW, Horizon
 from ckpt_callbacks.policy.metric import Metric
 from ckpt_callbacks.policy.policy import Policy
 from ckpt_callbacks.policy.state import State
-from ckpt_callbacks.policy.stopping import Reaches
+from ckpt_callbacks.policy.stopping import NonFinite, Reaches, Stopping
 from ckpt_callbacks.policy.triggers import At, Every, Improves, OnDeadline, OnException, OnPreempt, Predicate
 
 OUTCOMES = (EventKind.SAVED, EventKind.DROPPED)
@@ -28,6 +40,8 @@ begun = st.lists(st.one_of(steps_alone, steps_alone, moves), min_size=5, max_siz
     lambda more: [Move(EventKind.START, left=120.0), *more]
 )
 
+timed = st.lists(st.one_of(steps_alone, steps_alone, outcomes), min_size=20, max_size=40)
+
 
 def is_before(event, moment):
     return event.step < moment.step and event.time < moment.time and event.wall < moment.wall
@@ -36,6 +50,16 @@ def is_before(event, moment):
 @thorough
 @given(policies(), begun | histories)
 def test_deciding_at_the_horizon_alone_is_deciding_at_every_event(policy, history):
+    check_deciding_at_the_horizon_alone(policy, history)
+
+
+@thorough
+@given(st.builds(Policy, adaptive_leaves | adaptive_triggers), timed)
+def test_deciding_at_the_horizon_alone_is_enough_where_it_follows_from_costs(policy, history):
+    check_deciding_at_the_horizon_alone(policy, history)
+
+
+def check_deciding_at_the_horizon_alone(policy, history):
     events, step = [], 0
     for event in play(policy, [*history, Move(EventKind.END)]):
         step = step if event.kind in OUTCOMES else event.step
@@ -95,6 +119,16 @@ def test_a_stop_that_holds_is_said_at_every_event():
     assert horizon(policy, state) == NOW
 
 
+def test_a_stopping_rule_of_the_users_own_is_asked_at_every_event():
+    class Own(Stopping):
+        def reasons(self, track_of, counts):
+            return ()
+
+    started, _ = fold(Policy(OnPreempt()), [Event.start()])
+    assert horizon(Policy(OnPreempt(), stop=Reaches(VAL, 1.0) | Own()), started) == NOW
+    assert horizon(Policy(OnPreempt(), stop=NonFinite("loss")), started) == NEVER
+
+
 def test_a_save_that_failed_is_tried_again_after_its_pause():
     policy = Policy(Every(steps=10))
     state, decision = fold(policy, [Event.start(), Event.step_end(step=10)])
@@ -103,6 +137,20 @@ def test_a_save_that_failed_is_tried_again_after_its_pause():
     state, decision = decide(policy, state, Event.step_end(step=18))
     state, _ = decide(policy, state, Event.dropped(decision.save.id, "full"))
     assert horizon(policy, state).step == state.retry_step == 20
+
+
+@pytest.mark.parametrize(
+    ("trigger", "moment"), [(Every(overhead=0.01), 200.0), (Optimal(10000), 10 + Optimal(10000).interval(0.5))]
+)
+def test_what_goes_by_costs_can_be_due_once_they_are_paid(trigger, moment):
+    policy = Policy(trigger)
+    state, decision = fold(policy, [Event.start(), Event.step_end(step=1, time=10.0)])
+    assert horizon(policy, state) == NEVER  # while a save is under way, nobody knows what it will have cost
+    state, _ = decide(policy, state, Event.saved(decision[-1].save.id, blocked=0.5))
+    state = replace(state, costs=replace(state.costs, blocked=1.5))
+    assert horizon(policy, state) == Horizon(time=moment)
+    state, _ = decide(policy, replace(state, failures=1, retry_step=9), Event.step_end(step=2, time=moment))
+    assert horizon(policy, state) == Horizon(step=9)  # due, and not asked for: as after a save that failed
 
 
 @usual

@@ -64,6 +64,7 @@ records = st.builds(
     wall=st.floats(0, 1e10),
     metrics=st.dictionaries(st.text(max_size=5), st.floats(), max_size=3),
     scores=st.dictionaries(st.text(max_size=5), st.floats(), max_size=3),
+    timings=st.dictionaries(st.sampled_from(["blocked", "written", "verified"]), st.floats(0, 1e6)),
     status=st.sampled_from(Status),
     parent=st.none() | st.integers(1, 9),
     tags=st.lists(st.text(max_size=5), max_size=3).map(tuple),
@@ -213,6 +214,15 @@ def test_garbage_of_any_kind_is_reported_and_skipped(tmp_path):
         "line 2 is damaged and was skipped", "line 4 is damaged and was skipped", "line 5 is damaged and was skipped",
     ]  # fmt: skip
     assert len(manifest.problems) == 4  # the number 5 is no entry; {"id": 1} is one that a newer version may know
+
+
+def test_a_record_from_before_saves_were_timed_is_read(tmp_path):
+    manifest = written(tmp_path, [record(1)])
+    old = {name: value for name, value in record(2).to_json().items() if name != "timings"}
+    with manifest.layout.journal.open("ab") as file:
+        file.write(line_of({"record": old}))
+    manifest.refresh()
+    assert (manifest.records[2], manifest.problems) == (record(2), [])
 
 
 def test_what_a_newer_version_added_is_ignored_and_what_it_changed_is_reported(tmp_path):

@@ -1,0 +1,66 @@
+"""Lets the batches pass by that can lead to nothing, at the cost of a few comparisons each."""
+
+from __future__ import annotations
+
+import math
+
+from lightning.pytorch import Trainer
+
+from ..run import Run
+from . import loops
+from .fresh_metrics import FreshMetrics
+
+
+class Resting:
+    """Counts the batches down that the callback need not look at.
+
+    Args:
+        run: The run of one training.
+
+    Attributes:
+        step: With manual optimization, the updates after the last batch that passed by.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run, self._quiet, self._now = run, run.quiet, run.quiet.now
+        self._left = self._granted = 0
+        self._manual, self._limit = False, math.inf
+        self.step = 0
+
+    def rest(self, trainer: Trainer, step: int) -> None:
+        """The batch that ends now was looked at, with its ``step``."""
+        self._left = self._granted = 0
+        self._results, self._batches = loops.running_epoch(trainer)
+        if FreshMetrics.come_with_steps(self._results, self._run.policy.monitored):
+            return  # the policy is told what each batch measured
+        self._run.rest()
+        self._manual = not trainer.lightning_module.automatic_optimization
+        self._limit = min(self._quiet.step, loops.max_steps(trainer))
+        # By itself Lightning takes at most one step a batch; a module that optimizes by itself, as many as it likes.
+        steps = math.inf if self._manual else self._limit - step - 1
+        self._left = self._granted = min(loops.batches_to_pass(trainer), steps)
+        self._logged = len(self._results)
+
+    def passes(self, trainer: Trainer) -> bool:
+        """The batch that ends now can lead to nothing."""
+        if self._left <= 0:
+            return False
+        self._left -= 1
+        if (
+            self._quiet.alarm
+            or self._now() >= self._quiet.until
+            or trainer.should_stop
+            or self._batches.is_last_batch
+            or len(self._results) != self._logged
+        ):
+            return False
+        if self._manual:
+            step = trainer.global_step
+            if step >= self._limit:
+                return False
+            self.step = step
+        return True
+
+    def is_amid_update(self, trainer: Trainer) -> bool:
+        """After batches that passed by: the one that ends now was no update's last one."""
+        return self._left != self._granted and not self._manual and loops.accumulating(trainer)
