@@ -6,14 +6,12 @@ import io
 from typing import Any
 
 _PAGE = 4096
-_LARGE = 4 << 20
 
 
 class SparseFile(io.BytesIO):
     """What HDF5 writes of a file, without the data: pages that were written are kept, all else reads as zeros.
 
-    Writes of more than 4 MiB are forgotten: HDF5 writes nothing but a dataset's data in such pieces. A `io.BytesIO` by
-    name alone, because that is what Keras' store takes.
+    A `io.BytesIO` by name alone, because that is what Keras' store takes.
     """
 
     def __init__(self) -> None:
@@ -35,7 +33,7 @@ class SparseFile(io.BytesIO):
 
     def write(self, data: Any) -> int:
         view = memoryview(data).cast("B")
-        for start, page, offset, count in _split(self._position, len(view) if len(view) <= _LARGE else 0):
+        for start, page, offset, count in _split(self._position, len(view)):
             self._pages.setdefault(page, bytearray(_PAGE))[offset : offset + count] = view[start : start + count]
         self._position += len(view)
         self.size = max(self.size, self._position)
