@@ -20,12 +20,13 @@ from keras_adapter.task import BACKEND, ONCE, fit, model, quick
 
 from ckpt_callbacks.errors import StoreError
 from ckpt_callbacks.formats import hdf5, keras_zip
-from ckpt_callbacks.keras import archive, files, staging, writing
+from ckpt_callbacks.keras import files, staging, writing
 from ckpt_callbacks.keras.carried import Carried
 from ckpt_callbacks.keras.h5_layout import lay_out, unlike
 from ckpt_callbacks.keras.recording import Entry, Group
 from ckpt_callbacks.keras.sparse_file import SparseFile
 from ckpt_callbacks.keras.staging import KerasStaging
+from ckpt_callbacks.store import archive
 
 KERAS, WEIGHTS = files.KERAS, files.WEIGHTS
 CARRIED = Carried(snapshot={"state": 1}, record={"id": "a"})
@@ -454,7 +455,7 @@ def test_a_sparse_file_is_a_file(calls):
 def test_an_archive_of_more_than_4_gib_is_listed_right(tmp_path):
     stamp, huge = archive.stamp(), (5 << 30) + 1
     first = archive.Member("a.json", 3, 0x352441C2, 0, stamp)
-    large = archive.Member("model.weights.h5", huge, 0, first.end, stamp, aligned=True)
+    large = archive.Member("model.weights.h5", huge, 0, first.end, stamp, align=archive.PAGE)
     last = archive.Member("b\N{SNOWMAN}", 3, 0x352441C2, large.end, stamp)
     with open(tmp_path / "a.zip", "wb") as file:
         for member in (first, large, last):
