@@ -65,13 +65,13 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
             record: The facts that go into it; see `Run.facts`. weights_only: leave out what only a resume needs.
         """
         self._record = record
-        strategy = self._trainer.strategy
-        if self._trainer.world_size > 1 or type(strategy).save_checkpoint is not Strategy.save_checkpoint:
+        if type(self._trainer.strategy).save_checkpoint is not Strategy.save_checkpoint:
             return LiveSnapshot(lambda path: self._write_together(path, weights_only))
         self._collect(_IN_MEMORY, weights_only)
         if self._error is not None:
             raise self._error
-        return self._taken
+        # Of several processes, only the first one is given the checkpoint.
+        return self._taken or LiveSnapshot(lambda path: Written())
 
     def _write_together(self, path: Path, weights_only: bool) -> Written:
         """All processes write, each what its strategy tells it to."""
