@@ -335,7 +335,7 @@ def test_training_waits_where_nothing_can_be_copied_and_that_is_said_once(tmp_pa
     own = Own([keras.Input((4,)), keras.layers.Dense(2)], name="own")
     cases = {
         "the legacy .h5 format cannot": (trained, files.LEGACY, None),
-        "Own has a save() of its own": (own, KERAS, None),
+        "Own.save is not Keras' own": (own, KERAS, None),
         "only Keras' own store is accepted": (trained, KERAS, (saving_lib, "_save_state", stricter)),
         "MiB are available": (trained, KERAS, ("ckpt_callbacks.store.arena.available_memory", lambda: 0)),
     }
