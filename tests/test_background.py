@@ -368,6 +368,40 @@ def test_a_wish_whose_save_fails_is_not_acknowledged_and_tried_again(begin):
     assert [r.step for r in run.records()] == [12]
 
 
+def test_a_wish_that_comes_while_an_earlier_one_is_written_is_one_of_its_own(begin):
+    run = begin(clock=(clock := FakeClock()))
+    wish(run, clock)
+    snapshot = Held(run)
+    run.observe(EventKind.STEP_END, step=5, epoch=0, stage=snapshot)
+    os.utime(run.dirpath / "SAVE_NOW", ns=(1, 1))
+    snapshot.go.set()
+    run._worker.wait()
+    nothing(run, 6)
+    assert (run.dirpath / "SAVE_NOW").exists()
+    clock.advance(1)
+    run.observe(EventKind.STEP_END, step=7, epoch=0, stage=Held(run, held=False))
+    run.wait()
+    assert not (run.dirpath / "SAVE_NOW").exists() and [r.step for r in run.records()] == [5, 7]
+
+
+def test_a_disk_that_cannot_be_looked_at_for_a_wish_ends_no_training(begin, monkeypatch):
+    run, stat = begin(clock=(clock := FakeClock())), os.stat
+
+    def broken(path, **given):
+        if str(path).endswith("SAVE_NOW"):
+            raise OSError(5, "Input/output error")
+        return stat(path, **given)
+
+    wish(run, clock)
+    monkeypatch.setattr(os, "stat", broken)
+    run.observe(EventKind.STEP_END, step=5, epoch=0, stage=Held(run, held=False))
+    monkeypatch.undo()
+    clock.advance(1)
+    run.observe(EventKind.STEP_END, step=6, epoch=0, stage=Held(run, held=False))
+    run.wait()
+    assert [r.step for r in run.records()] == [6]
+
+
 def test_a_signal_waits_for_what_is_being_written(begin):
     run = begin(Policy(Every(epochs=1) | OnPreempt(), KeepAll()), max_pending=3)
     first = epoch(run, 1, held=True)

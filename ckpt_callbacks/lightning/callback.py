@@ -24,6 +24,7 @@ from .peer_names import PeerNames
 from .position import gather
 from .results import forgotten_results
 from .staged_io import StagedCheckpointIO
+from .staging import TorchStaging
 from .trainer_peers import TrainerPeers, check_same_path
 
 log = logging.getLogger("ckpt_callbacks")
@@ -135,7 +136,7 @@ class LightningCheckpoint(Observing, PeerNames, Checkpoint):
         check_same_path(trainer, self._run.peers, trainer.ckpt_path)
         self._run.open()
         self._run.on_saved = lambda record: self._tell_loggers(trainer)
-        self._io = StagedCheckpointIO(trainer.strategy.checkpoint_io, trainer)
+        self._io = StagedCheckpointIO(trainer.strategy.checkpoint_io, trainer, TorchStaging(self._staging))
         trainer.strategy.checkpoint_io = self._io
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -194,6 +195,10 @@ class LightningCheckpoint(Observing, PeerNames, Checkpoint):
 
     def on_validation_batch_start(self, trainer: Trainer, *_: Any) -> None:
         self._answer_within_validation(trainer)
+
+    def on_before_optimizer_step(self, *_: Any) -> None:
+        if self._io is not None:
+            self._io.staging.wait()
 
     def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
         self._answer_within_validation(trainer)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Trainer
@@ -12,7 +11,7 @@ from lightning.pytorch import Trainer
 from ..events import EventKind
 from ..policy.engine import Decision
 from ..run import Run
-from ..snapshot import LiveSnapshot, Written
+from ..snapshot import Snapshot
 from . import loops
 from .facts import training_facts
 from .fresh_metrics import FreshMetrics
@@ -42,15 +41,8 @@ class Observing:
         self._fresh = FreshMetrics()
         self._resting = Resting(self._run)
 
-    def _write(self, trainer: Trainer, path: Path) -> Written:
-        self._io.staged, self._io.error, self._io.record = path, None, self._run.facts()
-        try:
-            trainer.save_checkpoint(path, weights_only=self._run.contents == "weights")
-        finally:
-            self._io.staged = None
-        if self._io.error is not None:
-            raise self._io.error
-        return Written(self._io.shapes)
+    def _stage(self) -> Snapshot:
+        return self._io.stage(self._run.facts(), weights_only=self._run.contents == "weights")
 
     def _observe(
         self,
@@ -68,7 +60,7 @@ class Observing:
             metrics=metrics,
             complete=complete,
             unchanged=unchanged,
-            stage=lambda: LiveSnapshot(lambda path: self._write(trainer, path)),
+            stage=self._stage,
             same=same_weights if kind is EventKind.END else None,
             metadata=lambda: training_facts(trainer),
         )
@@ -82,7 +74,7 @@ class Observing:
         self._run.answer(
             step=self._step,
             epoch=self._epochs,
-            stage=lambda: LiveSnapshot(lambda path: self._write(trainer, path)),
+            stage=self._stage,
             metadata=lambda: training_facts(trainer),
         )
 
@@ -109,8 +101,10 @@ class Observing:
 
     def _release(self, trainer: Trainer) -> None:
         self._run.close()
-        if self._io is not None and trainer.strategy.checkpoint_io is self._io:
-            trainer.strategy.checkpoint_io = self._io.checkpoint_io
+        if self._io is not None:
+            self._io.staging.release()
+            if trainer.strategy.checkpoint_io is self._io:
+                trainer.strategy.checkpoint_io = self._io.checkpoint_io
         self._io = None
         self._active = False
         self._restored = None
