@@ -66,7 +66,7 @@ def train(dirpath, save, module, **settings):
         (Model, {"accumulate_grad_batches": 3}),
         (Model, {"val_check_interval": 4}),
         (Model, {"val_check_interval": 7, "check_val_every_n_epoch": None, "max_steps": 17}),
-        (Manual, {"val_check_interval": 5}),
+        (Manual, {}),
     ],
     ids=["plain", "accumulating", "validating in mid-epoch", "validating by batches", "manual"],
 )
