@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import mmap
 import threading
 from pathlib import Path
 
 import keras
 import numpy as np
-from subject import LIMIT, OURS, PEER, NotInstalled, RawFile, Subject
+from subject import LIMIT, OURS, PEER, NotInstalled, RawFile, Subject, warm_memory
 
 from ckpt_callbacks import Every, KeepLast, Policy
 from ckpt_callbacks.keras import KerasCheckpoint
@@ -114,7 +115,11 @@ class WarmCopy(Limit):
     def save(self, variables: list) -> None:
         if not self._pairs:
             arrays = [np.ones(v.shape, v.dtype) for v in variables]
-            self._pairs = [(np.empty_like(a), a) for a in arrays]
+            memory, start = warm_memory(sum(a.nbytes + mmap.PAGESIZE for a in arrays)), 0
+            for array in arrays:
+                buffer = np.frombuffer(memory, array.dtype, array.size, start).reshape(array.shape)
+                self._pairs.append((buffer, array))
+                start += -(-array.nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
         for buffer, array in self._pairs:
             np.copyto(buffer, array)
 

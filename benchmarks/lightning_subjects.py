@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import shutil
 import threading
@@ -13,7 +14,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import AsyncCheckpointIO
-from subject import LIMIT, OURS, PEER, NotInstalled, RawFile, Subject
+from subject import LIMIT, OURS, PEER, NotInstalled, RawFile, Subject, warm_memory
 
 from ckpt_callbacks import Every, KeepLast, Policy
 from ckpt_callbacks.lightning import LightningCheckpoint
@@ -218,6 +219,17 @@ class IgniteDiskSaver(Saving):
 # -- limits ----------------------------------------------------------------------------------------------------------
 
 
+def warm_buffers(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Memory for a copy of each: pinned for those on a GPU, else one stretch of warm memory."""
+    if any(tensor.is_cuda for tensor in tensors):
+        return [torch.empty_like(tensor, device="cpu", pin_memory=True) for tensor in tensors]
+    memory, start, buffers = warm_memory(sum(t.nbytes + mmap.PAGESIZE for t in tensors)), 0, []
+    for tensor in tensors:
+        buffers.append(torch.frombuffer(memory, dtype=tensor.dtype, count=tensor.numel(), offset=start).view_as(tensor))
+        start += -(-tensor.nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
+    return buffers
+
+
 class WarmCopy(Saving):
     name, role = "warm copy of the tensors, nothing written", LIMIT
 
@@ -228,7 +240,7 @@ class WarmCopy(Saving):
     def save(self, state: Mapping[str, object]) -> None:
         tensors = tensors_of(state)
         if not self._buffers:
-            self._buffers = [torch.empty_like(t, device="cpu", pin_memory=t.is_cuda) for t in tensors]
+            self._buffers = warm_buffers(tensors)
         torch._foreach_copy_(self._buffers, tensors, non_blocking=True)
         if torch.cuda.is_initialized():
             torch.cuda.synchronize()

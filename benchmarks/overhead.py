@@ -1,17 +1,21 @@
 """Microseconds that a callback costs per training step when nothing is due: ours beside the frameworks' own.
 
-    python benchmarks/overhead.py [STEPS]
+    python benchmarks/overhead.py [quick]
 
 All callbacks sit in the same real run and are timed around each call, step by step, so that the machine's noise hits
-all alike. "20 rules" is a policy whose save, keep and stop hold twenty rules together.
+all alike. "20 rules" is a policy whose save, keep and stop hold twenty rules together; "records" are the checkpoints
+that the directory holds already.
 """
 
+import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
+from pathlib import Path
 
 from ckpt_callbacks import (
     EMA,
@@ -27,6 +31,9 @@ from ckpt_callbacks import (
     Policy,
     Reaches,
 )
+from ckpt_callbacks.record import Record, Status
+from ckpt_callbacks.store.digest import digest
+from ckpt_callbacks.store.manifest import Attempt, Manifest
 
 NEVER = 10**9
 VAL = Metric("val_loss", mode="min")
@@ -38,8 +45,43 @@ def twenty():
     for n in range(1, 8):
         save = save | Improves(Metric("val_loss", mode="min", smoothing=EMA(n / 10)))
     keep = KeepLast(3) | KeepEvery(epochs=10) | KeepTagged("release") | KeepBest(1, by=VAL) | KeepBest(2, by=VAL)
-    stop = Patience(VAL, 10**6) | Patience(VAL, 10**6, 3) | Reaches(VAL, -1) | NonFinite("loss") | NonFinite("train_loss")
-    return Policy(save, keep, stop)
+    stop = Patience(VAL, 10**6) | Patience(VAL, 10**6, 3) | Reaches(VAL, -1)
+    return Policy(save, keep, stop | NonFinite("loss") | NonFinite("train_loss"))
+
+
+RULES = {"1 rule": ONE, "20 rules": twenty()}
+
+
+def directory(path, records):
+    """A run directory with so many small checkpoints: all but the last of a run that a fresh start left behind."""
+    path.mkdir()
+    manifest = Manifest(path)
+    manifest.layout.private.mkdir()
+    old = []
+    for number in range(1, records + 1):
+        file = path / f"old-{number:06d}.ckpt"
+        file.write_bytes(b"old")
+        sum_, size = digest(file) if number == 1 else (old[0].digest, old[0].size)
+        run = "old" if number < records else "fresh"
+        facts = {"size": size, "digest": sum_, "run": run, "attempt": 1, "superseded": run == "old"}
+        old.append(
+            Record(id=number, file=file.name, step=number, status=Status.VERIFIED, reasons=("by hand",), **facts)
+        )
+    for run in ("old", "fresh"):
+        manifest.start(Attempt(run, 1, None, 0.0, {}))
+    first = manifest.put(old[0])
+    manifest.records |= {record.id: replace(record, directory=first.directory) for record in old}
+    manifest.rewrite()
+    return path
+
+
+def ours(callback, folder, **settings):
+    """Our callbacks by what the table calls them."""
+    return {
+        (rules, records): callback(directory(folder / f"{records}-{rules}", records), policy, **settings)
+        for records in (10, 10_000)
+        for rules, policy in RULES.items()
+    }
 
 
 class Timed:
@@ -55,9 +97,12 @@ class Timed:
 
         setattr(callback, hook, timed)
 
-    def row(self, name):
-        us = sorted(t / 1000 for t in self.times[100:])
-        print(f"{name:<52}{statistics.median(us):8.2f}{us[len(us) // 10]:8.2f}{us[len(us) * 9 // 10]:8.2f}")
+    def row(self, framework, name, rules="", records=""):
+        us = [t / 1000 for t in self.times[100:]]
+        return {
+            "framework": framework, "callback": name, "rules": rules, "records": records,
+            "median µs": statistics.median(us), "min µs": min(us), "max µs": max(us),
+        }  # fmt: skip
 
 
 def lightning_run(steps, folder):
@@ -89,21 +134,20 @@ def lightning_run(steps, folder):
         def configure_optimizers(self):
             return torch.optim.SGD(self.parameters(), 0.0)
 
-    callbacks = {
-        "Lightning ModelCheckpoint": ModelCheckpoint(f"{folder}/peer", every_n_train_steps=NEVER),
-        "Lightning EarlyStopping": EarlyStopping("val_loss", patience=NEVER),
-        "LightningCheckpoint, 1 rule": LightningCheckpoint(f"{folder}/one", ONE),
-        "LightningCheckpoint, 20 rules": LightningCheckpoint(f"{folder}/twenty", twenty()),
+    peers = {
+        "ModelCheckpoint": ModelCheckpoint(f"{folder}/peer", every_n_train_steps=NEVER),
+        "EarlyStopping": EarlyStopping("val_loss", patience=NEVER),
     }
-    timed = {name: Timed(callback, "on_train_batch_end") for name, callback in callbacks.items()}
+    callbacks = ours(LightningCheckpoint, folder)
+    timed = {(name,): Timed(callback, "on_train_batch_end") for name, callback in peers.items()}
+    timed |= {("LightningCheckpoint", *k): Timed(callback, "on_train_batch_end") for k, callback in callbacks.items()}
     data = DataLoader(TensorDataset(torch.ones(steps, 2)))
     trainer = lightning.Trainer(
-        max_epochs=1, callbacks=list(callbacks.values()), logger=False, accelerator="cpu",
+        max_epochs=1, callbacks=[*peers.values(), *callbacks.values()], logger=False, accelerator="cpu",
         enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     trainer.fit(Model(), data, DataLoader(TensorDataset(torch.ones(1, 2))))
-    for name, timer in timed.items():
-        timer.row(name)
+    return [timer.row("Lightning", *key) for key, timer in timed.items()]
 
 
 def keras_run(steps, folder):
@@ -113,30 +157,38 @@ def keras_run(steps, folder):
     from ckpt_callbacks.keras import KerasCheckpoint
 
     peer = keras.callbacks.ModelCheckpoint(f"{folder}/peer.keras", save_freq=NEVER)
-    ours = {name: KerasCheckpoint(f"{folder}/{name}", policy) for name, policy in (("1", ONE), ("20", twenty()))}
-    timed = {f"Keras ModelCheckpoint ({keras.backend.backend()})": Timed(peer, "on_train_batch_end")}
-    for name, callback in ours.items():
-        label = f"KerasCheckpoint ({keras.backend.backend()}), {name} rule{'s' * (name != '1')}"
-        timed[label] = Timed(callback, "on_train_batch_begin")
+    callbacks = ours(KerasCheckpoint, folder, resume="never")
+    timed = {("ModelCheckpoint",): Timed(peer, "on_train_batch_end")}
+    timed |= {("KerasCheckpoint", *k): Timed(callback, "on_train_batch_begin") for k, callback in callbacks.items()}
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     x, y = np.ones((steps, 2)), np.ones((steps, 1))
-    model.fit(x, y, batch_size=1, verbose=0, callbacks=[peer, *ours.values()], validation_data=(x[:1], y[:1]))
-    for name, timer in timed.items():
-        timer.row(name)
+    model.fit(x, y, batch_size=1, verbose=0, callbacks=[peer, *callbacks.values()], validation_data=(x[:1], y[:1]))
+    return [timer.row(f"Keras, {keras.backend.backend()}", *key) for key, timer in timed.items()]
+
+
+def rows(quick):
+    """The table's rows, each a mapping from column to value; ``ratio`` is to the framework's own ModelCheckpoint."""
+    found = []
+    for framework, backend in (("lightning", ""), ("keras", "tensorflow"), ("keras", "torch"), ("keras", "jax")):
+        environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        command = [sys.executable, __file__, framework, "1000" if quick else "3000"]
+        done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+        some = json.loads(done.stdout.splitlines()[-1])
+        found += [row | {"ratio": row["median µs"] / some[0]["median µs"]} for row in some]
+    return found
 
 
 def main():
-    steps = int(sys.argv[1]) if len(sys.argv) > 1 else 3000
-    if len(sys.argv) > 2:
+    if sys.argv[1:2] in (["lightning"], ["keras"]):
         with tempfile.TemporaryDirectory() as folder:
-            {"lightning": lightning_run, "keras": keras_run}[sys.argv[2]](steps, folder)
+            run = {"lightning": lightning_run, "keras": keras_run}[sys.argv[1]]
+            print(json.dumps(run(int(sys.argv[2]), Path(folder))))
         return
-    print(f"{steps} steps, nothing due; microseconds per step")
-    print(f"{'':<52}{'median':>8}{'p10':>8}{'p90':>8}", flush=True)
-    for framework, backend in (("lightning", ""), ("keras", "tensorflow"), ("keras", "torch"), ("keras", "jax")):
-        environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
-        subprocess.run([sys.executable, __file__, str(steps), framework], env=environment, check=True)
+    table = rows(sys.argv[1:] == ["quick"])
+    print(f"| {' | '.join(table[0])} |\n|{'---|' * len(table[0])}")
+    for row in table:
+        print(f"| {' | '.join(f'{v:.2f}' if isinstance(v, float) else str(v) for v in row.values())} |")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,81 @@
+"""What a run says about the steps that it need not be told."""
+
+import os
+import signal
+
+from ckpt_callbacks import Every, OnDeadline, OnPreempt, Policy
+from ckpt_callbacks.events import EventKind
+from ckpt_callbacks.peers import Peers
+from ckpt_callbacks.run import Run
+from ckpt_callbacks.testing import FakeClock
+
+
+def started(dirpath, save, **settings):
+    clock = FakeClock()
+    run = Run(dirpath, Policy(save), suffix=".x", holder="test", clock=clock, **settings)
+    run.open()
+    clock.advance(100.0)
+    run.start(step=0, epoch=0)
+    return run, clock
+
+
+def passes(run, step):
+    return step < run.quiet.step and run.quiet.now() < run.quiet.until and not run.quiet.alarm
+
+
+def test_it_rests_until_the_step_or_the_moment_that_matters(tmp_path):
+    run, clock = started(tmp_path, Every(steps=10) | Every(seconds=0.25))
+    assert not passes(run, 1)
+    run._requests.listen(run.peers)  # looks for the file
+    run.rest()
+    assert passes(run, 9) and not passes(run, 10)
+    clock.advance(0.3)
+    assert not passes(run, 1)
+    run.close()
+
+
+def test_it_looks_for_a_wish_twice_a_second_and_for_a_deadline_by_the_time_of_day(tmp_path):
+    run, clock = started(tmp_path, OnDeadline(10, end=FakeClock().wall() + 110.2))
+    run._requests.listen(run.peers)
+    run.rest()
+    assert passes(run, 1)
+    clock.advance(0.21)
+    assert not passes(run, 1)
+    run.close()
+    run, clock = started(tmp_path, Every(steps=10))
+    run._requests.listen(run.peers)
+    run.rest()
+    clock.advance(0.4)
+    assert passes(run, 1)
+    clock.advance(0.1)
+    assert not passes(run, 1)
+    run.close()
+
+
+def test_a_signal_ends_it_at_once_and_stays_until_it_is_looked_at(tmp_path):
+    before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    try:
+        run, _ = started(tmp_path, OnPreempt())
+        run._requests.listen(run.peers)
+        run.rest()
+        assert passes(run, 1)
+        os.kill(os.getpid(), signal.SIGUSR1)
+        assert not passes(run, 1)
+        run.rest()  # in mid-accumulation nothing was looked at
+        assert not passes(run, 1)
+        run.observe(EventKind.STEP_END, step=1, epoch=0)
+        assert not run.quiet.alarm
+        run.close()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_processes_that_train_together_never_rest(tmp_path):
+    class Two(Peers):
+        alone = False
+
+    run, _ = started(tmp_path, Every(steps=10))
+    run.peers = Two()
+    run.rest()
+    assert not passes(run, 1)
+    run.close()
