@@ -128,6 +128,7 @@ def test_a_deadline_is_met_without_waiting_for_a_validation(tmp_path, monkeypatc
             clock.advance(20)
 
         def on_validation_start(self, trainer, module):
+            callback.wait()
             seen.append([record.step for record in callback.records()])
 
     callback = LightningCheckpoint(
