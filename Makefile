@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 TORCH_INDEX ?=
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 
-.PHONY: demo test test-faults soak bench clean
+.PHONY: demo test test-faults soak hunt bench bench-quick clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -26,10 +26,27 @@ test-faults: $(STAMP)
 
 # Trainings killed at random moments and resumed, 126 in all; writes the result into docs/exact-resume.md.
 soak: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -m soak
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/soak -m soak
 
-bench: $(STAMP)
-	$(BIN)/python benchmarks/overhead.py
+# 1,000 files that were written while training went on, each of which must hold one step only; writes the result into
+# docs/background-saves.md.
+hunt: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/hunt -m soak
+
+BENCH := $(VENV)/.bench-installed
+
+# The peers that only the benchmarks need; without them their rows say "not installed".
+$(BENCH): $(STAMP) benchmarks/requirements.txt
+	-$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -r benchmarks/requirements.txt
+	touch $@
+
+# All benchmarks, about an hour on two cores with nothing else running; writes benchmarks/results.md.
+bench: $(BENCH)
+	$(BIN)/python benchmarks/run.py
+
+# The same with small states and single rounds, under three minutes.
+bench-quick: $(BENCH)
+	$(BIN)/python benchmarks/run.py --quick
 
 clean:
 	rm -rf $(VENV) runs

@@ -57,5 +57,8 @@ def state_from(snapshot: Mapping[str, Any], policy: Policy, manifest: Manifest, 
         record = manifest.records.get(records.get(str(save_id)))
         kept = record is not None and (record.status.on_disk or record.status is Status.DELETED)
         saved = save_id == snapshot["save"] or kept
-        state, _ = decide(policy, state, Event.saved(save_id) if saved else Event.dropped(save_id, "interrupted"))
+        timings = record.timings if record is not None else {}
+        costs = {"blocked": timings.get("blocked"), "seconds": timings.get("verified")}
+        outcome = Event.saved(save_id, **costs) if saved else Event.dropped(save_id, "interrupted")
+        state, _ = decide(policy, state, outcome)
     return state

@@ -121,6 +121,10 @@ class Deciding(Holding):
         """A signal asks the training to end: the next event of a finished step saves, and ends the process."""
         return self._requests.end(self.peers)
 
+    def prepare(self, job: Callable[[], None]) -> None:
+        """Have something done beside the training that the first save would else have to wait for."""
+        self._worker.submit(job)
+
     def wait(self) -> None:
         """Return when every save that was asked for has come to its end."""
         self._worker.wait()
@@ -131,10 +135,11 @@ class Deciding(Holding):
     def _answer(self, step: int, epoch: int, saving: Saving, measured: Event | None) -> None:
         if self.peers.alone:
             self.listen()
-        if self._requests.save and not self._demanded:
+        if self._requests.save and not self._demanded and step >= self._requests.again_at:
             self._handle(EventKind.DEMAND, step, epoch, {}, False, saving, measured)
         if self.interrupted:
             self._handle(EventKind.PREEMPT, step, epoch, {}, False, saving, measured)
+            self.wait()
             self.release()
             self._requests.end_process()
 
@@ -170,7 +175,10 @@ class Deciding(Holding):
             self.state, _ = decide(self.policy, self.state, outcome)
             if landed.save in self._demanded:
                 self._demanded.discard(landed.save)
-                self._requests.fulfilled(self.peers)
+                if landed.error is None:
+                    self._requests.fulfilled(self.peers)
+                else:
+                    self._requests.again_at = self.state.retry_step  # the wish stands, like what a rule is owed
             if landed.record is not None:
                 self.on_saved(landed.record)
         failure = self._failure

@@ -24,15 +24,16 @@ class Requests:
         ring: Called when a signal comes.
 
     Attributes:
-        save: Somebody wishes a save that is not made yet.
+        save: Somebody wishes a save that is not made yet. again_at: The step before which it is not tried again.
     """
 
     def __init__(self, save_now: Path, grace: float, clock: Clock, ring: Callable[[], None]) -> None:
         self._save_now, self._clock = save_now, clock
         self._interrupts = Interrupts(grace, ring)
         self._looked_at = 0.0
+        self._wished_at = 0  # when the file was touched, in nanoseconds
         self._told: signal.Signals | None = None  # the signal that all processes know of
-        self.save = False
+        self.save, self.again_at = False, 0
 
     @property
     def next_look(self) -> float:
@@ -63,10 +64,11 @@ class Requests:
 
     def fulfilled(self, peers: Peers) -> None:
         """The save was made."""
-        self.save = False
+        self.save, self.again_at = False, 0
         if peers.leader:
             with contextlib.suppress(OSError):
-                self._save_now.unlink()
+                if os.stat(self._save_now).st_mtime_ns == self._wished_at:  # else it is another wish, for a later state
+                    self._save_now.unlink()
 
     def end_process(self) -> NoReturn:
         """End as the signal asks."""
@@ -85,4 +87,10 @@ class Requests:
         if not peers.leader or now < self.next_look:
             return False
         self._looked_at = now
-        return os.path.exists(self._save_now)  # Path.exists raises when the disk is broken
+        if self.save:
+            return False
+        try:
+            self._wished_at = os.stat(self._save_now).st_mtime_ns
+        except OSError:  # it is not there, or the disk is broken
+            return False
+        return True

@@ -124,8 +124,10 @@ class Run(Deciding):
         """Finish what is under way and give the directory back. May be called more than once."""
         self._requests.close()
         self._worker.close()
-        self._take_landed(together=False)
-        self.release()
+        try:
+            self._take_landed(together=False)
+        finally:  # a logger may raise
+            self.release()
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         """Continue from the state that a checkpoint carries (see `snapshot`).

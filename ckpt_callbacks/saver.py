@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -222,9 +223,11 @@ class Saver:
         newest = self._newest
         if newest is None or newest.step != event.step:
             return False
+        if newest.id in self._unwritten:  # asked first: what has landed by now has its last status already
+            return True
         record = self._directory.manifest.records.get(newest.id)
-        there = record is not None and record.status.on_disk and record.path.exists()
-        return there or newest.id in self._unwritten
+        # Not Path.exists, which raises when the disk is broken.
+        return record is not None and record.status.on_disk and os.path.exists(record.path)
 
     def _draft(self, save: Save, event: Event, metadata: Mapping[str, Any], measured: Event, state: State) -> Record:
         return Record(
@@ -249,5 +252,5 @@ class Saver:
 
     def _supersede(self) -> None:
         if not self._branched:
-            self._branched = True
             supersede(self._directory.manifest, self.identity.run, self.identity.attempt)
+            self._branched = True  # not before: what the journal did not take is tried again by the next save

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
+
+log = logging.getLogger("ckpt_callbacks")
+_THREAD = "ckpt_callbacks"  # its name, with a number behind
 
 
 class Worker(Protocol):
@@ -42,15 +47,17 @@ class InlineWorker:
 class BackgroundWorker:
     """Runs the jobs one after the other on a thread of its own, which lives from the first job to `close`.
 
-    A process that ends without `close` still finishes them.
+    A process that ends without `close` still finishes them. A fork of the process has none of them; its parent does.
     """
 
     def __init__(self) -> None:
         self._pool: ThreadPoolExecutor | None = None
         self._waiting, self._changed = 0, threading.Condition()
+        self._process = os.getpid()
 
     @property
     def waiting(self) -> int:
+        self._mind_forks()
         return self._waiting
 
     def submit(self, job: Callable[[], None], *, here: bool = False) -> None:
@@ -58,24 +65,34 @@ class BackgroundWorker:
             self.wait()
             job()
             return
+        self._mind_forks()
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(1, "ckpt_callbacks")
+            self._pool = ThreadPoolExecutor(1, _THREAD)
         with self._changed:
-            self._waiting += 1
-        self._pool.submit(self._do, job)
+            self._pool.submit(self._do, job)
+            self._waiting += 1  # only once it is taken: a process that ends takes none
 
     def wait(self, at_most: int = 0) -> None:
+        self._mind_forks()
         with self._changed:
             self._changed.wait_for(lambda: self._waiting <= at_most)
 
     def close(self) -> None:
+        self._mind_forks()
         pool, self._pool = self._pool, None
         if pool is not None:
-            pool.shutdown(wait=True)
+            # The garbage collector may run a finalizer on any thread, and none can wait for itself.
+            pool.shutdown(wait=not threading.current_thread().name.startswith(_THREAD))
+
+    def _mind_forks(self) -> None:
+        if self._process != os.getpid():
+            BackgroundWorker.__init__(self)
 
     def _do(self, job: Callable[[], None]) -> None:
         try:
             job()
+        except BaseException:  # a mistake of ours; it must not vanish in a future that nobody looks at
+            log.exception("a save ended in a way that it should not")
         finally:
             with self._changed:
                 self._waiting -= 1

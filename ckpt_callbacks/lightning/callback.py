@@ -24,6 +24,7 @@ from .peer_names import PeerNames
 from .position import gather
 from .results import forgotten_results
 from .staged_io import StagedCheckpointIO
+from .staging import TorchStaging
 from .trainer_peers import TrainerPeers, check_same_path
 
 log = logging.getLogger("ckpt_callbacks")
@@ -77,7 +78,8 @@ class LightningCheckpoint(Observing, PeerNames, Checkpoint):
         settings |= {"grace": grace, "min_free": min_free, "background": background, "max_pending": max_pending}
         settings |= {"when_busy": when_busy, "staging": staging}
         arguments = resolve("LightningCheckpoint", dirpath, policy, allow_code=allow_code, **settings)
-        self._staging = arguments.pop("staging")
+        staging = arguments.pop("staging")
+        self._staging = staging if arguments["background"] else "none"  # a copy would be for nothing
         self._run = Run(**arguments, suffix=".ckpt", holder="LightningCheckpoint", clock=clock)
         self._reset()
 
@@ -135,7 +137,7 @@ class LightningCheckpoint(Observing, PeerNames, Checkpoint):
         check_same_path(trainer, self._run.peers, trainer.ckpt_path)
         self._run.open()
         self._run.on_saved = lambda record: self._tell_loggers(trainer)
-        self._io = StagedCheckpointIO(trainer.strategy.checkpoint_io, trainer)
+        self._io = StagedCheckpointIO(trainer.strategy.checkpoint_io, trainer, TorchStaging(self._staging))
         trainer.strategy.checkpoint_io = self._io
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -177,6 +179,8 @@ class LightningCheckpoint(Observing, PeerNames, Checkpoint):
         if trainer.global_step == max(self._step, self._resting.step) or self._resting.is_amid_update(trainer):
             return
         self._step, self._position.owed = trainer.global_step, "step"
+        if not self._prepared:
+            self._prepare(trainer)
         if not self._run.peers.alone:
             self._run.listen()
         whole, observed = loops.epoch_is_whole(trainer), False
@@ -194,6 +198,10 @@ class LightningCheckpoint(Observing, PeerNames, Checkpoint):
 
     def on_validation_batch_start(self, trainer: Trainer, *_: Any) -> None:
         self._answer_within_validation(trainer)
+
+    def on_before_optimizer_step(self, *_: Any) -> None:
+        if self._io is not None:
+            self._io.staging.wait()
 
     def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
         self._answer_within_validation(trainer)

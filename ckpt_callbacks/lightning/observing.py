@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Trainer
@@ -12,13 +11,14 @@ from lightning.pytorch import Trainer
 from ..events import EventKind
 from ..policy.engine import Decision
 from ..run import Run
-from ..snapshot import LiveSnapshot, Written
+from ..snapshot import Snapshot
 from . import loops
 from .facts import training_facts
 from .fresh_metrics import FreshMetrics
 from .position import Place, Position
 from .resting import Resting
 from .staged_io import StagedCheckpointIO, same_weights
+from .staging import expected_size
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -41,16 +41,17 @@ class Observing:
         self._position = Position()
         self._fresh = FreshMetrics()
         self._resting = Resting(self._run)
+        self._prepared = False
 
-    def _write(self, trainer: Trainer, path: Path) -> Written:
-        self._io.staged, self._io.error, self._io.record = path, None, self._run.facts()
-        try:
-            trainer.save_checkpoint(path, weights_only=self._run.contents == "weights")
-        finally:
-            self._io.staged = None
-        if self._io.error is not None:
-            raise self._io.error
-        return Written(self._io.shapes)
+    def _prepare(self, trainer: Trainer) -> None:
+        """The first optimizer step is done: what a checkpoint takes is known."""
+        self._prepared = True
+        if trainer.is_global_zero:
+            size, staging = expected_size(trainer, self._run.contents == "weights"), self._io.staging
+            self._run.prepare(lambda: staging.prepare(size))
+
+    def _stage(self) -> Snapshot:
+        return self._io.stage(self._run.facts(), weights_only=self._run.contents == "weights")
 
     def _observe(
         self,
@@ -68,7 +69,7 @@ class Observing:
             metrics=metrics,
             complete=complete,
             unchanged=unchanged,
-            stage=lambda: LiveSnapshot(lambda path: self._write(trainer, path)),
+            stage=self._stage,
             same=same_weights if kind is EventKind.END else None,
             metadata=lambda: training_facts(trainer),
         )
@@ -82,7 +83,7 @@ class Observing:
         self._run.answer(
             step=self._step,
             epoch=self._epochs,
-            stage=lambda: LiveSnapshot(lambda path: self._write(trainer, path)),
+            stage=self._stage,
             metadata=lambda: training_facts(trainer),
         )
 
@@ -109,8 +110,10 @@ class Observing:
 
     def _release(self, trainer: Trainer) -> None:
         self._run.close()
-        if self._io is not None and trainer.strategy.checkpoint_io is self._io:
-            trainer.strategy.checkpoint_io = self._io.checkpoint_io
+        if self._io is not None:
+            self._io.staging.release()
+            if trainer.strategy.checkpoint_io is self._io:
+                trainer.strategy.checkpoint_io = self._io.checkpoint_io
         self._io = None
         self._active = False
         self._restored = None

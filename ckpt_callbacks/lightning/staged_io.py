@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import pickle
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,26 +13,31 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import Trainer
 from lightning.pytorch.plugins.io.async_plugin import AsyncCheckpointIO
 from lightning.pytorch.plugins.io.wrapper import _WrappingCheckpointIO
+from lightning.pytorch.strategies import Strategy
 
 from ..errors import PolicyError, ResumeError, first_line
-from ..formats import Shapes, torch_zip
+from ..formats import torch_zip
+from ..snapshot import LiveSnapshot, Snapshot, Written
+from . import torch_file
 from .loading import refuse_other_model
+from .staging import TorchStaging, steady
 
-_ALMOST_NOTHING = 1 << 20  # bytes; a write that failed has left less than it asked for
+_IN_MEMORY = Path("snapshot")  # stands for a file while Lightning collects a checkpoint that is to be copied
 
 
 class StagedCheckpointIO(_WrappingCheckpointIO):
     """Writes our staged files straight to their place; hands everything else to the wrapped plugin.
 
-    Lightning's own writer goes through ``$TMPDIR``, which may lie on another file system. A failure is kept for the
-    caller instead of raised, so that the other processes do not wait at a barrier for ever.
+    Lightning's own writer goes through ``$TMPDIR``, which may lie on another file system.
+
+    Args:
+        checkpoint_io: The plugin that is wrapped. trainer: whose strategy has it. staging: holds the snapshots.
 
     Attributes:
-        staged: The file that is ours to write. record: the facts that go into it; see `Run.facts`.
-        error: Why it could not be written. shapes: the tensors that must be found in it.
+        staging: As given.
     """
 
-    def __init__(self, checkpoint_io: Any, trainer: Trainer) -> None:
+    def __init__(self, checkpoint_io: Any, trainer: Trainer, staging: TorchStaging) -> None:
         inner = checkpoint_io
         while inner is not None:
             if isinstance(inner, AsyncCheckpointIO):
@@ -44,11 +47,40 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
                 )
             inner = getattr(inner, "checkpoint_io", None)
         super().__init__(checkpoint_io)
-        self._trainer = trainer
-        self.staged: Path | None = None
-        self.record: Mapping[str, Any] | None = None
-        self.error: Exception | None = None
-        self.shapes: Shapes = ()
+        self._trainer, self.staging = trainer, staging
+        self._ours: Path | None = None  # the file that is ours to write, while Lightning collects what goes into it
+        self._record: Mapping[str, Any] | None = None
+        self._taken: Snapshot | None = None
+        self._error: Exception | None = None
+
+    def stage(self, record: Mapping[str, Any] | None, weights_only: bool) -> Snapshot:
+        """The training's state as it is now, for a checkpoint; to be called on every process.
+
+        Args:
+            record: The facts that go into it; see `Run.facts`. weights_only: leave out what only a resume needs.
+        """
+        self._record = record
+        if type(self._trainer.strategy).save_checkpoint is not Strategy.save_checkpoint:
+            return LiveSnapshot(lambda path: self._write_together(path, weights_only))
+        self._collect(_IN_MEMORY, weights_only)
+        if self._error is not None:
+            raise self._error
+        # Of several processes, only the first one is given the checkpoint.
+        return self._taken or LiveSnapshot(lambda path: Written())
+
+    def _write_together(self, path: Path, weights_only: bool) -> Written:
+        """All processes write, each what its strategy tells it to."""
+        self._collect(path, weights_only)
+        if self._error is not None:
+            raise self._error
+        return self._taken.write(path) if self._taken is not None else Written()
+
+    def _collect(self, path: Path, weights_only: bool) -> None:
+        self._ours, self._taken, self._error = path, None, None
+        try:
+            self._trainer.save_checkpoint(path, weights_only=weights_only)
+        finally:
+            self._ours = None
 
     def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         try:
@@ -62,21 +94,31 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         return checkpoint
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        if self.staged is None or Path(path) != self.staged:
+        if self._ours is None or Path(path) != self._ours:
             super().save_checkpoint(checkpoint, path, storage_options=storage_options)
             return
         try:
-            for key in ("hyper_parameters", "datamodule_hyper_parameters"):
-                if key in checkpoint:
-                    checkpoint[key] = _loadable(checkpoint[key])
-            checkpoint[torch_zip.KEY] = {"record": self.record}
-            self.shapes = [(n, tuple(t.shape)) for n, t in checkpoint["state_dict"].items() if hasattr(t, "shape")]
-            if type(self.checkpoint_io) is TorchCheckpointIO:
-                torch.save(checkpoint, path)
-            else:
-                super().save_checkpoint(checkpoint, path, storage_options=storage_options)
-        except Exception as error:
-            self.error = _no_space(error, Path(path)) or error
+            self._taken = self._take(checkpoint, storage_options)
+        except Exception as error:  # kept for the caller: the other processes would wait at a barrier for ever
+            self._error = error
+
+    def _take(self, checkpoint: dict[str, Any], storage_options: Any | None) -> Snapshot:
+        for key in ("hyper_parameters", "datamodule_hyper_parameters"):
+            if key in checkpoint:
+                checkpoint[key] = _loadable(checkpoint[key])
+        checkpoint[torch_zip.KEY] = {"record": self._record}
+        shapes = [(n, tuple(t.shape)) for n, t in checkpoint["state_dict"].items() if hasattr(t, "shape")]
+        if type(self.checkpoint_io) is TorchCheckpointIO:
+            if self._ours != _IN_MEMORY:
+                return LiveSnapshot(lambda path: torch_file.write(path, checkpoint, shapes))
+            return self.staging.stage(checkpoint, shapes, steady(self._trainer))
+
+        def write_with_plugin(path: Path) -> Written:
+            with torch_file.disk_errors(path):
+                self.checkpoint_io.save_checkpoint(checkpoint, path, storage_options=storage_options)
+            return Written(shapes)
+
+        return LiveSnapshot(write_with_plugin)
 
 
 def same_weights(a: Path, b: Path) -> bool:
@@ -85,13 +127,6 @@ def same_weights(a: Path, b: Path) -> bool:
         return False
     first, second = (torch.load(p, map_location="cpu", mmap=True, weights_only=True)["state_dict"] for p in (a, b))
     return first.keys() == second.keys() and all(_equal(first[name], second[name]) for name in first)
-
-
-def _no_space(error: Exception, path: Path) -> OSError | None:
-    """What a writer that hides it means, when the disk is full: torch says "unexpected pos 64 vs 0"."""
-    if isinstance(error, OSError) or not path.parent.exists() or shutil.disk_usage(path.parent).free > _ALMOST_NOTHING:
-        return None
-    return OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} ({first_line(error)})")
 
 
 def _equal(a: Any, b: Any) -> bool:

@@ -92,7 +92,9 @@ class Manifest:
 
     def live(self) -> list[Record]:
         """Records whose file should be there, in the order of their ids."""
-        return [self.records[i] for i in sorted(self.records) if self.records[i].status.on_disk]
+        known = self.records
+        # Each is looked at once, and the ids are copied in one go: another thread may change the table meanwhile.
+        return [record for record in map(known.__getitem__, sorted(known)) if record.status.on_disk]
 
     def verified(self, run: str) -> list[Record]:
         """The run's records that have a file and were verified; no other one may take the place of an older one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from faults.writer import EPOCHS, FILE, acknowledgements, new_run, promised, read, train, weights
+from faults.writer import EPOCHS, FILE, MAX_PENDING, acknowledgements, new_run, promised, read, train, weights
 
 from ckpt_callbacks.errors import VerifyError
 from ckpt_callbacks.store.digest import verify
@@ -42,11 +42,11 @@ def check_links(dirpath: Path) -> None:
         verify(files[target])
 
 
-def check_reopened(dirpath: Path, saved: list[int], coming: int | None, kind: str = FILE) -> set[int]:
+def check_reopened(dirpath: Path, saved: list[int], coming: set[int], kind: str = FILE) -> set[int]:
     """Open the directory as the next training does, and check what it finds; returns the epochs that survived.
 
     Args:
-        saved: Acknowledged epochs, in order. coming: the epoch whose save may have been under way.
+        saved: Acknowledged epochs, in order. coming: the epochs whose saves may have been under way.
     """
     run = new_run(dirpath, kind)
     run.open()
@@ -60,11 +60,11 @@ def check_reopened(dirpath: Path, saved: list[int], coming: int | None, kind: st
         check_foreign(dirpath)
         check_links(dirpath)
         if saved:
-            assert newest is not None and newest.epoch in (saved[-1], coming), f"saved {saved}, found {newest}"
+            assert newest is not None and newest.epoch in {saved[-1], *coming}, f"saved {saved}, found {newest}"
             assert (dirpath / f"last{run.suffix}").is_symlink()
         # A save that nobody was told of counts where it came through.
         assert promised(sorted({*saved, *survivors})) <= survivors, f"saved {saved}, but only {survivors} are there"
-        assert survivors <= {*saved, coming}, f"saved {saved}, but {survivors} are there"
+        assert survivors <= {*saved, *coming}, f"saved {saved}, but {survivors} are there"
         return survivors
     finally:
         run.close()
@@ -113,11 +113,11 @@ def damaged(dirpath: Path) -> list[str]:
     return found
 
 
-def coming(acknowledged: Path) -> int | None:
-    """The epoch that a training was at when it died."""
+def coming(acknowledged: Path, kind: str) -> set[int]:
+    """The epochs whose saves may have been under way, or done without its knowledge, when a training died."""
     saved = acknowledgements(acknowledged)
     following = (saved[-1] if saved else 0) + 1
-    return following if following <= EPOCHS else None
+    return set(range(following, min(following + MAX_PENDING[kind], EPOCHS) + 1))
 
 
 def describe(call, dirpath):

@@ -87,7 +87,7 @@ def _attach(process: int, options: list[str]) -> subprocess.Popen[str]:
         OSError: there is no strace. RuntimeError: it may not.
     """
     tracer = subprocess.Popen(
-        ["strace", "-p", str(process), *options], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        ["strace", "-f", "-p", str(process), *options], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     )
     for line in tracer.stderr:
         if "attached" in line:

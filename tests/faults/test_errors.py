@@ -7,7 +7,7 @@ import shutil
 import pytest
 from faults.checks import check_finished, check_reopened, describe, prepared
 from faults.inject import fail, interposed, listing, shorten
-from faults.writer import FILE, FOLDER, acknowledgements, now, promised, train
+from faults.writer import DIRECT, FILE, FOLDER, acknowledgements, now, promised, train
 
 from ckpt_callbacks import CkptError, Status
 from ckpt_callbacks.store.manifest import Manifest
@@ -52,7 +52,7 @@ def check(dirpath, acknowledged, kind, before, starting):
     saved = acknowledgements(acknowledged)
     if missed:
         assert len(missed) == 1, f"not saved: {missed}"
-    unsaid = missed[0] if missed else None  # reported as failed, and perhaps found whole all the same
+    unsaid = set(missed or ())  # reported as failed, and perhaps found whole all the same
     survivors = check_reopened(dirpath, saved, unsaid, kind)
     assert train(dirpath, acknowledged, kind, EPOCHS + 1) == []
     trained = sorted({*acknowledgements(acknowledged), *survivors})
@@ -68,11 +68,13 @@ def faults(calls):
             # Through the second try, the removal of what was written, and the record of the failure.
             yield call, "EIO for all of the save", fail(call.number, errno.EIO, lambda: now.epoch)
             yield call, "ENOSPC for all of the save", fail(call.number, errno.ENOSPC, lambda: now.epoch)
-        if call.name == "write":
+        if call.torn is not None:
             yield call, "a short write", shorten(call.number)
+        if call.name in ("pwrite", "posix_fallocate") or ("/staging/" in call.path and call.name == "create"):
+            yield call, "EINVAL", fail(call.number, errno.EINVAL)  # a file system that cannot do this
 
 
-@pytest.mark.parametrize("kind", [FILE, FOLDER])
+@pytest.mark.parametrize("kind", [FILE, FOLDER, DIRECT])
 def test_an_error_at_every_call(place, figures, kind):
     dirpath, acknowledged = prepared(place)
     calls = listing(dirpath, lambda: train(dirpath, acknowledged, kind, EPOCHS))

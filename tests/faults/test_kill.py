@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 from faults.checks import check_goes_on, check_reopened, coming, describe, prepared
 from faults.inject import in_child, interposed, kill_before, listing
-from faults.writer import FILE, FOLDER, acknowledgements, train
+from faults.writer import DIRECT, FILE, FOLDER, acknowledgements, train
 
 from ckpt_callbacks.errors import CkptError
 
@@ -16,10 +16,10 @@ pytestmark = pytest.mark.slow
 def points(calls):
     """Every call that changes the disk, whole; the writes among them in their middle too."""
     changing = [(call.number, False) for call in calls if call.changing]
-    return changing + [(call.number, True) for call in calls if call.name == "write"]
+    return changing + [(call.number, True) for call in calls if call.torn is not None]
 
 
-@pytest.mark.parametrize("kind", [FILE, FOLDER])
+@pytest.mark.parametrize("kind", [FILE, FOLDER, DIRECT])
 def test_killed_at_every_call(place, figures, kind):
     dirpath, acknowledged = prepared(place)
     calls = listing(dirpath, lambda: train(dirpath, acknowledged, kind))
@@ -34,7 +34,7 @@ def test_killed_at_every_call(place, figures, kind):
 
         assert in_child(work) == 9
         try:
-            check_reopened(dirpath, acknowledgements(acknowledged), coming(acknowledged), kind)
+            check_reopened(dirpath, acknowledgements(acknowledged), coming(acknowledged, kind), kind)
             check_goes_on(dirpath, acknowledged, kind)
         except (AssertionError, CkptError, OSError) as error:
             losses.append(f"{describe(calls[number - 1], dirpath)}: {error!r}")

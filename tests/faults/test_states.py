@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from faults.checks import check_foreign, check_links, plant
 from faults.inject import in_child, interposed, kill_before
-from faults.writer import FILE, FOLDER, VAL, read, weights
+from faults.writer import FILE, FOLDER, VAL, Stage, read, weights
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -82,9 +82,7 @@ class Training(RuleBasedStateMachine):
     def save(self, value):
         step = self.step + 1
         facts = {"step": step, "epoch": step, "metrics": {"val": value}, "complete": True}
-        self.run.observe(
-            EventKind.EPOCH_END, stage=lambda: Stage(step, self.run, self.kind), **facts
-        )
+        self.run.observe(EventKind.EPOCH_END, stage=lambda: Stage(step, self.run, self.kind), **facts)
         self.run.wait()
         return self.run.last() is not None and self.run.last().step == step
 

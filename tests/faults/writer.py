@@ -1,6 +1,7 @@
-"""A training without a framework: small checkpoints whose bytes follow from the step.
+"""A training without a framework: small checkpoints whose bytes follow from the step, written in the background.
 
-``python writer.py DIRPATH ACKNOWLEDGED [file | folder]`` trains; what was promised is one line each in ACKNOWLEDGED.
+``python writer.py DIRPATH ACKNOWLEDGED [file | folder | direct]`` trains; what was promised is one line each in
+ACKNOWLEDGED. It does nothing but save, so that it runs ahead of the writing as far as ``MAX_PENDING`` lets it.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ import json
 import os
 import sys
 import zlib
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from ckpt_callbacks import EventKind, Every, Improves, KeepBest, KeepLast, Metric, Policy
 from ckpt_callbacks.errors import VerifyError
@@ -20,13 +24,16 @@ from ckpt_callbacks.formats.format import missing
 from ckpt_callbacks.record import Record
 from ckpt_callbacks.run import Run
 from ckpt_callbacks.snapshot import Written
+from ckpt_callbacks.store.arena import BLOCK, Arena
+from ckpt_callbacks.store.direct_file import DirectFile
 
 EPOCHS = 6
 VALUES = (None, 5.0, 3.0, 4.0, 1.0, 2.0, 6.0, 1.5)  # of val, by epoch
 VAL = Metric("val", mode="min")
 POLICY = Policy(Every(epochs=1) | Improves(VAL), KeepLast(2) | KeepBest(1, VAL))
-FILE, FOLDER = "file", "folder"
-now = SimpleNamespace(epoch=None)  # the epoch that is being saved
+FILE, FOLDER, DIRECT = "file", "folder", "direct"
+MAX_PENDING = {FILE: 1, FOLDER: 1, DIRECT: 3}
+now = SimpleNamespace(epoch=None)  # the epoch that is being written
 environment()  # it asks git, which forked children need not do again
 
 
@@ -37,14 +44,16 @@ def promised(epochs: list[int]) -> set[int]:
     return {*epochs[-2:], min(epochs, key=lambda epoch: VALUES[epoch])}
 
 
+@cache
 def weights(epoch: int) -> bytes:
-    return bytes((epoch * 37 + i * 11) % 256 for i in range(1500))
+    return bytes((epoch * 37 + i * 11) % 256 for i in range(BLOCK + 1500))
 
 
 class Stage:
     """A snapshot that is written with plain system calls, so that a fault can be put at each of them."""
 
     live = False
+    arena = Arena()
 
     def __init__(self, epoch: int, run: Run, kind: str) -> None:
         self.epoch, self.kind = epoch, kind
@@ -52,7 +61,9 @@ class Stage:
 
     def write(self, path: Path) -> Written:
         data = weights(self.epoch)
-        state = b"%08x %s" % (zlib.crc32(self.facts + data), self.facts)
+        if self.kind == DIRECT:
+            return self._write_directly(path, data)
+        state = self._state(data)
         if self.kind == FILE:
             _put(path, state + b"\n" + data)
         else:
@@ -61,6 +72,21 @@ class Stage:
             _put(path / "shards" / "0.bin", data[:700])
             _put(path / "shards" / "1.bin", data[700:])
         return Written([("weights", (len(data),))])
+
+    def _state(self, data: bytes, padding: bytes = b"") -> bytes:
+        facts = self.facts + padding
+        return b"%08x %s" % (zlib.crc32(facts + data), facts)
+
+    def _write_directly(self, path: Path, data: bytes) -> Written:
+        """A state that fills whole blocks, and data that begins on one in memory and in the file."""
+        head = self._state(data, b" " * (-(len(self.facts) + 10) % BLOCK)) + b"\n"
+        (memory,) = self.arena.carve([len(data)])
+        memory[:] = data
+        with DirectFile(path, len(head) + len(data)) as file:
+            file.write(head)
+            file.write(memory)
+            digest, size = file.finish()
+        return Written([("weights", (len(data),))], digest, size)
 
     def release(self) -> None:
         """There is no memory to give back."""
@@ -96,41 +122,37 @@ FORMATS[".bin"] = FORMATS[".dir"] = Format(lambda path: _open(path)[0], _check)
 
 
 def new_run(dirpath: Path, kind: str = FILE) -> Run:
-    return Run(dirpath, POLICY, suffix=".bin" if kind == FILE else ".dir", holder="writer", metadata={"model": "m"})
+    settings = {"max_pending": MAX_PENDING[kind], "metadata": {"model": "m"}}
+    return Run(dirpath, POLICY, suffix=".dir" if kind == FOLDER else ".bin", holder="writer", **settings)
 
 
 def train(
     dirpath: Path, acknowledged: Path, kind: str = FILE, epochs: int = EPOCHS, back_to: int | None = None
 ) -> list[int]:
     """Train up to ``epochs``, from the newest checkpoint or the epoch ``back_to``; returns the epochs not saved."""
-    run, missed = new_run(dirpath, kind), []
+    run, begin, saved = new_run(dirpath, kind), 0, set()
+
+    def acknowledge(record: Record) -> None:
+        saved.add(record.epoch)
+        _put(acknowledged, f"{record.epoch}\n".encode(), os.O_APPEND)
+
+    run.on_saved = acknowledge
     try:
         run.open()
         found = run.resumable()
         newest = next((r for r in found if back_to is None or r.epoch == back_to), None)
-        begin = 0
         if newest is not None:
             begin = newest.epoch
             run.restore(read(newest.path)[0])
         run.start(step=begin * 10, epoch=begin)
         for epoch in range(begin + 1, epochs + 1):
-            now.epoch = epoch
-            metrics = {"val": VALUES[epoch]}
-            run.observe(EventKind.EPOCH_END, metrics=metrics, complete=True, **_facts(run, epoch, kind))
-            if _is_saved(run.last(), epoch):
-                _put(acknowledged, f"{epoch}\n".encode(), os.O_APPEND)
-            else:
-                missed.append(epoch)
-        now.epoch = None
+            _observe(run, EventKind.EPOCH_END, epoch, kind, metrics={"val": VALUES[epoch]}, complete=True)
         if begin < epochs or run.final() is None:
-            run.observe(EventKind.END, same=lambda a, b: read(a)[1] == read(b)[1], **_facts(run, epochs, kind))
-            if epochs in missed and _is_saved(run.last(), epochs):  # what was due stayed due
-                _put(acknowledged, f"{epochs}\n".encode(), os.O_APPEND)
-                missed.remove(epochs)
+            _observe(run, EventKind.END, epochs, kind, same=lambda a, b: read(a)[1] == read(b)[1])
     finally:
-        now.epoch = None
         run.close()
-    return missed
+        now.epoch = None
+    return sorted(set(range(begin + 1, epochs + 1)) - saved)
 
 
 def acknowledgements(path: Path) -> list[int]:
@@ -139,12 +161,21 @@ def acknowledgements(path: Path) -> list[int]:
     return [int(e) for i, e in enumerate(lines) if e not in lines[i + 1 :]]
 
 
-def _facts(run: Run, epoch: int, kind: str) -> dict:
-    return {"step": epoch * 10, "epoch": epoch, "stage": lambda: Stage(epoch, run, kind)}
+def _observe(run: Run, event: EventKind, epoch: int, kind: str, **more: Any) -> None:
+    submit = run._worker.submit
 
+    def numbered(job: Callable[[], None], *, here: bool = False) -> None:
+        def do() -> None:
+            now.epoch = epoch if event is not EventKind.END else None
+            job()
 
-def _is_saved(last: Record | None, epoch: int) -> bool:
-    return last is not None and last.epoch == epoch
+        submit(do, here=here)
+
+    run._worker.submit = numbered
+    try:
+        run.observe(event, step=epoch * 10, epoch=epoch, stage=lambda: Stage(epoch, run, kind), **more)
+    finally:
+        run._worker.submit = submit
 
 
 def _put(path: Path, data: bytes, flags: int = 0) -> None:

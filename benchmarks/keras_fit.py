@@ -1,0 +1,97 @@
+"""A real Keras fit with a state of a given size, in which the saves of one subject are measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+from keras_subjects import KerasSubject
+
+LAYERS = 24
+
+
+class Busy(keras.layers.Layer):
+    """Passes its input through, after ``work`` products of two 1024 x 1024 matrices."""
+
+    def __init__(self, work: int) -> None:
+        super().__init__()
+        self.work = work
+
+    def build(self, shape) -> None:
+        self.matrix = self.add_weight(shape=(1024, 1024), initializer="identity", trainable=False)
+
+    def call(self, inputs):
+        product = keras.ops.convert_to_tensor(self.matrix)
+        for _ in range(self.work):
+            product = keras.ops.matmul(product, self.matrix)
+        return inputs + 1e-30 * keras.ops.sum(product)
+
+
+def model_of(size: int, work: int = 0) -> keras.Model:
+    """Dense layers and Adam; a third of the state's bytes are trainable weights.
+
+    With work to do, only the last layer is trained, so that steps are short, however large the state is; JAX cannot.
+    """
+    width = max(2, round((size / 12 / LAYERS) ** 0.5))
+    layers = [keras.layers.Dense(width) for _ in range(LAYERS)]
+    model = keras.Sequential([keras.Input((width,)), *([Busy(work)] if work else []), *layers])
+    optimizer = keras.optimizers.Adam(1e-6)
+    optimizer.build(model.trainable_variables)
+    if work and keras.backend.backend() != "jax":
+        for layer in layers[:-1]:
+            layer.trainable = False
+    model.compile(optimizer, "mse", jit_compile=keras.backend.backend() == "jax")
+    return model
+
+
+class Around(keras.callbacks.Callback):
+    """Calls ``begin`` before each training step and ``end`` when its result is there."""
+
+    def __init__(self, begin: Callable[[], None], end: Callable[[], None]) -> None:
+        super().__init__()
+        self.begin, self.end = begin, end
+
+    def on_train_batch_begin(self, batch: int, logs=None) -> None:
+        self.begin()
+
+    def on_train_batch_end(self, batch: int, logs=None) -> None:
+        settle(self._model)
+        self.end()
+
+
+def settle(model: keras.Model) -> None:
+    """Wait until the step that JAX was asked for has been computed; the other backends have done so on the CPU."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.block_until_ready(getattr(model, "_jax_state", None))  # there is none before the first step
+
+
+def fit(
+    subject: KerasSubject,
+    size: int,
+    steps: int,
+    *,
+    work: int = 0,
+    save: Callable[[Callable[[], object], int], None] | None = None,
+    begin: Callable[[], None] = lambda: None,
+    end: Callable[[], None] = lambda: None,
+    ready: Callable[[], dict] = dict,
+) -> None:
+    """Train a number of steps; the arguments mean what they mean in `lightning_fit.fit`."""
+    model = model_of(size, work)
+    if subject.callback is not None and save is not None:
+        hook = getattr(subject.callback, subject.hook)
+        ahead = subject.hook == "on_train_batch_begin"  # the step before has ended then
+
+        def instead(batch: int, logs=None) -> None:
+            settle(model)
+            subject.step = batch if ahead else batch + 1
+            save(lambda: hook(batch, logs), subject.step)
+
+        setattr(subject.callback, subject.hook, instead)
+    x = np.zeros((steps, model.input_shape[1]), "float32")
+    callbacks = [Around(begin, end), *([subject.callback] if subject.callback else [])]
+    y = np.zeros((steps, 1), "float32")
+    model.fit(x, y, batch_size=1, epochs=1, verbose=0, shuffle=False, callbacks=callbacks, **ready())

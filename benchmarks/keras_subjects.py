@@ -1,0 +1,141 @@
+"""The ways of saving that are measured in a Keras fit: ours, the peers, and the limits."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import keras
+import numpy as np
+from subject import LIMIT, OURS, PEER, NotInstalled, RawFile, Subject
+
+from ckpt_callbacks import Every, KeepLast, Policy
+from ckpt_callbacks.keras import KerasCheckpoint
+
+
+class KerasSubject(Subject):
+    """No checkpointing, in a Keras fit; the others derive from it."""
+
+    hook = "on_train_batch_end"
+
+
+# -- ours ------------------------------------------------------------------------------------------------------------
+
+
+class Ours(KerasSubject):
+    name, role, background = "KerasCheckpoint", OURS, True
+    hook = "on_train_batch_begin"
+
+    def __init__(self, folder: Path, every: int) -> None:
+        super().__init__(folder, every)
+        self.callback = KerasCheckpoint(folder, Policy(Every(steps=every), KeepLast(1)), background=self.background)
+
+    def wait(self) -> None:
+        self.callback.wait()
+
+    def landed(self) -> bool:
+        last = self.callback.last()
+        return last is not None and last.step == self.step
+
+    def timings(self) -> dict[str, float]:
+        return dict(self.callback.last().timings)
+
+
+class OursInTheForeground(Ours):
+    name, background = "KerasCheckpoint, background=False", False
+
+
+# -- peers -----------------------------------------------------------------------------------------------------------
+
+
+class KerasModelCheckpoint(KerasSubject):
+    name, role, fsyncs = "Keras ModelCheckpoint, .keras", PEER, False
+    file, weights = "last.keras", False
+
+    def __init__(self, folder: Path, every: int) -> None:
+        super().__init__(folder, every)
+        path = str(folder / self.file)
+        self.callback = keras.callbacks.ModelCheckpoint(path, save_freq=every, save_weights_only=self.weights)
+
+
+class KerasModelCheckpointWeights(KerasModelCheckpoint):
+    name, file, weights = "Keras ModelCheckpoint, .weights.h5", "last.weights.h5", True
+
+
+class KerasOrbaxCheckpoint(KerasSubject):
+    name, role, fsyncs = "Keras OrbaxCheckpoint", PEER, False
+
+    def __init__(self, folder: Path, every: int) -> None:
+        super().__init__(folder, every)
+        try:
+            self.callback = keras.callbacks.OrbaxCheckpoint(str(folder), save_freq=every)
+        except ImportError as error:
+            raise NotInstalled("orbax-checkpoint") from error
+
+        self._waiting = threading.Thread()
+
+    def landed(self) -> bool:
+        if not self._waiting.is_alive() and self.callback._async_futures:
+            # Its futures cannot be asked, only waited for.
+            self._waiting = threading.Thread(target=self.callback._async_futures.pop().result)
+            self._waiting.start()
+        return not self._waiting.is_alive()
+
+
+# -- limits ----------------------------------------------------------------------------------------------------------
+
+
+class Limit(KerasSubject, keras.callbacks.Callback):
+    """A callback that knows the arrays of weights and optimizer."""
+
+    role = LIMIT
+
+    def __init__(self, folder: Path, every: int) -> None:
+        keras.callbacks.Callback.__init__(self)
+        KerasSubject.__init__(self, folder, every)
+        self.callback, self._every, self._seen = self, every, 0
+
+    def on_train_batch_end(self, batch: int, logs=None) -> None:
+        self._seen += 1
+        if self._seen % self._every == 0:
+            self.save([*self.model.variables, *self.model.optimizer.variables])
+
+    def save(self, variables: list) -> None:
+        raise NotImplementedError
+
+
+class WarmCopy(Limit):
+    name = "warm copy of as many bytes, nothing written"
+
+    def __init__(self, folder: Path, every: int) -> None:
+        super().__init__(folder, every)
+        self._pairs: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def save(self, variables: list) -> None:
+        if not self._pairs:
+            arrays = [np.ones(v.shape, v.dtype) for v in variables]
+            self._pairs = [(np.empty_like(a), a) for a in arrays]
+        for buffer, array in self._pairs:
+            np.copyto(buffer, array)
+
+
+class RawWrite(Limit):
+    name = "raw O_DIRECT write of as many bytes, fsync"
+
+    def __init__(self, folder: Path, every: int) -> None:
+        super().__init__(folder, every)
+        self._file: RawFile | None = None
+
+    def save(self, variables: list) -> None:
+        if self._file is None:
+            sizes = [int(np.prod(v.shape)) * np.dtype(v.dtype).itemsize for v in variables]
+            self._file = RawFile(sum(sizes))
+        self._file.write(self.folder / "last.raw")
+
+
+SUBJECTS = (
+    KerasSubject, WarmCopy, RawWrite, Ours, OursInTheForeground, KerasModelCheckpoint, KerasModelCheckpointWeights,
+    KerasOrbaxCheckpoint,
+)  # fmt: skip
+# Those that are worth a longer run.
+MAIN = (KerasSubject, Ours, KerasModelCheckpoint, KerasOrbaxCheckpoint)

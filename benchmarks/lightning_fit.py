@@ -1,0 +1,113 @@
+"""A real Lightning fit with a state of a given size, in which the saves of one subject are measured."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable
+
+import lightning
+import torch
+from lightning_subjects import LightningSubject
+from torch.utils.data import DataLoader, TensorDataset
+
+warnings.filterwarnings("ignore")
+logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+
+LAYERS = 24
+
+
+class Model(lightning.LightningModule):
+    """Linear layers and Adam; a third of the state's bytes are weights.
+
+    Only the first step reaches all layers, and gives each its optimizer state. Later ones train the last layer alone,
+    so that a step costs next to nothing, however large the state is, plus ``work`` products of 1024 x 1024 matrices.
+    """
+
+    def __init__(self, size: int, work: int = 0) -> None:
+        super().__init__()
+        self.width, self.work = max(2, round((size / 12 / LAYERS) ** 0.5)), work
+        self.layers = torch.nn.ModuleList(torch.nn.Linear(self.width, self.width) for _ in range(LAYERS))
+        self.steps = 0
+
+    def setup(self, stage: str) -> None:
+        self.matrix = torch.ones(1024, 1024, device=self.device)
+
+    def training_step(self, batch, index: int) -> torch.Tensor:
+        with torch.no_grad():
+            for _ in range(self.work):
+                torch.mm(self.matrix, self.matrix)
+        value = torch.ones(1, self.width, device=self.device)
+        for layer in self.layers[0 if self.steps == 0 else -1 :]:
+            value = layer(value)
+        self.steps += 1
+        return value.mean()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), 1e-6)
+
+
+def synchronise() -> None:
+    """Wait until the GPU, if there is one in use, has done what it was asked."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
+class Around(lightning.Callback):
+    """Calls ``begin`` before each training step and ``end`` after it, before the subject's hook."""
+
+    def __init__(self, begin: Callable[[], None], end: Callable[[], None]) -> None:
+        self.begin, self.end = begin, end
+
+    def on_train_batch_start(self, trainer, module, batch, index) -> None:
+        self.begin()
+
+    def on_train_batch_end(self, trainer, module, *_) -> None:
+        self.end()
+
+
+def trainer_of(subject: LightningSubject, steps: int, extra: tuple = ()) -> lightning.Trainer:
+    """A quiet trainer for a number of steps, with the subject's callback and plugins."""
+    checkpoint = isinstance(subject.callback, lightning.pytorch.callbacks.Checkpoint)
+    return lightning.Trainer(
+        max_epochs=1, limit_train_batches=steps, logger=False, enable_progress_bar=False, enable_model_summary=False,
+        enable_checkpointing=checkpoint, accelerator=subject.accelerator, devices=1,
+        callbacks=[*extra, *([subject.callback] if subject.callback else [])], plugins=list(subject.plugins),
+    )  # fmt: skip
+
+
+def loader(steps: int) -> DataLoader:
+    return DataLoader(TensorDataset(torch.zeros(steps, 1)))
+
+
+def fit(
+    subject: LightningSubject,
+    size: int,
+    steps: int,
+    *,
+    work: int = 0,
+    save: Callable[[Callable[[], object], int], None] | None = None,
+    begin: Callable[[], None] = lambda: None,
+    end: Callable[[], None] = lambda: None,
+    ready: Callable[[], dict] = dict,
+) -> None:
+    """Train a number of steps.
+
+    Args:
+        save: Is called in place of the subject's hook after each step, with the hook and the number of steps done, and
+            has to call it. Without it, the hook runs as it is.
+        begin, end: Are called before each step and after it, both before the hook.
+        ready: Is called when the model is there; returns further arguments of the framework's `fit`.
+    """
+    if subject.callback is not None and save is not None:
+        hook = getattr(subject.callback, subject.hook)
+
+        def instead(trainer, *arguments) -> None:
+            synchronise()
+            subject.step = trainer.global_step
+            save(lambda: hook(trainer, *arguments), trainer.global_step)
+
+        setattr(subject.callback, subject.hook, instead)
+    module = Model(size, work)
+    arguments = ready()
+    trainer_of(subject, steps, (Around(begin, end),)).fit(module, loader(steps), **arguments)

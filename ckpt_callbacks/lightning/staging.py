@@ -1,0 +1,203 @@
+"""Takes a training's state in a moment, to be written while training goes on."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import threading
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+
+from ..errors import NotEnoughMemory
+from ..formats import Shapes
+from ..snapshot import LiveSnapshot, Snapshot, Written
+from ..store.arena import BLOCK
+from . import torch_file
+from .pinned import DeviceCopies, PinnedArena
+from .torch_pickle import Pickled, is_known, pickled
+
+log = logging.getLogger("ckpt_callbacks")
+
+
+class TorchStaging:
+    """The memory that one callback copies checkpoints into.
+
+    There is one arena for each snapshot that waits to be written; it is used again once that is done.
+
+    Args:
+        staging: ``"memory"``: copy the state. ``"none"``: copy nothing; training waits until a file is written.
+    """
+
+    def __init__(self, staging: str = "memory") -> None:
+        self._copies = staging == "memory"
+        self._lock = threading.Lock()
+        self._free: list[PinnedArena] = []
+        self._keeps = True  # arenas that come back are kept
+        self._latest: DeviceCopies | None = None
+        self._said = False
+
+    def prepare(self, size: int) -> None:
+        """Get the memory for one snapshot, on any thread; the first save would spend most of its time on that.
+
+        Args:
+            size: In bytes; see `expected_size`.
+        """
+        if not self._copies:
+            return
+        with self._lock:  # who stages meanwhile waits: fresh pages would take them as long
+            arena = self._free.pop() if self._free else PinnedArena()
+            try:
+                arena.reserve(size)
+            except NotEnoughMemory as error:
+                self._say(error)
+            self._free.append(arena)
+
+    def stage(self, checkpoint: Any, shapes: Shapes = (), steady: Collection[int] = ()) -> Snapshot:
+        """Copy an object that `torch.save` takes, so that nothing that happens later changes what will be written.
+
+        Args:
+            checkpoint: The object. shapes: see `Written`. steady: see `DeviceCopies`.
+
+        Returns:
+            A snapshot; a live one where it cannot, or shall not, be copied.
+        """
+        live = LiveSnapshot(lambda path: torch_file.write(path, checkpoint, shapes))
+        if not self._copies or not is_known():
+            return live
+        try:
+            found = pickled(checkpoint)
+            _refuse_unknown(found)
+        except Exception:  # torch.save says what is wrong with it, or knows a way
+            return live
+        self._keeps = True
+        with self._lock:
+            arena = self._free.pop() if self._free else PinnedArena()
+        try:
+            content, copies = _copy(found, arena, steady)
+        except BaseException as error:
+            self._take_back(arena)
+            if not isinstance(error, NotEnoughMemory):
+                raise
+            self._say(error)
+            return live
+        self._latest = copies
+        return _Staged(content, shapes, copies, lambda: self._take_back(arena))
+
+    def wait(self) -> None:
+        """To be called before an optimizer step: it must not overtake what is being copied from a device."""
+        copies, self._latest = self._latest, None
+        if copies is not None:
+            copies.hold_back()
+
+    def release(self) -> None:
+        """Give all memory back, also that of snapshots that are released later."""
+        with self._lock:
+            self._keeps = False
+            arenas, self._free = self._free, []
+        for arena in arenas:
+            arena.release()
+
+    def _take_back(self, arena: PinnedArena) -> None:
+        with self._lock:
+            if self._keeps:
+                self._free.append(arena)
+                return
+        arena.release()
+
+    def _say(self, error: NotEnoughMemory) -> None:
+        if not self._said:
+            self._said = True
+            log.warning('%s; training waits until each checkpoint is written, as with staging="none"', error)
+
+
+def expected_size(trainer: Trainer, weights_only: bool) -> int:
+    """Bytes that an arena needs for a checkpoint of a trainer, as far as its model and optimizers tell.
+
+    Before the first optimizer step the optimizers have no state yet, and count for nothing.
+    """
+    tensors = [*trainer.lightning_module.parameters(), *trainer.lightning_module.buffers()]
+    if not weights_only:
+        states = [state for optimizer in trainer.optimizers for state in optimizer.state.values()]
+        tensors += [value for state in states for value in state.values() if isinstance(value, torch.Tensor)]
+    storages = {s.data_ptr(): s.nbytes() for s in map(_storage, tensors) if s is not None}
+    return sum(-(-size // BLOCK) * BLOCK for size in storages.values() if size >= torch_file.LARGE)
+
+
+def steady(trainer: Trainer) -> set[int]:
+    """Addresses of the storages on a device that only an optimizer step changes: parameters and optimizer states."""
+    if trainer.strategy.root_device.type != "cuda":
+        return set()
+    found = list(trainer.lightning_module.parameters())
+    for optimizer in trainer.optimizers:
+        for state in optimizer.state.values():
+            found += [value for value in state.values() if isinstance(value, torch.Tensor)]
+    return {s.data_ptr() for s in map(_storage, found) if s is not None}
+
+
+class _Staged:
+    """A checkpoint in memory of its own."""
+
+    live = False
+
+    def __init__(
+        self, content: torch_file.Content, shapes: Shapes, copies: DeviceCopies | None, done: Callable[[], None]
+    ) -> None:
+        self._content: torch_file.Content | None = content
+        self._shapes, self._copies, self._done = shapes, copies, done
+
+    def write(self, path: Path) -> Written:
+        if self._copies is not None:
+            self._copies.finish()
+        return Written(self._shapes, *self._content.write(path))
+
+    def release(self) -> None:
+        if self._copies is not None:
+            self._copies.finish()
+        self._content = None  # the arena may be another one's as soon as it is given back
+        self._done()
+
+
+def _refuse_unknown(found: Pickled) -> None:
+    for storage in found.storages:
+        if storage.device.type not in ("cpu", "cuda") or (storage.nbytes() and not storage.data_ptr()):
+            raise NotImplementedError(f"a storage on {storage.device}")
+
+
+def _copy(
+    found: Pickled, arena: PinnedArena, steady: Collection[int]
+) -> tuple[torch_file.Content, DeviceCopies | None]:
+    """What goes into the file, each distinct storage copied once."""
+    large = [s for s in found.storages if s.nbytes() >= torch_file.LARGE or s.device.type == "cuda"]
+    pieces = dict(zip((s._cdata for s in large), arena.carve([s.nbytes() for s in large]), strict=True))
+    copies = None
+    if any(s.device.type == "cuda" for s in large):
+        arena.pin()
+        copies = DeviceCopies(steady)
+    held: list[bytes | memoryview] = []
+    for storage in found.storages:
+        piece = pieces.get(storage._cdata)
+        if piece is None:
+            # A few bytes: not worth a page, nor giving up the interpreter's lock as memmove does.
+            held.append(bytes(torch_file.in_memory(storage)))
+            continue
+        if storage.device.type == "cuda":
+            copies.add(storage, piece)
+        else:
+            # As fast as the memory; torch's own copy waits for its threads, ten times longer where cores are taken.
+            into = ctypes.addressof(ctypes.c_char.from_buffer(piece))
+            ctypes.memmove(into, storage.data_ptr(), len(piece))
+        held.append(piece)
+    if copies is not None:
+        copies.launched()
+    return torch_file.Content(found.data, [held[place] for place in found.members]), copies
+
+
+def _storage(tensor: torch.Tensor) -> torch.UntypedStorage | None:
+    try:
+        return tensor.untyped_storage()
+    except (NotImplementedError, RuntimeError):  # sparse ones, and those that have none yet
+        return None

@@ -1,0 +1,114 @@
+"""The file that `torch.save` writes, laid down past the page cache from memory that holds a snapshot."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import first_line
+from ..formats import Shapes
+from ..snapshot import Written
+from ..store.archive import PAGE, Member, directory
+from ..store.crc import crc32
+from ..store.direct_file import DirectFile
+from .torch_pickle import is_known, pickled
+
+LARGE = 64 << 10  # bytes; a storage from this size on begins on a page in the file, for direct I/O
+_ALIGN = 64  # what torch aligns storages to
+_NEW_YEAR = (0, 0x21)  # the first day that an archive can name; torch gives no time either
+_ALMOST_NOTHING = 1 << 20  # bytes; a write that failed has left less than it asked for
+_FOLDER = "archive"  # the name of the archive in memory, whatever the file is called
+
+
+@dataclass(frozen=True)
+class Content:
+    """All bytes of a file.
+
+    Attributes:
+        data: The pickle. storages: in the order of their names; those of `LARGE` size lie on pages, if they can.
+    """
+
+    data: bytes
+    storages: Sequence[bytes | memoryview]
+
+    def write(self, path: Path) -> tuple[str, int]:
+        """Write a new file and force it to the device; returns its digest and size.
+
+        Neither torch nor the training's memory is touched, and the interpreter's lock is held for moments only.
+
+        Raises:
+            OSError: the disk is full, or broken.
+        """
+        pieces = [("data.pkl", self.data, _ALIGN), ("byteorder", sys.byteorder.encode(), _ALIGN)]
+        pieces += [(f"data/{n}", s, PAGE if len(s) >= LARGE else _ALIGN) for n, s in enumerate(self.storages)]
+        pieces.append(("version", b"3\n", _ALIGN))
+        members: list[Member] = []
+        # Headers and padding are small; what they add is left to the file system.
+        with DirectFile(path, sum(len(data) for _, data, _ in pieces)) as file:
+            for name, data, align in pieces:
+                member = Member(f"{_FOLDER}/{name}", len(data), crc32(data), file.position, _NEW_YEAR, align)
+                file.write(member.header())
+                file.write(data)
+                members.append(member)
+            file.write(directory(members))
+            return file.finish()
+
+
+def write(path: Path, obj: Any, shapes: Shapes = ()) -> Written:
+    """Write an object from where it lies in memory, without a copy of it in host memory.
+
+    Args:
+        path: Must not exist. obj: anything that `torch.save` takes. shapes: handed on.
+
+    Raises:
+        OSError: the disk is full, or broken. Exception: whatever `torch.save` raises.
+    """
+    try:
+        if not is_known():
+            raise NotImplementedError
+        found = pickled(obj)
+        views = [in_memory(s) if s.device.type == "cpu" else in_memory(s.cpu()) for s in found.storages]
+    except Exception:  # what cannot be laid down by hand, or not be saved at all, is for torch to tell apart
+        with disk_errors(path):
+            torch.save(obj, path)
+        return Written(shapes)
+    digest, size = Content(found.data, [views[place] for place in found.members]).write(path)
+    return Written(shapes, digest, size)
+
+
+def in_memory(storage: torch.UntypedStorage) -> memoryview:
+    """The bytes of a storage in host memory, which they keep alive.
+
+    Raises:
+        NotImplementedError: it has a size, and no memory.
+    """
+    size = storage.nbytes()
+    if not size:
+        return memoryview(b"")
+    if not (address := storage.data_ptr()):
+        raise NotImplementedError("a storage without memory")
+    bytes_ = (ctypes.c_char * size).from_address(address)
+    bytes_.storage = storage
+    return memoryview(bytes_).cast("B")
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Say what a writer that hides it means, when the disk is full: torch says "unexpected pos 64 vs 0"."""
+    try:
+        yield
+    except Exception as error:
+        hidden = not isinstance(error, OSError) and path.parent.exists()
+        if hidden and shutil.disk_usage(path.parent).free <= _ALMOST_NOTHING:
+            raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} ({first_line(error)})") from error
+        raise

@@ -1,0 +1,90 @@
+"""What `torch.save` makes of an object: a pickle of everything but the numbers, and the storages that hold those.
+
+The stream is the one that `torch.load` has read since torch 1.6; see `torch.serialization._save`.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import pickle
+import zipfile
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+_PLAIN = frozenset({str, int, tuple, dict, bool, float, list, type(None), type, type(len)})  # most of what is asked for
+
+
+@dataclass(frozen=True)
+class Pickled:
+    """An object without its tensors' numbers. Every other value is in it as it was when it was pickled.
+
+    Attributes:
+        data: The pickle; it names storages ``"0"``, ``"1"``, ... storages: each distinct one, alive.
+        members: For each name the place in ``storages``. One place may have several: views of different types.
+    """
+
+    data: bytes
+    storages: tuple[torch.UntypedStorage, ...]
+    members: tuple[int, ...]
+
+
+def pickled(obj: Any) -> Pickled:
+    """Pickle an object as `torch.save` does.
+
+    Storages are kept whole, however small a view of them is: so does `torch.save`, and tied tensors stay tied.
+
+    Raises:
+        Exception: whatever a class of the user's raises when it is pickled.
+    """
+    pickler = _Pickler(buffer := io.BytesIO())
+    pickler.dump(obj)
+    return Pickled(buffer.getvalue(), tuple(pickler.storages), tuple(pickler.members))
+
+
+@functools.cache
+def is_known() -> bool:
+    """This torch pickles as this module does; found out by trying, because some of the names are private."""
+    shared = torch.arange(6.0)
+    probe = {
+        "a": [shared, shared[1:3]],
+        "b": (torch.nn.Parameter(shared.to(torch.bfloat16)), 1, "x"),
+        "c": torch.ones(0),
+    }
+    try:
+        torch.save(probe, buffer := io.BytesIO())
+        with zipfile.ZipFile(buffer) as archive:
+            theirs = next(archive.read(name) for name in archive.namelist() if name.endswith("/data.pkl"))
+        return theirs == pickled(probe).data
+    except Exception:  # whatever a changed private name leads to
+        return False
+
+
+class _Pickler(pickle.Pickler):
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file, protocol=torch.serialization.DEFAULT_PROTOCOL)
+        self.storages: list[torch.UntypedStorage] = []
+        self.members: list[int] = []
+        self._places: dict[int, int] = {}
+        self._names: dict[tuple[int, str], str] = {}
+
+    def persistent_id(self, obj: Any) -> tuple[Any, ...] | None:
+        if type(obj) in _PLAIN:
+            return None
+        if isinstance(obj, torch.storage.TypedStorage):
+            storage, kind, count = obj._untyped_storage, getattr(torch, obj._pickle_storage_type()), obj._size()
+        elif isinstance(obj, torch.UntypedStorage):
+            storage, kind, count = obj, torch.serialization.normalize_storage_type(type(obj)), obj.nbytes()
+        else:
+            return None
+        if storage._cdata not in self._places:
+            self._places[storage._cdata] = len(self.storages)
+            self.storages.append(storage)
+        # By type too: what is loaded under one name has one type, so torch.save refuses views of different types.
+        known = (storage._cdata, kind.__name__)
+        if known not in self._names:
+            self._names[known] = str(len(self.members))
+            self.members.append(self._places[storage._cdata])
+        return ("storage", kind, self._names[known], torch.serialization.location_tag(storage), count)

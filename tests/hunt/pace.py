@@ -1,0 +1,137 @@
+"""Has each write last while training goes on for some steps, and says when to save."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ckpt_callbacks import EventKind, Every, KeepAll, Policy, Predicate
+from ckpt_callbacks.clock import Clock
+from ckpt_callbacks.run import Run
+from ckpt_callbacks.snapshot import Snapshot, Written
+
+BATCHES = 24  # of one epoch
+SPAN = 3  # steps that a write lasts at least
+_LAST = (EventKind.END, EventKind.PREEMPT, EventKind.EXCEPTION)
+
+
+class FastClock(Clock):
+    """A thousand seconds pass in one, so that a wish for a save is looked for at each step."""
+
+    def monotonic(self) -> float:
+        return time.monotonic() * 1000
+
+
+class Moments:
+    """When to save: at random steps, some of them on demand, and at the ends of epochs.
+
+    Two of them are never so near that the training would have to wait for the first one's file.
+    """
+
+    def __init__(self, saves: int, seed: int) -> None:
+        drawn = random.Random(seed)
+        self.by_rule: set[int] = set()
+        self.on_demand: set[int] = set()
+        self.epochs = -(-saves // 4) + 1
+        for epoch in range(self.epochs):
+            step = epoch * BATCHES
+            for _ in range(3):
+                step += drawn.randint(5, 6)
+                drawn.choice((self.by_rule, self.on_demand)).add(step)
+
+    @property
+    def policy(self) -> Policy:
+        return Policy(Every(epochs=1) | Predicate(lambda event: event.step in self.by_rule, "drawn"), KeepAll())
+
+    def wish(self, dirpath: Path, step: int) -> None:
+        """Ask for a save as `ckpt save` does, if one is to be asked for now."""
+        if step in self.on_demand:
+            (dirpath / "SAVE_NOW").touch()
+
+
+class Pace:
+    """Holds the worker back until the training is some steps further, and counts them.
+
+    Attributes:
+        spans: For each step that was saved, how many more were trained until its file was written.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._step = 0
+        self._free = False  # the training waits for the worker
+        self.spans: dict[int, int] = {}
+
+    def advance(self, step: int) -> None:
+        """The training has made this step, and everything in it says so."""
+        with self._changed:
+            self._step = step
+            self._changed.notify_all()
+
+    def reach(self, step: int) -> None:
+        """Wait until the training has come there, as long as it can."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._free or self._step >= step, timeout=60), "training stands still"
+
+    @contextmanager
+    def slowing(self, run: Run) -> Iterator[None]:
+        """Slow the run's writes."""
+        ask, write = run._saver.ask, os.pwrite
+        slow: list[_Slow] = []  # the one that is being written
+
+        def slowed_ask(save, event, saving, measured, state):  # type: ignore[no-untyped-def]
+            def stage() -> Snapshot:
+                with self._changed:
+                    self._free = event.kind in _LAST
+                snapshot = saving.stage()
+                return snapshot if snapshot.live else _Slow(snapshot, event.step, self, slow)
+
+            with self._changed:
+                self._free = bool(run._worker.waiting)
+                self._changed.notify_all()
+            ask(save, event, dataclasses.replace(saving, stage=stage), measured, state)
+
+        def slowed_write(*args):  # type: ignore[no-untyped-def]
+            if slow and threading.current_thread() is not threading.main_thread():
+                slow[0].piece()
+            return write(*args)
+
+        run._saver.ask, os.pwrite = slowed_ask, slowed_write
+        try:
+            yield
+        finally:
+            os.pwrite = write
+
+
+class _Slow:
+    """A snapshot that is written one piece a step."""
+
+    live = False
+
+    def __init__(self, snapshot: Snapshot, step: int, pace: Pace, slow: list[_Slow]) -> None:
+        self._snapshot, self._step, self._pace, self._slow = snapshot, step, pace, slow
+        self._pieces = 0
+
+    def piece(self) -> None:
+        self._pieces += 1
+        self._pace.reach(self._step + min(self._pieces, SPAN))
+
+    def write(self, path: Path) -> Written:
+        self._slow[:] = [self]
+        try:
+            self.piece()  # not a byte before everything has changed
+            written = self._snapshot.write(path)
+            self._pace.reach(self._step + SPAN)
+        finally:
+            self._slow.clear()
+        self._pace.spans[self._step] = self._pace._step - self._step
+        return written
+
+    def release(self) -> None:
+        self._snapshot.release()

@@ -1,0 +1,218 @@
+"""The benchmarks' own code: figures and tables, and that each script measures."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent.parent / "benchmarks"
+sys.path.append(str(FOLDER))
+
+from engines import forked  # noqa: E402
+from interference import Watch  # noqa: E402
+from measure import Spread, Table, Target, number, resident  # noqa: E402
+from run import document, missed  # noqa: E402
+from subject import PEER, Enough, NotInstalled, RawFile, Subject, measured  # noqa: E402
+
+SCRIPTS = ("stall", "interference", "restore", "end_to_end")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (1.0, "1"), (0.000123456, "0.000123"), (0.1, "0.1"), (12.345, "12.3"), (4567.8, "4570"),
+     (-0.25, "-0.25"), (1e-12, "1e-12"), (float("nan"), "nan")],
+)  # fmt: skip
+def test_numbers_have_three_digits(value, text):
+    assert number(value) == text
+
+
+def test_a_table_shows_spreads_and_what_was_not_measured():
+    rows = [("ours", Spread.of([0.3, 0.1, 0.2]), None), ("a|b", Spread.of([2]), 1.5)]
+    lines = Table("Title", ("", "seconds", "ratio"), rows, ["a note"], "make it").markdown().splitlines()
+    assert lines == [
+        "## Title", "", "`make it`", "",
+        "|      | seconds          | ratio |",
+        "|------|------------------|-------|",
+        "| ours | 0.2 (0.1 to 0.3) | -     |",
+        "| a/b  | 2                | 1.5   |",
+        "", "- a note", "",
+    ]  # fmt: skip
+
+
+def test_a_row_of_another_length_is_refused():
+    with pytest.raises(ValueError, match="2 cells, there are 1 columns"):
+        Table("Title", ("",), [(1, 2)]).markdown()
+
+
+def test_missed_targets_are_never_hidden():
+    targets = [Target("a", 2.0, 1), Target("b", 1.0, 1), Target("c", 0.5, 0.9, at_least=True), Target("d", None, 1)]
+    assert [target.verdict for target in targets] == ["MISSED", "met", "MISSED", "not measured"]
+    text = Target.table("Targets", targets).markdown()
+    assert [line.split()[1] for line in missed(text)] == ["a", "c"]
+    page = document(False, {"one": text}, 1)
+    assert "2 targets were missed" in page.split("## Targets")[0]
+    assert "No target was missed" in document(False, {"one": Target.table("Targets", targets[1:2]).markdown()}, 1)
+
+
+class Hook(Subject):
+    """A subject that lands a number of questions after its save."""
+
+    role = PEER
+
+    def __init__(self, after):
+        super().__init__(Path(), 1)
+        self.asked, self.after = 0, after
+
+    def landed(self):
+        self.asked += 1
+        return self.asked > self.after
+
+
+def test_the_time_lost_is_what_steps_took_beyond_undisturbed_ones(monkeypatch):
+    """A clock that only the test moves: steps of 1 s; a save blocks 2 s, lands after 3 more steps, which take 1.5 s."""
+    now = 100.0
+    monkeypatch.setattr("interference.time.perf_counter", lambda: now)
+    subject = Hook(0)
+    watch = Watch(subject, every=20, count=2)
+
+    def hook():
+        nonlocal now
+        if step % 20 == 0:
+            now += 2
+            subject.asked, subject.after = 0, 3
+
+    with pytest.raises(Enough):
+        for step in range(1, 100):
+            now += 1.5 if step > 20 and 1 <= step % 20 <= 3 else 1
+            watch.end()
+            watch.save(hook, step)
+    assert len(watch.saves) == 2
+    for save in watch.saves:
+        assert save == pytest.approx({"alone": 1, "writing": 3 / 4.5, "blocked": 2, "landed": 6.5, "lost": 2 + 1.5})
+
+
+def test_a_save_that_does_not_land_in_time_is_an_error():
+    subject = Hook(10**9)
+    watch = Watch(subject, every=8, count=1)
+    with pytest.raises(RuntimeError, match="had not landed after 8 steps"):
+        for step in range(1, 20):
+            watch.end()
+            watch.save(lambda: None, step)
+
+
+@pytest.mark.skipif(resident() is None, reason="the system does not tell a process its memory")
+def test_a_save_is_followed_until_it_has_landed():
+    held = []
+    cost = measured(Hook(3), lambda: held.append(bytearray(b"x" * 30_000_000)))
+    assert cost["written"] >= cost["blocked"] + 3 * 0.002
+    assert cost["peak"] - cost["before"] > 25_000_000
+    assert cost["durable"] == cost["written"] and cost["verified"] is None
+
+
+def test_a_raw_write_has_all_bytes(tmp_path):
+    RawFile(100_001).write(tmp_path / "file.raw")
+    assert [(path.name, path.stat().st_size) for path in tmp_path.iterdir()] == [("file.raw", 102_400)]
+
+
+def test_what_happens_to_a_measurement_is_said(tmp_path, capfd):
+    def missing(place):
+        raise NotInstalled("some-package")
+
+    def wrong(place):
+        raise ValueError("no good\nmore")
+
+    def well(place):
+        (place / "file").write_text("x")
+        return {"files": len(list(place.iterdir()))}
+
+    for job in (missing, wrong, well, lambda place: sys.exit(3)):
+        forked({"name": job.__name__}, job, tmp_path)
+    said = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert [set(line) - {"name"} for line in said] == [{"missing"}, {"error"}, {"files"}, {"error"}]
+    assert said[1]["error"] == "no good" and said[2]["files"] == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("script", [*SCRIPTS, "run"])
+def test_each_script_tells_how_it_is_called(script):
+    done = subprocess.run([sys.executable, FOLDER / f"{script}.py", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0 and "--quick" in done.stdout
+
+
+def test_stall_sets_ours_beside_the_peers_and_judges_it(monkeypatch):
+    """A copy blocks for 1 s, ours for 2 s, peers for 20 to 40 s; ours is verified after 4 s."""
+    import stall
+
+    def save(blocked, durable=None, verified=None, cpu=1.0, peak=200e6):
+        return {"blocked": blocked, "written": durable, "durable": durable, "verified": verified, "cpu": cpu,
+                "before": 100e6, "peak": peak}  # fmt: skip
+
+    def of(name, role, *saves, **labels):
+        return {"size": 10**8, "name": name, "role": role, "fsyncs": True, "saves": saves, **labels}
+
+    results = [
+        of("no checkpointing", "limit", {"before": 90e6}, {"before": 90e6}),
+        of("warm copy of the tensors, nothing written", "limit", save(5), save(1)),
+        of("LightningCheckpoint", "ours", save(9), save(2, 3, 4), save(2, 3, 4)),
+        of("Lightning ModelCheckpoint", "peer", save(40), save(40, 41), fsyncs=False),
+        of("torch.save, fsync, rename", "peer", save(20), save(20, 30, cpu=1.5)),
+        of("safetensors save_file", "peer", missing="safetensors"),
+    ]  # fmt: skip
+    monkeypatch.setattr("stall.plan", lambda engine, quick: ((10**8,), 1, 4))
+    monkeypatch.setattr("engines.has_gpu", lambda: False)
+    monkeypatch.setattr(
+        "engines.run", lambda script, names, *_: [{**r, "engine": name} for name in names for r in results]
+    )
+    first, *_, targets = stall.tables(True)
+    rows = {row[0]: row[1:] for row in first.rows}
+    assert [str(cell) for cell in rows["LightningCheckpoint"]] == ["2", "2.0", "0.1", "3", "3", "4", "1", "110", "9"]
+    assert "Lightning ModelCheckpoint †" in rows and "safetensors save_file: not installed: safetensors" in first.notes
+    judged = {row[0].split(": ")[1]: row[1:] for row in targets.rows if "Lightning, 0.1 GB" in row[0]}
+    assert judged["blocked ÷ warm copy"] == (2, "at most 1.5", "MISSED")
+    assert judged["blocked ÷ Lightning ModelCheckpoint"] == (0.05, "at most 0.0667", "met")
+    assert judged["durable and verified ÷ torch.save, fsync, rename"] == (4 / 30, "at most 0.5", "met")
+    assert judged["CPU seconds to that ÷ torch.save, fsync, rename"] == (1 / 1.5, "at most 0.5", "MISSED")
+
+
+def test_restore_and_whole_runs_are_given_beyond_those_without_checkpoints(monkeypatch):
+    import end_to_end
+    import restore
+
+    def of(name, **found):
+        return {"engine": "lightning", "cache": "warm", "role": "peer", "name": name, **found}
+
+    results = [
+        of(restore.FRESH, total=1.0),
+        of("ours: ckpt.resume_path(), fit", opened=0.5, total=3.0),
+        of(restore.PLAIN, seconds=8.0),
+    ]  # fmt: skip
+    monkeypatch.setattr(
+        "engines.run", lambda script, names, *_: [{**r, "engine": name} for name in names for r in results]
+    )
+    first, *_, targets = restore.tables(True)
+    ours = next(row for row in first.rows if row[0].startswith("ours"))
+    assert [str(cell) for cell in ours[1:]] == ["warm", "0.5", "1.5", "2", "0.25"]
+    assert targets.rows[0][1:] == (0.25, "at most 0.5", "met")
+
+    results[:] = [of("no checkpointing", wall=10.0), of("peer", wall=14.0), of("other", error="no good")]
+    first = end_to_end.tables(True)[0]
+    assert [row[2:] for row in first.rows] == [(None,) * 4, (4.0, 40.0, 1.0, 1.0), (None,) * 4]
+    assert first.notes == ["other: no good"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("script", "engine"),
+    [("stall", "jax"), ("restore", "lightning"), ("interference", "lightning"), ("end_to_end", "tensorflow")],
+)  # fmt: skip
+def test_each_script_measures_ours_and_the_peers(script, engine):
+    command = [sys.executable, FOLDER / f"{script}.py", "--quick", "--engine", engine]
+    environment = {**os.environ, "KERAS_BACKEND": engine}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert len({line["name"] for line in said}) >= 4
+    assert [line for line in said if "error" in line] == []
