@@ -40,11 +40,11 @@ $(BENCH): $(STAMP) benchmarks/requirements.txt
 	-$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -r benchmarks/requirements.txt
 	touch $@
 
-# All benchmarks, about an hour on two cores with nothing else running; writes benchmarks/results.md.
+# All benchmarks, one to one and a half hours on two cores with nothing else running; writes benchmarks/results.md.
 bench: $(BENCH)
 	$(BIN)/python benchmarks/run.py
 
-# The same with small states and single rounds, under three minutes.
+# The same with small states and single rounds, about three minutes.
 bench-quick: $(BENCH)
 	$(BIN)/python benchmarks/run.py --quick
 

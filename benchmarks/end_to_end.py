@@ -22,7 +22,7 @@ def plan(engine: str, quick: bool) -> tuple[int, int, int, int]:
     """Size in bytes, steps, steps between saves, rounds."""
     if quick:
         return (10 if engine in engines.KERAS else 30) * MB, 32, 8, 1
-    return 1200 * MB, 1500, 250, 2
+    return 1200 * MB, 1200, 200, 2
 
 
 def wall(fit, subject: Subject, engine: str, quick: bool) -> float:

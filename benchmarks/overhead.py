@@ -1,6 +1,6 @@
 """Microseconds that a callback costs per training step when nothing is due: ours beside the frameworks' own.
 
-    python benchmarks/overhead.py [quick]
+    python benchmarks/overhead.py [--quick]
 
 All callbacks sit in the same real run and are timed around each call, step by step, so that the machine's noise hits
 all alike. "20 rules" is a policy whose save, keep and stop hold twenty rules together; "records" are the checkpoints
@@ -8,14 +8,13 @@ that the directory holds already.
 """
 
 import json
-import os
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+
+import engines
+from measure import Spread, Table, Target, ratio
 
 from ckpt_callbacks import (
     EMA,
@@ -167,29 +166,31 @@ def keras_run(steps, folder):
     return [timer.row(f"Keras, {keras.backend.backend()}", *key) for key, timer in timed.items()]
 
 
-def rows(quick):
-    """The table's rows, each a mapping from column to value; ``ratio`` is to the framework's own ModelCheckpoint."""
-    found = []
-    for framework, backend in (("lightning", ""), ("keras", "tensorflow"), ("keras", "torch"), ("keras", "jax")):
-        environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
-        command = [sys.executable, __file__, framework, "1000" if quick else "3000"]
-        done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-        some = json.loads(done.stdout.splitlines()[-1])
-        found += [row | {"ratio": row["median µs"] / some[0]["median µs"]} for row in some]
-    return found
+def engine(name, quick):
+    steps = 1000 if quick else 3000
+    with engines.scratch() as folder:
+        run = keras_run if name in engines.KERAS else lightning_run
+        for row in run(steps, Path(folder)):
+            print(json.dumps(row), flush=True)
 
 
-def main():
-    if sys.argv[1:2] in (["lightning"], ["keras"]):
-        with tempfile.TemporaryDirectory() as folder:
-            run = {"lightning": lightning_run, "keras": keras_run}[sys.argv[1]]
-            print(json.dumps(run(int(sys.argv[2]), Path(folder))))
-        return
-    table = rows(sys.argv[1:] == ["quick"])
-    print(f"| {' | '.join(table[0])} |\n|{'---|' * len(table[0])}")
-    for row in table:
-        print(f"| {' | '.join(f'{v:.2f}' if isinstance(v, float) else str(v) for v in row.values())} |")
+def tables(quick):
+    rows = engines.run("overhead.py", (engines.LIGHTNING, *engines.KERAS), *(["--quick"] if quick else []))
+    shown, targets = [], []
+    for name in dict.fromkeys(row["engine"] for row in rows):
+        some = [row for row in rows if row["engine"] == name]
+        for row in some:
+            spread = Spread(row["median µs"], row["min µs"], row["max µs"])
+            cells = (row["framework"], row["callback"], row["rules"], row["records"])
+            shown.append((*cells, spread, ratio(spread.median, some[0]["median µs"])))
+        # The slowest of ours, so that neither rules nor records can hide.
+        slowest = max(row["median µs"] for row in some if row["callback"] in ("LightningCheckpoint", "KerasCheckpoint"))
+        bound = 1.5 if name == engines.LIGHTNING else 0.5
+        targets.append(Target(f"{some[0]['framework']}: microseconds per step, the slowest of ours", slowest, bound))
+    columns = ("framework", "callback", "rules", "records", "µs per step", "÷ ModelCheckpoint")
+    title = "Overhead: one step with nothing due"
+    return [Table(title, columns, shown), Target.table("Overhead: targets", targets)]
 
 
 if __name__ == "__main__":
-    main()
+    engines.script(__file__, __doc__, tables, engine)

@@ -49,7 +49,7 @@ def document(quick: bool, sections: dict[str, str], minutes: float) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="small states and few rounds; under 3 minutes on 2 cores")
+    parser.add_argument("--quick", action="store_true", help="small states and few rounds; about 3 minutes on 2 cores")
     quick = parser.parse_args().quick
     start, well = time.monotonic(), True
     sections = {"machine": machine(HERE).markdown()}

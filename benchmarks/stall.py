@@ -27,7 +27,7 @@ def plan(engine: str, quick: bool) -> tuple[tuple[int, ...], int, int]:
     """Sizes in bytes, rounds, and saves in each fit (the first of which allocates)."""
     if quick:
         return (10 * MB if engine in engines.KERAS else 100 * MB,), 1, 3
-    return (10 * MB, 100 * MB, 1200 * MB), 3, 4
+    return (10 * MB, 100 * MB, 1200 * MB), 2 if engine in engines.KERAS else 3, 4
 
 
 def saves_of(fit, subject: Subject, size: int, count: int) -> list[dict]:

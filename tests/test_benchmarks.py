@@ -17,7 +17,7 @@ from measure import Spread, Table, Target, number, resident  # noqa: E402
 from run import document, missed  # noqa: E402
 from subject import PEER, Enough, NotInstalled, RawFile, Subject, measured  # noqa: E402
 
-SCRIPTS = ("stall", "interference", "restore", "end_to_end")
+SCRIPTS = ("stall", "interference", "overhead", "restore", "end_to_end")
 
 
 @pytest.mark.parametrize(
