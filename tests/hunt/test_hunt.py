@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from hunt import table
 from hunt.pace import SPAN
 
 ENGINES = ("lightning", "tensorflow", "torch", "jax")
+CHANGE_IN_PLACE = ("lightning", "torch")
 HERE = Path(__file__).parent
+WIDTH = 2  # searches at a time
 
 
 def search(engine, saves, *broken):
@@ -27,6 +30,24 @@ def search(engine, saves, *broken):
     assert done.returncode == 0, done.stderr[-3000:]
     found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"engine"')]
     return [{**one, "seconds": (time.monotonic() - begun) / len(found)} for one in found]
+
+
+@pytest.fixture(scope="session")
+def begun():
+    """Begins searches ahead of the tests that ask for what they found."""
+    pool = ThreadPoolExecutor(WIDTH)
+    yield lambda wanted: {one: pool.submit(search, *one) for one in wanted}
+    pool.shutdown(cancel_futures=True)
+
+
+@pytest.fixture(scope="session")
+def some(begun):
+    return begun([(engine, 30) for engine in ENGINES] + [(engine, 8, "broken") for engine in CHANGE_IN_PLACE])
+
+
+@pytest.fixture(scope="session")
+def thousand(begun):
+    return begun([(engine, 1000 // len(ENGINES)) for engine in ENGINES])
 
 
 def check(found, saves):
@@ -44,14 +65,14 @@ def check(found, saves):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ENGINES)
-def test_some_files_of_each_engine(engine):
-    check(search(engine, 30), 30)
+def test_some_files_of_each_engine(engine, some):
+    check(some[engine, 30].result(), 30)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["lightning", "torch"])
-def test_a_snapshot_with_one_tensor_that_was_not_copied_is_found(engine):
-    found = search(engine, 8, "broken")
+@pytest.mark.parametrize("engine", CHANGE_IN_PLACE)
+def test_a_snapshot_with_one_tensor_that_was_not_copied_is_found(engine, some):
+    found = some[engine, 8, "broken"].result()
     with pytest.raises(AssertionError, match=r"of step \d+, holds"):
         check(found, 8)
     for one in found:
@@ -69,9 +90,10 @@ def results():
 
 @pytest.mark.soak
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_thousand_files(engine, results):
-    results[engine] = search(engine, 1000 // len(ENGINES))
-    check(results[engine], 1000 // len(ENGINES))
+def test_a_thousand_files(engine, thousand, results):
+    saves = 1000 // len(ENGINES)
+    results[engine] = thousand[engine, saves].result()
+    check(results[engine], saves)
 
 
 def test_the_printed_result_is_that_of_a_whole_hunt():

@@ -1,4 +1,5 @@
-"""Trainings that are killed as they save, or told to end: ``kills FOLDER OTHER_DISK`` or ``signals FOLDER``.
+"""Trainings that are killed as they save, or told to end: ``kills FOLDER OTHER_DISK``, ``signals FOLDER``, ``queued
+FOLDER``.
 
 Each is a fork of this process. pytest's own cannot be forked, because TensorFlow may have run in it.
 Says on standard output how each ended, as JSON.
@@ -10,14 +11,18 @@ import resource
 import signal
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
+import torch
 from faults.inject import in_child, interposed, kill_before, listing
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning_adapter.task import fit
+from lightning_adapter.task import VAL, Model, fit
+from peers.background import Writes
 from peers.lightning_runs import fit_theirs
 
-from ckpt_callbacks import Every, KeepAll, KeepLast, OnPreempt, Policy
+from ckpt_callbacks import Every, Improves, KeepAll, KeepBest, KeepLast, OnPreempt, Policy
+from ckpt_callbacks.lightning import LightningCheckpoint
 
 LAST = Policy(Every(epochs=1), KeepLast(1))
 folder = Path(sys.argv[2])
@@ -119,4 +124,43 @@ def signals():
     return codes
 
 
-print(json.dumps({"kills": kills, "signals": signals}[sys.argv[1]]()))
+class Falling(Model):
+    """Its ``val_loss`` falls with each epoch, so that each is the best one."""
+
+    def validation_step(self, batch, index):
+        self.log("val_loss", torch.tensor(-float(self.trainer.current_epoch)))
+
+
+class KillInThirdEpoch(Callback):
+    """Holds the second write back until the third epoch begins, and ends the process then."""
+
+    def __init__(self):
+        self.begun = threading.Event()
+
+    def on_train_epoch_start(self, trainer, *_):
+        if trainer.current_epoch == 2:
+            self.begun.set()
+
+    def __call__(self, step):
+        if step == 20:
+            self.begun.wait(30)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def queued():
+    policy = Policy(Improves(VAL), KeepBest(1, by=VAL))
+
+    def train_ours():
+        kill = KillInThirdEpoch()
+        ours = Writes(kill).of_ours(LightningCheckpoint(folder / "ours", policy))
+        fit_theirs(kill, ours, module=Falling(), max_epochs=4)
+
+    def train_theirs():
+        kill = KillInThirdEpoch()
+        theirs = ModelCheckpoint(folder / "theirs", monitor="val_loss")
+        fit_theirs(kill, theirs, module=Falling(), max_epochs=4, plugins=[Writes(kill).plugin()])
+
+    return {"ours": ended(train_ours), "theirs": ended(train_theirs)}
+
+
+print(json.dumps({"kills": kills, "signals": signals, "queued": queued}[sys.argv[1]]()))

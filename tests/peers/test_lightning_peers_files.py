@@ -1,7 +1,4 @@
-"""What Lightning's own callbacks do to files, and that ours does not (docs/peer-failures.md).
-
-L4 to L8, the failures of the asynchronous plugin, come as soon as our saves run in the background.
-"""
+"""What Lightning's own callbacks do to files, and that ours does not (docs/peer-failures.md)."""
 
 import os
 import pickle

@@ -1,0 +1,94 @@
+"""Has something happen just before a file is written in the background, by ours or by Lightning's plugin."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.plugins.io import AsyncCheckpointIO
+
+Before = Callable[[int], object]  # is given the step that the file is from
+
+
+class Writes:
+    """The writes of one training.
+
+    Args:
+        before: Called on the thread that writes, ahead of each write.
+
+    Attributes:
+        asked: How many snapshots were taken. done: how many are written, or have failed.
+        most: The largest number of snapshots that were held at once.
+    """
+
+    def __init__(self, before: Before) -> None:
+        self.before, self.asked, self.done, self.most = before, 0, 0, 0
+
+    def taken(self) -> None:
+        self.asked += 1
+        self.most = max(self.most, self.asked - self.done)
+
+    def wait(self) -> None:
+        """Return when none is held any more."""
+        wait_for(lambda: self.asked == self.done)
+
+    def of_ours(self, callback: Any) -> Any:
+        """Watch our callback; returns it."""
+        ask = callback._run._saver.ask
+
+        def watched(save: Any, event: Any, saving: Any, *more: Any) -> None:
+            def stage() -> Any:
+                snapshot = _Watched(saving.stage(), event.step, self)
+                self.taken()
+                return snapshot
+
+            ask(save, event, dataclasses.replace(saving, stage=stage), *more)
+
+        callback._run._saver.ask = watched
+        return callback
+
+    def plugin(self) -> AsyncCheckpointIO:
+        """Lightning's plugin, watched."""
+        writes = self
+
+        class Inner(TorchCheckpointIO):
+            def save_checkpoint(self, checkpoint: Any, *args: Any, **given: Any) -> None:
+                try:
+                    writes.before(checkpoint["global_step"])
+                    super().save_checkpoint(checkpoint, *args, **given)
+                finally:
+                    writes.done += 1
+
+        class Outer(AsyncCheckpointIO):
+            def save_checkpoint(self, *args: Any, **given: Any) -> None:
+                writes.taken()
+                super().save_checkpoint(*args, **given)
+
+        return Outer(Inner())
+
+
+class _Watched:
+    """A snapshot of ours."""
+
+    def __init__(self, snapshot: Any, step: int, writes: Writes) -> None:
+        assert not snapshot.live
+        self.live, self._snapshot, self._step, self._writes = False, snapshot, step, writes
+
+    def write(self, path: Path) -> Any:
+        self._writes.before(self._step)
+        return self._snapshot.write(path)
+
+    def release(self) -> None:
+        self._snapshot.release()
+        self._writes.done += 1
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
+    """Wait until it holds, or for so long at most."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.001)
