@@ -201,7 +201,7 @@ class LightningCheckpoint(Observing, PeerNames, Checkpoint):
 
     def on_before_optimizer_step(self, *_: Any) -> None:
         if self._io is not None:
-            self._io.staging.wait()
+            self._io.before_optimizer_step()
 
     def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
         self._answer_within_validation(trainer)

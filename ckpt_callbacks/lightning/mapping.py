@@ -1,13 +1,19 @@
-"""Reads a checkpoint without reading its weights into memory of their own first."""
+"""Reads a checkpoint without reading all of it into memory of its own first."""
 
 from __future__ import annotations
 
 import copy
+import ctypes
 import os
+import threading
 import zipfile
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from torch.optim import Optimizer
+
+_PAGES = ("state_dict", "optimizer_states")  # what may stay in the file's own pages for a while
 
 
 def can_map(path: Any) -> bool:
@@ -15,17 +21,70 @@ def can_map(path: Any) -> bool:
     return isinstance(path, (str, os.PathLike)) and os.path.isfile(path) and zipfile.is_zipfile(path)
 
 
-def load_mapped(path: Any, map_location: Any = lambda storage, _: storage, weights_only: bool | None = None) -> Any:
-    """What `torch.load` returns for a file of Lightning's; the weights are pages of the file until somebody reads them.
+class MappedCheckpoint:
+    """What `torch.load` returns for a file of Lightning's, with its tensors in pages of the file at first.
 
-    All else is copied: optimizers and callbacks keep what they are given as their own state, and the pages would hold a
-    file on the disk that has long been deleted. Weights are copied into the model's own when they are loaded.
+    Weights are copied into the model's own when they are loaded. Optimizers keep the tensors that they are given, and
+    the pages would hold a file on the disk that has long been deleted; so a thread copies them beside whatever comes
+    before the first optimizer step, and `own` puts the copies in their place. All else is copied at once.
 
     Args:
         path: See `can_map`. map_location, weights_only: as for `torch.load`.
+
+    Attributes:
+        loaded: The checkpoint.
     """
-    loaded = torch.load(os.fspath(path), map_location=map_location, mmap=True, weights_only=weights_only)
-    if not isinstance(loaded, dict):
-        return copy.deepcopy(loaded)
-    copied = copy.deepcopy({name: value for name, value in loaded.items() if name != "state_dict"})
-    return {name: copied.get(name, value) for name, value in loaded.items()}
+
+    def __init__(
+        self, path: Any, map_location: Any = lambda storage, _: storage, weights_only: bool | None = None
+    ) -> None:
+        loaded = torch.load(os.fspath(path), map_location=map_location, mmap=True, weights_only=weights_only)
+        if not isinstance(loaded, dict):
+            loaded = copy.deepcopy(loaded)
+        else:
+            copied = copy.deepcopy({name: value for name, value in loaded.items() if name not in _PAGES})
+            loaded = {name: copied.get(name, value) for name, value in loaded.items()}
+        self.loaded: Any = loaded
+        kept = list(_tensors(loaded.get("optimizer_states"))) if isinstance(loaded, dict) else []
+        # Where a tensor was changed before its copy takes its place, it is copied as it is then.
+        self._versions = {id(tensor): (tensor, tensor._version) for tensor in kept}
+        self._storages = {s.data_ptr(): s for s in (tensor.untyped_storage() for tensor in kept) if s.nbytes()}
+        self._copies: dict[int, torch.UntypedStorage] = {}
+        self._thread: threading.Thread | None = None
+
+    def copy_beside(self) -> None:
+        """Begin to copy what optimizers on this machine's own memory keep."""
+        self._thread = threading.Thread(target=self._copy, name="ckpt_callbacks restore", daemon=True)
+        self._thread.start()
+
+    def own(self, optimizers: Sequence[Optimizer]) -> None:
+        """Let nothing of the optimizers lie in the file any more. Does nothing where they have copies of their own."""
+        if self._thread is not None:
+            self._thread.join()
+        for optimizer in optimizers:
+            for tensor in _tensors(list(optimizer.state.values())):
+                place = tensor.untyped_storage().data_ptr()
+                if place not in self._storages:
+                    continue
+                if self._versions.get(id(tensor), (tensor, None))[1] != tensor._version:
+                    self._copies[place] = tensor.untyped_storage().clone()
+                copied = self._copies.get(place) or tensor.untyped_storage().clone()
+                tensor.set_(copied, tensor.storage_offset(), tensor.size(), tensor.stride())
+        self._versions, self._storages, self._copies, self.loaded = {}, {}, {}, None
+
+    def _copy(self) -> None:
+        for place, storage in self._storages.items():
+            copied = torch.UntypedStorage(storage.nbytes())
+            ctypes.memmove(copied.data_ptr(), place, storage.nbytes())  # without the interpreter's lock
+            self._copies[place] = copied
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _tensors(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _tensors(item)

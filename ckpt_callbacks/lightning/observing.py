@@ -111,6 +111,7 @@ class Observing:
     def _release(self, trainer: Trainer) -> None:
         self._run.close()
         if self._io is not None:
+            self._io.before_optimizer_step()
             self._io.staging.release()
             if trainer.strategy.checkpoint_io is self._io:
                 trainer.strategy.checkpoint_io = self._io.checkpoint_io

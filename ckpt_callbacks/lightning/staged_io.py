@@ -22,7 +22,7 @@ from ..formats import torch_zip
 from ..snapshot import LiveSnapshot, Snapshot, Written
 from . import torch_file
 from .loading import loads_plainly, refuse_other_model
-from .mapping import can_map, load_mapped
+from .mapping import MappedCheckpoint, can_map
 from .staging import TorchStaging, steady
 
 log = logging.getLogger("ckpt_callbacks")
@@ -56,6 +56,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         self._ours: Path | None = None  # the file that is ours to write, while Lightning collects what goes into it
         self._record: Mapping[str, Any] | None = None
         self._taken: Snapshot | None = None
+        self._mapped: MappedCheckpoint | None = None  # what was resumed from, until the first optimizer step
         self._error: Exception | None = None
 
     def stage(self, record: Mapping[str, Any] | None, weights_only: bool) -> Snapshot:
@@ -92,7 +93,9 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         mapped = plain and can_map(path)
         begun = time.perf_counter()
         try:
-            checkpoint = (load_mapped if mapped else super().load_checkpoint)(path, *args, **kwargs)
+            if mapped:
+                self._mapped = MappedCheckpoint(path, *args, **kwargs)
+            checkpoint = self._mapped.loaded if mapped else super().load_checkpoint(path, *args, **kwargs)
         except pickle.UnpicklingError as error:
             raise ResumeError(
                 f"{path}: holds more than tensors and plain values, which may run code when it is loaded "
@@ -101,7 +104,16 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         how = "mapped into memory" if mapped else "read"
         log.info("%s: %s in %.2f s", path, how, time.perf_counter() - begun)
         refuse_other_model(self._trainer, path, checkpoint)
+        if mapped and self._trainer.strategy.root_device.type == "cpu":  # others copy what they are given
+            self._mapped.copy_beside()
         return checkpoint
+
+    def before_optimizer_step(self) -> None:
+        """To be called before each: no state may be changed that is still being copied, or that lies in a file."""
+        self.staging.wait()
+        if self._mapped is not None:
+            self._mapped.own(self._trainer.optimizers)
+            self._mapped = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         if self._ours is None or Path(path) != self._ours:

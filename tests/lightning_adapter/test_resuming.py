@@ -178,6 +178,30 @@ def test_a_plateau_schedule_by_epoch_survives_a_resume(tmp_path, monkeypatch):
     assert torch.equal(weights(whole), weights(resumed))
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="asks Linux what is mapped")
+def test_what_a_run_was_resumed_from_lies_in_the_file_only_until_the_first_step(tmp_path):
+    mapped, change, seen = [], 1e6, []
+
+    class Watch(Callback):
+        def on_train_start(self, trainer, module):
+            mapped.append(_maps_a_checkpoint())
+            for state in trainer.optimizers[0].state.values():
+                state["exp_avg"].fill_(change)
+
+        def on_train_batch_end(self, trainer, *_):
+            mapped.append(_maps_a_checkpoint())
+            seen.append(max(float(s["exp_avg"].max()) for s in trainer.optimizers[0].state.values()))
+
+    fit(tmp_path, max_epochs=1)
+    fit(tmp_path, max_epochs=2, resume=True, extra=[Watch()])
+    assert mapped[0] and not any(mapped[1:])
+    assert seen[0] > change / 2, "what was changed before the first step stays changed"
+
+
+def _maps_a_checkpoint():
+    return ".ckpt" in Path("/proc/self/maps").read_text()
+
+
 def test_a_killed_run_continues_as_if_nothing_had_happened(tmp_path):
     """Killed with -9 when the journal shows epoch 2 committed; compared at the end of epoch 3."""
     script, environment = HERE / "train_slowly.py", {**os.environ, "PYTHONPATH": str(HERE.parent)}
