@@ -121,6 +121,10 @@ class Deciding(Holding):
         """A signal asks the training to end: the next event of a finished step saves, and ends the process."""
         return self._requests.end(self.peers)
 
+    def prepare(self, job: Callable[[], None]) -> None:
+        """Have something done beside the training that the first save would else have to wait for."""
+        self._worker.submit(job)
+
     def wait(self) -> None:
         """Return when every save that was asked for has come to its end."""
         self._worker.wait()

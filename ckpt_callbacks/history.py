@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,12 +75,14 @@ class History:
         for record in sorted(self.manifest.live(), key=lambda r: r.id, reverse=True):
             if not record.resumable or record.superseded:
                 continue
+            begun = time.perf_counter()
             try:
                 verify(record)
             except VerifyError as error:
                 log.warning("skipped, and looking for an older one: %s", error)
                 self._damaged[record.id] = str(error)
                 continue
+            log.info("%s: verified in %.2f s", record.path, time.perf_counter() - begun)
             yield record
 
     def find(self, path: str | Path) -> Record | None:

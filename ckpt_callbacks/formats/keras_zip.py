@@ -13,6 +13,7 @@ from typing import Any
 from ..errors import VerifyError, first_line
 from . import hdf5
 from .format import Format, Shapes
+from .member import opened
 
 KEY, METADATA, WEIGHTS = "ckpt_callbacks", "metadata.json", "model.weights.h5"
 
@@ -47,8 +48,8 @@ def _check(path: Path, wanted: Shapes) -> None:
     try:
         with zipfile.ZipFile(path) as archive:
             json.loads(archive.read("config.json"))
-            with archive.open(WEIGHTS) as member, h5py.File(member) as file:
-                hdf5.check_open(path, file, wanted)
+        with opened(path, WEIGHTS) as member, h5py.File(member) as file:
+            hdf5.check_open(path, file, wanted)
     except Exception as error:  # so do zipfile and h5py
         raise VerifyError(f"{path}: is no Keras archive that can be read: {first_line(error)}") from error
 

@@ -28,6 +28,7 @@ from .observing import ObservesFit
 from .opening import join, path_to_load
 from .progress import Progress
 from .resume import Position, load
+from .staging import KerasStaging
 from .stand_in import StandIn
 from .steps import Steps
 
@@ -94,7 +95,8 @@ class KerasCheckpoint(ReadsRun, ObservesFit, keras.callbacks.Callback):
         settings |= {"when_busy": when_busy, "staging": staging}
         arguments = resolve("KerasCheckpoint", dirpath, policy, allow_code=allow_code, **settings)
         suffix = files.suffix_of(arguments["contents"], format)
-        self._staging = arguments.pop("staging")
+        staging = arguments.pop("staging")
+        self._staging = KerasStaging(staging if arguments["background"] else "none")  # else a copy is for nothing
         self._run = Run(**arguments, suffix=suffix, holder="KerasCheckpoint", clock=clock)
         self._quiet, self._now = self._run.quiet, self._run.quiet.now
         self._scratch = Layout(self._run.dirpath).staging

@@ -23,6 +23,7 @@ import numpy as np
 
 from ..errors import PolicyError, ResumeError, StoreError
 from ..formats import Shapes, hdf5, keras_zip
+from ..formats.member import opened
 from .carried import Carried
 from .differences import differences
 
@@ -155,8 +156,8 @@ def same_weights(a: Path, b: Path) -> bool:
             members = [archive.getinfo(keras_zip.WEIGHTS) for archive in (first, second)]
             if members[0].CRC == members[1].CRC and members[0].file_size == members[1].file_size:
                 return True
-            with first.open(members[0]) as x, second.open(members[1]) as y, h5py.File(x) as f, h5py.File(y) as g:
-                return _same_datasets(f, g)
+        with opened(a, keras_zip.WEIGHTS) as x, opened(b, keras_zip.WEIGHTS) as y, h5py.File(x) as f, h5py.File(y) as g:
+            return _same_datasets(f, g)
     with h5py.File(a) as f, h5py.File(b) as g:
         return _same_datasets(f, g)
 

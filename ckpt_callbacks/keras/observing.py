@@ -6,7 +6,6 @@ import logging
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
 import keras
 
@@ -14,13 +13,14 @@ from ..events import EventKind
 from ..policy.engine import Decision
 from ..policy.triggers import OnException
 from ..run import Run
-from ..snapshot import LiveSnapshot, Snapshot, Written
+from ..snapshot import Snapshot
 from . import files
 from .capture import carry, facts_of, moment_of
 from .carried import Moment
 from .fit_call import FitCall
 from .guard import Guard, StateIsGone
 from .progress import Progress
+from .staging import KerasStaging
 from .stand_in import put_back
 
 log = logging.getLogger("ckpt_callbacks")
@@ -30,6 +30,7 @@ class ObservesFit:
     """The part of `KerasCheckpoint` that watches one `fit` after the other."""
 
     _run: Run
+    _staging: KerasStaging
     _model: keras.Model
     model: keras.Model  # the same; on JAX, reading it brings its variables up to date
     params: dict[str, int]
@@ -43,7 +44,7 @@ class ObservesFit:
         self._fit = FitCall.of(model)
         self._siblings = self._fit.siblings(self)
         self._progress: Progress  # from the moment on where it is known where it begins
-        self._before_validation = None
+        self._before_validation, self._prepared = None, False
         self._inexact = self._fit.inexact  # to be said at the first save
 
     def _watch_for_exceptions(self, model: keras.Model) -> None:
@@ -62,6 +63,7 @@ class ObservesFit:
         self._active = False  # between the beginning and the end of a `fit`
         put_back(self._model)
         self._run.close()
+        self._staging.release()
 
     def _step_ends_fit(self, batch: int, metrics: Mapping[str, float], begun: bool = False) -> bool:
         self._progress.stand_at(batch, begun)
@@ -69,6 +71,8 @@ class ObservesFit:
             if self._run.interrupted:  # gradients are being accumulated, and there is no time to wait for the update
                 self._save_what_cannot_wait()
             return False
+        if not self._prepared:
+            self._prepare()
         decision = self._observe(EventKind.STEP_END, metrics)
         if decision.stop is None:
             return False
@@ -145,16 +149,19 @@ class ObservesFit:
             self.model.stop_training = True
             log.warning("stopping: %s", "; ".join(decision.stop.reasons))
 
-    def _stage(self) -> Snapshot:
-        return LiveSnapshot(self._write)
+    def _prepare(self) -> None:
+        """The first step is done: the optimizer has all that a checkpoint takes."""
+        self._prepared = True
+        self._staging.prepare(self.model, self._run.suffix)
 
-    def _write(self, path: Path) -> Written:
+    def _stage(self) -> Snapshot:
         if self._inexact is not None and self._run.contents == "full":
             log.warning("%s: a run resumed from here is not exact: %s", self.dirpath, self._inexact)
             self._inexact = None
         model = self.model
         moment = self._before_validation or moment_of(model, self._siblings)
-        return Written(files.save(model, path, carry(model, self._run, moment, self._progress.position())))
+        carried = carry(model, self._run, moment, self._progress.position())
+        return self._staging.stage(model, self._run.suffix, carried)
 
 
 def _weakly(method: Callable[[Exception], None]) -> Callable[[Exception], None]:

@@ -123,8 +123,8 @@ class KerasStaging:
     def _why_live(self, model: keras.Model, suffix: str) -> str | None:
         if suffix == files.LEGACY:
             return "the legacy .h5 format cannot be written in the background"
-        if suffix == files.KERAS and type(model).save is not keras.Model.save:
-            return f"{type(model).__name__} has a save() of its own"
+        if suffix == files.KERAS and not type(model).save.__module__.startswith("keras.src."):
+            return f"{type(model).__name__}.save is not Keras' own"
         return _UNKNOWN if model.built else "the model is not built"
 
     def _live_because(self, why: str, model: keras.Model, carried: Carried) -> Snapshot:

@@ -19,10 +19,11 @@ from keras.src.saving import saving_lib
 
 from ..errors import first_line
 from ..formats import Shapes, hdf5, keras_zip
+from ..formats.member import opened
 from ..snapshot import Written
+from ..store import archive
 from ..store.crc import crc32
 from ..store.direct_file import DirectFile
-from . import archive
 from .files import check_space, saying_what_cannot_be_saved
 from .h5_layout import Layout, feed, lay_out, unlike
 from .recording import Group
@@ -125,10 +126,9 @@ class FileWriter:
                     if (damaged := found.testzip()) is not None:
                         return f"{damaged} is damaged"
                     names = found.namelist()[: len(content.before) + 1]
-                    start = found.getinfo(keras_zip.WEIGHTS).header_offset
                 if (expected := _members()) != names:
                     return f"an archive holds {names}, and Keras' own {expected}"
-                file = stack.enter_context(_Window(path, start + archive.data_after(path, start)))
+                file = stack.enter_context(opened(path, keras_zip.WEIGHTS))
             return unlike(stack.enter_context(h5py.File(file)), content.groups, content.arrays)
 
 
@@ -142,7 +142,9 @@ def _archived(content: Content, weights: list[bytes | memoryview], size: int) ->
     after = [(name, len(data), crc32(data), [data]) for name, data in content.after]
     for name, length, checksum, data in [*small, (keras_zip.WEIGHTS, size, crc, weights), *after]:
         offset = members[-1].end if members else 0
-        members.append(archive.Member(name, length, checksum, offset, now, aligned=data is weights))
+        members.append(
+            archive.Member(name, length, checksum, offset, now, align=archive.PAGE if data is weights else 1)
+        )
         pieces += [members[-1].header(), *data]
     pieces.append(archive.directory(members))
     return pieces, members[-1].end + len(pieces[-1])
@@ -177,31 +179,3 @@ def _members() -> list[str]:
     saving_lib._save_model_to_fileobj(keras.Sequential(name="probe"), made, "h5")
     with zipfile.ZipFile(made) as found:
         return found.namelist()
-
-
-class _Window(io.RawIOBase):
-    """A file from some place on. zipfile's own way to read a member begins anew whenever HDF5 goes back."""
-
-    def __init__(self, path: Path, start: int) -> None:
-        self._file = path.open("rb", buffering=0)
-        self._start = start
-        self.seek(0)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._file.seek(offset + (self._start if whence == io.SEEK_SET else 0), whence) - self._start
-
-    def tell(self) -> int:
-        return self._file.tell() - self._start
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:
-        return self._file.readinto(buffer)
-
-    def close(self) -> None:
-        self._file.close()
-        super().close()

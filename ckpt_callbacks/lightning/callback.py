@@ -78,7 +78,8 @@ class LightningCheckpoint(Observing, PeerNames, Checkpoint):
         settings |= {"grace": grace, "min_free": min_free, "background": background, "max_pending": max_pending}
         settings |= {"when_busy": when_busy, "staging": staging}
         arguments = resolve("LightningCheckpoint", dirpath, policy, allow_code=allow_code, **settings)
-        self._staging = arguments.pop("staging")
+        staging = arguments.pop("staging")
+        self._staging = staging if arguments["background"] else "none"  # a copy would be for nothing
         self._run = Run(**arguments, suffix=".ckpt", holder="LightningCheckpoint", clock=clock)
         self._reset()
 
@@ -178,6 +179,8 @@ class LightningCheckpoint(Observing, PeerNames, Checkpoint):
         if trainer.global_step == max(self._step, self._resting.step) or self._resting.is_amid_update(trainer):
             return
         self._step, self._position.owed = trainer.global_step, "step"
+        if not self._prepared:
+            self._prepare(trainer)
         if not self._run.peers.alone:
             self._run.listen()
         whole, observed = loops.epoch_is_whole(trainer), False

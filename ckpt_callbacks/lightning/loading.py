@@ -32,7 +32,7 @@ def refuse_last(trainer: Trainer, dirpath: Path) -> None:
 def refuse_other_model(trainer: Trainer, path: Any, checkpoint: Mapping[str, Any]) -> None:
     """Raise `ResumeError`, naming the layers that differ, when a checkpoint was written by another model."""
     module, saved = trainer.lightning_module, checkpoint.get("state_dict")
-    if not _loads_plainly(trainer, module) or not isinstance(saved, Mapping):
+    if not loads_plainly(trainer) or not isinstance(saved, Mapping):
         return
     ours, theirs = _shapes(module.state_dict()), _shapes(saved)
     differing = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
@@ -48,8 +48,12 @@ def refuse_other_model(trainer: Trainer, path: Any, checkpoint: Mapping[str, Any
         )
 
 
-def _loads_plainly(trainer: Trainer, module: LightningModule) -> bool:
-    # Who changes what is loaded, or loads it in a way of their own, knows better.
+def loads_plainly(trainer: Trainer) -> bool:
+    """The weights in a checkpoint are copied into the model as they are.
+
+    Who changes what is loaded, or loads it in a way of their own, knows better.
+    """
+    module = trainer.lightning_module
     changed = any(
         getattr(type(module), name) is not getattr(LightningModule, name)
         for name in ("on_load_checkpoint", "load_state_dict", "state_dict")

@@ -18,6 +18,7 @@ from .fresh_metrics import FreshMetrics
 from .position import Place, Position
 from .resting import Resting
 from .staged_io import StagedCheckpointIO, same_weights
+from .staging import expected_size
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -40,6 +41,14 @@ class Observing:
         self._position = Position()
         self._fresh = FreshMetrics()
         self._resting = Resting(self._run)
+        self._prepared = False
+
+    def _prepare(self, trainer: Trainer) -> None:
+        """The first optimizer step is done: what a checkpoint takes is known."""
+        self._prepared = True
+        if trainer.is_global_zero:
+            size, staging = expected_size(trainer, self._run.contents == "weights"), self._io.staging
+            self._run.prepare(lambda: staging.prepare(size))
 
     def _stage(self) -> Snapshot:
         return self._io.stage(self._run.facts(), weights_only=self._run.contents == "weights")

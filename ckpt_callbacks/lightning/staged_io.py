@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,11 @@ from ..errors import PolicyError, ResumeError, first_line
 from ..formats import torch_zip
 from ..snapshot import LiveSnapshot, Snapshot, Written
 from . import torch_file
-from .loading import refuse_other_model
+from .loading import loads_plainly, refuse_other_model
+from .mapping import can_map, load_mapped
 from .staging import TorchStaging, steady
+
+log = logging.getLogger("ckpt_callbacks")
 
 _IN_MEMORY = Path("snapshot")  # stands for a file while Lightning collects a checkpoint that is to be copied
 
@@ -60,13 +65,13 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
             record: The facts that go into it; see `Run.facts`. weights_only: leave out what only a resume needs.
         """
         self._record = record
-        strategy = self._trainer.strategy
-        if self._trainer.world_size > 1 or type(strategy).save_checkpoint is not Strategy.save_checkpoint:
+        if type(self._trainer.strategy).save_checkpoint is not Strategy.save_checkpoint:
             return LiveSnapshot(lambda path: self._write_together(path, weights_only))
         self._collect(_IN_MEMORY, weights_only)
         if self._error is not None:
             raise self._error
-        return self._taken
+        # Of several processes, only the first one is given the checkpoint.
+        return self._taken or LiveSnapshot(lambda path: Written())
 
     def _write_together(self, path: Path, weights_only: bool) -> Written:
         """All processes write, each what its strategy tells it to."""
@@ -83,13 +88,18 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
             self._ours = None
 
     def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        plain = type(self.checkpoint_io) is TorchCheckpointIO and loads_plainly(self._trainer)
+        mapped = plain and can_map(path)
+        begun = time.perf_counter()
         try:
-            checkpoint = super().load_checkpoint(path, *args, **kwargs)
+            checkpoint = (load_mapped if mapped else super().load_checkpoint)(path, *args, **kwargs)
         except pickle.UnpicklingError as error:
             raise ResumeError(
                 f"{path}: holds more than tensors and plain values, which may run code when it is loaded "
                 f"({first_line(error)[:200]}); if you trust the file, pass weights_only=False to trainer.fit()"
             ) from error
+        how = "mapped into memory" if mapped else "read"
+        log.info("%s: %s in %.2f s", path, how, time.perf_counter() - begun)
         refuse_other_model(self._trainer, path, checkpoint)
         return checkpoint
 

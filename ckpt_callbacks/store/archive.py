@@ -10,7 +10,6 @@ import time
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 PAGE = 4096
 _PADDING = 0xD935  # the extra field that Android's zipalign pads with
@@ -89,10 +88,3 @@ def stamp() -> tuple[int, int]:
     """The local time and date, as archives carry them."""
     year, month, day, hour, minute, second = time.localtime()[:6]
     return hour << 11 | minute << 5 | second // 2, (year - 1980) << 9 | month << 5 | day
-
-
-def data_after(path: Path, offset: int) -> int:
-    """Bytes between the beginning of a member's header, which lies at ``offset``, and its data."""
-    with path.open("rb") as file:
-        file.seek(offset)
-        return _HEADER + sum(struct.unpack("<2H", file.read(_HEADER)[-4:]))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from ckpt_callbacks import checkpointer
 from ckpt_callbacks import Every, Improves, KeepBest, KeepEvery, KeepLast, Median, Metric, NonFinite, Patience, Policy
 from ckpt_callbacks.store.manifest import Manifest
 
@@ -18,18 +19,18 @@ POLICY = Policy(
 )
 
 
-def failing_every_second_time(write: Callable[..., Any]) -> Callable[..., Any]:
-    """``write``, but each second call leaves half a file and finds the disk full."""
+def fail_every_second_time() -> None:
+    """From now on, each second checkpoint finds the disk full when it is to be moved to its place."""
     calls = 0
 
-    def wrapper(first: Any, *args: Any, **kwargs: Any) -> Any:
+    def commit(staged: Path, target: Path) -> None:
         nonlocal calls
         calls += 1
         if calls % 2 == 0:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return write(first, *args, **kwargs)
+        really_commit(staged, target)
 
-    return wrapper
+    really_commit, checkpointer.commit = checkpointer.commit, commit
 
 
 def report(callback: Any, epochs: int, messages: list[str]) -> None:

@@ -6,7 +6,7 @@ import sys
 import keras
 import numpy as np
 from contract.expected import BATCHES, CURVE
-from contract.play import POLICY, failing_every_second_time, report
+from contract.play import POLICY, fail_every_second_time, report
 
 from ckpt_callbacks.keras import KerasCheckpoint
 
@@ -56,8 +56,8 @@ score = FromCurve()
 model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
 model.compile("sgd", "mse", metrics=[score])
 if drop:
-    keras.Model.save = failing_every_second_time(keras.Model.save)
-callback = KerasCheckpoint(dirpath, POLICY)
+    fail_every_second_time()
+callback = KerasCheckpoint(dirpath, POLICY, background=not drop)  # so that it is told of a failure before the next step
 x, y = np.ones((BATCHES, 2)), np.zeros((BATCHES, 1))
 history = model.fit(
     x, y, batch_size=1, epochs=len(CURVE), verbose=0, callbacks=[Feed(), callback], validation_data=(x[:1], y[:1])

@@ -41,9 +41,9 @@ def train(framework, dirpath, acknowledged=None, epochs=EPOCHS, policy=POLICY, c
 
     Args:
         acknowledged: A file that takes a line for each checkpoint that the training was told is safe.
-        at_epoch: Called with the number of epochs that are done, whenever one begins.
+        at_epoch: Called with the number of epochs that are done, and whose saves are, whenever one begins.
     """
-    return _TRAIN[framework](dirpath, acknowledged, epochs, policy, contents, at_epoch or (lambda epoch: None), more)
+    return _TRAIN[framework](dirpath, acknowledged, epochs, policy, contents, at_epoch, more)
 
 
 def _train_lightning(dirpath, acknowledged, epochs, policy, contents, at_epoch, more):
@@ -56,7 +56,9 @@ def _train_lightning(dirpath, acknowledged, epochs, policy, contents, at_epoch, 
     class Acknowledge(Callback):  # behind ours, which Lightning puts last among those that checkpoint: one hook later
         def on_train_epoch_start(self, trainer, pl_module):
             note(acknowledged, callback)
-            at_epoch(trainer.current_epoch)
+            if at_epoch is not None:
+                callback.wait()
+                at_epoch(trainer.current_epoch)
 
         def on_train_end(self, trainer, pl_module):
             note(acknowledged, callback)
@@ -74,7 +76,9 @@ def _train_keras(dirpath, acknowledged, epochs, policy, contents, at_epoch, more
     class Acknowledge(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch, logs=None):
             note(acknowledged, callback)
-            at_epoch(epoch)
+            if at_epoch is not None:
+                callback.wait()
+                at_epoch(epoch)
 
     callback = task.checkpoint(dirpath, policy, contents=contents, **more)
     task.fit(task.quick(), Acknowledge(), callback, epochs=epochs)
@@ -86,12 +90,14 @@ _TRAIN = {"lightning": _train_lightning, "keras": _train_keras}
 
 def note(acknowledged, callback):
     try:
-        last = callback.last()
+        records = callback.records()
     except StoreError:  # the fault came to this look at the manifest: whoever looks, looks again
-        last = callback.last()
-    if acknowledged is not None and last is not None:
+        records = callback.records()
+    if acknowledged is not None and records:
+        # Several may have landed since the last look, and a fault that comes later takes none of them back.
+        new = sorted({(record.id, record.epoch) for record in records} - set(noted(acknowledged)))
         descriptor = os.open(acknowledged, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.write(descriptor, f"{last.id} {last.epoch}\n".encode())
+        os.write(descriptor, "".join(f"{id_} {epoch}\n" for id_, epoch in new).encode())
         os.close(descriptor)
 
 

@@ -56,7 +56,7 @@ class Moments:
 
 
 class Pace:
-    """Holds the worker back until the training is some steps further, and counts them.
+    """Holds the worker back until the training is some steps further, and counts them; then the training waits for it.
 
     Attributes:
         spans: For each step that was saved, how many more were trained until its file was written.
@@ -65,6 +65,8 @@ class Pace:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._step = 0
+        self._saved_at: int | None = None  # the step whose file is being written
+        self._finish = lambda: None  # waits for it
         self._free = False  # the training waits for the worker
         self.spans: dict[int, int] = {}
 
@@ -73,6 +75,9 @@ class Pace:
         with self._changed:
             self._step = step
             self._changed.notify_all()
+        if self._saved_at is not None and step > self._saved_at + SPAN:
+            self._saved_at = None
+            self._finish()
 
     def reach(self, step: int) -> None:
         """Wait until the training has come there, as long as it can."""
@@ -89,7 +94,7 @@ class Pace:
             def stage() -> Snapshot:
                 with self._changed:
                     self._free = event.kind in _LAST
-                snapshot = saving.stage()
+                snapshot, self._saved_at = saving.stage(), event.step
                 return snapshot if snapshot.live else _Slow(snapshot, event.step, self, slow)
 
             with self._changed:
@@ -102,6 +107,7 @@ class Pace:
                 slow[0].piece()
             return write(*args)
 
+        self._finish = run._worker.wait
         run._saver.ask, os.pwrite = slowed_ask, slowed_write
         try:
             yield

@@ -32,6 +32,7 @@ class Watch(keras.callbacks.Callback):
     def write(self):
         optimizer = self.model.optimizer
         moments = b"".join(keras.ops.convert_to_numpy(v).tobytes() for v in optimizer.variables)
+        self.checkpoint.wait()
         tracks = self.checkpoint._run.state.tracks
         line = {
             "step": updates(self.model),

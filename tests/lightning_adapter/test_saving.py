@@ -26,6 +26,7 @@ from ckpt_callbacks import (
     Predicate,
 )
 from ckpt_callbacks.lightning import LightningCheckpoint
+from ckpt_callbacks.lightning.torch_file import Content
 from ckpt_callbacks.testing import FakeClock
 
 OPEN_PLAINLY = """
@@ -127,9 +128,12 @@ def test_a_deadline_is_met_without_waiting_for_a_validation(tmp_path, monkeypatc
             clock.advance(20)
 
         def on_validation_start(self, trainer, module):
+            callback.wait()
             seen.append([record.step for record in callback.records()])
 
-    callback = LightningCheckpoint(tmp_path, Policy(Every(epochs=1) | OnDeadline("10 min"), KeepAll()), clock=clock)
+    callback = LightningCheckpoint(
+        tmp_path, Policy(Every(epochs=1) | OnDeadline("10 min"), KeepAll()), clock=clock, background=False
+    )
     trainer(Tick(), callback, num_sanity_val_steps=0).fit(Model(), *loaders())
     assert seen[0] == [10], "saved before the first epoch's validation"
     assert callback.records()[0].reasons[0] == "10 minutes before the deadline"
@@ -201,17 +205,17 @@ def test_loggers_are_told_once_the_file_is_there(tmp_path):
 
 
 def test_a_failed_save_does_not_end_training(tmp_path, monkeypatch, caplog):
-    real, calls = torch.save, []
+    real, calls = Content.write, []
 
-    def failing(obj, path, *args, **kwargs):
+    def failing(content, path):
         calls.append(path)
         if len(calls) == 2:
             path.write_bytes(b"half a file")
             raise OSError(errno.ENOSPC, "No space left on device")
-        return real(obj, path, *args, **kwargs)
+        return real(content, path)
 
-    monkeypatch.setattr(torch, "save", failing)
-    _, fitter, callback = fit(tmp_path)
+    monkeypatch.setattr(Content, "write", failing)
+    _, fitter, callback = fit(tmp_path, arguments={"background": False})
     assert fitter.global_step == 30
     assert [r.epoch for r in callback.records()] == [1, 2, 3] and callback.records()[1].step == 21
     assert "older checkpoints are untouched" in caplog.text
@@ -222,13 +226,13 @@ def test_a_failed_save_can_raise(tmp_path, monkeypatch):
     def failing(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", failing)
+    monkeypatch.setattr(Content, "write", failing)
     with pytest.raises(Exception, match="No space left on device"):
         fit(tmp_path, arguments={"on_error": "raise"})
 
 
 def test_a_flaky_write_is_tried_again(tmp_path, monkeypatch):
-    real, calls = torch.save, []
+    real, calls = Content.write, []
 
     def flaky(*args, **kwargs):
         calls.append(1)
@@ -236,7 +240,7 @@ def test_a_flaky_write_is_tried_again(tmp_path, monkeypatch):
             raise RuntimeError("a hiccup")
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(torch, "save", flaky)
+    monkeypatch.setattr(Content, "write", flaky)
     _, _, callback = fit(tmp_path)
     assert [r.step for r in callback.records()] == [10, 20, 30]
 

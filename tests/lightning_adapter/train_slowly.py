@@ -33,6 +33,7 @@ class Watch(Callback):
             for name in ("step", "exp_avg", "exp_avg_sq"):
                 moments.update(state[name].numpy().tobytes())
         callback = next(c for c in trainer.callbacks if type(c).__name__ == "LightningCheckpoint")
+        callback.wait()
         state = callback._run.state
         track = state.tracks[policy.tracks[EASY]]
         line = {

@@ -1,0 +1,111 @@
+"""Snapshots of a training: consistent, in memory that is used again."""
+
+import logging
+
+import pytest
+import torch
+from lightning_adapter.task import EACH_EPOCH, Model, fit, loaders, trainer
+
+from ckpt_callbacks.lightning.staging import TorchStaging, expected_size
+from ckpt_callbacks.store import arena
+
+LARGE = 100_000  # floats
+
+
+def loaded(snapshot, path):
+    snapshot.write(path)
+    snapshot.release()
+    return torch.load(path)
+
+
+def test_an_arena_is_used_again_once_its_snapshot_is_released(tmp_path):
+    staging, value = TorchStaging(), torch.zeros(LARGE)
+    for step in range(3):
+        value.fill_(step)
+        snapshot = staging.stage({"a": value})
+        assert not staging._free
+        value.fill_(-1)
+        assert torch.equal(loaded(snapshot, tmp_path / f"{step}.ckpt")["a"], torch.full((LARGE,), float(step)))
+        assert len(staging._free) == 1
+
+
+def test_several_snapshots_are_alive_at_once(tmp_path):
+    staging, value, snapshots = TorchStaging(), torch.zeros(LARGE), []
+    for step in range(3):
+        value.fill_(step)
+        snapshots.append(staging.stage({"a": value}))
+    for step, snapshot in enumerate(snapshots):
+        assert loaded(snapshot, tmp_path / f"{step}.ckpt")["a"].unique().tolist() == [step]
+
+
+def test_a_layout_that_changes_between_saves_is_followed(tmp_path):
+    staging, model = TorchStaging(), torch.nn.Linear(300, 300)
+    adam = torch.optim.Adam(model.parameters())
+    for step in range(3):
+        state = {"state_dict": model.state_dict(), "optimizer": adam.state_dict()}
+        expected = [t.clone() for t in (*model.state_dict().values(), *(s["exp_avg"] for s in adam.state.values()))]
+        snapshot = staging.stage(state)
+        model.extra = torch.nn.Linear(300 * (step + 1), 400)  # as LoRA does
+        model(torch.ones(2, 300)).sum().backward()
+        adam.step()
+        held = loaded(snapshot, tmp_path / f"{step}.ckpt")
+        found = [*held["state_dict"].values(), *(s["exp_avg"] for s in held["optimizer"]["state"].values())]
+        assert len(found) == len(expected) and all(map(torch.equal, found, expected))
+
+
+def test_a_failed_write_can_be_repeated(tmp_path):
+    snapshot = TorchStaging().stage({"a": torch.ones(LARGE)})
+    (tmp_path / "a.ckpt").touch()
+    with pytest.raises(FileExistsError):
+        snapshot.write(tmp_path / "a.ckpt")
+    assert torch.equal(loaded(snapshot, tmp_path / "b.ckpt")["a"], torch.ones(LARGE))
+
+
+def test_too_little_memory_is_said_once_and_nothing_is_copied(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(arena, "available_memory", lambda: 1 << 20)
+    staging = TorchStaging()
+    staging.prepare(1 << 20)
+    with caplog.at_level(logging.WARNING):
+        for name in ("a", "b"):
+            snapshot = staging.stage({"a": torch.ones(LARGE)})
+            assert snapshot.live
+            assert torch.equal(loaded(snapshot, tmp_path / name)["a"], torch.ones(LARGE))
+    assert caplog.text.count("training waits until each checkpoint is written") == 1
+
+
+def test_memory_is_given_back(tmp_path):
+    staging = TorchStaging()
+    staging.prepare(LARGE * 4)
+    kept = staging._free[0]
+    snapshot = staging.stage({"a": torch.ones(LARGE)})
+    staging.release()
+    assert torch.equal(loaded(snapshot, tmp_path / "a.ckpt")["a"], torch.ones(LARGE))
+    assert kept.size == 0 and not staging._free
+
+
+def test_what_is_prepared_is_what_a_checkpoint_needs():
+    module, fitter = Model(width=20_000), trainer(max_steps=1, enable_checkpointing=False)
+    fitter.fit(module, *loaders())
+    staging, size = TorchStaging(), expected_size(fitter, weights_only=False)
+    staging.prepare(size)
+    before = staging._free[0]._memory
+    staging.stage(fitter._checkpoint_connector.dump_checkpoint(weights_only=False)).release()
+    assert staging._free[0]._memory is before and size > 3 * expected_size(fitter, weights_only=True) - 4096 > 0
+
+
+@pytest.mark.parametrize("staging", ["memory", "none"])
+def test_a_run_is_saved_and_resumed_from_snapshots(tmp_path, staging):
+    module, _, callback = fit(tmp_path, EACH_EPOCH, max_epochs=2, arguments={"staging": staging})
+    held = torch.load(callback.last().path, weights_only=True)["state_dict"]
+    assert all(torch.equal(held[name], value) for name, value in module.state_dict().items())
+    _, fitter, _ = fit(tmp_path, EACH_EPOCH, max_epochs=3, resume=True, arguments={"staging": staging})
+    assert fitter.global_step == 30
+
+
+def test_what_an_optimizer_keeps_of_a_file_is_no_part_of_it(tmp_path):
+    fit(tmp_path, EACH_EPOCH, max_epochs=2)
+    _, fitter, callback = fit(tmp_path, EACH_EPOCH, max_epochs=2, resume=True)
+    inode = callback.last().path.stat().st_ino
+    with open("/proc/self/maps") as maps:
+        assert not [line for line in maps if line.split()[4] == str(inode)], "the file is still mapped"
+    assert fitter.optimizers[0].state

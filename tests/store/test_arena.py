@@ -1,0 +1,45 @@
+"""Memory for snapshots."""
+
+import ctypes
+
+import pytest
+
+from ckpt_callbacks.errors import NotEnoughMemory
+from ckpt_callbacks.store import arena
+from ckpt_callbacks.store.arena import BLOCK, Arena
+
+
+def address(piece):
+    return ctypes.addressof(ctypes.c_char.from_buffer(piece))
+
+
+def test_pieces_begin_on_pages_and_do_not_overlap():
+    sizes = [1, BLOCK, BLOCK + 1, 5, 3 * BLOCK]
+    pieces = Arena().carve(sizes)
+    assert [len(piece) for piece in pieces] == sizes
+    assert all(address(piece) % BLOCK == 0 for piece in pieces)
+    for number, piece in enumerate(pieces):
+        piece[:] = bytes([number]) * len(piece)
+    assert all(set(piece) == {number} for number, piece in enumerate(pieces))
+
+
+def test_memory_is_used_again_and_grows_when_it_must():
+    memory = Arena()
+    first = address(memory.carve([BLOCK])[0])
+    assert address(memory.carve([2 * BLOCK])[0]) == first
+    held = memory.size
+    assert len(memory.carve([held + 1])[0]) == held + 1 and memory.size > held
+    memory.release()
+    assert memory.size == 0
+
+
+def test_nothing_and_pieces_of_no_size():
+    assert Arena().carve([]) == [] and [len(piece) for piece in Arena().carve([0, 7, 0])] == [0, 7, 0]
+
+
+def test_too_little_memory(monkeypatch):
+    monkeypatch.setattr(arena, "available_memory", lambda: 300 << 20)
+    memory = Arena()
+    memory.reserve(10 << 20)
+    with pytest.raises(NotEnoughMemory, match=r"needs 100 MiB of memory, and 300 MiB are available"):
+        memory.reserve(100 << 20)
