@@ -18,7 +18,7 @@ from stall import GB, median
 from subject import OURS, PEER, Enough, Subject
 
 TAIL = 5  # steps after a save has landed: what it leaves behind to be deleted or written back counts too
-WORK = 2  # products of matrices in a step
+WORK = 4  # products of matrices in a step
 
 
 def plan(engine: str, quick: bool) -> tuple[int, int, int, int]:

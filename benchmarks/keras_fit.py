@@ -87,8 +87,9 @@ def fit(
 
         def instead(batch: int, logs=None) -> None:
             settle(model)
-            subject.step = batch if ahead else batch + 1
-            save(lambda: hook(batch, logs), subject.step)
+            step = batch if ahead else batch + 1
+            subject.at(step)
+            save(lambda: hook(batch, logs), step)
 
         setattr(subject.callback, subject.hook, instead)
     x = np.zeros((steps, model.input_shape[1]), "float32")

@@ -94,11 +94,11 @@ class Limit(KerasSubject, keras.callbacks.Callback):
     def __init__(self, folder: Path, every: int) -> None:
         keras.callbacks.Callback.__init__(self)
         KerasSubject.__init__(self, folder, every)
-        self.callback, self._every, self._seen = self, every, 0
+        self.callback, self._seen = self, 0
 
     def on_train_batch_end(self, batch: int, logs=None) -> None:
         self._seen += 1
-        if self._seen % self._every == 0:
+        if self._seen % self.every == 0:
             self.save([*self.model.variables, *self.model.optimizer.variables])
 
     def save(self, variables: list) -> None:

@@ -104,7 +104,7 @@ def fit(
 
         def instead(trainer, *arguments) -> None:
             synchronise()
-            subject.step = trainer.global_step
+            subject.at(trainer.global_step)
             save(lambda: hook(trainer, *arguments), trainer.global_step)
 
         setattr(subject.callback, subject.hook, instead)

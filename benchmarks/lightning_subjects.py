@@ -90,10 +90,10 @@ class Saving(LightningSubject, lightning.Callback):
 
     def __init__(self, folder: Path, every: int) -> None:
         LightningSubject.__init__(self, folder, every)
-        self.callback, self._every = self, every
+        self.callback = self
 
     def on_train_batch_end(self, trainer, module, *_) -> None:
-        if trainer.global_step % self._every == 0:
+        if trainer.global_step % self.every == 0:
             optimizer = trainer.optimizers[0].state_dict()
             self.save({"state_dict": module.state_dict(), "optimizer": optimizer, "global_step": trainer.global_step})
 

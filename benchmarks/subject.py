@@ -32,7 +32,8 @@ class Subject:
         hook: The callback's method in which it saves.
         callback: The framework's callback, or None.
         folder: Where it writes.
-        step: Steps done when its hook was called last.
+        every: Steps from one save to the next.
+        step: Steps done at its last save.
     """
 
     name = "no checkpointing"
@@ -41,11 +42,16 @@ class Subject:
     hook = ""
 
     def __init__(self, folder: Path, every: int) -> None:
-        self.folder, self.callback, self.step = folder, None, 0
+        self.folder, self.every, self.callback, self.step = folder, every, None, 0
 
     def landed(self) -> bool:
         """The last save has been written (ours: is verified too)."""
         return True
+
+    def at(self, step: int) -> None:
+        """Its hook is called after so many steps."""
+        if step and step % self.every == 0:
+            self.step = step
 
     def wait(self) -> None:
         """Returns once the last save has landed."""
