@@ -10,7 +10,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 # quick ones first
 _ORDER = (
-    "policy", "store", "", "bad_input", "lightning_adapter", "keras_adapter", "contract", "peers", "faults", "hunt", "soak",
+    "policy", "store", "", "bad_input", "lightning_adapter", "keras_adapter", "contract", "peers", "faults", "hunt",
+    "soak",
 )  # fmt: skip
 
 

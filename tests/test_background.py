@@ -301,7 +301,7 @@ def test_the_old_best_stays_until_the_new_one_is_durable(begin):
 
 def test_an_error_is_on_record_and_known_at_the_next_event(begin, caplog):
     run = begin()
-    epoch(run, 1, fails=2)
+    epoch(run, 1, held=True, fails=2).go.set()
     run._worker.wait()
     assert run.state.failures == 0
     nothing(run, 11)
@@ -315,7 +315,7 @@ def test_an_error_is_on_record_and_known_at_the_next_event(begin, caplog):
 
 def test_an_error_is_raised_at_the_next_event_and_once(begin):
     run = begin(on_error="raise")
-    epoch(run, 1, fails=2)
+    epoch(run, 1, held=True, fails=2).go.set()
     run._worker.wait()
     with pytest.raises(CommitError, match="step 10 was not saved: OSError"):
         nothing(run, 11)

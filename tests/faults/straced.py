@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -53,7 +54,8 @@ def straced(dirpath: Path, options: list[str], work: Callable[[], Any], save: in
                 seen += 1
                 if seen == save:
                     os.write(writes, call.path.encode())
-                    os.kill(os.getpid(), signal.SIGSTOP)
+                    # To this thread: it would go on for a while until another one has stopped the process.
+                    signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
         def watched() -> None:
             with interposed(dirpath, stop_ahead):
@@ -77,7 +79,9 @@ def counted(dirpath: Path, work: Callable[[], Any]) -> Counter[str]:
     """How many calls of each kind write the staged file of one save."""
     with tempfile.NamedTemporaryFile("r") as log:
         assert straced(dirpath, ["-o", log.name, "-e", f"trace={','.join(WRITING)}"], work) == (0, "")
-        return Counter(re.findall(r"^(\w+)\(", log.read(), re.MULTILINE))
+        found = Counter(re.findall(r"^(?:\d+ +)?(\w+)\(", log.read(), re.MULTILINE))
+    assert found, "nothing was seen to be written"
+    return found
 
 
 def _attach(process: int, options: list[str]) -> subprocess.Popen[str]:

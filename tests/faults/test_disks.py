@@ -72,7 +72,7 @@ def test_the_guard_leaves_free_what_it_was_told_to(small_disk, figures, framewor
 
 def test_the_guard_prunes_what_the_policy_allows(small_disk, figures, framework):
     load_framework(framework)
-    dirpath, min_free = small_disk / "run", 60_000
+    dirpath, min_free = small_disk / "run", 100_000  # the check of Keras' files counts some kB a variable more
     alone(lambda: trains_to(4, framework, dirpath, policy=EVERYTHING))
     saved, _ = found(dirpath)
     before, room = {record.file for record in saved}, saved[-1].size * 4 // 5  # for the journal alone
