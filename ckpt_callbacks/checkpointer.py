@@ -82,15 +82,17 @@ class Checkpointer:
         self.manifest, self._keep, self._best, self._worker, self._clock = manifest, keep, best, worker, clock
         self._min_free = min_free
         self._layout: Layout = manifest.layout
-        self._highest = 0  # id that was given out
+        self._given: set[int] = set()  # ids of saves that are not done
         self._unrecorded: list[Record] = []  # failures that the journal did not take
         self._blocked: set[str] = set()  # aliases whose name somebody else's file has
         self._leftovers: list[Path] = []  # files of failed saves that could not be removed
 
     def new_id(self) -> int:
-        """An id for one more save, which keeps it in its second try."""
-        self._highest = max(self.manifest.next_id, self._highest + 1)
-        return self._highest
+        """An id for one more save, which keeps it in its second try. To be called on the training's thread."""
+        known = (*list(self._given), *(failed.id for failed in list(self._unrecorded)))
+        id_ = max((self.manifest.next_id, *(id_ + 1 for id_ in known)))
+        self._given.add(id_)
+        return id_
 
     def save(self, request: Request, done: Callable[[Outcome], None], *, here: bool = False) -> None:
         """Hand one save to the worker; ``done`` is called with its outcome, on the worker's thread.
@@ -124,10 +126,11 @@ class Checkpointer:
         finally:
             if request.snapshot is not None:
                 request.snapshot.release()
-        if error is not None:
-            return Outcome(error=self._report(request, error))
-        self._tidy(record.run, request.committed)
-        return Outcome(record=record)
+        outcome = Outcome(record=record) if error is None else Outcome(error=self._report(request, error))
+        self._given.discard(request.draft.id)  # it stands in the manifest now, or was not needed
+        if outcome.record is not None:
+            self._tidy(outcome.record.run, request.committed)
+        return outcome
 
     def _write(self, request: Request) -> Record:
         draft = request.draft

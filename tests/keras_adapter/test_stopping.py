@@ -319,6 +319,7 @@ def test_a_deadline_is_met_without_waiting_for_a_validation(tmp_path):
             clock.advance(250)  # the deadline comes near as the first validation begins
 
         def on_test_batch_end(self, batch, logs=None):
+            callback.wait()
             seen.append([record.step for record in callback.records()])
 
     policy = Policy(Every(epochs=1) | OnDeadline(before=600, end=clock.wall() + 800), KeepAll())
