@@ -76,7 +76,7 @@ def begin(tmp_path):
     runs = []
 
     def begin(policy=EACH, dirpath=tmp_path, **given):
-        run = Run(dirpath, policy, suffix=".bin", holder="test", **given)
+        run = Run(dirpath, policy, suffix=".raw", holder="test", **given)
         run.open()
         run.start(step=0, epoch=0)
         runs.append(run)
@@ -162,7 +162,7 @@ def test_a_process_that_ends_without_close_still_finishes_its_saves(tmp_path):
     script = """
 import sys, time
 from test_background import EACH, Held, Run, epoch
-run = Run(sys.argv[1], EACH, suffix=".bin", holder="test", max_pending=2)
+run = Run(sys.argv[1], EACH, suffix=".raw", holder="test", max_pending=2)
 run.open(); run.start(step=0, epoch=0)
 first, second = epoch(run, 1, held=True), epoch(run, 2)
 import threading; threading.Timer(0.2, first.go.set).start()
@@ -258,7 +258,7 @@ def test_nothing_moves_before_a_checkpoint_is_durable(begin):
     run.wait()
 
     def seen():
-        links = {os.readlink(run.dirpath / f"{name}.bin") for name in ("last", "best")}
+        links = {os.readlink(run.dirpath / f"{name}.raw") for name in ("last", "best")}
         return told, run.last().epoch, run.best().epoch, links, [r.epoch for r in run.records()]
 
     first = run.last().file
@@ -434,7 +434,7 @@ def test_a_run_goes_on_from_a_file_that_was_staged_while_an_older_one_was_writte
         os.kill(os.getpid(), signal.SIGKILL)
 
     assert in_child(train) == signal.SIGKILL
-    run = Run(tmp_path, policy, suffix=".bin", holder="test")
+    run = Run(tmp_path, policy, suffix=".raw", holder="test")
     run.open()
     newest = next(run.resumable())
     assert newest.step == 11
@@ -465,7 +465,7 @@ POLICIES = st.sampled_from(
 
 def played(dirpath, policy, events, *, fails, **given):
     """The decisions of one training, and what it leaves."""
-    run = Run(dirpath, policy, suffix=".bin", holder="test", **given)
+    run = Run(dirpath, policy, suffix=".raw", holder="test", **given)
     run.open()
     run.start(step=0, epoch=0)
     decisions, step, number = [], 0, 0
@@ -519,6 +519,6 @@ def test_two_threads_see_one_directory(begin, tmp_path):
         logging.getLogger("ckpt_callbacks").setLevel(logging.NOTSET)
     assert told == list(range(1, step + 1))
     assert Manifest.read(tmp_path).records == run.manifest.records
-    assert {p.name for p in tmp_path.glob("*-*.bin")} == {r.file for r in run.records()}
+    assert {p.name for p in tmp_path.glob("*-*.raw")} == {r.file for r in run.records()}
     for record in run.records():
         verify(record)
