@@ -7,7 +7,7 @@ from keras_adapter.task import ONCE, checkpoint, fit, model
 from ckpt_callbacks import At, Every, KeepAll, Policy, Predicate
 from ckpt_callbacks.testing import FakeClock
 
-pytestmark = ONCE
+pytestmark = [ONCE, pytest.mark.slow]
 SAVE = Every(steps=7) | At(steps=[6]) | Every(seconds=0.065)
 AWAKE = SAVE | Predicate(lambda event: False)
 

@@ -28,6 +28,7 @@ def fit(module, *callbacks, **settings):
     return fitter
 
 
+@pytest.mark.slow
 def test_l4_a_kill_while_the_new_best_is_queued_leaves_the_old_one(tmp_path):
     """Lightning 1150: the plugin only queues the new best, and ModelCheckpoint deletes the old one at once."""
     codes = faulty("lightning_faults.py", "queued", tmp_path)
@@ -103,6 +104,7 @@ def test_l6_tied_weights_stay_tied_and_are_written_once(tmp_path):
 
 
 @pytest.mark.parametrize("max_pending", [1, 2])
+@pytest.mark.slow
 def test_l7_no_more_snapshots_wait_than_were_allowed(tmp_path, max_pending):
     """The plugin's queue has no bound: with a slow disk, each save holds one more copy of the model."""
     saves, pause = 16, threading.Event()
