@@ -21,13 +21,15 @@ class Quiet:
     Attributes:
         step: Optimizer updates. until: a moment of `now`. now: the clock's monotonic seconds.
         alarm: Something has happened outside of the training loop.
+        batch: For who counts batches: the first one of the running epoch that may be the one with that step.
     """
 
-    __slots__ = ("_clock", "alarm", "now", "step", "until")
+    __slots__ = ("_clock", "alarm", "batch", "now", "step", "until")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.now: Callable[[], float] = clock.monotonic
+        self.batch: float = 0
         self.wake()
 
     def ring(self) -> None:

@@ -98,7 +98,7 @@ class KerasCheckpoint(ReadsRun, ObservesFit, keras.callbacks.Callback):
         staging = arguments.pop("staging")
         self._staging = KerasStaging(staging if arguments["background"] else "none")  # else a copy is for nothing
         self._run = Run(**arguments, suffix=suffix, holder="KerasCheckpoint", clock=clock)
-        self._quiet, self._now = self._run.quiet, self._run.quiet.now
+        self._quiet = self._run.quiet
         self._scratch = Layout(self._run.dirpath).staging
         self._resume, self._restore_best_weights = resume, restore_best_weights
         self._batch_metrics = batch_metrics
@@ -147,12 +147,12 @@ class KerasCheckpoint(ReadsRun, ObservesFit, keras.callbacks.Callback):
             if self._position is not None:
                 self._position.begin_epoch()
         self._progress.begin_epoch(epoch)
-        self._next_batch = 0
+        self._quiet.batch = 0
 
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         # Not on_train_batch_end, for the sake of asynchronous dispatch; and `self.model` would synchronise JAX.
-        progress = self._progress
-        if batch < self._next_batch and not self._quiet.alarm and self._now() < self._quiet.until:
+        quiet, progress = self._quiet, self._progress
+        if batch < quiet.batch and not quiet.alarm and quiet.now() < quiet.until:
             progress.begun = batch
             return
         if batch < progress.skipped:

@@ -35,7 +35,6 @@ class ObservesFit:
     model: keras.Model  # the same; on JAX, reading it brings its variables up to date
     params: dict[str, int]
     _batch_metrics: bool
-    _next_batch: float = 0  # of this epoch, at which there is something to do, as far as that is known
     _before_validation: Moment | None = None  # what it was when the validation began that goes on
 
     def _watch(self, model: keras.Model) -> None:
@@ -84,7 +83,7 @@ class ObservesFit:
         """Let the batches pass by that can lead to nothing."""
         if not self._batch_metrics:  # else each has something to tell
             self._run.rest()
-            self._next_batch = self._progress.batch_of(self._run.quiet.step)
+            self._run.quiet.batch = self._progress.batch_of(self._run.quiet.step)
 
     def _save_before_winding_down(self) -> None:
         """Another callback stopped training in mid-epoch: save before Keras validates and ends the epoch."""
