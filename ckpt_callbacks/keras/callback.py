@@ -202,8 +202,6 @@ class KerasCheckpoint(ReadsRun, ObservesFit, keras.callbacks.Callback):
         if not self._active:
             return
         self._reset_initial_epoch()
-        if not self._progress.has_begun and self._position is not None:
-            self._position.restore_siblings()  # for who asks them after `fit`
         if self._progress.has_begun or self._final_is_owed():
             self._observe(EventKind.END, {})
         else:
@@ -247,8 +245,14 @@ class KerasCheckpoint(ReadsRun, ObservesFit, keras.callbacks.Callback):
             if self._is_first_epoch and self._progress.begun is None and batch >= self._progress.skipped:
                 position.before_batch()
 
+        def end_train() -> None:
+            # Nothing was left to train: what others do at the end (the best weights) they do once more, and people ask
+            # them after `fit`.
+            if position is not None and not self._progress.has_begun:
+                position.restore_siblings()
+
         between_batches = position is not None and position.between_batches
-        return Ahead(begin_epoch, self._save_before_winding_down, begin_batch if between_batches else None)
+        return Ahead(begin_epoch, self._save_before_winding_down, end_train, begin_batch if between_batches else None)
 
     @property
     def _is_first_epoch(self) -> bool:

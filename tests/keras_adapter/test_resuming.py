@@ -26,7 +26,7 @@ from keras_adapter.task import (
     updates,
 )  # fmt: skip
 
-from ckpt_callbacks import Every, KeepLast, Policy
+from ckpt_callbacks import Every, KeepLast, Policy, Status
 from ckpt_callbacks.errors import ResumeError, VerifyError
 from ckpt_callbacks.store.manifest import Manifest
 
@@ -196,6 +196,19 @@ def test_a_finished_script_run_again_trains_nothing_and_says_so(tmp_path, caplog
     assert f"nothing was left to train; the run is at step {epochs * 4}" in caplog.text
     assert [(record.file, record.digest) for record in callback.records()] == before
     assert same(trained, again), "the model is what it was when the first one ended"
+
+
+def test_a_run_that_was_killed_between_its_last_epoch_and_its_end_ends_as_it_would_have(tmp_path):
+    stopper = dict(patience=1, min_delta=9, restore_best_weights=True)
+    trained, callback = quick(), checkpoint(tmp_path, LAST_TWO)
+    fit(trained, callback, keras.callbacks.EarlyStopping(**stopper), epochs=5)
+    final = callback.final()
+    assert not final.resumable, "the weights of the best epoch, which are not those of the last one"
+    final.path.unlink()
+    Manifest.read(tmp_path).change(final.id, status=Status.FAILED, error="cut off", final=False)
+    again, callback = quick(), checkpoint(tmp_path, LAST_TWO)
+    fit(again, callback, keras.callbacks.EarlyStopping(**stopper), epochs=5)
+    assert same(trained, again) and not callback.final().resumable
 
 
 def test_a_second_fit_trains_on(tmp_path):
