@@ -94,12 +94,12 @@ class Checkpointer:
         self._given.add(id_)
         return id_
 
-    def save(self, request: Request, done: Callable[[Outcome], None], *, here: bool = False) -> None:
+    def save(self, request: Request, done: Callable[[Outcome], None]) -> None:
         """Hand one save to the worker; ``done`` is called with its outcome, on the worker's thread.
 
-        With ``here``, and where the snapshot is live, all is done on the caller's thread before this returns.
+        Where the snapshot is live, all is done on the caller's thread before this returns.
         """
-        here = here or (request.snapshot is not None and request.snapshot.live)
+        here = request.snapshot is not None and request.snapshot.live
         self._worker.submit(lambda: done(self._carry_out(request)), here=here)
 
     def restore_aliases(self, run: str) -> None:

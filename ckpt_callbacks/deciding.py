@@ -71,10 +71,8 @@ class Deciding(Holding):
             MetricError: a monitored metric was never logged.
             CommitError: a save failed, this one or an earlier one, with ``on_error="raise"``.
         """
-        self.quiet.wake()
+        self._begin()
         saving = Saving(stage, same, metadata)
-        if self.peers.alone:
-            self._take_landed(may_raise=True)
         measured = self._measured if unchanged else None
         decision = self._handle(kind, step, epoch, metrics or {}, complete, saving, measured)
         if stage is not None and kind in _SAFE_POINTS:
@@ -88,10 +86,8 @@ class Deciding(Holding):
 
         For moments that are no event of their own: before a validation, and within one. Arguments as in `observe`.
         """
-        self.quiet.wake()
+        self._begin()
         saving = Saving(stage, None, metadata)
-        if self.peers.alone:
-            self._take_landed(may_raise=True)
         # Only for a deadline: a signal and a wish are no reason to ask the other rules before the validation.
         if self.policy.deadlines and cannot_wait(
             self.policy, self.state, self._event(EventKind.STEP_END, step, epoch, {})
@@ -131,6 +127,12 @@ class Deciding(Holding):
         self._take_landed()
 
     # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Look at what has happened so far; what happens from now on rings again."""
+        self.quiet.wake()
+        if self.peers.alone:
+            self._take_landed(may_raise=True)
 
     def _answer(self, step: int, epoch: int, saving: Saving, measured: Event | None) -> None:
         if self.peers.alone:

@@ -34,14 +34,19 @@ def digest(path: Path, *, from_device: bool = False, progress: Progress | None =
     hasher = xxhash.xxh3_128()
     if not path.is_dir():
         size = _feed(hasher, path, from_device, progress)
-        return f"xxh3_128:{hasher.hexdigest()}", size
+        return named(hasher), size
     total = 0
     for file in sorted(files_below(path)):
         inner = xxhash.xxh3_128()
         size = _feed(inner, file, from_device, progress)
         hasher.update(f"{file.relative_to(path).as_posix()}\0{size}\0{inner.hexdigest()}\n".encode())
         total += size
-    return f"xxh3_128:{hasher.hexdigest()}", total
+    return named(hasher), total
+
+
+def named(hasher: xxhash.xxh3_128) -> str:
+    """A digest as records have it: with the name of its algorithm."""
+    return f"xxh3_128:{hasher.hexdigest()}"
 
 
 def verify(record: Record, *, from_device: bool = False, progress: Progress | None = None) -> None:
@@ -95,13 +100,16 @@ def _feed(hasher: xxhash.xxh3_128, path: Path, from_device: bool, progress: Prog
 def _opened(path: Path, from_device: bool) -> io.FileIO:
     """The file, so that reads pass the page cache by where they should, and the system can."""
     if from_device and (direct := getattr(os, "O_DIRECT", 0)):
+        file = None
         try:
             file = io.FileIO(path, opener=lambda name, flags: os.open(name, flags | direct))
-            file.readinto(probe := mmap.mmap(-1, mmap.PAGESIZE))  # some file systems take the flag and refuse to read
-            probe.close()
+            with mmap.mmap(-1, mmap.PAGESIZE) as probe:
+                file.readinto(probe)  # some file systems take the flag and refuse to read
             file.seek(0)
             return file
         except OSError as error:
+            if file is not None:
+                file.close()
             if error.errno != errno.EINVAL:
                 raise
     file = path.open("rb", buffering=0)

@@ -12,6 +12,7 @@ from pathlib import Path
 import xxhash
 
 from .arena import BLOCK
+from .digest import named
 
 _DIRECT = getattr(os, "O_DIRECT", 0)
 _CHUNK = 8 << 20  # bytes of one write; hashed just before, while they are in the processor's cache
@@ -102,7 +103,7 @@ class DirectFile:
         os.ftruncate(self._file, size)
         os.fsync(self._file)
         self.close()
-        return f"xxh3_128:{self._hasher.hexdigest()}", size
+        return named(self._hasher), size
 
     def close(self) -> None:
         """Close the file; harmless when it is closed."""
