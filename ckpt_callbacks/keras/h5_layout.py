@@ -12,10 +12,10 @@ import numpy as np
 from keras.src.saving import saving_lib
 
 from ..formats import hdf5
+from ..store.pages import PAGE
 from .recording import Entry, Group
 from .sparse_file import SparseFile
 
-PAGE = 4096  # bytes; where each larger dataset begins
 _COMPARED = 1 << 20  # bytes at a time, so that they and what comes of it stay in the processor's cache
 
 

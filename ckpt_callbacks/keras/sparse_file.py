@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
-_PAGE = 4096
+from ..store.pages import PAGE
 
 
 class SparseFile(io.BytesIO):
@@ -34,7 +34,7 @@ class SparseFile(io.BytesIO):
     def write(self, data: Any) -> int:
         view = memoryview(data).cast("B")
         for start, page, offset, count in _split(self._position, len(view)):
-            self._pages.setdefault(page, bytearray(_PAGE))[offset : offset + count] = view[start : start + count]
+            self._pages.setdefault(page, bytearray(PAGE))[offset : offset + count] = view[start : start + count]
         self._position += len(view)
         self.size = max(self.size, self._position)
         return len(view)
@@ -67,8 +67,8 @@ def _split(position: int, count: int) -> list[tuple[int, int, int, int]]:
     """A stretch of the file by pages: the place in the stretch, the page, the place in the page, the length."""
     pieces, start = [], 0
     while start < count:
-        page, offset = divmod(position + start, _PAGE)
-        length = min(_PAGE - offset, count - start)
+        page, offset = divmod(position + start, PAGE)
+        length = min(PAGE - offset, count - start)
         pieces.append((start, page, offset, length))
         start += length
     return pieces

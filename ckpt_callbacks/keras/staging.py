@@ -14,7 +14,8 @@ import numpy as np
 from ..errors import NotEnoughMemory, first_line
 from ..formats import keras_zip
 from ..snapshot import LiveSnapshot, Snapshot, Written
-from ..store.arena import BLOCK, Arena
+from ..store.arena import Arena
+from ..store.pages import rounded
 from . import files
 from .carried import Carried
 from .copying import copy
@@ -61,7 +62,7 @@ class KerasStaging:
         except Exception:  # `stage` meets it again, and says so
             return
         sizes = [entry.nbytes for group in recording.groups for entry in group.entries]
-        size = sum(-(-size // BLOCK) * BLOCK for size in sizes)
+        size = sum(map(rounded, sizes))
         self._open = True
         self._preparing = threading.Thread(target=self._reserve, args=(size,), daemon=True)
         self._preparing.start()

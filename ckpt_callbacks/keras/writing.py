@@ -24,6 +24,7 @@ from ..snapshot import Written
 from ..store import archive
 from ..store.crc import crc32
 from ..store.direct_file import DirectFile
+from ..store.pages import PAGE
 from .files import check_space, saying_what_cannot_be_saved
 from .h5_layout import Layout, feed, lay_out, unlike
 from .recording import Group
@@ -142,9 +143,7 @@ def _archived(content: Content, weights: list[bytes | memoryview], size: int) ->
     after = [(name, len(data), crc32(data), [data]) for name, data in content.after]
     for name, length, checksum, data in [*small, (keras_zip.WEIGHTS, size, crc, weights), *after]:
         offset = members[-1].end if members else 0
-        members.append(
-            archive.Member(name, length, checksum, offset, now, align=archive.PAGE if data is weights else 1)
-        )
+        members.append(archive.Member(name, length, checksum, offset, now, align=PAGE if data is weights else 1))
         pieces += [members[-1].header(), *data]
     pieces.append(archive.directory(members))
     return pieces, members[-1].end + len(pieces[-1])

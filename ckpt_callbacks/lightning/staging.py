@@ -15,7 +15,7 @@ from lightning.pytorch import Trainer
 from ..errors import NotEnoughMemory
 from ..formats import Shapes
 from ..snapshot import LiveSnapshot, Snapshot, Written
-from ..store.arena import BLOCK
+from ..store.pages import rounded
 from . import torch_file
 from .pinned import DeviceCopies, PinnedArena
 from .torch_pickle import Pickled, is_known, pickled
@@ -124,7 +124,7 @@ def expected_size(trainer: Trainer, weights_only: bool) -> int:
         states = [state for optimizer in trainer.optimizers for state in optimizer.state.values()]
         tensors += [value for state in states for value in state.values() if isinstance(value, torch.Tensor)]
     storages = {s.data_ptr(): s.nbytes() for s in map(_storage, tensors) if s is not None}
-    return sum(-(-size // BLOCK) * BLOCK for size in storages.values() if size >= torch_file.LARGE)
+    return sum(rounded(size) for size in storages.values() if size >= torch_file.LARGE)
 
 
 def steady(trainer: Trainer) -> set[int]:

@@ -18,9 +18,10 @@ import torch
 from ..errors import first_line
 from ..formats import Shapes
 from ..snapshot import Written
-from ..store.archive import PAGE, Member, directory
+from ..store.archive import Member, directory
 from ..store.crc import crc32
 from ..store.direct_file import DirectFile
+from ..store.pages import PAGE
 from .torch_pickle import is_known, pickled
 
 LARGE = 64 << 10  # bytes; a storage from this size on begins on a page in the file, for direct I/O

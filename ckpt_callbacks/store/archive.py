@@ -11,7 +11,6 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-PAGE = 4096
 _PADDING = 0xD935  # the extra field that Android's zipalign pads with
 _HEADER = 30  # bytes of a local header before the name
 _32, _16 = 0xFFFFFFFF, 0xFFFF

@@ -9,9 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import NotEnoughMemory
+from .pages import HUGE, fresh, rounded
 
-BLOCK = 4096  # bytes; what O_DIRECT asks of addresses, lengths and offsets
-_HUGE = 2 << 20
 _PIECE = 32 << 20  # bytes touched at a time, so that a failing machine is noticed and other threads run
 _LEFT_FREE = 256 << 20
 _CGROUP = Path("/sys/fs/cgroup")
@@ -41,7 +40,7 @@ class Arena:
         offsets, end = [], 0
         for size in sizes:
             offsets.append(end)
-            end += _aligned(size, BLOCK)
+            end += rounded(size)
         self.reserve(end)
         whole = memoryview(self._memory) if self._memory is not None else memoryview(b"")
         return [whole[offset : offset + size] for offset, size in zip(offsets, sizes, strict=True)]
@@ -55,17 +54,15 @@ class Arena:
         if size <= self.size:
             return
         self._memory = None  # first, so that old and new are never held together
-        wanted, available = _aligned(size, _HUGE), available_memory()
+        wanted, available = rounded(size, HUGE), available_memory()
         if available is not None and wanted > available - _LEFT_FREE:
             raise NotEnoughMemory(
                 f"a snapshot needs {wanted >> 20} MiB of memory, and {available >> 20} MiB are available"
             )
         try:
-            memory = mmap.mmap(-1, wanted, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            memory = fresh(wanted)
         except (OSError, ValueError, OverflowError) as error:
             raise NotEnoughMemory(f"a snapshot needs {wanted >> 20} MiB of memory: {error}") from error
-        with contextlib.suppress(OSError, AttributeError):  # an advice; not every kernel takes it
-            memory.madvise(mmap.MADV_HUGEPAGE)
         start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
         for offset in range(0, wanted, _PIECE):
             ctypes.memset(start + offset, 0, min(_PIECE, wanted - offset))
@@ -88,7 +85,3 @@ def available_memory() -> int | None:
         if limit != "max":
             found.append(int(limit) - int(used) + sum(cache[:1]))
     return min(found, default=None)
-
-
-def _aligned(size: int, to: int) -> int:
-    return -(-size // to) * to

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import io
-import mmap
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -14,8 +13,9 @@ import xxhash
 
 from ..errors import VerifyError
 from ..record import Record
+from . import pages
 
-_CHUNK = 4 << 20  # page-aligned, and whole pages: what reading past the page cache asks for
+_CHUNK = 8 << 20  # bytes of one read: whole pages, as reading past the page cache asks for
 
 Progress = Callable[[int], object]
 
@@ -86,7 +86,7 @@ def _raise(error: OSError) -> None:
 
 def _feed(hasher: xxhash.xxh3_128, path: Path, from_device: bool, progress: Progress | None) -> int:
     size = 0
-    with _opened(path, from_device) as file, mmap.mmap(-1, _CHUNK) as buffer, memoryview(buffer) as view:
+    with _opened(path, from_device) as file, pages.fresh(_CHUNK) as buffer, memoryview(buffer) as view:
         while count := file.readinto(view):
             hasher.update(view[:count])
             size += count
@@ -103,7 +103,7 @@ def _opened(path: Path, from_device: bool) -> io.FileIO:
         file = None
         try:
             file = io.FileIO(path, opener=lambda name, flags: os.open(name, flags | direct))
-            with mmap.mmap(-1, mmap.PAGESIZE) as probe:
+            with pages.fresh(pages.PAGE) as probe:
                 file.readinto(probe)  # some file systems take the flag and refuse to read
             file.seek(0)
             return file

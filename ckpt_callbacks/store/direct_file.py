@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
-import mmap
 import os
 from pathlib import Path
 
 import xxhash
 
-from .arena import BLOCK
 from .digest import named
+from .pages import PAGE, fresh
 
 _DIRECT = getattr(os, "O_DIRECT", 0)
 _CHUNK = 8 << 20  # bytes of one write; hashed just before, while they are in the processor's cache
@@ -33,7 +32,7 @@ class DirectFile:
     """
 
     def __init__(self, path: Path, size: int = 0) -> None:
-        self._bounce = mmap.mmap(-1, _BOUNCE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self._bounce = fresh(_BOUNCE)
         self._held = 0  # bytes in the buffer
         self._done = 0  # bytes written to the file: whole blocks
         self._hasher = xxhash.xxh3_128()
@@ -72,9 +71,9 @@ class DirectFile:
             OSError: the disk is full, or broken.
         """
         view = memoryview(data).cast("B") if len(memoryview(data)) else memoryview(b"")
-        if self._held % BLOCK == 0 and len(view) >= BLOCK and _address(view) % BLOCK == 0:
+        if self._held % PAGE == 0 and len(view) >= PAGE and _address(view) % PAGE == 0:
             self._empty(self._held)
-            whole = len(view) // BLOCK * BLOCK
+            whole = len(view) // PAGE * PAGE
             for start in range(0, whole, _CHUNK):
                 piece = view[start : min(start + _CHUNK, whole)]
                 self._hasher.update(piece)
@@ -95,7 +94,7 @@ class DirectFile:
         Raises:
             OSError: the disk is full, or broken.
         """
-        size, rest = self.position, self._held % BLOCK
+        size, rest = self.position, self._held % PAGE
         self._empty(self._held - rest)
         if rest:
             self._leave_direct()
@@ -131,7 +130,7 @@ class DirectFile:
                 continue
             self._done += count
             piece = piece[count:]
-            if self._direct and count % BLOCK:
+            if self._direct and count % PAGE:
                 self._leave_direct()  # a short write; the next one would be refused
 
     def _leave_direct(self) -> None:

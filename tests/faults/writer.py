@@ -24,8 +24,9 @@ from ckpt_callbacks.formats.format import missing
 from ckpt_callbacks.record import Record
 from ckpt_callbacks.run import Run
 from ckpt_callbacks.snapshot import Written
-from ckpt_callbacks.store.arena import BLOCK, Arena
+from ckpt_callbacks.store.arena import Arena
 from ckpt_callbacks.store.direct_file import DirectFile
+from ckpt_callbacks.store.pages import PAGE
 
 EPOCHS = 6
 VALUES = (None, 5.0, 3.0, 4.0, 1.0, 2.0, 6.0, 1.5)  # of val, by epoch
@@ -46,7 +47,7 @@ def promised(epochs: list[int]) -> set[int]:
 
 @cache
 def weights(epoch: int) -> bytes:
-    return bytes((epoch * 37 + i * 11) % 256 for i in range(BLOCK + 1500))
+    return bytes((epoch * 37 + i * 11) % 256 for i in range(PAGE + 1500))
 
 
 class Stage:
@@ -79,7 +80,7 @@ class Stage:
 
     def _write_directly(self, path: Path, data: bytes) -> Written:
         """A state that fills whole blocks, and data that begins on one in memory and in the file."""
-        head = self._state(data, b" " * (-(len(self.facts) + 10) % BLOCK)) + b"\n"
+        head = self._state(data, b" " * (-(len(self.facts) + 10) % PAGE)) + b"\n"
         (memory,) = self.arena.carve([len(data)])
         memory[:] = data
         with DirectFile(path, len(head) + len(data)) as file:

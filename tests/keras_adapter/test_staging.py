@@ -28,6 +28,7 @@ from ckpt_callbacks.keras.recording import Entry, Group
 from ckpt_callbacks.keras.sparse_file import SparseFile
 from ckpt_callbacks.keras.staging import KerasStaging
 from ckpt_callbacks.store import archive
+from ckpt_callbacks.store.pages import PAGE
 
 KERAS, WEIGHTS = files.KERAS, files.WEIGHTS
 CARRIED = Carried(snapshot={"state": 1}, record={"id": "a"})
@@ -461,7 +462,7 @@ def test_a_sparse_file_is_a_file(calls):
 def test_an_archive_of_more_than_4_gib_is_listed_right(tmp_path):
     stamp, huge = archive.stamp(), (5 << 30) + 1
     first = archive.Member("a.json", 3, 0x352441C2, 0, stamp)
-    large = archive.Member("model.weights.h5", huge, 0, first.end, stamp, align=archive.PAGE)
+    large = archive.Member("model.weights.h5", huge, 0, first.end, stamp, align=PAGE)
     last = archive.Member("b\N{SNOWMAN}", 3, 0x352441C2, large.end, stamp)
     with open(tmp_path / "a.zip", "wb") as file:
         for member in (first, large, last):

@@ -6,7 +6,8 @@ import pytest
 
 from ckpt_callbacks.errors import NotEnoughMemory
 from ckpt_callbacks.store import arena
-from ckpt_callbacks.store.arena import BLOCK, Arena
+from ckpt_callbacks.store.arena import Arena
+from ckpt_callbacks.store.pages import PAGE
 
 
 def address(piece):
@@ -14,10 +15,10 @@ def address(piece):
 
 
 def test_pieces_begin_on_pages_and_do_not_overlap():
-    sizes = [1, BLOCK, BLOCK + 1, 5, 3 * BLOCK]
+    sizes = [1, PAGE, PAGE + 1, 5, 3 * PAGE]
     pieces = Arena().carve(sizes)
     assert [len(piece) for piece in pieces] == sizes
-    assert all(address(piece) % BLOCK == 0 for piece in pieces)
+    assert all(address(piece) % PAGE == 0 for piece in pieces)
     for number, piece in enumerate(pieces):
         piece[:] = bytes([number]) * len(piece)
     assert all(set(piece) == {number} for number, piece in enumerate(pieces))
@@ -25,8 +26,8 @@ def test_pieces_begin_on_pages_and_do_not_overlap():
 
 def test_memory_is_used_again_and_grows_when_it_must():
     memory = Arena()
-    first = address(memory.carve([BLOCK])[0])
-    assert address(memory.carve([2 * BLOCK])[0]) == first
+    first = address(memory.carve([PAGE])[0])
+    assert address(memory.carve([2 * PAGE])[0]) == first
     held = memory.size
     assert len(memory.carve([held + 1])[0]) == held + 1 and memory.size > held
     memory.release()

@@ -10,10 +10,11 @@ import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ckpt_callbacks.store.arena import BLOCK, Arena
+from ckpt_callbacks.store.arena import Arena
 from ckpt_callbacks.store.direct_file import DirectFile
+from ckpt_callbacks.store.pages import PAGE
 
-SIZES = [0, 1, 17, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK, (1 << 20) - 1, 1 << 20, (8 << 20) + 5]
+SIZES = [0, 1, 17, PAGE - 1, PAGE, PAGE + 1, 3 * PAGE, (1 << 20) - 1, 1 << 20, (8 << 20) + 5]
 
 
 def noise(size, seed=1):
@@ -62,7 +63,7 @@ def test_file_systems_without_direct_writes(tmp_path, monkeypatch, refused):
 
     monkeypatch.setattr(os, "open", opened)
     monkeypatch.setattr(os, "pwrite", put)
-    (piece,) = Arena().carve([3 * BLOCK + 5])
+    (piece,) = Arena().carve([3 * PAGE + 5])
     piece[:] = noise(len(piece))[: len(piece)]
     write(tmp_path / "a", [b"head", piece, piece])
     assert (tmp_path / "a").read_bytes() == b"head" + bytes(piece) * 2
@@ -73,8 +74,8 @@ def test_file_systems_without_direct_writes(tmp_path, monkeypatch, refused):
 def test_memory_file_systems():
     path = Path("/dev/shm") / f"ckpt-callbacks-{os.getpid()}"
     try:
-        write(path, [noise(BLOCK * 3)])
-        assert path.read_bytes() == noise(BLOCK * 3)
+        write(path, [noise(PAGE * 3)])
+        assert path.read_bytes() == noise(PAGE * 3)
     finally:
         path.unlink(missing_ok=True)
 
@@ -95,7 +96,7 @@ def test_a_full_disk(tmp_path, announced):
 def test_a_file_that_is_left_half_written_is_closed(tmp_path):
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(RuntimeError), DirectFile(tmp_path / "a") as file:
-        file.write(noise(BLOCK))
+        file.write(noise(PAGE))
         raise RuntimeError("the training ends")
     assert len(os.listdir("/proc/self/fd")) == before
 
