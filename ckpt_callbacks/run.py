@@ -123,6 +123,7 @@ class Run(Deciding):
     def close(self) -> None:
         """Finish what is under way and give the directory back. May be called more than once."""
         self._requests.close()
+        self.quiet.close()
         self._worker.close()
         try:
             self._take_landed(together=False)

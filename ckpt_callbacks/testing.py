@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from pathlib import Path
 
+from .alarm import Alarm
 from .clock import Clock
 from .snapshot import Written
 
@@ -17,6 +20,7 @@ class FakeClock(Clock):
 
     def __init__(self, wall: float = 1_700_000_000.0) -> None:
         self._elapsed, self._wall = 0.0, wall
+        self._alarms: list[FakeAlarm] = []
 
     def monotonic(self) -> float:
         return self._elapsed
@@ -27,6 +31,26 @@ class FakeClock(Clock):
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         self._elapsed += seconds
+        for alarm in self._alarms:
+            alarm.look(self._elapsed)
+
+    def alarm(self, ring: Callable[[], None]) -> FakeAlarm:
+        self._alarms.append(FakeAlarm(self.monotonic, ring))
+        return self._alarms[-1]
+
+
+class FakeAlarm(Alarm):
+    """Rings when its clock is told to move."""
+
+    def set(self, moment: float) -> None:
+        self._moment = moment
+        self.look(self._now())
+
+    def look(self, now: float) -> None:
+        """It is ``now``."""
+        if now >= self._moment:
+            self._moment = math.inf
+            self._ring()
 
 
 class FakeWriter:

@@ -152,7 +152,7 @@ class KerasCheckpoint(ReadsRun, ObservesFit, keras.callbacks.Callback):
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         # Not on_train_batch_end, for the sake of asynchronous dispatch; and `self.model` would synchronise JAX.
         quiet, progress = self._quiet, self._progress
-        if batch < quiet.batch and not quiet.alarm and quiet.now() < quiet.until:
+        if batch < quiet.batch and not quiet.alarm:
             progress.begun = batch
             return
         if batch < progress.skipped:

@@ -22,7 +22,7 @@ class Resting:
     """
 
     def __init__(self, run: Run) -> None:
-        self._run, self._quiet, self._now = run, run.quiet, run.quiet.now
+        self._run, self._quiet = run, run.quiet
         self._left = self._granted = 0
         self._manual, self._limit = False, math.inf
         self.step = 0
@@ -48,7 +48,6 @@ class Resting:
         self._left -= 1
         if (
             self._quiet.alarm
-            or self._now() >= self._quiet.until
             or trainer.should_stop
             or self._batches.is_last_batch
             or len(self._results) != self._logged

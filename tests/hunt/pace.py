@@ -7,11 +7,12 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ckpt_callbacks import EventKind, Every, KeepAll, Policy, Predicate
+from ckpt_callbacks.alarm import Alarm
 from ckpt_callbacks.clock import Clock
 from ckpt_callbacks.run import Run
 from ckpt_callbacks.snapshot import Snapshot, Written
@@ -26,6 +27,12 @@ class FastClock(Clock):
 
     def monotonic(self) -> float:
         return time.monotonic() * 1000
+
+    def alarm(self, ring: Callable[[], None]) -> Alarm:
+        """Its seconds are over before a thread would wake."""
+        alarm = Alarm(self.monotonic, ring)
+        alarm.set = lambda moment: ring()
+        return alarm
 
 
 class Moments:

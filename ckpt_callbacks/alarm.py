@@ -1,0 +1,52 @@
+"""Being told when a moment has come, instead of asking for the time again and again."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+
+_LINGERS = 10.0  # seconds that the thread waits to be set again
+
+
+class Alarm:
+    """Calls ``ring`` when a moment has come, on a thread that sleeps until then.
+
+    Asking for the time costs a training step more than all else that a callback does in it.
+
+    Args:
+        now: Seconds that never go backwards. ring: called on the thread; must not block, and may come late, or once
+            too often just after a later moment was set.
+    """
+
+    def __init__(self, now: Callable[[], float], ring: Callable[[], None]) -> None:
+        self._now, self._ring = now, ring
+        self._changed = threading.Condition()
+        self._moment = self._awaited = math.inf  # what was set last, and what the thread sleeps for
+        self._thread: threading.Thread | None = None
+
+    def set(self, moment: float) -> None:
+        """Ring at ``moment``, and not at the one that was set before. An infinite one ends the thread."""
+        with self._changed:
+            self._moment = moment
+            if self._thread is None or not self._thread.is_alive():  # the latter in a fork of the process
+                if moment == math.inf:
+                    return
+                self._thread = threading.Thread(target=self._run, name="ckpt_alarm", daemon=True)
+                self._thread.start()
+            elif moment < self._awaited or moment == math.inf:
+                self._changed.notify()
+
+    def _run(self) -> None:
+        with self._changed:
+            while True:
+                left = self._moment - self._now()
+                if left <= 0:
+                    self._moment = math.inf
+                    self._ring()
+                    continue
+                self._awaited = self._moment
+                self._changed.wait(min(left, _LINGERS))
+                if self._moment == math.inf:
+                    self._thread = None
+                    return
