@@ -122,7 +122,8 @@ class Saver:
         asked, peers = self._clock.monotonic(), self._directory.peers
         how = peers.share(self._how(event) if peers.leader else None)
         if how is _How.SKIP:
-            busy = Busy(f"{self._directory.dirpath}: an earlier save is still written")
+            why = "an earlier save is still written" if self._unwritten else "its memory is still being prepared"
+            busy = Busy(f"{self._directory.dirpath}: {why}")
             self.landed.append(Landed(save.id, error=busy))
             return
         draft = self._draft(save, event, saving.metadata() if peers.leader else {}, measured, state)

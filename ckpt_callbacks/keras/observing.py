@@ -151,7 +151,8 @@ class ObservesFit:
     def _prepare(self) -> None:
         """The first step is done: the optimizer has all that a checkpoint takes."""
         self._prepared = True
-        self._staging.prepare(self.model, self._run.suffix)
+        size = self._staging.expected_size(self.model, self._run.suffix)
+        self._run.prepare(lambda: self._staging.prepare(size))
 
     def _stage(self) -> Snapshot:
         if self._inexact is not None and self._run.contents == "full":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from ..errors import NotEnoughMemory, first_line
 from ..formats import keras_zip
 from ..snapshot import LiveSnapshot, Snapshot, Written
 from ..store.arena import Arena
+from ..store.arena_pool import ArenaPool
 from ..store.pages import rounded
 from . import files
 from .carried import Carried
@@ -34,8 +34,6 @@ log = logging.getLogger("ckpt_callbacks")
 class KerasStaging:
     """The memory that one callback copies models into, and the writer of what is in it.
 
-    There is one arena for each snapshot that waits to be written; it is used again once that is done.
-
     Args:
         staging: ``"memory"``: copy the state. ``"none"``: copy nothing; training waits until a file is written.
     """
@@ -43,29 +41,26 @@ class KerasStaging:
     def __init__(self, staging: str = "memory") -> None:
         self._copies = staging == "memory"
         self._writer = FileWriter() if _UNKNOWN is None else None
-        self._lock = threading.Lock()
-        self._free: list[Arena] = []
-        self._open = True  # arenas that come back are kept
-        self._preparing: threading.Thread | None = None
+        self._arenas = ArenaPool()
         self._said = False
 
-    def prepare(self, model: keras.Model, suffix: str) -> None:
-        """Get the memory for one snapshot, in a thread; the first one would spend more time on that than on copying.
+    def prepare(self, size: int) -> None:
+        """Get the memory for one snapshot of so many bytes, on any thread; see `expected_size`."""
+        self._arenas.prepare(size)
+
+    def expected_size(self, model: keras.Model, suffix: str) -> int:
+        """Bytes that an arena needs for a snapshot of a model; 0 where none will be taken.
 
         Args:
             model: The model; of an optimizer that is not built yet nothing is known. suffix: of the files to come.
         """
-        if self._why_live(model, suffix) is not None or not self._copies or self._free:
-            return
+        if not self._copies or self._why_live(model, suffix) is not None:
+            return 0
         try:
             recording = _record(model, suffix)
         except Exception:  # `stage` meets it again, and says so
-            return
-        sizes = [entry.nbytes for group in recording.groups for entry in group.entries]
-        size = sum(map(rounded, sizes))
-        self._open = True
-        self._preparing = threading.Thread(target=self._reserve, args=(size,), daemon=True)
-        self._preparing.start()
+            return 0
+        return sum(rounded(entry.nbytes) for group in recording.groups for entry in group.entries)
 
     def stage(self, model: keras.Model, suffix: str, carried: Carried) -> Snapshot:
         """A copy of the model's state and of what goes into the file with it.
@@ -77,49 +72,21 @@ class KerasStaging:
             return _live(model, carried)
         if (why := self._why_live(model, suffix)) is not None:
             return self._live_because(why, model, carried)
-        self._wait()
-        self._open = True
+        arena = self._arenas.take()
         try:
-            arena = self._free.pop() if self._free else Arena()
             try:
-                return _Copied(_content(model, suffix, carried, arena), self._writer, arena, self)
+                return _Copied(_content(model, suffix, carried, arena), self._writer, arena, self._arenas)
             except BaseException:
-                self.take_back(arena)
+                self._arenas.give_back(arena)
                 raise
         except NotEnoughMemory as error:
             return self._live_because(str(error), model, carried)
         except Exception as error:  # Keras' private parts are not as they were, or the model's own code raises
             return self._live_because(f"its state cannot be copied: {first_line(error)}", model, carried)
 
-    def take_back(self, arena: Arena) -> None:
-        """The arena of a snapshot is free again."""
-        with self._lock:
-            if self._open:
-                self._free.append(arena)
-            else:
-                arena.release()
-
     def release(self) -> None:
-        """Give the memory back: all that is free now, and the rest as soon as it is."""
-        self._wait()
-        with self._lock:
-            self._open = False
-            for arena in self._free:
-                arena.release()
-            self._free.clear()
-
-    def _reserve(self, size: int) -> None:
-        arena = Arena()
-        try:
-            arena.reserve(size)
-        except NotEnoughMemory:
-            return  # `stage` tries again, and says so
-        self.take_back(arena)
-
-    def _wait(self) -> None:
-        if self._preparing is not None:
-            self._preparing.join()
-            self._preparing = None
+        """Give all memory back, also that of snapshots that are released later."""
+        self._arenas.release()
 
     def _why_live(self, model: keras.Model, suffix: str) -> str | None:
         if suffix == files.LEGACY:
@@ -146,7 +113,7 @@ class _Copied:
     content: Content | None
     writer: FileWriter
     arena: Arena
-    home: KerasStaging
+    home: ArenaPool
     live: bool = field(default=False, init=False)
 
     def write(self, path: Path) -> Written:
@@ -155,7 +122,7 @@ class _Copied:
 
     def release(self) -> None:
         self.content = None  # the views of the arena's memory go before it does
-        self.home.take_back(self.arena)
+        self.home.give_back(self.arena)
 
 
 def _live(model: keras.Model, carried: Carried) -> Snapshot:

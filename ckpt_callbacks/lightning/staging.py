@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import logging
-import threading
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from lightning.pytorch import Trainer
 from ..errors import NotEnoughMemory
 from ..formats import Shapes
 from ..snapshot import LiveSnapshot, Snapshot, Written
+from ..store.arena_pool import ArenaPool
 from ..store.pages import rounded
 from . import torch_file
 from .pinned import DeviceCopies, PinnedArena
@@ -26,35 +26,20 @@ log = logging.getLogger("ckpt_callbacks")
 class TorchStaging:
     """The memory that one callback copies checkpoints into.
 
-    There is one arena for each snapshot that waits to be written; it is used again once that is done.
-
     Args:
         staging: ``"memory"``: copy the state. ``"none"``: copy nothing; training waits until a file is written.
     """
 
     def __init__(self, staging: str = "memory") -> None:
         self._copies = staging == "memory"
-        self._lock = threading.Lock()
-        self._free: list[PinnedArena] = []
-        self._keeps = True  # arenas that come back are kept
+        self._arenas = ArenaPool(PinnedArena)
         self._latest: DeviceCopies | None = None
         self._said = False
 
     def prepare(self, size: int) -> None:
-        """Get the memory for one snapshot, on any thread; the first save would spend most of its time on that.
-
-        Args:
-            size: In bytes; see `expected_size`.
-        """
-        if not self._copies:
-            return
-        with self._lock:  # who stages meanwhile waits: fresh pages would take them as long
-            arena = self._free.pop() if self._free else PinnedArena()
-            try:
-                arena.reserve(size)
-            except NotEnoughMemory as error:
-                self._say(error)
-            self._free.append(arena)
+        """Get the memory for one snapshot of so many bytes, on any thread; see `expected_size`."""
+        if self._copies:
+            self._arenas.prepare(size)
 
     def stage(self, checkpoint: Any, shapes: Shapes = (), steady: Collection[int] = ()) -> Snapshot:
         """Copy an object that `torch.save` takes, so that nothing that happens later changes what will be written.
@@ -73,19 +58,17 @@ class TorchStaging:
             _refuse_unknown(found)
         except Exception:  # torch.save says what is wrong with it, or knows a way
             return live
-        self._keeps = True
-        with self._lock:
-            arena = self._free.pop() if self._free else PinnedArena()
+        arena = self._arenas.take()
         try:
             content, copies = _copy(found, arena, steady)
         except BaseException as error:
-            self._take_back(arena)
+            self._arenas.give_back(arena)
             if not isinstance(error, NotEnoughMemory):
                 raise
             self._say(error)
             return live
         self._latest = copies
-        return _Staged(content, shapes, copies, lambda: self._take_back(arena))
+        return _Staged(content, shapes, copies, lambda: self._arenas.give_back(arena))
 
     def wait(self) -> None:
         """To be called before an optimizer step: it must not overtake what is being copied from a device."""
@@ -95,18 +78,7 @@ class TorchStaging:
 
     def release(self) -> None:
         """Give all memory back, also that of snapshots that are released later."""
-        with self._lock:
-            self._keeps = False
-            arenas, self._free = self._free, []
-        for arena in arenas:
-            arena.release()
-
-    def _take_back(self, arena: PinnedArena) -> None:
-        with self._lock:
-            if self._keeps:
-                self._free.append(arena)
-                return
-        arena.release()
+        self._arenas.release()
 
     def _say(self, error: NotEnoughMemory) -> None:
         if not self._said:

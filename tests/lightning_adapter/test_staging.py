@@ -23,10 +23,10 @@ def test_an_arena_is_used_again_once_its_snapshot_is_released(tmp_path):
     for step in range(3):
         value.fill_(step)
         snapshot = staging.stage({"a": value})
-        assert not staging._free
+        assert not staging._arenas._free
         value.fill_(-1)
         assert torch.equal(loaded(snapshot, tmp_path / f"{step}.ckpt")["a"], torch.full((LARGE,), float(step)))
-        assert len(staging._free) == 1
+        assert len(staging._arenas._free) == 1
 
 
 def test_several_snapshots_are_alive_at_once(tmp_path):
@@ -76,11 +76,11 @@ def test_too_little_memory_is_said_once_and_nothing_is_copied(tmp_path, monkeypa
 def test_memory_is_given_back(tmp_path):
     staging = TorchStaging()
     staging.prepare(LARGE * 4)
-    kept = staging._free[0]
+    kept = staging._arenas._free[0]
     snapshot = staging.stage({"a": torch.ones(LARGE)})
     staging.release()
     assert torch.equal(loaded(snapshot, tmp_path / "a.ckpt")["a"], torch.ones(LARGE))
-    assert kept.size == 0 and not staging._free
+    assert kept.size == 0 and not staging._arenas._free
 
 
 def test_what_is_prepared_is_what_a_checkpoint_needs():
@@ -88,9 +88,9 @@ def test_what_is_prepared_is_what_a_checkpoint_needs():
     fitter.fit(module, *loaders())
     staging, size = TorchStaging(), expected_size(fitter, weights_only=False)
     staging.prepare(size)
-    before = staging._free[0]._memory
+    before = staging._arenas._free[0]._memory
     staging.stage(fitter._checkpoint_connector.dump_checkpoint(weights_only=False)).release()
-    assert staging._free[0]._memory is before and size > 3 * expected_size(fitter, weights_only=True) - 4096 > 0
+    assert staging._arenas._free[0]._memory is before and size > 3 * expected_size(fitter, weights_only=True) - 4096 > 0
 
 
 @pytest.mark.parametrize("staging", ["memory", "none"])

@@ -1,0 +1,70 @@
+"""Arenas are used again, never by two at a time, and given back in the end."""
+
+import threading
+
+from ckpt_callbacks.store import arena
+from ckpt_callbacks.store.arena import Arena
+from ckpt_callbacks.store.arena_pool import ArenaPool
+from ckpt_callbacks.store.pages import PAGE
+
+
+def test_an_arena_that_is_given_back_is_the_next_one_taken():
+    pool = ArenaPool()
+    first = pool.take()
+    assert pool.take() is not first
+    pool.give_back(first)
+    assert pool.take() is first
+
+
+def test_what_was_prepared_is_taken():
+    pool = ArenaPool()
+    pool.prepare(3 * PAGE)
+    pool.prepare(PAGE)
+    taken = pool.take()
+    assert taken.size >= 3 * PAGE and pool.take().size == 0
+
+
+def test_who_takes_one_waits_for_what_is_being_prepared():
+    begun, go_on = threading.Event(), threading.Event()
+
+    class Slow(Arena):
+        def reserve(self, size):
+            begun.set()
+            assert go_on.wait(20)
+            super().reserve(size)
+
+    pool, taken = ArenaPool(Slow), []
+    threads = [threading.Thread(target=pool.prepare, args=(PAGE,))]
+    threads.append(threading.Thread(target=lambda: taken.append(pool.take())))
+    threads[0].start()
+    assert begun.wait(20)
+    threads[1].start()
+    threads[1].join(0.1)
+    assert not taken
+    go_on.set()
+    for thread in threads:
+        thread.join(20)
+    assert taken[0].size >= PAGE
+
+
+def test_too_little_memory_is_left_to_who_takes_it(monkeypatch):
+    monkeypatch.setattr(arena, "available_memory", lambda: 0)
+    pool = ArenaPool()
+    pool.prepare(PAGE)
+    assert pool.take().size == 0
+
+
+def test_released_are_those_that_are_free_and_those_that_come_back_later():
+    pool = ArenaPool()
+    taken, other = pool.take(), pool.take()
+    for one in (taken, other):
+        one.reserve(PAGE)
+    pool.give_back(other)
+    pool.release()
+    assert other.size == 0 and taken.size >= PAGE
+    pool.give_back(taken)
+    assert taken.size == 0
+    again = pool.take()
+    again.reserve(PAGE)
+    pool.give_back(again)
+    assert pool.take() is again and again.size >= PAGE
