@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from bisect import bisect_left
 from pathlib import Path
 
 import engines
@@ -25,7 +26,7 @@ def plan(engine: str, quick: bool) -> tuple[int, int, int, int]:
     """Size in bytes, steps between saves, saves in a fit (the first of which allocates), rounds."""
     if quick:
         return (10 if engine in engines.KERAS else 30) * MB, 24, 3, 1
-    return 1200 * MB, 400, 3, 2
+    return 1200 * MB, 200, 5, 2
 
 
 class Watch:
@@ -68,16 +69,22 @@ class Watch:
         if not self._landed or self._landed + TAIL >= len(self._ends):
             raise RuntimeError(f"a save had not landed after {self._every} steps; more steps are needed between saves")
         # What the hook begins with differs by an instant from the step's end.
-        moment = {step: self._ends[step - 1] for step in (self._landed, self._landed + TAIL, len(self._ends))}
         over, last = self._landed + TAIL, len(self._ends)
-        alone = (moment[last] - moment[over]) / (last - over)
+        alone = (self._ends[last - 1] - self._ends[over - 1]) / (last - over)
         writing = self._landed - first
+
+        def lost(until: int) -> float:
+            return self._ends[until - 1] - self._from - (until - first) * alone
+
+        told = self._subject.timings().get("written")  # ours: what follows is reading back
+        durable = self._landed if told is None else bisect_left(self._ends, self._from + told) + 1
         self.saves.append({
             "alone": 1 / alone,
-            "writing": writing / (moment[self._landed] - self._from - self._blocked) if self._beside else None,
+            "writing": writing / (self._ends[self._landed - 1] - self._from - self._blocked) if self._beside else None,
             "blocked": self._blocked,
-            "landed": moment[self._landed] - self._from if self._beside else self._blocked,
-            "lost": moment[over] - self._from - (over - first) * alone,
+            "landed": self._ends[self._landed - 1] - self._from if self._beside else self._blocked,
+            "lost": lost(over),
+            "lost_reading": lost(over) - lost(min(durable, over)) if told is not None and self._beside else None,
         })  # fmt: skip
 
 
@@ -104,9 +111,9 @@ def engine(name: str, quick: bool) -> None:
 
 COLUMNS = (
     "", "steps/s undisturbed", "steps/s while it writes", "ratio", "blocked s", "landed after s",
-    "training time lost s", "lost ÷ blocked", "÷ best peer",
+    "training time lost s", "of it while reading back", "lost ÷ blocked", "÷ best peer",
 )  # fmt: skip
-KEYS = ("alone", "writing", "blocked", "landed", "lost")
+KEYS = ("alone", "writing", "blocked", "landed", "lost", "lost_reading")
 
 
 def table(where: str, results: list[dict]) -> tuple[Table, list[Target]]:
@@ -123,7 +130,8 @@ def table(where: str, results: list[dict]) -> tuple[Table, list[Target]]:
     for name, figures in found.items():
         alone, writing, blocked = (median(figures[key]) for key in ("alone", "writing", "blocked"))
         cells = (figures["alone"], figures["writing"], ratio(writing, alone), figures["blocked"], figures["landed"])
-        rows.append((name, *cells, figures["lost"], ratio(lost[name], blocked), ratio(lost[name], best)))
+        cells += (figures["lost"], figures["lost_reading"])
+        rows.append((name, *cells, ratio(lost[name], blocked), ratio(lost[name], best)))
     ours = next(name for name, figures in found.items() if figures["role"] == OURS)
     alone, writing, blocked = (median(found[ours][key]) for key in ("alone", "writing", "blocked"))
     peer = "Lightning AsyncCheckpointIO"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from subject import LIMIT, OURS, PEER, NotInstalled, RawFile, Subject, warm_memory
+from subject import LIMIT, PEER, NotInstalled, RawFile, Subject, TellsItself, warm_memory
 
 from ckpt_callbacks import Every, KeepLast, Policy
 from ckpt_callbacks.keras import KerasCheckpoint
@@ -23,23 +23,13 @@ class KerasSubject(Subject):
 # -- ours ------------------------------------------------------------------------------------------------------------
 
 
-class Ours(KerasSubject):
-    name, role, background = "KerasCheckpoint", OURS, True
+class Ours(TellsItself, KerasSubject):
+    name, background = "KerasCheckpoint", True
     hook = "on_train_batch_begin"
 
     def __init__(self, folder: Path, every: int) -> None:
         super().__init__(folder, every)
         self.callback = KerasCheckpoint(folder, Policy(Every(steps=every), KeepLast(1)), background=self.background)
-
-    def wait(self) -> None:
-        self.callback.wait()
-
-    def landed(self) -> bool:
-        last = self.callback.last()
-        return last is not None and last.step == self.step
-
-    def timings(self) -> dict[str, float]:
-        return dict(self.callback.last().timings)
 
 
 class OursInTheForeground(Ours):

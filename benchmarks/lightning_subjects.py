@@ -14,7 +14,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import AsyncCheckpointIO
-from subject import LIMIT, OURS, PEER, NotInstalled, RawFile, Subject, warm_memory
+from subject import LIMIT, PEER, NotInstalled, RawFile, Subject, TellsItself, warm_memory
 
 from ckpt_callbacks import Every, KeepLast, Policy
 from ckpt_callbacks.lightning import LightningCheckpoint
@@ -31,23 +31,13 @@ class LightningSubject(Subject):
 # -- ours ------------------------------------------------------------------------------------------------------------
 
 
-class Ours(LightningSubject):
-    name, role, background = "LightningCheckpoint", OURS, True
+class Ours(TellsItself, LightningSubject):
+    name, background = "LightningCheckpoint", True
 
     def __init__(self, folder: Path, every: int) -> None:
         super().__init__(folder, every)
         policy = Policy(Every(steps=every), KeepLast(1))
         self.callback = LightningCheckpoint(folder, policy, background=self.background)
-
-    def wait(self) -> None:
-        self.callback.wait()
-
-    def landed(self) -> bool:
-        last = self.callback.last()
-        return last is not None and last.step == self.step
-
-    def timings(self) -> dict[str, float]:
-        return dict(self.callback.last().timings)
 
 
 class OursInTheForeground(Ours):

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import measure
 
@@ -64,6 +65,24 @@ class Subject:
     def timings(self) -> dict[str, float]:
         """Seconds from the last save's beginning, as its maker tells them: ``written``, ``verified``; may be empty."""
         return {}
+
+
+class TellsItself:
+    """What our callbacks, whatever the framework, tell of their last save."""
+
+    role = OURS
+    callback: Any
+    step: int
+
+    def wait(self) -> None:
+        self.callback.wait()
+
+    def landed(self) -> bool:
+        last = self.callback.last()
+        return last is not None and last.step == self.step
+
+    def timings(self) -> dict[str, float]:
+        return dict(self.callback.last().timings)
 
 
 def measured(subject: Subject, save: Callable[[], object]) -> dict[str, float | None]:
