@@ -71,11 +71,13 @@ class Hook(Subject):
         return self.asked > self.after
 
 
-def test_the_time_lost_is_what_steps_took_beyond_undisturbed_ones(monkeypatch):
+@pytest.mark.parametrize(("told", "reading"), [({}, None), ({"written": 4.0}, 0.5)])
+def test_the_time_lost_is_what_steps_took_beyond_undisturbed_ones(monkeypatch, told, reading):
     """A clock that only the test moves: steps of 1 s; a save blocks 2 s, lands after 3 more steps, which take 1.5 s."""
     now = 100.0
     monkeypatch.setattr("interference.time.perf_counter", lambda: now)
     subject = Hook(0)
+    subject.timings = lambda: told
     watch = Watch(subject, every=20, count=2)
 
     def hook():
@@ -90,8 +92,9 @@ def test_the_time_lost_is_what_steps_took_beyond_undisturbed_ones(monkeypatch):
             watch.end()
             watch.save(hook, step)
     assert len(watch.saves) == 2
+    expected = {"alone": 1, "writing": 3 / 4.5, "blocked": 2, "landed": 6.5, "lost": 2 + 1.5, "lost_reading": reading}
     for save in watch.saves:
-        assert save == pytest.approx({"alone": 1, "writing": 3 / 4.5, "blocked": 2, "landed": 6.5, "lost": 2 + 1.5})
+        assert save == pytest.approx(expected)
 
 
 def test_a_save_that_does_not_land_in_time_is_an_error():
