@@ -136,10 +136,9 @@ class Checkpointer:
         draft = request.draft
         if request.unchanged is not None:
             found = self.manifest.records.get(request.unchanged)
-            if found is not None and found.status.on_disk and found.path.exists():
-                return self._annotate(found, draft)
-            if request.snapshot is None:
+            if found is None or not found.status.on_disk or not found.path.exists():
                 raise CommitError("the save of the same step, whose file it was to share, failed")
+            return self._annotate(found, draft)
         self._layout.staging.mkdir(parents=True, exist_ok=True)
         self._check_free(draft)
         staged = self._layout.staging / f"{draft.run}-{draft.id}{request.suffix}"

@@ -52,13 +52,15 @@ def state_from(snapshot: Mapping[str, Any], policy: Policy, manifest: Manifest, 
         )
     state = State.from_json(snapshot["state"])
     # The checkpoint exists, so the save that made it succeeded. Older ones were still written when it was taken.
-    records = snapshot.get("under_way", {})
+    records, counted = snapshot.get("under_way", {}), set()
     for save_id in tuple(state.pending):
         record = manifest.records.get(records.get(str(save_id)))
         kept = record is not None and (record.status.on_disk or record.status is Status.DELETED)
         saved = save_id == snapshot["save"] or kept
-        timings = record.timings if record is not None else {}
-        costs = {"blocked": timings.get("blocked"), "seconds": timings.get("verified")}
-        outcome = Event.saved(save_id, **costs) if saved else Event.dropped(save_id, "interrupted")
+        # Two saves may have come to one file, which training stood still for once.
+        blocked = record.timings.get("blocked") if record is not None and record.id not in counted else None
+        if record is not None:
+            counted.add(record.id)
+        outcome = Event.saved(save_id, blocked=blocked) if saved else Event.dropped(save_id, "interrupted")
         state, _ = decide(policy, state, outcome)
     return state

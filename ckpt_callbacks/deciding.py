@@ -71,7 +71,7 @@ class Deciding(Holding):
             MetricError: a monitored metric was never logged.
             CommitError: a save failed, this one or an earlier one, with ``on_error="raise"``.
         """
-        self._begin()
+        self._begin(step)
         saving = Saving(stage, same, metadata)
         measured = self._measured if unchanged else None
         decision = self._handle(kind, step, epoch, metrics or {}, complete, saving, measured)
@@ -86,7 +86,7 @@ class Deciding(Holding):
 
         For moments that are no event of their own: before a validation, and within one. Arguments as in `observe`.
         """
-        self._begin()
+        self._begin(step)
         saving = Saving(stage, None, metadata)
         # Only for a deadline: a signal and a wish are no reason to ask the other rules before the validation.
         if self.policy.deadlines and cannot_wait(
@@ -122,17 +122,21 @@ class Deciding(Holding):
         self._worker.submit(job)
 
     def wait(self) -> None:
-        """Return when every save that was asked for has come to its end."""
+        """Return when every save that was asked for has come to its end.
+
+        Any process may call this, alone. What became of the saves, those that train together are told together.
+        """
         self._worker.wait()
-        self._take_landed()
+        if self.peers.alone:
+            self._take_landed()
 
     # -- inside ------------------------------------------------------------------------------------------------------
 
-    def _begin(self) -> None:
+    def _begin(self, step: int) -> None:
         """Look at what has happened so far; what happens from now on rings again."""
         self.quiet.wake()
         if self.peers.alone:
-            self._take_landed(may_raise=True)
+            self._take_landed(step, may_raise=True)
 
     def _answer(self, step: int, epoch: int, saving: Saving, measured: Event | None) -> None:
         if self.peers.alone:
@@ -141,7 +145,8 @@ class Deciding(Holding):
             self._handle(EventKind.DEMAND, step, epoch, {}, False, saving, measured)
         if self.interrupted:
             self._handle(EventKind.PREEMPT, step, epoch, {}, False, saving, measured)
-            self.wait()
+            self._worker.wait()
+            self._take_landed(step)
             self.release()
             self._requests.end_process()
 
@@ -159,17 +164,23 @@ class Deciding(Holding):
             if kind is EventKind.DEMAND:
                 self._demanded.add(decision.save.id)
             self._saver.ask(decision.save, event, saving, measured or event, self.state)
-            self._take_landed(may_raise=True)
+            self._take_landed(step, may_raise=True)
         return decision
 
-    def _take_landed(self, *, may_raise: bool = False, together: bool = True) -> None:
-        """Tell the engine, and whoever waits for it, what became of saves. All processes do it ``together``."""
+    def _take_landed(self, step: int = 0, *, may_raise: bool = False, together: bool = True) -> None:
+        """Tell the engine, and whoever waits for it, what became of saves. All processes do it ``together``.
+
+        Args:
+            step: Updates done by now; those of the last event, if they are more.
+        """
+        records = []
         for landed in self._saver.take(together=together):
             busy, self._is_busy = self._is_busy, isinstance(landed.error, Busy)
             if landed.error is None:
-                outcome = Event.saved(landed.save, blocked=landed.blocked, seconds=landed.seconds)
+                outcome = Event.saved(landed.save, blocked=landed.blocked)
             else:
-                outcome = Event.dropped(landed.save, str(landed.error), blocked=landed.blocked, busy=self._is_busy)
+                told = {"step": step, "blocked": landed.blocked, "busy": self._is_busy}
+                outcome = Event.dropped(landed.save, str(landed.error), **told)
                 if not self._is_busy:
                     self._failure = self._failure or landed.error
             if self._is_busy and not busy:
@@ -182,7 +193,9 @@ class Deciding(Holding):
                 else:
                     self._requests.again_at = self.state.retry_step  # the wish stands, like what a rule is owed
             if landed.record is not None:
-                self.on_saved(landed.record)
+                records.append(landed.record)
+        for record in records:  # last, because a logger may raise
+            self.on_saved(record)
         failure = self._failure
         if may_raise and failure is not None:
             self._failure = None

@@ -45,7 +45,6 @@ class Event:
         error: For `DROPPED`: why. busy: it was not tried, because earlier saves were still written.
         blocked: For `SAVED` and `DROPPED`: for how many seconds the save blocked the training thread. None: nobody
             measured it, or nothing had to be written.
-        seconds: For `SAVED`: how many seconds passed from the decision until it was durable and verified, or None.
     """
 
     kind: EventKind
@@ -60,7 +59,6 @@ class Event:
     error: str | None = None
     busy: bool = False
     blocked: float | None = None
-    seconds: float | None = None
 
     @property
     def epoch_index(self) -> int:
@@ -100,17 +98,18 @@ class Event:
         return cls(EventKind.END, **facts)
 
     @classmethod
-    def saved(cls, save_id: int, *, blocked: float | None = None, seconds: float | None = None) -> Event:
-        _check("saved", blocked=blocked, seconds=seconds)
-        return cls(EventKind.SAVED, save_id=save_id, blocked=blocked, seconds=seconds)
+    def saved(cls, save_id: int, *, blocked: float | None = None) -> Event:
+        _check("saved", blocked)
+        return cls(EventKind.SAVED, save_id=save_id, blocked=blocked)
 
     @classmethod
-    def dropped(cls, save_id: int, error: str, *, blocked: float | None = None, busy: bool = False) -> Event:
-        _check("dropped", blocked=blocked)
-        return cls(EventKind.DROPPED, save_id=save_id, error=error, blocked=blocked, busy=busy)
+    def dropped(
+        cls, save_id: int, error: str, *, step: int = 0, blocked: float | None = None, busy: bool = False
+    ) -> Event:  # fmt: skip
+        _check("dropped", blocked)
+        return cls(EventKind.DROPPED, step, save_id=save_id, error=error, blocked=blocked, busy=busy)
 
 
-def _check(what: str, **measured: float | None) -> None:
-    for name, value in measured.items():
-        if value is not None and not 0 <= value < math.inf:
-            raise PolicyError(f"Event.{what}: {name} is {value!r}; expected seconds of at least 0, or None")
+def _check(what: str, blocked: float | None) -> None:
+    if blocked is not None and not 0 <= blocked < math.inf:
+        raise PolicyError(f"Event.{what}: blocked is {blocked!r}; expected seconds of at least 0, or None")

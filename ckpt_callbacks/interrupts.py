@@ -35,6 +35,7 @@ class Interrupts:
         self._previous: dict[int, Any] = {}
         self._chained: Callable[[Any], Any] = lambda handler: handler
         self._timer: threading.Timer | None = None
+        self._passes_on = False  # nobody listens here any more
         self.pending: signal.Signals | None = None
 
     def install(self, chained: Callable[[Any], Any] = lambda handler: handler) -> None:
@@ -43,14 +44,23 @@ class Interrupts:
         Args:
             chained: Says what is to be called of a handler that was there before.
         """
-        if self._previous or threading.current_thread() is not threading.main_thread():
+        if threading.current_thread() is not threading.main_thread():
+            return
+        self._passes_on = False
+        if self._previous:
             return
         for number in self._signals:
             self._previous[number] = signal.signal(number, self._handle)
         self._chained = chained
 
     def remove(self) -> None:
-        """Put the previous handlers back, where ours are still in place."""
+        """Put the previous handlers back, where ours are still in place.
+
+        Only the main thread may do that; the garbage collector may end a training on any. Ours then pass on what comes.
+        """
+        if self._previous and threading.current_thread() is not threading.main_thread():
+            self._passes_on = True
+            return
         while self._previous:
             number, previous = self._previous.popitem()
             if signal.getsignal(number) == self._handle:
@@ -72,6 +82,9 @@ class Interrupts:
             self._timer = None
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._passes_on:
+            self._pass_on(number, frame)
+            return
         if self.pending is not None:
             self._end_now(number)
             return
@@ -83,6 +96,14 @@ class Interrupts:
         self._timer.start()
         previous = self._chained(self._previous.get(number))
         if callable(previous) and previous is not signal.default_int_handler:
+            previous(number, frame)
+
+    def _pass_on(self, number: int, frame: FrameType | None) -> None:
+        previous = self._previous.get(number)
+        if signal.getsignal(number) == self._handle:
+            self.remove()
+            signal.raise_signal(number)
+        elif callable(previous):  # somebody put a handler before ours, and calls it
             previous(number, frame)
 
     def _end_now(self, number: int) -> None:

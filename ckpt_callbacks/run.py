@@ -122,10 +122,10 @@ class Run(Deciding):
 
     def close(self) -> None:
         """Finish what is under way and give the directory back. May be called more than once."""
-        self._requests.close()
-        self.quiet.close()
-        self._worker.close()
         try:
+            self._requests.close()
+            self.quiet.close()
+            self._worker.close()
             self._take_landed(together=False)
         finally:  # a logger may raise
             self.release()

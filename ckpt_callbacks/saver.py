@@ -46,15 +46,13 @@ class Landed:
     Attributes:
         save: Its number, as the engine counts. record: what was saved, where it was, and this process leads.
         error: Why it was not.
-        blocked, seconds: How long the training stood still for it, and how long it took until it was verified; None
-            where nothing had to be written.
+        blocked: Seconds for which the training stood still for it; None where nothing had to be written.
     """
 
     save: int
     record: Record | None = None
     error: CkptError | None = None
     blocked: float | None = None
-    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ class Saver:
         self.under_way: Record | None = None
         self.landed: deque[Landed] = deque()
         self.records: dict[int, int] = {}
-        self._branched = False
+        self._branched, self._handed_over = False, 0
         self._newest: Record | None = None  # what is known of the newest file that was asked for
         self._unwritten: set[int] = set()  # ids of files that were asked for and have not landed
 
@@ -119,23 +117,34 @@ class Saver:
             save, event: What the engine decided, and on what. saving: how.
             measured: The event whose metrics are those of the weights that are saved. state: after ``event``.
         """
-        asked, peers = self._clock.monotonic(), self._directory.peers
-        how = peers.share(self._how(event) if peers.leader else None)
-        if how is _How.SKIP:
-            why = "an earlier save is still written" if self._unwritten else "its memory is still being prepared"
-            busy = Busy(f"{self._directory.dirpath}: {why}")
-            self.landed.append(Landed(save.id, error=busy))
-            return
-        draft = self._draft(save, event, saving.metadata() if peers.leader else {}, measured, state)
         try:
-            if peers.leader:
-                self._lead(save, draft, saving, how, asked)
-            elif how is _How.STAGE:
-                self._follow(draft, saving)
+            self._ask(save, event, saving, measured, state)
+        except BaseException:
+            # An interrupt, say. Whoever goes on with this training has to know that nobody writes it.
+            if save.id != self._handed_over:
+                self._come_to_nothing(save, "interrupted")
+            raise
         finally:
             self.under_way = None
         if event.kind in _LAST:
             self._worker.wait()
+
+    def _ask(self, save: Save, event: Event, saving: Saving, measured: Event, state: State) -> None:
+        asked, peers = self._clock.monotonic(), self._directory.peers
+        how = peers.share(self._how(event) if peers.leader else None)
+        if how is _How.SKIP:
+            why = "an earlier save is still written" if self._unwritten else "its memory is still being prepared"
+            self._come_to_nothing(save, why)
+            return
+        draft = self._draft(save, event, saving.metadata() if peers.leader else {}, measured, state)
+        if peers.leader:
+            self._lead(save, draft, saving, how, asked)
+        elif how is _How.STAGE:
+            self._follow(draft, saving)
+
+    def _come_to_nothing(self, save: Save, why: str) -> None:
+        self._unwritten.discard(self.records.get(save.id))
+        self.landed.append(Landed(save.id, error=Busy(f"{self._directory.dirpath}: {why}")))
 
     def take(self, *, together: bool) -> list[Landed]:
         """The saves that have landed since the last call, oldest first.
@@ -172,6 +181,7 @@ class Saver:
         self.records[save.id] = record = request.unchanged or draft.id
         self._unwritten.add(record)
         self._checkpointer.save(request, lambda outcome: self._land(save, request, outcome))
+        self._handed_over = save.id
         if not peers.alone and request.snapshot is not None and request.snapshot.live:
             peers.share(None)  # nothing more is written
 
@@ -204,16 +214,16 @@ class Saver:
             snapshot.write(path)
 
     def _land(self, save: Save, request: Request, outcome: Outcome) -> None:
-        seconds = self._clock.monotonic() - request.asked
         if outcome.record is not None:
             verb = "saved" if outcome.record.reasons == save.reasons else "holds already"
             log.info("%s %s: %s", verb, outcome.record.file, "; ".join(save.reasons))
         else:
             log.warning("%s", outcome.error)
         self._unwritten.discard(self.records[save.id])
-        blocked = seconds if request.blocked is None else request.blocked
-        costs = (None, None) if request.unchanged is not None else (blocked, seconds)  # nothing had to be written
-        self.landed.append(Landed(save.id, outcome.record, outcome.error, *costs))
+        blocked = None  # nothing had to be written
+        if request.unchanged is None:
+            blocked = self._clock.monotonic() - request.asked if request.blocked is None else request.blocked
+        self.landed.append(Landed(save.id, outcome.record, outcome.error, blocked))
         self._wake()
 
     def _is_written(self, event: Event) -> bool:

@@ -35,7 +35,7 @@ class InlineWorker:
 
     waiting = 0
 
-    def submit(self, job: Callable[[], None], *, here: bool = True) -> None:
+    def submit(self, job: Callable[[], None], *, here: bool = False) -> None:
         job()
 
     def wait(self, at_most: int = 0) -> None:

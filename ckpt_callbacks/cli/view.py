@@ -71,7 +71,7 @@ class View:
             if record.status is Status.FAILED:
                 found = found.with_dropped(blocked)
             else:
-                found = found.with_saved(record.time, blocked, record.timings.get("verified"))
+                found = found.with_saved(record.time, blocked)
         return found
 
     def find(self, which: str) -> Record:

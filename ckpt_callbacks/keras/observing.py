@@ -61,8 +61,10 @@ class ObservesFit:
     def _release(self) -> None:
         self._active = False  # between the beginning and the end of a `fit`
         put_back(self._model)
-        self._run.close()
-        self._staging.release()
+        try:
+            self._run.close()
+        finally:
+            self._staging.release()
 
     def _step_ends_fit(self, batch: int, metrics: Mapping[str, float], begun: bool = False) -> bool:
         self._progress.stand_at(batch, begun)

@@ -17,13 +17,11 @@ class Costs:
     Attributes:
         blocked: Seconds for which all saves together blocked the training, those that failed included.
         recent: The seconds of the last few saves that worked, oldest first; what a failed one took says little.
-        durable: Seconds until the last one was durable and verified, or None where nobody measured it.
         asked: Training time at which the newest save that worked was asked for; None before any.
     """
 
     blocked: float = 0.0
     recent: tuple[float, ...] = ()
-    durable: float | None = None
     asked: float | None = None
 
     @property
@@ -34,13 +32,12 @@ class Costs:
         """
         return sorted(self.recent)[len(self.recent) // 2] if self.recent else None
 
-    def with_saved(self, asked: float, blocked: float | None, durable: float | None) -> Costs:
+    def with_saved(self, asked: float, blocked: float | None) -> Costs:
         """After a save that worked, which was asked for at that training time."""
         measured = () if blocked is None else (blocked,)
         return Costs(
             blocked=self.blocked + sum(measured),
             recent=(*self.recent, *measured)[-_REMEMBERED:],
-            durable=self.durable if durable is None else durable,
             asked=asked if self.asked is None else max(self.asked, asked),
         )
 

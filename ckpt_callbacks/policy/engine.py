@@ -245,7 +245,7 @@ def _settle(policy: Policy, state: State, event: Event) -> State:
         for metric, key in policy.tracks.items():
             if key in asked.scores and key in tracks:
                 tracks[key] = tracks[key].with_saved(metric, asked.scores[key])
-        costs = state.costs.with_saved(asked.time, event.blocked, event.seconds)
+        costs = state.costs.with_saved(asked.time, event.blocked)
         return dataclasses.replace(state, pending=pending, tracks=tracks, costs=costs, failures=0, retry_step=0)
     owed = {key: Due(state.dues[key].crossed, True) for key in asked.leaves if key in state.dues}
     state = dataclasses.replace(state, pending=pending, dues={**state.dues, **owed})

@@ -148,7 +148,7 @@ class Move:
     Attributes:
         seconds: Training time that passes. clock: how far the time of day moves; it may be set back.
         left: At a start: seconds from then to the end of the new job, or None where nobody knows.
-        blocked, durable: Of an outcome: what the save cost, as far as that was measured.
+        blocked: Of an outcome: what the save cost, if that was measured.
     """
 
     kind: EventKind
@@ -160,7 +160,6 @@ class Move:
     clock: float = 0.0
     left: float | None = None
     blocked: float | None = None
-    durable: float | None = None
 
 
 def _moves(kind, **more):
@@ -170,7 +169,7 @@ def _moves(kind, **more):
 
 _costs = st.none() | st.floats(0, 10)
 outcomes = st.builds(
-    Move, st.sampled_from([EventKind.SAVED, EventKind.DROPPED]), which=st.integers(0, 3), blocked=_costs, durable=_costs
+    Move, st.sampled_from([EventKind.SAVED, EventKind.DROPPED]), which=st.integers(0, 3), blocked=_costs
 )
 _starts = st.builds(
     Move,
@@ -205,7 +204,7 @@ def play(policy: Policy, history: list[Move]) -> list[Event]:
             if not under_way:
                 continue
             save_id = under_way.pop(move.which % len(under_way))
-            event = Event(move.kind, save_id=save_id, blocked=move.blocked, seconds=move.durable)
+            event = Event(move.kind, save_id=save_id, blocked=move.blocked)
         else:
             step, epoch = max(0, step + move.steps), max(0, epoch + move.epochs)
             time, wall = time + move.seconds, wall + move.clock

@@ -49,14 +49,14 @@ def train(trigger, until, *, step_seconds=1.0, cost=0.5, fails=(), state=None):
 def test_costs_are_counted_over_all_saves():
     policy = Policy(save=Every(steps=1))
     state, _ = decide(policy, State(), Event.step_end(step=1, time=10.0))
-    state, _ = decide(policy, state, Event.saved(1, blocked=2.0, seconds=5.0))
-    assert state.costs == Costs(blocked=2.0, recent=(2.0,), durable=5.0, asked=10.0)
+    state, _ = decide(policy, state, Event.saved(1, blocked=2.0))
+    assert state.costs == Costs(blocked=2.0, recent=(2.0,), asked=10.0)
     state, _ = decide(policy, state, Event.step_end(step=2, time=20.0))
     state, _ = decide(policy, state, Event.dropped(2, "full", blocked=7.0))
-    assert state.costs == Costs(blocked=9.0, recent=(2.0,), durable=5.0, asked=10.0)
+    assert state.costs == Costs(blocked=9.0, recent=(2.0,), asked=10.0)
     state, _ = decide(policy, state, Event.step_end(step=3, time=30.0))
     state, _ = decide(policy, state, Event.saved(3))  # as they were told before costs were measured
-    assert state.costs == Costs(blocked=9.0, recent=(2.0,), durable=5.0, asked=30.0)
+    assert state.costs == Costs(blocked=9.0, recent=(2.0,), asked=30.0)
 
 
 def test_of_two_saves_under_way_the_newest_one_that_works_counts_as_the_last():
@@ -77,7 +77,7 @@ def test_the_next_save_is_expected_to_cost_the_median_of_the_recent_ones(recent,
 def test_only_the_last_five_saves_say_what_one_costs():
     found = Costs()
     for n in range(8):
-        found = found.with_saved(float(n), float(n), None)
+        found = found.with_saved(float(n), float(n))
     assert (found.recent, found.expected, found.blocked) == ((3.0, 4.0, 5.0, 6.0, 7.0), 5.0, 28.0)
 
 
@@ -86,7 +86,6 @@ def test_seconds_that_are_none_are_refused(value):
     for tell in (
         lambda: Event.saved(1, blocked=value),
         lambda: Event.dropped(1, "full", blocked=value),
-        lambda: Event.saved(1, seconds=value),
     ):
         with pytest.raises(PolicyError, match="expected seconds of at least 0, or None"):
             tell()

@@ -286,7 +286,7 @@ def test_the_state_is_plain_json():
         "saves": 1,
         "failures": 0,
         "retry_step": 0,
-        "costs": {"blocked": 0.0, "recent": [], "durable": None, "asked": None},
+        "costs": {"blocked": 0.0, "recent": [], "asked": None},
     }
     assert State.from_json(json.loads(json.dumps(state.to_json(), allow_nan=False))) == state
 

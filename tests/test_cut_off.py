@@ -1,0 +1,121 @@
+"""Saves and trainings that are cut off from outside: an interrupt, a logger that raises, a collector that tidies up."""
+
+import signal
+import threading
+
+import pytest
+from test_background import EACH, Held, epoch, until
+
+from ckpt_callbacks import EventKind, Every, KeepAll, OnException, Policy
+from ckpt_callbacks.interrupts import Interrupts
+from ckpt_callbacks.peers import Peers
+from ckpt_callbacks.run import Run
+from ckpt_callbacks.snapshot import LiveSnapshot
+
+
+def started(dirpath, policy=EACH, **settings):
+    run = Run(dirpath, policy, suffix=".raw", holder="test", **settings)
+    run.open()
+    run.start(step=0, epoch=0)
+    return run
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("where", ["waiting for the last one", "copying", "writing"])
+def test_a_save_that_is_interrupted_is_known_to_be_none(tmp_path, where, caplog):
+    """The training goes on in the same process, as people do in a notebook."""
+    run = started(tmp_path, Policy(Every(epochs=1) | OnException(), KeepAll()), background=where != "writing")
+    stage = interrupt
+    if where == "waiting for the last one":
+        first = epoch(run, 1, held=True)
+        stage, run._worker.wait = Held(run), interrupt
+    elif where == "writing":
+        stage = lambda: LiveSnapshot(interrupt)  # noqa: E731
+    with pytest.raises(KeyboardInterrupt):
+        run.observe(EventKind.EPOCH_END, step=20, epoch=2, complete=True, stage=stage)
+    if where == "waiting for the last one":
+        del run._worker.wait
+        first.go.set()
+    run.observe(EventKind.EXCEPTION, step=20, epoch=2, stage=Held(run, held=False))
+    assert not run.state.pending and not run._saver._unwritten
+    assert [r.step for r in run.records()][-1] == 20
+    assert "skipped a save, which stays due" in caplog.text and "interrupted" in caplog.text
+    epoch(run, 3)
+    run.close()
+    assert [r.step for r in run.records()][-1] == 30
+
+
+def test_all_outcomes_are_known_when_a_logger_raises_at_the_first(tmp_path):
+    run = started(tmp_path, max_pending=2)
+    held = [epoch(run, number, held=True) for number in (1, 2)]
+    for one in held:
+        one.go.set()
+    until(lambda: len(run._saver.landed) == 2)
+    run.on_saved = lambda record: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        run.observe(EventKind.STEP_END, step=21, epoch=2)
+    assert not run.state.pending
+    run.on_saved = lambda record: None
+    run.close()
+
+
+def test_a_directory_is_given_back_when_a_logger_raises_at_the_end(tmp_path):
+    run = started(tmp_path)
+    epoch(run, 1)
+    run.on_saved = lambda record: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        run.close()
+    started(tmp_path).close()
+
+
+def test_one_of_several_processes_waits_alone(tmp_path):
+    class Two(Peers):
+        alone, shared = False, 0
+
+        def share(self, value):
+            Two.shared += 1
+            return value
+
+    run = started(tmp_path)
+    held = epoch(run, 1, held=True)
+    run.peers = Two()
+    held.go.set()
+    run.wait()
+    assert Two.shared == 0, "the others do not answer"
+    assert run._worker.waiting == 0 and run.last().step == 10
+    run.peers = Peers()
+    run.close()
+
+
+def test_a_failed_save_is_tried_again_later_than_where_training_is_when_that_becomes_known(tmp_path):
+    run = started(tmp_path)
+    held = epoch(run, 1, held=True, fails=9)
+    held.go.set()
+    run._worker.wait()
+    run.observe(EventKind.STEP_END, step=500, epoch=1, stage=Held(run, held=False))
+    assert run.state.retry_step > 500
+    run.close()
+
+
+def test_a_handler_that_only_the_main_thread_can_remove_passes_on(caplog):
+    """The garbage collector may end a training on any thread."""
+    heard, before = [], signal.signal(signal.SIGUSR1, lambda *_: heard.append("before"))
+    interrupts = Interrupts(30, lambda: heard.append("ours"), [signal.SIGUSR1])
+    try:
+        interrupts.install()
+        thread = threading.Thread(target=interrupts.remove)
+        thread.start()
+        thread.join()
+        signal.raise_signal(signal.SIGUSR1)
+        assert heard == ["before"] and interrupts.pending is None
+        assert signal.getsignal(signal.SIGUSR1) != interrupts._handle
+        interrupts.install()
+        signal.raise_signal(signal.SIGUSR1)
+        assert heard == ["before", "ours", "before"]
+    finally:
+        interrupts.remove()
+        interrupts.forget()
+        signal.signal(signal.SIGUSR1, before)
