@@ -33,7 +33,11 @@ class Alarm:
                 if moment == math.inf:
                     return
                 self._thread = threading.Thread(target=self._run, name="ckpt_alarm", daemon=True)
-                self._thread.start()
+                try:
+                    self._thread.start()
+                except RuntimeError:  # no thread can be started; whoever is rung for looks at the time himself
+                    self._thread, self._moment = None, math.inf
+                    self._ring()
             elif moment < self._awaited or moment == math.inf:
                 self._changed.notify()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -93,7 +94,8 @@ class Interrupts:
         log.warning("%s: saving at the next safe point, then ending (at most %g s)", self.pending.name, self._grace)
         self._timer = threading.Timer(self._grace, self._end_now, (number,))
         self._timer.daemon = True
-        self._timer.start()
+        with contextlib.suppress(RuntimeError):  # no thread can be started; then nobody watches over the grace period
+            self._timer.start()
         previous = self._chained(self._previous.get(number))
         if callable(previous) and previous is not signal.default_int_handler:
             previous(number, frame)

@@ -81,6 +81,8 @@ class Run(Deciding):
         ):
             if value not in known:
                 raise PolicyError(f"{holder}: {field} is {value!r}; expected one of {', '.join(known)}")
+        if not isinstance(background, bool):
+            raise PolicyError(f"{holder}: background is {background!r}; expected True or False")
         check_count(holder, "max_pending", max_pending)
         if not str(dirpath):
             raise PolicyError(f"{holder}: dirpath is empty; expected a run directory, such as 'runs/a'")

@@ -53,7 +53,7 @@ class BackgroundWorker:
     def __init__(self) -> None:
         self._pool: ThreadPoolExecutor | None = None
         self._waiting, self._changed = 0, threading.Condition()
-        self._process = os.getpid()
+        self._process, self._said = os.getpid(), False
 
     @property
     def waiting(self) -> int:
@@ -66,11 +66,26 @@ class BackgroundWorker:
             job()
             return
         self._mind_forks()
+        if not self._takes(job):
+            self.wait()
+            job()
+
+    def _takes(self, job: Callable[[], None]) -> bool:
+        """The thread will do the job."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, _THREAD)
         with self._changed:
-            self._pool.submit(self._do, job)
-            self._waiting += 1  # only once it is taken: a process that ends takes none
+            try:
+                self._pool.submit(self._do, job)
+            except RuntimeError as error:  # no thread can be started: a limit is reached, or the process ends
+                if not self._said:
+                    self._said = True
+                    log.warning("training waits while each checkpoint is written: %s", error)
+                self._pool.shutdown(wait=False)  # the job may lie in its queue, and must not be done twice
+                self._pool = None
+                return False
+            self._waiting += 1  # only once it is taken
+            return True
 
     def wait(self, at_most: int = 0) -> None:
         self._mind_forks()

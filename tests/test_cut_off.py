@@ -1,4 +1,4 @@
-"""Saves and trainings that are cut off from outside: an interrupt, a logger that raises, a collector that tidies up."""
+"""Saves and trainings that meet what is not theirs: an interrupt, a logger that raises, a collector, a limit of threads."""
 
 import signal
 import threading
@@ -6,7 +6,7 @@ import threading
 import pytest
 from test_background import EACH, Held, epoch, until
 
-from ckpt_callbacks import EventKind, Every, KeepAll, OnException, Policy
+from ckpt_callbacks import EventKind, Every, KeepAll, OnException, Policy, PolicyError
 from ckpt_callbacks.interrupts import Interrupts
 from ckpt_callbacks.peers import Peers
 from ckpt_callbacks.run import Run
@@ -119,3 +119,41 @@ def test_a_handler_that_only_the_main_thread_can_remove_passes_on(caplog):
         interrupts.remove()
         interrupts.forget()
         signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.fixture
+def no_threads(monkeypatch):
+    def start(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+
+
+def test_a_training_that_may_start_no_thread_waits_for_its_saves_and_looks_at_each_step(tmp_path, no_threads, caplog):
+    run = started(tmp_path, Policy(Every(epochs=1) | Every(hours=1), KeepAll()))
+    for number in (1, 2, 3):
+        epoch(run, number)
+        run.rest()
+        assert run.quiet.alarm
+    assert [r.step for r in run.records()] == [10, 20, 30]
+    run.close()
+    assert caplog.text.count("training waits while each checkpoint is written: can't start new thread") == 1
+
+
+def test_a_signal_is_answered_where_no_thread_can_watch_over_the_grace_period(no_threads):
+    before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    interrupts = Interrupts(30, lambda: None, [signal.SIGUSR1])
+    try:
+        interrupts.install()
+        signal.raise_signal(signal.SIGUSR1)
+        assert interrupts.pending is signal.SIGUSR1
+    finally:
+        interrupts.remove()
+        interrupts.forget()
+        signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize("value", ["False", "maybe", 0, None])
+def test_background_is_true_or_false(tmp_path, value):
+    with pytest.raises(PolicyError, match=f"test: background is {value!r}; expected True or False"):
+        Run(tmp_path, EACH, suffix=".raw", holder="test", background=value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import ctypes
 import os
@@ -52,8 +53,10 @@ class MappedCheckpoint:
 
     def copy_beside(self) -> None:
         """Begin to copy what optimizers on this machine's own memory keep."""
-        self._thread = threading.Thread(target=self._copy, name="ckpt_callbacks restore", daemon=True)
-        self._thread.start()
+        thread = threading.Thread(target=self._copy, name="ckpt_callbacks restore", daemon=True)
+        with contextlib.suppress(RuntimeError):  # no thread can be started; `own` copies then
+            thread.start()
+            self._thread = thread
 
     def own(self, optimizers: Sequence[Optimizer]) -> None:
         """Let nothing of the optimizers lie in the file any more. Does nothing where they have copies of their own."""

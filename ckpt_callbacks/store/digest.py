@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import mmap
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from ..errors import VerifyError
 from ..record import Record
 from . import pages
 
+_FEW = 16 * pages.PAGE
 _CHUNK = 8 << 20  # bytes of one read: whole pages, as reading past the page cache asks for
 
 Progress = Callable[[int], object]
@@ -86,7 +88,7 @@ def _raise(error: OSError) -> None:
 
 def _feed(hasher: xxhash.xxh3_128, path: Path, from_device: bool, progress: Progress | None) -> int:
     size = 0
-    with _opened(path, from_device) as file, pages.fresh(_CHUNK) as buffer, memoryview(buffer) as view:
+    with _opened(path, from_device) as file, _buffer() as buffer, memoryview(buffer) as view:
         while count := file.readinto(view):
             hasher.update(view[:count])
             size += count
@@ -95,6 +97,13 @@ def _feed(hasher: xxhash.xxh3_128, path: Path, from_device: bool, progress: Prog
             if count < len(view) and size == os.fstat(file.fileno()).st_size:
                 break  # reading on from here, on no whole block, is refused by some file systems
     return size
+
+
+def _buffer() -> mmap.mmap:
+    try:
+        return pages.fresh(_CHUNK)
+    except OSError:  # too little memory for that is no reason to call a checkpoint damaged
+        return pages.fresh(_FEW)
 
 
 def _opened(path: Path, from_device: bool) -> io.FileIO:

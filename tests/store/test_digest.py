@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ckpt_callbacks import Record, Status, VerifyError
+from ckpt_callbacks.store import pages
 from ckpt_callbacks.store.digest import digest, verify
 
 FILES = {"a.distcp": b"0123456789", "b.distcp": b"\0" * 5, "sub/.metadata": b"meta", "sub/empty": b""}
@@ -128,3 +129,17 @@ def test_a_folder_that_cannot_be_listed_is_not_passed_over(tmp_path, monkeypatch
         digest(folder)
     with pytest.raises(VerifyError, match="cannot be read: Permission denied"):
         verify(record)
+
+
+def test_little_memory_is_no_reason_to_call_a_checkpoint_damaged(tmp_path, monkeypatch):
+    path, fresh = tmp_path / "a", pages.fresh
+    path.write_bytes(bytes(range(256)) * 1000)
+    expected = digest(path)
+
+    def scarce(size):
+        if size > 1 << 20:
+            raise OSError(12, "Cannot allocate memory")
+        return fresh(size)
+
+    monkeypatch.setattr(pages, "fresh", scarce)
+    assert digest(path) == digest(path, from_device=True) == expected
