@@ -1,4 +1,4 @@
-"""Saves and trainings that meet what is not theirs: an interrupt, a logger that raises, a collector, a limit of threads."""
+"""What is not ours to prevent: an interrupt, a logger that raises, a collector that tidies up, a limit of threads."""
 
 import signal
 import threading

@@ -263,6 +263,7 @@ class LightningCheckpoint(Observing, PeerNames, Checkpoint):
         if self._restored is not None and not self._started:
             # The last epoch's own hooks were behind the save.
             loops.pay_plateau_steps(trainer, self._restored["owed"])
+            loops.end_averages(trainer)
             self._run.end_untrained()
             log.warning("%s: nothing left to train; the run ended at step %d", self._run.dirpath, self._run.state.step)
         self._release(trainer)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
 from lightning_adapter.task import EACH_EPOCH, VAL, Model, data, fit, loaders, trainer, weights
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset, WeightedRandomSampler
 from torchdata.stateful_dataloader import StatefulDataLoader
@@ -299,6 +299,13 @@ def test_a_damaged_checkpoint_is_skipped_with_a_reason(tmp_path, caplog):
     older.path.unlink()
     assert callback.resume_path() == str(callback.records()[0].path)
     assert f"{older.path}: missing" in caplog.text
+
+
+def test_weights_that_are_averaged_are_the_model_s_when_nothing_is_left_to_train(tmp_path):
+    """A run that was killed between its last save and the end of `fit`."""
+    ended, _, _ = fit(tmp_path, extra=[EMAWeightAveraging(decay=0.9)])
+    again, _, _ = fit(tmp_path, extra=[EMAWeightAveraging(decay=0.9)], resume=True)
+    assert torch.equal(weights(again), weights(ended))
 
 
 def test_a_fresh_start_in_a_used_directory_warns_and_deletes_nothing(tmp_path, caplog):
