@@ -191,7 +191,7 @@ def restore_metrics(trainer: Trainer, metrics: dict[str, float]) -> None:
 
 
 def end_averages(trainer: Trainer) -> None:
-    """Give the model its averaged weights, as at the end of a training; Lightning ends none that had nothing to train."""
+    """Give the model its averaged weights, as the end of a training does; with nothing to train there is none."""
     for callback in trainer.callbacks:
         if isinstance(callback, WeightAveraging):
             callback.on_train_end(trainer, trainer.lightning_module)
