@@ -12,6 +12,7 @@ import xxhash
 
 from .digest import named
 from .pages import PAGE, fresh
+from .space import reserve
 
 _DIRECT = getattr(os, "O_DIRECT", 0)
 _CHUNK = 8 << 20  # bytes of one write; hashed just before, while they are in the processor's cache
@@ -47,8 +48,8 @@ class DirectFile:
             self._direct = False
             self._file = os.open(path, flags & ~os.O_EXCL, 0o644)
         try:
-            if size and hasattr(os, "posix_fallocate"):
-                self._ask_for(size)
+            if size:
+                reserve(self._file, size)
         except BaseException:
             self.close()
             raise
@@ -139,13 +140,6 @@ class DirectFile:
 
             self._direct = False
             fcntl.fcntl(self._file, fcntl.F_SETFL, fcntl.fcntl(self._file, fcntl.F_GETFL) & ~_DIRECT)
-
-    def _ask_for(self, size: int) -> None:
-        try:
-            os.posix_fallocate(self._file, 0, size)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                raise
 
 
 def _address(view: memoryview) -> int:
