@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ..errors import NotEnoughMemory
 from .memory import available_memory
-from .pages import HUGE, fresh, rounded
+from .pages import HUGE, fresh, keep_from_forks, rounded
 
 _PIECE = 32 << 20  # bytes touched at a time, so that a failing machine is noticed and other threads run
 _LEFT_FREE = 256 << 20
@@ -61,6 +61,7 @@ class Arena:
             memory = fresh(wanted)
         except (OSError, ValueError, OverflowError) as error:
             raise NotEnoughMemory(f"a snapshot needs {wanted >> 20} MiB of memory: {error}") from error
+        keep_from_forks(memory)  # data loaders fork their workers, again at each epoch
         start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
         for offset in range(0, wanted, _PIECE):
             ctypes.memset(start + offset, 0, min(_PIECE, wanted - offset))
