@@ -17,14 +17,15 @@ from .space import reserve
 _DIRECT = getattr(os, "O_DIRECT", 0)
 _CHUNK = 8 << 20  # bytes of one write; hashed just before, while they are in the processor's cache
 _BOUNCE = 1 << 20
+LARGE = 256 << 10  # bytes; a system call for each smaller piece would take longer than copying them together
 
 
 class DirectFile:
     """A new file that is written front to back, once.
 
-    Pieces that begin on a page in memory and on a block in the file go straight from there to the device; all else goes
-    through a small buffer. Where the file system has no O_DIRECT, the page cache is used. The bytes are hashed as they
-    are meant to be, so a later look at the device tells whether they arrived.
+    Large pieces that begin on a page in memory and on a block in the file go straight from there to the device; all
+    else goes through a small buffer. Where the file system has no O_DIRECT, the page cache is used. The bytes are
+    hashed as they are meant to be, so a later look at the device tells whether they arrived.
 
     Args:
         path: Must not exist. size: bytes that are to come, if that is known: the disk's space is asked for at once.
@@ -72,7 +73,7 @@ class DirectFile:
             OSError: the disk is full, or broken.
         """
         view = memoryview(data).cast("B") if len(memoryview(data)) else memoryview(b"")
-        if self._held % PAGE == 0 and len(view) >= PAGE and _address(view) % PAGE == 0:
+        if self._held % PAGE == 0 and len(view) >= LARGE and _address(view) % PAGE == 0:
             self._empty(self._held)
             whole = len(view) // PAGE * PAGE
             for start in range(0, whole, _CHUNK):

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from ckpt_callbacks.store import space
 from ckpt_callbacks.store.arena import Arena
-from ckpt_callbacks.store.direct_file import DirectFile
+from ckpt_callbacks.store.direct_file import LARGE, DirectFile, _address
 from ckpt_callbacks.store.pages import PAGE
 
-SIZES = [0, 1, 17, PAGE - 1, PAGE, PAGE + 1, 3 * PAGE, (1 << 20) - 1, 1 << 20, (8 << 20) + 5]
+SIZES = [0, 1, 17, PAGE - 1, PAGE, PAGE + 1, 3 * PAGE, LARGE - 1, LARGE, LARGE + PAGE + 1, 1 << 20, (8 << 20) + 5]
 
 
 def noise(size, seed=1):
@@ -47,6 +47,26 @@ def test_the_file_holds_the_pieces_and_the_digest_is_that_of_the_file(tmp_path_f
     assert (digest, size) == (f"xxh3_128:{xxhash.xxh3_128(expected).hexdigest()}", len(expected))
 
 
+def test_small_pieces_share_a_write_and_a_large_one_behind_them_goes_from_where_it_lies(tmp_path, monkeypatch):
+    real, written = os.pwrite, []
+
+    def put(file, piece, offset):
+        written.append((_address(piece), len(piece)))
+        return real(file, piece, offset)
+
+    monkeypatch.setattr(os, "pwrite", put)
+    sizes = [10 * PAGE - 96] * 60 + [LARGE] + [PAGE]
+    pieces = Arena().carve(sizes)
+    for number, piece in enumerate(pieces):
+        piece[:] = noise(len(piece), number)[: len(piece)]
+    padded = [each for piece in pieces for each in (piece, bytes(-len(piece) % PAGE))]
+    digest, _ = write(tmp_path / "a", padded)
+    assert (tmp_path / "a").read_bytes() == b"".join(padded)
+    assert digest == f"xxh3_128:{xxhash.xxh3_128(b''.join(padded)).hexdigest()}"
+    assert [size for _, size in written] == [1 << 20, 1 << 20, 60 * 10 * PAGE - (2 << 20), LARGE, PAGE]
+    assert [address == _address(pieces[60]) for address, _ in written] == [False, False, False, True, False]
+
+
 @pytest.mark.parametrize("refused", ["open", "write"])
 def test_file_systems_without_direct_writes(tmp_path, monkeypatch, refused):
     real_open, real_write, direct = os.open, os.pwrite, []
@@ -66,7 +86,7 @@ def test_file_systems_without_direct_writes(tmp_path, monkeypatch, refused):
 
     monkeypatch.setattr(os, "open", opened)
     monkeypatch.setattr(os, "pwrite", put)
-    (piece,) = Arena().carve([3 * PAGE + 5])
+    (piece,) = Arena().carve([LARGE + 5])
     piece[:] = noise(len(piece))[: len(piece)]
     write(tmp_path / "a", [b"head", piece, piece])
     assert (tmp_path / "a").read_bytes() == b"head" + bytes(piece) * 2
