@@ -24,14 +24,19 @@ def read(path: Path) -> dict[str, Any] | None:
         return json.loads(archive.read(METADATA)).get(KEY)
 
 
+def merged(metadata: str | bytes, facts: dict[str, Any]) -> str:
+    """Keras' ``metadata.json`` with ours in it."""
+    return json.dumps(json.loads(metadata) | {KEY: facts})
+
+
 def write(path: Path, facts: dict[str, Any]) -> None:
     """Put ours into an archive that Keras has written."""
     with zipfile.ZipFile(path, "a") as archive:
         entry = archive.getinfo(METADATA)
-        metadata = json.loads(archive.read(entry)) | {KEY: facts}
+        metadata = merged(archive.read(entry), facts)
         archive.filelist.remove(entry)  # the old one's few bytes stay where they are, but nothing names them any more
         del archive.NameToInfo[METADATA]
-        archive.writestr(METADATA, json.dumps(metadata))
+        archive.writestr(METADATA, metadata)
 
 
 def _facts(path: Path) -> dict[str, Any] | None:

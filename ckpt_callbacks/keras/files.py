@@ -60,11 +60,15 @@ def save(model: keras.Model, path: Path, carried: Carried) -> Shapes:
         else:
             model.save(path)
     if path.suffix == KERAS:
-        keras_zip.write(path, carried.to_json())
+        keras_zip.write(path, ours(path.name, carried))
     else:
-        facts = {"record": carried.record} if path.name.endswith(WEIGHTS) else carried.to_json()
-        hdf5.write(path, json.dumps(facts))
+        hdf5.write(path, json.dumps(ours(path.name, carried)))
     return shapes(model)
+
+
+def ours(name: str, carried: Carried) -> dict[str, Any]:
+    """What goes into a file with such an end of its name: beside weights alone, nothing that a run could go on from."""
+    return {"record": carried.record} if name.endswith(WEIGHTS) else carried.to_json()
 
 
 def shapes(model: keras.Model) -> Shapes:

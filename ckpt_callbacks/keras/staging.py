@@ -140,12 +140,13 @@ def _content(model: keras.Model, suffix: str, carried: Carried, arena: Arena) ->
     data = arena.carve([entry.nbytes for entry in entries])
     arrays = [np.ndarray(entry.shape, entry.dtype, view) for entry, view in zip(entries, data, strict=True)]
     copy(recording.values, arrays)
+    facts = files.ours(suffix, carried)
     parts: dict[str, object] = {}
     if suffix == files.KERAS:
         config, metadata = config_of(model)
-        metadata = json.dumps(json.loads(metadata) | {keras_zip.KEY: carried.to_json()})
+        metadata = keras_zip.merged(metadata, facts)
         parts["before"] = ((keras_zip.METADATA, metadata.encode()), ("config.json", config.encode()))
         parts["after"] = tuple((f"assets/{name}", content) for name, content in recording.assets)
     else:
-        parts["facts"] = json.dumps({"record": carried.record}).encode()
+        parts["facts"] = json.dumps(facts).encode()
     return Content(model.name, files.shapes(model), recording.groups, arrays, data, **parts)

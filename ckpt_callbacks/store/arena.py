@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import mmap
 from collections.abc import Sequence
-from pathlib import Path
 
 from ..errors import NotEnoughMemory
-from .pages import HUGE, fresh, rounded
+from .memory import available_memory
+from .pages import HUGE, fresh, keep_from_forks, rounded
 
 _PIECE = 32 << 20  # bytes touched at a time, so that a failing machine is noticed and other threads run
 _LEFT_FREE = 256 << 20
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 class Arena:
@@ -63,6 +61,7 @@ class Arena:
             memory = fresh(wanted)
         except (OSError, ValueError, OverflowError) as error:
             raise NotEnoughMemory(f"a snapshot needs {wanted >> 20} MiB of memory: {error}") from error
+        keep_from_forks(memory)  # data loaders fork their workers, again at each epoch
         start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
         for offset in range(0, wanted, _PIECE):
             ctypes.memset(start + offset, 0, min(_PIECE, wanted - offset))
@@ -71,17 +70,3 @@ class Arena:
     def release(self) -> None:
         """Give the memory back, as soon as no piece is held any more."""
         self._memory = None
-
-
-def available_memory() -> int | None:
-    """Bytes that this process may still allocate without swapping, containers' limits included; None if unknown."""
-    found = []
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        found += [int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")]
-    with contextlib.suppress(OSError, ValueError):
-        limit, used = ((_CGROUP / name).read_text().strip() for name in ("memory.max", "memory.current"))
-        cache = [int(line.split()[1]) for line in (_CGROUP / "memory.stat").read_text().splitlines() if "file " in line]
-        if limit != "max":
-            found.append(int(limit) - int(used) + sum(cache[:1]))
-    return min(found, default=None)

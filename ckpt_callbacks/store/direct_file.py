@@ -12,18 +12,20 @@ import xxhash
 
 from .digest import named
 from .pages import PAGE, fresh
+from .space import reserve
 
 _DIRECT = getattr(os, "O_DIRECT", 0)
 _CHUNK = 8 << 20  # bytes of one write; hashed just before, while they are in the processor's cache
 _BOUNCE = 1 << 20
+LARGE = 256 << 10  # bytes; a system call for each smaller piece would take longer than copying them together
 
 
 class DirectFile:
     """A new file that is written front to back, once.
 
-    Pieces that begin on a page in memory and on a block in the file go straight from there to the device; all else goes
-    through a small buffer. Where the file system has no O_DIRECT, the page cache is used. The bytes are hashed as they
-    are meant to be, so a later look at the device tells whether they arrived.
+    Large pieces that begin on a page in memory and on a block in the file go straight from there to the device; all
+    else goes through a small buffer. Where the file system has no O_DIRECT, the page cache is used. The bytes are
+    hashed as they are meant to be, so a later look at the device tells whether they arrived.
 
     Args:
         path: Must not exist. size: bytes that are to come, if that is known: the disk's space is asked for at once.
@@ -47,8 +49,8 @@ class DirectFile:
             self._direct = False
             self._file = os.open(path, flags & ~os.O_EXCL, 0o644)
         try:
-            if size and hasattr(os, "posix_fallocate"):
-                self._ask_for(size)
+            if size:
+                reserve(self._file, size)
         except BaseException:
             self.close()
             raise
@@ -71,7 +73,7 @@ class DirectFile:
             OSError: the disk is full, or broken.
         """
         view = memoryview(data).cast("B") if len(memoryview(data)) else memoryview(b"")
-        if self._held % PAGE == 0 and len(view) >= PAGE and _address(view) % PAGE == 0:
+        if self._held % PAGE == 0 and len(view) >= LARGE and _address(view) % PAGE == 0:
             self._empty(self._held)
             whole = len(view) // PAGE * PAGE
             for start in range(0, whole, _CHUNK):
@@ -139,13 +141,6 @@ class DirectFile:
 
             self._direct = False
             fcntl.fcntl(self._file, fcntl.F_SETFL, fcntl.fcntl(self._file, fcntl.F_GETFL) & ~_DIRECT)
-
-    def _ask_for(self, size: int) -> None:
-        try:
-            os.posix_fallocate(self._file, 0, size)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                raise
 
 
 def _address(view: memoryview) -> int:

@@ -12,15 +12,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ckpt_callbacks.store import space
+
 CALLS = [
-    "open", "write", "writev", "pwrite", "posix_fallocate", "fsync", "rename", "replace", "unlink", "remove",
+    "open", "write", "writev", "pwrite", "fallocate", "fsync", "rename", "replace", "unlink", "remove",
     "rmdir", "mkdir", "symlink", "ftruncate", "read", "stat", "lstat", "scandir",
 ]  # fmt: skip
 # What changes the disk: a kill before any other call finds the same disk as a kill before the next one of these.
 CHANGING = {
-    "create", "write", "writev", "pwrite", "posix_fallocate", "fsync", "rename", "replace",
+    "create", "write", "writev", "pwrite", "fallocate", "fsync", "rename", "replace",
     "unlink", "remove", "rmdir", "mkdir", "symlink", "ftruncate",
 }  # fmt: skip
+_ELSEWHERE = {"fallocate": space}  # the modules of calls that `os` does not have
 _SECTOR = 512  # bytes; direct writes are torn between whole ones
 
 Before = Callable[["Call"], Any]
@@ -50,7 +53,7 @@ class _Short(Exception):
 def interposed(folder: Path, before: Before) -> Iterator[None]:
     """Have ``before`` called ahead of each call below ``folder``, on any thread; what it raises, the call raises."""
     below, count, counting = os.path.realpath(folder), 0, threading.Lock()
-    originals = {name: getattr(os, name) for name in CALLS}
+    originals = {name: getattr(_ELSEWHERE.get(name, os), name) for name in CALLS}
 
     def path_of(target: Any, dir_fd: int | None) -> str:
         if isinstance(target, int):
@@ -102,13 +105,13 @@ def interposed(folder: Path, before: Before) -> Iterator[None]:
     opened_before, file_before = io.open, io.FileIO
     try:
         for name in CALLS:
-            setattr(os, name, wrap(name))
+            setattr(_ELSEWHERE.get(name, os), name, wrap(name))
         io.open = builtins.open = opened
         io.FileIO = Watched
         yield
     finally:
         for name, original in originals.items():
-            setattr(os, name, original)
+            setattr(_ELSEWHERE.get(name, os), name, original)
         io.open = builtins.open = opened_before
         io.FileIO = file_before
 

@@ -70,7 +70,7 @@ def faults(calls):
             yield call, "ENOSPC for all of the save", fail(call.number, errno.ENOSPC, lambda: now.epoch)
         if call.torn is not None:
             yield call, "a short write", shorten(call.number)
-        if call.name in ("pwrite", "posix_fallocate") or ("/staging/" in call.path and call.name == "create"):
+        if call.name in ("pwrite", "fallocate") or ("/staging/" in call.path and call.name == "create"):
             yield call, "EINVAL", fail(call.number, errno.EINVAL)  # a file system that cannot do this
 
 

@@ -95,7 +95,7 @@ CHANGING = {
     "fallocate": "fallocate", "chmod": "chmod", "fchmod": "chmod", "fchmodat": "chmod", "utimensat": "utimensat",
     "open": "create", "openat": "create", "creat": "create",
 }  # fmt: skip
-SAME = {"replace": "rename", "remove": "unlink", "pwrite": "write", "posix_fallocate": "fallocate"}
+SAME = {"replace": "rename", "remove": "unlink", "pwrite": "write"}
 
 
 def whole_lines(text):

@@ -25,7 +25,7 @@ from ckpt_callbacks.record import Record
 from ckpt_callbacks.run import Run
 from ckpt_callbacks.snapshot import Written
 from ckpt_callbacks.store.arena import Arena
-from ckpt_callbacks.store.direct_file import DirectFile
+from ckpt_callbacks.store.direct_file import LARGE, DirectFile
 from ckpt_callbacks.store.pages import PAGE
 
 EPOCHS = 6
@@ -47,7 +47,9 @@ def promised(epochs: list[int]) -> set[int]:
 
 @cache
 def weights(epoch: int) -> bytes:
-    return bytes((epoch * 37 + i * 11) % 256 for i in range(PAGE + 1500))
+    """So many that they are written from where they lie, and some more that are not."""
+    repeated = bytes((epoch * 37 + i * 11) % 256 for i in range(256))
+    return (repeated * (LARGE // 256 + 6))[: LARGE + 1500]
 
 
 class Stage:

@@ -1,6 +1,8 @@
 """Memory for snapshots."""
 
 import ctypes
+import os
+import sys
 
 import pytest
 
@@ -44,3 +46,15 @@ def test_too_little_memory(monkeypatch):
     memory.reserve(10 << 20)
     with pytest.raises(NotEnoughMemory, match=r"needs 100 MiB of memory, and 300 MiB are available"):
         memory.reserve(100 << 20)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="no other system has this advice")
+def test_a_fork_finds_zeros_and_its_parent_what_it_put_there():
+    memory = Arena()
+    piece, last = memory.carve([3 << 20, PAGE])
+    piece[:], last[:] = b"a" * len(piece), b"b" * len(last)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if bytes(piece) == bytes(len(piece)) and bytes(last) == bytes(PAGE) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert bytes(piece) == b"a" * len(piece) and bytes(last) == b"b" * PAGE

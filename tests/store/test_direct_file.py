@@ -1,7 +1,9 @@
 """Files that pass the page cache by: the bytes and their digest, wherever they lie in memory."""
 
+import contextlib
 import errno
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,11 +12,12 @@ import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ckpt_callbacks.store import space
 from ckpt_callbacks.store.arena import Arena
-from ckpt_callbacks.store.direct_file import DirectFile
+from ckpt_callbacks.store.direct_file import LARGE, DirectFile, _address
 from ckpt_callbacks.store.pages import PAGE
 
-SIZES = [0, 1, 17, PAGE - 1, PAGE, PAGE + 1, 3 * PAGE, (1 << 20) - 1, 1 << 20, (8 << 20) + 5]
+SIZES = [0, 1, 17, PAGE - 1, PAGE, PAGE + 1, 3 * PAGE, LARGE - 1, LARGE, LARGE + PAGE + 1, 1 << 20, (8 << 20) + 5]
 
 
 def noise(size, seed=1):
@@ -44,6 +47,26 @@ def test_the_file_holds_the_pieces_and_the_digest_is_that_of_the_file(tmp_path_f
     assert (digest, size) == (f"xxh3_128:{xxhash.xxh3_128(expected).hexdigest()}", len(expected))
 
 
+def test_small_pieces_share_a_write_and_a_large_one_behind_them_goes_from_where_it_lies(tmp_path, monkeypatch):
+    real, written = os.pwrite, []
+
+    def put(file, piece, offset):
+        written.append((_address(piece), len(piece)))
+        return real(file, piece, offset)
+
+    monkeypatch.setattr(os, "pwrite", put)
+    sizes = [10 * PAGE - 96] * 60 + [LARGE] + [PAGE]
+    pieces = Arena().carve(sizes)
+    for number, piece in enumerate(pieces):
+        piece[:] = noise(len(piece), number)[: len(piece)]
+    padded = [each for piece in pieces for each in (piece, bytes(-len(piece) % PAGE))]
+    digest, _ = write(tmp_path / "a", padded)
+    assert (tmp_path / "a").read_bytes() == b"".join(padded)
+    assert digest == f"xxh3_128:{xxhash.xxh3_128(b''.join(padded)).hexdigest()}"
+    assert [size for _, size in written] == [1 << 20, 1 << 20, 60 * 10 * PAGE - (2 << 20), LARGE, PAGE]
+    assert [address == _address(pieces[60]) for address, _ in written] == [False, False, False, True, False]
+
+
 @pytest.mark.parametrize("refused", ["open", "write"])
 def test_file_systems_without_direct_writes(tmp_path, monkeypatch, refused):
     real_open, real_write, direct = os.open, os.pwrite, []
@@ -63,7 +86,7 @@ def test_file_systems_without_direct_writes(tmp_path, monkeypatch, refused):
 
     monkeypatch.setattr(os, "open", opened)
     monkeypatch.setattr(os, "pwrite", put)
-    (piece,) = Arena().carve([3 * PAGE + 5])
+    (piece,) = Arena().carve([LARGE + 5])
     piece[:] = noise(len(piece))[: len(piece)]
     write(tmp_path / "a", [b"head", piece, piece])
     assert (tmp_path / "a").read_bytes() == b"head" + bytes(piece) * 2
@@ -80,17 +103,85 @@ def test_memory_file_systems():
         path.unlink(missing_ok=True)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a small disk")
-@pytest.mark.parametrize("announced", [0, 9 << 20])
-def test_a_full_disk(tmp_path, announced):
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", tmp_path], capture_output=True).returncode:
+@contextlib.contextmanager
+def mounted(folder, *options):
+    """A file system of our own."""
+    if os.geteuid() != 0:
+        pytest.skip("only root mounts a small disk")
+    if subprocess.run(["mount", *options, folder], capture_output=True).returncode:
         pytest.skip("may not mount")
     try:
-        with pytest.raises(OSError) as caught:
-            write(tmp_path / "a", [noise(9 << 20)], announced)
-        assert caught.value.errno == errno.ENOSPC
+        yield folder
     finally:
-        subprocess.run(["umount", tmp_path], check=True)
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+@contextlib.contextmanager
+def ext2(folder, size):
+    """A disk whose file system knows no `fallocate`."""
+    image = folder.with_suffix(".img")
+    with image.open("wb") as file:
+        file.truncate(size)
+    if shutil.which("mkfs.ext2") is None:
+        pytest.skip("no mkfs.ext2")
+    subprocess.run(["mkfs.ext2", "-q", image], check=True)
+    with mounted(folder, "-o", "loop", image):
+        yield folder
+
+
+@pytest.mark.parametrize("announced", [0, 9 << 20])
+def test_a_full_disk(tmp_path, announced):
+    with mounted(tmp_path, "-t", "tmpfs", "-o", "size=1m", "none"), pytest.raises(OSError) as caught:
+        write(tmp_path / "a", [noise(9 << 20)], announced)
+    assert caught.value.errno == errno.ENOSPC
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="no fallocate")
+def test_the_space_is_asked_for_at_once(tmp_path):
+    with DirectFile(tmp_path / "a", 3 << 20) as file:
+        assert (tmp_path / "a").stat().st_blocks * 512 >= 3 << 20
+        file.write(noise(PAGE))
+        file.finish()
+    assert (tmp_path / "a").read_bytes() == noise(PAGE)
+
+
+def test_nothing_is_written_ahead_where_space_cannot_be_asked_for(tmp_path):
+    """As the C library does, with a byte in each block."""
+    with ext2(tmp_path, 8 << 20), DirectFile(tmp_path / "a", 3 << 20) as file:
+        assert (tmp_path / "a").stat().st_size == (tmp_path / "a").stat().st_blocks == 0
+        file.write(noise(PAGE))
+        file.finish()
+        assert (tmp_path / "a").read_bytes() == noise(PAGE)
+
+
+def test_a_disk_that_is_too_small_is_found_out_at_once_where_space_cannot_be_asked_for(tmp_path):
+    with ext2(tmp_path, 8 << 20):
+        with pytest.raises(OSError, match=r"\(9437184 bytes are needed, \d+ are free\)") as caught:
+            DirectFile(tmp_path / "a", 9 << 20)
+        assert caught.value.errno == errno.ENOSPC
+
+
+def test_a_file_system_that_does_not_tell_its_size_has_room(tmp_path):
+    with mounted(tmp_path, "-t", "ramfs", "none"):
+        write(tmp_path / "a", [noise(PAGE)], PAGE)
+        assert (tmp_path / "a").read_bytes() == noise(PAGE)
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_disk_that_refuses_the_space(tmp_path, monkeypatch, error):
+    def refuses(*_):
+        raise OSError(error, os.strerror(error))
+
+    monkeypatch.setattr(space, "fallocate", refuses)
+    with pytest.raises(OSError) as caught:
+        write(tmp_path / "a", [b"x"], 1)
+    assert caught.value.errno == error
+
+
+def test_a_size_that_no_file_may_have(tmp_path):
+    with pytest.raises(OSError) as caught:
+        DirectFile(tmp_path / "a", 1 << 62)
+    assert caught.value.errno in (errno.EFBIG, errno.ENOSPC)
 
 
 def test_a_file_that_is_left_half_written_is_closed(tmp_path):

@@ -1,0 +1,63 @@
+"""Asking the disk for the space of a file that is to come, without writing to it."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import sys
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def fallocate(file: int, size: int) -> None:
+    """Linux' own call. Where the file system has none, `os.posix_fallocate` writes into each of its blocks.
+
+    Raises:
+        OSError: there is no such call, the file system does not know it, or the disk has less.
+    """
+    if _fallocate is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    while _fallocate(file, 0, 0, size):
+        if (error := ctypes.get_errno()) != errno.EINTR:
+            raise OSError(error, os.strerror(error))
+
+
+def reserve(file: int, size: int) -> None:
+    """Have the disk keep ``size`` bytes for an open, empty file, or at least look whether it has them.
+
+    Raises:
+        OSError: it does not.
+    """
+    try:
+        fallocate(file, size)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise
+        _look(file, size)
+
+
+def _look(file: int, size: int) -> None:
+    if not hasattr(os, "fstatvfs"):
+        return
+    try:
+        found = os.fstatvfs(file)
+    except OSError:
+        return
+    # Some file systems say nothing of their size: there are 0 blocks then, and as many free.
+    if found.f_blocks and (free := found.f_bavail * found.f_frsize) < size:
+        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} ({size} bytes are needed, {free} are free)")
+
+
+def _found() -> ctypes._CFuncPtr | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    library = ctypes.CDLL(None, use_errno=True)
+    # glibc's plain one takes 32 bits on small machines, and musl has no other.
+    call = getattr(library, "fallocate64", None) or getattr(library, "fallocate", None)
+    if call is not None:
+        call.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    return call
+
+
+_fallocate = _found()
