@@ -42,7 +42,8 @@ class Deciding(Holding):
     _time_zero = 0.0  # when training time began, on the run's clock
     _deadline: float | None
     _measured: Event | None = None  # the last event of a finished step
-    _names_checked = _is_busy = False
+    _names_checked = False
+    _skipped = 0  # saves for which there was no place
     _failure: CkptError | None = None  # the first one that nobody was told of
     _demanded: set[int]  # saves that somebody wished and that have not landed
 
@@ -175,16 +176,18 @@ class Deciding(Holding):
         """
         records = []
         for landed in self._saver.take(together=together):
-            busy, self._is_busy = self._is_busy, isinstance(landed.error, Busy)
+            busy = isinstance(landed.error, Busy)
             if landed.error is None:
                 outcome = Event.saved(landed.save, blocked=landed.blocked)
             else:
-                told = {"step": step, "blocked": landed.blocked, "busy": self._is_busy}
+                told = {"step": step, "blocked": landed.blocked, "busy": busy}
                 outcome = Event.dropped(landed.save, str(landed.error), **told)
-                if not self._is_busy:
+                if not busy:
                     self._failure = self._failure or landed.error
-            if self._is_busy and not busy:
-                log.warning("skipped a save, which stays due: %s", landed.error)
+            if busy:
+                self._skipped += 1
+                level = logging.WARNING if self._skipped == 1 else logging.INFO
+                log.log(level, "skipped a save, which stays due: %s", landed.error)
             self.state, _ = decide(self.policy, self.state, outcome)
             if landed.save in self._demanded:
                 self._demanded.discard(landed.save)

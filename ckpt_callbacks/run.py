@@ -129,6 +129,12 @@ class Run(Deciding):
             self.quiet.close()
             self._worker.close()
             self._take_landed(together=False)
+            if self._skipped > 1:
+                log.warning(
+                    "%s: %d saves were skipped in all, the first one of which was said; max_pending is %d",
+                    self.dirpath, self._skipped, self._saver.max_pending,
+                )  # fmt: skip
+            self._skipped = 0
         finally:  # a logger may raise
             self.release()
 
@@ -155,7 +161,7 @@ class Run(Deciding):
         self._time_zero = self._clock.monotonic() - self.state.time
         if self._deadline is None and any(leaf.end is None for leaf in self.policy.deadlines):
             log.warning(
-                "%s: OnDeadline knows no deadline: SLURM_JOB_END_TIME says none; expected OnDeadline(..., end=...)",
+                "%s: OnDeadline never saves: SLURM_JOB_END_TIME tells no deadline; give end, as 2026-11-24T23:00:00Z",
                 self.dirpath,
             )
         if self.policy.saves_on_preempt:

@@ -86,6 +86,7 @@ class Saver:
         under_way: The facts of the save whose snapshot is taken now.
         landed: Saves that came to their end, oldest first, until the run takes them from here.
         records: For each save that was asked for, the id of the record that it became, or was to become.
+        max_pending: As given.
     """
 
     def __init__(
@@ -94,7 +95,7 @@ class Saver:
         wake: Callable[[], None],
     ) -> None:  # fmt: skip
         self._directory, self._checkpointer, self._worker = directory, checkpointer, worker
-        self._max_pending, self._skips, self._clock, self._wake = max_pending, skips, clock, wake
+        self.max_pending, self._skips, self._clock, self._wake = max_pending, skips, clock, wake
         self._filename, self._suffix, self._contents, self._metadata = filename, suffix, contents, metadata
         self.identity = Identity("", 0, None)
         self.under_way: Record | None = None
@@ -164,10 +165,10 @@ class Saver:
     def _how(self, event: Event) -> _How:
         if event.kind is not EventKind.END and self._is_written(event):
             return _How.SHARE
-        if self._worker.waiting >= self._max_pending:
+        if self._worker.waiting >= self.max_pending:
             if self._skips and event.kind not in (*_LAST, EventKind.DEMAND):
                 return _How.SKIP
-            self._worker.wait(self._max_pending - 1)
+            self._worker.wait(self.max_pending - 1)
         return _How.STAGE
 
     def _lead(self, save: Save, draft: Record, saving: Saving, how: _How, asked: float) -> None:

@@ -232,6 +232,8 @@ def test_what_is_skipped_stays_due_and_is_said_once(begin, caplog):
     run.wait()
     assert [r.step for r in run.records()] == [10, 23]
     assert run.state.failures == 0 and not Manifest.read(run.dirpath).records.keys() - {1, 2}
+    run.close()
+    assert "3 saves were skipped in all" in caplog.text and "max_pending is 1" in caplog.text
 
 
 @pytest.mark.parametrize("kind", [EventKind.END, EventKind.DEMAND])

@@ -154,7 +154,7 @@ class ObservesFit:
         """The first step is done: the optimizer has all that a checkpoint takes."""
         self._prepared = True
         size = self._staging.expected_size(self.model, self._run.suffix)
-        self._run.prepare(lambda: self._staging.prepare(size))
+        self._run.prepare(lambda: self._staging.prepare(size, self._run.suffix))
 
     def _stage(self) -> Snapshot:
         if self._inexact is not None and self._run.contents == "full":

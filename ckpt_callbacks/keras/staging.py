@@ -44,8 +44,15 @@ class KerasStaging:
         self._arenas = ArenaPool()
         self._said = False
 
-    def prepare(self, size: int) -> None:
-        """Get the memory for one snapshot of so many bytes, on any thread; see `expected_size`."""
+    def prepare(self, size: int, suffix: str) -> None:
+        """Do on any thread what the first snapshot would take longest for.
+
+        Args:
+            size: Bytes of memory to get; see `expected_size`. suffix: of the files to come.
+        """
+        if suffix == files.KERAS:
+            # Whatever the backend, Keras imports TensorFlow, if it is there, to make JSON of the first object.
+            keras.saving.serialize_keras_object(keras.initializers.Zeros())
         self._arenas.prepare(size)
 
     def expected_size(self, model: keras.Model, suffix: str) -> int:

@@ -32,9 +32,9 @@ def reserve(file: int, size: int) -> None:
     try:
         fallocate(file, size)
     except OSError as error:
+        _look(file, size)  # which tells how much is there
         if error.errno in _FULL:
             raise
-        _look(file, size)
 
 
 def _look(file: int, size: int) -> None:
