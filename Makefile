@@ -18,7 +18,7 @@ demo: $(STAMP)
 	$(BIN)/python examples/demo.py
 
 test: $(STAMP)
-	$(BIN)/python -m pytest tests -m "not slow and not soak"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -m "not slow and not soak"
 
 # Kills and injected errors at every step of the commit protocol.
 test-faults: $(STAMP)

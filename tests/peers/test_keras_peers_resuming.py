@@ -120,6 +120,7 @@ def test_k7_a_second_interruption_resumes_where_the_first_one_led(tmp_path, whol
     for batches in (10, 5):
         callback = checkpoint(tmp_path / "ours", policy)
         fit_and_crash(batches, callback, epochs=6)
+        callback.wait()
         reached.append(callback.last().step)
     assert reached == [9, 12], "batch 10 and, from 9 on, batch 14 were the last ones"
     last, watch = quick(), Watch()
