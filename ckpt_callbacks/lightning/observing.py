@@ -73,6 +73,8 @@ class Observing:
             same=same_weights if kind is EventKind.END else None,
             metadata=lambda: training_facts(trainer),
         )
+        if kind is not EventKind.STEP_END:  # in what comes next, others put other weights into the model, and back
+            self._io.staging.wait()
         self._obey(trainer, decision, together=kind in (EventKind.VALIDATION_END, EventKind.EPOCH_END))
 
     def _tell_loggers(self, trainer: Trainer) -> None:
@@ -86,6 +88,8 @@ class Observing:
             stage=self._stage,
             metadata=lambda: training_facts(trainer),
         )
+
+        self._io.staging.wait()  # before, or within, a validation: as in `_observe`
 
     def _answer_within_validation(self, trainer: Trainer) -> None:
         # Several processes may validate different numbers of batches, so that they could not agree here.

@@ -23,13 +23,14 @@ class Resting:
 
     def __init__(self, run: Run) -> None:
         self._run, self._quiet = run, run.quiet
-        self._left = self._granted = 0
+        self._left: float = 0
+        self._passed = False
         self._manual, self._limit = False, math.inf
         self.step = 0
 
     def rest(self, trainer: Trainer, step: int) -> None:
         """The batch that ends now was looked at, with its ``step``."""
-        self._left = self._granted = 0
+        self._left, self._passed = 0, False
         self._results, self._batches = loops.running_epoch(trainer)
         if FreshMetrics.come_with_steps(self._results, self._run.policy.monitored):
             return  # the policy is told what each batch measured
@@ -38,14 +39,15 @@ class Resting:
         self._limit = min(self._quiet.step, loops.max_steps(trainer))
         # By itself Lightning takes at most one step a batch; a module that optimizes by itself, as many as it likes.
         steps = math.inf if self._manual else self._limit - step - 1
-        self._left = self._granted = min(loops.batches_to_pass(trainer), steps)
+        self._left = min(loops.batches_to_pass(trainer), steps)
         self._logged = len(self._results)
 
     def passes(self, trainer: Trainer) -> bool:
         """The batch that ends now can lead to nothing."""
         if self._left <= 0:
             return False
-        self._left -= 1
+        self._left -= 1  # an infinite number stays what it is, so what was granted tells nothing later
+        self._passed = True
         if (
             self._quiet.alarm
             or trainer.should_stop
@@ -62,4 +64,4 @@ class Resting:
 
     def is_amid_update(self, trainer: Trainer) -> bool:
         """After batches that passed by: the one that ends now was no update's last one."""
-        return self._left != self._granted and not self._manual and loops.accumulating(trainer)
+        return self._passed and not self._manual and loops.accumulating(trainer)

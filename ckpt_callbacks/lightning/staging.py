@@ -71,7 +71,7 @@ class TorchStaging:
         return _Staged(content, shapes, copies, lambda: self._arenas.give_back(arena))
 
     def wait(self) -> None:
-        """To be called before an optimizer step: it must not overtake what is being copied from a device."""
+        """What is being copied from a device must not be overtaken by what the training does from now on."""
         copies, self._latest = self._latest, None
         if copies is not None:
             copies.hold_back()
@@ -100,11 +100,16 @@ def expected_size(trainer: Trainer, weights_only: bool) -> int:
 
 
 def steady(trainer: Trainer) -> set[int]:
-    """Addresses of the storages on a device that only an optimizer step changes: parameters and optimizer states."""
-    if trainer.strategy.root_device.type != "cuda":
+    """Addresses of the storages on a device that only an optimizer step changes: what the optimizers hold.
+
+    Other parameters, such as a momentum encoder's, may change in any hook. With manual optimization a step may be
+    made that no hook tells of.
+    """
+    if trainer.strategy.root_device.type != "cuda" or not trainer.lightning_module.automatic_optimization:
         return set()
-    found = list(trainer.lightning_module.parameters())
+    found = []
     for optimizer in trainer.optimizers:
+        found += [parameter for group in optimizer.param_groups for parameter in group["params"]]
         for state in optimizer.state.values():
             found += [value for value in state.values() if isinstance(value, torch.Tensor)]
     return {s.data_ptr() for s in map(_storage, found) if s is not None}

@@ -36,11 +36,12 @@ class Content:
     """All bytes of a file.
 
     Attributes:
-        data: The pickle. storages: in the order of their names; those of `LARGE` size lie on pages, if they can.
+        data: The pickle. storages: in the order of their names; those of `LARGE` size lie on pages, if they can. What
+            is on a device is in host memory only while it is written: there may be no room for all of it.
     """
 
     data: bytes
-    storages: Sequence[bytes | memoryview]
+    storages: Sequence[bytes | memoryview | torch.UntypedStorage]
 
     def write(self, path: Path) -> tuple[str, int]:
         """Write a new file and force it to the device; returns its digest and size.
@@ -48,25 +49,28 @@ class Content:
         Neither torch nor the training's memory is touched, and the interpreter's lock is held for moments only.
 
         Raises:
-            OSError: the disk is full, or broken.
+            OSError: the disk is full, or broken. RuntimeError: a device cannot be read.
         """
-        pieces = [("data.pkl", self.data, _ALIGN), ("byteorder", sys.byteorder.encode(), _ALIGN)]
-        pieces += [(f"data/{n}", s, PAGE if len(s) >= LARGE else _ALIGN) for n, s in enumerate(self.storages)]
-        pieces.append(("version", b"3\n", _ALIGN))
+        pieces = [("data.pkl", self.data), ("byteorder", sys.byteorder.encode())]
+        pieces += [(f"data/{number}", storage) for number, storage in enumerate(self.storages)]
+        pieces.append(("version", b"3\n"))
         members: list[Member] = []
         # Headers and padding are small; what they add is left to the file system.
-        with DirectFile(path, sum(len(data) for _, data, _ in pieces)) as file:
-            for name, data, align in pieces:
+        with DirectFile(path, sum(map(_size, self.storages)) + len(self.data)) as file:
+            for name, piece in pieces:
+                data = in_memory(piece.cpu()) if isinstance(piece, torch.UntypedStorage) else piece
+                align = PAGE if name.startswith("data/") and len(data) >= LARGE else _ALIGN
                 member = Member(f"{_FOLDER}/{name}", len(data), crc32(data), file.position, _NEW_YEAR, align)
                 file.write(member.header())
                 file.write(data)
                 members.append(member)
+                del data  # before the next one comes from the device
             file.write(directory(members))
             return file.finish()
 
 
 def write(path: Path, obj: Any, shapes: Shapes = ()) -> Written:
-    """Write an object from where it lies in memory, without a copy of it in host memory.
+    """Write an object from where it lies, without a copy of all of it in host memory.
 
     Args:
         path: Must not exist. obj: anything that `torch.save` takes. shapes: handed on.
@@ -78,12 +82,14 @@ def write(path: Path, obj: Any, shapes: Shapes = ()) -> Written:
         if not is_known():
             raise NotImplementedError
         found = pickled(obj)
-        views = [in_memory(s) if s.device.type == "cpu" else in_memory(s.cpu()) for s in found.storages]
+        sources = [in_memory(s) if s.device.type == "cpu" else s for s in found.storages]
+        digest, size = Content(found.data, [sources[place] for place in found.members]).write(path)
+    except OSError:
+        raise
     except Exception:  # what cannot be laid down by hand, or not be saved at all, is for torch to tell apart
         with disk_errors(path):
             torch.save(obj, path)
         return Written(shapes)
-    digest, size = Content(found.data, [views[place] for place in found.members]).write(path)
     return Written(shapes, digest, size)
 
 
@@ -101,6 +107,10 @@ def in_memory(storage: torch.UntypedStorage) -> memoryview:
     bytes_ = (ctypes.c_char * size).from_address(address)
     bytes_.storage = storage
     return memoryview(bytes_).cast("B")
+
+
+def _size(storage: bytes | memoryview | torch.UntypedStorage) -> int:
+    return storage.nbytes() if isinstance(storage, torch.UntypedStorage) else len(storage)
 
 
 @contextlib.contextmanager

@@ -3,7 +3,8 @@
 import lightning
 import pytest
 import torch
-from lightning_adapter.task import VAL, Model, fit, loaders, trainer
+from lightning_adapter.task import VAL, Model, data, fit, loaders, trainer
+from torch.utils.data import DataLoader, IterableDataset
 
 from ckpt_callbacks import At, Every, Improves, KeepAll, Metric, Policy, Predicate
 from ckpt_callbacks.lightning import LightningCheckpoint
@@ -75,6 +76,31 @@ def test_what_is_saved_does_not_depend_on_who_is_awake(tmp_path, module, setting
     found, fewer = train(tmp_path / "resting", SAVE, module, **settings)
     assert found == expected and len(found) > 2
     assert fewer < events
+
+
+class Stream(IterableDataset):
+    """Data that knows no length."""
+
+    def __iter__(self):
+        return zip(*(column[:120] for column in data()), strict=True)
+
+
+def updates(dirpath, save):
+    """The steps of the saves of a training that accumulates over data without a length, and the batches before each."""
+    lightning.seed_everything(7, verbose=False)
+    clock = FakeClock()
+    callback = LightningCheckpoint(dirpath, Policy(save, KeepAll()), clock=clock)
+    fitter = trainer(Time(clock), callback, max_epochs=2, accumulate_grad_batches=4)
+    fitter.fit(Model(), DataLoader(Stream(), 4))
+    held = [torch.load(r.path)["loops"]["fit_loop"]["epoch_loop.batch_progress"] for r in callback.records()]
+    return [(r.step, progress["total"]["ready"]) for r, progress in zip(callback.records(), held, strict=True)]
+
+
+def test_without_a_length_nor_a_horizon_it_saves_between_no_updates(tmp_path):
+    expected = updates(tmp_path / "awake", Every(seconds=0.065) | Predicate(lambda event: False))
+    found = updates(tmp_path / "resting", Every(seconds=0.065))
+    assert found == expected and len(found) > 4
+    assert all(batches % 30 % 4 == 0 for _, batches in found), "gradients of batches before it are in no file"
 
 
 class Late(Model):

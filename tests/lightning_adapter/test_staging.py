@@ -1,13 +1,19 @@
 """Snapshots of a training: consistent, in memory that is used again."""
 
+import copy
 import logging
+from types import SimpleNamespace
 
+import lightning
 import pytest
 import torch
 from lightning_adapter.task import EACH_EPOCH, Model, fit, loaders, trainer
 
-from ckpt_callbacks.lightning.staging import TorchStaging, expected_size
+from ckpt_callbacks import Every, KeepAll, OnDeadline, Policy
+from ckpt_callbacks.lightning import LightningCheckpoint
+from ckpt_callbacks.lightning.staging import TorchStaging, expected_size, steady
 from ckpt_callbacks.store import arena
+from ckpt_callbacks.testing import FakeClock
 
 LARGE = 100_000  # floats
 
@@ -109,3 +115,79 @@ def test_what_an_optimizer_keeps_of_a_file_is_no_part_of_it(tmp_path):
     with open("/proc/self/maps") as maps:
         assert not [line for line in maps if line.split()[4] == str(inode)], "the file is still mapped"
     assert fitter.optimizers[0].state
+
+
+class Momentum(Model):
+    """Has an encoder without gradients that follows the one that learns."""
+
+    def __init__(self):
+        super().__init__()
+        self.follower = copy.deepcopy(self.net).requires_grad_(False)
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.net.parameters(), 0.02)
+
+
+def on_cuda(module):
+    """What `steady` asks a trainer, after a step of a module whose memory stands for a device's."""
+    adam = module.configure_optimizers()
+    module.net(torch.ones(2, 10)).sum().backward()
+    adam.step()
+    device = SimpleNamespace(root_device=torch.device("cuda"))
+    return SimpleNamespace(strategy=device, lightning_module=module, optimizers=[adam])
+
+
+def addresses(tensors):
+    return {tensor.untyped_storage().data_ptr() for tensor in tensors}
+
+
+def test_what_an_optimizer_steps_is_copied_beside_the_next_batch_and_what_follows_it_is_not():
+    fitter = on_cuda(module := Momentum())
+    state = [value for state in fitter.optimizers[0].state.values() for value in state.values()]
+    assert steady(fitter) == addresses([*module.net.parameters(), *state])
+    assert not steady(fitter) & addresses(module.follower.parameters())
+
+
+def test_with_manual_optimization_nothing_is_copied_beside_the_next_batch():
+    fitter = on_cuda(module := Momentum())
+    module.automatic_optimization = False  # the step of a raw optimizer is announced to nobody
+    assert steady(fitter) == set()
+
+
+class Order(lightning.Callback):
+    """Notes what other code may change the weights in, and lets the deadline come before the second validation."""
+
+    def __init__(self, clock):
+        self.clock, self.seen = clock, []
+
+    def on_train_batch_start(self, fitter, *_):
+        self.seen.append("batch")
+        self.clock.advance(20 if fitter.global_step == 19 else 0)
+
+    def on_validation_start(self, *_):
+        self.seen.append("validation")
+
+    def on_train_epoch_start(self, *_):
+        self.seen.append("epoch")
+
+
+def test_the_copies_of_a_device_run_beside_the_next_batch_alone(tmp_path, monkeypatch):
+    clock = FakeClock()
+    order, real = Order(clock), TorchStaging.stage
+
+    def stage(staging, *arguments):
+        order.seen.append("saved")
+        snapshot = real(staging, *arguments)
+        staging._latest = SimpleNamespace(hold_back=lambda: order.seen.append("held back"))  # as a device's
+        return snapshot
+
+    monkeypatch.setattr(TorchStaging, "stage", stage)
+    monkeypatch.setenv("SLURM_JOB_END_TIME", str(clock.wall() + 610))
+    policy = Policy(Every(steps=4) | Every(epochs=1) | OnDeadline("10 min"), KeepAll())
+    callback = LightningCheckpoint(tmp_path, policy, clock=clock)
+    trainer(order, callback, num_sanity_val_steps=0).fit(Model(), *loaders())
+    text = " ".join(order.seen)
+    assert text.count("saved batch held back") == 6, "after steps, at the next optimizer step"
+    assert text.count("saved held back validation") == 1, "before a validation, in which weights may be swapped"
+    assert text.count("saved held back epoch") == 1, "between epochs"
+    assert text.count("saved") == text.count("held back")

@@ -1,6 +1,8 @@
 """Files that are laid down by hand: whatever `torch.save` takes loads equal, and the archive is sound."""
 
 import copy
+import dataclasses
+import weakref
 import zipfile
 from collections import OrderedDict, namedtuple
 
@@ -12,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckpt_callbacks.formats import torch_zip
-from ckpt_callbacks.lightning import torch_file
+from ckpt_callbacks.lightning import torch_file, torch_pickle
 from ckpt_callbacks.lightning.staging import TorchStaging
 from ckpt_callbacks.lightning.torch_pickle import is_known
 
@@ -144,6 +146,49 @@ def test_what_cannot_be_pickled_is_torchs_to_refuse(tmp_path):
     assert snapshot.live
     with pytest.raises(Exception, match="pickle"):
         snapshot.write(tmp_path / "a.ckpt")
+
+
+class Distant(torch.UntypedStorage):
+    """Stands for a storage on a device; its copies in host memory are counted while they live."""
+
+    copies, at_once, broken = weakref.WeakSet(), 0, False
+    device = torch.device("cuda")
+
+    def cpu(self):
+        if self.broken:
+            raise RuntimeError("a device that is not read like this")
+        copied = torch.UntypedStorage(self.nbytes()).copy_(self)
+        self.copies.add(copied)
+        Distant.at_once = max(Distant.at_once, len(self.copies))
+        return copied
+
+
+def distant(monkeypatch, broken=False):
+    """Storages of 100 kB and more are on a device."""
+
+    def pickled(obj):
+        found = torch_pickle.pickled(obj)
+        moved = [Distant(s.nbytes()).copy_(s) if s.nbytes() >= 100_000 else s for s in found.storages]
+        return dataclasses.replace(found, storages=tuple(moved))
+
+    monkeypatch.setattr(torch_file, "pickled", pickled)
+    monkeypatch.setattr(Distant, "at_once", 0)
+    monkeypatch.setattr(Distant, "broken", broken)
+
+
+def test_of_a_devices_state_one_storage_at_a_time_is_in_host_memory(tmp_path, monkeypatch):
+    distant(monkeypatch)
+    base = torch.randn(50_000)
+    obj = {"a": base, "b": [torch.randn(40_000), torch.ones(3)], "c": base.view(torch.int32)}
+    assert equal(obj, torch.load(written(tmp_path / "a.ckpt", obj, "none")))
+    assert Distant.at_once == 1 and not Distant.copies
+
+
+def test_a_device_that_cannot_be_read_like_this_is_torchs_to_read(tmp_path, monkeypatch):
+    distant(monkeypatch, broken=True)
+    obj = {"a": torch.randn(50_000), "b": torch.ones(3)}
+    assert torch_file.write(tmp_path / "a.ckpt", obj).digest is None
+    assert equal(obj, torch.load(tmp_path / "a.ckpt"))
 
 
 LEAVES = st.one_of(
