@@ -46,7 +46,7 @@ class Observing:
     def _prepare(self, trainer: Trainer) -> None:
         """The first optimizer step is done: what a checkpoint takes is known."""
         self._prepared = True
-        if trainer.is_global_zero:
+        if trainer.is_global_zero and self._io.copies:
             size, staging = expected_size(trainer, self._run.contents == "weights"), self._io.staging
             self._run.prepare(lambda: staging.prepare(size))
 

@@ -6,7 +6,7 @@ import logging
 import os
 import pickle
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,8 @@ from ..snapshot import LiveSnapshot, Snapshot, Written
 from . import torch_file
 from .loading import loads_plainly, refuse_other_model
 from .mapping import MappedCheckpoint, can_map
-from .staging import TorchStaging, steady
+from .staging import DEVICES, TorchStaging, steady
+from .torch_pickle import is_known
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -66,16 +67,40 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
             record: The facts that go into it; see `Run.facts`. weights_only: leave out what only a resume needs.
         """
         self._record = record
-        if type(self._trainer.strategy).save_checkpoint is not Strategy.save_checkpoint:
-            return LiveSnapshot(lambda path: self._write_together(path, weights_only))
+        if self._writes_together:
+            return self._live(lambda path: self._write_together(path, weights_only))
         self._collect(_IN_MEMORY, weights_only)
         if self._error is not None:
             raise self._error
         # Of several processes, only the first one is given the checkpoint.
         return self._taken or LiveSnapshot(lambda path: Written())
 
+    @property
+    def copies(self) -> bool:
+        """What `stage` returns is a copy, so that memory for one is not held for nothing."""
+        return self.staging.copies and self._why_live() is None
+
+    def _why_live(self) -> str | None:
+        """Why no copy can be made; None where one can."""
+        strategy, plugin = self._trainer.strategy, self.checkpoint_io
+        if self._writes_together:
+            return f"{type(strategy).__name__} has its own way to save"
+        if type(plugin) is not TorchCheckpointIO:
+            return f"{type(plugin).__name__} writes the files"
+        if strategy.root_device.type not in DEVICES:
+            return f"a state on {strategy.root_device} cannot be copied"
+        return None if is_known() else f"torch {torch.__version__} is not as expected inside"
+
+    @property
+    def _writes_together(self) -> bool:
+        """Each process writes what its strategy tells it to."""
+        return type(self._trainer.strategy).save_checkpoint is not Strategy.save_checkpoint
+
+    def _live(self, written: Callable[[Path], Written]) -> Snapshot:
+        return self.staging.live(written, self._why_live() if self._trainer.is_global_zero else None)
+
     def _write_together(self, path: Path, weights_only: bool) -> Written:
-        """All processes write, each what its strategy tells it to."""
+        """All processes do this."""
         self._collect(path, weights_only)
         if self._error is not None:
             raise self._error
@@ -130,17 +155,17 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
                 checkpoint[key] = _loadable(checkpoint[key])
         checkpoint[torch_zip.KEY] = {"record": self._record}
         shapes = [(n, tuple(t.shape)) for n, t in checkpoint["state_dict"].items() if hasattr(t, "shape")]
-        if type(self.checkpoint_io) is TorchCheckpointIO:
-            if self._ours != _IN_MEMORY:
-                return LiveSnapshot(lambda path: torch_file.write(path, checkpoint, shapes))
+        if self._why_live() is None:
             return self.staging.stage(checkpoint, shapes, steady(self._trainer))
+        if type(self.checkpoint_io) is TorchCheckpointIO:
+            return self._live(lambda path: torch_file.write(path, checkpoint, shapes))
 
         def write_with_plugin(path: Path) -> Written:
             with torch_file.disk_errors(path):
                 self.checkpoint_io.save_checkpoint(checkpoint, path, storage_options=storage_options)
             return Written(shapes)
 
-        return LiveSnapshot(write_with_plugin)
+        return self._live(write_with_plugin)
 
 
 def same_weights(a: Path, b: Path) -> bool:

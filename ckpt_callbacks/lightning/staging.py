@@ -11,16 +11,17 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 
-from ..errors import NotEnoughMemory
+from ..errors import NotEnoughMemory, first_line
 from ..formats import Shapes
 from ..snapshot import LiveSnapshot, Snapshot, Written
 from ..store.arena_pool import ArenaPool
 from ..store.pages import rounded
 from . import torch_file
 from .pinned import DeviceCopies, PinnedArena
-from .torch_pickle import Pickled, is_known, pickled
+from .torch_pickle import Pickled, pickled
 
 log = logging.getLogger("ckpt_callbacks")
+DEVICES = ("cpu", "cuda")  # from which a copy can be made
 
 
 class TorchStaging:
@@ -28,18 +29,36 @@ class TorchStaging:
 
     Args:
         staging: ``"memory"``: copy the state. ``"none"``: copy nothing; training waits until a file is written.
+
+    Attributes:
+        copies: The former.
     """
 
     def __init__(self, staging: str = "memory") -> None:
-        self._copies = staging == "memory"
+        self.copies = staging == "memory"
         self._arenas = ArenaPool(PinnedArena)
         self._latest: DeviceCopies | None = None
         self._said = False
 
     def prepare(self, size: int) -> None:
         """Get the memory for one snapshot of so many bytes, on any thread; see `expected_size`."""
-        if self._copies:
-            self._arenas.prepare(size)
+        self._arenas.prepare(size)
+
+    def live(self, written: Callable[[Path], Written], why: str | None) -> Snapshot:
+        """A snapshot of the training's own memory.
+
+        Args:
+            written: Writes it. why: A copy cannot be made; said once, unless nobody wished one.
+        """
+
+        def write(path: Path) -> Written:
+            found = written(path)
+            if self.copies and why is not None and not self._said:
+                self._said = True  # after the save, because what cannot be saved at all is another matter
+                log.warning('%s; training waits until each checkpoint is written, as with staging="none"', why)
+            return found
+
+        return LiveSnapshot(write)
 
     def stage(self, checkpoint: Any, shapes: Shapes = (), steady: Collection[int] = ()) -> Snapshot:
         """Copy an object that `torch.save` takes, so that nothing that happens later changes what will be written.
@@ -50,14 +69,17 @@ class TorchStaging:
         Returns:
             A snapshot; a live one where it cannot, or shall not, be copied.
         """
-        live = LiveSnapshot(lambda path: torch_file.write(path, checkpoint, shapes))
-        if not self._copies or not is_known():
-            return live
+
+        def written(path: Path) -> Written:
+            return torch_file.write(path, checkpoint, shapes)
+
+        if not self.copies:
+            return self.live(written, None)
         try:
             found = pickled(checkpoint)
             _refuse_unknown(found)
-        except Exception:  # torch.save says what is wrong with it, or knows a way
-            return live
+        except Exception as error:  # torch.save says what is wrong with it, or knows a way
+            return self.live(written, first_line(error))
         arena = self._arenas.take()
         try:
             content, copies = _copy(found, arena, steady)
@@ -65,8 +87,7 @@ class TorchStaging:
             self._arenas.give_back(arena)
             if not isinstance(error, NotEnoughMemory):
                 raise
-            self._say(error)
-            return live
+            return self.live(written, str(error))
         self._latest = copies
         return _Staged(content, shapes, copies, lambda: self._arenas.give_back(arena))
 
@@ -79,11 +100,6 @@ class TorchStaging:
     def release(self) -> None:
         """Give all memory back, also that of snapshots that are released later."""
         self._arenas.release()
-
-    def _say(self, error: NotEnoughMemory) -> None:
-        if not self._said:
-            self._said = True
-            log.warning('%s; training waits until each checkpoint is written, as with staging="none"', error)
 
 
 def expected_size(trainer: Trainer, weights_only: bool) -> int:
@@ -140,8 +156,8 @@ class _Staged:
 
 def _refuse_unknown(found: Pickled) -> None:
     for storage in found.storages:
-        if storage.device.type not in ("cpu", "cuda") or (storage.nbytes() and not storage.data_ptr()):
-            raise NotImplementedError(f"a storage on {storage.device}")
+        if storage.device.type not in DEVICES or (storage.nbytes() and not storage.data_ptr()):
+            raise NotImplementedError(f"a storage on {storage.device} cannot be copied")
 
 
 def _copy(

@@ -7,10 +7,13 @@ from types import SimpleNamespace
 import lightning
 import pytest
 import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning_adapter.task import EACH_EPOCH, Model, fit, loaders, trainer
 
 from ckpt_callbacks import Every, KeepAll, OnDeadline, Policy
-from ckpt_callbacks.lightning import LightningCheckpoint
+from ckpt_callbacks.lightning import LightningCheckpoint, staged_io, torch_file
+from ckpt_callbacks.lightning import staging as staging_module
 from ckpt_callbacks.lightning.staging import TorchStaging, expected_size, steady
 from ckpt_callbacks.store import arena
 from ckpt_callbacks.testing import FakeClock
@@ -115,6 +118,81 @@ def test_what_an_optimizer_keeps_of_a_file_is_no_part_of_it(tmp_path):
     with open("/proc/self/maps") as maps:
         assert not [line for line in maps if line.split()[4] == str(inode)], "the file is still mapped"
     assert fitter.optimizers[0].state
+
+
+class Plugin(TorchCheckpointIO):
+    """A plugin of the user's."""
+
+
+class Together(SingleDeviceStrategy):
+    """Has a way of its own to save."""
+
+    def save_checkpoint(self, *arguments, **settings):
+        super().save_checkpoint(*arguments, **settings)
+
+
+class Held(lightning.Callback):
+    """Notes the arenas at the end."""
+
+    def on_train_end(self, fitter, module):
+        (callback,) = fitter.checkpoint_callbacks
+        callback.wait()
+        self.sizes = [arena.size for arena in callback._io.staging._arenas._free]
+
+
+def lives(tmp_path, arguments=None, **settings):
+    """Train, and tell which arenas were held at the end."""
+    held = Held()
+    callback = LightningCheckpoint(tmp_path, EACH_EPOCH, **(arguments or {}))
+    trainer(held, callback, max_epochs=2, **settings).fit(Model(width=20_000), *loaders())
+    assert [record.epoch for record in callback.records()] == [1, 2]
+    return held.sizes
+
+
+SAID = "training waits until each checkpoint is written"
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"plugins": [Plugin()]}, "Plugin writes the files"),
+        ({"strategy": Together("cpu")}, "Together has its own way to save"),
+        ({}, f"torch {torch.__version__} is not as expected inside"),
+    ],
+    ids=["a plugin", "a strategy", "an unknown torch"],
+)
+def test_where_no_copy_can_be_made_no_memory_is_taken_and_that_is_said_once(
+    tmp_path, monkeypatch, caplog, settings, why
+):
+    if not settings:
+        monkeypatch.setattr(staged_io, "is_known", lambda: False)
+        monkeypatch.setattr(torch_file, "is_known", lambda: False)
+    assert lives(tmp_path, **settings) == []
+    assert caplog.text.count(SAID) == caplog.text.count(f"{why}; {SAID}") == 1
+
+
+@pytest.mark.parametrize("arguments", [{"staging": "none"}, {"background": False}], ids=str)
+def test_who_wishes_no_copy_is_not_told_that_none_is_made(tmp_path, caplog, arguments):
+    assert lives(tmp_path / "a", arguments) == lives(tmp_path / "b", arguments, plugins=[Plugin()]) == []
+    assert SAID not in caplog.text
+
+
+def test_where_a_copy_can_be_made_its_memory_is_held_and_nothing_is_said(tmp_path, caplog):
+    assert len(lives(tmp_path)) == 1
+    assert SAID not in caplog.text
+
+
+def test_a_device_that_cannot_be_copied_from_is_said_and_what_cannot_be_saved_at_all_is_not(
+    tmp_path, monkeypatch, caplog
+):
+    staging = TorchStaging()
+    with pytest.raises(Exception, match="pickle"):
+        staging.stage({"a": lambda: None}).write(tmp_path / "a.ckpt")
+    assert SAID not in caplog.text
+    monkeypatch.setattr(staging_module, "DEVICES", ("cuda",))
+    (tmp_path / "a.ckpt").unlink()
+    assert torch.equal(loaded(staging.stage({"a": torch.ones(3)}), tmp_path / "a.ckpt")["a"], torch.ones(3))
+    assert f"a storage on cpu cannot be copied; {SAID}" in caplog.text
 
 
 class Momentum(Model):
