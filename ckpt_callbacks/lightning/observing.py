@@ -113,12 +113,14 @@ class Observing:
             self._observe(trainer, EventKind.END, {}, unchanged=unchanged)
 
     def _release(self, trainer: Trainer) -> None:
-        self._run.close()
-        if self._io is not None:
-            self._io.before_optimizer_step()
-            self._io.staging.release()
-            if trainer.strategy.checkpoint_io is self._io:
-                trainer.strategy.checkpoint_io = self._io.checkpoint_io
-        self._io = None
-        self._active = False
-        self._restored = None
+        try:
+            self._run.close()
+        finally:  # a logger may raise
+            if self._io is not None:
+                self._io.before_optimizer_step()
+                self._io.staging.release()
+                if trainer.strategy.checkpoint_io is self._io:
+                    trainer.strategy.checkpoint_io = self._io.checkpoint_io
+            self._io = None
+            self._active = False
+            self._restored = None

@@ -73,7 +73,8 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         if self._error is not None:
             raise self._error
         # Of several processes, only the first one is given the checkpoint.
-        return self._taken or LiveSnapshot(lambda path: Written())
+        taken, self._taken = self._taken, None  # which may hold the state of the whole model
+        return taken or LiveSnapshot(lambda path: Written())
 
     @property
     def copies(self) -> bool:
@@ -104,7 +105,8 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         self._collect(path, weights_only)
         if self._error is not None:
             raise self._error
-        return self._taken.write(path) if self._taken is not None else Written()
+        taken, self._taken = self._taken, None
+        return taken.write(path) if taken is not None else Written()
 
     def _collect(self, path: Path, weights_only: bool) -> None:
         self._ours, self._taken, self._error = path, None, None

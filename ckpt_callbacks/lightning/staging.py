@@ -111,8 +111,8 @@ def expected_size(trainer: Trainer, weights_only: bool) -> int:
     if not weights_only:
         states = [state for optimizer in trainer.optimizers for state in optimizer.state.values()]
         tensors += [value for state in states for value in state.values() if isinstance(value, torch.Tensor)]
-    storages = {s.data_ptr(): s.nbytes() for s in map(_storage, tensors) if s is not None}
-    return sum(rounded(size) for size in storages.values() if size >= torch_file.LARGE)
+    storages = {s.data_ptr(): s for s in map(_storage, tensors) if s is not None}
+    return sum(rounded(s.nbytes()) for s in storages.values() if _has_a_place(s))
 
 
 def steady(trainer: Trainer) -> set[int]:
@@ -164,7 +164,7 @@ def _copy(
     found: Pickled, arena: PinnedArena, steady: Collection[int]
 ) -> tuple[torch_file.Content, DeviceCopies | None]:
     """What goes into the file, each distinct storage copied once."""
-    large = [s for s in found.storages if s.nbytes() >= torch_file.LARGE or s.device.type == "cuda"]
+    large = [s for s in found.storages if _has_a_place(s)]
     pieces = dict(zip((s._cdata for s in large), arena.carve([s.nbytes() for s in large]), strict=True))
     copies = None
     if any(s.device.type == "cuda" for s in large):
@@ -187,6 +187,11 @@ def _copy(
     if copies is not None:
         copies.launched()
     return torch_file.Content(found.data, [held[place] for place in found.members]), copies
+
+
+def _has_a_place(storage: torch.UntypedStorage) -> bool:
+    """In the arena; what is small is held apart, if a device does not have to copy it."""
+    return storage.nbytes() >= torch_file.LARGE or storage.device.type == "cuda"
 
 
 def _storage(tensor: torch.Tensor) -> torch.UntypedStorage | None:

@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+import time
 
 import lightning
 import pytest
@@ -27,6 +28,7 @@ from ckpt_callbacks import (
 )
 from ckpt_callbacks.lightning import LightningCheckpoint
 from ckpt_callbacks.lightning.torch_file import Content
+from ckpt_callbacks.store.digest import verify
 from ckpt_callbacks.testing import FakeClock
 
 OPEN_PLAINLY = """
@@ -348,3 +350,29 @@ def test_an_unknown_name_in_the_template_is_said_at_the_first_epochs_end(tmp_pat
 def test_weights_alone_warn_when_the_callback_is_built(tmp_path, caplog):
     LightningCheckpoint(tmp_path, EACH_EPOCH, contents="weights")
     assert "cannot be resumed" in caplog.text
+
+
+def test_a_logger_that_raises_at_the_end_leaves_the_trainer_as_it_was(tmp_path, monkeypatch):
+    """Training has failed while a save was being read back, so that the logger hears of it last of all."""
+
+    class Broken(CSVLogger):
+        def after_save_checkpoint(self, callback):
+            raise ZeroDivisionError
+
+    class Fails(Callback):
+        def on_train_batch_start(self, fitter, module, batch, index):
+            if index == 5:
+                raise RuntimeError("out of memory")
+
+    def slowly(*arguments, **settings):
+        time.sleep(0.3)
+        verify(*arguments, **settings)
+
+    monkeypatch.setattr("ckpt_callbacks.checkpointer.verify", slowly)
+    callback = LightningCheckpoint(tmp_path / "run", Policy(Every(steps=5)))
+    fitter = trainer(Fails(), callback, logger=Broken(tmp_path))
+    plugin = fitter.strategy.checkpoint_io
+    with pytest.raises(ZeroDivisionError):
+        fitter.fit(Model(), *loaders())
+    assert fitter.strategy.checkpoint_io is plugin and callback._io is None
+    assert callback.last().step == 5
