@@ -24,6 +24,8 @@ class PinnedArena(Arena):
             address = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
             if int(torch.cuda.cudart().cudaHostRegister(address, self.size, 0)) == 0:
                 self._pinned = address
+            else:
+                forget_refusal()
 
     def reserve(self, size: int) -> None:
         if size > self.size:
@@ -38,6 +40,12 @@ class PinnedArena(Arena):
         if self._pinned is not None:
             torch.cuda.cudart().cudaHostUnregister(self._pinned)
             self._pinned = None
+
+
+def forget_refusal() -> None:
+    """A refusal stays this thread's last CUDA error, which torch would raise at its next kernel as that one's own."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # torch has not loaded CUDA for all to use
+        ctypes.CDLL(None).cudaGetLastError()
 
 
 class DeviceCopies:

@@ -12,7 +12,7 @@ from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning_adapter.task import EACH_EPOCH, Model, fit, loaders, trainer
 
 from ckpt_callbacks import Every, KeepAll, OnDeadline, Policy
-from ckpt_callbacks.lightning import LightningCheckpoint, staged_io, torch_file
+from ckpt_callbacks.lightning import LightningCheckpoint, pinned, staged_io, torch_file
 from ckpt_callbacks.lightning import staging as staging_module
 from ckpt_callbacks.lightning.staging import TorchStaging, expected_size, steady
 from ckpt_callbacks.store import arena
@@ -269,3 +269,20 @@ def test_the_copies_of_a_device_run_beside_the_next_batch_alone(tmp_path, monkey
     assert text.count("saved held back validation") == 1, "before a validation, in which weights may be swapped"
     assert text.count("saved held back epoch") == 1, "between epochs"
     assert text.count("saved") == text.count("held back")
+
+
+def test_a_refusal_to_pin_memory_is_forgotten_and_the_memory_used(monkeypatch):
+    """Else torch raises it at its next kernel. There is no device here, so that the refusal is played."""
+
+    class Runtime:
+        def cudaHostRegister(self, *_):
+            return 2
+
+    asked, memory = [], pinned.PinnedArena()
+    pinned.forget_refusal()  # where there is no CUDA, nothing happens
+    monkeypatch.setattr(torch.cuda, "cudart", Runtime)
+    monkeypatch.setattr(pinned, "forget_refusal", lambda: asked.append(1))
+    (piece,) = memory.carve([10])
+    memory.pin()
+    memory.release()
+    assert asked == [1] and len(piece) == 10
