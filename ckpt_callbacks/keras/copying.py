@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from ..store.copying import copy_memory
+
 
 def copy(values: Sequence[Any], into: Sequence[np.ndarray]) -> None:
     """Copy each variable, or array, into the array at its place, which has its dtype and shape.
@@ -16,16 +18,29 @@ def copy(values: Sequence[Any], into: Sequence[np.ndarray]) -> None:
         ValueError: a variable holds something else than it says of itself.
     """
     found = _FROM.get(keras.backend.backend(), keras.ops.convert_to_numpy)
+    plain: list[tuple[np.ndarray, np.ndarray]] = []  # to be copied byte by byte, all of them together
     for value, array in zip(values, into, strict=True):
         if not isinstance(value, keras.Variable):
             array[...] = value
-        elif not (found is _from_torch and _copied_by_torch(value, array)):
+        elif not (found is _from_torch and _copied_by_torch(value, array, plain)):
             held = found(value)
             if held.shape != array.shape or held.dtype != array.dtype:
                 raise ValueError(
                     f"{value.path}: holds {held.dtype}{held.shape}; expected {array.dtype}{array.shape}, as it says"
                 )
-            np.copyto(array, held)
+            _add(plain, array, held)
+    copy_memory([(_address(array), _address(held), held.nbytes) for array, held in plain])
+
+
+def _add(plain: list[tuple[np.ndarray, np.ndarray]], array: np.ndarray, held: np.ndarray) -> None:
+    if held.flags.c_contiguous and array.flags.c_contiguous:
+        plain.append((array, held))
+    else:
+        np.copyto(array, held)
+
+
+def _address(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]
 
 
 def _from_tensorflow(variable: Any) -> np.ndarray:
@@ -43,8 +58,8 @@ def _from_torch(variable: Any) -> np.ndarray:
     return keras.ops.convert_to_numpy(variable.value)
 
 
-def _copied_by_torch(variable: Any, array: np.ndarray) -> bool:
-    """Copies a dense tensor of the same type from any device. False where the variable holds something else."""
+def _copied_by_torch(variable: Any, array: np.ndarray, plain: list[tuple[np.ndarray, np.ndarray]]) -> bool:
+    """Copies a dense tensor of the same type from any device, or adds it to ``plain``. False: it is something else."""
     import torch
 
     value = variable.value
@@ -55,7 +70,7 @@ def _copied_by_torch(variable: Any, array: np.ndarray) -> bool:
     value, flat = value.detach(), array.reshape(-1).view(np.uint8)
     if value.device.type == "cpu" and value.is_contiguous():
         # Not by torch: its threads wait for each other at each tensor, which takes seconds where a core is busy.
-        np.copyto(flat, value.reshape(-1).view(torch.uint8).numpy())
+        plain.append((flat, value.reshape(-1).view(torch.uint8).numpy()))
     else:
         torch.from_numpy(flat).view(value.dtype).reshape(value.shape).copy_(value)
     return True

@@ -15,6 +15,7 @@ from ..errors import NotEnoughMemory, first_line
 from ..formats import Shapes
 from ..snapshot import LiveSnapshot, Snapshot, Written
 from ..store.arena_pool import ArenaPool
+from ..store.copying import Copy, copy_memory
 from ..store.pages import rounded
 from . import torch_file
 from .pinned import DeviceCopies, PinnedArena
@@ -171,6 +172,7 @@ def _copy(
         arena.pin()
         copies = DeviceCopies(steady)
     held: list[bytes | memoryview] = []
+    here: list[Copy] = []
     for storage in found.storages:
         piece = pieces.get(storage._cdata)
         if piece is None:
@@ -180,10 +182,10 @@ def _copy(
         if storage.device.type == "cuda":
             copies.add(storage, piece)
         else:
-            # As fast as the memory; torch's own copy waits for its threads, ten times longer where cores are taken.
-            into = ctypes.addressof(ctypes.c_char.from_buffer(piece))
-            ctypes.memmove(into, storage.data_ptr(), len(piece))
+            here.append((ctypes.addressof(ctypes.c_char.from_buffer(piece)), storage.data_ptr(), len(piece)))
         held.append(piece)
+    # Not by torch, whose threads wait for each other at each tensor: ten times longer where cores are taken.
+    copy_memory(here)
     if copies is not None:
         copies.launched()
     return torch_file.Content(found.data, [held[place] for place in found.members]), copies

@@ -1,0 +1,59 @@
+"""Copies are whole and right, however many threads share them."""
+
+import os
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ckpt_callbacks.store import copying
+from ckpt_callbacks.store.copying import copy_memory
+
+
+def address(array):
+    return array.__array_interface__["data"][0]
+
+
+@pytest.fixture(params=[True, False], ids=["threads", "no threads"], autouse=True, scope="module")
+def threads(request):
+    """Few bytes are enough for threads here, and pieces are small; or none can be started."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(copying, "_CHUNK", 100)
+        patch.setattr(copying, "_ALONE", 200)
+        patch.setattr(copying, "_cores", lambda: 4)
+        if not request.param:
+            patch.setattr(threading.Thread, "start", lambda thread: (_ for _ in ()).throw(RuntimeError("no more")))
+        yield
+
+
+@given(st.lists(st.integers(0, 2000), max_size=12), st.integers(0, 7))
+@settings(max_examples=60, deadline=None)
+def test_every_byte_arrives_and_no_other_is_touched(sizes, offset):
+    sources = [np.frombuffer(os.urandom(size), np.uint8) for size in sizes]
+    places = [np.full(size + 16, 7, np.uint8) for size in sizes]
+    copy_memory([(address(p) + offset, address(s), s.nbytes) for p, s in zip(places, sources, strict=True)])
+    for place, source in zip(places, sources, strict=True):
+        assert (place[offset : offset + len(source)] == source).all()
+        assert (place[:offset] == 7).all() and (place[offset + len(source) :] == 7).all()
+
+
+def test_nothing_is_copied_any_more_when_it_returns_or_raises(monkeypatch):
+    """What is copied may change from then on, and the place may be another one's."""
+    memmove, main, begun = copying.ctypes.memmove, threading.current_thread(), []
+
+    def slow(*piece):
+        begun.append(threading.current_thread())
+        if threading.current_thread() is main:
+            raise KeyboardInterrupt
+        threading.Event().wait(0.01)
+        memmove(*piece)
+
+    monkeypatch.setattr(copying.ctypes, "memmove", slow)
+    source, place = np.ones(5000, np.uint8), np.zeros(5000, np.uint8)
+    with pytest.raises(KeyboardInterrupt):
+        copy_memory([(address(place), address(source), 5000)])
+    done = place.copy()
+    threading.Event().wait(0.05)
+    assert (place == done).all() and not [t for t in threading.enumerate() if t.name == "ckpt_copy"]
