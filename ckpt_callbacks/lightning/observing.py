@@ -119,8 +119,7 @@ class Observing:
             if self._io is not None:
                 self._io.before_optimizer_step()
                 self._io.staging.release()
-                if trainer.strategy.checkpoint_io is self._io:
-                    trainer.strategy.checkpoint_io = self._io.checkpoint_io
+                self._io.remove()
             self._io = None
             self._active = False
             self._restored = None

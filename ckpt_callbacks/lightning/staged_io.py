@@ -83,7 +83,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
 
     def _why_live(self) -> str | None:
         """Why no copy can be made; None where one can."""
-        strategy, plugin = self._trainer.strategy, self.checkpoint_io
+        strategy, plugin = self._trainer.strategy, self._plugin
         if self._writes_together:
             return f"{type(strategy).__name__} has its own way to save"
         if type(plugin) is not TorchCheckpointIO:
@@ -91,6 +91,14 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         if strategy.root_device.type not in DEVICES:
             return f"a state on {strategy.root_device} cannot be copied"
         return None if is_known() else f"torch {torch.__version__} is not as expected inside"
+
+    @property
+    def _plugin(self) -> Any:
+        """What would write, were there none of ours: each callback of a trainer wraps those before it."""
+        plugin = self.checkpoint_io
+        while isinstance(plugin, StagedCheckpointIO):
+            plugin = plugin.checkpoint_io
+        return plugin
 
     @property
     def _writes_together(self) -> bool:
@@ -116,7 +124,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
             self._ours = None
 
     def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        plain = type(self.checkpoint_io) is TorchCheckpointIO and loads_plainly(self._trainer)
+        plain = type(self._plugin) is TorchCheckpointIO and loads_plainly(self._trainer)
         mapped = plain and can_map(path)
         begun = time.perf_counter()
         try:
@@ -134,6 +142,17 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         if mapped and self._trainer.strategy.root_device.type == "cpu":  # others copy what they are given
             self._mapped.copy_beside()
         return checkpoint
+
+    def remove(self) -> None:
+        """Be a part of the trainer's strategy no more, whoever wraps it."""
+        strategy = self._trainer.strategy
+        outer = strategy.checkpoint_io
+        if outer is self:
+            strategy.checkpoint_io = self.checkpoint_io
+        while isinstance(outer, _WrappingCheckpointIO):
+            if outer.checkpoint_io is self:
+                outer._checkpoint_io = self.checkpoint_io  # its setter only sets what was never set
+            outer = outer.checkpoint_io
 
     def before_optimizer_step(self) -> None:
         """To be called before each: no state may be changed that is still being copied, or that lies in a file."""
@@ -159,12 +178,12 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         shapes = [(n, tuple(t.shape)) for n, t in checkpoint["state_dict"].items() if hasattr(t, "shape")]
         if self._why_live() is None:
             return self.staging.stage(checkpoint, shapes, steady(self._trainer))
-        if type(self.checkpoint_io) is TorchCheckpointIO:
+        if type(self._plugin) is TorchCheckpointIO:
             return self._live(lambda path: torch_file.write(path, checkpoint, shapes))
 
         def write_with_plugin(path: Path) -> Written:
             with torch_file.disk_errors(path):
-                self.checkpoint_io.save_checkpoint(checkpoint, path, storage_options=storage_options)
+                self._plugin.save_checkpoint(checkpoint, path, storage_options=storage_options)
             return Written(shapes)
 
         return self._live(write_with_plugin)
