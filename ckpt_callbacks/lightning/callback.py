@@ -120,10 +120,12 @@ class LightningCheckpoint(Observing, PeerNames, Checkpoint):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if not self._run.is_open:
             return
-        ours = checkpoint["callbacks"][self.state_key]
-        ours.update(self._position.shared_state(trainer))
-        ours["processes"] = gather(self._position.own_state(trainer), trainer.world_size)
-        self._position.mend(trainer, checkpoint["loops"])
+        # Of several callbacks, those behind the one that saves have not been told yet where training is.
+        told = next((other for other in _ours_of(trainer) if other._run.facts() is not None), self)
+        ours, position = checkpoint["callbacks"][self.state_key], told._position
+        ours.update(position.shared_state(trainer), epochs=told._epochs)
+        ours["processes"] = gather(position.own_state(trainer), trainer.world_size)
+        position.mend(trainer, checkpoint["loops"])
 
     # -- hooks -------------------------------------------------------------------------------------------------------
 
@@ -158,7 +160,7 @@ class LightningCheckpoint(Observing, PeerNames, Checkpoint):
             return
         restored, self._restored = self._restored, None
         self._started = True
-        self._epochs = self._run.state.epoch if restored else trainer.current_epoch
+        self._epochs = restored.get("epochs", self._run.state.epoch) if restored else trainer.current_epoch
         self._step = trainer.global_step
         if restored:
             own = restored["processes"][trainer.global_rank : trainer.global_rank + 1]
@@ -267,3 +269,7 @@ class LightningCheckpoint(Observing, PeerNames, Checkpoint):
             self._run.end_untrained()
             log.warning("%s: nothing left to train; the run ended at step %d", self._run.dirpath, self._run.state.step)
         self._release(trainer)
+
+
+def _ours_of(trainer: Trainer) -> list[LightningCheckpoint]:
+    return [callback for callback in trainer.callbacks if isinstance(callback, LightningCheckpoint)]

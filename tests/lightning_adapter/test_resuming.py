@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning import seed_everything
 from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
-from lightning_adapter.task import EACH_EPOCH, VAL, Model, data, fit, loaders, trainer, weights
+from lightning_adapter.task import EACH_EPOCH, VAL, Model, data, digest, fit, loaders, trainer, weights
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset, WeightedRandomSampler
 from torchdata.stateful_dataloader import StatefulDataLoader
 
@@ -299,6 +300,20 @@ def test_a_damaged_checkpoint_is_skipped_with_a_reason(tmp_path, caplog):
     older.path.unlink()
     assert callback.resume_path() == str(callback.records()[0].path)
     assert f"{older.path}: missing" in caplog.text
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_trainer_with_two_callbacks_goes_on_from_the_files_of_either(tmp_path, which):
+    def train(folder, epochs):
+        seed_everything(7, verbose=False)
+        module, callbacks = Model(), [LightningCheckpoint(folder / name, EACH_EPOCH) for name in "ab"]
+        fitter = trainer(*callbacks, max_epochs=epochs)
+        fitter.fit(module, *loaders(), ckpt_path=callbacks[which].resume_path())
+        return digest(module, fitter), [[record.epoch for record in callback.records()] for callback in callbacks]
+
+    whole = train(tmp_path / "whole", 3)
+    train(tmp_path / "parts", 2)
+    assert train(tmp_path / "parts", 3) == whole == (whole[0], [[1, 2, 3]] * 2)
 
 
 def test_weights_that_are_averaged_are_the_model_s_when_nothing_is_left_to_train(tmp_path):

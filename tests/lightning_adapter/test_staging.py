@@ -294,8 +294,5 @@ def test_two_callbacks_of_one_trainer_both_copy_and_both_leave_it_as_it_was(tmp_
     plugin = fitter.strategy.checkpoint_io
     fitter.fit(Model(), *loaders())
     assert fitter.strategy.checkpoint_io is plugin
-    fitter.fit_loop.max_epochs = 3
-    fitter.fit(Model(), *loaders(), ckpt_path=callbacks[0].resume_path())
-    assert fitter.strategy.checkpoint_io is plugin and fitter.global_step == 30
-    assert all([record.epoch for record in callback.records()] == [1, 2, 3] for callback in callbacks)
+    assert all([record.epoch for record in callback.records()] == [1, 2] for callback in callbacks)
     assert SAID not in caplog.text
