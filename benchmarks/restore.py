@@ -25,7 +25,7 @@ FRESH = "a fit that starts afresh"
 
 def plan(engine: str, quick: bool) -> tuple[int, int]:
     """Size in bytes, rounds."""
-    return (10 if engine in engines.KERAS else 100) * MB if quick else 1200 * MB, 2 if quick else 3
+    return (10 if engine in engines.KERAS else 100) * MB if quick else 1200 * MB, 1 if quick else 3
 
 
 def until_first_step(fit, subject: Subject, size: int, before: Callable[[], dict] = dict) -> dict[str, float]:
