@@ -61,12 +61,8 @@ class BackgroundWorker:
         return self._waiting
 
     def submit(self, job: Callable[[], None], *, here: bool = False) -> None:
-        if here:
-            self.wait()
-            job()
-            return
         self._mind_forks()
-        if not self._takes(job):
+        if here or not self._takes(job):
             self.wait()
             job()
 

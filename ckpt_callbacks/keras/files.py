@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
-import os
 import re
 import shutil
 import tempfile
@@ -24,6 +22,7 @@ import numpy as np
 from ..errors import PolicyError, ResumeError, StoreError
 from ..formats import Shapes, hdf5, keras_zip
 from ..formats.member import opened
+from ..store.space import require
 from .carried import Carried
 from .differences import differences
 
@@ -224,9 +223,7 @@ def check_space(sizes: Iterable[int], folder: Path) -> None:
     Raises:
         OSError: the disk has less.
     """
-    needed, free = sum(size + _PER_VARIABLE for size in sizes), shutil.disk_usage(folder).free
-    if free < needed:
-        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} ({needed} bytes are needed, {free} are free)")
+    require(folder, sum(size + _PER_VARIABLE for size in sizes))
 
 
 def _bits(dtype: str) -> int:

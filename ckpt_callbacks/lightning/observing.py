@@ -88,7 +88,6 @@ class Observing:
             stage=self._stage,
             metadata=lambda: training_facts(trainer),
         )
-
         self._io.staging.wait()  # before, or within, a validation: as in `_observe`
 
     def _answer_within_validation(self, trainer: Trainer) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import shutil
 import sys
+from pathlib import Path
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -32,21 +34,21 @@ def reserve(file: int, size: int) -> None:
     try:
         fallocate(file, size)
     except OSError as error:
-        _look(file, size)  # which tells how much is there
+        require(file, size)  # which tells how much is there
         if error.errno in _FULL:
             raise
 
 
-def _look(file: int, size: int) -> None:
-    if not hasattr(os, "fstatvfs"):
-        return
-    try:
-        found = os.fstatvfs(file)
-    except OSError:
-        return
-    # Some file systems say nothing of their size: there are 0 blocks then, and as many free.
-    if found.f_blocks and (free := found.f_bavail * found.f_frsize) < size:
-        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} ({size} bytes are needed, {free} are free)")
+def require(where: int | Path, size: int) -> None:
+    """Look whether the disk of an open file, or of a path, has ``size`` bytes left.
+
+    Raises:
+        OSError: it has less.
+    """
+    usage = shutil.disk_usage(where)
+    # Some file systems say nothing of their size: there are 0 bytes then, and as many free.
+    if usage.total and usage.free < size:
+        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} ({size} bytes are needed, {usage.free} are free)")
 
 
 def _found() -> ctypes._CFuncPtr | None:
