@@ -178,8 +178,10 @@ class Saver:
             request = dataclasses.replace(request, unchanged=self._newest.id)
         else:
             self.under_way = self._newest = draft = draft.replace(id=self._checkpointer.new_id())
-            request = self._staged(dataclasses.replace(request, draft=draft), saving)
-        self.records[save.id] = record = request.unchanged or draft.id
+            request = dataclasses.replace(request, draft=draft)
+        self.records[save.id] = record = request.unchanged or draft.id  # before the snapshot, which carries it
+        if how is _How.STAGE:
+            request = self._staged(request, saving)
         self._unwritten.add(record)
         self._checkpointer.save(request, lambda outcome: self._land(save, request, outcome))
         self._handed_over = save.id

@@ -441,7 +441,7 @@ def test_a_run_goes_on_from_a_file_that_was_staged_while_an_older_one_was_writte
     newest = next(run.resumable())
     assert newest.step == 11
     snapshot = json.loads(newest.path.read_text())
-    assert snapshot["under_way"]["1"] == 1 and snapshot["save"] == 2
+    assert snapshot["under_way"] == {"1": 1, "2": 2} and snapshot["save"] == 2
     run.restore(snapshot)
     assert not run.state.pending
     (tmp_path / "SAVE_NOW").unlink()  # nobody was told that it was fulfilled
