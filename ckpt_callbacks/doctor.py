@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from .errors import StoreError, VerifyError
+from .errors import StoreError, Unreadable, VerifyError
 from .policy.policy import Policy
 from .policy.retention import alias_targets
 from .rebuilding import lost
@@ -96,6 +96,8 @@ def _damaged(manifest: Manifest) -> Iterator[Repair]:
     for record in manifest.live():
         try:
             verify(record, from_device=True)
+        except Unreadable as error:
+            yield Repair(f"{error}; it is left as it is: mend the disk, or delete the file", lambda: None)
         except VerifyError as error:
             yield Repair(
                 f"{error}; it counts no longer",

@@ -11,6 +11,7 @@
     │   ├── RecoveryError (OSError)        a directory could not be put in order
     │   ├── NotEnoughMemory (MemoryError)  too little is left for a snapshot
     │   └── VerifyError                a file does not match its digest
+    │       └── Unreadable             it could not be read, which says nothing of its bytes
     ├── ResumeError                    a checkpoint that cannot be resumed from
     └── MissingDependency (ImportError)   a framework that is not installed
 
@@ -68,6 +69,10 @@ class NotEnoughMemory(StoreError, MemoryError):
 
 class VerifyError(StoreError):
     """A checkpoint whose bytes do not match the manifest."""
+
+
+class Unreadable(VerifyError):
+    """A checkpoint that the disk, or whoever serves it, did not give out: it may do so the next time."""
 
 
 class ResumeError(CkptError):

@@ -32,7 +32,7 @@ class History:
         self.dirpath, self.policy = dirpath, policy
         self.manifest = Manifest(dirpath)
         self._run_id = ""
-        self._damaged: dict[int, str] = {}  # what was found not to verify, by id
+        self._damaged: dict[int, VerifyError] = {}  # what was found not to verify, by id
 
     def refresh(self) -> None:
         """Read the manifest again."""
@@ -80,8 +80,9 @@ class History:
                 verify(record)
             except VerifyError as error:
                 log.warning("skipped, and looking for an older one: %s", error)
-                self._damaged[record.id] = str(error)
+                self._damaged[record.id] = error
                 continue
+            self._damaged.pop(record.id, None)  # it could not be read before
             log.info("%s: verified in %.2f s", record.path, time.perf_counter() - begun)
             yield record
 

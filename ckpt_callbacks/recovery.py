@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 
-from .errors import RecoveryError, VerifyError
+from .errors import RecoveryError, Unreadable, VerifyError
 from .rebuilding import lost
 from .record import Record, Status
 from .repair import Repair
@@ -52,7 +52,7 @@ def half_done(manifest: Manifest) -> Iterator[Repair]:
         yield Repair("a checkpoint was only half written; what there was of it is removed", lambda: _empty(staging))
     for record in list(manifest.records.values()):
         if record.status in (Status.WRITING, Status.COMMITTED):
-            yield _finish_save(manifest, record)
+            yield from _finish_save(manifest, record)
         elif record.status is Status.DELETED and _is_leftover(manifest, record):
             yield Repair(
                 f"{record.file}: its deletion was cut off, and is finished now",
@@ -60,11 +60,12 @@ def half_done(manifest: Manifest) -> Iterator[Repair]:
             )
 
 
-def write_off(manifest: Manifest, damaged: dict[int, str], best: Callable[[], Record | None]) -> None:
+def write_off(manifest: Manifest, damaged: dict[int, VerifyError], best: Callable[[], Record | None]) -> None:
     """Let what is missing or damaged count no longer: neither as best, nor in a place that a good one could have.
 
     Args:
-        manifest: The manifest. damaged: what is known not to verify, by id; `best` leaves it out. Empty afterwards.
+        manifest: The manifest. damaged: what is known not to verify, by id; `best` leaves it out. What cannot be read is
+            all that it holds afterwards: this training does without it, and the next one looks at it again.
         best: The record that ranks first; it is verified, and the next one is, until one does.
 
     Raises:
@@ -76,14 +77,14 @@ def write_off(manifest: Manifest, damaged: dict[int, str], best: Callable[[], Re
             break
         except VerifyError as error:
             log.warning("%s; the next best one counts", error)
-            damaged[record.id] = str(error)
+            damaged[record.id] = error
     for record in manifest.live():
         if not os.path.lexists(record.path):
-            damaged.setdefault(record.id, f"{record.path}: missing")
+            damaged.setdefault(record.id, VerifyError(f"{record.path}: missing"))
     with _disk(manifest):
-        for id_, error in damaged.items():
-            manifest.change(id_, status=Status.FAILED, error=error)
-    damaged.clear()
+        for id_ in [id_ for id_, error in damaged.items() if not isinstance(error, Unreadable)]:
+            manifest.change(id_, status=Status.FAILED, error=str(damaged[id_]))
+            del damaged[id_]
 
 
 @contextlib.contextmanager
@@ -102,20 +103,23 @@ def _empty(staging: os.PathLike[str]) -> None:
     shutil.rmtree(staging, ignore_errors=True)
 
 
-def _finish_save(manifest: Manifest, record: Record) -> Repair:
+def _finish_save(manifest: Manifest, record: Record) -> Iterator[Repair]:
     def change(**facts: object) -> Callable[[], object]:
         return lambda: manifest.change(record.id, **facts)
 
     try:
         verify(record)
+    except Unreadable as error:
+        log.warning("%s; its save was cut off, and is looked at again the next time", error)
     except VerifyError as error:
         # It was never reported as saved. What lies there under its name may be somebody else's by now.
         said = "cut off before the file was in place" if record.status is Status.WRITING else f"cut off: {error}"
-        return Repair(f"{record.file}: its save was cut off", change(status=Status.FAILED, error=said))
-    return Repair(
-        f"{record.file}: its save was cut off after the file was in place; it verifies, and is kept",
-        change(status=Status.VERIFIED),
-    )
+        yield Repair(f"{record.file}: its save was cut off", change(status=Status.FAILED, error=said))
+    else:
+        yield Repair(
+            f"{record.file}: its save was cut off after the file was in place; it verifies, and is kept",
+            change(status=Status.VERIFIED),
+        )
 
 
 def _is_leftover(manifest: Manifest, record: Record) -> bool:

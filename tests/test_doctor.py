@@ -120,6 +120,24 @@ def test_damaged_and_missing_checkpoints_count_no_longer(run_dir):
     assert [r.status for r in Manifest.read(run_dir).records.values()].count(Status.FAILED) == 2
 
 
+@pytest.mark.parametrize("status", [Status.VERIFIED, Status.COMMITTED])
+def test_what_cannot_be_read_now_is_not_written_off(run_dir, status):
+    """A file server that is away for a while, say."""
+    newest, aside = run_dir / "Model-003-30.ckpt", run_dir.parent / "aside"
+    record = next(r for r in Manifest.read(run_dir).live() if r.path == newest)
+    Manifest.read(run_dir).change(record.id, status=status)
+    newest.rename(aside)
+    newest.symlink_to("/proc/self/mem")  # a file whose first page gives an input/output error
+    done = ckpt("doctor", run_dir)
+    assert status is not Status.VERIFIED or f"{newest}: cannot be read: Input/output error; it is left" in done.stdout
+    assert LightningCheckpoint(run_dir, EACH_EPOCH).resume_path() == str(run_dir / "Model-002-20.ckpt")
+    assert Manifest.read(run_dir).records[record.id].status is status
+    newest.unlink()
+    aside.rename(newest)
+    assert LightningCheckpoint(run_dir, EACH_EPOCH).resume_path() == str(newest)
+    assert Manifest.read(run_dir).records[record.id].status is Status.VERIFIED
+
+
 def test_links_are_made_anew(run_dir):
     (run_dir / "last.ckpt").unlink()
     (run_dir / "best.ckpt").unlink()

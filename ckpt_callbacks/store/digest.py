@@ -12,10 +12,11 @@ from pathlib import Path
 
 import xxhash
 
-from ..errors import VerifyError
+from ..errors import Unreadable, VerifyError
 from ..record import Record
 from . import pages
 
+_NO_FILE = (errno.ELOOP, errno.ENOTDIR)  # there is something else under its name
 _FEW = 16 * pages.PAGE
 _CHUNK = 8 << 20  # bytes of one read: whole pages, as reading past the page cache asks for
 
@@ -55,7 +56,7 @@ def verify(record: Record, *, from_device: bool = False, progress: Progress | No
     """Compare every byte of a record's checkpoint with what the record says. Arguments as in `digest`.
 
     Raises:
-        VerifyError: the checkpoint is missing, cannot be read, or differs.
+        VerifyError: the checkpoint is missing, or differs. Unreadable: it cannot be read now.
     """
     path = record.path
     try:
@@ -65,7 +66,8 @@ def verify(record: Record, *, from_device: bool = False, progress: Progress | No
     except FileNotFoundError:
         raise VerifyError(f"{path}: missing; the manifest has it with {record.size} bytes") from None
     except OSError as error:
-        raise VerifyError(f"{path}: cannot be read: {error.strerror or error}") from error
+        kind = VerifyError if error.errno in _NO_FILE else Unreadable
+        raise kind(f"{path}: cannot be read: {error.strerror or error}") from error
     if size != record.size:
         raise VerifyError(f"{path}: has {size} bytes; the manifest says {record.size}")
     if found != record.digest:
