@@ -70,16 +70,18 @@ class Requests:
                 if os.stat(self._save_now).st_mtime_ns == self._wished_at:  # else it is another wish, for a later state
                     self._save_now.unlink()
 
-    def end_process(self) -> NoReturn:
-        """End as the signal asks."""
-        number = self._interrupts.pending or self._told
+    def end_process(self, number: signal.Signals | None = None) -> NoReturn:
+        """End as the signal asks: the one that is known, or ``number``."""
+        number = number or self._interrupts.pending or self._told
         assert number is not None
         self._interrupts.end_process(number)
 
-    def close(self) -> None:
-        """Listen no more."""
+    def close(self) -> signal.Signals | None:
+        """Listen no more. Returns the signal that came, if one did."""
         self._interrupts.remove()
+        number = self._interrupts.pending
         self._interrupts.forget()
+        return number
 
     def _is_wished(self, peers: Peers) -> bool:
         # A look at the disk now and then, not at each step.

@@ -7,6 +7,7 @@ and gives the decision back. All that the two frameworks share is here or below.
 from __future__ import annotations
 
 import logging
+import signal
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -122,10 +123,20 @@ class Run(Deciding):
             self.manifest.change(last.id, final=True)
             self._checkpointer.restore_aliases(self._run_id)
 
-    def close(self) -> None:
-        """Finish what is under way and give the directory back. May be called more than once."""
+    def end(self) -> None:
+        """A `fit` ended by itself: `close`, and end the process if a signal that came since the last step asks for it."""
+        number = self.close()
+        if number is not None:
+            self._requests.end_process(number)
+
+    def close(self) -> signal.Signals | None:
+        """Finish what is under way and give the directory back. May be called more than once.
+
+        Returns:
+            The signal that asked the training to end, if one did.
+        """
         try:
-            self._requests.close()
+            number = self._requests.close()
             self.quiet.close()
             self._worker.close()
             self._take_landed(together=False)
@@ -135,6 +146,7 @@ class Run(Deciding):
                     self.dirpath, self._skipped, self._saver.max_pending,
                 )  # fmt: skip
             self._skipped = 0
+            return number
         finally:  # a logger may raise
             self.release()
 

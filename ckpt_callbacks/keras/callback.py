@@ -208,7 +208,7 @@ class KerasCheckpoint(ReadsRun, ObservesFit, keras.callbacks.Callback):
             self._end_untrained()
         if self._restore_best_weights:
             self._load_weights(self._run.best())
-        self._release()
+        self._release(self._run.end)
 
     # -- inside ------------------------------------------------------------------------------------------------------
 

@@ -58,11 +58,11 @@ class ObservesFit:
             self._before_validation = moment_of(model, self._siblings)
             self._save_what_cannot_wait()
 
-    def _release(self) -> None:
+    def _release(self, close: Callable[[], object] | None = None) -> None:
         self._active = False  # between the beginning and the end of a `fit`
         put_back(self._model)
         try:
-            self._run.close()
+            (close or self._run.close)()
         finally:
             self._staging.release()
 

@@ -257,7 +257,7 @@ class LightningCheckpoint(Observing, PeerNames, Checkpoint):
                 self._step = trainer.global_step  # another callback may have raised before this one was told
                 self._observe(trainer, EventKind.EXCEPTION, {})
         finally:
-            self._release(trainer)
+            self._release(trainer, self._run.close)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if not self._active:
@@ -268,7 +268,7 @@ class LightningCheckpoint(Observing, PeerNames, Checkpoint):
             loops.end_averages(trainer)
             self._run.end_untrained()
             log.warning("%s: nothing left to train; the run ended at step %d", self._run.dirpath, self._run.state.step)
-        self._release(trainer)
+        self._release(trainer, self._run.end)
 
 
 def _ours_of(trainer: Trainer) -> list[LightningCheckpoint]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from lightning.pytorch import Trainer
@@ -111,9 +111,9 @@ class Observing:
             self._ended_at = self._step
             self._observe(trainer, EventKind.END, {}, unchanged=unchanged)
 
-    def _release(self, trainer: Trainer) -> None:
+    def _release(self, trainer: Trainer, close: Callable[[], object]) -> None:
         try:
-            self._run.close()
+            close()
         finally:  # a logger may raise
             if self._io is not None:
                 self._io.before_optimizer_step()

@@ -3,9 +3,12 @@
 import signal
 import time
 
+import keras
 import pytest
 from interrupted import ENVIRONMENT, Training, wait_for
+from keras_adapter.task import ONCE, checkpoint, fit, quick
 
+from ckpt_callbacks import Every, KeepAll, OnPreempt, Policy
 from ckpt_callbacks.store.manifest import Manifest
 
 TRAINING = Training("keras_adapter/train_interrupted.py")
@@ -49,6 +52,21 @@ def test_a_signal_in_a_save_waits_for_it_and_for_nothing_else(tmp_path, monkeypa
     assert (record.step, record.epoch, record.status.value) == (4, 1, "verified") and "preemption" in record.reasons
     monkeypatch.setitem(ENVIRONMENT, "SECONDS_A_SAVE", "0")
     assert TRAINING.outcome(tmp_path) == uninterrupted
+
+
+@ONCE
+def test_a_signal_that_comes_once_all_is_trained_still_ends_the_process(tmp_path):
+    class TooLate(keras.callbacks.Callback):
+        def on_train_end(self, logs=None):
+            signal.raise_signal(signal.SIGUSR1)
+
+    before = signal.getsignal(signal.SIGUSR1)
+    callback = checkpoint(tmp_path, Policy(Every(epochs=1) | OnPreempt(), KeepAll()))
+    with pytest.raises(SystemExit) as end:
+        fit(quick(), TooLate(), callback, epochs=1)
+    assert end.value.code == 128 + signal.SIGUSR1
+    assert callback.final().step == 4 and signal.getsignal(signal.SIGUSR1) is before
+    fit(quick(), checkpoint(tmp_path), epochs=2)  # the directory is free
 
 
 def test_a_save_that_outlasts_the_grace_period_is_abandoned_without_harm(tmp_path, monkeypatch, uninterrupted):

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from interrupted import CKPT, ENVIRONMENT, Training, wait_for
 from lightning.pytorch.callbacks import Callback
-from lightning_adapter.task import EACH_EPOCH, fit
+from lightning_adapter.task import EACH_EPOCH, Model, fit, loaders, trainer
 from lightning_adapter.train_interrupted import LOADERS, train
 
+from ckpt_callbacks import Every, KeepAll, OnPreempt, Policy
 from ckpt_callbacks.lightning import LightningCheckpoint
 from ckpt_callbacks.store.manifest import Manifest
 
@@ -61,6 +62,20 @@ def test_an_early_stop_at_batch_3_of_10_goes_on_exactly(tmp_path, uninterrupted)
     _, fitter, callback = fit(tmp_path, extra=[StopAtBatch3()], num_sanity_val_steps=0, val_size=4)
     assert fitter.global_step == 3 and (callback.last().step, callback.last().epoch) == (3, 0)
     assert train(tmp_path) == uninterrupted["plain"]
+
+
+def test_a_signal_that_comes_once_all_is_trained_still_ends_the_process(tmp_path):
+    class TooLate(Callback):
+        def on_train_end(self, *_):
+            signal.raise_signal(signal.SIGUSR1)
+
+    before = signal.getsignal(signal.SIGUSR1)
+    callback = LightningCheckpoint(tmp_path, Policy(Every(epochs=1) | OnPreempt(), KeepAll()))
+    with pytest.raises(SystemExit) as end:
+        trainer(TooLate(), callback, max_epochs=1).fit(Model(), *loaders())
+    assert end.value.code == 128 + signal.SIGUSR1
+    assert callback.final().step == 10 and signal.getsignal(signal.SIGUSR1) is before
+    fit(tmp_path, resume=True, max_epochs=2)  # the directory is free
 
 
 def test_a_save_that_outlasts_the_grace_period_is_abandoned_without_harm(tmp_path):
