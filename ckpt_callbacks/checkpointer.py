@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from .policy.metric import Metric
 from .policy.retention import Retention, alias_targets, last_record, plan
 from .record import Record, Status
 from .snapshot import Snapshot
+from .store import space
 from .store.aliases import move_alias
 from .store.commit import commit, flush, free_name, remove
 from .store.digest import digest, verify
@@ -181,11 +181,10 @@ class Checkpointer:
             return
         records = self.manifest.verified(draft.run)
         needed = max((r.size for r in records[-1:]), default=0) + self._min_free
-        if shutil.disk_usage(self._layout.dirpath).free < needed:
+        if space.free(self._layout.dirpath) < needed:
             # What no rule keeps is still there when a deletion failed, or when the rules have changed.
             self._tidy(draft.run, lambda: None)
-        free = shutil.disk_usage(self._layout.dirpath).free
-        if free < needed:
+        if (free := space.free(self._layout.dirpath)) < needed:
             raise OSError(
                 errno.ENOSPC, f"{free} bytes are free; {needed} are needed, to leave min_free={self._min_free}"
             )

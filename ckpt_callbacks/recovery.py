@@ -64,8 +64,8 @@ def write_off(manifest: Manifest, damaged: dict[int, VerifyError], best: Callabl
     """Let what is missing or damaged count no longer: neither as best, nor in a place that a good one could have.
 
     Args:
-        manifest: The manifest. damaged: what is known not to verify, by id; `best` leaves it out. What cannot be read is
-            all that it holds afterwards: this training does without it, and the next one looks at it again.
+        manifest: The manifest. damaged: what is known not to verify, by id; `best` leaves it out. Afterwards it holds
+            what cannot be read alone: this training does without it, and the next one looks at it again.
         best: The record that ranks first; it is verified, and the next one is, until one does.
 
     Raises:

@@ -124,7 +124,7 @@ class Run(Deciding):
             self._checkpointer.restore_aliases(self._run_id)
 
     def end(self) -> None:
-        """A `fit` ended by itself: `close`, and end the process if a signal that came since the last step asks for it."""
+        """A `fit` ended by itself: `close`, and end the process if a signal since the last step asks for it."""
         number = self.close()
         if number is not None:
             self._requests.end_process(number)

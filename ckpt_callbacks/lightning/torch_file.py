@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import errno
 import os
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import torch
 from ..errors import first_line
 from ..formats import Shapes
 from ..snapshot import Written
+from ..store import space
 from ..store.archive import Member, directory
 from ..store.crc import crc32
 from ..store.direct_file import DirectFile
@@ -120,6 +120,6 @@ def disk_errors(path: Path) -> Iterator[None]:
         yield
     except Exception as error:
         hidden = not isinstance(error, OSError) and path.parent.exists()
-        if hidden and shutil.disk_usage(path.parent).free <= _ALMOST_NOTHING:
+        if hidden and space.free(path.parent) <= _ALMOST_NOTHING:
             raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} ({first_line(error)})") from error
         raise

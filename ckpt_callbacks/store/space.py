@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import math
 import os
 import shutil
 import sys
@@ -45,10 +46,19 @@ def require(where: int | Path, size: int) -> None:
     Raises:
         OSError: it has less.
     """
+    if (left := free(where)) < size:
+        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} ({size} bytes are needed, {left} are free)")
+
+
+def free(where: int | Path) -> float:
+    """The bytes that the disk of an open file, or of a path, has left; infinitely many where it does not say.
+
+    Raises:
+        OSError: it cannot be asked.
+    """
     usage = shutil.disk_usage(where)
     # Some file systems say nothing of their size: there are 0 bytes then, and as many free.
-    if usage.total and usage.free < size:
-        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} ({size} bytes are needed, {usage.free} are free)")
+    return usage.free if usage.total else math.inf
 
 
 def _found() -> ctypes._CFuncPtr | None:
