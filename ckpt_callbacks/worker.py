@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Protocol
 
 log = logging.getLogger("ckpt_callbacks")
@@ -44,6 +45,14 @@ class InlineWorker:
     close = wait
 
 
+@dataclass(eq=False)
+class _Job:
+    """What the thread is to do, and whether it has begun to."""
+
+    do: Callable[[], None]
+    begun: bool = False
+
+
 class BackgroundWorker:
     """Runs the jobs one after the other on a thread of its own, which lives from the first job to `close`.
 
@@ -52,13 +61,15 @@ class BackgroundWorker:
 
     def __init__(self) -> None:
         self._pool: ThreadPoolExecutor | None = None
-        self._waiting, self._changed = 0, threading.Condition()
+        self._jobs: set[_Job] = set()  # those that are not done
+        self._lock = threading.RLock()  # not the condition's `with`: Ctrl-C in its Python code could leave it locked
+        self._changed = threading.Condition(self._lock)
         self._process, self._said = os.getpid(), False
 
     @property
     def waiting(self) -> int:
         self._mind_forks()
-        return self._waiting
+        return len(self._jobs)
 
     def submit(self, job: Callable[[], None], *, here: bool = False) -> None:
         self._mind_forks()
@@ -70,23 +81,34 @@ class BackgroundWorker:
         """The thread will do the job."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, _THREAD)
-        with self._changed:
-            try:
-                self._pool.submit(self._do, job)
-            except RuntimeError as error:  # no thread can be started: a limit is reached, or the process ends
-                if not self._said:
-                    self._said = True
-                    log.warning("training waits while each checkpoint is written: %s", error)
-                self._pool.shutdown(wait=False)  # the job may lie in its queue, and must not be done twice
-                self._pool = None
-                return False
-            self._waiting += 1  # only once it is taken
-            return True
+        taken = _Job(job)
+        with self._lock:
+            self._jobs.add(taken)  # first, because it may be done before this goes on
+        try:
+            self._pool.submit(self._do, taken)
+        except RuntimeError as error:  # no thread can be started: a limit is reached, or the process ends
+            self._take_back(taken)
+            if not self._said:
+                self._said = True
+                log.warning("training waits while each checkpoint is written: %s", error)
+            self._pool.shutdown(wait=False)
+            self._pool = None
+            return False
+        except BaseException:  # Ctrl-C
+            self._take_back(taken)
+            raise
+        return True
+
+    def _take_back(self, job: _Job) -> None:
+        """The job may lie in the thread's queue; it is not done any more, unless it has begun."""
+        with self._lock:
+            if not job.begun:
+                self._jobs.discard(job)
 
     def wait(self, at_most: int = 0) -> None:
         self._mind_forks()
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting <= at_most)
+        with self._lock:
+            self._changed.wait_for(lambda: len(self._jobs) <= at_most)
 
     def close(self) -> None:
         self._mind_forks()
@@ -99,12 +121,16 @@ class BackgroundWorker:
         if self._process != os.getpid():
             BackgroundWorker.__init__(self)
 
-    def _do(self, job: Callable[[], None]) -> None:
+    def _do(self, job: _Job) -> None:
+        with self._lock:
+            if job not in self._jobs:
+                return
+            job.begun = True
         try:
-            job()
+            job.do()
         except BaseException:  # a mistake of ours; it must not vanish in a future that nobody looks at
             log.exception("a save ended in a way that it should not")
         finally:
-            with self._changed:
-                self._waiting -= 1
+            with self._lock:
+                self._jobs.discard(job)
                 self._changed.notify_all()

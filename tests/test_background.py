@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -149,6 +150,26 @@ def test_a_job_that_raises_is_logged_and_stops_none_behind_it(caplog):
     worker.submit(lambda: done.append(1))
     worker.close()
     assert done == [1] and worker.waiting == 0 and "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_ctrl_c_while_a_job_is_handed_over_leaves_nobody_waiting(monkeypatch, late):
+    worker, done, real = BackgroundWorker(), [], ThreadPoolExecutor.submit
+
+    def submit(pool, *job):
+        if late:
+            real(pool, *job).result()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ThreadPoolExecutor, "submit", submit)
+        with pytest.raises(KeyboardInterrupt):
+            worker.submit(lambda: done.append("interrupted"))
+    assert worker.waiting == 0
+    worker.submit(lambda: done.append("next"))
+    worker.wait()
+    assert done == (["interrupted", "next"] if late else ["next"])
+    worker.close()
 
 
 def test_a_worker_can_be_closed_from_a_job_of_its_own():
