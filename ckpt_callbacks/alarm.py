@@ -21,13 +21,14 @@ class Alarm:
 
     def __init__(self, now: Callable[[], float], ring: Callable[[], None]) -> None:
         self._now, self._ring = now, ring
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()  # not the condition's `with`: Ctrl-C in its Python code could leave it locked
+        self._changed = threading.Condition(self._lock)
         self._moment = self._awaited = math.inf  # what was set last, and what the thread sleeps for
         self._thread: threading.Thread | None = None
 
     def set(self, moment: float) -> None:
         """Ring at ``moment``, and not at the one that was set before. An infinite one ends the thread."""
-        with self._changed:
+        with self._lock:
             self._moment = moment
             if self._thread is None or not self._thread.is_alive():  # the latter in a fork of the process
                 if moment == math.inf:
@@ -42,7 +43,7 @@ class Alarm:
                 self._changed.notify()
 
     def _run(self) -> None:
-        with self._changed:
+        with self._lock:
             while True:
                 left = self._moment - self._now()
                 if left <= 0:
