@@ -28,6 +28,7 @@ def carry(model: keras.Model, run: Run, moment: Moment, position: Mapping[str, A
         record=run.facts(),
         backend=keras.backend.backend(),
         optimizer=optimizer_of(model) if model.optimizer is not None and model.optimizer.built else "",
+        further=further_optimizers(model),
         moment=moment if position["batch"] else dataclasses.replace(moment, metrics=()),
         **position,
     )
@@ -56,6 +57,19 @@ def _name(model: keras.Model) -> str:
 def optimizer_of(model: keras.Model) -> str:
     """The class of the model's optimizer."""
     return type(model.optimizer).__name__
+
+
+def further_optimizers(model: keras.Model) -> dict[str, list[int]]:
+    """The optimizers that a model has beside the one that it was compiled with; see `Carried.further`."""
+    found, places = {}, {}
+    for name, one in vars(model).items():
+        if not isinstance(one, keras.optimizers.Optimizer) or one is model.optimizer or not one.built:
+            continue
+        places = places or {id(weight): place for place, weight in enumerate(model.weights)}
+        stepped = [places.get(id(weight)) for weight in getattr(one, "_trainable_variables", (None,))]
+        if None not in stepped:  # else it steps what is no part of the model, or is another one inside
+            found[name] = stepped
+    return found
 
 
 def floats(logs: Mapping[str, Any] | None) -> dict[str, float]:

@@ -57,6 +57,7 @@ class Carried:
         begun: The next batch had begun, so that it may have been drawn already.
         validating: All batches of the epoch were trained, and its validation had begun.
         backend, optimizer: What wrote it.
+        further: For each further optimizer that was built, by its attribute, which of the model's weights it steps.
         moment: The rest of the state at the save, or when the validation began.
         epoch_random: Random states at the running epoch's beginning.
     """
@@ -69,6 +70,7 @@ class Carried:
     validating: bool = False
     backend: str = ""
     optimizer: str = ""
+    further: Mapping[str, list[int]] = field(default_factory=dict)
     moment: Moment = Moment()
     epoch_random: Mapping[str, np.ndarray] = field(default_factory=dict)
 
@@ -102,6 +104,7 @@ class Carried:
             validating=facts["validating"],
             backend=facts["backend"],
             optimizer=facts["optimizer"],
+            further=facts.get("further", {}),
             moment=Moment.from_json(facts["moment"]),
             epoch_random={name: unpacked(array) for name, array in facts["epoch_random"].items()},
         )

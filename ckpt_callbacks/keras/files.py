@@ -23,6 +23,7 @@ from ..errors import PolicyError, ResumeError, StoreError
 from ..formats import Shapes, hdf5, keras_zip
 from ..formats.member import opened
 from ..store.space import require
+from . import configuration
 from .carried import Carried
 from .differences import differences
 
@@ -45,24 +46,53 @@ def suffix_of(contents: str, format: str | None) -> str:
     return LEGACY if format == "h5" else KERAS
 
 
-def save(model: keras.Model, path: Path, carried: Carried) -> Shapes:
+def save(model: keras.Model, path: Path, carried: Carried, *, with_config: bool = True) -> Shapes:
     """Write the model to ``path``; its suffix says how. Returns the tensors that must be found in it.
+
+    Args:
+        model, path, carried: What is written, and where. with_config: Keras can write the model's configuration.
 
     Raises:
         OSError: the disk is full. StoreError: Keras cannot write this model.
     """
     variables = [*model.weights, *(v for optimizer in optimizers(model) for v in optimizer.variables)]
     check_space([math.prod(v.shape) * _bits(v.dtype) // 8 for v in variables], path.parent)
-    with saying_what_cannot_be_saved(model.name):
+    with saying_what_cannot_be_saved(model.name), as_built(model):
         if path.name.endswith(WEIGHTS):
             keras.saving.save_weights(model, path, objects_to_skip=optimizers(model))
-        else:
+        elif with_config:
             model.save(path)
+        else:
+            _archive_weights(model, path)
     if path.suffix == KERAS:
         keras_zip.write(path, ours(path.name, carried))
     else:
         hdf5.write(path, json.dumps(ours(path.name, carried)))
     return shapes(model)
+
+
+def _archive_weights(model: keras.Model, path: Path) -> None:
+    """A ``.keras`` without the model's configuration, and without files that layers save beside their variables."""
+    config, metadata = configuration.stand_in(model)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder, zipfile.ZipFile(path, "w") as archive:
+        weights = Path(folder, keras_zip.WEIGHTS)
+        keras.saving.save_weights(model, weights)
+        archive.writestr(keras_zip.METADATA, metadata)
+        archive.writestr(configuration.MEMBER, config)
+        archive.write(weights, keras_zip.WEIGHTS)
+
+
+@contextmanager
+def as_built(model: keras.Model) -> Iterator[None]:
+    """Keras saves and loads nothing of a model that is never called as a whole, as a GAN is: it counts as not built."""
+    if model.built or not model.weights:
+        yield
+        return
+    model.built = True
+    try:
+        yield
+    finally:
+        model.built = False
 
 
 def ours(name: str, carried: Carried) -> dict[str, Any]:
@@ -132,7 +162,9 @@ def load(model: keras.Model, path: Path, scratch: Path, *, with_optimizer: bool 
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="Skipping variable loading for optimizer")
             with _as_weights(path, scratch) as weights:
-                if (problem := differences(model, weights, scratch)) is not None:
+                with as_built(model):
+                    problem = differences(model, weights, scratch)
+                if problem is not None:
                     raise ValueError(problem)
                 _load(model, weights, skip=[] if with_optimizer else [model.optimizer])
             if path.suffix == LEGACY and with_optimizer:
@@ -191,10 +223,11 @@ def _as_weights(path: Path, scratch: Path) -> Iterator[Path]:
 
 
 def _load(model: keras.Model, weights: Path, skip: list[Any]) -> None:
-    if weights.name.endswith(WEIGHTS):
-        keras.saving.load_weights(model, weights, objects_to_skip=skip)
-    else:
-        model.load_weights(weights)  # the legacy format's reader leaves the optimizer alone
+    with as_built(model):
+        if weights.name.endswith(WEIGHTS):
+            keras.saving.load_weights(model, weights, objects_to_skip=skip)
+        else:
+            model.load_weights(weights)  # the legacy format's reader leaves the optimizer alone
 
 
 def _load_legacy_optimizer(model: keras.Model, path: Path) -> None:
@@ -233,7 +266,7 @@ def _bits(dtype: str) -> int:
 
 def one_line(error: Exception) -> str:
     """The part of one of Keras' long messages that says what is wrong."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    if len(lines) > 1 and lines[0].endswith(":"):  # "... could not be loaded. Example error message for object ...:"
-        del lines[0]
-    return textwrap.shorten(lines[0], 240, placeholder=" ...")
+    parts = [part for part in re.split(r"\n\s*\n", str(error)) if part.strip()] or [type(error).__name__]
+    if len(parts) > 1 and parts[0].endswith(":"):  # "... could not be loaded. Example error message for object ...:"
+        del parts[0]
+    return textwrap.shorten(parts[0], 240, placeholder=" ...").rstrip(".")

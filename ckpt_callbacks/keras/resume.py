@@ -35,6 +35,10 @@ def load(model: keras.Model, path: Path, carried: Carried, fit: FitCall, scratch
     _build(model, path, fit)
     if carried.optimizer and not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
+    for name, places in carried.further.items():
+        one, weights = getattr(model, name, None), model.weights
+        if isinstance(one, keras.optimizers.Optimizer) and not one.built and max(places, default=0) < len(weights):
+            one.build([weights[place] for place in places])
     files.load(model, path, scratch, with_optimizer=bool(carried.optimizer))
     if not assign(seed_variables(model), carried.moment.seeds):
         log.warning("%s: the model's random layers differ from those that wrote it; they start anew", path)
@@ -49,7 +53,7 @@ def _build(model: keras.Model, path: Path, fit: FitCall) -> None:
             model._symbolic_build(data_batch=fit.batch_spec)
         except (ValueError, RuntimeError) as error:
             problem = f"{files.one_line(error)}; call model.build()"
-    if not model.built:
+    if not (model.built or model.weights):
         raise ResumeError(f"{path}: {model.name!r} has no variables yet to load it into: {problem} before model.fit()")
 
 

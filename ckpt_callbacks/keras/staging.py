@@ -16,7 +16,7 @@ from ..snapshot import LiveSnapshot, Snapshot, Written
 from ..store.arena import Arena
 from ..store.arena_pool import ArenaPool
 from ..store.pages import rounded
-from . import files
+from . import configuration, files
 from .carried import Carried
 from .copying import copy
 
@@ -43,6 +43,7 @@ class KerasStaging:
         self._writer = FileWriter() if _UNKNOWN is None else None
         self._arenas = ArenaPool()
         self._said = False
+        self._with_config: bool | None = None  # Keras can write the model's configuration; None: nobody asked yet
 
     def prepare(self, size: int, suffix: str) -> None:
         """Do on any thread what the first snapshot would take longest for.
@@ -75,36 +76,55 @@ class KerasStaging:
         Args:
             model: The model; on JAX, its variables are in step with the training. suffix: of the file. carried: ours.
         """
+        with_config = self._has_config(model, suffix)
         if not self._copies:
-            return _live(model, carried)
+            return LiveSnapshot(lambda path: Written(files.save(model, path, carried, with_config=with_config)))
         if (why := self._why_live(model, suffix)) is not None:
-            return self._live_because(why, model, carried)
+            return self._live_because(why, model, carried, with_config)
         arena = self._arenas.take()
         try:
             try:
-                return _Copied(_content(model, suffix, carried, arena), self._writer, arena, self._arenas)
+                content = _content(model, suffix, carried, arena, with_config)
+                return _Copied(content, self._writer, arena, self._arenas)
             except BaseException:
                 self._arenas.give_back(arena)
                 raise
         except NotEnoughMemory as error:
-            return self._live_because(str(error), model, carried)
+            return self._live_because(str(error), model, carried, with_config)
         except Exception as error:  # Keras' private parts are not as they were, or the model's own code raises
-            return self._live_because(f"its state cannot be copied: {first_line(error)}", model, carried)
+            why = f"its state cannot be copied: {first_line(error)}"
+            return self._live_because(why, model, carried, with_config)
 
     def release(self) -> None:
         """Give all memory back, also that of snapshots that are released later."""
         self._arenas.release()
+        self._with_config = None  # another model may come
+
+    def _has_config(self, model: keras.Model, suffix: str) -> bool:
+        """Says once where Keras cannot write the model's configuration; asked of its own files alone."""
+        if suffix != files.KERAS or not _saves_as_keras(model):
+            return True
+        if self._with_config is None:
+            problem = configuration.problem(model)
+            self._with_config = problem is None
+            if problem is not None:
+                log.warning(
+                    "KerasCheckpoint: the configuration of %r cannot be saved: %s; a run resumes without it, and "
+                    "load_weights() reads the files, but load_model() does not: write get_config() for that",
+                    model.name, files.one_line(problem),
+                )  # fmt: skip
+        return self._with_config
 
     def _why_live(self, model: keras.Model, suffix: str) -> str | None:
         if suffix == files.LEGACY:
             return "the legacy .h5 format cannot be written in the background"
-        if suffix == files.KERAS and not type(model).save.__module__.startswith("keras.src."):
+        if suffix == files.KERAS and not _saves_as_keras(model):
             return f"{type(model).__name__}.save is not Keras' own"
-        return _UNKNOWN if model.built else "the model is not built"
+        return _UNKNOWN if model.built or model.weights else "the model is not built"
 
-    def _live_because(self, why: str, model: keras.Model, carried: Carried) -> Snapshot:
+    def _live_because(self, why: str, model: keras.Model, carried: Carried, with_config: bool) -> Snapshot:
         def written(path: Path) -> Written:
-            found = Written(files.save(model, path, carried))
+            found = Written(files.save(model, path, carried, with_config=with_config))
             if not self._said:  # after the save, because a model that cannot be saved at all is another matter
                 self._said = True
                 log.warning("KerasCheckpoint: training waits while %r is written: %s", model.name, why)
@@ -132,8 +152,8 @@ class _Copied:
         self.home.give_back(self.arena)
 
 
-def _live(model: keras.Model, carried: Carried) -> Snapshot:
-    return LiveSnapshot(lambda path: Written(files.save(model, path, carried)))
+def _saves_as_keras(model: keras.Model) -> bool:
+    return type(model).save.__module__.startswith("keras.src.")
 
 
 def _record(model: keras.Model, suffix: str) -> Recording:
@@ -141,7 +161,7 @@ def _record(model: keras.Model, suffix: str) -> Recording:
     return record(model, skip=() if full else files.optimizers(model), assets=full)
 
 
-def _content(model: keras.Model, suffix: str, carried: Carried, arena: Arena) -> Content:
+def _content(model: keras.Model, suffix: str, carried: Carried, arena: Arena, with_config: bool) -> Content:
     recording = _record(model, suffix)
     entries = [entry for group in recording.groups for entry in group.entries]
     data = arena.carve([entry.nbytes for entry in entries])
@@ -150,9 +170,9 @@ def _content(model: keras.Model, suffix: str, carried: Carried, arena: Arena) ->
     facts = files.ours(suffix, carried)
     parts: dict[str, object] = {}
     if suffix == files.KERAS:
-        config, metadata = config_of(model)
+        config, metadata = config_of(model) if with_config else configuration.stand_in(model)
         metadata = keras_zip.merged(metadata, facts)
-        parts["before"] = ((keras_zip.METADATA, metadata.encode()), ("config.json", config.encode()))
+        parts["before"] = ((keras_zip.METADATA, metadata.encode()), (configuration.MEMBER, config.encode()))
         parts["after"] = tuple((f"assets/{name}", content) for name, content in recording.assets)
     else:
         parts["facts"] = json.dumps(facts).encode()

@@ -9,7 +9,7 @@ import pytest
 
 HERE = Path(__file__).parent
 OTHERS = ("torch", "jax") if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow" else ()
-FILES = ("saving", "staging", "resuming", "stopping", "bad_files")
+FILES = ("saving", "staging", "resuming", "stopping", "bad_files", "models")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -22,7 +22,7 @@ def other_backends(request):
             [
                 sys.executable,
                 *arguments,
-                *(HERE / f"test_{name}.py" for name in ("saving", "staging", "resuming", "stopping", "bad_files")),
+                *(HERE / f"test_{name}.py" for name in FILES),
             ],
             cwd=HERE.parent.parent,
             env={**os.environ, "KERAS_BACKEND": backend},

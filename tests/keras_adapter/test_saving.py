@@ -120,14 +120,14 @@ def test_a_full_disk_is_noticed_before_hdf5_can_crash(tmp_path, monkeypatch, cap
 
 @ONCE
 def test_a_model_that_keras_cannot_save_is_one_clear_line(tmp_path, caplog):
-    class Closed(keras.Sequential):
-        def get_config(self):
-            raise NotImplementedError("\n\n  this model has no config\n  whatever one does\n")
+    class Closed(keras.layers.Dense):
+        def save_own_variables(self, store):
+            raise NotImplementedError("\n\n  this layer keeps\n  all to itself\n\nwhatever one does\n")
 
-    closed = Closed([keras.Input((64,)), keras.layers.Dense(10)], name="closed")
+    closed = keras.Sequential([keras.Input((64,)), Closed(10)], name="closed")
     closed.compile("sgd", "sparse_categorical_crossentropy")
     fit(closed, checkpoint(tmp_path), epochs=1)
-    assert "StoreError: Keras cannot save 'closed': this model has no config; older" in caplog.messages[0]
+    assert "StoreError: Keras cannot save 'closed': this layer keeps all to itself; older" in caplog.messages[0]
 
 
 def test_final_is_the_state_that_fit_ended_with(tmp_path):
