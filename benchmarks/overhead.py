@@ -30,9 +30,10 @@ from ckpt_callbacks import (
     Policy,
     Reaches,
 )
+from ckpt_callbacks.attempt import Attempt
 from ckpt_callbacks.record import Record, Status
 from ckpt_callbacks.store.digest import digest
-from ckpt_callbacks.store.manifest import Attempt, Manifest
+from ckpt_callbacks.store.manifest import Manifest
 
 NEVER = 10**9
 EMPTY = "an empty callback, the first one"

@@ -107,9 +107,7 @@ def _damaged(manifest: Manifest) -> Iterator[Repair]:
 
 def _astray(manifest: Manifest, policy: Policy | None) -> Iterator[Repair]:
     """Links that do not point at what they should."""
-    if not manifest.attempts:
-        return
-    dirpath, records = manifest.layout.dirpath, manifest.verified(manifest.attempts[-1].run)
+    dirpath, records = manifest.layout.dirpath, manifest.verified(manifest.newest_run)
     ours = {record.file for record in manifest.records.values()}
     for name, record in alias_targets(records, policy.best_metric if policy else None).items():
         if name == "best" and policy is None:

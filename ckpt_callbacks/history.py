@@ -41,7 +41,7 @@ class History:
     @property
     def run_id(self) -> str:
         """The run that is going on, else the newest one that the directory knows."""
-        return self._run_id or (self.manifest.attempts[-1].run if self.manifest.attempts else "")
+        return self._run_id or self.manifest.newest_run
 
     def records(self) -> list[Record]:
         """This run's verified records that have a file, oldest first."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from .attempt import Attempt
 from .record import Record
-from .store.manifest import Attempt, Manifest
+from .store.manifest import Manifest
 
 
 def supersede(manifest: Manifest, run: str, attempt: int) -> None:

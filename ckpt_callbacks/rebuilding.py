@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from .attempt import Attempt
 from .errors import VerifyError
 from .formats import format_of
 from .lineage import misjudged, supersede
@@ -13,7 +14,7 @@ from .record import Record, Status
 from .repair import Repair
 from .store.aliases import pointed_at
 from .store.digest import digest
-from .store.manifest import Attempt, Manifest
+from .store.manifest import Manifest
 
 REBUILT = "rebuilt"  # the fact by which a start is known that no training told of
 

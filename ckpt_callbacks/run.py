@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from .attempt import Attempt
 from .clock import Clock
 from .continuing import snapshot_of, state_from
 from .deciding import Deciding
@@ -30,7 +31,6 @@ from .record import Record
 from .requests import Requests
 from .saver import Identity, Saver
 from .scheduler import job_end
-from .store.manifest import Attempt
 from .worker import BackgroundWorker, InlineWorker, Worker
 
 log = logging.getLogger("ckpt_callbacks")

@@ -12,7 +12,7 @@ import ckpt_callbacks
 PACKAGE = Path(ckpt_callbacks.__file__).parent
 FLOORS = [
     {"errors", "alarm"},
-    {"events", "record", "clock", "peers", "quantities", "repair"},
+    {"attempt", "events", "record", "clock", "peers", "quantities", "repair"},
     {"policy", "store", "formats"},
     {"worker", "quiet", "snapshot", "facts", "interrupts", "history", "lineage", "scheduler"},
     {"checkpointer", "continuing", "rebuilding", "requests", "testing"},

@@ -27,9 +27,10 @@ from ckpt_callbacks import (
     Record,
     Status,
 )
+from ckpt_callbacks.attempt import Attempt
 from ckpt_callbacks.cli import main
 from ckpt_callbacks.run import Run
-from ckpt_callbacks.store.manifest import Attempt, Manifest
+from ckpt_callbacks.store.manifest import Manifest
 from ckpt_callbacks.testing import FakeClock, FakeWriter
 
 VAL = Metric("val_loss", mode="min", smoothing=EMA(0.5))
@@ -158,6 +159,14 @@ def test_ls_marks_what_is_superseded_exceptional_tagged_pinned_and_of_an_earlier
     assert out[1].endswith("of an earlier run")
     assert out[2].endswith("of an earlier run")
     assert "best" not in out[2]
+
+
+def test_ls_counts_nothing_on_what_is_not_verified_yet(run_dir):
+    newest = Manifest.read(run_dir).live()[-1]
+    Manifest.read(run_dir).change(newest.id, status=Status.COMMITTED)
+    *older, last = ckpt("ls", run_dir)[1].splitlines()[1:-1]
+    assert last.endswith("  not verified yet") and "last" not in last
+    assert "last" in older[-1]
 
 
 def test_the_best_is_what_the_alias_on_disk_says(run_dir):

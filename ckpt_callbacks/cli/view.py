@@ -26,9 +26,8 @@ class View:
         self.dirpath = manifest.layout.dirpath
         self.records = [manifest.records[id_] for id_ in sorted(manifest.records)]
         live = manifest.live()
-        run = manifest.attempts[-1].run if manifest.attempts else live[-1].run if live else ""
-        self._run = run
-        ours = [record for record in live if record.run == run]
+        self._run = run = manifest.newest_run
+        ours = manifest.verified(run)
         files = {record.file: record for record in ours}
         # The manifest does not know which metric `best` goes by; the alias on disk does.
         linked = read_alias(self.dirpath, "best", files.keys())
@@ -45,6 +44,8 @@ class View:
         for record in live:
             if record.run != run:
                 why = ["of an earlier run"]
+            elif record.status is Status.COMMITTED:
+                why = ["not verified yet"]
             elif found is not None:
                 why = found.reasons.get(record.id, ("nothing; the next save deletes it",))
             else:

@@ -15,11 +15,11 @@ import re
 import threading
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from dataclasses import fields as fields_of
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ..attempt import Attempt
 from ..errors import StoreError
 from ..record import Record, Status
 from .commit import free_name, sync_folder
@@ -29,29 +29,6 @@ from .lock import FileLock, reclaim
 log = logging.getLogger("ckpt_callbacks")
 _HEAD = re.compile(rb"(?=[0-9a-f]{8} \{)")
 _REMEMBERED = 1024  # bytes in front of the offset by which a journal is known again
-
-
-@dataclass(frozen=True)
-class Attempt:
-    """One start of a training.
-
-    Attributes:
-        run: Identifies the run; kept over resumes. number: 1 for the first start of the run, then counting up.
-        parent: Id of the record that this start continued from; None for a fresh one.
-        wall: UTC seconds since 1970. facts: host, process, framework versions and the like.
-    """
-
-    run: str
-    number: int
-    parent: int | None
-    wall: float
-    facts: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def from_json(cls, facts: Mapping[str, Any]) -> Attempt:
-        """The attempt that was written; facts from a newer version that are unknown here are dropped."""
-        known = {f.name for f in fields_of(cls)}
-        return cls(**{name: value for name, value in facts.items() if name in known})
 
 
 class Manifest:
@@ -89,6 +66,13 @@ class Manifest:
     def next_id(self) -> int:
         """An id that no record has or had."""
         return self._highest + 1
+
+    @property
+    def newest_run(self) -> str:
+        """The run that was trained last; empty where none was."""
+        if self.attempts:
+            return self.attempts[-1].run
+        return next((record.run for record in reversed(self.live())), "")  # the line that told of its start is lost
 
     def live(self) -> list[Record]:
         """Records whose file should be there, in the order of their ids."""

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 
 import ckpt_callbacks
 from ckpt_callbacks import DirectoryInUse, Record, Status, StoreError
+from ckpt_callbacks.attempt import Attempt
 from ckpt_callbacks.store.lock import TrainingLock
-from ckpt_callbacks.store.manifest import Attempt, Manifest
+from ckpt_callbacks.store.manifest import Manifest
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(ckpt_callbacks.__file__).parents[1])}
 
