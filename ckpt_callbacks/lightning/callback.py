@@ -168,6 +168,7 @@ class LightningCheckpoint(Observing, PeerNames, Checkpoint):
             self._loaders = ()
             if not own:
                 log.warning("%s: the checkpoint knows no random state for this process", self._run.dirpath)
+        self._fresh.begin(trainer)
         decision = self._run.start(step=self._step, epoch=self._epochs)
         self._obey(trainer, decision)
 

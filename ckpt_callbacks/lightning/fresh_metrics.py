@@ -16,6 +16,10 @@ class FreshMetrics:
         self._last_steps: dict[str, Any] = {}
         self._others: dict[str, Any] = {}
 
+    def begin(self, trainer: Trainer) -> None:
+        """Training begins: what is there was measured before, such as what a resume has put back for schedulers."""
+        self._others = dict(trainer.callback_metrics)
+
     def of_epoch(self, trainer: Trainer) -> dict[str, float]:
         """What the loop that ends now (training epoch or validation) logged on epoch level."""
         values = trainer.callback_metrics

@@ -163,12 +163,14 @@ def test_another_model_is_one_line_that_names_the_layers(tmp_path):
     fit(tmp_path, resume=True, max_epochs=2)  # the directory is free
 
 
-def test_a_plateau_schedule_by_epoch_survives_a_resume(tmp_path, monkeypatch):
-    def with_plateau(self):
-        optimizer = torch.optim.Adam(self.parameters(), 0.02)
-        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, threshold=0.2, factor=0.5)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "monitor": "val_loss"}}
+def with_plateau(self, frequency=1):
+    optimizer = torch.optim.Adam(self.parameters(), 0.02)
+    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, threshold=0.2, factor=0.5)
+    plateau = {"scheduler": schedule, "monitor": "val_loss", "frequency": frequency}
+    return {"optimizer": optimizer, "lr_scheduler": plateau}
 
+
+def test_a_plateau_schedule_by_epoch_survives_a_resume(tmp_path, monkeypatch):
     monkeypatch.setattr(Model, "configure_optimizers", with_plateau)
     whole, whole_trainer, _ = fit(tmp_path / "whole", max_epochs=6)
     with pytest.raises(ZeroDivisionError):
@@ -177,6 +179,14 @@ def test_a_plateau_schedule_by_epoch_survives_a_resume(tmp_path, monkeypatch):
     rates = [t.optimizers[0].param_groups[0]["lr"] for t in (whole_trainer, resumed_trainer)]
     assert rates[0] == rates[1] < 0.02
     assert torch.equal(weights(whole), weights(resumed))
+
+
+def test_what_a_schedule_waits_for_is_no_new_value_after_a_resume(tmp_path, monkeypatch):
+    monkeypatch.setattr(Model, "configure_optimizers", lambda self: with_plateau(self, frequency=2))
+    settings = dict(policy=Policy(Every(epochs=1), KeepAll()), check_val_every_n_epoch=2, num_sanity_val_steps=0)
+    fit(tmp_path, max_epochs=2, **settings)
+    _, _, callback = fit(tmp_path, max_epochs=4, resume=True, **settings)
+    assert ["val_loss" in record.metrics for record in callback.records()] == [False, True, False, True]
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="asks Linux what is mapped")
