@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from torch.nn.parameter import is_lazy
 
 from ..errors import ResumeError
 
@@ -34,7 +35,8 @@ def refuse_other_model(trainer: Trainer, path: Any, checkpoint: Mapping[str, Any
     module, saved = trainer.lightning_module, checkpoint.get("state_dict")
     if not loads_plainly(trainer) or not isinstance(saved, Mapping):
         return
-    ours, theirs = _shapes(module.state_dict()), _shapes(saved)
+    apart = tuple(_loaded_in_ways_of_their_own(module))
+    ours, theirs = _shapes(module.state_dict(), apart), _shapes(saved, apart)
     differing = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
     if differing:
         shown = ", ".join(
@@ -61,8 +63,21 @@ def loads_plainly(trainer: Trainer) -> bool:
     return module.strict_loading and not changed and type(trainer.strategy) in (SingleDeviceStrategy, DDPStrategy)
 
 
-def _shapes(state: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(value.shape) for name, value in state.items() if hasattr(value, "shape")}
+def _loaded_in_ways_of_their_own(module: LightningModule) -> Iterator[str]:
+    """What the names of weights begin with that may have other shapes, or other names, in a file that fits."""
+    for name, part in module.named_modules():
+        changed = not type(part)._load_from_state_dict.__module__.startswith("torch.nn.")  # an observer's, say
+        lazy = any(is_lazy(own) for own in (*part._parameters.values(), *part._buffers.values()))
+        if changed or lazy or part._load_state_dict_pre_hooks:
+            yield f"{name}." if name else ""
+
+
+def _shapes(state: Mapping[str, Any], apart: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+    return {
+        name: tuple(value.shape)
+        for name, value in state.items()
+        if not (name.startswith(apart) or name.endswith("_extra_state")) and hasattr(value, "shape")
+    }
 
 
 def _said(shapes: Mapping[str, tuple[int, ...]], name: str) -> str:

@@ -163,6 +163,55 @@ def test_another_model_is_one_line_that_names_the_layers(tmp_path):
     fit(tmp_path, resume=True, max_epochs=2)  # the directory is free
 
 
+class Counting(torch.nn.Module):
+    """Has a state of its own, which grows."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def forward(self, x):
+        self.seen.append(len(self.seen))
+        return x
+
+    def get_extra_state(self):
+        return torch.tensor(self.seen)
+
+    def set_extra_state(self, state):
+        self.seen = state.tolist()
+
+
+class Observing(torch.nn.Module):
+    """Takes a buffer of any shape, as observers of quantisation do."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("range", torch.zeros(0))
+
+    def forward(self, x):
+        self.range = x.detach().amax(0)
+        return x
+
+    def _load_from_state_dict(self, state, prefix, *rest):
+        self.range = torch.empty_like(state[prefix + "range"])
+        super()._load_from_state_dict(state, prefix, *rest)
+
+
+@pytest.mark.parametrize("part", [Counting, Observing, lambda: torch.nn.LazyLinear(8)])
+def test_a_model_whose_parts_load_in_their_own_way_goes_on_exactly(tmp_path, part):
+    def train(name, resume=False, **settings):
+        seed_everything(7, verbose=False)
+        module, callback = Model(), LightningCheckpoint(tmp_path / name, EACH_EPOCH)
+        module.net.insert(1, part())
+        path = callback.resume_path() if resume else None
+        trainer(callback, num_sanity_val_steps=0, **settings).fit(module, *loaders(), ckpt_path=path)
+        return module
+
+    whole = train("whole", max_epochs=3)
+    train("cut", max_epochs=1)
+    assert torch.equal(weights(whole), weights(train("cut", resume=True, max_epochs=3)))
+
+
 def with_plateau(self, frequency=1):
     optimizer = torch.optim.Adam(self.parameters(), 0.02)
     schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, threshold=0.2, factor=0.5)
