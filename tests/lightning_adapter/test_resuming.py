@@ -1,5 +1,6 @@
 """Stopping, killing and resuming a real Trainer."""
 
+import gc
 import json
 import os
 import signal
@@ -240,6 +241,7 @@ def test_what_a_schedule_waits_for_is_no_new_value_after_a_resume(tmp_path, monk
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="asks Linux what is mapped")
 def test_what_a_run_was_resumed_from_lies_in_the_file_only_until_the_first_step(tmp_path):
+    gc.collect()  # what earlier tests left behind, with tracebacks that hold what they had loaded
     mapped, change, seen = [], 1e6, []
 
     class Watch(Callback):
