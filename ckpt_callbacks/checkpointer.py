@@ -147,7 +147,7 @@ class Checkpointer:
             remove(staged)
             written = request.snapshot.write(staged)
             if (last := self._same_step(draft, request)) is not None:
-                if request.same(staged, last.path):
+                if _are_same(request.same, staged, last.path):
                     remove(staged)
                     return self._annotate(last, draft)
                 # Something changed the weights after training (an average, the best ones): no place to train on from.
@@ -271,3 +271,11 @@ class Checkpointer:
                 log.warning("%s: the failure could not be recorded: %s", self._layout.journal, error)
                 return
             del self._unrecorded[0]
+
+
+def _are_same(same: SameContent, one: Path, other: Path) -> bool:
+    try:
+        return same(one, other)
+    except Exception as error:  # whatever a framework raises: two files are no harm, and a state that is lost is
+        log.warning("%s: could not be compared with %s: %s", one.name, other.name, first_line(error))
+        return False

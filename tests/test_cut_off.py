@@ -71,6 +71,15 @@ def test_a_directory_is_given_back_when_a_logger_raises_at_the_end(tmp_path):
     started(tmp_path).close()
 
 
+def test_a_last_state_that_cannot_be_compared_is_kept(tmp_path, caplog):
+    run = started(tmp_path)
+    epoch(run, 1)
+    run.observe(EventKind.END, step=10, epoch=1, stage=Held(run, held=False), same=lambda one, other: 1 / 0)
+    run.close()
+    assert [(r.step, r.final, r.resumable) for r in run.records()] == [(10, False, True), (10, True, False)]
+    assert "could not be compared with model-001-10.raw: division by zero" in caplog.text
+
+
 def test_one_of_several_processes_waits_alone(tmp_path):
     class Two(Peers):
         alone, shared = False, 0

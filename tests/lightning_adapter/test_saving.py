@@ -376,3 +376,30 @@ def test_a_logger_that_raises_at_the_end_leaves_the_trainer_as_it_was(tmp_path, 
         fitter.fit(Model(), *loaders())
     assert fitter.strategy.checkpoint_io is plugin and callback._io is None
     assert callback.last().step == 5
+
+
+UNUSUAL = {
+    "sparse": lambda: torch.eye(4).to_sparse(),
+    "sparse, not coalesced": lambda: torch.sparse_coo_tensor([[1, 1]], [1.0, 2.0], (3,)),
+    "compressed": lambda: torch.eye(4).to_sparse_csr(),
+    "conjugated": lambda: torch.tensor([1 + 2j, 3j]).conj(),
+    "negated": lambda: torch.tensor([1 + 2j, 3j]).conj().imag,
+    "not a number": lambda: torch.tensor([float("nan")]),
+    "float8": lambda: torch.ones(3).to(torch.float8_e4m3fn),
+    "quantised": lambda: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.quint8),
+}
+
+
+@pytest.mark.parametrize("kind", UNUSUAL)
+def test_the_last_state_is_one_file_whatever_kinds_of_tensors_are_in_it(tmp_path, kind):
+    module, callback = Model(), LightningCheckpoint(tmp_path, EACH_EPOCH)
+    module.register_buffer("unusual", UNUSUAL[kind]())
+    trainer(callback, max_epochs=1).fit(module, *loaders())
+    (record,) = callback.records()
+    assert record.final and record.resumable
+    again = Model()
+    again.register_buffer("unusual", UNUSUAL[kind]())
+    trainer(fresh := LightningCheckpoint(tmp_path, EACH_EPOCH), max_epochs=2).fit(
+        again, *loaders(), ckpt_path=fresh.resume_path()
+    )
+    assert [(r.step, r.final, r.resumable) for r in fresh.records()] == [(10, True, True), (20, True, True)]
