@@ -39,14 +39,15 @@ class MappedCheckpoint:
     def __init__(
         self, path: Any, map_location: Any = lambda storage, _: storage, weights_only: bool | None = None
     ) -> None:
-        loaded = torch.load(os.fspath(path), map_location=map_location, mmap=True, weights_only=weights_only)
-        if not isinstance(loaded, dict):
-            loaded = copy.deepcopy(loaded)
+        settings: dict[str, Any] = {"map_location": map_location, "weights_only": weights_only}
+        loaded = torch.load(os.fspath(path), mmap=True, **settings)
+        kept = list(_tensors(loaded.get("optimizer_states"))) if isinstance(loaded, dict) else []
+        if not isinstance(loaded, dict) or not all(map(_is_plain, kept)):  # the memory of sparse ones is not exchanged
+            loaded, kept = torch.load(os.fspath(path), mmap=False, **settings), []
         else:
             copied = copy.deepcopy({name: value for name, value in loaded.items() if name not in _PAGES})
             loaded = {name: copied.get(name, value) for name, value in loaded.items()}
         self.loaded: Any = loaded
-        kept = list(_tensors(loaded.get("optimizer_states"))) if isinstance(loaded, dict) else []
         self._storages = {s.data_ptr(): s for s in (tensor.untyped_storage() for tensor in kept) if s.nbytes()}
         self._copies: dict[int, torch.UntypedStorage] = {}
         self._thread: threading.Thread | None = None
@@ -64,7 +65,7 @@ class MappedCheckpoint:
             self._thread.join()
         copies: dict[int, torch.UntypedStorage] = {}
         for optimizer in optimizers:
-            for tensor in _tensors(list(optimizer.state.values())):
+            for tensor in filter(_is_plain, _tensors(list(optimizer.state.values()))):
                 storage = tensor.untyped_storage()
                 place = storage.data_ptr()
                 if place not in self._storages:
@@ -73,7 +74,8 @@ class MappedCheckpoint:
                     # Whoever changed it meanwhile may have left no trace: a callback's `.data`, a fused step.
                     copied = self._copies.get(place)
                     copies[place] = copied if copied is not None and _same(copied, storage) else storage.clone()
-                tensor.set_(copies[place], tensor.storage_offset(), tensor.size(), tensor.stride())
+                with torch.no_grad():  # some are leaves of a graph
+                    tensor.set_(copies[place], tensor.storage_offset(), tensor.size(), tensor.stride())
         self._storages, self._copies, self.loaded = {}, {}, None
 
     def _copy(self) -> None:
@@ -89,6 +91,10 @@ def _same(one: torch.UntypedStorage, other: torch.UntypedStorage) -> bool:
     whole = len(first) // 8 * 8  # in words of eight bytes it takes a seventh of the time
     words = (bytes_[:whole].view(torch.int64) for bytes_ in (first, second))
     return torch.equal(*words) and torch.equal(first[whole:], second[whole:])
+
+
+def _is_plain(tensor: torch.Tensor) -> bool:
+    return type(tensor) in (torch.Tensor, torch.nn.Parameter) and tensor.layout is torch.strided
 
 
 def _tensors(value: Any) -> Iterator[torch.Tensor]:

@@ -149,8 +149,11 @@ class _Staged:
         return Written(self._shapes, *self._content.write(path))
 
     def release(self) -> None:
-        if self._copies is not None:
-            self._copies.finish()
+        try:
+            if self._copies is not None:
+                self._copies.finish()
+        except Exception as error:  # the device is broken, which the training learns of itself
+            log.warning("a copy from a device did not end: %s", first_line(error))
         self._content = None  # the arena may be another one's as soon as it is given back
         self._done()
 

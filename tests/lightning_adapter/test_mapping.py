@@ -3,7 +3,7 @@
 import lightning
 import pytest
 import torch
-from lightning_adapter.task import BATCHES, EACH_EPOCH, digest, fit, loaders, trainer
+from lightning_adapter.task import BATCHES, EACH_EPOCH, Model, digest, fit, loaders, trainer
 
 from ckpt_callbacks import Every, Policy
 from ckpt_callbacks.lightning import LightningCheckpoint
@@ -76,3 +76,43 @@ def test_a_fused_optimizer_that_steps_on_its_own_goes_on_from_where_it_was(tmp_p
     train(tmp_path / "parts", 1)
     assert train(tmp_path / "parts", 3, resume=True) == whole
     assert whole[1] == 3 * BATCHES // 5
+
+
+class Keeps(torch.optim.SGD):
+    """Keeps for each parameter what a resume has to bring back as it was."""
+
+    def __init__(self, parameters, make):
+        super().__init__(parameters, 0.01)
+        self.make = make
+
+    def step(self, closure=None):
+        loss = super().step(closure)
+        for parameter in self.param_groups[0]["params"]:
+            state = self.state[parameter]
+            state["kept"] = self.make(state["kept"] if "kept" in state else torch.zeros(50_000))
+        return loss
+
+
+KEPT = {
+    "sparse": lambda kept: (kept.to_dense() + torch.eye(1, 50_000)[0]).to_sparse(),
+    "a leaf that requires a gradient": lambda kept: (kept.detach() + 1).requires_grad_(),
+    "a class of its own": lambda kept: (kept.as_subclass(torch.Tensor) + 1).as_subclass(Marked),
+}
+
+
+class Marked(torch.Tensor):
+    pass
+
+
+@pytest.mark.parametrize("kind", KEPT)
+def test_what_an_optimizer_keeps_comes_back_whatever_kind_it_is_of(tmp_path, monkeypatch, kind):
+    monkeypatch.setattr(Model, "configure_optimizers", lambda self: Keeps(self.parameters(), KEPT[kind]))
+
+    def sums(fitter):
+        return [float(s["kept"].to_dense().sum()) for s in fitter.optimizers[0].state.values()]
+
+    with torch.serialization.safe_globals([Marked]):
+        _, whole, _ = fit(tmp_path / "whole", max_epochs=2)
+        fit(tmp_path / "cut", max_epochs=1)
+        _, resumed, _ = fit(tmp_path / "cut", max_epochs=2, resume=True)
+    assert sums(whole) == sums(resumed) and sums(whole)[0] >= 20
