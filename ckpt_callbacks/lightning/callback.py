@@ -18,7 +18,7 @@ from ..clock import Clock
 from ..events import EventKind
 from ..run import Run
 from . import loops
-from .loading import refuse_last
+from .loading import convert_in_time, path_to_load, refuse_last
 from .observing import Observing
 from .peer_names import PeerNames
 from .position import gather
@@ -133,10 +133,11 @@ class LightningCheckpoint(Observing, PeerNames, Checkpoint):
         self._active = stage == "fit" and not trainer.fast_dev_run
         if not self._active:
             return
-        refuse_last(trainer, self._run.dirpath)
+        refuse_last(self._run.dirpath)
+        convert_in_time(trainer)
         self._reset(active=True)
         self._run.peers = TrainerPeers(trainer)
-        check_same_path(trainer, self._run.peers, trainer.ckpt_path)
+        check_same_path(trainer, self._run.peers, path_to_load())
         self._run.open()
         self._run.on_saved = lambda record: self._tell_loggers(trainer)
         self._io = StagedCheckpointIO(trainer.strategy.checkpoint_io, trainer, TorchStaging(self._staging))

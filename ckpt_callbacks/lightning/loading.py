@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.plugins.precision import DoublePrecision
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch.nn.parameter import is_lazy
 
@@ -16,18 +17,32 @@ from ..errors import ResumeError
 _SHOWN = 4  # so many layers are named
 
 
-def refuse_last(trainer: Trainer, dirpath: Path) -> None:
+def refuse_last(dirpath: Path) -> None:
     """Raise `ResumeError` when the user typed ``ckpt_path="last"``."""
     # Lightning resolves it before any hook, and only among ModelCheckpoints: it would silently start from scratch.
-    # What the user typed is still there in the frame of `fit`.
-    frame = sys._getframe()
-    while frame is not None and frame.f_code is not Trainer.fit.__code__:
-        frame = frame.f_back
-    if frame is not None and frame.f_locals.get("ckpt_path") == "last" and trainer.ckpt_path is None:
+    if _path_given_to(Trainer.fit) == "last" and path_to_load() is None:
         raise ResumeError(
             f'{dirpath}: ckpt_path="last" is not known to Lightning for this callback, and would start from scratch; '
             "call trainer.fit(model, ckpt_path=ckpt.resume_path())"
         )
+
+
+def path_to_load() -> Any:
+    """What the running `fit` resumes from; `trainer.ckpt_path` tells only once it has been loaded."""
+    return _path_given_to(Trainer._run)
+
+
+def _path_given_to(method: Callable[..., Any]) -> Any:
+    frame = sys._getframe()
+    while frame is not None and frame.f_code is not method.__code__:
+        frame = frame.f_back
+    return frame.f_locals.get("ckpt_path") if frame is not None else None
+
+
+def convert_in_time(trainer: Trainer) -> None:
+    """Make a model double that shall be, which Lightning does only once its weights are loaded, rounded to single."""
+    if path_to_load() is not None and isinstance(trainer.precision_plugin, DoublePrecision):
+        trainer.precision_plugin.convert_module(trainer.lightning_module)
 
 
 def refuse_other_model(trainer: Trainer, path: Any, checkpoint: Mapping[str, Any]) -> None:

@@ -58,3 +58,11 @@ def test_an_exception_in_one_process_does_not_hang_the_other(tmp_path, rank):
     code, said = run(tmp_path, 3, "raise", rank, 7)
     assert code != 0 and "ZeroDivisionError" in said
     assert [record.step for record in Manifest.read(tmp_path).live()][:2] == [4, 5]
+
+
+def test_two_processes_that_resume_from_different_places_are_one_clear_line(tmp_path):
+    code, facts = run(tmp_path, 1)
+    assert code == 0, facts
+    code, said = run(tmp_path, 2, "fresh", 1, 0)
+    assert code != 0
+    assert "ResumeError: process 1: ckpt_path is None; the first process has " in said

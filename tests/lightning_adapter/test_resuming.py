@@ -36,8 +36,13 @@ class Crash(Callback):
 
 @pytest.mark.parametrize(
     "settings",
-    [dict(max_epochs=5), dict(max_steps=47, max_epochs=-1), dict(max_epochs=5, accumulate_grad_batches=3)],
-    ids=["max_epochs", "max_steps", "accumulation"],
+    [
+        dict(max_epochs=5),
+        dict(max_steps=47, max_epochs=-1),
+        dict(max_epochs=5, accumulate_grad_batches=3),
+        dict(max_epochs=3, precision="64-true"),
+    ],
+    ids=["max_epochs", "max_steps", "accumulation", "double precision"],
 )
 def test_a_resumed_run_ends_like_the_uninterrupted_one(tmp_path, settings):
     whole, whole_trainer, _ = fit(tmp_path / "whole", **settings)

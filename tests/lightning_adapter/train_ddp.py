@@ -1,7 +1,8 @@
 """Two gloo processes: ``DIRPATH MAX_EPOCHS [WHAT RANK STEP]``. Rank 0 prints facts as JSON.
 
 Before batch STEP, the process of that rank does something: ``crash`` (without a word), ``raise`` an exception, ``term``
-(sends itself SIGTERM), or ``ask`` for a save.
+(sends itself SIGTERM), or ``ask`` for a save; or it has begun ``fresh`` beside
+one that resumes.
 """
 
 import json
@@ -49,7 +50,10 @@ trainer = lightning.Trainer(
     enable_progress_bar=False, enable_model_summary=False,
 )  # fmt: skip
 module = Model()
-trainer.fit(module, *loaders(), ckpt_path=callback.resume_path())
+path = callback.resume_path()
+if what == "fresh" and os.environ.get("LOCAL_RANK", "0") == rank:
+    path = None
+trainer.fit(module, *loaders(), ckpt_path=path)
 if trainer.is_global_zero:
     reasons = {record.step: record.reasons for record in callback.records()}
     facts = {"steps": sorted(reasons), "digest": digest(module, trainer), "best": callback.best().step}
