@@ -120,7 +120,9 @@ def begin_next_epoch(trainer: Trainer) -> None:
     states, fit_loop._combined_loader_states_to_load = fit_loop._combined_loader_states_to_load, []
     if states:
         fit_loop._combined_loader._load_state_dicts(states)
-        iter(fit_loop._data_fetcher)  # the end of the old epoch; the new one begins with another `iter`
+        # The end of the old epoch; the new one begins with another `iter`. Not of the fetcher, which draws a batch where
+        # data has no length, and nobody would train it.
+        iter(fit_loop._combined_loader)
     fit_loop.epoch_loop.restarting = False
     fit_loop._restarting = False
     fit_loop._resuming_from_checkpoint = False

@@ -8,7 +8,7 @@ import torch
 import torchmetrics
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning_adapter.task import Model, digest, fit
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from ckpt_callbacks import Every, Improves, KeepAll, KeepBest, Metric, OnPreempt, Policy
@@ -48,11 +48,46 @@ def persistent(dataset, size, shuffle):
     return DataLoader(dataset, size, shuffle=shuffle, num_workers=1, persistent_workers=True)
 
 
-@pytest.mark.parametrize(
+class Stream(IterableDataset):
+    """Knows where it is, and begins again once it has ended."""
+
+    def __init__(self, dataset):
+        self.dataset, self.at = dataset, 0
+
+    def __iter__(self):
+        self.at %= len(self.dataset)
+        while self.at < len(self.dataset):
+            self.at += 1
+            yield self.dataset[self.at - 1]
+
+    def state_dict(self):
+        return {"at": self.at}
+
+    def load_state_dict(self, state):
+        self.at = state["at"]
+
+
+def streaming(dataset, size, shuffle):
+    return StatefulDataLoader(Stream(dataset), size)
+
+
+PLACES = pytest.mark.parametrize(
     "hook, nth, act",
     [("on_train_epoch_start", 2, crash), ("on_validation_start", 2, terminate), ("on_train_batch_end", 13, terminate)],
     ids=["at an epoch's end", "in a validation", "in mid-epoch"],
 )
+
+
+@PLACES
+def test_a_stream_that_knows_where_it_is_goes_on(tmp_path, hook, nth, act):
+    settings = {"loader": streaming, "num_sanity_val_steps": 0}
+    whole = digest(*fit(tmp_path / "whole", POLICY, **settings)[:2])
+    with pytest.raises((ZeroDivisionError, SystemExit)):
+        fit(tmp_path / "cut", POLICY, extra=[At(hook, nth, act)], **settings)
+    assert digest(*fit(tmp_path / "cut", POLICY, resume=True, **settings)[:2]) == whole
+
+
+@PLACES
 @pytest.mark.parametrize("loader", [DataLoader, StatefulDataLoader], ids=["plain", "stateful"])
 def test_a_generator_of_the_loaders_own_goes_on(tmp_path, loader, hook, nth, act):
     settings = {"loader": generated(loader), "num_sanity_val_steps": 0}
