@@ -102,11 +102,18 @@ def mark_validation_due(loops: dict[str, Any], progress: dict[str, Any]) -> None
         epochs[part]["processed"] = epochs[part]["completed"] = epochs[part]["started"] - 1
 
 
-def begin_with_validation(trainer: Trainer) -> None:
-    """Make a resumed `fit` begin with the validation that the checkpoint was taken before."""
+def begin_with_validation(trainer: Trainer, states: Sequence[dict[str, Any]]) -> None:
+    """Make a resumed `fit` begin with the validation that the checkpoint was taken before.
+
+    Args:
+        trainer: The trainer. states: of stateful loaders.
+    """
     val_loop = trainer.fit_loop.epoch_loop.val_loop
     val_loop._restart_stage = RestartStage.RESTARTED_MID_EVALUATION  # so that no batch is trained first
     val_loop.restarting = False  # from its first batch on
+    if states and epoch_is_whole(trainer) and trainer.fit_loop._data_fetcher.length is None:
+        _end_old_epoch(trainer, states)
+        trainer.fit_loop._data_fetcher.batches.clear()  # one of the next epoch was drawn
 
 
 def begin_next_epoch(trainer: Trainer) -> None:
@@ -119,13 +126,18 @@ def begin_next_epoch(trainer: Trainer) -> None:
     fit_loop = trainer.fit_loop
     states, fit_loop._combined_loader_states_to_load = fit_loop._combined_loader_states_to_load, []
     if states:
-        fit_loop._combined_loader._load_state_dicts(states)
-        # The end of the old epoch; the new one begins with another `iter`. Not of the fetcher, which draws a batch where
-        # data has no length, and nobody would train it.
-        iter(fit_loop._combined_loader)
+        _end_old_epoch(trainer, states)
     fit_loop.epoch_loop.restarting = False
     fit_loop._restarting = False
     fit_loop._resuming_from_checkpoint = False
+
+
+def _end_old_epoch(trainer: Trainer, states: Sequence[dict[str, Any]]) -> None:
+    loader = trainer.fit_loop._combined_loader
+    loader._load_state_dicts(states)
+    # The new epoch begins with another `iter`. Not of the fetcher, which draws a batch where data has no length, and
+    # nobody would train it.
+    iter(loader)
 
 
 def stop_as_before(trainer: Trainer, stopping: bool) -> None:

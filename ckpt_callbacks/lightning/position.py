@@ -137,7 +137,7 @@ class Position:
             loops.begin_next_epoch(trainer)
         else:
             if self.place is Place.VALIDATION:
-                loops.begin_with_validation(trainer)
+                loops.begin_with_validation(trainer, loaders)
             if own is not None:
                 restore_results(trainer, own["results"])
                 self._skip(trainer, own)
