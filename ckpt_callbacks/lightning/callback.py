@@ -18,6 +18,7 @@ from ..clock import Clock
 from ..events import EventKind
 from ..run import Run
 from . import loops
+from .averages import end_averages
 from .loading import convert_in_time, path_to_load, refuse_last
 from .observing import Observing
 from .peer_names import PeerNames
@@ -200,6 +201,12 @@ class LightningCheckpoint(Observing, PeerNames, Checkpoint):
         self._position.owed = None
         self._resting.rest(trainer, self._step)
 
+    def on_validation_epoch_start(self, *_: Any) -> None:
+        self._averages.are_in = True
+
+    def on_validation_epoch_end(self, *_: Any) -> None:
+        self._averages.are_in = False
+
     def on_validation_batch_start(self, trainer: Trainer, *_: Any) -> None:
         self._answer_within_validation(trainer)
 
@@ -267,7 +274,7 @@ class LightningCheckpoint(Observing, PeerNames, Checkpoint):
         if self._restored is not None and not self._started:
             # The last epoch's own hooks were behind the save.
             loops.pay_plateau_steps(trainer, self._restored["owed"])
-            loops.end_averages(trainer)
+            end_averages(trainer)
             self._run.end_untrained()
             log.warning("%s: nothing left to train; the run ended at step %d", self._run.dirpath, self._run.state.step)
         self._release(trainer, self._run.end)

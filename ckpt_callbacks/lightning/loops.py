@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from lightning.fabric.utilities.data import _set_sampler_epoch
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.loops.evaluation_loop import RestartStage
 from torch.utils.data import DistributedSampler
 
@@ -202,10 +201,3 @@ def plateau_metrics(trainer: Trainer) -> dict[str, float]:
 def restore_metrics(trainer: Trainer, metrics: dict[str, float]) -> None:
     """Put back what `plateau_metrics` found."""
     trainer.callback_metrics.update({name: torch.tensor(value) for name, value in metrics.items()})
-
-
-def end_averages(trainer: Trainer) -> None:
-    """Give the model its averaged weights, as the end of a training does; with nothing to train there is none."""
-    for callback in trainer.callbacks:
-        if isinstance(callback, WeightAveraging):
-            callback.on_train_end(trainer, trainer.lightning_module)

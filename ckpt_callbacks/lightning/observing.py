@@ -13,11 +13,13 @@ from ..policy.engine import Decision
 from ..run import Run
 from ..snapshot import Snapshot
 from . import loops
+from .averages import Averages
+from .comparing import same_weights
 from .facts import training_facts
 from .fresh_metrics import FreshMetrics
 from .position import Place, Position
 from .resting import Resting
-from .staged_io import StagedCheckpointIO, same_weights
+from .staged_io import StagedCheckpointIO
 from .staging import expected_size
 
 log = logging.getLogger("ckpt_callbacks")
@@ -40,6 +42,7 @@ class Observing:
         self._waiting: tuple[int, dict[str, float]] | None = None
         self._position = Position()
         self._fresh = FreshMetrics()
+        self._averages = Averages()
         self._resting = Resting(self._run)
         self._prepared = False
 
@@ -51,7 +54,10 @@ class Observing:
             self._run.prepare(lambda: staging.prepare(size))
 
     def _stage(self) -> Snapshot:
-        return self._io.stage(self._run.facts(), weights_only=self._run.contents == "weights")
+        def stage() -> Snapshot:
+            return self._io.stage(self._run.facts(), weights_only=self._run.contents == "weights")
+
+        return self._averages.apart(self._io.trainer, stage, self._io.staging.wait)
 
     def _observe(
         self,

@@ -40,7 +40,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         checkpoint_io: The plugin that is wrapped. trainer: whose strategy has it. staging: holds the snapshots.
 
     Attributes:
-        staging: As given.
+        trainer, staging: As given.
     """
 
     def __init__(self, checkpoint_io: Any, trainer: Trainer, staging: TorchStaging) -> None:
@@ -53,7 +53,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
                 )
             inner = getattr(inner, "checkpoint_io", None)
         super().__init__(checkpoint_io)
-        self._trainer, self.staging = trainer, staging
+        self.trainer, self.staging = trainer, staging
         self._ours: Path | None = None  # the file that is ours to write, while Lightning collects what goes into it
         self._record: Mapping[str, Any] | None = None
         self._taken: Snapshot | None = None
@@ -83,7 +83,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
 
     def _why_live(self) -> str | None:
         """Why no copy can be made; None where one can."""
-        strategy, plugin = self._trainer.strategy, self._plugin
+        strategy, plugin = self.trainer.strategy, self._plugin
         if self._writes_together:
             return f"{type(strategy).__name__} has its own way to save"
         if type(plugin) is not TorchCheckpointIO:
@@ -103,10 +103,10 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
     @property
     def _writes_together(self) -> bool:
         """Each process writes what its strategy tells it to."""
-        return type(self._trainer.strategy).save_checkpoint is not Strategy.save_checkpoint
+        return type(self.trainer.strategy).save_checkpoint is not Strategy.save_checkpoint
 
     def _live(self, written: Callable[[Path], Written]) -> Snapshot:
-        return self.staging.live(written, self._why_live() if self._trainer.is_global_zero else None)
+        return self.staging.live(written, self._why_live() if self.trainer.is_global_zero else None)
 
     def _write_together(self, path: Path, weights_only: bool) -> Written:
         """All processes do this."""
@@ -119,12 +119,12 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
     def _collect(self, path: Path, weights_only: bool) -> None:
         self._ours, self._taken, self._error = path, None, None
         try:
-            self._trainer.save_checkpoint(path, weights_only=weights_only)
+            self.trainer.save_checkpoint(path, weights_only=weights_only)
         finally:
             self._ours = None
 
     def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        plain = type(self._plugin) is TorchCheckpointIO and loads_plainly(self._trainer)
+        plain = type(self._plugin) is TorchCheckpointIO and loads_plainly(self.trainer)
         mapped = plain and can_map(path)
         begun = time.perf_counter()
         try:
@@ -138,14 +138,14 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
             ) from error
         how = "mapped into memory" if mapped else "read"
         log.info("%s: %s in %.2f s", path, how, time.perf_counter() - begun)
-        refuse_other_model(self._trainer, path, checkpoint)
-        if mapped and self._trainer.strategy.root_device.type == "cpu":  # others copy what they are given
+        refuse_other_model(self.trainer, path, checkpoint)
+        if mapped and self.trainer.strategy.root_device.type == "cpu":  # others copy what they are given
             self._mapped.copy_beside()
         return checkpoint
 
     def remove(self) -> None:
         """Be a part of the trainer's strategy no more, whoever wraps it."""
-        strategy = self._trainer.strategy
+        strategy = self.trainer.strategy
         outer = strategy.checkpoint_io
         if outer is self:
             strategy.checkpoint_io = self.checkpoint_io
@@ -158,7 +158,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         """To be called before each: no state may be changed that is still being copied, or that lies in a file."""
         self.staging.wait()
         if self._mapped is not None:
-            self._mapped.own(self._trainer.optimizers)
+            self._mapped.own(self.trainer.optimizers)
             self._mapped = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
@@ -177,7 +177,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         checkpoint[torch_zip.KEY] = {"record": self._record}
         shapes = [(n, tuple(t.shape)) for n, t in checkpoint["state_dict"].items() if hasattr(t, "shape")]
         if self._why_live() is None:
-            return self.staging.stage(checkpoint, shapes, steady(self._trainer))
+            return self.staging.stage(checkpoint, shapes, steady(self.trainer))
         if type(self._plugin) is TorchCheckpointIO:
             return self._live(lambda path: torch_file.write(path, checkpoint, shapes))
 
@@ -187,32 +187,6 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
             return Written(shapes)
 
         return self._live(write_with_plugin)
-
-
-def same_weights(a: Path, b: Path) -> bool:
-    """The two checkpoints hold equal weights, whatever else differs."""
-    if a.is_dir() or b.is_dir():
-        return False
-    first, second = (torch.load(p, map_location="cpu", mmap=True, weights_only=True)["state_dict"] for p in (a, b))
-    return first.keys() == second.keys() and all(_equal(first[name], second[name]) for name in first)
-
-
-def _equal(a: Any, b: Any) -> bool:
-    if not (isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor)):
-        return bool(a == b)
-    if (a.dtype, a.shape, a.layout) != (b.dtype, b.shape, b.layout):
-        return False
-    if a.is_quantized:  # torch crashes when the bytes of one are compared
-        return b.is_quantized and all(f(a).equal(f(b)) for f in (torch.int_repr, torch.dequantize))
-    if a.layout is torch.sparse_coo:
-        a, b = a.coalesce(), b.coalesce()
-        return _equal(a.indices(), b.indices()) and _equal(a.values(), b.values())
-    return _bytes(a).equal(_bytes(b))
-
-
-def _bytes(tensor: torch.Tensor) -> torch.Tensor:
-    plain = tensor.to_dense() if tensor.layout is not torch.strided else tensor.resolve_conj().resolve_neg()
-    return plain.contiguous().flatten().view(torch.uint8)  # NaN equals itself
 
 
 def _loadable(value: Any) -> Any:

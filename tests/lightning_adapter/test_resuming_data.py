@@ -6,7 +6,7 @@ import signal
 import pytest
 import torch
 import torchmetrics
-from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
 from lightning_adapter.task import Model, digest, fit
 from torch.utils.data import DataLoader, IterableDataset
 from torchdata.stateful_dataloader import StatefulDataLoader
@@ -85,6 +85,23 @@ def test_a_stream_that_knows_where_it_is_goes_on(tmp_path, hook, nth, act):
     with pytest.raises((ZeroDivisionError, SystemExit)):
         fit(tmp_path / "cut", POLICY, extra=[At(hook, nth, act)], **settings)
     assert digest(*fit(tmp_path / "cut", POLICY, resume=True, **settings)[:2]) == whole
+
+
+@pytest.mark.parametrize("staging", ["memory", "none"])
+@pytest.mark.parametrize("nth", [1, 4], ids=["first batch", "second validation, its last batch"])
+def test_a_signal_in_a_validation_of_averaged_weights_saves_the_models_own(tmp_path, nth, staging):
+    def train(dirpath, *extra, resume=False):
+        averaging = EMAWeightAveraging(decay=0.8)
+        module, trainer, _ = fit(
+            dirpath, POLICY, extra=[averaging, *extra], resume=resume, num_sanity_val_steps=0, val_size=20,
+            arguments={"staging": staging},
+        )  # fmt: skip
+        return digest(module, trainer)
+
+    whole = train(tmp_path / "whole")
+    with pytest.raises(SystemExit):
+        train(tmp_path / "cut", At("on_validation_batch_start", nth, terminate))
+    assert train(tmp_path / "cut", resume=True) == whole
 
 
 @PLACES

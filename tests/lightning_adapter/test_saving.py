@@ -403,3 +403,26 @@ def test_the_last_state_is_one_file_whatever_kinds_of_tensors_are_in_it(tmp_path
         again, *loaders(), ckpt_path=fresh.resume_path()
     )
     assert [(r.step, r.final, r.resumable) for r in fresh.records()] == [(10, True, True), (20, True, True)]
+
+
+class Extra:
+    """Stands in a checkpoint beside the weights, where no file that is not trusted may have it."""
+
+    def __init__(self, at):
+        self.at = at
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_the_last_state_is_compared_where_others_put_objects_into_the_file(tmp_path, changed, caplog):
+    class Adds(Callback):
+        def on_save_checkpoint(self, fitter, module, checkpoint):
+            checkpoint["extra"] = Extra(fitter.global_step)
+
+        def on_train_end(self, fitter, module):
+            if changed:
+                module.net[0].weight.data.zero_()
+
+    _, _, callback = fit(tmp_path, extra=[Adds()], max_epochs=1)
+    kinds = [(record.final, record.resumable) for record in callback.records()]
+    assert kinds == ([(False, True), (True, False)] if changed else [(True, True)])
+    assert "compared" not in caplog.text
