@@ -220,3 +220,6 @@ class Deciding(Holding):
         if unknown := self._filename.unknown({*self.state.seen, *self.metadata}):
             logged = ", ".join(sorted(self.state.seen)) or "none at all"
             log.warning("filename: {%s} was never logged; logged were: %s", "}, {".join(unknown), logged)
+        if strange := [name for name in self.policy.counted if name not in self.state.seen]:
+            logged = ", ".join(sorted(self.state.seen)) or "none at all"
+            log.warning("NonFinite: %s was never logged; logged were: %s", ", ".join(map(repr, strange)), logged)

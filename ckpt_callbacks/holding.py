@@ -84,10 +84,20 @@ class Holding(History):
 
     def _finish_what_was_cut_off(self) -> None:
         self.manifest.refresh()
+        self._refuse_another_framework()
         for line in recover(self.manifest):
             log.warning("%s: %s", self.dirpath, line)
         write_off(self.manifest, self._damaged, self.best)
         self._checkpointer.restore_aliases(self.run_id)
+
+    def _refuse_another_framework(self) -> None:
+        """Raise `StoreError` where a callback of another kind has trained, before anything of its is touched."""
+        for attempt in self.manifest.attempts:
+            if (other := attempt.facts.get("holder", self._holder)) != self._holder:
+                raise StoreError(
+                    f"{self.dirpath}: holds a run of {other}, from whose files {self._holder} cannot go on; "
+                    "expected an empty directory, or one of its own"
+                )
 
     def release(self) -> None:
         """Give the directory back; harmless when it is not held."""

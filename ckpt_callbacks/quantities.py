@@ -60,7 +60,7 @@ def as_seconds(value: object, what: str = "duration", *, positive: bool = False)
     Raises:
         PolicyError: it is neither, or is negative or not finite.
     """
-    amount = _read(value, _SECONDS_IN) if isinstance(value, str) else value if _is_finite(value) else None
+    amount = _read(value, _SECONDS_IN) if isinstance(value, str) else value if is_finite(value) else None
     if amount is None or amount < 0 or (positive and float(amount) == 0):
         raise PolicyError(f"{what} is {value!r}; expected {POSITIVE_DURATION if positive else DURATION}")
     return float(amount)
@@ -104,7 +104,7 @@ def as_utc(value: object, what: str = "moment") -> float:
         if moment.utcoffset() is None:
             raise PolicyError(f"{what} is {str(value)!r}, which has no offset from UTC; expected {MOMENT}")
         moment = moment.timestamp()
-    if not _is_finite(moment) or moment <= 0:
+    if not is_finite(moment) or moment <= 0:
         raise PolicyError(f"{what} is {value!r}; expected {MOMENT}")
     return float(moment)
 
@@ -132,12 +132,13 @@ def _counted(n: float, unit: str) -> str:
 
 
 def _duration(unit: str, n: object, size: int) -> float:
-    if not _is_finite(n) or n < 0 or not _is_finite(n * size):
+    if not is_finite(n) or n < 0 or not is_finite(n * size):
         raise PolicyError(f"{unit}: got {n!r}; expected a finite number of at least 0")
     return float(n * size)
 
 
-def _is_finite(value: object) -> bool:
+def is_finite(value: object) -> bool:
+    """A number, and none of the infinite ones."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return -sys.float_info.max <= value <= sys.float_info.max  # whole numbers may be too large for math.isfinite

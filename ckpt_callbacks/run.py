@@ -93,6 +93,8 @@ class Run(Deciding):
         self.suffix, self.contents = suffix, contents
         self.metadata: dict[str, Any] = plain(dict(metadata or {}))
         self.state = State()
+        if isinstance(filename, str):
+            filename = filename.removesuffix(suffix)  # which people type, too
         self._filename = FileName(filename, tuple(self.metadata), tuple(policy.monitored)) if filename else FileName()
         self._on_error, self._described = on_error, described
         self.quiet = Quiet(self._clock)

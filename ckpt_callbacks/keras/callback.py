@@ -98,6 +98,11 @@ class KerasCheckpoint(ReadsRun, ObservesFit, keras.callbacks.Callback):
         staging = arguments.pop("staging")
         self._staging = KerasStaging(staging if arguments["background"] else "none")  # else a copy is for nothing
         self._run = Run(**arguments, suffix=suffix, holder="KerasCheckpoint", clock=clock)
+        if restore_best_weights and self._run.policy.best_metric is None:
+            raise PolicyError(
+                "KerasCheckpoint: restore_best_weights is True, and the policy knows no best; expected a rule with a "
+                "metric, such as Improves(Metric('val_loss', mode='min')), or best_by"
+            )
         self._quiet = self._run.quiet
         self._scratch = Layout(self._run.dirpath).staging
         self._resume, self._restore_best_weights = resume, restore_best_weights

@@ -81,6 +81,11 @@ class FitCall:
             return Siblings()
         return Siblings([c for c in callbacks.callbacks if c is not ours], callbacks._flush_futures)
 
+    def holds_twice(self, ours: keras.callbacks.Callback) -> bool:
+        """One object was given more than once, which would be called twice for everything."""
+        callbacks = self._callbacks()
+        return callbacks is not None and sum(callback is ours for callback in callbacks.callbacks) > 1
+
     def surround(self, ours: keras.callbacks.Callback, ahead: keras.callbacks.Callback) -> None:
         """From the next hook on, call ``ahead`` before all other callbacks, and ``ours`` after them."""
         callbacks = self._callbacks()

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import keras
 
+from ..errors import PolicyError
 from ..events import EventKind
 from ..policy.engine import Decision
 from ..policy.triggers import OnException
@@ -41,6 +42,8 @@ class ObservesFit:
         """A `fit` of ``model`` begins, which the caller is in."""
         put_back(model)  # what the last one left behind, if an exception ended it
         self._fit = FitCall.of(model)
+        if self._fit.holds_twice(self):
+            raise PolicyError(f"{self.dirpath}: this callback is given to fit() more than once; expected it once")
         self._siblings = self._fit.siblings(self)
         self._progress: Progress  # from the moment on where it is known where it begins
         self._before_validation, self._prepared = None, False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from ..errors import PolicyError
 from ..events import Event, EventKind
@@ -39,7 +39,13 @@ class Firing:
 
 @dataclass(frozen=True)
 class Trigger:
-    """Base of all triggers. Subclass `Predicate` use is easier for rules of your own."""
+    """Base of all triggers. For rules of your own, `Predicate` is easier than a subclass.
+
+    Attributes:
+        uses_time: It depends on what processes of one training do not share, such as a clock.
+    """
+
+    uses_time: ClassVar[bool] = True
 
     def check(self, view: View) -> Firing | None:
         """A `Firing` when a save is due at this event, else None."""

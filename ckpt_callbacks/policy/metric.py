@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from ..errors import PolicyError
+from ..quantities import is_finite
 from ..record import Record
 from .smoothing import Smoothing, exact
-
-_LARGEST = sys.float_info.max
 
 
 @dataclass(frozen=True)
@@ -51,11 +49,11 @@ class Metric:
             )
         if self.smoothing is not None and not isinstance(self.smoothing, Smoothing):
             raise PolicyError(f"{where}: smoothing is {self.smoothing!r}; expected EMA, Mean or Median")
-        if not (_is_number(self.min_delta) and self.min_delta >= 0):
+        if not (is_finite(self.min_delta) and self.min_delta >= 0):
             raise PolicyError(f"{where}: min_delta is {self.min_delta!r}; expected a finite number of at least 0")
         if self.min_delta_mode not in ("abs", "rel"):
             raise PolicyError(f"{where}: min_delta_mode is {self.min_delta_mode!r}; expected 'abs' or 'rel'")
-        if self.baseline is not None and not _is_number(self.baseline):
+        if self.baseline is not None and not is_finite(self.baseline):
             raise PolicyError(f"{where}: baseline is {self.baseline!r}; expected a finite number")
         check_count(where, "start_from_epoch", self.start_from_epoch, least=0)
         if self.nan not in ("stale", "skip"):
@@ -152,19 +150,13 @@ def check_metric(where: str, value: object, example: str = "val_loss") -> None:
         raise PolicyError(f"{where}: got {value!r}; expected a Metric, such as Metric({example!r}, mode='min')")
 
 
-def _is_number(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return -_LARGEST <= value <= _LARGEST  # not math.isfinite: whole numbers may be too large for it
-
-
 def _is_weighted(part: object) -> bool:
     return (
         isinstance(part, list | tuple)
         and len(part) == 2
         and isinstance(part[0], str)
         and bool(part[0])
-        and _is_number(part[1])
+        and is_finite(part[1])
     )
 
 

@@ -13,7 +13,7 @@ from .composition import Trigger
 from .metric import Metric, check_metric
 from .retention import KeepAll, Retention, best_by
 from .stopping import NonFinite, Stopping
-from .triggers import Every, Improves, OnDeadline, OnPreempt, Predicate
+from .triggers import Every, Improves, OnDeadline, OnPreempt
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,7 @@ class Policy:
     @cached_property
     def follows_time(self) -> bool:
         """Its decisions depend on more than steps, epochs and metrics: on a clock, or on a function."""
-        outside = (Predicate, OnDeadline, Optimal)
-        return any(isinstance(leaf, outside) or (isinstance(leaf, Every) and leaf.uses_time) for leaf in self.leaves)
+        return any(leaf.uses_time for leaf in self.leaves)
 
     @cached_property
     def deadlines(self) -> tuple[OnDeadline, ...]:

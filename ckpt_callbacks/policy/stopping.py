@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import ClassVar
 
 from ..errors import PolicyError
+from ..quantities import is_finite
 from .metric import Metric, check_count, check_metric
 from .smoothing import exact
 from .track import Track
@@ -89,7 +89,7 @@ class _Threshold(Stopping):
 
     def __post_init__(self) -> None:
         check_metric(type(self).__name__, self.metric)
-        if isinstance(self.value, bool) or not isinstance(self.value, int | float) or not math.isfinite(self.value):
+        if not is_finite(self.value):
             raise PolicyError(f"{type(self).__name__}: value is {self.value!r}; expected a finite number")
 
     def metrics(self) -> tuple[Metric, ...]:

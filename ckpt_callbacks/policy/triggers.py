@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 from ..errors import PolicyError
@@ -36,6 +36,8 @@ class _Due(Trigger):
 class _Steady(Trigger):
     """A leaf that goes by the metrics of an event, or by its kind: no step brings it news by itself."""
 
+    uses_time = False
+
     def next_moment(self, state: State, deadline: float | None) -> Horizon:
         return NEVER
 
@@ -63,7 +65,7 @@ class Every(_Due):
 
     @property
     def _given(self) -> list[tuple[str, float]]:
-        return [(name, value) for name in self.__dataclass_fields__ if (value := getattr(self, name)) is not None]
+        return [(f.name, value) for f in fields(self) if (value := getattr(self, f.name)) is not None]
 
     @cached_property
     def pace(self) -> Pace | None:
@@ -86,7 +88,7 @@ class Every(_Due):
 
     @property
     def uses_time(self) -> bool:
-        """It depends on the clock, which processes of one training do not share."""
+        """See `Trigger`."""
         return self.pace is not None or self._given[0][0] in UNITS
 
     def describe(self) -> str:
@@ -106,6 +108,7 @@ class At(_Due):
 
     steps: tuple[int, ...] = ()
     epochs: tuple[int, ...] = ()
+    uses_time = False
 
     def __post_init__(self) -> None:
         for unit in ("steps", "epochs"):

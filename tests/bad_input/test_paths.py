@@ -5,11 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-from bad_input.runs import RESUMABLE, callback, cli, fit, newest, one_line
+from bad_input.runs import RESUMABLE, callback, cli, copied, fit, newest, one_line
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ckpt_callbacks import EventKind, Every, KeepAll, Policy, PolicyError, StoreError
+from ckpt_callbacks import EventKind, Every, KeepAll, NonFinite, Policy, PolicyError, StoreError
 from ckpt_callbacks.run import Run
 from ckpt_callbacks.store.manifest import Manifest, _line
 from ckpt_callbacks.testing import FakeWriter
@@ -99,3 +99,24 @@ def test_a_manifest_cannot_have_files_elsewhere_deleted(tmp_path, file):
     manifest = Manifest.read(tmp_path / "run")
     assert [r.file for r in manifest.live()] == [record.file]
     assert len(manifest.problems) == 2 and "is no name of a file in the run directory" in manifest.problems[0]
+
+
+@pytest.mark.parametrize(("kind", "other"), [("lightning", "keras"), ("keras", "lightning"), ("weights", "lightning")])
+def test_a_run_of_another_framework_is_refused_and_left_as_it_is(trained, tmp_path, kind, other):
+    run_dir = copied(trained / kind / "run", tmp_path / "run")
+    before = sorted((path.name, path.is_symlink(), path.lstat().st_mtime_ns) for path in run_dir.iterdir())
+    with pytest.raises(StoreError, match="holds a run of .*Checkpoint, from whose files .*Checkpoint cannot go on") as caught:
+        fit(other, run_dir, 1)
+    one_line(caught)
+    assert sorted((path.name, path.is_symlink(), path.lstat().st_mtime_ns) for path in run_dir.iterdir()) == before
+    assert fit(kind, run_dir, 5).last().epoch == 5
+
+
+def test_a_name_that_no_rule_will_ever_see_is_said(tmp_path, caplog):
+    run = Run(tmp_path, Policy(Every(epochs=1), stop=NonFinite(["loss", "vall_loss"])), suffix=".raw", holder="test")
+    run.open()
+    run.start(step=0, epoch=0)
+    for epoch in (1, 2):
+        run.observe(EventKind.EPOCH_END, step=epoch, epoch=epoch, metrics={"loss": 1.0}, complete=True)
+    run.close()
+    assert caplog.messages.count("NonFinite: 'vall_loss' was never logged; logged were: loss") == 1

@@ -269,12 +269,28 @@ def test_two_callbacks_on_one_directory_are_refused(tmp_path):
         (dict(contents="model"), "contents is 'model'; expected one of full, weights"),
         (dict(resume=None), "resume is None; expected 'auto', 'never' or a checkpoint's path"),
         (dict(dirpath=None), "dirpath is missing"),
+        (dict(restore_best_weights=True), "restore_best_weights is True, and the policy knows no best; expected a rule"),
     ],
 )
 def test_arguments_that_make_no_sense_are_one_line(settings, text):
     with pytest.raises(PolicyError, match=text) as caught:
         KerasCheckpoint(**{"dirpath": "runs/a", "policy": EACH_EPOCH, **settings})
     assert "\n" not in str(caught.value)
+
+
+@ONCE
+def test_one_callback_given_twice_is_one_line(tmp_path):
+    callback = checkpoint(tmp_path)
+    with pytest.raises(PolicyError, match="this callback is given to fit\\(\\) more than once; expected it once"):
+        fit(quick(), callback, callback, epochs=1)
+    fit(quick(), callback, epochs=1)
+
+
+@ONCE
+def test_a_name_may_be_typed_with_its_suffix(tmp_path):
+    callback = checkpoint(tmp_path, filename="digits-{epoch:02d}.keras")
+    fit(quick(), callback, epochs=1)
+    assert [record.file for record in callback.records()] == ["digits-01.keras"]
 
 
 @ONCE

@@ -9,13 +9,14 @@ import pytest
 from ckpt_callbacks.errors import CkptError, MetricError, PolicyError, ResumeError
 from ckpt_callbacks.events import Event
 from ckpt_callbacks.policy.engine import Decision, Save, Stop, decide, fold
+from ckpt_callbacks.policy.composition import Trigger
 from ckpt_callbacks.policy.metric import Metric
 from ckpt_callbacks.policy.policy import Policy
 from ckpt_callbacks.policy.retention import KeepAll, KeepBest, KeepEvery, KeepLast, KeepTagged
 from ckpt_callbacks.policy.smoothing import EMA, Mean, Median
 from ckpt_callbacks.policy.state import State
 from ckpt_callbacks.policy.stopping import NonFinite, Patience, Reaches
-from ckpt_callbacks.policy.triggers import Every, Improves, OnDeadline, OnException, OnPreempt, Predicate
+from ckpt_callbacks.policy.triggers import At, Every, Improves, OnDeadline, OnException, OnPreempt, Predicate
 
 NAN = math.nan
 VAL = Metric("val_loss", mode="min")
@@ -364,6 +365,13 @@ def test_which_metrics_a_policy_monitors():
     assert Policy(save=never).monitored == set()
 
 
+class AtNoon(Trigger):
+    """A subclass of the user's own, of which nothing is known."""
+
+    def describe(self):
+        return "at noon"
+
+
 @pytest.mark.parametrize(
     ("save", "follows"),
     [
@@ -373,6 +381,8 @@ def test_which_metrics_a_policy_monitors():
         (Every(hours=1), True),
         (OnPreempt() | OnDeadline(60), True),
         (OnPreempt() | Predicate(bool), True),
+        (OnPreempt() | AtNoon(), True),
+        (At(steps=[3]) | At(epochs=[2]), False),
     ],
     ids=str,
 )

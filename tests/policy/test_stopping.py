@@ -250,6 +250,7 @@ def test_rules_that_change_places_keep_their_own_memory():
         (lambda: Patience(VAL, 2, start_from_epoch=-1), "start_from_epoch is -1"),
         (lambda: Reaches("acc", 1), "Reaches: got 'acc'"),
         (lambda: Reaches(ACC, NAN), "Reaches: value is nan; expected a finite number"),
+        (lambda: Diverges(ACC, 10**400), "Diverges: value is 10+; expected a finite number"),
         (lambda: Diverges(VAL, None), "Diverges: value is None"),
         (lambda: Diverges(VAL, True), "Diverges: value is True"),
         (lambda: NonFinite([]), "NonFinite: monitor is"),
