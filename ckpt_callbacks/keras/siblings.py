@@ -16,6 +16,7 @@ _FIELDS = {
     keras.callbacks.EarlyStopping: ("wait", "best", "best_epoch", "best_weights", "stopped_epoch"),
     keras.callbacks.ReduceLROnPlateau: ("best", "wait", "cooldown_counter"),
     keras.callbacks.History: ("epoch", "history"),
+    keras.callbacks.SwapEMAWeights: ("_ema_weights_in_model",),  # else it would not swap them back
 }
 
 States = tuple[dict[str, Any], ...]
@@ -24,8 +25,8 @@ States = tuple[dict[str, Any], ...]
 class Siblings:
     """The callbacks beside ours that have a state to keep.
 
-    Those are Keras' `EarlyStopping`, `ReduceLROnPlateau` and `History`, their subclasses, and every callback that has
-    ``state_dict()`` and ``load_state_dict(state)``, whose state is made of JSON values and arrays.
+    Those are Keras' `EarlyStopping`, `ReduceLROnPlateau`, `History` and `SwapEMAWeights`, their subclasses, and every
+    callback that has ``state_dict()`` and ``load_state_dict(state)``, whose state is made of JSON values and arrays.
 
     Args:
         callbacks: All callbacks of the `fit`, ours left out.

@@ -1,11 +1,13 @@
 """Models that Keras itself saves in part, or not at all; a run goes on from their checkpoints all the same."""
 
+import signal
+
 import keras
 import numpy as np
 import pytest
-from keras_adapter.task import BACKEND, ONCE, checkpoint, digits, fit, same, weights
+from keras_adapter.task import BACKEND, ONCE, checkpoint, digits, fit, model, same, weights
 
-from ckpt_callbacks import Every, KeepAll, Policy
+from ckpt_callbacks import Every, KeepAll, OnPreempt, Policy
 
 STEPS = Policy(Every(steps=3) | Every(epochs=1), KeepAll())
 
@@ -108,3 +110,39 @@ def test_a_gan_goes_on_exactly(tmp_path, staging):
             ours, theirs = getattr(resumed, name).variables, getattr(whole, name).variables
             assert len(ours) == len(theirs) > 9
             assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True)), (record, name)
+
+
+class Signal(keras.callbacks.Callback):
+    """Asks the training to end within a validation."""
+
+    def __init__(self, nth):
+        super().__init__()
+        self.left = nth
+
+    def on_test_batch_begin(self, batch, logs=None):
+        self.left -= 1
+        if self.left == 0:
+            signal.raise_signal(signal.SIGUSR1)
+
+
+@pytest.mark.parametrize("swap_on_epoch", [False, True])
+@pytest.mark.parametrize("ends", ["at an epoch's end", "in a validation"])
+def test_weights_that_are_swapped_for_averages_are_swapped_back_after_a_resume(tmp_path, swap_on_epoch, ends):
+    policy = Policy(Every(epochs=1) | OnPreempt(), KeepAll())
+
+    def train(name, *others, epochs=3):
+        eager = BACKEND != "jax"
+        trained = model(keras.optimizers.Adam(0.01, use_ema=True, ema_momentum=0.8), run_eagerly=eager)
+        swap = keras.callbacks.SwapEMAWeights(swap_on_epoch=swap_on_epoch)
+        fit(trained, swap, checkpoint(tmp_path / name, policy), *others, epochs=epochs)
+        return trained
+
+    whole = train("whole")
+    if ends == "in a validation":
+        with pytest.raises(SystemExit):
+            train("cut", Signal(4))
+    else:
+        with pytest.raises(ZeroDivisionError):
+            train("cut", keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: 1 / (2 - epoch)))
+    # swapping by additions, as Keras does on TensorFlow, rounds
+    assert np.allclose(weights(whole), weights(train("cut")), atol=1e-6)
