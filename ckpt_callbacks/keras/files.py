@@ -26,6 +26,7 @@ from ..store.space import require
 from . import configuration
 from .carried import Carried
 from .differences import differences
+from .lora import FirstFactors
 
 KERAS, WEIGHTS, LEGACY = ".keras", ".weights.h5", ".h5"
 _PER_VARIABLE = 8192  # bytes that HDF5 needs for itself, and more
@@ -223,11 +224,13 @@ def _as_weights(path: Path, scratch: Path) -> Iterator[Path]:
 
 
 def _load(model: keras.Model, weights: Path, skip: list[Any]) -> None:
+    factors = FirstFactors(model)
     with as_built(model):
         if weights.name.endswith(WEIGHTS):
             keras.saving.load_weights(model, weights, objects_to_skip=skip)
         else:
             model.load_weights(weights)  # the legacy format's reader leaves the optimizer alone
+    factors.put_back()
 
 
 def _load_legacy_optimizer(model: keras.Model, path: Path) -> None:

@@ -15,7 +15,7 @@ from ..policy.engine import Decision
 from ..policy.triggers import OnException
 from ..run import Run
 from ..snapshot import Snapshot
-from . import files
+from . import files, lora
 from .capture import carry, facts_of, moment_of
 from .carried import Moment
 from .fit_call import FitCall
@@ -47,7 +47,8 @@ class ObservesFit:
         self._siblings = self._fit.siblings(self)
         self._progress: Progress  # from the moment on where it is known where it begins
         self._before_validation, self._prepared = None, False
-        self._inexact = self._fit.inexact  # to be said at the first save
+        inexact = (self._fit.inexact, lora.INEXACT if lora.has_lora(model) else None)
+        self._inexact = "; ".join(filter(None, inexact)) or None  # to be said at the first save
 
     def _watch_for_exceptions(self, model: keras.Model) -> None:
         if any(isinstance(trigger, OnException) for trigger in self._run.policy.leaves):

@@ -5,7 +5,7 @@ import signal
 import keras
 import numpy as np
 import pytest
-from keras_adapter.task import BACKEND, ONCE, checkpoint, digits, fit, model, same, weights
+from keras_adapter.task import BACKEND, ONCE, checkpoint, digits, fit, model, quick, same, weights
 
 from ckpt_callbacks import Every, KeepAll, OnPreempt, Policy
 
@@ -146,3 +146,26 @@ def test_weights_that_are_swapped_for_averages_are_swapped_back_after_a_resume(t
             train("cut", keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: 1 / (2 - epoch)))
     # swapping by additions, as Keras does on TensorFlow, rounds
     assert np.allclose(weights(whole), weights(train("cut")), atol=1e-6)
+
+
+def test_lora_factors_are_in_the_kernel_after_a_resume_and_go_on_learning(tmp_path, caplog):
+    def made():
+        with_lora = quick()
+        with_lora.layers[0].enable_lora(2)
+        with_lora.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", run_eagerly=BACKEND != "jax")
+        return with_lora
+
+    def train(epochs):
+        trained = made()
+        fit(trained, checkpoint(tmp_path), epochs=epochs)
+        return trained, trained.layers[0]
+
+    first, layer = train(2)
+    assert sum("Keras writes LoRA factors into the kernels" in message for message in caplog.messages) == 1
+    begun = made().layers[0].lora_kernel_a
+    (x, _), _ = digits()
+    resumed, again = train(2)  # nothing is left to train
+    assert np.allclose(first.predict(x, verbose=0), resumed.predict(x, verbose=0), atol=1e-6)
+    assert np.array_equal(again.lora_kernel_a, begun) and not np.any(keras.ops.convert_to_numpy(again.lora_kernel_b))
+    _, again = train(3)
+    assert np.any(keras.ops.convert_to_numpy(again.lora_kernel_b)), "they learn"

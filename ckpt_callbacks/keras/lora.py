@@ -1,0 +1,40 @@
+"""Low-rank factors beside a layer's kernel. Keras writes the kernel with their product in it, and never themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+
+INEXACT = (
+    "Keras writes LoRA factors into the kernels that they belong to; a resumed run goes on from those kernels with "
+    "factors that begin anew"
+)
+_FIRST = ("lora_kernel_a", "lora_embeddings_a")
+
+
+def has_lora(model: keras.Model) -> bool:
+    """One of the layers has such factors."""
+    return next(_first_factors(model), None) is not None
+
+
+class FirstFactors:
+    """The first factor of each pair in a model, as it was before a file is loaded.
+
+    Keras makes both factors zero when it loads a kernel. Neither has a gradient then, and they would stay zero.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self._values = [(factor, np.array(keras.ops.convert_to_numpy(factor))) for factor in _first_factors(model)]
+
+    def put_back(self) -> None:
+        """Once a file is loaded. The second factors are zero, so that the layers compute what they did."""
+        for factor, value in self._values:
+            factor.assign(value)
+
+
+def _first_factors(model: keras.Model) -> Iterator[keras.Variable]:
+    for layer in model._flatten_layers():
+        if getattr(layer, "lora_enabled", False):
+            yield from (found for name in _FIRST if (found := getattr(layer, name, None)) is not None)
