@@ -22,6 +22,7 @@ from .data_order import (
     put_ahead,
     set_generator_states,
 )
+from .freezing import freeze, frozen
 from .results import forgotten_results, restore_results, running_results
 from .rng import random_state, set_random_state
 
@@ -85,6 +86,7 @@ class Position:
             "owed": loops.owed_plateau_steps(trainer, owed) if owed else [],
             "metrics": loops.plateau_metrics(trainer),
             "stopping": trainer.should_stop,
+            "frozen": frozen(trainer.lightning_module),
         }
 
     def own_state(self, trainer: Trainer) -> dict[str, Any]:
@@ -133,6 +135,8 @@ class Position:
             ResumeError: the data is no longer what it was.
         """
         self.place = Place(shared["at"])
+        if "frozen" in shared:
+            freeze(trainer.lightning_module, shared["frozen"])
         if self.place is Place.EPOCH_END:
             loops.begin_next_epoch(trainer)
         else:

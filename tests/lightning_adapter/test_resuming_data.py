@@ -6,7 +6,7 @@ import signal
 import pytest
 import torch
 import torchmetrics
-from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
+from lightning.pytorch.callbacks import BaseFinetuning, Callback, EarlyStopping, EMAWeightAveraging
 from lightning_adapter.task import Model, digest, fit
 from torch.utils.data import DataLoader, IterableDataset
 from torchdata.stateful_dataloader import StatefulDataLoader
@@ -159,3 +159,40 @@ def test_a_metric_of_half_an_epoch_is_none_of_an_epoch(tmp_path, monkeypatch, ca
     expected = {record.epoch: record.metrics["train_error"] for record in whole.records()}
     found = {record.epoch: record.metrics.get("train_error") for record in resumed.records() if record.epoch}
     assert found == {**expected, 1: None}
+
+
+class ByHand(Callback):
+    """Trains the first layer only from the second epoch on."""
+
+    def setup(self, trainer, module, stage):
+        module.net[0].requires_grad_(False)
+
+    def on_train_epoch_start(self, trainer, module):
+        if trainer.current_epoch == 1:
+            module.net[0].requires_grad_(True)
+
+
+class ByLightning(BaseFinetuning):
+    def freeze_before_training(self, module):
+        self.freeze(module.net[0])
+
+    def finetune_function(self, module, epoch, optimizer):
+        if epoch == 1:
+            self.unfreeze_and_add_param_group(module.net[0], optimizer, lr=0.01)
+
+
+@pytest.mark.parametrize("schedule", [ByHand, ByLightning])
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_what_was_unfrozen_stays_so(tmp_path, monkeypatch, caplog, schedule, epoch):
+    def trained(self):
+        wanted = self.parameters() if schedule is ByHand else self.net[3].parameters()
+        return torch.optim.Adam(wanted, 0.02)
+
+    monkeypatch.setattr(Model, "configure_optimizers", trained)
+    settings = {"num_sanity_val_steps": 0, "max_epochs": 4}
+    whole = digest(*fit(tmp_path / "whole", POLICY, extra=[schedule()], **settings)[:2])
+    with pytest.raises(ZeroDivisionError):
+        fit(tmp_path / "cut", POLICY, extra=[schedule(), At("on_train_epoch_start", epoch + 1, crash)], **settings)
+    assert digest(*fit(tmp_path / "cut", POLICY, extra=[schedule()], resume=True, **settings)[:2]) == whole
+    said = "and not as in the script: net.0.weight (trained), net.0.bias (trained)" in caplog.text
+    assert said is (epoch == 2)
