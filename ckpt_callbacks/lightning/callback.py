@@ -19,7 +19,7 @@ from ..events import EventKind
 from ..run import Run
 from . import loops
 from .averages import end_averages
-from .loading import convert_in_time, path_to_load, refuse_last
+from .loading import convert_in_time, path_to_load, refuse_last, refuse_to_begin_again
 from .observing import Observing
 from .peer_names import PeerNames
 from .position import gather
@@ -105,6 +105,8 @@ class LightningCheckpoint(Observing, PeerNames, Checkpoint):
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if trainer.state.fn != TrainerFn.FITTING or not self._active:
             return
+        if self._resumed_at is None:  # a second one is another callback's own, of what it found
+            self._resumed_at = checkpoint["global_step"]
         states = checkpoint.get("callbacks", {})
         ours = [key for key in states if key.startswith(type(self).__name__)]
         # The key holds the directory; when that was moved, a single candidate is meant.
@@ -164,6 +166,7 @@ class LightningCheckpoint(Observing, PeerNames, Checkpoint):
         self._started = True
         self._epochs = restored.get("epochs", self._run.state.epoch) if restored else trainer.current_epoch
         self._step = trainer.global_step
+        refuse_to_begin_again(self._run.dirpath, self._step, self._resumed_at)
         if restored:
             own = restored["processes"][trainer.global_rank : trainer.global_rank + 1]
             self._position.restore(trainer, restored, own[0] if own else None, self._loaders)

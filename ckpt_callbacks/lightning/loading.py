@@ -27,6 +27,15 @@ def refuse_last(dirpath: Path) -> None:
         )
 
 
+def refuse_to_begin_again(dirpath: Path, step: int, resumed_at: int | None) -> None:
+    """Raise `ResumeError` when training begins elsewhere than where the checkpoint was taken."""
+    if resumed_at is not None and step < resumed_at:
+        raise ResumeError(
+            f"{dirpath}: a checkpoint of step {resumed_at} was loaded, and another callback has set training back to "
+            f"step {step}; leave callbacks such as LearningRateFinder and BatchSizeFinder out of a run that is resumed"
+        )
+
+
 def path_to_load() -> Any:
     """What the running `fit` resumes from; `trainer.ckpt_path` tells only once it has been loaded."""
     return _path_given_to(Trainer._run)

@@ -45,6 +45,7 @@ class Observing:
         self._averages = Averages()
         self._resting = Resting(self._run)
         self._prepared = False
+        self._resumed_at: int | None = None  # the step of the checkpoint that was loaded first
 
     def _prepare(self, trainer: Trainer) -> None:
         """The first optimizer step is done: what a checkpoint takes is known."""

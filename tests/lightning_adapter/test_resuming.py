@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from lightning import seed_everything
-from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging
+from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, LearningRateFinder
 from lightning_adapter.task import EACH_EPOCH, VAL, Model, data, digest, fit, loaders, trainer, weights
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset, WeightedRandomSampler
 from torchdata.stateful_dataloader import StatefulDataLoader
@@ -500,3 +500,25 @@ def test_why_training_stopped_is_on_record(tmp_path):
     policy = Policy(Every(epochs=1), stop=Reaches(VAL, 1e9))
     _, _, callback = fit(tmp_path, policy, max_epochs=9)
     assert any(why.startswith("stopped: val_loss reached") for why in callback.final().reasons)
+
+
+def test_a_callback_that_sets_a_resumed_run_back_is_one_clear_line(tmp_path):
+    class Tuned(Model):
+        def __init__(self):
+            super().__init__()
+            self.lr = 0.02
+
+        def configure_optimizers(self):
+            return torch.optim.Adam(self.parameters(), self.lr)
+
+    def train(resume, *finder):
+        callback = LightningCheckpoint(tmp_path / "run", EACH_EPOCH)
+        path = callback.resume_path() if resume else None
+        fitter = trainer(*finder, callback, max_epochs=2 + resume, default_root_dir=tmp_path)
+        fitter.fit(Tuned(), *loaders(), ckpt_path=path)
+        return callback
+
+    train(False, LearningRateFinder(num_training_steps=5))
+    with pytest.raises(ResumeError, match="a checkpoint of step 20 was loaded, and another callback has set .* step 0;"):
+        train(True, LearningRateFinder(num_training_steps=5))
+    assert [record.step for record in train(True).records()] == [10, 20, 30]
