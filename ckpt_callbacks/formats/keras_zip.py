@@ -42,7 +42,7 @@ def write(path: Path, facts: dict[str, Any]) -> None:
 def _facts(path: Path) -> dict[str, Any] | None:
     try:
         facts = read(path)
-    except Exception as error:  # so do zipfile and h5py
+    except Exception as error:  # zipfile and h5py raise whatever comes up
         raise VerifyError(f"{path}: is no Keras archive that can be read: {first_line(error)}") from error
     return facts if isinstance(facts, dict) and "record" in facts else None
 
@@ -55,7 +55,7 @@ def _check(path: Path, wanted: Shapes) -> None:
             json.loads(archive.read("config.json"))
         with opened(path, WEIGHTS) as member, h5py.File(member) as file:
             hdf5.check_open(path, file, wanted)
-    except Exception as error:  # so do zipfile and h5py
+    except Exception as error:  # zipfile and h5py raise whatever comes up
         raise VerifyError(f"{path}: is no Keras archive that can be read: {first_line(error)}") from error
 
 

@@ -227,7 +227,7 @@ class KerasCheckpoint(ReadsRun, ObservesFit, keras.callbacks.Callback):
             self._position = Position(path, model, carried, self._fit, self._siblings)
             ended_by = self._position.ended_by
             self._set_initial_epoch(run.state.epoch)
-            log.warning("resumed from %s, at step %d, after %d epochs", path, run.state.step, run.state.epoch)
+            log.warning("resumed from %s, at step %d, epoch %d", path, run.state.step, run.state.epoch)
         elif run.is_first_fit and self._resume != "never":
             join(run, model)
         skipped = self._position.batch if self._position is not None else 0

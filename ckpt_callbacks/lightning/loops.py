@@ -1,4 +1,4 @@
-"""Where Lightning's loops stand. All private names of the loops that this package relies on are in this file."""
+"""Where Lightning's loops stand, and how they are brought to stand elsewhere; by their private names."""
 
 from __future__ import annotations
 
