@@ -106,7 +106,7 @@ class LightningCheckpoint(Observing, PeerNames, Checkpoint):
         if trainer.state.fn != TrainerFn.FITTING or not self._active:
             return
         if self._resumed_at is None:  # a second one is another callback's own, of what it found
-            self._resumed_at = checkpoint["global_step"]
+            self._resumed_at = checkpoint.get("global_step", 0)
         states = checkpoint.get("callbacks", {})
         ours = [key for key in states if key.startswith(type(self).__name__)]
         # The key holds the directory; when that was moved, a single candidate is meant.
