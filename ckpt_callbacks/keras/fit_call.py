@@ -81,6 +81,13 @@ class FitCall:
             return Siblings()
         return Siblings([c for c in callbacks.callbacks if c is not ours], callbacks._flush_futures)
 
+    @property
+    def validates_averages(self) -> bool:
+        """What is validated are averaged weights, and what is there at an epoch's end are not."""
+        callbacks = self._callbacks()
+        swaps = keras.callbacks.SwapEMAWeights
+        return callbacks is not None and any(isinstance(c, swaps) and not c.swap_on_epoch for c in callbacks.callbacks)
+
     def holds_twice(self, ours: keras.callbacks.Callback) -> bool:
         """One object was given more than once, which would be called twice for everything."""
         callbacks = self._callbacks()

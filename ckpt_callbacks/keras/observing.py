@@ -44,6 +44,11 @@ class ObservesFit:
         self._fit = FitCall.of(model)
         if self._fit.holds_twice(self):
             raise PolicyError(f"{self.dirpath}: this callback is given to fit() more than once; expected it once")
+        if self._fit.validates_averages and self._run.policy.best_metric is not None:
+            log.warning(
+                "%s: SwapEMAWeights validates averaged weights, and others are saved: the best checkpoint would not be "
+                "what was measured; expected SwapEMAWeights(swap_on_epoch=True)", self.dirpath,
+            )  # fmt: skip
         self._siblings = self._fit.siblings(self)
         self._progress: Progress  # from the moment on where it is known where it begins
         self._before_validation, self._prepared = None, False

@@ -5,7 +5,7 @@ import signal
 import keras
 import numpy as np
 import pytest
-from keras_adapter.task import BACKEND, ONCE, checkpoint, digits, fit, model, quick, same, weights
+from keras_adapter.task import BACKEND, ONCE, VAL, checkpoint, digits, fit, model, quick, same, weights
 
 from ckpt_callbacks import Every, KeepAll, OnPreempt, Policy
 
@@ -127,8 +127,8 @@ class Signal(keras.callbacks.Callback):
 
 @pytest.mark.parametrize("swap_on_epoch", [False, True])
 @pytest.mark.parametrize("ends", ["at an epoch's end", "in a validation"])
-def test_weights_that_are_swapped_for_averages_are_swapped_back_after_a_resume(tmp_path, swap_on_epoch, ends):
-    policy = Policy(Every(epochs=1) | OnPreempt(), KeepAll())
+def test_weights_that_are_swapped_for_averages_are_swapped_back_after_a_resume(tmp_path, caplog, swap_on_epoch, ends):
+    policy = Policy(Every(epochs=1) | OnPreempt(), KeepAll(), best_by=VAL)
 
     def train(name, *others, epochs=3):
         eager = BACKEND != "jax"
@@ -144,6 +144,7 @@ def test_weights_that_are_swapped_for_averages_are_swapped_back_after_a_resume(t
     else:
         with pytest.raises(ZeroDivisionError):
             train("cut", keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: 1 / (2 - epoch)))
+    assert ("the best checkpoint would not be what was measured" in caplog.text) is not swap_on_epoch
     # swapping by additions, as Keras does on TensorFlow, rounds
     assert np.allclose(weights(whole), weights(train("cut")), atol=1e-6)
 
