@@ -276,6 +276,8 @@ class Checkpointer:
 def _are_same(same: SameContent, one: Path, other: Path) -> bool:
     try:
         return same(one, other)
+    except OSError:  # the disk failed, and may not the next time
+        raise
     except Exception as error:  # whatever a framework raises: two files are no harm, and a state that is lost is
         log.warning("%s: could not be compared with %s: %s", one.name, other.name, first_line(error))
         return False
