@@ -8,6 +8,7 @@ from typing import Any
 
 from .config import Config
 from .errors import PolicyError
+from .policy.composition import Trigger
 from .policy.policy import Policy
 from .quantities import as_bytes, as_seconds
 
@@ -32,6 +33,8 @@ def resolve(holder: str, dirpath: str | PathLike[str] | None, policy: PolicyLike
     Raises:
         ConfigError: the file is wrong. PolicyError: there is no run directory, the policy is none, or a quantity is.
     """
+    if dirpath is not None and not isinstance(dirpath, str | PathLike):
+        raise PolicyError(f"{holder}: dirpath is {dirpath!r}; expected the run directory, and the policy behind it")
     if isinstance(policy, Policy):
         config = Config(policy=policy)
     elif isinstance(policy, Mapping):
@@ -39,7 +42,10 @@ def resolve(holder: str, dirpath: str | PathLike[str] | None, policy: PolicyLike
     elif isinstance(policy, str | PathLike):
         config = Config.from_yaml(policy, allow_code=allow_code)
     else:
-        raise PolicyError(f"{holder}: policy is {policy!r}; expected a Policy, the path of a YAML file, or a mapping")
+        hint = f", such as Policy(save={policy!r})" if isinstance(policy, Trigger) else ""
+        raise PolicyError(
+            f"{holder}: policy is {policy!r}; expected a Policy{hint}, the path of a YAML file, or a mapping"
+        )
     dirpath = dirpath if dirpath is not None else config.dirpath
     if dirpath is None:
         raise PolicyError(f"{holder}: dirpath is missing; expected the run directory, such as {holder}('runs/a', ...)")

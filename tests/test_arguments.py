@@ -2,7 +2,7 @@
 
 import pytest
 
-from ckpt_callbacks import ConfigError, OnDeadline, OnPreempt, Policy, PolicyError
+from ckpt_callbacks import ConfigError, Every, OnDeadline, OnPreempt, Policy, PolicyError
 from ckpt_callbacks.arguments import resolve
 
 POLICY = Policy(OnPreempt())
@@ -57,3 +57,10 @@ def test_a_quantity_in_a_mapping_has_its_place():
 def test_the_policy_on_record_holds_its_deadlines():
     found = resolve("KerasCheckpoint", "runs/a", Policy(OnDeadline("10 min", "2026-11-24T23:00:00Z")))
     assert found["described"]["save"] == [{"on_deadline": {"before": 600, "end": "2026-11-24T23:00:00Z"}}]
+
+
+def test_arguments_in_the_wrong_places_are_one_clear_line():
+    with pytest.raises(PolicyError, match=r"^KerasCheckpoint: dirpath is Policy\(.*\); expected the run directory, and "):
+        resolve("KerasCheckpoint", POLICY, "runs/a")
+    with pytest.raises(PolicyError, match=r"expected a Policy, such as Policy\(save=Every\(epochs=1\)\), the path of"):
+        resolve("KerasCheckpoint", "runs/a", Every(epochs=1))
