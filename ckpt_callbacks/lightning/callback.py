@@ -26,7 +26,7 @@ from .position import gather
 from .results import forgotten_results
 from .staged_io import StagedCheckpointIO
 from .staging import TorchStaging
-from .trainer_peers import TrainerPeers, check_same_path
+from .trainer_peers import TrainerPeers, check_same_path, leave_at_exit
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -258,6 +258,8 @@ class LightningCheckpoint(Observing, PeerNames, Checkpoint):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if not self._active:
             return
+        if not self._run.peers.alone:
+            leave_at_exit()
         try:
             if isinstance(exception, SIGTERMException):
                 # Lightning tells all processes of this one together, before their next batch.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from typing import Any
 
 import torch
@@ -51,3 +52,16 @@ def check_same_path(trainer: Trainer, peers: Peers, path: Any) -> None:
             f"process {trainer.global_rank}: ckpt_path is {path}; the first process has {leaders}; expected the same "
             "one: call ckpt.resume_path() after all processes of the last training have ended"
         )
+
+
+def leave_at_exit() -> None:
+    """Have this process leave its group before it ends.
+
+    Lightning sees to that with NCCL; threads of gloo abort the interpreter now and then, and its exit code is lost.
+    """
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

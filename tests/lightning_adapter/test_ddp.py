@@ -48,6 +48,7 @@ def test_a_crash_resumes_exactly(tmp_path, whole):
 def test_a_signal_to_one_process_ends_both_with_a_checkpoint_of_the_last_step(tmp_path, whole, rank):
     code, said = run(tmp_path, 3, "term", rank, 7)
     assert code == 143, said
+    assert said.count("left the group") == 2  # else gloo's threads abort a process now and then
     last = Manifest.read(tmp_path).live()[-1]
     assert (last.step, last.status.value, last.reasons[-1]) == (8, "verified", "preemption")
     goes_on_like(whole, tmp_path)

@@ -5,6 +5,7 @@ Before batch STEP, the process of that rank does something: ``crash`` (without a
 one that resumes.
 """
 
+import atexit
 import json
 import os
 import signal
@@ -37,6 +38,12 @@ class Disturb(Callback):
             callback._run._requests._looked_at = 0.0  # it looks for the file twice a second, and this training does not last that
 
 
+def say_whether_it_left():
+    if not torch.distributed.is_initialized():
+        print("left the group", file=sys.stderr)
+
+
+atexit.register(say_whether_it_left)  # runs behind what is registered later
 lightning.seed_everything(7, verbose=False)
 # no sync_dist: each rank measures something else, and they must decide alike all the same
 policy = Policy(
