@@ -20,7 +20,7 @@ demo: $(STAMP)
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -m "not slow and not soak"
 
-# Kills and injected errors at every step of the commit protocol.
+# Kills and injected errors at every step of the commit protocol; further signals, and processes that train together.
 test-faults: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -m "slow and not soak" --show-capture=no
 

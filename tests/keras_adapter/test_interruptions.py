@@ -25,7 +25,7 @@ def uninterrupted(tmp_path_factory):
         (signal.SIGTERM, 128 + signal.SIGTERM, "step 5", 5),
         (signal.SIGTERM, 128 + signal.SIGTERM, "validation 8", 8),
         pytest.param(signal.SIGUSR1, 128 + signal.SIGUSR1, "step 11", 11, marks=pytest.mark.slow),
-        (signal.SIGINT, -signal.SIGINT, "step 2", 2),
+        pytest.param(signal.SIGINT, -signal.SIGINT, "step 2", 2, marks=pytest.mark.slow),
     ],
     ids=["SIGTERM", "SIGTERM in validation", "SIGUSR1", "SIGINT"],
 )
@@ -69,6 +69,7 @@ def test_a_signal_that_comes_once_all_is_trained_still_ends_the_process(tmp_path
     fit(quick(), checkpoint(tmp_path), epochs=2)  # the directory is free
 
 
+@pytest.mark.slow
 def test_a_save_that_outlasts_the_grace_period_is_abandoned_without_harm(tmp_path, monkeypatch, uninterrupted):
     monkeypatch.setitem(ENVIRONMENT, "SECONDS_A_SAVE", "6")
     monkeypatch.setitem(ENVIRONMENT, "GRACE", "1")

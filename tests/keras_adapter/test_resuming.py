@@ -304,5 +304,6 @@ def test_a_killed_training_goes_on_like_one_that_was_not(tmp_path):
 
 
 @ONCE
+@pytest.mark.slow
 def test_a_mirrored_model_saves_and_resumes(tmp_path):
     assert run(HERE / "train_mirrored.py", tmp_path).wait(120) == 0

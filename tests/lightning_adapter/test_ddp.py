@@ -61,6 +61,7 @@ def test_an_exception_in_one_process_does_not_hang_the_other(tmp_path, rank):
     assert [record.step for record in Manifest.read(tmp_path).live()][:2] == [4, 5]
 
 
+@pytest.mark.slow
 def test_two_processes_that_resume_from_different_places_are_one_clear_line(tmp_path):
     code, facts = run(tmp_path, 1)
     assert code == 0, facts
