@@ -21,7 +21,7 @@ from subject import PEER, Subject
 def plan(engine: str, quick: bool) -> tuple[int, int, int, int]:
     """Size in bytes, steps, steps between saves, rounds."""
     if quick:
-        return (10 if engine in engines.KERAS else 30) * MB, 32, 8, 1
+        return (10 if engine in engines.KERAS else 30) * MB, 16, 4, 1
     return 1200 * MB, 1200, 200, 2
 
 

@@ -25,7 +25,7 @@ WORK = 4  # products of matrices in a step
 def plan(engine: str, quick: bool) -> tuple[int, int, int, int]:
     """Size in bytes, steps between saves, saves in a fit (the first of which allocates), rounds."""
     if quick:
-        return (10 if engine in engines.KERAS else 30) * MB, 20, 2, 1
+        return (10 if engine in engines.KERAS else 30) * MB, 12, 2, 1
     return 1200 * MB, 200, 5, 2
 
 

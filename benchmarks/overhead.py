@@ -176,7 +176,7 @@ def keras_run(steps, folder):
 
 
 def engine(name, quick):
-    steps = 1000 if quick else 3000
+    steps = 400 if quick else 3000
     with engines.scratch() as folder:
         run = keras_run if name in engines.KERAS else lightning_run
         for row in run(steps, Path(folder)):
