@@ -11,7 +11,7 @@ from .clock import Clock
 from .errors import Busy, CkptError
 from .events import Event, EventKind
 from .holding import Holding
-from .policy.engine import Decision, cannot_wait, decide
+from .policy.engine import Decision, cannot_wait, decide, never_logged
 from .policy.horizon import horizon
 from .policy.naming import FileName
 from .policy.state import State
@@ -216,10 +216,8 @@ class Deciding(Holding):
         return Event(kind, step, epoch, time, wall, metrics, complete, deadline=deadline)
 
     def _check_names(self) -> None:
-        self._names_checked = True
-        if unknown := self._filename.unknown({*self.state.seen, *self.metadata}):
-            logged = ", ".join(sorted(self.state.seen)) or "none at all"
-            log.warning("filename: {%s} was never logged; logged were: %s", "}, {".join(unknown), logged)
-        if strange := [name for name in self.policy.counted if name not in self.state.seen]:
-            logged = ", ".join(sorted(self.state.seen)) or "none at all"
-            log.warning("NonFinite: %s was never logged; logged were: %s", ", ".join(map(repr, strange)), logged)
+        self._names_checked, seen = True, self.state.seen
+        if unknown := self._filename.unknown({*seen, *self.metadata}):
+            log.warning("filename: {%s} %s", "}, {".join(unknown), never_logged(seen))
+        if strange := [name for name in self.policy.counted if name not in seen]:
+            log.warning("NonFinite: %s %s", ", ".join(map(repr, strange)), never_logged(seen))

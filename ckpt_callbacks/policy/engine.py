@@ -142,13 +142,17 @@ def _check_seen(policy: Policy, seen: frozenset[str]) -> None:
     for metric in policy.tracks:
         found = [name in seen for name in metric.names]
         if not (all(found) if metric.together else any(found)):
-            logged = ", ".join(sorted(seen)) or "none at all"
-            raise MetricError(f"the metric {metric.name!r} was never logged; logged were: {logged}")
+            raise MetricError(f"the metric {metric.name!r} {never_logged(seen)}")
         if metric.together and metric.together not in seen:
             raise MetricError(
                 f"the metric {metric.name!r} was never measured: {', '.join(metric.names)} were logged, but never "
                 "together; log them at the same moment, such as the end of an epoch"
             )
+
+
+def never_logged(seen: Iterable[str]) -> str:
+    """What is said of a name that is none of the metrics that were ``seen``."""
+    return f"was never logged; logged were: {', '.join(sorted(seen)) or 'none at all'}"
 
 
 def _advance(policy: Policy, state: State, event: Event) -> Mapping[str, Due]:
