@@ -30,8 +30,7 @@ from ckpt_callbacks import (
     Policy,
     Reaches,
 )
-from ckpt_callbacks.attempt import Attempt
-from ckpt_callbacks.record import Record, Status
+from ckpt_callbacks.record import Attempt, Record, Status
 from ckpt_callbacks.store.digest import digest
 from ckpt_callbacks.store.manifest import Manifest
 

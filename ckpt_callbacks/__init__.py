@@ -17,29 +17,19 @@ from .errors import (
     VerifyError,
 )
 from .events import Event, EventKind
-from .policy.adaptive import Optimal
 from .policy.composition import AllOf, AnyOf, Not, Trigger
 from .policy.engine import Decision, Save, Stop, decide, fold
+from .policy.filename import FileName
 from .policy.metric import Metric
-from .policy.naming import FileName
+from .policy.pace import Optimal
 from .policy.policy import Policy
-from .policy.retention import (
-    KeepAll,
-    KeepBest,
-    KeepEvery,
-    KeepLast,
-    KeepTagged,
-    KeepWithin,
-    Plan,
-    Retention,
-    plan,
-)
+from .policy.retention import KeepAll, KeepBest, KeepEvery, KeepLast, KeepTagged, KeepWithin, Plan, Retention, plan
 from .policy.smoothing import EMA, Mean, Median, Smoothing
 from .policy.state import State
 from .policy.stopping import Diverges, NonFinite, Patience, Reaches, Stopping
 from .policy.triggers import At, Every, Improves, OnDeadline, OnException, OnPreempt, Predicate
-from .quantities import hours, minutes, seconds
 from .record import Record, Status
+from .units import hours, minutes, seconds
 
 __all__ = [
     "EMA",

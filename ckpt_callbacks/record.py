@@ -1,10 +1,10 @@
-"""One checkpoint's facts, as the manifest keeps them."""
+"""The facts of one checkpoint and of one start of a training, as the manifest keeps them."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -114,3 +114,26 @@ class Record:
 def _floats_out(values: Mapping[str, float]) -> dict[str, float | str]:
     # JSON has no NaN: "nan" and "inf" as strings, which float() takes back.
     return {k: v if v - v == 0 else str(v) for k, v in values.items()}
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """When and where it began, and from what.
+
+    Attributes:
+        run: Identifies the run; kept over resumes. number: 1 for the first start of the run, then counting up.
+        parent: Id of the record that this start continued from; None for a fresh one.
+        wall: UTC seconds since 1970. facts: host, process, framework versions and the like.
+    """
+
+    run: str
+    number: int
+    parent: int | None
+    wall: float
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> Attempt:
+        """The attempt that was written; facts from a newer version that are unknown here are dropped."""
+        known = {f.name for f in fields(cls)}
+        return cls(**{name: value for name, value in facts.items() if name in known})

@@ -6,9 +6,8 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from .alarm import Alarm
-from .clock import Clock
-from .snapshot import Written
+from .formats import Written
+from .runtime.clock import Alarm, Clock
 
 
 class FakeClock(Clock):

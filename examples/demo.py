@@ -1,6 +1,6 @@
 """The demo: one YAML policy drives a Lightning and a Keras run; both are killed half-way and resumed.
 
-    python examples/demo.py [FOLDER]      # `make demo` calls it; the runs stay in FOLDER (default: runs/demo)
+python examples/demo.py [FOLDER]      # `make demo` calls it; the runs stay in FOLDER (default: runs/demo)
 """
 
 import os
@@ -85,7 +85,9 @@ def main(folder):
     console.rule("The best files, where this package cannot be imported")
     for framework, (_, opener) in runs.items():
         best = next((folder / framework.lower()).glob("best.*"))
-        subprocess.run([sys.executable, "-c", OPEN.format(opener=opener), best.resolve()], check=True, cwd="/", env=QUIET)
+        subprocess.run(
+            [sys.executable, "-c", OPEN.format(opener=opener), best.resolve()], check=True, cwd="/", env=QUIET
+        )
 
 
 if __name__ == "__main__":

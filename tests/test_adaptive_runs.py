@@ -7,7 +7,7 @@ from click.testing import CliRunner
 from ckpt_callbacks import EventKind, Every, Policy
 from ckpt_callbacks.cli import main
 from ckpt_callbacks.config import Config
-from ckpt_callbacks.run import Run
+from ckpt_callbacks.run.run import Run
 from ckpt_callbacks.testing import FakeClock, FakeWriter
 
 POLICY = Policy(save=Every(overhead=0.01))

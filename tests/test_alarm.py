@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from ckpt_callbacks import alarm
-from ckpt_callbacks.alarm import Alarm
+from ckpt_callbacks.runtime import clock as alarm
+from ckpt_callbacks.runtime.clock import Alarm
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 
 from ckpt_callbacks import ConfigError, Every, OnDeadline, OnPreempt, Policy, PolicyError
-from ckpt_callbacks.arguments import resolve
+from ckpt_callbacks.config.arguments import resolve
 
 POLICY = Policy(OnPreempt())
 SAVE = {"save": "on_preempt"}
@@ -60,7 +60,9 @@ def test_the_policy_on_record_holds_its_deadlines():
 
 
 def test_arguments_in_the_wrong_places_are_one_clear_line():
-    with pytest.raises(PolicyError, match=r"^KerasCheckpoint: dirpath is Policy\(.*\); expected the run directory, and "):
+    with pytest.raises(
+        PolicyError, match=r"^KerasCheckpoint: dirpath is Policy\(.*\); expected the run directory, and "
+    ):
         resolve("KerasCheckpoint", POLICY, "runs/a")
     with pytest.raises(PolicyError, match=r"expected a Policy, such as Policy\(save=Every\(epochs=1\)\), the path of"):
         resolve("KerasCheckpoint", "runs/a", Every(epochs=1))

@@ -33,12 +33,12 @@ from ckpt_callbacks import (
     Policy,
     Status,
 )
-from ckpt_callbacks.run import Run
-from ckpt_callbacks.snapshot import Written
+from ckpt_callbacks.formats import Written
+from ckpt_callbacks.run.run import Run
+from ckpt_callbacks.runtime.worker import BackgroundWorker
 from ckpt_callbacks.store.digest import verify
 from ckpt_callbacks.store.manifest import Manifest
 from ckpt_callbacks.testing import FakeClock
-from ckpt_callbacks.worker import BackgroundWorker
 
 VAL = Metric("val", mode="min")
 EACH = Policy(Every(epochs=1), KeepAll(), best_by=VAL)

@@ -14,22 +14,10 @@ import pytest
 from click.testing import CliRunner
 
 import ckpt_callbacks
-from ckpt_callbacks import (
-    EMA,
-    EventKind,
-    Every,
-    Improves,
-    KeepBest,
-    KeepLast,
-    Metric,
-    Optimal,
-    Policy,
-    Record,
-    Status,
-)
-from ckpt_callbacks.attempt import Attempt
+from ckpt_callbacks import EMA, EventKind, Every, Improves, KeepBest, KeepLast, Metric, Optimal, Policy, Record, Status
 from ckpt_callbacks.cli import main
-from ckpt_callbacks.run import Run
+from ckpt_callbacks.record import Attempt
+from ckpt_callbacks.run.run import Run
 from ckpt_callbacks.store.manifest import Manifest
 from ckpt_callbacks.testing import FakeClock, FakeWriter
 

@@ -7,10 +7,10 @@ import pytest
 from test_background import EACH, Held, epoch, until
 
 from ckpt_callbacks import EventKind, Every, KeepAll, OnException, Policy, PolicyError
-from ckpt_callbacks.interrupts import Interrupts
-from ckpt_callbacks.peers import Peers
-from ckpt_callbacks.run import Run
-from ckpt_callbacks.snapshot import LiveSnapshot
+from ckpt_callbacks.run.run import Run
+from ckpt_callbacks.run.snapshot import LiveSnapshot
+from ckpt_callbacks.runtime.processes import Peers
+from ckpt_callbacks.runtime.signals import Interrupts
 
 
 def started(dirpath, policy=EACH, **settings):

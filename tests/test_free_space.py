@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from ckpt_callbacks import EventKind, Every, KeepAll, KeepLast, Policy, Status
-from ckpt_callbacks.run import Run
+from ckpt_callbacks.run.run import Run
 from ckpt_callbacks.testing import FakeWriter
 
 SIZE = 1000

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ckpt_callbacks import PolicyError, hours, minutes, seconds
-from ckpt_callbacks.quantities import DURATION, MOMENT, SIZE, as_bytes, as_seconds, as_utc, in_words, roughly
-from ckpt_callbacks.scheduler import job_end
+from ckpt_callbacks.runtime.environment import job_end
+from ckpt_callbacks.units import DURATION, MOMENT, SIZE, as_bytes, as_seconds, as_utc, in_words, roughly
 
 NAN, INF = math.nan, math.inf
 NEVER = (None, True, False, NAN, INF, -INF, -1, -0.5, 10**400, "", "x", "5", "-5 s", "1e3 s", [5], {"s": 5}, b"5 s")

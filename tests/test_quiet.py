@@ -5,8 +5,8 @@ import signal
 
 from ckpt_callbacks import Every, OnDeadline, OnPreempt, Policy
 from ckpt_callbacks.events import EventKind
-from ckpt_callbacks.peers import Peers
-from ckpt_callbacks.run import Run
+from ckpt_callbacks.run.run import Run
+from ckpt_callbacks.runtime.processes import Peers
 from ckpt_callbacks.testing import FakeClock
 
 

@@ -16,14 +16,14 @@ from typing import Any
 
 import click
 
-from ..doctor import examine
 from ..errors import CkptError, ConfigError, StoreError, VerifyError
-from ..rebuilding import lost
 from ..record import Record
+from ..recovery.doctor import examine
+from ..recovery.rebuild import lost
 from ..store.digest import verify as verify_record
 from ..store.lock import FileLock
 from ..store.manifest import Manifest
-from . import text
+from . import table as text
 from .view import View
 
 

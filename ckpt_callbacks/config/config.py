@@ -9,8 +9,10 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..policy.policy import Policy
-from ..quantities import as_bytes, as_seconds
-from . import document, text, writing
+from ..units import as_bytes, as_seconds
+from . import schema as document
+from . import writer as writing
+from . import yaml_text as text
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,7 @@ from pydantic import AfterValidator, Field, SkipValidation
 
 from ..errors import PolicyError
 from ..policy.metric import Metric
-from ..quantities import (
-    DURATION_PATTERN,
-    MOMENT,
-    POSITIVE_DURATION,
-    SIZE,
-    SIZE_PATTERN,
-    as_bytes,
-    as_seconds,
-    as_utc,
-)
+from ..units import DURATION_PATTERN, MOMENT, POSITIVE_DURATION, SIZE, SIZE_PATTERN, as_bytes, as_seconds, as_utc
 
 # The bounds are those of the policy values, which keep the last word. Here they let an editor see them too.
 _Count = NewType("_Count", int)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from . import hdf5, keras_zip, torch_zip
-from .format import Format, Shapes
+from .format import Format, Shapes, Written
+from .keras import archive as keras_zip
+from .keras import hdf5
+from .torch import format as torch_zip
 
 # By suffix; the longest one that fits counts. People with files of their own kind may add to it.
 FORMATS: dict[str, Format] = {
@@ -14,7 +16,7 @@ FORMATS: dict[str, Format] = {
     ".h5": hdf5.FORMAT,
 }
 
-__all__ = ["FORMATS", "Format", "Shapes", "format_of"]
+__all__ = ["FORMATS", "Format", "Shapes", "Written", "format_of"]
 
 
 def format_of(path: Path) -> Format | None:

@@ -13,6 +13,20 @@ Shapes = Sequence[tuple[str, tuple[int, ...]]]
 
 
 @dataclass(frozen=True)
+class Written:
+    """What is known of a file, or directory, that was just written.
+
+    Attributes:
+        shapes: The tensors that must be found in it; empty where nothing is known about them.
+        digest, size: Over every byte, where the writer forced them to the device; else None.
+    """
+
+    shapes: Shapes = ()
+    digest: str | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True)
 class Format:
     """How to look into one kind of checkpoint.
 

@@ -11,26 +11,26 @@ from typing import Any
 
 import keras
 
-from ..arguments import PolicyLike, resolve
-from ..clock import Clock
+from ..config.arguments import PolicyLike, resolve
 from ..errors import PolicyError, VerifyError
 from ..events import EventKind
-from ..reading import ReadsRun
 from ..record import Record
-from ..run import Run
+from ..run.reader import ReadsRun
+from ..run.run import Run
+from ..runtime.clock import Clock
 from ..store.digest import verify
 from ..store.layout import Layout
-from . import files
-from .ahead import Ahead
 from .capture import floats
+from .first import Ahead
+from .fit import ObservesFit
 from .fit_call import FitCall
-from .observing import ObservesFit
+from .model import files
 from .opening import join, path_to_load
 from .progress import Progress
 from .resume import Position, load
 from .staging import KerasStaging
-from .stand_in import StandIn
-from .steps import Steps
+from .train_function import StandIn
+from .updates import Steps
 
 log = logging.getLogger("ckpt_callbacks")
 

@@ -10,10 +10,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..run import Run
-from .carried import Carried, Moment
+from ..run.run import Run
+from .callbacks import Siblings
+from .embedded import Carried, Moment
 from .rng import random_state, script_seed
-from .siblings import Siblings
 
 
 def moment_of(model: keras.Model, siblings: Siblings) -> Moment:

@@ -14,9 +14,9 @@ from typing import Any
 
 import keras
 
+from .callbacks import Siblings
 from .exactness import what_is_inexact
 from .guard import GuardedData
-from .siblings import Siblings
 
 
 class FitCall:

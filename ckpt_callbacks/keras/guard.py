@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from .stand_in import Substitute
+from .train_function import Substitute
 
 _JAX_STATE = ("trainable_variables", "non_trainable_variables", "optimizer_variables", "metrics_variables")
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import keras
 
 from ..errors import ResumeError
-from ..run import Run
+from ..run.run import Run
 from ..store.digest import verify
-from . import files
-from .steps import Steps, has_trained
+from .model import files
+from .updates import Steps, has_trained
 
 
 def path_to_load(run: Run, resume: str | PathLike[str], model: keras.Model, *, trained: bool) -> Path | None:

@@ -8,7 +8,7 @@ import keras
 
 from .fit_call import FitCall
 from .rng import random_state
-from .steps import Steps
+from .updates import Steps
 
 
 class Progress:

@@ -10,13 +10,13 @@ import keras
 import numpy as np
 
 from ..errors import ResumeError
-from . import files
+from .callbacks import Siblings
 from .capture import assign, floats, optimizer_of, seed_variables
-from .carried import Carried
+from .embedded import Carried
 from .fit_call import FitCall
+from .model import files
 from .rng import set_random_state
-from .siblings import Siblings
-from .stand_in import StandIn
+from .train_function import StandIn
 
 log = logging.getLogger("ckpt_callbacks")
 

@@ -11,18 +11,20 @@ import keras
 import numpy as np
 
 from ..errors import NotEnoughMemory, first_line
-from ..formats import keras_zip
-from ..snapshot import LiveSnapshot, Snapshot, Written
-from ..store.arena import Arena
-from ..store.arena_pool import ArenaPool
-from ..store.pages import rounded
-from . import configuration, files
-from .carried import Carried
-from .copying import copy
+from ..formats import Written
+from ..formats.keras import archive as keras_zip
+from ..memory.arena import Arena
+from ..memory.pages import rounded
+from ..memory.pool import ArenaPool
+from ..run.snapshot import LiveSnapshot, Snapshot
+from .embedded import Carried
+from .model import config_json as configuration
+from .model import files
+from .model.copy import copy
 
 try:
-    from .recording import Recording, config_of, record
-    from .writing import Content, FileWriter
+    from ..formats.keras.writer import Content, FileWriter
+    from .model.walk import Recording, config_of, record
 except (AttributeError, ImportError) as error:  # parts of Keras that it does not promise to keep
     _UNKNOWN: str | None = f"Keras {keras.__version__} is not as expected inside: {first_line(error)}"
 else:

@@ -13,20 +13,20 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from ..arguments import PolicyLike, resolve
-from ..clock import Clock
+from ..config.arguments import PolicyLike, resolve
 from ..events import EventKind
-from ..run import Run
+from ..run.run import Run
+from ..runtime.clock import Clock
+from ..torch.staging import TorchStaging
 from . import loops
-from .averages import end_averages
-from .loading import convert_in_time, path_to_load, refuse_last, refuse_to_begin_again
-from .observing import Observing
-from .peer_names import PeerNames
-from .position import gather
-from .results import forgotten_results
-from .staged_io import StagedCheckpointIO
-from .staging import TorchStaging
-from .trainer_peers import TrainerPeers, check_same_path, leave_at_exit
+from .averaging import end_averages
+from .checkpoint_io import StagedCheckpointIO
+from .compat import PeerNames
+from .epoch_sums import forgotten_results
+from .fit import Observing
+from .fit_call import convert_in_time, path_to_load, refuse_last, refuse_to_begin_again
+from .processes import TrainerPeers, check_same_path, leave_at_exit
+from .progress import gather
 
 log = logging.getLogger("ckpt_callbacks")
 

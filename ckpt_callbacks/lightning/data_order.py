@@ -25,8 +25,8 @@ from torch.utils.data import (
 )
 
 from ..errors import ResumeError
+from ..torch.rng import RandomState, random_state, set_random_state
 from . import loops
-from .rng import RandomState, random_state, set_random_state
 
 # Lightning wraps those of users in samplers of its own, which have no state either.
 _STATELESS = (

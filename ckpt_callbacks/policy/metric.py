@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ..errors import PolicyError
-from ..quantities import is_finite
 from ..record import Record
+from ..units import is_finite
 from .smoothing import Smoothing, exact
 
 

@@ -8,9 +8,9 @@ from functools import cached_property
 from os import PathLike
 
 from ..errors import PolicyError
-from .adaptive import Optimal
 from .composition import Trigger
 from .metric import Metric, check_metric
+from .pace import Optimal
 from .retention import KeepAll, Retention, best_by
 from .stopping import NonFinite, Stopping
 from .triggers import Every, Improves, OnDeadline, OnPreempt

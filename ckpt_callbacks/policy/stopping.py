@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import ClassVar
 
 from ..errors import PolicyError
-from ..quantities import is_finite
+from ..units import is_finite
 from .metric import Metric, check_count, check_metric
 from .smoothing import exact
 from .track import Track

@@ -8,11 +8,11 @@ from functools import cached_property
 
 from ..errors import PolicyError
 from ..events import Event, EventKind
-from ..quantities import as_seconds, as_utc, in_words
-from .adaptive import Overhead, Pace, check_pace
+from ..units import as_seconds, as_utc, in_words
 from .composition import Firing, Trigger, View
 from .intervals import NEVER, NOW, UNITS, Horizon, check_interval, moment_of, position
 from .metric import Metric, check_metric
+from .pace import Overhead, Pace, check_pace
 from .smoothing import exact
 from .state import State
 

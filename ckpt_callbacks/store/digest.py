@@ -13,8 +13,8 @@ from pathlib import Path
 import xxhash
 
 from ..errors import Unreadable, VerifyError
+from ..memory import pages
 from ..record import Record
-from . import pages
 
 _NO_FILE = (errno.ELOOP, errno.ENOTDIR)  # there is something else under its name
 _FEW = 16 * pages.PAGE

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import xxhash
 
+from ..memory.pages import PAGE, fresh
 from .digest import named
-from .pages import PAGE, fresh
 from .space import reserve
 
 _DIRECT = getattr(os, "O_DIRECT", 0)

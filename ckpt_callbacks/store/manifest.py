@@ -19,9 +19,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..attempt import Attempt
 from ..errors import StoreError
-from ..record import Record, Status
+from ..record import Attempt, Record, Status
 from .commit import free_name, sync_folder
 from .layout import PRIVATE, Layout
 from .lock import FileLock, reclaim

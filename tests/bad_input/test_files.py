@@ -12,7 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ckpt_callbacks import ResumeError, VerifyError
-from ckpt_callbacks.formats import FORMATS, format_of, keras_zip, torch_zip
+from ckpt_callbacks.formats import FORMATS, format_of
+from ckpt_callbacks.formats.keras import archive as keras_zip
+from ckpt_callbacks.formats.torch import format as torch_zip
 from ckpt_callbacks.store.digest import digest
 from ckpt_callbacks.store.manifest import Manifest, _line
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ckpt_callbacks import EventKind, Every, KeepAll, NonFinite, Policy, PolicyError, StoreError
-from ckpt_callbacks.run import Run
+from ckpt_callbacks.run.run import Run
 from ckpt_callbacks.store.manifest import Manifest, _line
 from ckpt_callbacks.testing import FakeWriter
 
@@ -105,7 +105,9 @@ def test_a_manifest_cannot_have_files_elsewhere_deleted(tmp_path, file):
 def test_a_run_of_another_framework_is_refused_and_left_as_it_is(trained, tmp_path, kind, other):
     run_dir = copied(trained / kind / "run", tmp_path / "run")
     before = sorted((path.name, path.is_symlink(), path.lstat().st_mtime_ns) for path in run_dir.iterdir())
-    with pytest.raises(StoreError, match="holds a run of .*Checkpoint, from whose files .*Checkpoint cannot go on") as caught:
+    with pytest.raises(
+        StoreError, match="holds a run of .*Checkpoint, from whose files .*Checkpoint cannot go on"
+    ) as caught:
         fit(other, run_dir, 1)
     one_line(caught)
     assert sorted((path.name, path.is_symlink(), path.lstat().st_mtime_ns) for path in run_dir.iterdir()) == before

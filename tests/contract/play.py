@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ckpt_callbacks import checkpointer
 from ckpt_callbacks import Every, Improves, KeepBest, KeepEvery, KeepLast, Median, Metric, NonFinite, Patience, Policy
+from ckpt_callbacks.run import committer as checkpointer
 from ckpt_callbacks.store.manifest import Manifest
 
 VAL = Metric("val_score", mode="min", smoothing=Median(3), min_delta=0.02)

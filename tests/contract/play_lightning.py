@@ -39,7 +39,9 @@ class Model(lightning.LightningModule):
 dirpath, drop = sys.argv[1], "drop" in sys.argv[2:]
 if drop:
     fail_every_second_time()
-callback = LightningCheckpoint(dirpath, POLICY, background=not drop)  # so that it is told of a failure before the next step
+callback = LightningCheckpoint(
+    dirpath, POLICY, background=not drop
+)  # so that it is told of a failure before the next step
 trainer = lightning.Trainer(
     max_epochs=len(CURVE), callbacks=[callback], logger=False, accelerator="cpu",
     enable_progress_bar=False, enable_model_summary=False,

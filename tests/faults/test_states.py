@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 )
 
 from ckpt_callbacks import EventKind, Every, Improves, KeepBest, KeepLast, KeepTagged, Policy, VerifyError
-from ckpt_callbacks.run import Run
+from ckpt_callbacks.run.run import Run
 from ckpt_callbacks.store.digest import verify
 from ckpt_callbacks.store.manifest import Manifest
 

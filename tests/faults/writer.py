@@ -18,15 +18,14 @@ from typing import Any
 
 from ckpt_callbacks import EventKind, Every, Improves, KeepBest, KeepLast, Metric, Policy
 from ckpt_callbacks.errors import VerifyError
-from ckpt_callbacks.facts import environment
-from ckpt_callbacks.formats import FORMATS, Format, Shapes
+from ckpt_callbacks.formats import FORMATS, Format, Shapes, Written
 from ckpt_callbacks.formats.format import missing
+from ckpt_callbacks.memory.arena import Arena
+from ckpt_callbacks.memory.pages import PAGE
 from ckpt_callbacks.record import Record
-from ckpt_callbacks.run import Run
-from ckpt_callbacks.snapshot import Written
-from ckpt_callbacks.store.arena import Arena
+from ckpt_callbacks.run.run import Run
+from ckpt_callbacks.runtime.environment import environment
 from ckpt_callbacks.store.direct_file import LARGE, DirectFile
-from ckpt_callbacks.store.pages import PAGE
 
 EPOCHS = 6
 VALUES = (None, 5.0, 3.0, 4.0, 1.0, 2.0, 6.0, 1.5)  # of val, by epoch

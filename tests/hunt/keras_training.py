@@ -13,9 +13,9 @@ import keras
 import numpy as np
 from hunt.pace import BATCHES, FastClock, Moments, Pace
 
-from ckpt_callbacks.formats import keras_zip
+from ckpt_callbacks.formats.keras import archive as keras_zip
 from ckpt_callbacks.keras import KerasCheckpoint
-from ckpt_callbacks.keras.packing import unpack
+from ckpt_callbacks.keras.arrays import unpack
 from ckpt_callbacks.record import Record
 
 RATE = "optimizer/vars/1"  # the only thing in a file that is no step

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ckpt_callbacks import EventKind, Every, KeepAll, Policy, Predicate
-from ckpt_callbacks.alarm import Alarm
-from ckpt_callbacks.clock import Clock
-from ckpt_callbacks.run import Run
-from ckpt_callbacks.snapshot import Snapshot, Written
+from ckpt_callbacks.formats import Written
+from ckpt_callbacks.run.run import Run
+from ckpt_callbacks.run.snapshot import Snapshot
+from ckpt_callbacks.runtime.clock import Alarm, Clock
 
 BATCHES = 24  # of one epoch
 SPAN = 3  # steps that a write lasts at least

@@ -269,7 +269,10 @@ def test_two_callbacks_on_one_directory_are_refused(tmp_path):
         (dict(contents="model"), "contents is 'model'; expected one of full, weights"),
         (dict(resume=None), "resume is None; expected 'auto', 'never' or a checkpoint's path"),
         (dict(dirpath=None), "dirpath is missing"),
-        (dict(restore_best_weights=True), "restore_best_weights is True, and the policy knows no best; expected a rule"),
+        (
+            dict(restore_best_weights=True),
+            "restore_best_weights is True, and the policy knows no best; expected a rule",
+        ),
     ],
 )
 def test_arguments_that_make_no_sense_are_one_line(settings, text):

@@ -19,16 +19,19 @@ from keras.src.saving import saving_lib
 from keras_adapter.task import BACKEND, ONCE, fit, model, quick
 
 from ckpt_callbacks.errors import StoreError
-from ckpt_callbacks.formats import hdf5, keras_zip
-from ckpt_callbacks.formats.member import opened
-from ckpt_callbacks.keras import files, staging, writing
-from ckpt_callbacks.keras.carried import Carried
-from ckpt_callbacks.keras.h5_layout import lay_out, unlike
-from ckpt_callbacks.keras.recording import Entry, Group
-from ckpt_callbacks.keras.sparse_file import SparseFile
+from ckpt_callbacks.formats import zip_writer as archive
+from ckpt_callbacks.formats.keras import archive as keras_zip
+from ckpt_callbacks.formats.keras import hdf5
+from ckpt_callbacks.formats.keras import writer as writing
+from ckpt_callbacks.formats.keras.layout import lay_out, unlike
+from ckpt_callbacks.formats.keras.sparse_file import SparseFile
+from ckpt_callbacks.formats.zip_member import opened
+from ckpt_callbacks.keras import staging
+from ckpt_callbacks.keras.embedded import Carried
+from ckpt_callbacks.keras.model import files
+from ckpt_callbacks.keras.model.walk import Entry, Group
 from ckpt_callbacks.keras.staging import KerasStaging
-from ckpt_callbacks.store import archive
-from ckpt_callbacks.store.pages import PAGE
+from ckpt_callbacks.memory.pages import PAGE
 
 KERAS, WEIGHTS = files.KERAS, files.WEIGHTS
 CARRIED = Carried(snapshot={"state": 1}, record={"id": "a"})
@@ -342,7 +345,7 @@ def test_training_waits_where_nothing_can_be_copied_and_that_is_said_once(tmp_pa
         "the legacy .h5 format cannot": (trained, files.LEGACY, None),
         "Own.save is not Keras' own": (own, KERAS, None),
         "only Keras' own store is accepted": (trained, KERAS, (saving_lib, "_save_state", stricter)),
-        "MiB are available": (trained, KERAS, ("ckpt_callbacks.store.arena.available_memory", lambda: 0)),
+        "MiB are available": (trained, KERAS, ("ckpt_callbacks.memory.arena.available_memory", lambda: 0)),
     }
     for number, (said, (one, suffix, change)) in enumerate(cases.items()):
         taken = KerasStaging()
@@ -378,7 +381,7 @@ def test_a_model_that_keras_refuses_is_one_error_and_no_warning(tmp_path, caplog
 @ONCE
 def test_another_keras_inside_is_no_error(tmp_path, monkeypatch, caplog):
     """The module is imported anew, where a class of Keras' is not found any more."""
-    monkeypatch.delitem(sys.modules, "ckpt_callbacks.keras.recording")
+    monkeypatch.delitem(sys.modules, "ckpt_callbacks.keras.model.walk")
     monkeypatch.delattr("keras.src.optimizers.base_optimizer.BaseOptimizer")
     spec = importlib.util.spec_from_file_location("ckpt_callbacks.keras.staging_anew", staging.__file__)
     anew = importlib.util.module_from_spec(spec)

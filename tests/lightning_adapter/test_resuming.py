@@ -519,6 +519,8 @@ def test_a_callback_that_sets_a_resumed_run_back_is_one_clear_line(tmp_path):
         return callback
 
     train(False, LearningRateFinder(num_training_steps=5))
-    with pytest.raises(ResumeError, match="a checkpoint of step 20 was loaded, and another callback has set .* step 0;"):
+    with pytest.raises(
+        ResumeError, match="a checkpoint of step 20 was loaded, and another callback has set .* step 0;"
+    ):
         train(True, LearningRateFinder(num_training_steps=5))
     assert [record.step for record in train(True).records()] == [10, 20, 30]

@@ -26,8 +26,8 @@ from ckpt_callbacks import (
     Policy,
     Predicate,
 )
+from ckpt_callbacks.formats.torch.file import Content
 from ckpt_callbacks.lightning import LightningCheckpoint
-from ckpt_callbacks.lightning.torch_file import Content
 from ckpt_callbacks.store.digest import verify
 from ckpt_callbacks.testing import FakeClock
 
@@ -368,7 +368,7 @@ def test_a_logger_that_raises_at_the_end_leaves_the_trainer_as_it_was(tmp_path, 
         time.sleep(0.3)
         verify(*arguments, **settings)
 
-    monkeypatch.setattr("ckpt_callbacks.checkpointer.verify", slowly)
+    monkeypatch.setattr("ckpt_callbacks.run.committer.verify", slowly)
     callback = LightningCheckpoint(tmp_path / "run", Policy(Every(steps=5)))
     fitter = trainer(Fails(), callback, logger=Broken(tmp_path))
     plugin = fitter.strategy.checkpoint_io

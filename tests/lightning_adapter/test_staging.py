@@ -12,11 +12,14 @@ from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning_adapter.task import EACH_EPOCH, Model, fit, loaders, trainer
 
 from ckpt_callbacks import Every, KeepAll, OnDeadline, Policy
-from ckpt_callbacks.lightning import LightningCheckpoint, pinned, staged_io, torch_file
-from ckpt_callbacks.lightning import staging as staging_module
-from ckpt_callbacks.lightning.staging import TorchStaging, expected_size, steady
-from ckpt_callbacks.store import arena
+from ckpt_callbacks.formats.torch import file as torch_file
+from ckpt_callbacks.lightning import LightningCheckpoint
+from ckpt_callbacks.lightning import checkpoint_io as staged_io
+from ckpt_callbacks.memory import arena
 from ckpt_callbacks.testing import FakeClock
+from ckpt_callbacks.torch import cuda as pinned
+from ckpt_callbacks.torch import staging as staging_module
+from ckpt_callbacks.torch.staging import TorchStaging, expected_size, steady
 
 LARGE = 100_000  # floats
 

@@ -13,10 +13,11 @@ import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ckpt_callbacks.formats import torch_zip
-from ckpt_callbacks.lightning import torch_file, torch_pickle
-from ckpt_callbacks.lightning.staging import TorchStaging
-from ckpt_callbacks.lightning.torch_pickle import is_known
+from ckpt_callbacks.formats.torch import file as torch_file
+from ckpt_callbacks.formats.torch import format as torch_zip
+from ckpt_callbacks.formats.torch import pickler as torch_pickle
+from ckpt_callbacks.formats.torch.pickler import is_known
+from ckpt_callbacks.torch.staging import TorchStaging
 
 Pair = namedtuple("Pair", "a b")
 DTYPES = [torch.float32, torch.bfloat16, torch.float8_e4m3fn, torch.complex64, torch.bool, torch.int8, torch.float64]

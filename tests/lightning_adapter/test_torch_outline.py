@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ckpt_callbacks.errors import VerifyError
-from ckpt_callbacks.formats import torch_zip
-from ckpt_callbacks.formats.torch_outline import outline
+from ckpt_callbacks.formats.torch import format as torch_zip
+from ckpt_callbacks.formats.torch.outline import outline
 
 check = torch_zip.FORMAT.check
 DTYPES = st.sampled_from([torch.float32, torch.float64, torch.bfloat16, torch.float8_e4m3fn, torch.int8, torch.bool])

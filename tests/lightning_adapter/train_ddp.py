@@ -35,7 +35,9 @@ class Disturb(Callback):
             os.kill(os.getpid(), signal.SIGTERM)
         elif what == "ask":
             open(os.path.join(dirpath, "SAVE_NOW"), "w").close()
-            callback._run._requests._looked_at = 0.0  # it looks for the file twice a second, and this training does not last that
+            callback._run._requests._looked_at = (
+                0.0  # it looks for the file twice a second, and this training does not last that
+            )
 
 
 def say_whether_it_left():

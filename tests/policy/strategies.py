@@ -9,20 +9,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from ckpt_callbacks.events import Event, EventKind
-from ckpt_callbacks.policy import adaptive, composition, metric, policy, retention, smoothing, stopping, triggers
-from ckpt_callbacks.policy.adaptive import Optimal
+from ckpt_callbacks.policy import composition, metric, policy, retention, smoothing, stopping, triggers
+from ckpt_callbacks.policy import pace as adaptive
 from ckpt_callbacks.policy.engine import decide
 from ckpt_callbacks.policy.metric import Metric
+from ckpt_callbacks.policy.pace import Optimal
 from ckpt_callbacks.policy.policy import Policy
-from ckpt_callbacks.policy.retention import (
-    AnyKeep,
-    KeepAll,
-    KeepBest,
-    KeepEvery,
-    KeepLast,
-    KeepTagged,
-    KeepWithin,
-)
+from ckpt_callbacks.policy.retention import AnyKeep, KeepAll, KeepBest, KeepEvery, KeepLast, KeepTagged, KeepWithin
 from ckpt_callbacks.policy.smoothing import EMA, Mean, Median
 from ckpt_callbacks.policy.state import State
 from ckpt_callbacks.policy.stopping import AnyStop, Diverges, NonFinite, Patience, Reaches

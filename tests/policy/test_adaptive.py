@@ -11,13 +11,13 @@ from policy.strategies import thorough, usual
 
 from ckpt_callbacks.errors import PolicyError
 from ckpt_callbacks.events import Event
-from ckpt_callbacks.policy.adaptive import Optimal
 from ckpt_callbacks.policy.costs import Costs
 from ckpt_callbacks.policy.engine import decide, fold
+from ckpt_callbacks.policy.pace import Optimal
 from ckpt_callbacks.policy.policy import Policy
 from ckpt_callbacks.policy.state import State
 from ckpt_callbacks.policy.triggers import Every, OnPreempt, Predicate
-from ckpt_callbacks.quantities import hours
+from ckpt_callbacks.units import hours
 
 BUSY = Every(overhead=0.01)
 flagged = Predicate(lambda event: event.metrics.get("flag") == 1, name="flagged")

@@ -8,8 +8,8 @@ import pytest
 
 from ckpt_callbacks.errors import CkptError, MetricError, PolicyError, ResumeError
 from ckpt_callbacks.events import Event
-from ckpt_callbacks.policy.engine import Decision, Save, Stop, decide, fold
 from ckpt_callbacks.policy.composition import Trigger
+from ckpt_callbacks.policy.engine import Decision, Save, Stop, decide, fold
 from ckpt_callbacks.policy.metric import Metric
 from ckpt_callbacks.policy.policy import Policy
 from ckpt_callbacks.policy.retention import KeepAll, KeepBest, KeepEvery, KeepLast, KeepTagged

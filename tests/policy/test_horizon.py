@@ -20,11 +20,11 @@ from policy.strategies import (
 )
 
 from ckpt_callbacks.events import Event, EventKind
-from ckpt_callbacks.policy.adaptive import Optimal
 from ckpt_callbacks.policy.engine import Decision, decide, fold
 from ckpt_callbacks.policy.horizon import horizon
 from ckpt_callbacks.policy.intervals import NEVER, NOW, Horizon
 from ckpt_callbacks.policy.metric import Metric
+from ckpt_callbacks.policy.pace import Optimal
 from ckpt_callbacks.policy.policy import Policy
 from ckpt_callbacks.policy.state import State
 from ckpt_callbacks.policy.stopping import NonFinite, Reaches, Stopping

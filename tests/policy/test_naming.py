@@ -5,7 +5,7 @@ import math
 import pytest
 
 from ckpt_callbacks.errors import PolicyError
-from ckpt_callbacks.policy.naming import DEFAULT, FileName
+from ckpt_callbacks.policy.filename import DEFAULT, FileName
 from ckpt_callbacks.record import Record
 
 WALL = 1_767_323_045.0  # 2026-01-02 03:04:05 UTC

@@ -95,8 +95,6 @@ TRAININGS = {
     "lightning-val-check": partial(
         train, save=Every(epochs=1) | Improves(VAL), loader=StatefulDataLoader, val_check_interval=0.5
     ),
-    "lightning-accumulation": partial(
-        train, save=MID_EPOCH, loader=StatefulDataLoader, accumulate_grad_batches=3
-    ),
+    "lightning-accumulation": partial(train, save=MID_EPOCH, loader=StatefulDataLoader, accumulate_grad_batches=3),
     "lightning-plain-mid-epoch": partial(train, save=MID_EPOCH),
 }

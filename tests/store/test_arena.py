@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from ckpt_callbacks.errors import NotEnoughMemory
-from ckpt_callbacks.store import arena
-from ckpt_callbacks.store.arena import Arena
-from ckpt_callbacks.store.pages import PAGE
+from ckpt_callbacks.memory import arena
+from ckpt_callbacks.memory.arena import Arena
+from ckpt_callbacks.memory.pages import PAGE
 
 
 def address(piece):

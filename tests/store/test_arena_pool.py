@@ -2,10 +2,10 @@
 
 import threading
 
-from ckpt_callbacks.store import arena
-from ckpt_callbacks.store.arena import Arena
-from ckpt_callbacks.store.arena_pool import ArenaPool
-from ckpt_callbacks.store.pages import PAGE
+from ckpt_callbacks.memory import arena
+from ckpt_callbacks.memory.arena import Arena
+from ckpt_callbacks.memory.pages import PAGE
+from ckpt_callbacks.memory.pool import ArenaPool
 
 
 def test_an_arena_that_is_given_back_is_the_next_one_taken():

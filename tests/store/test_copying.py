@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ckpt_callbacks.store import copying
-from ckpt_callbacks.store.copying import copy_memory
+from ckpt_callbacks.memory import copy as copying
+from ckpt_callbacks.memory.copy import copy_memory
 
 
 def address(array):

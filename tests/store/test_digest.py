@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ckpt_callbacks import Record, Status, VerifyError
-from ckpt_callbacks.store import pages
+from ckpt_callbacks.memory import pages
 from ckpt_callbacks.store.digest import digest, verify
 
 FILES = {"a.distcp": b"0123456789", "b.distcp": b"\0" * 5, "sub/.metadata": b"meta", "sub/empty": b""}

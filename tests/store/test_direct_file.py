@@ -12,10 +12,10 @@ import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ckpt_callbacks.memory.arena import Arena
+from ckpt_callbacks.memory.pages import PAGE
 from ckpt_callbacks.store import space
-from ckpt_callbacks.store.arena import Arena
 from ckpt_callbacks.store.direct_file import LARGE, DirectFile, _address
-from ckpt_callbacks.store.pages import PAGE
 
 SIZES = [0, 1, 17, PAGE - 1, PAGE, PAGE + 1, 3 * PAGE, LARGE - 1, LARGE, LARGE + PAGE + 1, 1 << 20, (8 << 20) + 5]
 

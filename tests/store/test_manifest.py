@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 import ckpt_callbacks
 from ckpt_callbacks import DirectoryInUse, Record, Status, StoreError
-from ckpt_callbacks.attempt import Attempt
+from ckpt_callbacks.record import Attempt
 from ckpt_callbacks.store.lock import TrainingLock
 from ckpt_callbacks.store.manifest import Manifest
 

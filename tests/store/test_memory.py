@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ckpt_callbacks.store.memory import available_memory
+from ckpt_callbacks.memory.available import available_memory
 
 MB = 1 << 20
 UNLIMITED_V1 = 0x7FFFFFFFFFFFF000

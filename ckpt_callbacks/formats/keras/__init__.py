@@ -1,0 +1,1 @@
+"""Keras' `.keras`, `.weights.h5` and `.h5` files."""

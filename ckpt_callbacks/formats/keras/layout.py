@@ -1,0 +1,145 @@
+"""Where HDF5 puts what in a file, asked of HDF5 itself, so that the file can be written front to back without it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+from keras.src.saving import saving_lib
+
+from ...keras.model.walk import Entry, Group
+from ...memory.pages import PAGE
+from . import hdf5
+from .sparse_file import SparseFile
+
+_COMPARED = 1 << 20  # bytes at a time, so that they and what comes of it stay in the processor's cache
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The bytes of a file, front to back: each piece is fixed, or the data of the entry with that number.
+
+    Attributes:
+        size: Of the file, in bytes. pieces: the fixed ones are what HDF5 writes around the data.
+    """
+
+    size: int
+    pieces: tuple[bytes | int, ...]
+
+    def filled(self, data: Sequence[memoryview]) -> Iterator[bytes | memoryview]:
+        """The file's pieces with the entries' data in them."""
+        return (piece if isinstance(piece, bytes) else data[piece] for piece in self.pieces)
+
+
+def lay_out(groups: Sequence[Group], facts: int = 0) -> Layout:
+    """The layout of the file that Keras would write for these groups.
+
+    Args:
+        groups: What the file holds. facts: the size in bytes of ours (see `formats.hdf5`), which is the last entry; 0:
+            nothing of ours.
+
+    The way: HDF5 writes a file without data into memory, with each dataset's space allocated at once and none filled.
+    """
+    file = SparseFile()
+    store = _EmptyStore(file)
+    feed(store, groups, [entry for group in groups for entry in group.entries])
+    if facts:
+        store.put(store.h5_file, hdf5.DATASET, Entry(hdf5.DATASET, np.dtype(np.uint8), (facts,)))
+    places = [(dataset.get_offset(), number) for number, dataset in enumerate(store.datasets)]
+    sizes = [dataset.get_storage_size() for dataset in store.datasets]
+    store.close()
+    pieces: list[bytes | int] = []
+    end = 0
+    for offset, number in sorted(place for place in places if place[0] is not None):  # None: it has no bytes
+        if offset < end:
+            raise ValueError("HDF5 laid two datasets over each other")
+        if offset > end:
+            pieces.append(file.piece(end, offset))
+        pieces.append(number)
+        end = offset + sizes[number]
+    pieces.append(file.piece(end, file.size))
+    return Layout(file.size, tuple(pieces))
+
+
+def feed(store: saving_lib.H5IOStore, groups: Sequence[Group], values: Sequence[Any]) -> None:
+    """Put the values into a store, as Keras' walk did."""
+    left = iter(values)
+    for group in groups:
+        store.make(group.path, metadata=dict(group.metadata) or None)
+        for entry in group.entries:
+            store[entry.key] = next(left)
+
+
+def unlike(written: h5py.File, groups: Sequence[Group], values: Sequence[np.ndarray]) -> str | None:
+    """One line on what is in the file, and would not be if Keras had written these values; None when it is the same."""
+    reference = saving_lib.H5IOStore(SparseFile(), mode="w")
+    # The shapes are compared with the values below; here all is cut down to single numbers.
+    feed(reference, groups, [np.zeros([min(n, 1) for n in value.shape], value.dtype) for value in values])
+    try:
+        expected, found = _described(reference.h5_file), _described(written)
+        if expected != found:
+            return f"{sorted(set(expected.items()) ^ set(found.items()))[:2]} differ"
+    finally:
+        reference.close()
+    buffer = np.empty(max((value.nbytes for value in values), default=0), np.uint8)
+    places = [group.place(entry) for group in groups for entry in group.entries]
+    for place, value in zip(places, values, strict=True):
+        dataset, held = written[place], buffer[: value.nbytes]
+        if dataset.shape != value.shape:
+            return f"{place} has shape {dataset.shape} instead of {value.shape}"
+        if value.size:
+            dataset.id.read(h5py.h5s.ALL, h5py.h5s.ALL, held.view(dataset.dtype).reshape(value.shape))
+        wanted = value.reshape(-1).view(np.uint8)
+        for start in range(0, value.nbytes, _COMPARED):
+            if not np.array_equal(held[start : start + _COMPARED], wanted[start : start + _COMPARED]):
+                return f"{place} holds other values"
+    return None
+
+
+class _EmptyStore(saving_lib.H5IOStore):
+    """Makes the same groups, attributes and datasets as Keras' store, without data. Takes entries for values."""
+
+    def __init__(self, file: SparseFile) -> None:
+        self.datasets: list[h5py.h5d.DatasetID] = []
+        self._allocated = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        self._allocated.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+        self._allocated.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+        self._link = h5py.h5p.create(h5py.h5p.LINK_CREATE)
+        self._link.set_create_intermediate_group(True)
+        self._link.set_char_encoding(h5py.h5t.CSET_UTF8)
+        super().__init__(file, mode="w")
+
+    def _get_h5_file(self, path_or_io: SparseFile, mode: str | None = None) -> h5py.File:
+        return h5py.File(path_or_io, mode or self.mode, alignment_threshold=PAGE, alignment_interval=PAGE)
+
+    def __setitem__(self, key: str, entry: Entry) -> None:
+        if not self._h5_entry_initialized:
+            self._create_h5_group(self._h5_entry_path)
+        dataset = self.put(self._h5_entry_group, key, entry)
+        if keras.backend.standardize_dtype(entry.dtype) == "bfloat16":
+            dataset.attrs["dtype"] = "bfloat16"
+
+    def put(self, group: h5py.Group, key: str, entry: Entry) -> h5py.Dataset:
+        # By the low-level call, because `create_dataset` does not allocate scalars at once.
+        kind = h5py.h5t.py_create(entry.dtype, logical=True)
+        space = h5py.h5s.create_simple(entry.shape) if entry.shape else h5py.h5s.create(h5py.h5s.SCALAR)
+        dataset = h5py.h5d.create(group.id, key.encode(), kind, space, self._allocated, self._link)
+        self.datasets.append(dataset)
+        return h5py.Dataset(dataset)
+
+
+def _described(file: h5py.File) -> dict[str, str]:
+    """All groups and datasets but ours, with their attributes and types."""
+    found = {"": repr(sorted(file.attrs.items()))}
+
+    def visit(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        kind = item.dtype if isinstance(item, h5py.Dataset) else None
+        found[name] = repr((type(item).__name__, kind, sorted((key, repr(value)) for key, value in item.attrs.items())))
+
+    file.visititems(visit)
+    found.pop(hdf5.DATASET, None)
+    return found

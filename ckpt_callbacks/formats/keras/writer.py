@@ -1,0 +1,182 @@
+"""Writes what was taken of a model into a file as Keras would, on any thread."""
+
+from __future__ import annotations
+
+import io
+import logging
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import h5py
+import keras
+import numpy as np
+from keras.src.saving import saving_lib
+
+from ...errors import first_line
+from ...formats import Written
+from ...keras.model.files import check_space, saying_what_cannot_be_saved
+from ...keras.model.walk import Group
+from ...memory.pages import PAGE
+from ...store.direct_file import DirectFile
+from .. import Shapes
+from .. import zip_writer as archive
+from ..zip_member import opened
+from ..zip_writer import crc32
+from . import archive as keras_zip
+from . import hdf5
+from .layout import Layout, feed, lay_out, unlike
+
+log = logging.getLogger("ckpt_callbacks")
+
+_FACTS = 4096  # ours in an HDF5 file is padded to a multiple, so that the layout stays the same from save to save
+
+
+@dataclass(frozen=True)
+class Content:
+    """All that goes into a file, and nothing of it changes any more.
+
+    Attributes:
+        model: The model's name. shapes: see `Written`.
+        groups: See `Recording`. arrays: the entries' values, in order.
+        data: The arrays' bytes.
+        before: Names and contents of an archive's members before the weights; empty: the file is no archive.
+        after: The same, after them.
+        facts: Ours in a file that is no archive.
+    """
+
+    model: str
+    shapes: Shapes
+    groups: tuple[Group, ...]
+    arrays: Sequence[np.ndarray]
+    data: Sequence[memoryview]
+    before: tuple[tuple[str, bytes], ...] = ()
+    after: tuple[tuple[str, bytes], ...] = ()
+    facts: bytes = b""
+
+    @property
+    def padded_facts(self) -> bytes:
+        """JSON that ends in blanks is JSON."""
+        return self.facts + b" " * (-len(self.facts) % _FACTS)
+
+
+class FileWriter:
+    """Writes one file after the other.
+
+    A file is laid down front to back past the page cache, in HDF5's own layout. The first one of each layout is read
+    back and compared with what Keras would have written. Should it differ, Keras' own store is fed from then on.
+    """
+
+    def __init__(self) -> None:
+        self._direct = True
+        self._laid_out: tuple[tuple[Group, ...], int] | None = None  # what the layout is for
+        self._layout: Layout
+        self._checked = False
+
+    def write(self, content: Content, path: Path) -> Written:
+        """Write a file that does not exist.
+
+        Raises:
+            OSError: the disk is full, or broken. StoreError: Keras cannot write this model.
+        """
+        others = [len(data) for _, data in (*content.before, *content.after)]
+        check_space([*(array.nbytes for array in content.arrays), *others], path.parent)
+        if self._direct:
+            try:
+                written = self._lay_down(content, path)
+                if self._checked:
+                    return written
+                problem = self._problem(content, path)
+            except OSError:
+                raise
+            except Exception as error:  # h5py raises whatever comes up
+                problem = first_line(error)
+            if problem is None:
+                self._checked = True
+                return written
+            self._direct = False
+            path.unlink(missing_ok=True)
+            log.warning("KerasCheckpoint: from now on Keras' own, slower writer is used: %s", problem)
+        with saying_what_cannot_be_saved(content.model):
+            _replay(content, path)
+        return Written(content.shapes)
+
+    def _lay_down(self, content: Content, path: Path) -> Written:
+        wanted = (content.groups, len(content.padded_facts))
+        if wanted != self._laid_out:
+            self._layout, self._laid_out, self._checked = lay_out(*wanted), wanted, False
+        pieces = list(self._layout.filled([*content.data, memoryview(content.padded_facts)]))
+        if content.before:
+            pieces, size = _archived(content, pieces, self._layout.size)
+        else:
+            size = self._layout.size
+        with DirectFile(path, size) as file:
+            for piece in pieces:
+                file.write(piece)
+            digest, size = file.finish()
+        return Written(content.shapes, digest, size)
+
+    def _problem(self, content: Content, path: Path) -> str | None:
+        """One line on what is wrong with a file that was laid down; None when it is as Keras' own."""
+        with ExitStack() as stack:
+            file: Path | BinaryIO = path
+            if content.before:
+                with zipfile.ZipFile(path) as found:
+                    if (damaged := found.testzip()) is not None:
+                        return f"{damaged} is damaged"
+                    names = found.namelist()[: len(content.before) + 1]
+                if (expected := _members()) != names:
+                    return f"an archive holds {names}, and Keras' own {expected}"
+                file = stack.enter_context(opened(path, keras_zip.WEIGHTS))
+            return unlike(stack.enter_context(h5py.File(file)), content.groups, content.arrays)
+
+
+def _archived(content: Content, weights: list[bytes | memoryview], size: int) -> tuple[list[bytes | memoryview], int]:
+    """The pieces of an archive around those of the weights, and the size of it all."""
+    now, pieces, members = archive.stamp(), [], []
+    crc = 0
+    for piece in weights:
+        crc = crc32(piece, crc)
+    small = [(name, len(data), crc32(data), [data]) for name, data in content.before]
+    after = [(name, len(data), crc32(data), [data]) for name, data in content.after]
+    for name, length, checksum, data in [*small, (keras_zip.WEIGHTS, size, crc, weights), *after]:
+        offset = members[-1].end if members else 0
+        members.append(archive.Member(name, length, checksum, offset, now, align=PAGE if data is weights else 1))
+        pieces += [members[-1].header(), *data]
+    pieces.append(archive.directory(members))
+    return pieces, members[-1].end + len(pieces[-1])
+
+
+def _replay(content: Content, path: Path) -> None:
+    if not content.before:
+        _feed_keras(content, path)
+        hdf5.write(path, content.facts.decode())
+        return
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder, zipfile.ZipFile(path, "w") as made:
+        for name, data in content.before:
+            made.writestr(name, data)
+        weights = Path(folder, keras_zip.WEIGHTS)
+        _feed_keras(content, weights)
+        made.write(weights, keras_zip.WEIGHTS)
+        for name, data in content.after:
+            made.writestr(name, data)
+
+
+def _feed_keras(content: Content, path: Path) -> None:
+    store = saving_lib.H5IOStore(path, mode="w")
+    try:
+        feed(store, content.groups, content.arrays)
+    finally:
+        store.close()
+
+
+def _members() -> list[str]:
+    """The members of an archive that Keras writes, in order."""
+    made = io.BytesIO()
+    saving_lib._save_model_to_fileobj(keras.Sequential(name="probe"), made, "h5")
+    with zipfile.ZipFile(made) as found:
+        return found.namelist()

@@ -1,0 +1,1 @@
+"""Torch's `.ckpt` files."""

@@ -1,0 +1,124 @@
+"""The file that `torch.save` writes, laid down past the page cache from memory that holds a snapshot."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...errors import first_line
+from ...formats import Written
+from ...memory.pages import PAGE
+from ...store import space
+from ...store.direct_file import DirectFile
+from .. import Shapes
+from ..zip_writer import Member, crc32, directory
+from .pickler import is_known, pickled
+
+LARGE = 64 << 10  # bytes; a storage from this size on begins on a page in the file, for direct I/O
+_ALIGN = 64  # what torch aligns storages to
+_NEW_YEAR = (0, 0x21)  # the first day that an archive can name; torch gives no time either
+_ALMOST_NOTHING = 1 << 20  # bytes; a write that failed has left less than it asked for
+_FOLDER = "archive"  # the name of the archive in memory, whatever the file is called
+
+
+@dataclass(frozen=True)
+class Content:
+    """All bytes of a file.
+
+    Attributes:
+        data: The pickle. storages: in the order of their names; those of `LARGE` size lie on pages, if they can. What
+            is on a device is in host memory only while it is written: there may be no room for all of it.
+    """
+
+    data: bytes
+    storages: Sequence[bytes | memoryview | torch.UntypedStorage]
+
+    def write(self, path: Path) -> tuple[str, int]:
+        """Write a new file and force it to the device; returns its digest and size.
+
+        Neither torch nor the training's memory is touched, and the interpreter's lock is held for moments only.
+
+        Raises:
+            OSError: the disk is full, or broken. RuntimeError: a device cannot be read.
+        """
+        pieces = [("data.pkl", self.data), ("byteorder", sys.byteorder.encode())]
+        pieces += [(f"data/{number}", storage) for number, storage in enumerate(self.storages)]
+        pieces.append(("version", b"3\n"))
+        members: list[Member] = []
+        # Headers and padding are small; what they add is left to the file system.
+        with DirectFile(path, sum(map(_size, self.storages)) + len(self.data)) as file:
+            for name, piece in pieces:
+                data = in_memory(piece.cpu()) if isinstance(piece, torch.UntypedStorage) else piece
+                align = PAGE if name.startswith("data/") and len(data) >= LARGE else _ALIGN
+                member = Member(f"{_FOLDER}/{name}", len(data), crc32(data), file.position, _NEW_YEAR, align)
+                file.write(member.header())
+                file.write(data)
+                members.append(member)
+                del data  # before the next one comes from the device
+            file.write(directory(members))
+            return file.finish()
+
+
+def write(path: Path, obj: Any, shapes: Shapes = ()) -> Written:
+    """Write an object from where it lies, without a copy of all of it in host memory.
+
+    Args:
+        path: Must not exist. obj: anything that `torch.save` takes. shapes: handed on.
+
+    Raises:
+        OSError: the disk is full, or broken. Exception: whatever `torch.save` raises.
+    """
+    try:
+        if not is_known():
+            raise NotImplementedError
+        found = pickled(obj)
+        sources = [in_memory(s) if s.device.type == "cpu" else s for s in found.storages]
+        digest, size = Content(found.data, [sources[place] for place in found.members]).write(path)
+    except OSError:
+        raise
+    except Exception:  # what cannot be laid down by hand, or not be saved at all, is for torch to tell apart
+        with disk_errors(path):
+            torch.save(obj, path)
+        return Written(shapes)
+    return Written(shapes, digest, size)
+
+
+def in_memory(storage: torch.UntypedStorage) -> memoryview:
+    """The bytes of a storage in host memory, which they keep alive.
+
+    Raises:
+        NotImplementedError: it has a size, and no memory.
+    """
+    size = storage.nbytes()
+    if not size:
+        return memoryview(b"")
+    if not (address := storage.data_ptr()):
+        raise NotImplementedError("a storage without memory")
+    bytes_ = (ctypes.c_char * size).from_address(address)
+    bytes_.storage = storage
+    return memoryview(bytes_).cast("B")
+
+
+def _size(storage: bytes | memoryview | torch.UntypedStorage) -> int:
+    return storage.nbytes() if isinstance(storage, torch.UntypedStorage) else len(storage)
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path) -> Iterator[None]:
+    """Say what a writer that hides it means, when the disk is full: torch says "unexpected pos 64 vs 0"."""
+    try:
+        yield
+    except Exception as error:
+        hidden = not isinstance(error, OSError) and path.parent.exists()
+        if hidden and space.free(path.parent) <= _ALMOST_NOTHING:
+            raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} ({first_line(error)})") from error
+        raise

@@ -1,0 +1,1 @@
+"""Keras models: walked, copied and loaded."""

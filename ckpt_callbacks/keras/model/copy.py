@@ -1,0 +1,79 @@
+"""Copies of live variables in memory that the caller has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from ...memory.copy import copy_memory
+
+
+def copy(values: Sequence[Any], into: Sequence[np.ndarray]) -> None:
+    """Copy each variable, or array, into the array at its place, which has its dtype and shape.
+
+    Raises:
+        ValueError: a variable holds something else than it says of itself.
+    """
+    found = _FROM.get(keras.backend.backend(), keras.ops.convert_to_numpy)
+    plain: list[tuple[np.ndarray, np.ndarray]] = []  # to be copied byte by byte, all of them together
+    for value, array in zip(values, into, strict=True):
+        if not isinstance(value, keras.Variable):
+            array[...] = value
+        elif not (found is _from_torch and _copied_by_torch(value, array, plain)):
+            held = found(value)
+            if held.shape != array.shape or held.dtype != array.dtype:
+                raise ValueError(
+                    f"{value.path}: holds {held.dtype}{held.shape}; expected {array.dtype}{array.shape}, as it says"
+                )
+            _add(plain, array, held)
+    copy_memory([(_address(array), _address(held), held.nbytes) for array, held in plain])
+
+
+def _add(plain: list[tuple[np.ndarray, np.ndarray]], array: np.ndarray, held: np.ndarray) -> None:
+    if held.flags.c_contiguous and array.flags.c_contiguous:
+        plain.append((array, held))
+    else:
+        np.copyto(array, held)
+
+
+def _address(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]
+
+
+def _from_tensorflow(variable: Any) -> np.ndarray:
+    try:
+        return np.asarray(memoryview(variable.value.read_value()))  # no copy where the tensor lies in the host's memory
+    except (AttributeError, BufferError, TypeError, ValueError):  # bfloat16, say, or mirrored
+        return keras.ops.convert_to_numpy(variable)
+
+
+def _from_jax(variable: Any) -> np.ndarray:
+    return np.asarray(variable.value)  # no copy on a CPU
+
+
+def _from_torch(variable: Any) -> np.ndarray:
+    return keras.ops.convert_to_numpy(variable.value)
+
+
+def _copied_by_torch(variable: Any, array: np.ndarray, plain: list[tuple[np.ndarray, np.ndarray]]) -> bool:
+    """Copies a dense tensor of the same type from any device, or adds it to ``plain``. False: it is something else."""
+    import torch
+
+    value = variable.value
+    if type(value) not in (torch.Tensor, torch.nn.Parameter) or value.layout is not torch.strided:
+        return False
+    if tuple(value.shape) != array.shape or str(value.dtype) != f"torch.{array.dtype.name}" or not array.size:
+        return False
+    value, flat = value.detach(), array.reshape(-1).view(np.uint8)
+    if value.device.type == "cpu" and value.is_contiguous():
+        # Not by torch: its threads wait for each other at each tensor, which takes seconds where a core is busy.
+        plain.append((flat, value.reshape(-1).view(torch.uint8).numpy()))
+    else:
+        torch.from_numpy(flat).view(value.dtype).reshape(value.shape).copy_(value)
+    return True
+
+
+_FROM = {"tensorflow": _from_tensorflow, "jax": _from_jax, "torch": _from_torch}

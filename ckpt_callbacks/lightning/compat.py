@@ -1,0 +1,56 @@
+"""What loggers and ``ckpt_path="best"`` read from a checkpoint callback, by the names that ModelCheckpoint gave it."""
+
+from __future__ import annotations
+
+import torch
+
+from ..record import Record
+from ..run.reader import ReadsRun
+
+
+class PeerNames(ReadsRun):
+    """ModelCheckpoint's attributes, answered from the manifest."""
+
+    save_top_k = -1
+    save_last = True
+
+    @property
+    def best_model_path(self) -> str:
+        record = self.best()
+        return str(record.path) if record else ""
+
+    @property
+    def last_model_path(self) -> str:
+        record = self.last()
+        return str(record.path) if record else ""
+
+    @property
+    def best_model_score(self) -> torch.Tensor | None:
+        return self._score(self.best())
+
+    @property
+    def current_score(self) -> torch.Tensor | None:
+        return self._score(self.last())
+
+    @property
+    def best_k_models(self) -> dict[str, torch.Tensor]:
+        return {str(r.path): score for r in self.records() if (score := self._score(r)) is not None}
+
+    @property
+    def save_weights_only(self) -> bool:
+        return self._run.contents == "weights"
+
+    @property
+    def monitor(self) -> str | None:
+        metric = self._run.policy.best_metric
+        return metric.name if metric else None
+
+    @property
+    def mode(self) -> str:
+        metric = self._run.policy.best_metric
+        return metric.mode if metric else "min"
+
+    def _score(self, record: Record | None) -> torch.Tensor | None:
+        metric = self._run.policy.best_metric
+        score = metric.score(record) if metric and record else None
+        return None if score is None else torch.tensor(score)

@@ -1,0 +1,67 @@
+"""The processes of one Trainer."""
+
+from __future__ import annotations
+
+import atexit
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.trainer.connectors.signal_connector import _HandlersCompose, _SignalConnector
+
+from ..errors import ResumeError
+from ..runtime.processes import Peers
+
+
+class TrainerPeers(Peers):
+    """The processes of one Trainer, which speak to each other through its strategy."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.leader, self.alone = trainer.is_global_zero, trainer.world_size == 1
+        self._strategy = trainer.strategy
+
+    def share(self, value: Any) -> Any:
+        return value if self.alone else self._strategy.broadcast(value)
+
+    def agree(self, asked: bool, number: int, landed: int) -> tuple[bool, int, int]:
+        if self.alone:
+            return asked, number, landed
+        told = torch.tensor([int(asked), number, landed], device=self._strategy.root_device)
+        torch.distributed.all_reduce(told, torch.distributed.ReduceOp.MAX)
+        asked, number, landed = told.tolist()
+        return bool(asked), number, landed
+
+    def chained(self, handler: Any) -> Any:
+        # Lightning's own handler speaks to the other processes from within the signal, wherever they are just then,
+        # and may hang all of them. What it is for, `agree` does between two steps.
+        if self.alone or not isinstance(handler, _HandlersCompose):
+            return handler
+        notifier = _SignalConnector._sigterm_notifier_fn
+        return _HandlersCompose([h for h in handler.signal_handlers if getattr(h, "__func__", None) is not notifier])
+
+
+def check_same_path(trainer: Trainer, peers: Peers, path: Any) -> None:
+    """Make sure that all processes resume from the checkpoint that the first one resumes from.
+
+    Raises:
+        ResumeError: this one was given another.
+    """
+    leaders = peers.share(None if path is None else str(path))
+    if leaders != (None if path is None else str(path)):
+        raise ResumeError(
+            f"process {trainer.global_rank}: ckpt_path is {path}; the first process has {leaders}; expected the same "
+            "one: call ckpt.resume_path() after all processes of the last training have ended"
+        )
+
+
+def leave_at_exit() -> None:
+    """Have this process leave its group before it ends.
+
+    Lightning sees to that with NCCL; threads of gloo abort the interpreter now and then, and its exit code is lost.
+    """
+    atexit.register(_leave)
+
+
+def _leave() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

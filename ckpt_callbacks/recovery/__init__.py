@@ -1,0 +1,1 @@
+"""Run directories after a crash."""

@@ -1,0 +1,41 @@
+"""Which records a run can be said to have come through, when it was resumed, perhaps more than once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..record import Attempt, Record
+from ..store.manifest import Manifest
+
+
+def supersede(manifest: Manifest, run: str, attempt: int) -> None:
+    """Mark what the attempt went back behind; to be called once it has a checkpoint of its own."""
+    for record in misjudged(manifest, run, attempt):
+        manifest.change(record.id, superseded=not record.superseded)
+
+
+def misjudged(manifest: Manifest, run: str, attempt: int) -> list[Record]:
+    """The records that are marked as superseded and are not, seen from the given attempt, or the other way round."""
+    # Deleted records too: the line may lead through one that retention has removed since.
+    line = ancestors(list(manifest.records.values()), manifest.attempts, run, attempt)
+    return [record for record in manifest.live() if record.superseded != (record.id not in line)]
+
+
+def ancestors(records: Sequence[Record], attempts: Sequence[Attempt], run: str, attempt: int) -> set[int]:
+    """Ids of the records on the line that leads to the given attempt, its own included.
+
+    An attempt that went back to an older record leaves the records behind that one on a dead branch.
+    """
+    parents = {(a.run, a.number): a.parent for a in attempts}
+    by_id = {record.id: record for record in records}
+    line: set[int] = set()
+    upto: float = float("inf")
+    here: tuple[str, int] | None = (run, attempt)
+    visited: set[tuple[str, int]] = set()
+    while here is not None and here not in visited:
+        visited.add(here)
+        line |= {r.id for r in records if (r.run, r.attempt) == here and r.id <= upto}
+        parent = by_id.get(parents.get(here) or -1)
+        here = (parent.run, parent.attempt) if parent else None
+        upto = parent.id if parent else upto
+    return line

@@ -1,0 +1,1 @@
+"""The process that trains: clocks, threads, signals, ranks, environment."""

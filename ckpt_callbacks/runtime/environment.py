@@ -1,0 +1,71 @@
+"""Facts about the process that go on every record. Secrets are never collected: no environment is dumped."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import math
+import os
+import platform
+import socket
+import subprocess
+from collections.abc import Mapping
+from typing import Any
+
+_PACKAGES = ("ckpt-callbacks", "lightning", "torch", "keras", "tensorflow", "tensorflow-cpu", "jax")
+
+
+@functools.cache
+def environment() -> Mapping[str, Any]:
+    """Host, Python and package versions, and the git commit of the working directory, if it is one."""
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    facts: dict[str, Any] = {"host": socket.gethostname(), "python": platform.python_version(), "packages": versions}
+    commit = _git("rev-parse", "HEAD")
+    if commit:
+        facts["git_commit"] = commit
+        facts["git_dirty"] = bool(_git("status", "--porcelain", "--untracked-files=no"))
+    return facts
+
+
+def plain(value: Any, depth: int = 4) -> Any:
+    """``value`` as plain JSON: what JSON does not know becomes text, and nesting ends at ``depth``."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if depth > 0 and isinstance(value, Mapping):
+        return {str(key): plain(item, depth - 1) for key, item in value.items()}
+    if depth > 0 and isinstance(value, list | tuple | set | frozenset):
+        return [plain(item, depth - 1) for item in value]
+    if hasattr(value, "item") and getattr(value, "size", None) == 1:
+        return plain(value.item(), 0)
+    return str(value)[:200]
+
+
+def job_end(environ: Mapping[str, str] = os.environ) -> float | None:
+    """When the job is going to be ended, in UTC seconds since 1970; None where nobody says so.
+
+    Args:
+        environ: The environment. SLURM puts the end of the job's time limit into ``SLURM_JOB_END_TIME``; what is no
+            moment there counts as nothing, because no training should fail over it.
+    """
+    try:
+        end = float(environ.get("SLURM_JOB_END_TIME", ""))
+    except ValueError:
+        return None
+    return end if 0 < end < math.inf else None
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(("git", *arguments), capture_output=True, text=True, timeout=2, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
