@@ -116,6 +116,9 @@ def _floats_out(values: Mapping[str, float]) -> dict[str, float | str]:
     return {k: v if v - v == 0 else str(v) for k, v in values.items()}
 
 
+_FRAMEWORK_OF = {"LightningCheckpoint": "lightning", "KerasCheckpoint": "keras"}  # by the callback's class
+
+
 @dataclass(frozen=True)
 class Attempt:
     """When and where it began, and from what.
@@ -137,3 +140,12 @@ class Attempt:
         """The attempt that was written; facts from a newer version that are unknown here are dropped."""
         known = {f.name for f in fields(cls)}
         return cls(**{name: value for name, value in facts.items() if name in known})
+
+
+def attempt_framework(attempt: Attempt) -> str | None:
+    """Return the framework whose files the attempt wrote, such as ``"lightning"``; None where that is not known.
+
+    Journals of earlier versions name the callback's class instead, as ``holder``.
+    """
+    facts = attempt.facts
+    return facts.get("framework") or _FRAMEWORK_OF.get(facts.get("holder"))

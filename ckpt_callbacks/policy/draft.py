@@ -1,0 +1,62 @@
+"""The record of a save, before its file is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..events import Event, EventKind
+from ..record import Record
+from .engine import Save, scores_at
+from .policy import Policy
+from .state import State
+
+
+def draft_record(
+    save: Save,
+    event: Event,
+    *,
+    measured: Event,
+    policy: Policy,
+    state: State,
+    run: str,
+    attempt: int,
+    parent: int | None,
+    contents: str,
+    metadata: Mapping[str, Any],
+) -> Record:
+    """Return a record of ``save`` with every fact that is known before its file is written.
+
+    It has neither an id nor a file name: both are given to it when the file is.
+
+    Args:
+        save: What the engine asked for.
+        event: The event at which it asked.
+        measured: The event whose metrics were measured at the saved weights; often ``event`` itself.
+        policy: The policy that `state` belongs to.
+        state: The state after ``event``.
+        run: Identifies the run.
+        attempt: Number of the start of this run that saves.
+        parent: Id of the record from which that start continued, if any.
+        contents: ``"full"`` or ``"weights"``.
+        metadata: Plain JSON values that describe the training.
+    """
+    return Record(
+        id=0,
+        file="",
+        step=event.step,
+        epoch=event.epoch,
+        time=event.time,
+        wall=event.wall,
+        metrics={name: float(value) for name, value in measured.metrics.items()},
+        scores=scores_at(policy, state, measured),
+        contents=contents,
+        resumable=contents == "full",
+        run=run,
+        attempt=attempt,
+        parent=parent,
+        exceptional=event.kind is EventKind.EXCEPTION,
+        final=event.kind is EventKind.END,
+        reasons=save.reasons,
+        metadata=metadata,
+    )
