@@ -264,7 +264,10 @@ EVERY = "epochs, steps, seconds, minutes, hours, overhead"
 TRIGGERS = "every, optimal, at, improves, on_preempt, on_exception, on_deadline, any, all, not, predicate"
 METRIC = "metrics: {val: {monitor: val_loss, mode: min}}\n"
 WITH_SAVE = "save: on_preempt\n"
-FIELDS = "version, dirpath, metrics, save, keep, stop, best_by, contents, metadata, filename, on_error, grace, min_free, background, max_pending, when_busy, staging"
+FIELDS = (
+    "version, dirpath, metrics, save, keep, stop, best_by, contents, metadata, filename, on_error, grace, min_free, "
+    "background, max_pending, when_busy, staging"
+)
 SECONDS = "a duration above 0: seconds, or text such as 30 s, 10 min, 1.5 h or 2 d"
 BYTES = "a size: whole bytes, or text such as 500 MB, 5 GB or 2 GiB"
 MOMENT = "a moment: UTC seconds since 1970, or a date and time with its offset, such as 2026-11-24T23:00:00Z"

@@ -106,7 +106,7 @@ def test_a_run_of_another_framework_is_refused_and_left_as_it_is(trained, tmp_pa
     run_dir = copied(trained / kind / "run", tmp_path / "run")
     before = sorted((path.name, path.is_symlink(), path.lstat().st_mtime_ns) for path in run_dir.iterdir())
     with pytest.raises(
-        StoreError, match="holds a run of .*Checkpoint, from whose files .*Checkpoint cannot go on"
+        StoreError, match=r"holds a run of .*Checkpoint, from whose files .*Checkpoint cannot go on"
     ) as caught:
         fit(other, run_dir, 1)
     one_line(caught)

@@ -78,7 +78,8 @@ class GAN(keras.Model):
                 fake = self.generator(keras.random.normal((tf.shape(real)[0], 4), seed=self.noise))
                 gain = keras.ops.softplus(-self.discriminator(real)) + keras.ops.softplus(self.discriminator(fake))
                 loss = sign * keras.ops.mean(gain)
-            optimizer.apply_gradients(zip(tape.gradient(loss, part.trainable_weights), part.trainable_weights))
+            gradients = tape.gradient(loss, part.trainable_weights)
+            optimizer.apply_gradients(zip(gradients, part.trainable_weights, strict=True))
         return {"loss": loss}
 
 
@@ -161,7 +162,7 @@ def test_lora_factors_are_in_the_kernel_after_a_resume_and_go_on_learning(tmp_pa
         fit(trained, checkpoint(tmp_path), epochs=epochs)
         return trained, trained.layers[0]
 
-    first, layer = train(2)
+    first, _ = train(2)
     assert sum("Keras writes LoRA factors into the kernels" in message for message in caplog.messages) == 1
     begun = made().layers[0].lora_kernel_a
     (x, _), _ = digits()

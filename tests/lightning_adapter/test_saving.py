@@ -43,7 +43,8 @@ path = sys.argv[1]
 loaded = torch.load(path, weights_only=True)
 module = Model.load_from_checkpoint(path, width=8)
 assert all(torch.equal(loaded["state_dict"][k], v) for k, v in module.state_dict().items())
-print(float(torch.cat([p.detach().flatten() for p in module.parameters()]).double().sum()), "optimizer_states" in loaded)
+total = torch.cat([p.detach().flatten() for p in module.parameters()]).double().sum()
+print(float(total), "optimizer_states" in loaded)
 """
 
 
@@ -66,9 +67,7 @@ def test_files_open_without_this_package(tmp_path, contents):
 
 
 def test_records_know_their_metrics_and_facts(tmp_path):
-    _, fitter, callback = fit(
-        tmp_path, arguments={"metadata": {"dataset": "diabetes"}, "filename": "{dataset}-{epoch:02d}"}
-    )
+    _, _, callback = fit(tmp_path, arguments={"metadata": {"dataset": "diabetes"}, "filename": "{dataset}-{epoch:02d}"})
     assert [(r.step, r.epoch, r.path.name) for r in callback.records()] == [
         (BATCHES * e, e, f"diabetes-{e:02d}.ckpt") for e in (1, 2, 3)
     ]
@@ -165,13 +164,13 @@ def test_two_callbacks_on_one_trainer(tmp_path):
     _, _, callback = fit(tmp_path / "a", extra=[other])
     assert [r.epoch for r in callback.records()] == [1, 2, 3]
     assert [r.epoch for r in other.records()] == [2, 3]
-    _, fitter, callback = fit(tmp_path / "a", extra=[other], resume=True, max_epochs=4)
+    _, _, callback = fit(tmp_path / "a", extra=[other], resume=True, max_epochs=4)
     assert [r.epoch for r in callback.records()] == [1, 2, 3, 4]
 
 
 def test_two_callbacks_in_one_directory_are_refused(tmp_path):
     other = LightningCheckpoint(tmp_path, EACH_EPOCH, filename="x")
-    with pytest.raises(RuntimeError, match="state_key|LightningCheckpoint") as caught:
+    with pytest.raises(RuntimeError, match=r"state_key|LightningCheckpoint") as caught:
         fit(tmp_path, extra=[other])
     assert "LightningCheckpoint" in str(caught.value)
 
@@ -250,7 +249,7 @@ def test_a_flaky_write_is_tried_again(tmp_path, monkeypatch):
 def test_a_metric_that_is_never_logged_is_an_error_that_names_the_others(tmp_path):
     from ckpt_callbacks import Metric
 
-    with pytest.raises(MetricError, match="'vall_loss' was never logged; logged were: .*train_loss.*val_loss"):
+    with pytest.raises(MetricError, match=r"'vall_loss' was never logged; logged were: .*train_loss.*val_loss"):
         fit(tmp_path, Policy(Improves(Metric("vall_loss", mode="min"))))
 
 
@@ -288,7 +287,7 @@ def test_hyperparameters_with_a_path_still_load_safely(tmp_path):
 def test_an_asynchronous_plugin_is_refused(tmp_path):
     from lightning.pytorch.plugins.io import AsyncCheckpointIO
 
-    with pytest.raises(Exception, match="AsyncCheckpointIO.*remove the plugin"):
+    with pytest.raises(Exception, match=r"AsyncCheckpointIO.*remove the plugin"):
         fit(tmp_path, plugins=[AsyncCheckpointIO()])
 
 

@@ -1,4 +1,4 @@
-"""A slow training that wants a last save: ``DIRPATH SECONDS_A_BATCH [stateful]``; says on standard output where it is."""
+"""A slow training that wants a last save: ``DIRPATH SECONDS_A_BATCH [stateful]``; prints where it is."""
 
 import sys
 import time
