@@ -1,6 +1,7 @@
 """What the documents show is run: every Python and YAML block, every `ckpt` command, and the examples."""
 
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+import ckpt_callbacks
 from ckpt_callbacks import Policy
 from ckpt_callbacks.config import Config
 from ckpt_callbacks.store.manifest import Manifest
@@ -103,6 +105,20 @@ def test_the_picture_of_a_resumed_run_is_drawn_from_a_resumed_run(tmp_path):
     assert done.returncode == 0, done.stderr
     committed, drawn = (ElementTree.parse(folder / "resume.svg") for folder in (ROOT / "docs", tmp_path))
     assert len(list(committed.iter())) == len(list(drawn.iter()))
+
+
+def test_the_map_of_the_package_is_right():
+    """docs/architecture.md lists the rooms that there are, on their floors, and names files that exist."""
+    text, package = (ROOT / "docs" / "architecture.md").read_text(), Path(ckpt_callbacks.__file__).parent
+    rooms = {path.name for path in package.glob("[a-z]*.py")} | {
+        f"{path.parent.name}/" for path in package.glob("*/__init__.py")
+    }
+    assert set(re.findall(r"^[├└]── (\S+)", text, re.M)) - {"settings.py"} == rooms - {"settings.py"}
+    floors = runpy.run_path(str(ROOT / "tests" / "test_architecture.py"))["FLOORS"]
+    rows = sorted(re.findall(r"^\| (\d) \| ([^|]+) \|", text, re.M))
+    assert [set(re.findall(r"\w+", names)) for _, names in rows] == [set(rooms) for rooms in floors]
+    for name in re.findall(r"`([\w/]+\.py)`", text):
+        assert name == "settings.py" or (package / name).exists() or (ROOT / name).exists(), name
 
 
 def test_links_between_documents_exist():
