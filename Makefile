@@ -26,12 +26,12 @@ test-faults: $(STAMP)
 
 # Trainings killed at random moments and resumed, 126 in all; writes the result into docs/exact-resume.md.
 soak: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/soak -m soak
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/system/soak -m soak
 
 # 1,000 files that were written while training went on, each of which must hold one step only; writes the result into
 # docs/background-saves.md.
 hunt: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/hunt -m soak
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/system/torn_snapshots -m soak
 
 BENCH := $(VENV)/.bench-installed
 

@@ -10,8 +10,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 # quick ones first
 _ORDER = (
-    "policy", "store", "", "bad_input", "lightning_adapter", "keras_adapter", "contract", "peers", "faults", "hunt",
-    "soak",
+    "policy", "store", "memory", "runtime", "formats", "config", "", "run", "cli", "torch", "recovery",
+    "system/bad_input", "adapters/lightning", "adapters/keras", "system/contract", "system/competitors",
+    "system/faults", "system/torn_snapshots", "system/soak",
 )  # fmt: skip
 
 
@@ -21,7 +22,7 @@ def pytest_collection_modifyitems(items):
 
     def rank(item):
         parts = item.path.relative_to(here).parts
-        folder = parts[0] if len(parts) > 1 else ""
+        folder = "/".join(parts[:-1])
         slow_top = folder == "" and parts[0] == "test_docs.py"  # runs whole trainings
         return len(_ORDER) if slow_top else _ORDER.index(folder)
 

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta, timezone
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from policy.strategies import all_triggers, histories, play, policies, thorough
 
 from ckpt_callbacks import hours, minutes, seconds
 from ckpt_callbacks.errors import PolicyError
@@ -16,6 +15,7 @@ from ckpt_callbacks.policy.metric import Metric
 from ckpt_callbacks.policy.policy import Policy
 from ckpt_callbacks.policy.state import Due, State
 from ckpt_callbacks.policy.triggers import Every, Improves, OnDeadline, OnException, OnPreempt
+from tests.support.histories import all_triggers, histories, play, policies, thorough
 
 OUTCOMES = (EventKind.SAVED, EventKind.DROPPED)
 VAL = Metric("val_loss", mode="min")

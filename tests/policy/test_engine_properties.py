@@ -6,7 +6,14 @@ import math
 
 from hypothesis import given
 from hypothesis import strategies as st
-from policy.strategies import (
+
+from ckpt_callbacks.events import Event, EventKind
+from ckpt_callbacks.policy.engine import decide, fold
+from ckpt_callbacks.policy.metric import Metric
+from ckpt_callbacks.policy.policy import Policy
+from ckpt_callbacks.policy.state import State
+from ckpt_callbacks.policy.triggers import Every, Improves, OnException, OnPreempt, Predicate
+from tests.support.histories import (
     NAMESPACE,
     all_triggers,
     histories,
@@ -19,13 +26,6 @@ from policy.strategies import (
     thorough,
     usual,
 )
-
-from ckpt_callbacks.events import Event, EventKind
-from ckpt_callbacks.policy.engine import decide, fold
-from ckpt_callbacks.policy.metric import Metric
-from ckpt_callbacks.policy.policy import Policy
-from ckpt_callbacks.policy.state import State
-from ckpt_callbacks.policy.triggers import Every, Improves, OnException, OnPreempt, Predicate
 
 OUTCOMES = (EventKind.SAVED, EventKind.DROPPED)
 VAL = Metric("val_loss", mode="min")

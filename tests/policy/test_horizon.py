@@ -6,18 +6,6 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from policy.strategies import (
-    Move,
-    adaptive_leaves,
-    adaptive_triggers,
-    histories,
-    moves,
-    outcomes,
-    play,
-    policies,
-    thorough,
-    usual,
-)
 
 from ckpt_callbacks.events import Event, EventKind
 from ckpt_callbacks.policy.engine import Decision, decide, fold
@@ -29,6 +17,18 @@ from ckpt_callbacks.policy.policy import Policy
 from ckpt_callbacks.policy.state import State
 from ckpt_callbacks.policy.stopping import NonFinite, Reaches, Stopping
 from ckpt_callbacks.policy.triggers import At, Every, Improves, OnDeadline, OnException, OnPreempt, Predicate
+from tests.support.histories import (
+    Move,
+    adaptive_leaves,
+    adaptive_triggers,
+    histories,
+    moves,
+    outcomes,
+    play,
+    policies,
+    thorough,
+    usual,
+)
 
 OUTCOMES = (EventKind.SAVED, EventKind.DROPPED)
 VAL = Metric("val_loss", mode="min")

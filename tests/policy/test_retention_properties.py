@@ -5,10 +5,10 @@ import math
 
 from hypothesis import given
 from hypothesis import strategies as st
-from policy.strategies import ranking_metrics, records, retentions, thorough, usual
 
 from ckpt_callbacks.policy.retention import KeepBest, KeepLast, plan
 from ckpt_callbacks.record import Status
+from tests.support.histories import ranking_metrics, records, retentions, thorough, usual
 
 rules = retentions(by=ranking_metrics)
 bests = st.none() | ranking_metrics

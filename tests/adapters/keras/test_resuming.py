@@ -1,0 +1,309 @@
+"""Stopping, killing and resuming a real `model.fit`."""
+
+import gc
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import pytest
+
+from ckpt_callbacks import Every, KeepLast, Policy, Status
+from ckpt_callbacks.errors import ResumeError, VerifyError
+from ckpt_callbacks.store.manifest import Manifest
+from tests.adapters.keras.task import (
+    BACKEND,
+    EACH_EPOCH_AND_STEP,
+    ONCE,
+    Epochs,
+    checkpoint,
+    digits,
+    epochs_of,
+    fit,
+    model,
+    quick,
+    same,
+    updates,
+)  # fmt: skip
+
+HERE = Path(__file__).parent
+LAST_TWO = Policy(Every(epochs=1), KeepLast(2))
+
+
+class Interrupt(keras.callbacks.Callback):
+    def __init__(self, batches):
+        super().__init__()
+        self.left = batches
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+class Subclassed(keras.Model):
+    """Has no variables before it sees data."""
+
+    def __init__(self):
+        super().__init__(name="subclassed")
+        self.first, self.drop, self.last = keras.layers.Dense(8), keras.layers.Dropout(0.2), keras.layers.Dense(10)
+
+    def call(self, x, training=False):
+        return keras.ops.softmax(self.last(self.drop(self.first(x), training=training)))
+
+
+def subclassed():
+    """In graph mode, where TensorFlow creates them late."""
+    keras.utils.set_random_seed(7)
+    made = Subclassed()
+    made.compile(keras.optimizers.SGD(0.05, momentum=0.9), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return made
+
+
+class Batches(keras.utils.PyDataset):
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        (x, y), _ = digits()
+        return x[index * 16 : index * 16 + 16], y[index * 16 : index * 16 + 16]
+
+
+def accumulating():
+    return model(keras.optimizers.Adam(0.01, gradient_accumulation_steps=3), run_eagerly=BACKEND != "jax")
+
+
+def averaging():
+    return model(keras.optimizers.Adam(0.01, use_ema=True, ema_overwrite_frequency=3), run_eagerly=True)
+
+
+def several_batches_at_once():
+    return model(steps_per_execution=3)
+
+
+MAKERS = {
+    "tensorflow": [model, accumulating, averaging, subclassed, several_batches_at_once],
+    "torch": [model, accumulating, averaging, subclassed],
+    "jax": [model, accumulating, several_batches_at_once],
+}[BACKEND]
+
+
+@pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
+def test_a_run_resumed_anywhere_ends_like_the_uninterrupted_one(tmp_path, make):
+    whole, first = make(), checkpoint(tmp_path / "whole", EACH_EPOCH_AND_STEP)
+    history = fit(whole, first)
+    records = [record for record in first.records() if record.resumable]
+    for record in records[:1] + records[3:4] if make is model else records[3:4]:
+        resumed = make()
+        again = fit(resumed, checkpoint(tmp_path / f"from-{record.id}", EACH_EPOCH_AND_STEP, resume=record.path))
+        assert same(whole, resumed), record
+        assert (again.epoch, again.history) == (history.epoch, history.history), record
+        assert updates(resumed) == updates(whole)
+
+
+def test_a_dataset_is_shuffled_in_the_same_order_again(tmp_path):
+    def train(name, **settings):
+        trained, callback = quick(), checkpoint(tmp_path / name, EACH_EPOCH_AND_STEP, **settings)
+        trained.fit(Batches(), shuffle=True, epochs=3, verbose=0, callbacks=[callback], validation_data=digits()[1])
+        return trained, callback
+
+    whole, first = train("whole")
+    assert same(whole, train("resumed", resume=first.records()[3].path)[0])
+
+
+@ONCE
+def test_a_model_without_variables_is_built_first(tmp_path):
+    fit(model(built=False), checkpoint(tmp_path))
+    again = model(built=False)
+    assert not again.layers[0].built
+    assert epochs_of(again, checkpoint(tmp_path), epochs=4) == [3]
+    assert updates(again) == 16
+
+
+@pytest.mark.parametrize("format", ["keras", "h5"])
+def test_auto_resumes_a_fresh_model_and_never_does_not(tmp_path, format):
+    first = quick()
+    fit(first, checkpoint(tmp_path, format=format), epochs=2)
+    resumed, callback = quick(), checkpoint(tmp_path, format=format)
+    assert epochs_of(resumed, callback, epochs=3) == [2]
+    assert [(r.step, r.attempt, r.parent) for r in callback.records()] == [(4, 1, None), (8, 1, None), (12, 2, 2)]
+    fresh, callback = quick(), checkpoint(tmp_path, resume="never")
+    assert epochs_of(fresh, callback, epochs=1) == [0]
+    assert [(r.step, r.parent) for r in callback.records()] == [(4, None)], "another run"
+
+
+def test_a_path_resumes_from_there_and_supersedes_what_came_after(tmp_path):
+    callback = checkpoint(tmp_path)
+    fit(quick(), callback)
+    again = checkpoint(tmp_path, resume=callback.records()[0].path)
+    assert epochs_of(quick(), again) == [1, 2]
+    assert [(r.step, r.parent, r.superseded) for r in again.records()] == [
+        (4, None, False), (8, None, True), (12, None, True), (8, 1, False), (12, 1, False)
+    ]  # fmt: skip
+
+
+@ONCE
+def test_a_path_that_cannot_be_resumed_from_is_one_clear_line(tmp_path):
+    trained = quick()
+    weights, full = checkpoint(tmp_path / "weights", contents="weights"), checkpoint(tmp_path / "full")
+    fit(trained, weights, full, epochs=1)
+    trained.save(tmp_path / "plain.keras")
+    (tmp_path / "junk.keras").write_text("junk")
+    cases = {
+        tmp_path / "missing.keras": "is no file; expected resume='auto', 'never' or the path of a checkpoint",
+        weights.last().path: "holds weights alone, and a run cannot be resumed from it",
+        tmp_path / "plain.keras": "holds no state of a run",
+        tmp_path / "junk.keras": "is no Keras file that can be read",
+    }
+    for path, text in cases.items():
+        with pytest.raises(ResumeError, match=text) as caught:
+            fit(quick(), checkpoint(tmp_path / "full", resume=path))
+        assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+    full.last().path.write_bytes(full.last().path.read_bytes()[:-1])
+    with pytest.raises(VerifyError, match="the manifest says"):
+        fit(quick(), checkpoint(tmp_path / "full", resume=full.last().path))
+
+
+@ONCE
+def test_another_model_or_optimizer_is_one_clear_line(tmp_path):
+    fit(quick(), checkpoint(tmp_path), epochs=1)
+    for other, text in {
+        model(units=9): "does not fit 'digits'",
+        model(keras.optimizers.SGD()): "was written with the optimizer Adam; 'digits' has SGD",
+        model(keras.optimizers.Adam(use_ema=True)): "Skipping variable loading for optimizer",
+    }.items():
+        with pytest.raises(ResumeError, match=text) as caught:
+            fit(other, checkpoint(tmp_path))
+        assert "\n" not in str(caught.value) and "resume='never'" in str(caught.value)
+
+
+def test_a_finished_script_run_again_trains_nothing_and_says_so(tmp_path, caplog):
+    trained, callback = quick(), checkpoint(tmp_path, LAST_TWO)
+    trained.optimizer.learning_rate = 0.3
+    stopper = dict(patience=1, min_delta=9, restore_best_weights=True)
+    whole = fit(trained, callback, keras.callbacks.EarlyStopping(**stopper), epochs=5)
+    epochs = len(whole.epoch)
+    assert epochs < 5
+    before = [(record.file, record.digest) for record in callback.records()]
+    again, callback = quick(), checkpoint(tmp_path, LAST_TWO)
+    watch = Epochs()
+    history = fit(again, watch, callback, keras.callbacks.EarlyStopping(**stopper), epochs=5)
+    assert watch.seen == [] and (history.epoch, history.history) == (whole.epoch, whole.history)
+    assert f"nothing was left to train; the run is at step {epochs * 4}" in caplog.text
+    assert [(record.file, record.digest) for record in callback.records()] == before
+    assert same(trained, again), "the model is what it was when the first one ended"
+
+
+def test_a_run_that_was_killed_between_its_last_epoch_and_its_end_ends_as_it_would_have(tmp_path):
+    stopper = dict(patience=1, min_delta=9, restore_best_weights=True)
+    trained, callback = quick(), checkpoint(tmp_path, LAST_TWO)
+    fit(trained, callback, keras.callbacks.EarlyStopping(**stopper), epochs=5)
+    final = callback.final()
+    assert not final.resumable, "the weights of the best epoch, which are not those of the last one"
+    final.path.unlink()
+    Manifest.read(tmp_path).change(final.id, status=Status.FAILED, error="cut off", final=False)
+    again, callback = quick(), checkpoint(tmp_path, LAST_TWO)
+    fit(again, callback, keras.callbacks.EarlyStopping(**stopper), epochs=5)
+    assert same(trained, again) and not callback.final().resumable
+
+
+def test_a_second_fit_trains_on(tmp_path):
+    trained, callback = quick(), checkpoint(tmp_path)
+    fit(trained, callback, epochs=1)
+    fit(trained, callback, epochs=1)
+    other = checkpoint(tmp_path)
+    assert fit(trained, other, epochs=1).epoch == [0]
+    assert fit(trained, other, epochs=4, initial_epoch=3).epoch == [3]
+    facts = [(r.step, r.epoch, r.attempt, r.parent, r.final) for r in other.records()]
+    assert facts == [(4, 1, 1, None, True), (8, 2, 2, 1, True), (12, 3, 3, 2, True), (16, 4, 4, 3, True)]
+    assert len({record.run for record in other.records()}) == 1
+
+
+def test_fit_goes_on_after_an_exception(tmp_path):
+    trained, callback = quick(), checkpoint(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        fit(trained, Interrupt(6), callback)
+    fit(trained, callback, epochs=1)
+    assert [(r.step, r.epoch, r.attempt) for r in callback.records()] == [(4, 1, 1), (10, 2, 2)]
+    with pytest.raises(KeyboardInterrupt) as kept:  # as notebooks keep the last traceback, and all that it refers to
+        fit(trained, Interrupt(2), callback)
+    other = checkpoint(tmp_path)
+    fit(trained, other, epochs=1)
+    assert [(r.step, r.epoch, r.attempt) for r in other.records()][2:] == [(16, 3, 4)]
+    del kept, callback
+    gc.collect()
+    fit(trained, other, epochs=1)
+
+
+@ONCE
+def test_a_damaged_checkpoint_is_passed_over(tmp_path, caplog):
+    callback = checkpoint(tmp_path)
+    fit(quick(), callback)
+    damaged = callback.last().path
+    data = bytearray(damaged.read_bytes())
+    data[len(data) // 2] ^= 1
+    damaged.write_bytes(data)
+    assert callback.resume_path() == str(callback.records()[1].path)
+    caplog.clear()
+    assert epochs_of(quick(), checkpoint(tmp_path)) == [2]
+    assert f"skipped, and looking for an older one: {damaged}: its bytes changed" in caplog.text
+
+
+@ONCE
+def test_where_an_epoch_cannot_be_entered_it_is_trained_again_and_that_is_said(tmp_path, caplog):
+    callback = checkpoint(tmp_path, EACH_EPOCH_AND_STEP)
+    fit(quick(), callback, epochs=1)
+    resumed = quick()
+    fit(resumed, checkpoint(tmp_path / "other", resume=callback.records()[0].path), epochs=1, batch_size=8)
+    assert "after 3 batches of an epoch, but an epoch has 8 batches now, and had 4" in caplog.text
+    assert updates(resumed) == 3 + 8
+
+
+def test_random_layers_go_on_where_they_were(tmp_path):
+    from ckpt_callbacks.keras.capture import seed_variables
+
+    def seeds(trained):
+        return [keras.ops.convert_to_numpy(v).tolist() for v in seed_variables(trained)]
+
+    trained = quick()
+    fit(trained, checkpoint(tmp_path), epochs=1)
+    again = model(seed=8)
+    assert seeds(again) != seeds(trained)
+    fit(again, checkpoint(tmp_path), epochs=1)
+    assert seeds(again) == seeds(trained) and len(seeds(trained)) == 1
+
+
+def run(*arguments):
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(HERE.parents[2])})
+
+
+def lines(path):
+    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+
+
+@(pytest.mark.slow if BACKEND != "tensorflow" else lambda test: test)
+def test_a_killed_training_goes_on_like_one_that_was_not(tmp_path):
+    dirpath, whole = tmp_path / "killed", tmp_path / "whole"
+    victim = run(HERE / "train_slowly.py", dirpath, tmp_path / "first.facts", 0.1)
+    deadline = time.monotonic() + 120
+    while not any(r.epoch == 2 and r.status.value == "verified" for r in Manifest.read(dirpath).records.values()):
+        assert victim.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.wait()
+    assert run(HERE / "train_slowly.py", dirpath, tmp_path / "second.facts", 0, whole).wait(120) == 0
+    resumed, uninterrupted = lines(tmp_path / "second.facts"), lines(f"{whole}.facts")
+    assert resumed[0]["step"] >= 8
+    assert resumed == uninterrupted[-len(resumed) :]
+    assert len({fact["stale"] for fact in uninterrupted}) > 1 and resumed[0]["best"] is not None
+
+
+@ONCE
+@pytest.mark.slow
+def test_a_mirrored_model_saves_and_resumes(tmp_path):
+    assert run(HERE / "train_mirrored.py", tmp_path).wait(120) == 0

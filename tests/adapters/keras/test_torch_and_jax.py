@@ -1,0 +1,34 @@
+"""What the other files of this folder ask of TensorFlow, the other backends do too."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.adapters.keras.conftest import OTHERS
+
+
+@pytest.mark.parametrize("backend", OTHERS)
+def test_it_is_the_same_on(backend, other_backends):
+    process = other_backends[backend]
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+
+
+PREPARES = """
+import sys
+import keras
+from ckpt_callbacks.keras.staging import KerasStaging
+KerasStaging().prepare(1 << 20, sys.argv[1])
+print("tensorflow" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize(("suffix", "imported"), [(".keras", "True"), (".weights.h5", "False")])
+def test_keras_has_imported_what_it_will_before_the_first_save(suffix, imported):
+    """To make JSON of a model it imports TensorFlow, whatever the backend: more than a second, in the first save."""
+    environment = {**os.environ, "KERAS_BACKEND": "torch"}
+    command = [sys.executable, "-c", PREPARES, suffix]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True, timeout=120)
+    assert done.stdout.split() == [imported]

@@ -1,0 +1,70 @@
+"""Two real processes (gloo): they decide alike, do not hang, and resume exactly."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ckpt_callbacks.store.manifest import Manifest
+
+HERE = Path(__file__).parent
+
+
+def run(dirpath, epochs, *disturbance):
+    command = [sys.executable, str(HERE / "train_ddp.py"), str(dirpath), str(epochs), *map(str, disturbance)]
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[2])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
+    return done.returncode, json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else done.stderr
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    code, facts = run(tmp_path_factory.mktemp("whole"), 3, "ask", 0, 6)
+    assert code == 0, facts
+    return facts
+
+
+def goes_on_like(whole, dirpath):
+    code, facts = run(dirpath, 3)
+    assert code == 0, facts
+    assert facts["digest"] == whole["digest"] and facts["best"] == whole["best"]
+
+
+def test_two_processes_decide_alike_and_save_on_demand(whole):
+    # 5 steps an epoch in each process; the epoch's end at 5, 10, 15, and every fourth step
+    assert whole["steps"] == [10, 12, 15] and whole["asked"] == []
+
+
+def test_a_crash_resumes_exactly(tmp_path, whole):
+    code, _ = run(tmp_path, 3, "crash", 1, 7)
+    assert code != 0
+    goes_on_like(whole, tmp_path)
+
+
+@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_signal_to_one_process_ends_both_with_a_checkpoint_of_the_last_step(tmp_path, whole, rank):
+    code, said = run(tmp_path, 3, "term", rank, 7)
+    assert code == 143, said
+    assert said.count("left the group") == 2  # else gloo's threads abort a process now and then
+    last = Manifest.read(tmp_path).live()[-1]
+    assert (last.step, last.status.value, last.reasons[-1]) == (8, "verified", "preemption")
+    goes_on_like(whole, tmp_path)
+
+
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
+def test_an_exception_in_one_process_does_not_hang_the_other(tmp_path, rank):
+    code, said = run(tmp_path, 3, "raise", rank, 7)
+    assert code != 0 and "ZeroDivisionError" in said
+    assert [record.step for record in Manifest.read(tmp_path).live()][:2] == [4, 5]
+
+
+@pytest.mark.slow
+def test_two_processes_that_resume_from_different_places_are_one_clear_line(tmp_path):
+    code, facts = run(tmp_path, 1)
+    assert code == 0, facts
+    code, said = run(tmp_path, 2, "fresh", 1, 0)
+    assert code != 0
+    assert "ResumeError: process 1: ckpt_path is None; the first process has " in said

@@ -1,0 +1,525 @@
+"""Stopping, killing and resuming a real Trainer."""
+
+import contextlib
+import gc
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from lightning import seed_everything
+from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, LearningRateFinder
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset, WeightedRandomSampler
+from torchdata.stateful_dataloader import StatefulDataLoader
+
+from ckpt_callbacks import Every, Improves, KeepAll, KeepBest, KeepLast, Metric, NonFinite, Patience, Policy, Reaches
+from ckpt_callbacks.errors import ResumeError
+from ckpt_callbacks.lightning import LightningCheckpoint
+from ckpt_callbacks.store.manifest import Manifest
+from tests.adapters.lightning.task import EACH_EPOCH, VAL, Model, data, digest, fit, loaders, trainer, weights
+
+HERE = Path(__file__).parent
+
+
+class Crash(Callback):
+    def __init__(self, step):
+        self.step = step
+
+    def on_train_batch_start(self, trainer, module, batch, index):
+        if trainer.global_step == self.step:
+            raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        dict(max_epochs=5),
+        dict(max_steps=47, max_epochs=-1),
+        dict(max_epochs=5, accumulate_grad_batches=3),
+        dict(max_epochs=3, precision="64-true"),
+    ],
+    ids=["max_epochs", "max_steps", "accumulation", "double precision"],
+)
+def test_a_resumed_run_ends_like_the_uninterrupted_one(tmp_path, settings):
+    whole, whole_trainer, _ = fit(tmp_path / "whole", **settings)
+    with pytest.raises(ZeroDivisionError):
+        fit(tmp_path / "cut", extra=[Crash(11)], **settings)
+    resumed, resumed_trainer, callback = fit(tmp_path / "cut", resume=True, **settings)
+    assert torch.equal(weights(whole), weights(resumed))
+    assert (whole_trainer.global_step, whole_trainer.current_epoch) == (
+        resumed_trainer.global_step,
+        resumed_trainer.current_epoch,
+    )
+    assert {(r.run, r.attempt) for r in callback.records()} == {
+        (callback.records()[0].run, 1),
+        (callback.records()[0].run, 2),
+    }
+
+
+@pytest.mark.parametrize(
+    "plateau, settings",
+    [
+        (None, dict(max_epochs=3)),
+        (None, dict(max_steps=27, max_epochs=-1)),
+        ("epoch", dict(max_epochs=3, val_check_interval=0.4)),
+        ("step", dict(max_epochs=3, val_check_interval=0.4)),
+        ("epoch", dict(max_epochs=3, accumulate_grad_batches=2)),
+    ],
+    ids=["max_epochs", "max_steps", "plateau by epoch", "plateau by step", "accumulation"],
+)
+@pytest.mark.parametrize("loader", [StatefulDataLoader, DataLoader], ids=["stateful", "plain"])
+def test_a_run_resumes_exactly_at_any_step(tmp_path, monkeypatch, loader, plateau, settings):
+    def with_plateau(self):
+        optimizer = torch.optim.Adam(self.parameters(), 0.02)
+        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, threshold=0.2, factor=0.5)
+        monitor = {"epoch": "val_loss", "step": "train_loss"}[plateau]
+        config = {
+            "scheduler": schedule,
+            "monitor": monitor,
+            "interval": plateau,
+            "frequency": 2 if plateau == "step" else 1,
+        }
+        return {"optimizer": optimizer, "lr_scheduler": config}
+
+    if plateau:
+        monkeypatch.setattr(Model, "configure_optimizers", with_plateau)
+    policy = Policy(Every(steps=1), KeepLast(2))
+    whole, fitter, _ = fit(tmp_path / "whole", policy, loader=loader, **settings)
+    for step in (4, fitter.global_step // 3, fitter.global_step * 2 // 3):  # in an epoch, at its end, at another's
+        with pytest.raises(ZeroDivisionError):
+            fit(tmp_path / f"{step}", policy, loader=loader, extra=[Crash(step)], **settings)
+        resumed, again, _ = fit(tmp_path / f"{step}", policy, loader=loader, resume=True, **settings)
+        assert torch.equal(weights(whole), weights(resumed)), f"resumed at step {step}"
+        assert (again.global_step, again.current_epoch) == (fitter.global_step, fitter.current_epoch)
+        assert again.callback_metrics == fitter.callback_metrics, "the epoch's metrics cover all of its batches"
+
+
+def with_generator(dataset, size, shuffle):
+    return DataLoader(dataset, size, shuffle=shuffle, generator=torch.Generator().manual_seed(3))
+
+
+def with_workers(dataset, size, shuffle):
+    return DataLoader(dataset, size, shuffle=shuffle, num_workers=1)
+
+
+def weighted(dataset, size, shuffle):
+    return DataLoader(dataset, size, sampler=WeightedRandomSampler([1.0, 2.0] * (len(dataset) // 2), len(dataset)))
+
+
+@pytest.mark.parametrize("loader", [with_generator, with_workers, weighted], ids=lambda loader: loader.__name__)
+def test_plain_loaders_of_other_kinds_resume_exactly_in_mid_epoch(tmp_path, caplog, loader):
+    policy = Policy(Every(steps=1), KeepLast(2))
+    whole, *_ = fit(tmp_path / "whole", policy, loader=loader)
+    for step in (4, 13):
+        with pytest.raises(ZeroDivisionError):
+            fit(tmp_path / f"{step}", policy, loader=loader, extra=[Crash(step)])
+        resumed, *_ = fit(tmp_path / f"{step}", policy, loader=loader, resume=True)
+        assert torch.equal(weights(whole), weights(resumed)), f"resumed at step {step}"
+    assert "perhaps other batches" not in caplog.text
+
+
+@pytest.mark.parametrize("loader", [StatefulDataLoader, DataLoader, with_workers], ids=lambda loader: loader.__name__)
+def test_a_run_that_is_cut_again_and_again_ends_like_the_uninterrupted_one(tmp_path, loader):
+    policy = Policy(Every(steps=5) | Every(epochs=1), KeepLast(2))
+    whole, *_ = fit(tmp_path / "whole", policy, loader=loader)
+    for step in (7, 9, 11, 17, 18, 22):  # resumed in mid-epoch, twice from one file, at an epoch's end, ...
+        with pytest.raises(ZeroDivisionError):
+            fit(tmp_path / "cut", policy, loader=loader, extra=[Crash(step)], resume=True)
+    resumed, *_ = fit(tmp_path / "cut", policy, loader=loader, resume=True)
+    assert torch.equal(weights(whole), weights(resumed))
+
+
+def test_what_cannot_be_exact_is_said_once_when_it_is_saved(tmp_path, caplog):
+    class Stream(IterableDataset):
+        def __iter__(self):
+            yield from TensorDataset(*data(120))
+
+    def stream(dataset, size, shuffle):
+        return DataLoader(Stream(), size)
+
+    policy = Policy(Every(steps=1), KeepLast(2))
+    whole, *_ = fit(tmp_path / "whole", policy, loader=stream)
+    said = [message for message in caplog.messages if "perhaps other batches" in message]
+    assert len(said) == 1 and "Stream is iterated over; expected one with a state_dict" in said[0]
+    with pytest.raises(ZeroDivisionError):
+        fit(tmp_path / "cut", policy, loader=stream, extra=[Crash(14)])
+    resumed, *_ = fit(tmp_path / "cut", policy, loader=stream, resume=True)
+    assert torch.equal(weights(whole), weights(resumed)), "this one yields the same again"
+
+
+def test_data_that_has_become_shorter_is_one_clear_line(tmp_path):
+    policy = Policy(Every(steps=1), KeepLast(2))
+    with pytest.raises(ZeroDivisionError):
+        fit(tmp_path, policy, extra=[Crash(8)])
+    with pytest.raises(ResumeError, match="after 8 batches of an epoch, and the data has fewer now"):
+        fit(tmp_path, policy, resume=True, loader=lambda dataset, size, shuffle: DataLoader(dataset, 40))
+
+
+def test_another_model_is_one_line_that_names_the_layers(tmp_path):
+    fit(tmp_path, max_epochs=1)
+    callback = LightningCheckpoint(tmp_path, EACH_EPOCH)
+    said = r"net\.0\.weight \(\(8, 10\) in the file, \(9, 10\) in the model\)"
+    with pytest.raises(ResumeError, match=said) as caught:
+        trainer(callback).fit(Model(9), *loaders(), ckpt_path=callback.resume_path())
+    assert "\n" not in str(caught.value) and "ckpt_path" in str(caught.value)
+    fit(tmp_path, resume=True, max_epochs=2)  # the directory is free
+
+
+class Counting(torch.nn.Module):
+    """Has a state of its own, which grows."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def forward(self, x):
+        self.seen.append(len(self.seen))
+        return x
+
+    def get_extra_state(self):
+        return torch.tensor(self.seen)
+
+    def set_extra_state(self, state):
+        self.seen = state.tolist()
+
+
+class Observing(torch.nn.Module):
+    """Takes a buffer of any shape, as observers of quantisation do."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("range", torch.zeros(0))
+
+    def forward(self, x):
+        self.range = x.detach().amax(0)
+        return x
+
+    def _load_from_state_dict(self, state, prefix, *rest):
+        self.range = torch.empty_like(state[prefix + "range"])
+        super()._load_from_state_dict(state, prefix, *rest)
+
+
+@pytest.mark.parametrize("part", [Counting, Observing, lambda: torch.nn.LazyLinear(8)])
+def test_a_model_whose_parts_load_in_their_own_way_goes_on_exactly(tmp_path, part):
+    def train(name, resume=False, **settings):
+        seed_everything(7, verbose=False)
+        module, callback = Model(), LightningCheckpoint(tmp_path / name, EACH_EPOCH)
+        module.net.insert(1, part())
+        path = callback.resume_path() if resume else None
+        trainer(callback, num_sanity_val_steps=0, **settings).fit(module, *loaders(), ckpt_path=path)
+        return module
+
+    whole = train("whole", max_epochs=3)
+    train("cut", max_epochs=1)
+    assert torch.equal(weights(whole), weights(train("cut", resume=True, max_epochs=3)))
+
+
+def with_plateau(self, frequency=1):
+    optimizer = torch.optim.Adam(self.parameters(), 0.02)
+    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, threshold=0.2, factor=0.5)
+    plateau = {"scheduler": schedule, "monitor": "val_loss", "frequency": frequency}
+    return {"optimizer": optimizer, "lr_scheduler": plateau}
+
+
+def test_a_plateau_schedule_by_epoch_survives_a_resume(tmp_path, monkeypatch):
+    monkeypatch.setattr(Model, "configure_optimizers", with_plateau)
+    whole, whole_trainer, _ = fit(tmp_path / "whole", max_epochs=6)
+    with pytest.raises(ZeroDivisionError):
+        fit(tmp_path / "cut", extra=[Crash(31)], max_epochs=6)
+    resumed, resumed_trainer, _ = fit(tmp_path / "cut", resume=True, max_epochs=6)
+    rates = [t.optimizers[0].param_groups[0]["lr"] for t in (whole_trainer, resumed_trainer)]
+    assert rates[0] == rates[1] < 0.02
+    assert torch.equal(weights(whole), weights(resumed))
+
+
+def test_what_a_schedule_waits_for_is_no_new_value_after_a_resume(tmp_path, monkeypatch):
+    monkeypatch.setattr(Model, "configure_optimizers", lambda self: with_plateau(self, frequency=2))
+    settings = dict(policy=Policy(Every(epochs=1), KeepAll()), check_val_every_n_epoch=2, num_sanity_val_steps=0)
+    fit(tmp_path, max_epochs=2, **settings)
+    _, _, callback = fit(tmp_path, max_epochs=4, resume=True, **settings)
+    assert ["val_loss" in record.metrics for record in callback.records()] == [False, True, False, True]
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="asks Linux what is mapped")
+def test_what_a_run_was_resumed_from_lies_in_the_file_only_until_the_first_step(tmp_path):
+    gc.collect()  # what earlier tests left behind, with tracebacks that hold what they had loaded
+    mapped, change, seen = [], 1e6, []
+
+    class Watch(Callback):
+        def on_train_start(self, trainer, module):
+            mapped.append(_maps_a_checkpoint())
+            for state in trainer.optimizers[0].state.values():
+                state["exp_avg"].fill_(change)
+
+        def on_train_batch_end(self, trainer, *_):
+            mapped.append(_maps_a_checkpoint())
+            seen.append(max(float(s["exp_avg"].max()) for s in trainer.optimizers[0].state.values()))
+
+    fit(tmp_path, max_epochs=1)
+    fit(tmp_path, max_epochs=2, resume=True, extra=[Watch()])
+    assert mapped[0] and not any(mapped[1:])
+    assert seen[0] > change / 2, "what was changed before the first step stays changed"
+
+
+def _maps_a_checkpoint():
+    return ".ckpt" in Path("/proc/self/maps").read_text()
+
+
+def test_a_killed_run_continues_as_if_nothing_had_happened(tmp_path):
+    """Killed with -9 when the journal shows epoch 2 committed; compared at the end of epoch 3."""
+    script, environment = HERE / "train_slowly.py", {**os.environ, "PYTHONPATH": str(HERE.parents[2])}
+
+    def command(name):
+        return [sys.executable, str(script), str(tmp_path / name), str(tmp_path / f"{name}.jsonl")]
+
+    subprocess.run(command("whole"), env=environment, check=True, timeout=120)
+    child = subprocess.Popen([*command("killed"), "0.1"], env=environment)
+    try:
+        deadline = time.monotonic() + 120
+        while not any(r.epoch == 2 for r in Manifest.read(tmp_path / "killed").live()):
+            assert child.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+    finally:
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    before = (tmp_path / "killed.jsonl").read_text().splitlines()
+    assert len(before) < 4, "the kill came before the end"
+    subprocess.run(command("killed"), env=environment, check=True, timeout=120)
+    facts = {
+        name: {e["epoch"]: e for e in map(json.loads, (tmp_path / f"{name}.jsonl").read_text().splitlines())}
+        for name in ("whole", "killed")
+    }
+    assert facts["killed"][3] == facts["whole"][3]
+    assert facts["killed"] == facts["whole"]
+    assert facts["whole"][3]["stale"] > 0 and facts["whole"][3]["learning_rate"] < 0.02
+
+
+def test_rerunning_a_finished_script_trains_nothing(tmp_path, caplog):
+    caplog.set_level("INFO")
+    first, *_ = fit(tmp_path)
+    again, fitter, callback = fit(tmp_path, resume=True)
+    assert "nothing left to train" in caplog.text
+    assert fitter.global_step == 30 and torch.equal(weights(first), weights(again))
+    assert len(callback.records()) == 3
+
+
+def test_more_epochs_train_on(tmp_path):
+    whole, *_ = fit(tmp_path / "whole", max_epochs=5)
+    fit(tmp_path / "parts", max_epochs=3)
+    more, _, callback = fit(tmp_path / "parts", max_epochs=5, resume=True)
+    assert [r.epoch for r in callback.records()] == [1, 2, 3, 4, 5]
+    assert torch.equal(weights(whole), weights(more))
+
+
+def test_a_stopped_run_stays_stopped_until_the_policy_allows_more(tmp_path):
+    def policy(checks):
+        return Policy(
+            Every(epochs=1), KeepAll(), stop=Patience(Metric("val_loss", mode="max", baseline=1e9), checks=checks)
+        )
+
+    _, fitter, _ = fit(tmp_path, policy(2), max_epochs=9)
+    assert fitter.current_epoch == 2
+    _, fitter, _ = fit(tmp_path, policy(2), resume=True, max_epochs=9)
+    assert fitter.global_step == 20
+    _, fitter, _ = fit(tmp_path, policy(5), resume=True, max_epochs=9)  # the code's patience counts, not the file's
+    assert fitter.global_step == 50
+
+
+def test_a_goal_stops_training(tmp_path, caplog):
+    caplog.set_level("INFO")
+    _, fitter, _ = fit(tmp_path, Policy(Every(epochs=1), stop=Reaches(VAL, 1e9)), max_epochs=9)
+    assert fitter.current_epoch == 1 and "val_loss reached" in caplog.text
+
+
+def test_a_stop_in_mid_epoch_saves_before_the_wind_down_and_resumes_there(tmp_path):
+    class Poison(Callback):
+        def on_train_batch_start(self, trainer, module, batch, index):
+            if trainer.global_step == 13:
+                batch[1].fill_(float("nan"))
+
+    policy = Policy(Every(epochs=1), KeepAll(), stop=NonFinite("train_loss"))
+    _, fitter, callback = fit(tmp_path, policy, extra=[Poison()], max_epochs=3)
+    assert fitter.global_step == 14
+    assert [(r.step, r.epoch) for r in callback.records()] == [(10, 1), (14, 1)], "the partial epoch does not count"
+    assert callback.final().step == 14
+
+
+def test_a_sibling_that_stops_at_a_mid_epoch_validation(tmp_path):
+    stopper = EarlyStopping("val_loss", patience=0, min_delta=1e9)
+    _, fitter, callback = fit(tmp_path, extra=[stopper], val_check_interval=0.5, max_epochs=3)
+    final = callback.final()
+    assert (fitter.global_step, final.step, final.epoch, final.resumable) == (10, 10, 1, True)
+
+
+def test_a_damaged_checkpoint_is_skipped_with_a_reason(tmp_path, caplog):
+    _, _, callback = fit(tmp_path)
+    newest, older = callback.records()[2], callback.records()[1]
+    content = bytearray(newest.path.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.path.write_bytes(content)
+    assert callback.resume_path() == str(older.path)
+    assert f"{newest.path}: its bytes changed" in caplog.text
+    older.path.unlink()
+    assert callback.resume_path() == str(callback.records()[0].path)
+    assert f"{older.path}: missing" in caplog.text
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_trainer_with_two_callbacks_goes_on_from_the_files_of_either(tmp_path, which):
+    def train(folder, epochs):
+        seed_everything(7, verbose=False)
+        module, callbacks = Model(), [LightningCheckpoint(folder / name, EACH_EPOCH) for name in "ab"]
+        fitter = trainer(*callbacks, max_epochs=epochs)
+        fitter.fit(module, *loaders(), ckpt_path=callbacks[which].resume_path())
+        return digest(module, fitter), [[record.epoch for record in callback.records()] for callback in callbacks]
+
+    whole = train(tmp_path / "whole", 3)
+    train(tmp_path / "parts", 2)
+    assert train(tmp_path / "parts", 3) == whole == (whole[0], [[1, 2, 3]] * 2)
+
+
+def test_weights_that_are_averaged_are_the_model_s_when_nothing_is_left_to_train(tmp_path):
+    """A run that was killed between its last save and the end of `fit`."""
+    ended, _, _ = fit(tmp_path, extra=[EMAWeightAveraging(decay=0.9)])
+    again, _, _ = fit(tmp_path, extra=[EMAWeightAveraging(decay=0.9)], resume=True)
+    assert torch.equal(weights(again), weights(ended))
+
+
+def test_a_fresh_start_in_a_used_directory_warns_and_deletes_nothing(tmp_path, caplog):
+    fit(tmp_path)
+    _, _, second = fit(tmp_path, Policy(Every(epochs=1), KeepLast(1)), max_epochs=1)
+    assert "trainer.fit(model, ckpt_path=ckpt.resume_path())" in caplog.text
+    assert len(list(tmp_path.glob("Model*.ckpt"))) == 4
+    assert second.last().path.name == "Model-001-10-v1.ckpt"
+
+
+def test_resuming_an_older_record_supersedes_what_came_after(tmp_path):
+    _, _, callback = fit(tmp_path, max_epochs=4)
+    older = callback.records()[1]
+    second = LightningCheckpoint(tmp_path, EACH_EPOCH)
+    trainer(second, max_epochs=3).fit(Model(), *loaders(), ckpt_path=str(older.path))
+    by_file = {r.path.name: r for r in second.records()}
+    assert {name for name, r in by_file.items() if r.superseded} == {"Model-003-30.ckpt", "Model-004-40.ckpt"}
+    assert second.last().path.name == "Model-003-30-v1.ckpt" and second.last().parent == older.id
+    assert second.resume_path().endswith("Model-003-30-v1.ckpt")
+
+
+def test_a_moved_run_directory_resumes(tmp_path):
+    whole, *_ = fit(tmp_path / "whole", max_epochs=4)
+    fit(tmp_path / "here", max_epochs=2)
+    (tmp_path / "here").rename(tmp_path / "there")
+    moved, _, callback = fit(tmp_path / "there", resume=True, max_epochs=4)
+    assert torch.equal(weights(whole), weights(moved))
+    assert [r.epoch for r in callback.records()] == [1, 2, 3, 4]
+
+
+def test_a_second_fit_of_one_callback_joins_the_history(tmp_path):
+    callback = LightningCheckpoint(tmp_path, EACH_EPOCH)
+    fitter, module = trainer(callback, max_epochs=2), Model()
+    fitter.fit(module, *loaders())
+    fitter.fit_loop.max_epochs = 4
+    fitter.fit(module, *loaders())
+    assert [(r.epoch, r.attempt) for r in callback.records()] == [(1, 1), (2, 1), (3, 2), (4, 2)]
+    assert callback.last().parent == callback.records()[1].id
+
+
+def test_best_survives_a_restart(tmp_path):
+    """Improves compares with the best value of the whole run, not of the process."""
+    policy = Policy(Improves(Metric("val_loss", mode="max")), KeepAll())  # gets smaller: only the first is "best"
+    fit(tmp_path, policy, max_epochs=2)
+    _, _, callback = fit(tmp_path, policy, resume=True, max_epochs=4)
+    assert [(r.epoch, r.reasons) for r in callback.records() if any("improved" in why for why in r.reasons)] == [
+        (1, callback.records()[0].reasons)
+    ]
+
+
+class Worsens(Model):
+    """Its first epoch is always the best one."""
+
+    def validation_step(self, batch, index):
+        self.log("val_loss", float(self.current_epoch + 1))
+
+
+def test_the_best_stays_the_best_over_several_resumes_whose_points_were_pruned(tmp_path):
+    policy = Policy(Every(epochs=1) | Every(steps=3), KeepLast(1) | KeepBest(1, by=VAL))
+    for crash_at in (12, 28, 44, 10**9):
+        callback = LightningCheckpoint(tmp_path, policy)
+        with contextlib.suppress(ZeroDivisionError):
+            trainer(Crash(crash_at), callback, max_epochs=6).fit(
+                Worsens(), *loaders(), ckpt_path=callback.resume_path()
+            )
+    assert callback.best().step == 10 and not callback.best().superseded
+    assert (tmp_path / "best.ckpt").resolve() == callback.best().path.resolve()
+
+
+@pytest.mark.parametrize("damage", ["missing", "flipped bit"])
+def test_a_damaged_best_makes_way_for_the_next_best(tmp_path, caplog, damage):
+    policy = Policy(Every(epochs=1), KeepLast(1) | KeepBest(2, by=VAL))
+    callback = LightningCheckpoint(tmp_path, policy)
+    trainer(callback, max_epochs=4).fit(Worsens(), *loaders())
+    best = callback.best()
+    if damage == "missing":
+        best.path.unlink()
+    else:
+        content = bytearray(best.path.read_bytes())
+        content[len(content) // 2] ^= 1
+        best.path.write_bytes(content)
+    again = LightningCheckpoint(tmp_path, policy)
+    trainer(again, max_epochs=5).fit(Worsens(), *loaders(), ckpt_path=again.resume_path())
+    assert again.best().epoch == 2 and "the next best one counts" in caplog.text
+    assert (tmp_path / "best.ckpt").resolve() == again.best().path.resolve()
+    assert {r.epoch for r in again.records()} == {2, 4, 5}, "the best two that are good, and the last"
+
+
+def test_a_damaged_checkpoint_takes_no_place_of_a_good_one(tmp_path):
+    policy = Policy(Every(epochs=1), KeepLast(3))
+    _, _, callback = fit(tmp_path, policy)
+    newest = callback.last().path
+    newest.write_bytes(newest.read_bytes()[:-1])
+    _, _, again = fit(tmp_path, policy, resume=True, max_epochs=4)
+    assert [r.epoch for r in again.records()] == [2, 3, 4]
+    assert newest.exists(), "what is damaged is left to people"
+
+
+def test_a_stop_at_a_mid_epoch_validation_keeps_its_metrics(tmp_path):
+    stopper = EarlyStopping("val_loss", stopping_threshold=1e9, check_on_train_epoch_end=False)
+    _, _, callback = fit(
+        tmp_path, Policy(Every(epochs=1), KeepBest(1, by=VAL)), extra=[stopper], val_check_interval=0.5
+    )
+    assert (callback.best().step, callback.best().resumable) == (5, True)
+    assert "val_loss" in callback.best().metrics
+
+
+def test_why_training_stopped_is_on_record(tmp_path):
+    policy = Policy(Every(epochs=1), stop=Reaches(VAL, 1e9))
+    _, _, callback = fit(tmp_path, policy, max_epochs=9)
+    assert any(why.startswith("stopped: val_loss reached") for why in callback.final().reasons)
+
+
+def test_a_callback_that_sets_a_resumed_run_back_is_one_clear_line(tmp_path):
+    class Tuned(Model):
+        def __init__(self):
+            super().__init__()
+            self.lr = 0.02
+
+        def configure_optimizers(self):
+            return torch.optim.Adam(self.parameters(), self.lr)
+
+    def train(resume, *finder):
+        callback = LightningCheckpoint(tmp_path / "run", EACH_EPOCH)
+        path = callback.resume_path() if resume else None
+        fitter = trainer(*finder, callback, max_epochs=2 + resume, default_root_dir=tmp_path)
+        fitter.fit(Tuned(), *loaders(), ckpt_path=path)
+        return callback
+
+    train(False, LearningRateFinder(num_training_steps=5))
+    with pytest.raises(
+        ResumeError, match=r"a checkpoint of step 20 was loaded, and another callback has set .* step 0;"
+    ):
+        train(True, LearningRateFinder(num_training_steps=5))
+    assert [record.step for record in train(True).records()] == [10, 20, 30]

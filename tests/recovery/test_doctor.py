@@ -1,0 +1,175 @@
+"""`ckpt doctor` on directories of real trainings that something happened to; what it finds, all others agree on."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ckpt_callbacks import Status
+from ckpt_callbacks.lightning import LightningCheckpoint
+from ckpt_callbacks.store.manifest import Manifest
+from tests.adapters.lightning.task import EACH_EPOCH, fit
+
+CKPT = Path(sys.executable).with_name("ckpt")
+FOREIGN = ("notes.txt", "theirs.ckpt", "broken.keras")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    dirpath = tmp_path_factory.mktemp("trained")
+    for name in FOREIGN:
+        (dirpath / name).write_bytes(b"somebody else's")
+    fit(dirpath)
+    return dirpath
+
+
+@pytest.fixture
+def run_dir(trained, tmp_path):
+    return Path(shutil.copytree(trained, tmp_path / "run", symlinks=True))
+
+
+def ckpt(*arguments):
+    done = subprocess.run([CKPT, *map(str, arguments)], capture_output=True, text=True)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+def state(dirpath):
+    """All that lies there, with its bytes; but not who holds the lock."""
+    found = [path for path in sorted(dirpath.rglob("*")) if path.name not in ("owner.json", "training.lock")]
+    return [(path.name, os.readlink(path) if path.is_symlink() else path.is_file() and path.read_bytes())
+            for path in found]  # fmt: skip
+
+
+def facts(dirpath):
+    return [(r.id, r.file, r.step, r.epoch, dict(r.metrics), r.digest, r.run) for r in Manifest.read(dirpath).live()]
+
+
+def lose_all(run_dir):
+    shutil.rmtree(run_dir / ".ckpt")
+
+
+def lose_journal(run_dir):
+    (run_dir / ".ckpt/manifest.jsonl").unlink()
+
+
+def make_journal_a_folder(run_dir):
+    (run_dir / ".ckpt/manifest.jsonl").unlink()
+    (run_dir / ".ckpt/manifest.jsonl").mkdir()
+
+
+def make_folder_a_file(run_dir):
+    shutil.rmtree(run_dir / ".ckpt")
+    (run_dir / ".ckpt").write_text("mine?")
+
+
+def empty_journal(run_dir):
+    (run_dir / ".ckpt/manifest.jsonl").write_bytes(b"")
+
+
+def garble_journal(run_dir):
+    journal = run_dir / ".ckpt/manifest.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(b"#" + line[1:] if b'"id":2' in line else line for line in lines))
+
+
+@pytest.mark.parametrize(
+    "harm", [lose_all, lose_journal, make_journal_a_folder, make_folder_a_file, empty_journal, garble_journal],
+    ids=lambda harm: harm.__name__,
+)  # fmt: skip
+def test_a_manifest_is_rebuilt_from_what_the_checkpoints_say(trained, run_dir, harm):
+    harm(run_dir)
+    before = state(run_dir)
+    looked = ckpt("doctor", run_dir, "--dry-run")
+    assert looked.returncode == 1 and looked.stdout, looked.stderr
+    assert state(run_dir) == before, "a dry run changes nothing"
+    done = ckpt("doctor", run_dir)
+    assert done.returncode == 0 and "Model-002-20.ckpt" in done.stdout, (done.stdout, done.stderr)
+    assert facts(run_dir) == facts(trained)
+    assert ckpt("doctor", run_dir).stdout == f"{run_dir}: nothing is wrong\n"
+    verified = ckpt("verify", run_dir)
+    assert verified.returncode == 0 and "3 of 3 checkpoints verified" in verified.stdout, verified.stdout
+    callback = LightningCheckpoint(run_dir, EACH_EPOCH)
+    assert callback.resume_path() == str(run_dir / "Model-003-30.ckpt")
+    assert callback.best().step == LightningCheckpoint(trained, EACH_EPOCH).best().step
+    assert all((run_dir / name).read_bytes() == b"somebody else's" for name in FOREIGN)
+    _, fitter, _ = fit(run_dir, resume=True, max_epochs=4)
+    assert fitter.global_step == 40
+
+
+@pytest.mark.parametrize("harm", [lose_all, lose_journal, empty_journal], ids=lambda harm: harm.__name__)
+def test_a_resume_finds_them_without_a_doctor(trained, run_dir, harm):
+    harm(run_dir)
+    assert LightningCheckpoint(run_dir, EACH_EPOCH).resume_path() == str(run_dir / "Model-003-30.ckpt")
+    assert facts(run_dir) == facts(trained)
+
+
+def test_damaged_and_missing_checkpoints_count_no_longer(run_dir):
+    newest, middle = run_dir / "Model-003-30.ckpt", run_dir / "Model-002-20.ckpt"
+    newest.write_bytes(newest.read_bytes()[:-1])
+    middle.unlink()
+    done = ckpt("doctor", run_dir)
+    assert f"{newest}: has " in done.stdout and f"{middle}: missing" in done.stdout
+    assert "last: does not point at Model-001-10.ckpt" in done.stdout
+    assert (run_dir / "last.ckpt").readlink() == Path("Model-001-10.ckpt")
+    assert ckpt("verify", run_dir).returncode == 0
+    assert LightningCheckpoint(run_dir, EACH_EPOCH).resume_path() == str(run_dir / "Model-001-10.ckpt")
+    assert [r.status for r in Manifest.read(run_dir).records.values()].count(Status.FAILED) == 2
+
+
+@pytest.mark.parametrize("status", [Status.VERIFIED, Status.COMMITTED])
+def test_what_cannot_be_read_now_is_not_written_off(run_dir, status):
+    """A file server that is away for a while, say."""
+    newest, aside = run_dir / "Model-003-30.ckpt", run_dir.parent / "aside"
+    record = next(r for r in Manifest.read(run_dir).live() if r.path == newest)
+    Manifest.read(run_dir).change(record.id, status=status)
+    newest.rename(aside)
+    newest.symlink_to("/proc/self/mem")  # a file whose first page gives an input/output error
+    done = ckpt("doctor", run_dir)
+    assert status is not Status.VERIFIED or f"{newest}: cannot be read: Input/output error; it is left" in done.stdout
+    assert LightningCheckpoint(run_dir, EACH_EPOCH).resume_path() == str(run_dir / "Model-002-20.ckpt")
+    assert Manifest.read(run_dir).records[record.id].status is status
+    newest.unlink()
+    aside.rename(newest)
+    assert LightningCheckpoint(run_dir, EACH_EPOCH).resume_path() == str(newest)
+    assert Manifest.read(run_dir).records[record.id].status is Status.VERIFIED
+
+
+def test_links_are_made_anew(run_dir):
+    (run_dir / "last.ckpt").unlink()
+    (run_dir / "best.ckpt").unlink()
+    (run_dir / "best.ckpt").symlink_to("Model-001-10.ckpt")
+    best = LightningCheckpoint(run_dir, EACH_EPOCH).best()
+    done = ckpt("doctor", run_dir)
+    assert done.stdout.count("the link is made anew") == (1 if best.step == 10 else 2)
+    assert (run_dir / "last.ckpt").resolve() == run_dir / "Model-003-30.ckpt"
+    assert (run_dir / "best.ckpt").resolve() == best.path
+
+
+def test_a_whole_directory_is_left_as_it_is(run_dir):
+    before = state(run_dir)
+    assert ckpt("doctor", run_dir).stdout == f"{run_dir}: nothing is wrong\n"
+    assert state(run_dir) == before
+
+
+def test_not_while_a_training_runs(run_dir):
+    callback = LightningCheckpoint(run_dir, EACH_EPOCH)
+    callback._run.open()
+    try:
+        done = ckpt("doctor", run_dir)
+        assert done.returncode == 2 and "another training writes here" in done.stderr
+        assert ckpt("doctor", run_dir, "--dry-run").returncode == 0
+    finally:
+        callback._run.close()
+
+
+def test_a_wrong_directory_is_one_clear_line(tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "empty").mkdir()
+    for path in (tmp_path / "missing", tmp_path / "loop", tmp_path / "empty"):
+        done = ckpt("doctor", path)
+        assert done.returncode == 2 and done.stderr.count("\n") == 1 and str(path) in done.stderr
+    assert not list((tmp_path / "empty").iterdir())

@@ -1,0 +1,168 @@
+"""What is not ours to prevent: an interrupt, a logger that raises, a collector that tidies up, a limit of threads."""
+
+import signal
+import threading
+
+import pytest
+
+from ckpt_callbacks import EventKind, Every, KeepAll, OnException, Policy, PolicyError
+from ckpt_callbacks.run.run import Run
+from ckpt_callbacks.run.snapshot import LiveSnapshot
+from ckpt_callbacks.runtime.processes import Peers
+from ckpt_callbacks.runtime.signals import Interrupts
+from tests.run.test_background import EACH, Held, epoch, until
+
+
+def started(dirpath, policy=EACH, **settings):
+    run = Run(dirpath, policy, suffix=".raw", holder="test", **settings)
+    run.open()
+    run.start(step=0, epoch=0)
+    return run
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("where", ["waiting for the last one", "copying", "writing"])
+def test_a_save_that_is_interrupted_is_known_to_be_none(tmp_path, where, caplog):
+    """The training goes on in the same process, as people do in a notebook."""
+    run = started(tmp_path, Policy(Every(epochs=1) | OnException(), KeepAll()), background=where != "writing")
+    stage = interrupt
+    if where == "waiting for the last one":
+        first = epoch(run, 1, held=True)
+        stage, run._worker.wait = Held(run), interrupt
+    elif where == "writing":
+        stage = lambda: LiveSnapshot(interrupt)  # noqa: E731
+    with pytest.raises(KeyboardInterrupt):
+        run.observe(EventKind.EPOCH_END, step=20, epoch=2, complete=True, stage=stage)
+    if where == "waiting for the last one":
+        del run._worker.wait
+        first.go.set()
+    run.observe(EventKind.EXCEPTION, step=20, epoch=2, stage=Held(run, held=False))
+    assert not run.state.pending and not run._saver._unwritten
+    assert [r.step for r in run.records()][-1] == 20
+    assert "skipped a save, which stays due" in caplog.text and "interrupted" in caplog.text
+    epoch(run, 3)
+    run.close()
+    assert [r.step for r in run.records()][-1] == 30
+
+
+def test_all_outcomes_are_known_when_a_logger_raises_at_the_first(tmp_path):
+    run = started(tmp_path, max_pending=2)
+    held = [epoch(run, number, held=True) for number in (1, 2)]
+    for one in held:
+        one.go.set()
+    until(lambda: len(run._saver.landed) == 2)
+    run.on_saved = lambda record: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        run.observe(EventKind.STEP_END, step=21, epoch=2)
+    assert not run.state.pending
+    run.on_saved = lambda record: None
+    run.close()
+
+
+def test_a_directory_is_given_back_when_a_logger_raises_at_the_end(tmp_path):
+    run = started(tmp_path)
+    epoch(run, 1)
+    run.on_saved = lambda record: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        run.close()
+    started(tmp_path).close()
+
+
+def test_a_last_state_that_cannot_be_compared_is_kept(tmp_path, caplog):
+    run = started(tmp_path)
+    epoch(run, 1)
+    run.observe(EventKind.END, step=10, epoch=1, stage=Held(run, held=False), same=lambda one, other: 1 / 0)
+    run.close()
+    assert [(r.step, r.final, r.resumable) for r in run.records()] == [(10, False, True), (10, True, False)]
+    assert "could not be compared with model-001-10.raw: division by zero" in caplog.text
+
+
+def test_one_of_several_processes_waits_alone(tmp_path):
+    class Two(Peers):
+        alone, shared = False, 0
+
+        def share(self, value):
+            Two.shared += 1
+            return value
+
+    run = started(tmp_path)
+    held = epoch(run, 1, held=True)
+    run.peers = Two()
+    held.go.set()
+    run.wait()
+    assert Two.shared == 0, "the others do not answer"
+    assert run._worker.waiting == 0 and run.last().step == 10
+    run.peers = Peers()
+    run.close()
+
+
+def test_a_failed_save_is_tried_again_later_than_where_training_is_when_that_becomes_known(tmp_path):
+    run = started(tmp_path)
+    held = epoch(run, 1, held=True, fails=9)
+    held.go.set()
+    run._worker.wait()
+    run.observe(EventKind.STEP_END, step=500, epoch=1, stage=Held(run, held=False))
+    assert run.state.retry_step > 500
+    run.close()
+
+
+def test_a_handler_that_only_the_main_thread_can_remove_passes_on(caplog):
+    """The garbage collector may end a training on any thread."""
+    heard, before = [], signal.signal(signal.SIGUSR1, lambda *_: heard.append("before"))
+    interrupts = Interrupts(30, lambda: heard.append("ours"), [signal.SIGUSR1])
+    try:
+        interrupts.install()
+        thread = threading.Thread(target=interrupts.remove)
+        thread.start()
+        thread.join()
+        signal.raise_signal(signal.SIGUSR1)
+        assert heard == ["before"] and interrupts.pending is None
+        assert signal.getsignal(signal.SIGUSR1) != interrupts._handle
+        interrupts.install()
+        signal.raise_signal(signal.SIGUSR1)
+        assert heard == ["before", "ours", "before"]
+    finally:
+        interrupts.remove()
+        interrupts.forget()
+        signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.fixture
+def no_threads(monkeypatch):
+    def start(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+
+
+def test_a_training_that_may_start_no_thread_waits_for_its_saves_and_looks_at_each_step(tmp_path, no_threads, caplog):
+    run = started(tmp_path, Policy(Every(epochs=1) | Every(hours=1), KeepAll()))
+    for number in (1, 2, 3):
+        epoch(run, number)
+        run.rest()
+        assert run.quiet.alarm
+    assert [r.step for r in run.records()] == [10, 20, 30]
+    run.close()
+    assert caplog.text.count("training waits while each checkpoint is written: can't start new thread") == 1
+
+
+def test_a_signal_is_answered_where_no_thread_can_watch_over_the_grace_period(no_threads):
+    before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    interrupts = Interrupts(30, lambda: None, [signal.SIGUSR1])
+    try:
+        interrupts.install()
+        signal.raise_signal(signal.SIGUSR1)
+        assert interrupts.pending is signal.SIGUSR1
+    finally:
+        interrupts.remove()
+        interrupts.forget()
+        signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize("value", ["False", "maybe", 0, None])
+def test_background_is_true_or_false(tmp_path, value):
+    with pytest.raises(PolicyError, match=f"test: background is {value!r}; expected True or False"):
+        Run(tmp_path, EACH, suffix=".raw", holder="test", background=value)

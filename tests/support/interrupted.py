@@ -1,0 +1,54 @@
+"""Slow trainings in processes of their own, for the tests that interrupt them."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from ckpt_callbacks.store.manifest import Manifest
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+CKPT = Path(sys.executable).with_name("ckpt")
+
+
+class Training:
+    """A script that takes a run directory and the seconds that a batch lasts, and says where it is."""
+
+    def __init__(self, script):
+        self.script = ROOT / script
+
+    def start(self, dirpath, pause, *arguments):
+        """Begin, and go on in the background."""
+        command = [sys.executable, self.script, dirpath, str(pause), *arguments]
+        return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
+
+    def outcome(self, dirpath, *arguments):
+        """Train to the end without pauses; the last line that the script says."""
+        command = [sys.executable, self.script, dirpath, "0", *arguments]
+        done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+        return done.stdout.splitlines()[-1]
+
+    def saves_on_demand(self, dirpath, line):
+        """Ask for a save once the script has said ``line``, and wait until it is there."""
+        child = self.start(dirpath, 0.2)
+        try:
+            wait_for(child, line)
+            subprocess.run([CKPT, "save", dirpath], check=True, capture_output=True)
+            deadline = time.monotonic() + 30
+            while (dirpath / "SAVE_NOW").exists():  # it goes once the wish is fulfilled
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            assert any("on demand" in record.reasons for record in Manifest.read(dirpath).live())
+        finally:
+            child.kill()
+            child.wait()
+
+
+def wait_for(child, line):
+    """Read on until the script says ``line``."""
+    for found in child.stdout:
+        if found.startswith(line):
+            return
+    raise AssertionError(f"the training never came to {line!r}")

@@ -1,0 +1,124 @@
+"""Directories, links, names and values that lead astray: refused in one line, or made harmless."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ckpt_callbacks import EventKind, Every, KeepAll, NonFinite, Policy, PolicyError, StoreError
+from ckpt_callbacks.run.run import Run
+from ckpt_callbacks.store.manifest import Manifest, _line
+from ckpt_callbacks.testing import FakeWriter
+from tests.system.bad_input.runs import RESUMABLE, callback, cli, copied, fit, newest, one_line
+
+# -- directories that are not what they should be --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("act", ["resume_path", "fit"])
+@pytest.mark.parametrize("kind", RESUMABLE)
+@pytest.mark.parametrize("what", ["manifest is a folder", "private is a file", "loop"])
+def test_a_directory_that_is_none_of_ours_is_one_clear_error(tmp_path, kind, what, act):
+    dirpath = tmp_path / "run"
+    if what == "loop":
+        dirpath.symlink_to("run")
+    else:
+        dirpath.mkdir()
+        wrong = dirpath / ".ckpt" / "manifest.jsonl"
+        wrong.mkdir(parents=True) if what == "manifest is a folder" else (dirpath / ".ckpt").write_text("notes")
+    with pytest.raises(StoreError) as caught:
+        fit(kind, dirpath, 1) if act == "fit" else callback(kind, dirpath).resume_path()
+    assert str(dirpath) in one_line(caught)
+    shown = cli("ls", dirpath)
+    assert shown.exit_code == 2 and len(shown.stderr.splitlines()) == 1 and str(dirpath) in shown.stderr
+
+
+def test_an_alias_that_points_at_itself_is_left_alone(run, caplog):
+    kind, dirpath = run
+    last = newest(dirpath)
+    link = dirpath / f"last{last.path.suffix}"
+    link.unlink()
+    link.symlink_to(link.name)
+    assert cli("verify", dirpath).exit_code == 0 and cli("ls", dirpath).exit_code == 0
+    assert callback(kind, dirpath).resume_path() == str(last.path)
+    assert fit(kind, dirpath, 4).last().epoch == 4
+    assert os.readlink(link) == link.name
+    assert "somebody else's file has the name 'last'" in caplog.text
+
+
+# -- names -----------------------------------------------------------------------------------------------------------
+
+
+def saved_as(dirpath, value):
+    run = Run(
+        dirpath, Policy(Every(epochs=1), KeepAll()), suffix=".raw", holder="test", filename="{dataset}",
+        metadata={"dataset": value},
+    )  # fmt: skip
+    run.open()
+    run.start(step=0, epoch=0)
+    run.observe(EventKind.EPOCH_END, step=1, epoch=1, complete=True, stage=FakeWriter(b"data"))
+    run.close()
+    return run.last()
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
+@given(value=st.text(st.sampled_from("./\\\0~a -\n%ü")) | st.text())
+def test_no_value_in_a_name_leads_out_of_the_run_directory(tmp_path, value):
+    shutil.rmtree(tmp_path / "base", ignore_errors=True)
+    dirpath = tmp_path / "base" / "middle" / "run"
+    record = saved_as(dirpath, value)
+    assert (dirpath / record.file).read_bytes() == b"data"
+    assert Path(record.file).name == record.file and not record.file.startswith(".")
+    assert os.listdir(tmp_path / "base") == ["middle"] and os.listdir(tmp_path / "base" / "middle") == ["run"]
+
+
+@pytest.mark.parametrize("value", ["../../etc", "/etc/passwd", "a\0b", "x" * 5000, "..", "ü" * 300, ["a", "../b"]])
+def test_a_hostile_value_makes_a_harmless_name(tmp_path, value):
+    record = saved_as(tmp_path / "run", value)
+    assert record.path.parent == tmp_path / "run" and record.path.read_bytes() == b"data"
+    assert len(os.fsencode(record.file)) < 200
+    assert sorted(os.listdir(tmp_path)) == ["run"]
+
+
+@pytest.mark.parametrize("template", ["../{epoch}", "/etc/{epoch}", "a/{epoch}", "a\0{epoch}"])
+def test_a_template_that_leads_out_is_refused(tmp_path, template):
+    with pytest.raises(PolicyError, match="a file name has no path separator") as caught:
+        callback("lightning", tmp_path, filename=template)
+    one_line(caught)
+
+
+@pytest.mark.parametrize("file", ["../precious", "/etc/passwd", "sub/a", "..", ".ckpt", "a\0b"])
+def test_a_manifest_cannot_have_files_elsewhere_deleted(tmp_path, file):
+    (tmp_path / "precious").write_bytes(b"mine")
+    record = saved_as(tmp_path / "run", "a")
+    evil = {**record.to_json(), "id": 7, "file": file}
+    with (tmp_path / "run" / ".ckpt" / "manifest.jsonl").open("ab") as journal:
+        journal.write(_line({"record": evil}) + _line({"id": record.id, "set": {"file": file}}))
+    manifest = Manifest.read(tmp_path / "run")
+    assert [r.file for r in manifest.live()] == [record.file]
+    assert len(manifest.problems) == 2 and "is no name of a file in the run directory" in manifest.problems[0]
+
+
+@pytest.mark.parametrize(("kind", "other"), [("lightning", "keras"), ("keras", "lightning"), ("weights", "lightning")])
+def test_a_run_of_another_framework_is_refused_and_left_as_it_is(trained, tmp_path, kind, other):
+    run_dir = copied(trained / kind / "run", tmp_path / "run")
+    before = sorted((path.name, path.is_symlink(), path.lstat().st_mtime_ns) for path in run_dir.iterdir())
+    with pytest.raises(
+        StoreError, match=r"holds a run of .*Checkpoint, from whose files .*Checkpoint cannot go on"
+    ) as caught:
+        fit(other, run_dir, 1)
+    one_line(caught)
+    assert sorted((path.name, path.is_symlink(), path.lstat().st_mtime_ns) for path in run_dir.iterdir()) == before
+    assert fit(kind, run_dir, 5).last().epoch == 5
+
+
+def test_a_name_that_no_rule_will_ever_see_is_said(tmp_path, caplog):
+    run = Run(tmp_path, Policy(Every(epochs=1), stop=NonFinite(["loss", "vall_loss"])), suffix=".raw", holder="test")
+    run.open()
+    run.start(step=0, epoch=0)
+    for epoch in (1, 2):
+        run.observe(EventKind.EPOCH_END, step=epoch, epoch=epoch, metrics={"loss": 1.0}, complete=True)
+    run.close()
+    assert caplog.messages.count("NonFinite: 'vall_loss' was never logged; logged were: loss") == 1

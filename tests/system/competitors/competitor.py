@@ -1,0 +1,25 @@
+"""What the tests of the peers' failures share."""
+
+import json
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from tests.support.interrupted import ENVIRONMENT
+
+HERE = Path(__file__).parent
+SEEN = {"lightning": "2.6.6", "keras": "3.15.1"}  # the versions whose failures are listed
+
+
+def fails(framework, failure, what=""):
+    """The peer goes wrong where ours does not. Later versions of it may be mended, which is no failure of ours."""
+    assert failure or version(framework) != SEEN[framework], f"{framework} {version(framework)} does it right: {what}"
+
+
+def faulty(script, *arguments):
+    """What a script of this folder says of the trainings that it had killed."""
+    command = [sys.executable, HERE / script, *arguments]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])

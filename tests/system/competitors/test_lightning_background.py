@@ -1,0 +1,187 @@
+"""What Lightning's asynchronous plugin does, and our background saves do not (docs/peer-failures.md)."""
+
+import os
+import signal
+import threading
+
+import lightning
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+
+from ckpt_callbacks import At, CommitError, Every, Improves, KeepAll, KeepBest, Policy, Status
+from ckpt_callbacks.lightning import LightningCheckpoint
+from ckpt_callbacks.store.digest import verify
+from ckpt_callbacks.store.manifest import Manifest
+from tests.adapters.lightning.task import VAL, Model, loaders, trainer
+from tests.system.competitors.background import Writes, wait_for
+from tests.system.competitors.competitor import fails, faulty
+from tests.system.competitors.lightning_runs import Rising
+
+
+def fit(module, *callbacks, **settings):
+    lightning.seed_everything(7, verbose=False)
+    fitter = trainer(*callbacks, **settings)
+    fitter.fit(module, *loaders())
+    return fitter
+
+
+@pytest.mark.slow
+def test_l4_a_kill_while_the_new_best_is_queued_leaves_the_old_one(tmp_path):
+    """Lightning 1150: the plugin only queues the new best, and ModelCheckpoint deletes the old one at once."""
+    codes = faulty("lightning_faults.py", "queued", tmp_path)
+    assert codes == {"ours": -signal.SIGKILL, "theirs": -signal.SIGKILL}
+    (old,) = Manifest.read(tmp_path / "ours").live()
+    verify(old)
+    assert old.step == 10 and torch.load(tmp_path / "ours" / "best.ckpt", weights_only=True)["global_step"] == 10
+    fails("lightning", not list((tmp_path / "theirs").glob("*.ckpt")))
+
+
+class Noted(Model):
+    """Has an array that says how many steps were made, and is changed in place."""
+
+    def __init__(self):
+        super().__init__()
+        self.noted, self.steps = np.zeros(100), 0
+
+    def optimizer_step(self, *args, **given):
+        super().optimizer_step(*args, **given)
+        self.steps += 1
+        self.noted[...] = self.steps
+
+    def on_save_checkpoint(self, checkpoint):
+        checkpoint["noted"] = self.noted
+
+
+def test_l5_an_array_is_of_the_same_step_as_the_tensors(tmp_path):
+    """Lightning 20953: the plugin copies tensors alone, and pickles all else when the training is further."""
+
+    def noted_in(folder):
+        found = [torch.load(path, weights_only=False) for path in folder.glob("*-*.ckpt") if not path.is_symlink()]
+        return [(checkpoint["global_step"], set(checkpoint["noted"].tolist())) for checkpoint in found]
+
+    module = Noted()
+    writes = Writes(lambda step: wait_for(lambda: module.steps >= min(step + 3, 28)))
+    ours = LightningCheckpoint(tmp_path / "ours", Policy(Every(steps=7), KeepAll()))
+    fit(module, writes.of_ours(ours), max_steps=28)
+    found = noted_in(tmp_path / "ours")
+    assert len(found) == 4 and all(noted == {step} for step, noted in found)
+
+    module = Noted()
+    writes = Writes(lambda step: wait_for(lambda: module.steps >= min(step + 3, 28)))
+    theirs = ModelCheckpoint(tmp_path / "theirs", every_n_train_steps=7, save_top_k=-1)
+    fit(module, theirs, plugins=[writes.plugin()], max_steps=28)
+    fails("lightning", any(noted != {step} for step, noted in noted_in(tmp_path / "theirs")))
+
+
+class Tied(Model):
+    """Two layers with one weight, which is nearly all of the model."""
+
+    def __init__(self):
+        super().__init__()
+        one, two = torch.nn.Linear(300, 300), torch.nn.Linear(300, 300)
+        two.weight = one.weight
+        self.net = torch.nn.Sequential(torch.nn.Linear(10, 300), one, two, torch.nn.Linear(300, 1))
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), 0.001)
+
+
+def test_l6_tied_weights_stay_tied_and_are_written_once(tmp_path):
+    """The plugin clones each tensor by itself, so that shared weights become two, and the file twice as large."""
+    ours = LightningCheckpoint(tmp_path / "ours", Policy(Every(epochs=1), KeepAll()))
+    fit(Tied(), ours, max_epochs=1)
+    size = sum(parameter.nbytes for parameter in Tied().parameters())
+    assert size < ours.last().size < 1.2 * size
+    state = torch.load(ours.last().path, weights_only=True)["state_dict"]
+    assert state["net.1.weight"].data_ptr() == state["net.2.weight"].data_ptr()
+
+    theirs = ModelCheckpoint(tmp_path / "theirs")
+    fit(Tied(), theirs, plugins=[Writes(lambda step: None).plugin()], max_epochs=1)
+    fails("lightning", os.path.getsize(theirs.best_model_path) > 1.8 * size)
+
+
+@pytest.mark.parametrize("max_pending", [1, 2])
+@pytest.mark.slow
+def test_l7_no_more_snapshots_wait_than_were_allowed(tmp_path, max_pending):
+    """The plugin's queue has no bound: with a slow disk, each save holds one more copy of the model."""
+    saves, pause = 16, threading.Event()
+    writes = Writes(lambda step: pause.wait(0.03))
+    ours = LightningCheckpoint(tmp_path / "ours", Policy(Every(steps=1), KeepAll()), max_pending=max_pending)
+    fit(Model(), writes.of_ours(ours), max_steps=saves)
+    assert len(ours.records()) == saves
+    assert writes.most == max_pending
+
+    writes = Writes(lambda step: pause.wait(0.03))
+    theirs = ModelCheckpoint(tmp_path / "theirs", every_n_train_steps=1, save_top_k=-1)
+    fit(Model(), theirs, plugins=[writes.plugin()], max_steps=saves)
+    fails("lightning", writes.most > saves // 2)
+
+
+class Told(CSVLogger):
+    """Looks for the file when it is told of a checkpoint."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.there = []
+
+    def after_save_checkpoint(self, checkpoint_callback):
+        path = checkpoint_callback.last_model_path or checkpoint_callback.best_model_path
+        self.there.append(os.path.exists(path))
+
+
+class Steps(Callback):
+    """Knows how far the training came, and has it wait once, in the second epoch, for what is being written.
+
+    A few steps of this training take no longer than to put an error on record.
+    """
+
+    def __init__(self, writes):
+        self.writes = writes
+
+    def on_train_batch_end(self, trainer, *_):
+        self.step = trainer.global_step
+        if self.step == 12:
+            self.writes.wait()
+
+
+def test_l8_an_error_is_known_at_the_next_step_and_loggers_see_files(tmp_path):
+    """Lightning 17915, 19414: an error comes up with the next save, or at the very end; loggers are told ahead."""
+
+    pause = threading.Event()
+
+    def broken(step):
+        pause.wait(0.05)
+        raise OSError(5, "Input/output error")
+
+    ends, once = {}, Policy(At(epochs=[1]), KeepAll())
+    for on_error in ("raise", "warn"):
+        writes = Writes(broken)
+        ours = writes.of_ours(LightningCheckpoint(tmp_path / on_error, once, on_error=on_error))
+        try:
+            fit(Model(), steps := Steps(ours), ours, max_epochs=6)
+        except CommitError:
+            ends[on_error] = steps.step
+    assert ends == {"raise": 12} or ends == {"raise": 11}
+    first, *_ = Manifest.read(tmp_path / "warn").records.values()
+    assert (first.step, first.status) == (10, Status.FAILED) and "Input/output error" in first.error
+
+    slow = Writes(lambda step: pause.wait(0.1))
+    told = Told(tmp_path / "logs")
+    ours = slow.of_ours(
+        LightningCheckpoint(tmp_path / "told", Policy(Every(epochs=1) | Improves(VAL), KeepBest(1, VAL)))
+    )
+    fit(Model(), ours, max_epochs=2, logger=told)
+    assert len(told.there) >= 2 and all(told.there)
+
+    writes = Writes(broken)
+    steps = Steps(writes)
+    with pytest.raises(OSError, match="Input/output"):
+        # Nothing after the first epoch is better, so that no other save follows.
+        once = ModelCheckpoint(tmp_path / "theirs", monitor="val_loss")
+        fit(Rising(), steps, once, plugins=[writes.plugin()], max_epochs=6)
+    slow, told = Writes(lambda step: pause.wait(0.1)), Told(tmp_path / "logs")
+    fit(Model(), ModelCheckpoint(tmp_path / "late"), plugins=[slow.plugin()], max_epochs=2, logger=told)
+    fails("lightning", steps.step == 60 and not all(told.there))

@@ -1,0 +1,17 @@
+"""One of two gloo processes that train together; an exception ends it on one of them: ``DIRPATH CRASHING_RANK``."""
+
+import sys
+
+from lightning.pytorch.callbacks import Callback
+
+from ckpt_callbacks import Every, KeepAll, OnException, Policy
+from tests.adapters.lightning.task import fit
+
+
+class Crash(Callback):
+    def on_train_batch_start(self, trainer, module, batch, index):
+        if trainer.global_step == 7 and trainer.global_rank == int(sys.argv[2]):
+            raise ZeroDivisionError("crash")
+
+
+fit(sys.argv[1], Policy(Every(epochs=1) | OnException(), KeepAll()), extra=[Crash()], strategy="ddp", devices=2)

@@ -1,0 +1,47 @@
+"""One contract for every adapter: the same curve gives the same decisions, reasons and survivors."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.system.contract import expected
+
+HERE = Path(__file__).parent
+ADAPTERS = {
+    "lightning": ("play_lightning.py", {}),
+    "keras-tensorflow": ("play_keras.py", {"KERAS_BACKEND": "tensorflow"}),
+    "keras-torch": ("play_keras.py", {"KERAS_BACKEND": "torch"}),
+    "keras-jax": ("play_keras.py", {"KERAS_BACKEND": "jax"}),
+}
+CASES = {
+    "all saved": ([], expected.ALL_SAVED, expected.ALL_SAVED_SURVIVORS, expected.ALL_SAVED_ALIASES),
+    "every second dropped": (
+        ["drop"],
+        expected.EVERY_SECOND_DROPPED,
+        expected.EVERY_SECOND_DROPPED_SURVIVORS,
+        expected.EVERY_SECOND_DROPPED_ALIASES,
+    ),
+}
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+@pytest.mark.parametrize("case", CASES)
+def test_the_curve_gives_the_expected_decisions(adapter, case, tmp_path):
+    script, environment = ADAPTERS[adapter]
+    flags, saves, survivors, aliases = CASES[case]
+    done = subprocess.run(
+        [sys.executable, HERE / script, tmp_path / "run", *flags],
+        env={**os.environ, **environment, "PYTHONPATH": str(HERE.parents[2])},
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    got = json.loads(done.stdout.splitlines()[-1])
+    assert [tuple(save) for save in got["saves"]] == saves
+    assert {int(step): reasons for step, reasons in got["survivors"].items()} == survivors
+    assert len(got["files"]) == len(survivors), "what survives is what is on disk"
+    assert got["aliases"] == aliases
+    assert (got["epochs"], got["stop"]) == (expected.STOPPED_AFTER_EPOCH, [expected.STOP])

@@ -1,0 +1,266 @@
+"""Any order of saving, crashing, resuming, tagging, deleting and damage, against a model of what must survive."""
+
+import os
+import random
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from ckpt_callbacks import EventKind, Every, Improves, KeepBest, KeepLast, KeepTagged, Policy, VerifyError
+from ckpt_callbacks.run.run import Run
+from ckpt_callbacks.store.digest import verify
+from ckpt_callbacks.store.manifest import Manifest
+from tests.system.faults.checks import check_foreign, check_links, plant
+from tests.system.faults.inject import in_child, interposed, kill_before
+from tests.system.faults.writer import FILE, FOLDER, VAL, Stage, read, weights
+
+pytestmark = pytest.mark.slow
+POLICY = Policy(Every(epochs=1) | Improves(VAL), KeepLast(2) | KeepBest(1, VAL) | KeepTagged("release"))
+tried = {"saves": 0, "crashes": 0, "damaged checkpoints": 0, "lost or cut manifests": 0, "taken names": 0}
+
+
+class Training(RuleBasedStateMachine):
+    """One directory. The model knows each step that was acknowledged, on which line, and what was done to it since."""
+
+    @initialize(kind=st.sampled_from([FILE, FOLDER]))
+    def begin(self, kind):
+        self.kind = kind
+        self.folder = Path(tempfile.mkdtemp(prefix="faults-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+        self.dirpath = self.folder / "run"
+        self.dirpath.mkdir()
+        plant(self.dirpath)
+        self.step = 0  # of the model in training
+        self.saved = {}  # step: value, of the line that goes on; in order
+        self.tagged, self.damaged = set(), set()  # steps of that line
+        self.bad = set()  # ids of all damaged records
+        self.there = set()  # steps that were found whole after the last rule
+        self.was_damaged = False
+        self.taken = {}  # files that somebody put where a checkpoint was to go
+        self.unsure = None  # the step whose save a crash cut off
+        self.went_back_to = 0  # the step where a damaged checkpoint made the run go on; older ones may be gone
+        self.run = None
+        self.resume()
+
+    def new_run(self):
+        return Run(self.dirpath, POLICY, suffix=".bin" if self.kind == FILE else ".dir", holder="machine")
+
+    def resume(self):
+        self.run = self.new_run()
+        self.run.open()
+        newest = next(self.run.resumable(), None)
+        begin = 0
+        if newest is not None:
+            snapshot, data = read(newest.path)
+            assert data == weights(newest.step)
+            self.run.restore(snapshot)
+            begin = newest.step
+        whole = [step for step in self.saved if step not in self.damaged and step in self.there]
+        allowed = {*whole[-1:], self.unsure} if whole else {0, self.unsure}
+        assert begin in allowed, f"resumed at {begin}; expected one of {allowed}"
+        if begin == self.unsure:
+            self.saved[begin] = self.value
+        if any(step > begin for step in self.saved):
+            self.went_back_to = begin
+        # What lies behind the step of the resume is trained again, so that it no longer counts.
+        self.saved = {step: value for step, value in self.saved.items() if step <= begin}
+        self.damaged, self.tagged = ({s for s in steps if s <= begin} for steps in (self.damaged, self.tagged))
+        self.unsure, self.step = None, begin
+        self.run.start(step=begin, epoch=begin)
+
+    def save(self, value):
+        step = self.step + 1
+        facts = {"step": step, "epoch": step, "metrics": {"val": value}, "complete": True}
+        self.run.observe(EventKind.EPOCH_END, stage=lambda: Stage(step, self.run, self.kind), **facts)
+        self.run.wait()
+        return self.run.last() is not None and self.run.last().step == step
+
+    @rule(value=st.integers(0, 9))
+    def train(self, value):
+        tried["saves"] += 1
+        assert self.save(float(value))
+        self.step += 1
+        self.saved[self.step] = float(value)
+
+    @rule(value=st.integers(0, 9), at=st.integers(1, 130), torn=st.booleans())
+    def crash(self, value, at, torn):
+        """Save, and die at some call of it or right behind it; the model is told when the save was acknowledged."""
+        tried["crashes"] += 1
+        said = self.folder / "said"
+        said.unlink(missing_ok=True)
+
+        def work():
+            # The lock of the parent is not the child's; both would write.
+            with interposed(self.dirpath, kill_before(at, torn)):
+                if self.save(float(value)):
+                    said.touch()
+
+        self.run._lock._lock.release()  # as a killed process would
+        self.run._worker.close()  # its thread would be missing in the child
+        in_child(work)
+        self.run.close()
+        self.value = float(value)
+        if said.exists():
+            self.saved[self.step + 1] = float(value)
+            self.there.add(self.step + 1)
+        else:
+            self.unsure = self.step + 1
+        self.resume()
+
+    @rule(at=st.integers(1, 60))
+    def crash_while_opening(self, at):
+        """Die while the directory is opened again."""
+        tried["crashes"] += 1
+        self.run.close()
+
+        def work():
+            with interposed(self.dirpath, kill_before(at)):
+                self.new_run().open()
+
+        in_child(work)
+        self.resume()
+
+    @rule()
+    def reopen(self):
+        self.run.close()
+        self.resume()
+
+    @rule()
+    def prune(self):
+        self.run._checkpointer.tidy(self.run.run_id)
+
+    @precondition(lambda self: self.saved)
+    @rule(data=st.data())
+    def tag(self, data):
+        """Somebody tags a checkpoint from another process' view of the manifest."""
+        records = Manifest.read(self.dirpath).live()
+        record = records[data.draw(st.integers(0, 9)) % len(records)] if records else None
+        if record is not None and record.step in self.saved and not record.superseded:
+            Manifest.read(self.dirpath).change(record.id, tags=("release",))
+            self.run.refresh()
+            self.tagged.add(record.step)
+
+    @precondition(lambda self: self.saved)
+    @rule(data=st.data(), how=st.sampled_from(["flip", "truncate", "delete"]), seed=st.integers(0, 999))
+    def damage(self, data, how, seed):
+        """A checkpoint is damaged behind our back, and the training begins anew."""
+        records = Manifest.read(self.dirpath).live()
+        record = records[data.draw(st.integers(0, 9)) % len(records)] if records else None
+        if record is None or record.step not in self.saved or record.id in self.bad or record.superseded:
+            return
+        tried["damaged checkpoints"] += 1
+        path = record.path / "shards" / "1.bin" if record.path.is_dir() else record.path
+        if how == "delete":
+            shutil.rmtree(record.path) if record.path.is_dir() else record.path.unlink()
+        else:
+            content = bytearray(path.read_bytes())
+            if how == "flip":
+                content[random.Random(seed).randrange(len(content))] ^= 1 << seed % 8
+            path.write_bytes(content if how == "flip" else content[: len(content) // 2])
+        self.damaged.add(record.step)
+        self.bad.add(record.id)
+        self.was_damaged = True
+        self.run.close()
+        self.resume()
+
+    @rule(value=st.integers(0, 9), content=st.binary(max_size=8))
+    def save_under_a_taken_name(self, value, content):
+        """Somebody's file has the name that the next checkpoint would get."""
+        step = self.step + 1
+        name = f"model-{step:03d}-{step}{self.run.suffix}"
+        if not os.path.lexists(self.dirpath / name):
+            tried["taken names"] += 1
+            (self.dirpath / name).write_bytes(content)
+            self.taken[name] = content
+        self.train(value)
+        assert self.run.last().file not in self.taken
+
+    def lose(self):
+        """Have the model know of what no file tells; the manifest is lost, or its end."""
+        tried["lost or cut manifests"] += 1
+        self.run.close()
+        self.tagged = set()
+
+    def find_again(self):
+        self.resume()
+        self.bad &= Manifest.read(self.dirpath).records.keys()  # the ids of others may be given again
+
+    @rule()
+    def lose_everything_of_ours(self):
+        self.lose()
+        shutil.rmtree(self.dirpath / ".ckpt")
+        self.find_again()
+
+    @rule(at=st.integers(1, 90), torn=st.booleans())
+    def crash_while_rebuilding(self, at, torn):
+        """The manifest is lost, and the next process dies while it rebuilds it."""
+        self.lose()
+        tried["crashes"] += 1
+        shutil.rmtree(self.dirpath / ".ckpt")
+
+        def work():
+            with interposed(self.dirpath, kill_before(at, torn)):
+                self.new_run().open()
+
+        in_child(work)
+        self.find_again()
+
+    @rule(share=st.floats(0, 1))
+    def cut_the_manifest(self, share):
+        """Some of the manifest's end is lost, at any byte."""
+        self.lose()
+        journal = self.dirpath / ".ckpt" / "manifest.jsonl"
+        os.truncate(journal, int(journal.stat().st_size * share))
+        self.find_again()
+
+    @invariant()
+    def nothing_is_lost(self):
+        if not hasattr(self, "run"):
+            return
+        steps = list(self.saved)
+        # What a damaged checkpoint made the run go back behind takes no place among the last ones.
+        must = {*(step for step in steps[-2:] if step >= self.went_back_to), *self.tagged.intersection(steps)}
+        if steps:
+            must.add(min(steps, key=lambda step: self.saved[step]))
+        there = set()
+        for record in Manifest.read(self.dirpath).live():
+            try:
+                verify(record)
+                assert read(record.path)[1] == weights(record.step)
+                there.add(record.step)
+            except VerifyError:
+                assert record.id in self.bad
+        self.there = there
+        assert must - self.damaged <= there, f"{must - self.damaged - there} are lost; there are {there}"
+        check_foreign(self.dirpath)
+        for name, content in self.taken.items():
+            assert (self.dirpath / name).read_bytes() == content
+        if not self.was_damaged:
+            check_links(self.dirpath)
+
+    def teardown(self):
+        if hasattr(self, "run"):
+            self.run.close()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def test_any_order_of_events(figures):
+    run_state_machine_as_test(
+        Training,
+        settings=settings(
+            max_examples=120, stateful_step_count=15, deadline=None, derandomize=True, database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )  # fmt: skip
+    figures(", ".join(f"{count} {what}" for what, count in tried.items()) + ", losses = 0")

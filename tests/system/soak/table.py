@@ -1,0 +1,45 @@
+"""What the rows came to, as a table; and its place in docs/exact-resume.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.system.soak.harness import Outcome
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "exact-resume.md"
+BEGIN, END = "<!-- make soak writes this -->\n", "<!-- up to here -->\n"
+NAMES = {"lightning": "Lightning", "tensorflow": "TensorFlow", "torch": "torch", "jax": "JAX"}
+HEAD = (
+    "| row | on | runs | kills | of them in a save | resumes | of them in mid-epoch "
+    "| identical | different | seconds |\n"
+    "|---|---|---|---|---|---|---|---|---|---|\n"
+)
+
+
+def line(outcomes: Sequence[Outcome]) -> str:
+    """One row, on all of its engines."""
+    return _line(f"`{outcomes[0].row}`", ", ".join(NAMES[outcome.engine] for outcome in outcomes), outcomes)
+
+
+def table(rows: Sequence[Sequence[Outcome]]) -> str:
+    """All rows, and their sum."""
+    everything = [outcome for outcomes in rows for outcome in outcomes]
+    return HEAD + "".join(map(line, rows)) + _line("all", "", everything)
+
+
+def write(rows: Sequence[Sequence[Outcome]]) -> None:
+    """Put the table into the document, in place of the one that is there."""
+    text = DOCUMENT.read_text()
+    before, after = text[: text.index(BEGIN) + len(BEGIN)], text[text.index(END) :]
+    DOCUMENT.write_text(before + table(rows) + after)
+
+
+def _line(name: str, engines: str, outcomes: Sequence[Outcome]) -> str:
+    def total(attribute: str) -> int:
+        return sum(getattr(outcome, attribute) for outcome in outcomes)
+
+    different = sum(len(outcome.different) for outcome in outcomes)
+    figures = [total("runs"), total("kills"), total("within_saves"), total("resumes"), total("mid_epoch")]
+    figures += [total("runs") - different, different, round(sum(outcome.seconds for outcome in outcomes))]
+    return f"| {name} | {engines} | {' | '.join(map(str, figures))} |\n"

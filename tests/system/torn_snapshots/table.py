@@ -1,0 +1,41 @@
+"""What the hunt came to, as a table; and its place in docs/background-saves.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "background-saves.md"
+BEGIN, END = "<!-- make hunt writes this -->\n", "<!-- up to here -->\n"
+NAMES = {
+    "lightning": "Lightning", "tensorflow": "Keras, TensorFlow", "torch": "Keras, torch", "jax": "Keras, JAX",
+}  # fmt: skip
+_HEAD = (
+    "| on | contents | files | on demand | at epochs' ends | fewest steps in a write | torn | seconds |\n"
+    "|---|---|---|---|---|---|---|---|\n"
+)
+
+
+def write(found: Sequence[Mapping[str, Any]]) -> None:
+    """Put the table into the document, in place of the one that is there."""
+    text = DOCUMENT.read_text()
+    rows = [_row(NAMES[one["engine"]], one["contents"], [one]) for one in found] + [_row("all", "", found)]
+    before, after = text[: text.index(BEGIN) + len(BEGIN)], text[text.index(END) :]
+    DOCUMENT.write_text(before + _HEAD + "".join(rows) + after)
+
+
+def read() -> list[list[str]]:
+    """The cells of the table's rows."""
+    text = DOCUMENT.read_text().partition(BEGIN)[2].partition(END)[0]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()[2:]]
+
+
+def _row(name: str, contents: str, found: Sequence[Mapping[str, Any]]) -> str:
+    def total(key: str) -> int:
+        return sum(one[key] for one in found)
+
+    figures = [total("saves"), total("on demand"), total("at epochs' ends")]
+    figures += [min(min(one["spans"]) for one in found), sum(len(one["torn"]) for one in found)]
+    figures += [round(total("seconds"))]
+    return f"| {name} | {contents} | {' | '.join(map(str, figures))} |\n"

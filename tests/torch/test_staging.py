@@ -1,0 +1,301 @@
+"""Snapshots of a training: consistent, in memory that is used again."""
+
+import copy
+import logging
+from types import SimpleNamespace
+
+import lightning
+import pytest
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.strategies import SingleDeviceStrategy
+
+from ckpt_callbacks import Every, KeepAll, OnDeadline, Policy
+from ckpt_callbacks.formats.torch import file as torch_file
+from ckpt_callbacks.lightning import LightningCheckpoint
+from ckpt_callbacks.lightning import checkpoint_io as staged_io
+from ckpt_callbacks.memory import arena
+from ckpt_callbacks.testing import FakeClock
+from ckpt_callbacks.torch import cuda as pinned
+from ckpt_callbacks.torch import staging as staging_module
+from ckpt_callbacks.torch.staging import TorchStaging, expected_size, steady
+from tests.adapters.lightning.task import EACH_EPOCH, Model, fit, loaders, trainer
+
+LARGE = 100_000  # floats
+
+
+def loaded(snapshot, path):
+    snapshot.write(path)
+    snapshot.release()
+    return torch.load(path)
+
+
+def test_an_arena_is_used_again_once_its_snapshot_is_released(tmp_path):
+    staging, value = TorchStaging(), torch.zeros(LARGE)
+    for step in range(3):
+        value.fill_(step)
+        snapshot = staging.stage({"a": value})
+        assert not staging._arenas._free
+        value.fill_(-1)
+        assert torch.equal(loaded(snapshot, tmp_path / f"{step}.ckpt")["a"], torch.full((LARGE,), float(step)))
+        assert len(staging._arenas._free) == 1
+
+
+def test_several_snapshots_are_alive_at_once(tmp_path):
+    staging, value, snapshots = TorchStaging(), torch.zeros(LARGE), []
+    for step in range(3):
+        value.fill_(step)
+        snapshots.append(staging.stage({"a": value}))
+    for step, snapshot in enumerate(snapshots):
+        assert loaded(snapshot, tmp_path / f"{step}.ckpt")["a"].unique().tolist() == [step]
+
+
+def test_a_layout_that_changes_between_saves_is_followed(tmp_path):
+    staging, model = TorchStaging(), torch.nn.Linear(300, 300)
+    adam = torch.optim.Adam(model.parameters())
+    for step in range(3):
+        state = {"state_dict": model.state_dict(), "optimizer": adam.state_dict()}
+        expected = [t.clone() for t in (*model.state_dict().values(), *(s["exp_avg"] for s in adam.state.values()))]
+        snapshot = staging.stage(state)
+        model.extra = torch.nn.Linear(300 * (step + 1), 400)  # as LoRA does
+        model(torch.ones(2, 300)).sum().backward()
+        adam.step()
+        held = loaded(snapshot, tmp_path / f"{step}.ckpt")
+        found = [*held["state_dict"].values(), *(s["exp_avg"] for s in held["optimizer"]["state"].values())]
+        assert len(found) == len(expected) and all(map(torch.equal, found, expected))
+
+
+def test_a_failed_write_can_be_repeated(tmp_path):
+    snapshot = TorchStaging().stage({"a": torch.ones(LARGE)})
+    (tmp_path / "a.ckpt").touch()
+    with pytest.raises(FileExistsError):
+        snapshot.write(tmp_path / "a.ckpt")
+    assert torch.equal(loaded(snapshot, tmp_path / "b.ckpt")["a"], torch.ones(LARGE))
+
+
+def test_too_little_memory_is_said_once_and_nothing_is_copied(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(arena, "available_memory", lambda: 1 << 20)
+    staging = TorchStaging()
+    staging.prepare(1 << 20)
+    with caplog.at_level(logging.WARNING):
+        for name in ("a", "b"):
+            snapshot = staging.stage({"a": torch.ones(LARGE)})
+            assert snapshot.live
+            assert torch.equal(loaded(snapshot, tmp_path / name)["a"], torch.ones(LARGE))
+    assert caplog.text.count("training waits until each checkpoint is written") == 1
+
+
+def test_memory_is_given_back(tmp_path):
+    staging = TorchStaging()
+    staging.prepare(LARGE * 4)
+    kept = staging._arenas._free[0]
+    snapshot = staging.stage({"a": torch.ones(LARGE)})
+    staging.release()
+    assert torch.equal(loaded(snapshot, tmp_path / "a.ckpt")["a"], torch.ones(LARGE))
+    assert kept.size == 0 and not staging._arenas._free
+
+
+def test_what_is_prepared_is_what_a_checkpoint_needs():
+    module, fitter = Model(width=20_000), trainer(max_steps=1, enable_checkpointing=False)
+    fitter.fit(module, *loaders())
+    staging, size = TorchStaging(), expected_size(fitter, weights_only=False)
+    staging.prepare(size)
+    before = staging._arenas._free[0]._memory
+    staging.stage(fitter._checkpoint_connector.dump_checkpoint(weights_only=False)).release()
+    assert staging._arenas._free[0]._memory is before and size > 3 * expected_size(fitter, weights_only=True) - 4096 > 0
+
+
+@pytest.mark.parametrize("staging", ["memory", "none"])
+def test_a_run_is_saved_and_resumed_from_snapshots(tmp_path, staging):
+    module, _, callback = fit(tmp_path, EACH_EPOCH, max_epochs=2, arguments={"staging": staging})
+    held = torch.load(callback.last().path, weights_only=True)["state_dict"]
+    assert all(torch.equal(held[name], value) for name, value in module.state_dict().items())
+    _, fitter, _ = fit(tmp_path, EACH_EPOCH, max_epochs=3, resume=True, arguments={"staging": staging})
+    assert fitter.global_step == 30
+
+
+def test_what_an_optimizer_keeps_of_a_file_is_no_part_of_it(tmp_path):
+    fit(tmp_path, EACH_EPOCH, max_epochs=2)
+    _, fitter, callback = fit(tmp_path, EACH_EPOCH, max_epochs=2, resume=True)
+    inode = callback.last().path.stat().st_ino
+    with open("/proc/self/maps") as maps:
+        assert not [line for line in maps if line.split()[4] == str(inode)], "the file is still mapped"
+    assert fitter.optimizers[0].state
+
+
+class Plugin(TorchCheckpointIO):
+    """A plugin of the user's."""
+
+
+class Together(SingleDeviceStrategy):
+    """Has a way of its own to save."""
+
+    def save_checkpoint(self, *arguments, **settings):
+        super().save_checkpoint(*arguments, **settings)
+
+
+class Held(lightning.Callback):
+    """Notes the arenas at the end."""
+
+    def on_train_end(self, fitter, module):
+        (callback,) = fitter.checkpoint_callbacks
+        callback.wait()
+        self.sizes = [arena.size for arena in callback._io.staging._arenas._free]
+
+
+def lives(tmp_path, arguments=None, **settings):
+    """Train, and tell which arenas were held at the end."""
+    held = Held()
+    callback = LightningCheckpoint(tmp_path, EACH_EPOCH, **(arguments or {}))
+    trainer(held, callback, max_epochs=2, **settings).fit(Model(width=20_000), *loaders())
+    assert [record.epoch for record in callback.records()] == [1, 2]
+    return held.sizes
+
+
+SAID = "training waits until each checkpoint is written"
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"plugins": [Plugin()]}, "Plugin writes the files"),
+        ({"strategy": Together("cpu")}, "Together has its own way to save"),
+        ({}, f"torch {torch.__version__} is not as expected inside"),
+    ],
+    ids=["a plugin", "a strategy", "an unknown torch"],
+)
+def test_where_no_copy_can_be_made_no_memory_is_taken_and_that_is_said_once(
+    tmp_path, monkeypatch, caplog, settings, why
+):
+    if not settings:
+        monkeypatch.setattr(staged_io, "is_known", lambda: False)
+        monkeypatch.setattr(torch_file, "is_known", lambda: False)
+    assert lives(tmp_path, **settings) == []
+    assert caplog.text.count(SAID) == caplog.text.count(f"{why}; {SAID}") == 1
+
+
+@pytest.mark.parametrize("arguments", [{"staging": "none"}, {"background": False}], ids=str)
+def test_who_wishes_no_copy_is_not_told_that_none_is_made(tmp_path, caplog, arguments):
+    assert lives(tmp_path / "a", arguments) == lives(tmp_path / "b", arguments, plugins=[Plugin()]) == []
+    assert SAID not in caplog.text
+
+
+def test_where_a_copy_can_be_made_its_memory_is_held_and_nothing_is_said(tmp_path, caplog):
+    assert len(lives(tmp_path)) == 1
+    assert SAID not in caplog.text
+
+
+def test_a_device_that_cannot_be_copied_from_is_said_and_what_cannot_be_saved_at_all_is_not(
+    tmp_path, monkeypatch, caplog
+):
+    staging = TorchStaging()
+    with pytest.raises(Exception, match="pickle"):
+        staging.stage({"a": lambda: None}).write(tmp_path / "a.ckpt")
+    assert SAID not in caplog.text
+    monkeypatch.setattr(staging_module, "DEVICES", ("cuda",))
+    (tmp_path / "a.ckpt").unlink()
+    assert torch.equal(loaded(staging.stage({"a": torch.ones(3)}), tmp_path / "a.ckpt")["a"], torch.ones(3))
+    assert f"a storage on cpu cannot be copied; {SAID}" in caplog.text
+
+
+class Momentum(Model):
+    """Has an encoder without gradients that follows the one that learns."""
+
+    def __init__(self):
+        super().__init__()
+        self.follower = copy.deepcopy(self.net).requires_grad_(False)
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.net.parameters(), 0.02)
+
+
+def on_cuda(module):
+    """What `steady` asks a trainer, after a step of a module whose memory stands for a device's."""
+    adam = module.configure_optimizers()
+    module.net(torch.ones(2, 10)).sum().backward()
+    adam.step()
+    device = SimpleNamespace(root_device=torch.device("cuda"))
+    return SimpleNamespace(strategy=device, lightning_module=module, optimizers=[adam])
+
+
+def addresses(tensors):
+    return {tensor.untyped_storage().data_ptr() for tensor in tensors}
+
+
+def test_what_an_optimizer_steps_is_copied_beside_the_next_batch_and_what_follows_it_is_not():
+    fitter = on_cuda(module := Momentum())
+    state = [value for state in fitter.optimizers[0].state.values() for value in state.values()]
+    assert steady(fitter) == addresses([*module.net.parameters(), *state])
+    assert not steady(fitter) & addresses(module.follower.parameters())
+
+
+def test_with_manual_optimization_nothing_is_copied_beside_the_next_batch():
+    fitter = on_cuda(module := Momentum())
+    module.automatic_optimization = False  # the step of a raw optimizer is announced to nobody
+    assert steady(fitter) == set()
+
+
+class Order(lightning.Callback):
+    """Notes what other code may change the weights in, and lets the deadline come before the second validation."""
+
+    def __init__(self, clock):
+        self.clock, self.seen = clock, []
+
+    def on_train_batch_start(self, fitter, *_):
+        self.seen.append("batch")
+        self.clock.advance(20 if fitter.global_step == 19 else 0)
+
+    def on_validation_start(self, *_):
+        self.seen.append("validation")
+
+    def on_train_epoch_start(self, *_):
+        self.seen.append("epoch")
+
+
+def test_the_copies_of_a_device_run_beside_the_next_batch_alone(tmp_path, monkeypatch):
+    clock = FakeClock()
+    order, real = Order(clock), TorchStaging.stage
+
+    def stage(staging, *arguments):
+        order.seen.append("saved")
+        snapshot = real(staging, *arguments)
+        staging._latest = SimpleNamespace(hold_back=lambda: order.seen.append("held back"))  # as a device's
+        return snapshot
+
+    monkeypatch.setattr(TorchStaging, "stage", stage)
+    monkeypatch.setenv("SLURM_JOB_END_TIME", str(clock.wall() + 610))
+    policy = Policy(Every(steps=4) | Every(epochs=1) | OnDeadline("10 min"), KeepAll())
+    callback = LightningCheckpoint(tmp_path, policy, clock=clock)
+    trainer(order, callback, num_sanity_val_steps=0).fit(Model(), *loaders())
+    text = " ".join(order.seen)
+    assert text.count("saved batch held back") == 6, "after steps, at the next optimizer step"
+    assert text.count("saved held back validation") == 1, "before a validation, in which weights may be swapped"
+    assert text.count("saved held back epoch") == 1, "between epochs"
+    assert text.count("saved") == text.count("held back")
+
+
+def test_a_refusal_to_pin_memory_is_forgotten_and_the_memory_used(monkeypatch):
+    """Else torch raises it at its next kernel. There is no device here, so that the refusal is played."""
+
+    class Runtime:
+        def cudaHostRegister(self, *_):
+            return 2
+
+    asked, memory = [], pinned.PinnedArena()
+    pinned.forget_refusal()  # where there is no CUDA, nothing happens
+    monkeypatch.setattr(torch.cuda, "cudart", Runtime)
+    monkeypatch.setattr(pinned, "forget_refusal", lambda: asked.append(1))
+    (piece,) = memory.carve([10])
+    memory.pin()
+    memory.release()
+    assert asked == [1] and len(piece) == 10
+
+
+def test_two_callbacks_of_one_trainer_both_copy_and_both_leave_it_as_it_was(tmp_path, caplog):
+    callbacks = [LightningCheckpoint(tmp_path / name, EACH_EPOCH) for name in "ab"]
+    fitter = trainer(*callbacks, max_epochs=2)
+    plugin = fitter.strategy.checkpoint_io
+    fitter.fit(Model(), *loaders())
+    assert fitter.strategy.checkpoint_io is plugin
+    assert all([record.epoch for record in callback.records()] == [1, 2] for callback in callbacks)
+    assert SAID not in caplog.text
