@@ -1,0 +1,27 @@
+"""A scan of an adapter for the private names of others that it uses."""
+
+import ast
+
+
+def private_names(room):
+    """The private names that the modules of a room read from anything but themselves, or import, as a set.
+
+    Those that `getattr` is given with a default are not among them: their absence is expected.
+    """
+    return {name for path in room.rglob("*.py") for name in _used(ast.parse(path.read_text()))}
+
+
+def _used(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and not _is_own(node) and _is_private(node.attr):
+            yield node.attr
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield from (alias.name for alias in node.names if _is_private(alias.name))
+
+
+def _is_own(node):
+    return isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+
+
+def _is_private(name):
+    return name.startswith("_") and not name.startswith("__")
