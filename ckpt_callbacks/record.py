@@ -148,4 +148,4 @@ def attempt_framework(attempt: Attempt) -> str | None:
     Journals of earlier versions name the callback's class instead, as ``holder``.
     """
     facts = attempt.facts
-    return facts.get("framework") or _FRAMEWORK_OF.get(facts.get("holder"))
+    return facts.get("framework") or _FRAMEWORK_OF.get(facts.get("holder", ""))

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from datetime import datetime
 from fractions import Fraction
+from typing import TypeGuard
 
 from .errors import PolicyError
 
@@ -77,8 +78,11 @@ def as_bytes(value: object, what: str = "size") -> int:
     Raises:
         PolicyError: it is neither, or is negative.
     """
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    amount = _read(value, _BYTES_IN) if isinstance(value, str) else value if whole else None
+    amount: Fraction | int | None = None
+    if isinstance(value, str):
+        amount = _read(value, _BYTES_IN)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        amount = value
     if amount is None or amount < 0:
         raise PolicyError(f"{what} is {value!r}; expected {SIZE}")
     return int(amount)
@@ -137,7 +141,7 @@ def _duration(unit: str, n: object, size: int) -> float:
     return float(n * size)
 
 
-def is_finite(value: object) -> bool:
+def is_finite(value: object) -> TypeGuard[int | float]:
     """A number, and none of the infinite ones."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False

@@ -6,12 +6,15 @@ import io
 import struct
 import zipfile
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 _HEADER = 30  # bytes of a member's header before its name and what else lies there
 
 
-def opened(path: Path, name: str) -> BinaryIO:
+def opened(path: Path, name: str) -> io.BufferedIOBase | io.RawIOBase:
     """A member, to be read anywhere in it.
 
     zipfile's own file begins anew whenever its reader goes back, as HDF5 does for each dataset: 40 s for 1 GB.
@@ -52,7 +55,7 @@ class _Window(io.RawIOBase):
     def seekable(self) -> bool:
         return True
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: Buffer, /) -> int | None:
         view = memoryview(buffer).cast("B")
         return self._file.readinto(view[: max(0, self._size - self.tell())])
 

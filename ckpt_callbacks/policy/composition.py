@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Protocol
+from typing import Protocol, TypeVar
 
 from ..errors import PolicyError
 from ..events import Event, EventKind
@@ -13,6 +13,8 @@ from .costs import Costs
 from .intervals import NOW, Horizon
 from .metric import Metric
 from .state import State
+
+_T = TypeVar("_T")
 
 
 class View(Protocol):
@@ -39,13 +41,12 @@ class Firing:
 
 @dataclass(frozen=True)
 class Trigger:
-    """Base of all triggers. For rules of your own, `Predicate` is easier than a subclass.
+    """Base of all triggers. For rules of your own, `Predicate` is easier than a subclass."""
 
-    Attributes:
-        uses_time: It depends on what processes of one training do not share, such as a clock.
-    """
-
-    uses_time: ClassVar[bool] = True
+    @property
+    def uses_time(self) -> bool:
+        """It depends on what processes of one training do not share, such as a clock."""
+        return True
 
     def check(self, view: View) -> Firing | None:
         """A `Firing` when a save is due at this event, else None."""
@@ -143,8 +144,8 @@ class AllOf(_Group):
     """Fires at the first event where every part is due or true."""
 
     def check(self, view: View) -> Firing | None:
-        fired = [part.check(view) for part in self.triggers]
-        if not all(firing is not None for firing in fired):
+        fired = [firing for part in self.triggers if (firing := part.check(view)) is not None]
+        if len(fired) < len(self.triggers):
             return None
         reason = " and ".join(_unique(r for f in fired for r in f.reasons))
         return Firing((reason,), _unique(leaf for f in fired for leaf in f.leaves))
@@ -187,5 +188,5 @@ def _grouped(part: object, kind: type, text: str) -> str:
     return f"({text})" if isinstance(part, kind) else text
 
 
-def _unique(items: Iterator) -> tuple:
+def _unique(items: Iterable[_T]) -> tuple[_T, ...]:
     return tuple(dict.fromkeys(items))

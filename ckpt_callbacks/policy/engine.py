@@ -241,7 +241,7 @@ def _stop_reasons(policy: Policy, state: State) -> tuple[str, ...]:
 def _settle(policy: Policy, state: State, event: Event) -> State:
     """Fold in the outcome of a save. A dropped one stays owed, and tries grow rarer while they keep failing."""
     pending = dict(state.pending)
-    asked = pending.pop(event.save_id, None)
+    asked = None if event.save_id is None else pending.pop(event.save_id, None)
     if asked is None:
         return state
     if event.kind is EventKind.SAVED:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import string
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -57,7 +57,7 @@ class FileName:
         for name, spec in fields:
             self._check_field(name, spec)
 
-    def _parts(self) -> Iterator[tuple[str, str | None, str | None, str | None]]:
+    def _parts(self) -> Iterable[tuple[str, str | None, str | None, str | None]]:
         return string.Formatter().parse(self.template)
 
     def _check_field(self, name: str, spec: str | None) -> None:

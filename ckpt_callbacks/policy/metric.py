@@ -64,7 +64,7 @@ class Metric:
         """What people call it: ``val_loss``, ``train_loss or loss``, ``val_loss + 0.5*val_err``."""
         if isinstance(self.monitor, str):
             return self.monitor
-        if self.monitor and isinstance(self.monitor[0], str):
+        if isinstance(self.monitor[0], str):
             return " or ".join(self.monitor)
         return " + ".join(name if weight == 1 else f"{exact(weight)}*{name}" for name, weight in self.monitor)
 
@@ -160,7 +160,7 @@ def _is_weighted(part: object) -> bool:
     )
 
 
-def _frozen_monitor(monitor: object) -> str | tuple:
+def _frozen_monitor(monitor: object) -> str | tuple[str, ...] | tuple[tuple[str, float], ...]:
     # A mapping or list would make the policy unhashable; a tuple of pairs is a mapping that was frozen before.
     if isinstance(monitor, str) and monitor:
         return monitor

@@ -26,7 +26,7 @@ class Pace:
 
     def moment(self, costs: Costs) -> float:
         """Training time in seconds from which it is due, if no save is under way."""
-        if costs.expected is None:
+        if costs.expected is None or costs.asked is None:
             return 0.0
         return costs.asked + self.interval(costs.expected)
 

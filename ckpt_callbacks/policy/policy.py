@@ -61,7 +61,7 @@ class Policy:
         """
         found: list[Metric] = [leaf.metric for leaf in self.leaves if isinstance(leaf, Improves)]
         found += () if self.stop is None else self.stop.metrics()
-        found += [rule.by for rule in self.keep.parts() if getattr(rule, "by", None) is not None]
+        found += [by for rule in self.keep.parts() if (by := getattr(rule, "by", None)) is not None]
         found += [self.best_by] if self.best_by else []
         keys: dict[Metric, str] = {}
         # Those of one series are told apart by their place; by warm-up first, so that rules may change their order.

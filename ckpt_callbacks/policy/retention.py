@@ -77,13 +77,16 @@ class KeepBest(Retention):
         check_metric("KeepBest: by", self.by)
 
     def kept(self, records: Sequence[Record]) -> Kept:
-        ranked = sorted((r for r in records if self.by.rank(r) is not None), key=self.by.rank)
-        for place, record in enumerate(ranked[: self.n], start=1):
-            yield record, f"best {self.n} by {self.by.name} (#{place})"
+        by = self.by
+        assert by is not None  # see __post_init__
+        ranks = [(rank, record) for record in records if (rank := by.rank(record)) is not None]
+        best = [record for _, record in sorted(ranks, key=lambda pair: pair[0])[: self.n]]
+        for place, record in enumerate(best, start=1):
+            yield record, f"best {self.n} by {by.name} (#{place})"
         # Superseded records may fill all places; the best of the line that goes on stays beside them.
-        live = best_record(records, self.by)
-        if live is not None and live not in ranked[: self.n]:
-            yield live, f"best by {self.by.name}"
+        live = best_record(records, by)
+        if live is not None and live not in best:
+            yield live, f"best by {by.name}"
 
 
 @dataclass(frozen=True, repr=False)
@@ -215,9 +218,9 @@ def plan(retention: Retention, records: Sequence[Record], *, best: Metric | None
     """
     ordered = sorted(records, key=lambda record: record.id)
     reasons: dict[int, list[str]] = defaultdict(list)
-    for record, reason in retention.kept(ordered):
-        reasons[record.id].append(reason)
-    always = [(record, "pinned") for record in ordered if record.pinned]
+    for kept, reason in retention.kept(ordered):
+        reasons[kept.id].append(reason)
+    always: list[tuple[Record | None, str]] = [(record, "pinned") for record in ordered if record.pinned]
     always += [
         (last_record(ordered), "last"),
         (best_record(ordered, best or best_by(retention)), "best"),

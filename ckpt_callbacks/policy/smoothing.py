@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import PolicyError
@@ -83,7 +84,7 @@ class Median(_Window):
         return _within(middle, sum(value / len(middle) for value in middle))
 
 
-def _within(values: Memory, average: float) -> float:
+def _within(values: Sequence[float], average: float) -> float:
     # Rounding can take an average outside of what was averaged; a constant metric would seem to improve.
     return min(max(average, min(values)), max(values))
 

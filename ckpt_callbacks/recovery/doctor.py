@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from ..errors import StoreError, Unreadable, VerifyError
@@ -101,7 +102,7 @@ def _damaged(manifest: Manifest) -> Iterator[Repair]:
         except VerifyError as error:
             yield Repair(
                 f"{error}; it counts no longer",
-                lambda id_=record.id, said=str(error): manifest.change(id_, status=Status.FAILED, error=said),
+                partial(manifest.change, record.id, status=Status.FAILED, error=str(error)),
             )
 
 
@@ -118,5 +119,5 @@ def _astray(manifest: Manifest, policy: Policy | None) -> Iterator[Repair]:
                 wrong = f"does not point at {record.file}; the link is made anew"
             yield Repair(
                 f"{name}: {wrong}",
-                lambda name=name, file=record.file if record else None: move_alias(dirpath, name, file, ours),
+                partial(move_alias, dirpath, name, record.file if record else None, ours),
             )

@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from ..errors import RecoveryError, Unreadable, VerifyError
 from ..record import Record, Status
@@ -56,7 +57,7 @@ def half_done(manifest: Manifest) -> Iterator[Repair]:
         elif record.status is Status.DELETED and _is_leftover(manifest, record):
             yield Repair(
                 f"{record.file}: its deletion was cut off, and is finished now",
-                lambda path=record.path: remove(path, aside=staging),
+                partial(remove, record.path, aside=staging),
             )
 
 

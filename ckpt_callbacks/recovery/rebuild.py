@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from ..errors import VerifyError
@@ -39,7 +40,7 @@ def lost(manifest: Manifest) -> Iterator[Repair]:
     for record in found:
         yield Repair(
             f"{record.file}: the manifest did not name it; it is entered again from what it says of itself",
-            lambda record=record: _enter(manifest, record),
+            partial(_enter, manifest, record),
         )
     # Also where a crash came between the entries and this.
     if found or (_being_rebuilt(manifest) and manifest.live() and misjudged(manifest, *_newest(manifest))):
@@ -65,8 +66,7 @@ def _record(path: Path) -> Record | None:
     """What a file says of itself; None where it is no checkpoint of ours, or not a whole one."""
     form = format_of(path)
     try:
-        facts = form.facts(path) if form is not None else None
-        if facts is None:
+        if form is None or (facts := form.facts(path)) is None:
             return None
         form.check(path, ())
         if not _has_sound_sums(path):

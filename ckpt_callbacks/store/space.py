@@ -8,7 +8,9 @@ import math
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -61,7 +63,7 @@ def free(where: int | Path) -> float:
     return usage.free if usage.total else math.inf
 
 
-def _found() -> ctypes._CFuncPtr | None:
+def _found() -> Callable[[int, int, int, int], int] | None:
     if not sys.platform.startswith("linux"):
         return None
     library = ctypes.CDLL(None, use_errno=True)
@@ -69,7 +71,7 @@ def _found() -> ctypes._CFuncPtr | None:
     call = getattr(library, "fallocate64", None) or getattr(library, "fallocate", None)
     if call is not None:
         call.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
-    return call
+    return cast("Callable[[int, int, int, int], int] | None", call)
 
 
 _fallocate = _found()

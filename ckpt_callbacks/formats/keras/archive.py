@@ -21,7 +21,8 @@ KEY, METADATA, WEIGHTS = "ckpt_callbacks", "metadata.json", "model.weights.h5"
 def read(path: Path) -> dict[str, Any] | None:
     """What of ours lies in the archive."""
     with zipfile.ZipFile(path) as archive:
-        return json.loads(archive.read(METADATA)).get(KEY)
+        found: dict[str, Any] | None = json.loads(archive.read(METADATA)).get(KEY)
+    return found
 
 
 def merged(metadata: str | bytes, facts: dict[str, Any]) -> str:

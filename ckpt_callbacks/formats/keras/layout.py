@@ -85,7 +85,7 @@ def unlike(written: h5py.File, groups: Sequence[Group], values: Sequence[np.ndar
             return f"{sorted(set(expected.items()) ^ set(found.items()))[:2]} differ"
     finally:
         reference.close()
-    buffer = np.empty(max((value.nbytes for value in values), default=0), np.uint8)
+    buffer: np.ndarray = np.empty(max((value.nbytes for value in values), default=0), np.uint8)
     places = [group.place(entry) for group in groups for entry in group.entries]
     for place, value in zip(places, values, strict=True):
         dataset, held = written[place], buffer[: value.nbytes]
@@ -93,7 +93,7 @@ def unlike(written: h5py.File, groups: Sequence[Group], values: Sequence[np.ndar
             return f"{place} has shape {dataset.shape} instead of {value.shape}"
         if value.size:
             dataset.id.read(h5py.h5s.ALL, h5py.h5s.ALL, held.view(dataset.dtype).reshape(value.shape))
-        wanted = value.reshape(-1).view(np.uint8)
+        wanted: np.ndarray = value.reshape(-1).view(np.uint8)
         for start in range(0, value.nbytes, _COMPARED):
             if not np.array_equal(held[start : start + _COMPARED], wanted[start : start + _COMPARED]):
                 return f"{place} holds other values"

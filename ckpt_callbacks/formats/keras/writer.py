@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import h5py
 import keras
@@ -32,6 +31,9 @@ from . import hdf5
 from .layout import Layout, feed, lay_out, unlike
 
 log = logging.getLogger("ckpt_callbacks")
+
+# A member of an archive: its name, its size, its check sum, and its pieces.
+_Member = tuple[str, int, int, Sequence[bytes | memoryview]]
 
 _FACTS = 4096  # ours in an HDF5 file is padded to a multiple, so that the layout stays the same from save to save
 
@@ -123,7 +125,7 @@ class FileWriter:
     def _problem(self, content: Content, path: Path) -> str | None:
         """One line on what is wrong with a file that was laid down; None when it is as Keras' own."""
         with ExitStack() as stack:
-            file: Path | BinaryIO = path
+            file: Path | io.IOBase = path
             if content.before:
                 with zipfile.ZipFile(path) as found:
                     if (damaged := found.testzip()) is not None:
@@ -137,13 +139,14 @@ class FileWriter:
 
 def _archived(content: Content, weights: list[bytes | memoryview], size: int) -> tuple[list[bytes | memoryview], int]:
     """The pieces of an archive around those of the weights, and the size of it all."""
-    now, pieces, members = archive.stamp(), [], []
-    crc = 0
+    now, crc = archive.stamp(), 0
+    pieces: list[bytes | memoryview] = []
+    members: list[archive.Member] = []
     for piece in weights:
         crc = crc32(piece, crc)
-    small = [(name, len(data), crc32(data), [data]) for name, data in content.before]
-    after = [(name, len(data), crc32(data), [data]) for name, data in content.after]
-    for name, length, checksum, data in [*small, (keras_zip.WEIGHTS, size, crc, weights), *after]:
+    before: list[_Member] = [(name, len(data), crc32(data), [data]) for name, data in content.before]
+    after: list[_Member] = [(name, len(data), crc32(data), [data]) for name, data in content.after]
+    for name, length, checksum, data in [*before, (keras_zip.WEIGHTS, size, crc, weights), *after]:
         offset = members[-1].end if members else 0
         members.append(archive.Member(name, length, checksum, offset, now, align=PAGE if data is weights else 1))
         pieces += [members[-1].header(), *data]

@@ -29,7 +29,7 @@ def _equal(a: Any, b: Any) -> bool:
     if a.layout is torch.sparse_coo:
         a, b = a.coalesce(), b.coalesce()
         return _equal(a.indices(), b.indices()) and _equal(a.values(), b.values())
-    return _bytes(a).equal(_bytes(b))
+    return bool(_bytes(a).equal(_bytes(b)))
 
 
 def _bytes(tensor: torch.Tensor) -> torch.Tensor:
@@ -40,9 +40,10 @@ def _bytes(tensor: torch.Tensor) -> torch.Tensor:
 def _weights(path: Path) -> dict[str, Any]:
     settings: dict[str, Any] = {"map_location": "cpu", "mmap": True}
     try:
-        return torch.load(path, weights_only=True, **settings)["state_dict"]
+        found = torch.load(path, weights_only=True, **settings)
     except pickle.UnpicklingError:  # beside the weights there are objects of other classes
-        return torch.load(path, weights_only=False, pickle_module=_TensorsAlone, **settings)["state_dict"]
+        found = torch.load(path, weights_only=False, pickle_module=_TensorsAlone, **settings)
+    return dict(found["state_dict"])
 
 
 class _Part:

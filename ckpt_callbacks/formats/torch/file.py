@@ -50,6 +50,7 @@ class Content:
         Raises:
             OSError: the disk is full, or broken. RuntimeError: a device cannot be read.
         """
+        pieces: list[tuple[str, bytes | memoryview | torch.UntypedStorage]]
         pieces = [("data.pkl", self.data), ("byteorder", sys.byteorder.encode())]
         pieces += [(f"data/{number}", storage) for number, storage in enumerate(self.storages)]
         pieces.append(("version", b"3\n"))

@@ -69,7 +69,7 @@ class _Reader(pickle.Unpickler):
             return _ITEM_SIZES[name]
         return _OrderedDict if (module, name) == ("collections", "OrderedDict") else _Part
 
-    def persistent_load(self, pid: Any) -> int:
+    def persistent_load(self, pid: tuple[Any, Any, str, Any, int]) -> int:
         """The number of elements of a storage that is there as a whole."""
         _, itemsize, key, _, count = pid
         if itemsize is _Part:
@@ -79,7 +79,7 @@ class _Reader(pickle.Unpickler):
         return count
 
 
-class _OrderedDict(dict):
+class _OrderedDict(dict[Any, Any]):
     """As torch's own are, with attributes."""
 
 
