@@ -6,16 +6,28 @@ STAMP := $(VENV)/.installed
 TORCH_INDEX ?=
 TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
 
-.PHONY: demo test test-faults soak hunt bench bench-quick clean
+.PHONY: demo lint build test test-faults soak hunt bench bench-quick clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"
-	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[test]'
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,lint]'
 	touch $@
 
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
+
+# Style, format and types; pyproject.toml says which rules.
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# A source distribution and a wheel, in dist/.
+build: $(STAMP)
+	rm -rf build dist
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt build
+	$(BIN)/python -m build
 
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -m "not slow and not soak"

@@ -31,7 +31,7 @@ EXCEPTIONS = {
 PURE_STANDARD_LIBRARY = {"policy", "errors", "events", "record", "units"}
 ALLOWED_LIBRARIES = {
     "store": {"xxhash"},
-    "formats": {"h5py", "isal", "keras", "numpy", "torch"},
+    "formats": {"h5py", "isal", "keras", "numpy", "torch", "typing_extensions"},
     "config": {"annotated_types", "pydantic", "pydantic_core", "ruamel", "typing_extensions"},
     "cli": {"click", "rich"},
     "torch": {"lightning", "torch", "numpy"},
