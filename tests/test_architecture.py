@@ -28,7 +28,7 @@ EXCEPTIONS = {
     ("policy", "config"),
     ("formats", "keras"),  # for now
 }
-PURE_STANDARD_LIBRARY = {"policy", "errors", "events", "record", "units"}
+PURE_STANDARD_LIBRARY = {"policy", "errors", "events", "record", "units", "settings"}
 ALLOWED_LIBRARIES = {
     "store": {"xxhash"},
     "formats": {"h5py", "isal", "keras", "numpy", "torch", "typing_extensions"},

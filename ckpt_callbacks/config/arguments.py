@@ -1,66 +1,63 @@
-"""What both adapters are given: a policy as an object, as a YAML file or as a mapping, and settings beside it."""
+"""The arguments of a callback: what the caller gave, over what a YAML file says, over the defaults."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from os import PathLike
 from typing import Any
 
 from ..errors import PolicyError
 from ..policy.composition import Trigger
 from ..policy.policy import Policy
-from ..units import as_bytes, as_seconds
 from . import Config
 
 # `dict` and this order are for LightningCLI, whose parser would make text of a mapping where a path is allowed too.
 PolicyLike = Policy | dict[str, Any] | str | PathLike[str]
-_SETTINGS = (
-    "filename", "contents", "metadata", "on_error", "grace", "min_free", "background", "max_pending", "when_busy",
-    "staging",
-)  # fmt: skip
 
 
-def resolve(holder: str, dirpath: str | PathLike[str] | None, policy: PolicyLike, *, allow_code: bool = False,
-            **settings: Any) -> dict[str, Any]:  # fmt: skip
-    """The arguments of a `Run`, and ``staging``: what the caller gave, over what the file says, over the defaults.
+def build_config(
+    name: str, dirpath: str | PathLike[str] | None, policy: PolicyLike, *, allow_code: bool = False, **given: Any
+) -> Config:
+    """Return the policy and the settings of a callback.
 
     Args:
-        holder: What error messages call the caller. dirpath: the run directory; may come from the file.
-        policy: A `Policy`, the path of a YAML file, or what such a file holds.
-        allow_code: Let the file name predicates to import.
-        settings: Any other field of `Config`; None means "not given". Grace and min_free may be text with a unit.
+        name: The callback's name in error messages.
+        dirpath: The run directory. None if the file names it.
+        policy: A `Policy`, the path of a YAML file, or the mapping that such a file holds.
+        allow_code: Whether the file may name predicates to import.
+        given: Any other field of `Settings`. None means "not given". Metadata is merged with the file's.
 
     Raises:
-        ConfigError: the file is wrong. PolicyError: there is no run directory, the policy is none, or a quantity is.
+        ConfigError: The file is wrong.
+        PolicyError: An argument is wrong, or there is no run directory.
     """
     if dirpath is not None and not isinstance(dirpath, str | PathLike):
-        raise PolicyError(f"{holder}: dirpath is {dirpath!r}; expected the run directory, and the policy behind it")
-    if isinstance(policy, Policy):
-        config = Config(policy=policy)
-    elif isinstance(policy, Mapping):
-        config = Config.from_mapping(policy, source=f"{holder}: policy", allow_code=allow_code)
-    elif isinstance(policy, str | PathLike):
-        config = Config.from_yaml(policy, allow_code=allow_code)
-    else:
-        hint = f", such as Policy(save={policy!r})" if isinstance(policy, Trigger) else ""
         raise PolicyError(
-            f"{holder}: policy is {policy!r}; expected a Policy{hint}, the path of a YAML file, or a mapping"
+            f"{name}: dirpath is {dirpath!r}; expected the run directory as the first argument and the policy as the "
+            "second"
         )
-    dirpath = dirpath if dirpath is not None else config.dirpath
-    if dirpath is None:
-        raise PolicyError(f"{holder}: dirpath is missing; expected the run directory, such as {holder}('runs/a', ...)")
-    given = {name: value for name, value in settings.items() if value is not None}
-    if "grace" in given:
-        given["grace"] = as_seconds(given["grace"], f"{holder}: grace", positive=True)
-    if "min_free" in given:
-        given["min_free"] = as_bytes(given["min_free"], f"{holder}: min_free")
-    from_file = {name: getattr(config, name) for name in _SETTINGS}
-    if "staging" in given and given["staging"] not in ("memory", "none"):
-        raise PolicyError(f"{holder}: staging is {given['staging']!r}; expected 'memory' or 'none'")
+    config = _read(name, policy, allow_code)
+    given = {field: value for field, value in {"dirpath": dirpath, **given}.items() if value is not None}
     if "metadata" in given:
-        given["metadata"] = {**from_file["metadata"], **given["metadata"]}
+        given["metadata"] = {**config.settings.metadata, **given["metadata"]}
     try:
-        described = Config(policy=config.policy).to_mapping()
-    except PolicyError:
-        described = None  # a function of the user's own has no form in a file
-    return {"dirpath": dirpath, "policy": config.policy, "described": described, **from_file, **given}
+        settings = replace(config.settings, **given)
+    except PolicyError as error:
+        raise PolicyError(f"{name}: {str(error).removeprefix('Settings: ')}") from None
+    if settings.dirpath is None:
+        raise PolicyError(f"{name}: dirpath is missing; expected the run directory, such as {name}('runs/a', ...)")
+    if not str(settings.dirpath):
+        raise PolicyError(f"{name}: dirpath is empty; expected a run directory, such as 'runs/a'")
+    return Config(config.policy, settings)
+
+
+def _read(name: str, policy: PolicyLike, allow_code: bool) -> Config:
+    if isinstance(policy, Policy):
+        return Config(policy)
+    if isinstance(policy, Mapping):
+        return Config.from_mapping(policy, source=f"{name}: policy", allow_code=allow_code)
+    if isinstance(policy, str | PathLike):
+        return Config.from_yaml(policy, allow_code=allow_code)
+    hint = f", such as Policy(save={policy!r})" if isinstance(policy, Trigger) else ""
+    raise PolicyError(f"{name}: policy is {policy!r}; expected a Policy{hint}, the path of a YAML file, or a mapping")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from ..policy.retention import KeepAll, KeepBest, KeepEvery, KeepLast, KeepTagge
 from ..policy.smoothing import EMA, Mean, Median, Smoothing
 from ..policy.stopping import Diverges, NonFinite, Patience, Reaches, Stopping
 from ..policy.triggers import At, Every, Improves, OnDeadline, OnException, OnPreempt, Predicate
+from ..settings import Settings
 from .import_path import reference_to
 
 if TYPE_CHECKING:
@@ -35,26 +36,23 @@ def document(config: Config) -> dict[str, Any]:
     policy = config.policy
     names = _Names(_metrics(policy.save, policy.keep, policy.stop, policy.best_by))
     save = policy.save.parts() if isinstance(policy.save, AnyOf) and len(policy.save.parts()) > 1 else (policy.save,)
-    found = {
-        "version": 1,
-        "dirpath": None if config.dirpath is None else os.fspath(config.dirpath),
-        "filename": config.filename,
+    rules = {
         "metrics": {name: _metric(metric) for metric, name in names.defined.items()},
         "save": [_trigger(trigger, names) for trigger in save],
         "keep": [_retention(rule, names) for rule in policy.keep.parts()],
         "stop": [_stopping(rule, names) for rule in policy.stop.parts()] if policy.stop is not None else None,
         "best_by": None if policy.best_by is None else names[policy.best_by],
-        "contents": config.contents if config.contents != "full" else None,
-        "metadata": dict(config.metadata),
-        "on_error": config.on_error if config.on_error != "warn" else None,
-        "grace": _number(config.grace) if config.grace != 30 else None,
-        "min_free": config.min_free or None,
-        "background": None if config.background else False,
-        "max_pending": config.max_pending if config.max_pending != 1 else None,
-        "when_busy": config.when_busy if config.when_busy != "wait" else None,
-        "staging": config.staging if config.staging != "memory" else None,
     }
-    return {name: value for name, value in found.items() if value not in (None, {})}
+    settings = _settings(config.settings)
+    first = {name: settings.pop(name) for name in ("dirpath", "filename") if name in settings}
+    return {"version": 1, **first, **{name: value for name, value in rules.items() if value}, **settings}
+
+
+def _settings(settings: Settings) -> dict[str, Any]:
+    given = _given(settings)
+    if "dirpath" in given:
+        given["dirpath"] = os.fspath(given["dirpath"])
+    return given
 
 
 class _Names:
@@ -187,12 +185,18 @@ def _predicate(trigger: Predicate) -> str:
 
 def _given(value: Any) -> dict[str, Any]:
     """The fields that differ from their defaults, as plain values."""
-    fields = {field.name: (getattr(value, field.name), field.default) for field in dataclasses.fields(value)}
+    fields = {field.name: (getattr(value, field.name), _default(field)) for field in dataclasses.fields(value)}
     return {name: _plain(given) for name, (given, default) in fields.items() if given != default}
 
 
+def _default(field: dataclasses.Field) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+
+
 def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else _number(value) if isinstance(value, float) else value
+    if isinstance(value, float):
+        return _number(value)
+    return list(value) if isinstance(value, tuple) else dict(value) if isinstance(value, Mapping) else value
 
 
 def _number(value: float) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from ..config.arguments import PolicyLike, resolve
+from ..config.arguments import PolicyLike, build_config
 from ..errors import PolicyError, VerifyError
 from ..events import EventKind
 from ..record import Record
@@ -90,23 +90,23 @@ class KerasCheckpoint(ReadsRun, ObservesFit, keras.callbacks.Callback):
         super().__init__()
         if not isinstance(resume, str | PathLike):
             raise PolicyError(f"KerasCheckpoint: resume is {resume!r}; expected 'auto', 'never' or a checkpoint's path")
-        settings = {"filename": filename, "contents": contents, "metadata": metadata, "on_error": on_error}
-        settings |= {"grace": grace, "min_free": min_free, "background": background, "max_pending": max_pending}
-        settings |= {"when_busy": when_busy, "staging": staging}
-        arguments = resolve("KerasCheckpoint", dirpath, policy, allow_code=allow_code, **settings)
-        suffix = files.suffix_of(arguments["contents"], format)
-        staging = arguments.pop("staging")
-        self._staging = KerasStaging(staging if arguments["background"] else "none")  # else a copy is for nothing
-        self._run = Run(**arguments, suffix=suffix, holder="KerasCheckpoint", clock=clock)
-        if restore_best_weights and self._run.policy.best_metric is None:
+        config = build_config(
+            "KerasCheckpoint", dirpath, policy, allow_code=allow_code, filename=filename, contents=contents,
+            metadata=metadata, on_error=on_error, grace=grace, min_free=min_free, background=background,
+            max_pending=max_pending, when_busy=when_busy, staging=staging,
+        )  # fmt: skip
+        settings, suffix = config.settings, files.suffix_of(config.settings.contents, format)
+        self._staging = KerasStaging(settings.staging if settings.background else "none")  # else a copy is for nothing
+        self._run = Run(
+            config.policy, settings, format=suffix, name="KerasCheckpoint", described=config.described, clock=clock
+        )
+        if restore_best_weights and config.policy.best_metric is None:
             raise PolicyError(
                 "KerasCheckpoint: restore_best_weights is True, and the policy knows no best; expected a rule with a "
                 "metric, such as Improves(Metric('val_loss', mode='min')), or best_by"
             )
-        self._quiet = self._run.quiet
-        self._scratch = Layout(self._run.dirpath).staging
-        self._resume, self._restore_best_weights = resume, restore_best_weights
-        self._batch_metrics = batch_metrics
+        self._quiet, self._scratch = self._run.quiet, Layout(self._run.dirpath).staging
+        self._resume, self._restore_best_weights, self._batch_metrics = resume, restore_best_weights, batch_metrics
         if batch_metrics:
             # Keras gives up its asynchronous dispatch for each callback that has this method.
             self.on_train_batch_end = self._on_train_batch_end

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from ..config.arguments import PolicyLike, resolve
+from ..config.arguments import PolicyLike, build_config
 from ..events import EventKind
 from ..run.run import Run
 from ..runtime.clock import Clock
@@ -75,13 +75,16 @@ class LightningCheckpoint(Observing, PeerNames, Checkpoint):
         clock: Clock | None = None,
     ) -> None:
         super().__init__()
-        settings = {"filename": filename, "contents": contents, "metadata": metadata, "on_error": on_error}
-        settings |= {"grace": grace, "min_free": min_free, "background": background, "max_pending": max_pending}
-        settings |= {"when_busy": when_busy, "staging": staging}
-        arguments = resolve("LightningCheckpoint", dirpath, policy, allow_code=allow_code, **settings)
-        staging = arguments.pop("staging")
-        self._staging = staging if arguments["background"] else "none"  # a copy would be for nothing
-        self._run = Run(**arguments, suffix=".ckpt", holder="LightningCheckpoint", clock=clock)
+        config = build_config(
+            "LightningCheckpoint", dirpath, policy, allow_code=allow_code, filename=filename, contents=contents,
+            metadata=metadata, on_error=on_error, grace=grace, min_free=min_free, background=background,
+            max_pending=max_pending, when_busy=when_busy, staging=staging,
+        )  # fmt: skip
+        settings = config.settings
+        self._staging = settings.staging if settings.background else "none"  # a copy would be for nothing
+        self._run = Run(
+            config.policy, settings, format=".ckpt", name="LightningCheckpoint", described=config.described, clock=clock
+        )
         self._reset()
 
     @classmethod

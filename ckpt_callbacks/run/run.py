@@ -13,11 +13,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import PolicyError, StoreError
+from ..errors import StoreError
 from ..events import EventKind
 from ..policy.engine import Decision
 from ..policy.filename import FileName
-from ..policy.metric import check_count
 from ..policy.policy import Policy
 from ..policy.retention import last_record
 from ..policy.state import State
@@ -25,6 +24,7 @@ from ..record import Attempt, Record
 from ..runtime.clock import Clock
 from ..runtime.environment import environment, job_end, plain
 from ..runtime.worker import BackgroundWorker, InlineWorker, Worker
+from ..settings import Settings
 from .control import Requests
 from .decider import Deciding
 from .gate import Quiet
@@ -38,15 +38,12 @@ class Run(Deciding):
     """One training in one run directory.
 
     Args:
-        dirpath: The run directory; created when it is missing. policy: the policy.
-        suffix: File suffix of the checkpoints, such as ``.ckpt``. holder: what error messages call the caller.
-        filename: Template of the names; see `FileName`. contents: ``full`` or ``weights``.
-        metadata: Plain facts for every record. on_error: ``warn``, or ``raise`` when a save fails.
-        grace: Seconds from a signal to the end of the process. min_free: bytes to leave free on the disk.
-        background: Write on a thread beside the training's. max_pending: snapshots that may wait to be written.
-        when_busy: ``wait``, or ``skip`` the save when as many do; it stays due then.
+        policy: When to save, what to keep, when to stop.
+        settings: Everything else. The run directory is created when it is missing.
+        format: Suffix of the checkpoint files, such as ``.ckpt``.
+        name: The callback's name in error messages.
         described: The policy as plain values, for the manifest, so that `ckpt ls` can say what is kept and why.
-        clock: For tests.
+        clock: Replaceable for tests.
 
     Attributes:
         on_saved: Called on the training's thread with each record that is durable and verified.
@@ -54,59 +51,38 @@ class Run(Deciding):
 
     def __init__(
         self,
-        dirpath: str | Path,
         policy: Policy,
+        settings: Settings,
         *,
-        suffix: str,
-        holder: str,
-        filename: str | None = None,
-        contents: str = "full",
-        metadata: Mapping[str, Any] | None = None,
-        on_error: str = "warn",
-        grace: float = 30.0,
-        min_free: int = 0,
-        background: bool = True,
-        max_pending: int = 1,
-        when_busy: str = "wait",
+        format: str,
+        name: str,
         described: Mapping[str, Any] | None = None,
         clock: Clock | None = None,
     ) -> None:
-        if not isinstance(policy, Policy):
-            raise PolicyError(f"{holder}: policy is {policy!r}; expected a Policy, or the path of a YAML file")
-        for field, value, known in (
-            ("contents", contents, ("full", "weights")),
-            ("on_error", on_error, ("warn", "raise")),
-            ("when_busy", when_busy, ("wait", "skip")),
-        ):
-            if value not in known:
-                raise PolicyError(f"{holder}: {field} is {value!r}; expected one of {', '.join(known)}")
-        if not isinstance(background, bool):
-            raise PolicyError(f"{holder}: background is {background!r}; expected True or False")
-        check_count(holder, "max_pending", max_pending)
-        if not str(dirpath):
-            raise PolicyError(f"{holder}: dirpath is empty; expected a run directory, such as 'runs/a'")
         self._clock = clock or Clock()
-        self._worker: Worker = BackgroundWorker() if background else InlineWorker()
-        super().__init__(Path(dirpath).absolute(), policy, self._worker, self._clock, holder, min_free)
-        self.suffix, self.contents = suffix, contents
-        self.metadata: dict[str, Any] = plain(dict(metadata or {}))
+        self._worker: Worker = BackgroundWorker() if settings.background else InlineWorker()
+        dirpath = Path(settings.dirpath).absolute()
+        super().__init__(dirpath, policy, self._worker, self._clock, name, settings.min_free)
+        self.suffix, self.contents = format, settings.contents
+        self.metadata: dict[str, Any] = plain(dict(settings.metadata))
         self.state = State()
+        filename = settings.filename
         if isinstance(filename, str):
-            filename = filename.removesuffix(suffix)  # which people type, too
+            filename = filename.removesuffix(format)  # which people type, too
         self._filename = FileName(filename, tuple(self.metadata), tuple(policy.monitored)) if filename else FileName()
-        self._on_error, self._described = on_error, described
+        self._on_error, self._described = settings.on_error, described
         self.quiet = Quiet(self._clock)
         self.on_saved: Callable[[Record], None] = lambda record: None
         self._saver = Saver(
-            self, self._checkpointer, self._worker, clock=self._clock, filename=self._filename, suffix=suffix,
-            contents=contents, metadata=self.metadata, max_pending=max_pending, skips=when_busy == "skip",
-            wake=self.quiet.ring,
+            self, self._checkpointer, self._worker, clock=self._clock, filename=self._filename, suffix=format,
+            contents=settings.contents, metadata=self.metadata, max_pending=settings.max_pending,
+            skips=settings.when_busy == "skip", wake=self.quiet.ring,
         )  # fmt: skip
         self._demanded: set[int] = set()
-        self._requests = Requests(self.manifest.layout.save_now, grace, self._clock, self.quiet.ring)
+        self._requests = Requests(self.manifest.layout.save_now, settings.grace, self._clock, self.quiet.ring)
         self._parent: int | None = None
         self._deadline = job_end()
-        if contents == "weights":
+        if settings.contents == "weights":
             log.warning("%s: keeps weights alone; a run cannot be resumed from them", self.dirpath)
 
     @property

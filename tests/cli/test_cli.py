@@ -18,6 +18,7 @@ from ckpt_callbacks import EMA, EventKind, Every, Improves, KeepBest, KeepLast, 
 from ckpt_callbacks.cli import main
 from ckpt_callbacks.record import Attempt
 from ckpt_callbacks.run.run import Run
+from ckpt_callbacks.settings import Settings
 from ckpt_callbacks.store.manifest import Manifest
 from ckpt_callbacks.testing import FakeClock, FakeWriter
 
@@ -30,8 +31,9 @@ COMMAND = [sys.executable, "-c", "from ckpt_callbacks.cli import main; main(prog
 
 def train(dirpath, losses=LOSSES, fail_on=(5,)):
     clock = FakeClock()
-    run = Run(dirpath, POLICY, suffix=".ckpt", holder="Test", filename="{epoch:03d}", clock=clock,
-              metadata={"dataset": "digits", "sizes": [1, 2], "optimizer": {"lr": 0.1, "nesterov": True}})  # fmt: skip
+    metadata = {"dataset": "digits", "sizes": [1, 2], "optimizer": {"lr": 0.1, "nesterov": True}}
+    settings = Settings(dirpath, filename="{epoch:03d}", metadata=metadata)
+    run = Run(POLICY, settings, format=".ckpt", name="Test", clock=clock)
     run.open()
     run.start(step=0, epoch=0)
     writer = FakeWriter(b"x" * 2345, fail_on=set(fail_on))

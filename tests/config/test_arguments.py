@@ -3,7 +3,7 @@
 import pytest
 
 from ckpt_callbacks import ConfigError, Every, OnDeadline, OnPreempt, Policy, PolicyError
-from ckpt_callbacks.config.arguments import resolve
+from ckpt_callbacks.config.arguments import build_config
 
 POLICY = Policy(OnPreempt())
 SAVE = {"save": "on_preempt"}
@@ -21,9 +21,9 @@ SAVE = {"save": "on_preempt"}
     ],
 )
 def test_quantities_become_numbers(policy, settings, grace, min_free):
-    found = resolve("LightningCheckpoint", "runs/a", policy, **settings)
-    assert (found["grace"], found["min_free"]) == (grace, min_free)
-    assert isinstance(found["grace"], float | int) and isinstance(found["min_free"], int)
+    found = build_config("LightningCheckpoint", "runs/a", policy, **settings)
+    assert (found.settings.grace, found.settings.min_free) == (grace, min_free)
+    assert isinstance(found.settings.grace, float) and isinstance(found.settings.min_free, int)
 
 
 @pytest.mark.parametrize(
@@ -44,25 +44,25 @@ def test_quantities_become_numbers(policy, settings, grace, min_free):
 )
 def test_a_quantity_that_is_none_is_one_clear_line(settings, message):
     with pytest.raises(PolicyError) as caught:
-        resolve("KerasCheckpoint", "runs/a", POLICY, **settings)
+        build_config("KerasCheckpoint", "runs/a", POLICY, **settings)
     assert str(caught.value).startswith(message)
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_quantity_in_a_mapping_has_its_place():
     with pytest.raises(ConfigError, match=r"^KerasCheckpoint: policy: grace: got 'soon'; expected a duration above 0"):
-        resolve("KerasCheckpoint", "runs/a", {**SAVE, "grace": "soon"})
+        build_config("KerasCheckpoint", "runs/a", {**SAVE, "grace": "soon"})
 
 
 def test_the_policy_on_record_holds_its_deadlines():
-    found = resolve("KerasCheckpoint", "runs/a", Policy(OnDeadline("10 min", "2026-11-24T23:00:00Z")))
-    assert found["described"]["save"] == [{"on_deadline": {"before": 600, "end": "2026-11-24T23:00:00Z"}}]
+    found = build_config("KerasCheckpoint", "runs/a", Policy(OnDeadline("10 min", "2026-11-24T23:00:00Z")))
+    assert found.described["save"] == [{"on_deadline": {"before": 600, "end": "2026-11-24T23:00:00Z"}}]
 
 
 def test_arguments_in_the_wrong_places_are_one_clear_line():
     with pytest.raises(
-        PolicyError, match=r"^KerasCheckpoint: dirpath is Policy\(.*\); expected the run directory, and "
+        PolicyError, match=r"^KerasCheckpoint: dirpath is Policy\(.*\); expected the run directory as the "
     ):
-        resolve("KerasCheckpoint", POLICY, "runs/a")
+        build_config("KerasCheckpoint", POLICY, "runs/a")
     with pytest.raises(PolicyError, match=r"expected a Policy, such as Policy\(save=Every\(epochs=1\)\), the path of"):
-        resolve("KerasCheckpoint", "runs/a", Every(epochs=1))
+        build_config("KerasCheckpoint", "runs/a", Every(epochs=1))

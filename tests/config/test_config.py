@@ -41,6 +41,7 @@ from ckpt_callbacks import (
     Trigger,
 )
 from ckpt_callbacks.config import Config, json_schema
+from ckpt_callbacks.settings import Settings
 from tests.support import strategies
 
 EVENING = 1795561200.0  # 2026-11-24, 23:00 UTC
@@ -123,11 +124,13 @@ def test_the_example_of_the_design(tmp_path):
     config = read(tmp_path, EXAMPLE)
     assert config == Config(
         policy,
-        dirpath="runs/a",
-        filename="{model}-{epoch:03d}-{val_loss:.3f}",
-        contents="full",
-        metadata={"dataset": "digits-v1"},
-        on_error="warn",
+        Settings(
+            dirpath="runs/a",
+            filename="{model}-{epoch:03d}-{val_loss:.3f}",
+            contents="full",
+            metadata={"dataset": "digits-v1"},
+            on_error="warn",
+        ),
     )
     assert repr(config.policy) == repr(policy)
     assert Policy.from_yaml(tmp_path / "ckpt.yaml") == policy
@@ -152,10 +155,7 @@ def test_every_form(tmp_path):
             stop=Reaches(val, 0.1) | Diverges(val.raw, 100) | NonFinite("loss", consecutive=3),
             best_by=score,
         ),
-        contents="weights",
-        on_error="raise",
-        grace=90,
-        min_free=2 * 1024**3,
+        Settings(contents="weights", on_error="raise", grace=90, min_free=2 * 1024**3),
     )
 
 
@@ -194,7 +194,7 @@ def test_the_end_of_a_job(tmp_path, end):
     ],
 )
 def test_a_setting_with_a_unit(tmp_path, field, value, expected):
-    found = getattr(read(tmp_path, f"{WITH_SAVE}{field}: {value}"), field)
+    found = getattr(read(tmp_path, f"{WITH_SAVE}{field}: {value}").settings, field)
     assert found == expected
     assert type(found) is (int if field == "min_free" else float)
 
@@ -234,7 +234,7 @@ def test_a_filename_may_name_what_is_monitored_however_it_is_spelt():
     metrics, stop = {"a": {"monitor": ["epcoh", "x"], "mode": "min"}}, {"non_finite": {"monitor": "setp"}}
     document = {"save": "on_preempt", "metrics": metrics, "stop": stop, "metadata": {"modle": 1}}
     template = "{epcoh}-{setp}-{modle}-{dataset}"
-    assert Config.from_mapping({**document, "filename": template}).filename == template
+    assert Config.from_mapping({**document, "filename": template}).settings.filename == template
     for absent in ("metrics", "stop", "metadata"):
         with pytest.raises(ConfigError, match="did you mean"):
             Config.from_mapping({k: v for k, v in document.items() if k != absent} | {"filename": template})
@@ -250,7 +250,7 @@ def test_scalars_are_those_of_yaml_1_2(tmp_path):
     config = read(tmp_path, textwrap.dedent(text))
     on = Metric("yes", mode="min", min_delta=1e-4, baseline=1)
     assert config.policy == Policy(save=Improves(on) | Every(steps=16), keep=KeepTagged("off"))
-    assert config.metadata == {"country": "no", "octal": 10, "real": "yes", "day": date(2026, 1, 2)}
+    assert config.settings.metadata == {"country": "no", "octal": 10, "real": "yes", "day": date(2026, 1, 2)}
 
 
 def test_anchors_and_a_byte_order_mark(tmp_path):
@@ -689,7 +689,7 @@ def test_what_has_no_form_in_yaml_cannot_be_written():
     with pytest.raises(PolicyError, match="name is 'mine', for which YAML has no place"):
         Policy(Predicate(strategies.even_step, name="mine")).to_yaml()
     with pytest.raises(PolicyError, match="cannot be written as YAML"):
-        Config(Policy(OnPreempt()), metadata={"x": object()}).to_yaml()
+        Config(Policy(OnPreempt()), Settings(metadata={"x": object()})).to_yaml()
 
 
 # -- writing ---------------------------------------------------------------------------------------------------------
@@ -765,8 +765,7 @@ PLAIN = st.recursive(
 @settings(deadline=None, max_examples=150)
 @given(
     st.builds(
-        Config,
-        st.just(Policy(OnPreempt())),
+        Settings,
         dirpath=st.none() | st.text(),
         filename=st.none() | st.sampled_from(["{epoch:03d}", "{val/loss:.3f} é", "{seed}"]),
         contents=st.sampled_from(["full", "weights"]),
@@ -776,7 +775,8 @@ PLAIN = st.recursive(
         min_free=st.integers(min_value=0, max_value=2**50),
     )
 )
-def test_settings_read_back(tmp_path_factory, config):
+def test_settings_read_back(tmp_path_factory, given):
+    config = Config(Policy(OnPreempt()), given)
     path = tmp_path_factory.getbasetemp() / "settings.yaml"
     text = config.to_yaml()
     path.write_text(text, encoding="utf-8")
@@ -798,7 +798,7 @@ def test_a_deadline_is_written_as_a_date_where_that_is_exact():
 
 def test_settings_are_numbers_however_they_were_given():
     given, plain = (
-        Config(Policy(OnPreempt()), grace=grace, min_free=size)
+        Config(Policy(OnPreempt()), Settings(grace=grace, min_free=size))
         for grace, size in (("1.5 min", "5 GB"), (90, 5 * 10**9))
     )
     assert given == plain

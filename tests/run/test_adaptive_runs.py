@@ -8,6 +8,7 @@ from ckpt_callbacks import EventKind, Every, Policy
 from ckpt_callbacks.cli import main
 from ckpt_callbacks.config import Config
 from ckpt_callbacks.run.run import Run
+from ckpt_callbacks.settings import Settings
 from ckpt_callbacks.testing import FakeClock, FakeWriter
 
 POLICY = Policy(save=Every(overhead=0.01))
@@ -30,7 +31,8 @@ class Stage(FakeWriter):
 def train(dirpath, steps, snapshot=None):
     """Steps of a second each. Returns the run and its stage."""
     clock = FakeClock()
-    run = Run(dirpath, POLICY, suffix=".ckpt", holder="Test", clock=clock, described=Config(POLICY).to_mapping())
+    described = Config(POLICY).to_mapping()
+    run = Run(POLICY, Settings(dirpath), format=".ckpt", name="Test", described=described, clock=clock)
     run.open()
     if snapshot is not None:
         run.restore(snapshot)

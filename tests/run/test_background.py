@@ -35,6 +35,7 @@ from ckpt_callbacks import (
 from ckpt_callbacks.formats import Written
 from ckpt_callbacks.run.run import Run
 from ckpt_callbacks.runtime.worker import BackgroundWorker
+from ckpt_callbacks.settings import Settings
 from ckpt_callbacks.store.digest import verify
 from ckpt_callbacks.store.manifest import Manifest
 from ckpt_callbacks.testing import FakeClock
@@ -76,8 +77,8 @@ def begin(tmp_path):
     """Begins a training in ``tmp_path``."""
     runs = []
 
-    def begin(policy=EACH, dirpath=tmp_path, **given):
-        run = Run(dirpath, policy, suffix=".raw", holder="test", **given)
+    def begin(policy=EACH, dirpath=tmp_path, clock=None, **given):
+        run = Run(policy, Settings(dirpath, **given), format=".raw", name="test", clock=clock)
         run.open()
         run.start(step=0, epoch=0)
         runs.append(run)
@@ -182,8 +183,8 @@ def test_a_worker_can_be_closed_from_a_job_of_its_own():
 def test_a_process_that_ends_without_close_still_finishes_its_saves(tmp_path):
     script = """
 import sys, time
-from tests.run.test_background import EACH, Held, Run, epoch
-run = Run(sys.argv[1], EACH, suffix=".raw", holder="test", max_pending=2)
+from tests.run.test_background import EACH, Held, Run, Settings, epoch
+run = Run(EACH, Settings(sys.argv[1], max_pending=2), format=".raw", name="test")
 run.open(); run.start(step=0, epoch=0)
 first, second = epoch(run, 1, held=True), epoch(run, 2)
 import threading; threading.Timer(0.2, first.go.set).start()
@@ -457,7 +458,7 @@ def test_a_run_goes_on_from_a_file_that_was_staged_while_an_older_one_was_writte
         os.kill(os.getpid(), signal.SIGKILL)
 
     assert in_child(train) == signal.SIGKILL
-    run = Run(tmp_path, policy, suffix=".raw", holder="test")
+    run = Run(policy, Settings(tmp_path), format=".raw", name="test")
     run.open()
     newest = next(run.resumable())
     assert newest.step == 11
@@ -486,9 +487,9 @@ POLICIES = st.sampled_from(
 )
 
 
-def played(dirpath, policy, events, *, fails, **given):
+def played(dirpath, policy, events, *, fails, clock=None, **given):
     """The decisions of one training, and what it leaves."""
-    run = Run(dirpath, policy, suffix=".raw", holder="test", **given)
+    run = Run(policy, Settings(dirpath, **given), format=".raw", name="test", clock=clock)
     run.open()
     run.start(step=0, epoch=0)
     decisions, step, number = [], 0, 0

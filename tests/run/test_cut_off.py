@@ -10,11 +10,12 @@ from ckpt_callbacks.run.run import Run
 from ckpt_callbacks.run.snapshot import LiveSnapshot
 from ckpt_callbacks.runtime.processes import Peers
 from ckpt_callbacks.runtime.signals import Interrupts
+from ckpt_callbacks.settings import Settings
 from tests.run.test_background import EACH, Held, epoch, until
 
 
 def started(dirpath, policy=EACH, **settings):
-    run = Run(dirpath, policy, suffix=".raw", holder="test", **settings)
+    run = Run(policy, Settings(dirpath, **settings), format=".raw", name="test")
     run.open()
     run.start(step=0, epoch=0)
     return run
@@ -164,5 +165,5 @@ def test_a_signal_is_answered_where_no_thread_can_watch_over_the_grace_period(no
 
 @pytest.mark.parametrize("value", ["False", "maybe", 0, None])
 def test_background_is_true_or_false(tmp_path, value):
-    with pytest.raises(PolicyError, match=f"test: background is {value!r}; expected True or False"):
-        Run(tmp_path, EACH, suffix=".raw", holder="test", background=value)
+    with pytest.raises(PolicyError, match=f"Settings: background is {value!r}; expected True or False"):
+        Settings(tmp_path, background=value)

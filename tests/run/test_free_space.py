@@ -7,6 +7,7 @@ import pytest
 
 from ckpt_callbacks import EventKind, Every, KeepAll, KeepLast, Policy, Status
 from ckpt_callbacks.run.run import Run
+from ckpt_callbacks.settings import Settings
 from ckpt_callbacks.testing import FakeWriter
 
 SIZE = 1000
@@ -36,7 +37,7 @@ def silent(monkeypatch):
 
 def train(dirpath, keep, steps, min_free, written=None):
     """Save after each of the steps; ``written`` is given what lies in the directory whenever a save is written."""
-    run = Run(dirpath, Policy(Every(epochs=1), keep), suffix=".raw", holder="test", min_free=min_free)
+    run = Run(Policy(Every(epochs=1), keep), Settings(dirpath, min_free=min_free), format=".raw", name="test")
     run.open()
     run.manifest.refresh()
     if (newest := next(run.resumable(), None)) is not None:

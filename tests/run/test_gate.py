@@ -7,12 +7,13 @@ from ckpt_callbacks import Every, OnDeadline, OnPreempt, Policy
 from ckpt_callbacks.events import EventKind
 from ckpt_callbacks.run.run import Run
 from ckpt_callbacks.runtime.processes import Peers
+from ckpt_callbacks.settings import Settings
 from ckpt_callbacks.testing import FakeClock
 
 
 def started(dirpath, save, **settings):
     clock = FakeClock()
-    run = Run(dirpath, Policy(save), suffix=".x", holder="test", clock=clock, **settings)
+    run = Run(Policy(save), Settings(dirpath, **settings), format=".x", name="test", clock=clock)
     run.open()
     clock.advance(100.0)
     run.start(step=0, epoch=0)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ckpt_callbacks import EventKind, Every, KeepAll, NonFinite, Policy, PolicyError, StoreError
 from ckpt_callbacks.run.run import Run
+from ckpt_callbacks.settings import Settings
 from ckpt_callbacks.store.manifest import Manifest, _line
 from ckpt_callbacks.testing import FakeWriter
 from tests.system.bad_input.runs import RESUMABLE, callback, cli, copied, fit, newest, one_line
@@ -52,10 +53,8 @@ def test_an_alias_that_points_at_itself_is_left_alone(run, caplog):
 
 
 def saved_as(dirpath, value):
-    run = Run(
-        dirpath, Policy(Every(epochs=1), KeepAll()), suffix=".raw", holder="test", filename="{dataset}",
-        metadata={"dataset": value},
-    )  # fmt: skip
+    settings = Settings(dirpath, filename="{dataset}", metadata={"dataset": value})
+    run = Run(Policy(Every(epochs=1), KeepAll()), settings, format=".raw", name="test")
     run.open()
     run.start(step=0, epoch=0)
     run.observe(EventKind.EPOCH_END, step=1, epoch=1, complete=True, stage=FakeWriter(b"data"))
@@ -115,7 +114,8 @@ def test_a_run_of_another_framework_is_refused_and_left_as_it_is(trained, tmp_pa
 
 
 def test_a_name_that_no_rule_will_ever_see_is_said(tmp_path, caplog):
-    run = Run(tmp_path, Policy(Every(epochs=1), stop=NonFinite(["loss", "vall_loss"])), suffix=".raw", holder="test")
+    policy = Policy(Every(epochs=1), stop=NonFinite(["loss", "vall_loss"]))
+    run = Run(policy, Settings(tmp_path), format=".raw", name="test")
     run.open()
     run.start(step=0, epoch=0)
     for epoch in (1, 2):

@@ -20,6 +20,7 @@ from hypothesis.stateful import (
 
 from ckpt_callbacks import EventKind, Every, Improves, KeepBest, KeepLast, KeepTagged, Policy, VerifyError
 from ckpt_callbacks.run.run import Run
+from ckpt_callbacks.settings import Settings
 from ckpt_callbacks.store.digest import verify
 from ckpt_callbacks.store.manifest import Manifest
 from tests.system.faults.checks import check_foreign, check_links, plant
@@ -54,7 +55,7 @@ class Training(RuleBasedStateMachine):
         self.resume()
 
     def new_run(self):
-        return Run(self.dirpath, POLICY, suffix=".bin" if self.kind == FILE else ".dir", holder="machine")
+        return Run(POLICY, Settings(self.dirpath), format=".bin" if self.kind == FILE else ".dir", name="machine")
 
     def resume(self):
         self.run = self.new_run()

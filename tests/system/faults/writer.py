@@ -25,6 +25,7 @@ from ckpt_callbacks.memory.pages import PAGE
 from ckpt_callbacks.record import Record
 from ckpt_callbacks.run.run import Run
 from ckpt_callbacks.runtime.environment import environment
+from ckpt_callbacks.settings import Settings
 from ckpt_callbacks.store.direct_file import LARGE, DirectFile
 
 EPOCHS = 6
@@ -124,8 +125,8 @@ FORMATS[".bin"] = FORMATS[".dir"] = Format(lambda path: _open(path)[0], _check)
 
 
 def new_run(dirpath: Path, kind: str = FILE) -> Run:
-    settings = {"max_pending": MAX_PENDING[kind], "metadata": {"model": "m"}}
-    return Run(dirpath, POLICY, suffix=".dir" if kind == FOLDER else ".bin", holder="writer", **settings)
+    settings = Settings(dirpath, max_pending=MAX_PENDING[kind], metadata={"model": "m"})
+    return Run(POLICY, settings, format=".dir" if kind == FOLDER else ".bin", name="writer")
 
 
 def train(

@@ -1,0 +1,61 @@
+"""The settings of a run: everything a callback takes beside its policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from .errors import PolicyError
+from .units import as_bytes, as_seconds
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of a run, validated when they are built.
+
+    A setting is defined here. It also needs its type in ``config/schema.py`` and a parameter in both callbacks; all
+    other code passes settings along as one value.
+
+    Attributes:
+        dirpath: The run directory. None in a file that leaves it to the callback.
+        filename: Template of the file names; see `FileName`.
+        contents: ``full`` (a run can be resumed from it) or ``weights``.
+        metadata: Facts for every record.
+        on_error: ``warn``, or ``raise`` when a save fails.
+        grace: Seconds from a signal to the end of the process, or text such as ``"30 s"``.
+        min_free: Bytes that a save must leave free on the disk, or text such as ``"5 GB"``.
+        background: Write on a worker thread while training runs.
+        max_pending: Number of snapshots that may wait to be written.
+        when_busy: ``wait`` when ``max_pending`` snapshots wait, or ``skip`` the save, which then stays due.
+        staging: ``memory`` to copy the state before it is written, ``none`` to write it in place while training waits.
+
+    Raises:
+        PolicyError: A setting has a wrong type or value. The message begins with ``Settings:``.
+    """
+
+    dirpath: str | PathLike[str] | None = None
+    filename: str | None = None
+    contents: Literal["full", "weights"] = "full"
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    on_error: Literal["warn", "raise"] = "warn"
+    grace: float = 30.0
+    min_free: int = 0
+    background: bool = True
+    max_pending: int = 1
+    when_busy: Literal["wait", "skip"] = "wait"
+    staging: Literal["memory", "none"] = "memory"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "grace", as_seconds(self.grace, "Settings: grace", positive=True))
+        object.__setattr__(self, "min_free", as_bytes(self.min_free, "Settings: min_free"))
+        for name, kind in get_type_hints(type(self)).items():
+            value = getattr(self, name)
+            if get_origin(kind) is Literal and value not in get_args(kind):
+                raise PolicyError(f"Settings: {name} is {value!r}; expected one of {', '.join(get_args(kind))}")
+        if not isinstance(self.background, bool):
+            raise PolicyError(f"Settings: background is {self.background!r}; expected True or False")
+        whole = isinstance(self.max_pending, int) and not isinstance(self.max_pending, bool)
+        if not whole or self.max_pending < 1:
+            raise PolicyError(f"Settings: max_pending is {self.max_pending!r}; expected a whole number of at least 1")
