@@ -612,12 +612,12 @@ def test_any_document_is_read_or_refused_in_whole_lines(document):
 # -- code ------------------------------------------------------------------------------------------------------------
 
 WITH_NUMBERS = "save: {on_deadline: {before: 600, end: 1795561200}}\ngrace: 30\nmin_free: 5000"
-PREDICATE = "save: {predicate: 'strategies:even_step'}"
+PREDICATE = "save: {predicate: 'tests.support.strategies:even_step'}"
 
 
 def test_code_is_imported_only_when_allowed(tmp_path):
     assert problems_of(tmp_path, PREDICATE) == [
-        "save.predicate: got 'strategies:even_step', which is code; pass allow_code=True to import it"
+        "save.predicate: got 'tests.support.strategies:even_step', which is code; pass allow_code=True to import it"
     ]
     policy = Policy(Predicate(strategies.even_step))
     assert read(tmp_path, PREDICATE, allow_code=True).policy == policy
