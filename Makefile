@@ -4,14 +4,17 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Where pip finds a CPU build of torch; without it, Linux gets CUDA wheels (several GB).
 TORCH_INDEX ?=
-TORCH := $(shell sed -n 's/^torch==/torch==/p' constraints.txt)
+# The exact versions of everything, for Python 3.11 and newer; empty: the newest that pyproject.toml allows.
+CONSTRAINTS ?= constraints.txt
+PINNED := $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
+TORCH := $(if $(CONSTRAINTS),$(shell sed -n 's/^torch==/torch==/p' $(CONSTRAINTS)),torch>=2.6)
 
 .PHONY: demo lint build test test-faults soak hunt bench bench-quick clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"
-	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[test,lint]'
+	$(BIN)/pip install -q --disable-pip-version-check $(PINNED) -e '.[test,lint]'
 	touch $@
 
 demo: $(STAMP)
@@ -26,7 +29,7 @@ lint: $(STAMP)
 # A source distribution and a wheel, in dist/.
 build: $(STAMP)
 	rm -rf build dist
-	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt build
+	$(BIN)/pip install -q --disable-pip-version-check $(PINNED) build
 	$(BIN)/python -m build
 
 test: $(STAMP)
@@ -49,7 +52,7 @@ BENCH := $(VENV)/.bench-installed
 
 # The peers that only the benchmarks need; without them their rows say "not installed".
 $(BENCH): $(STAMP) benchmarks/requirements.txt
-	-$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -r benchmarks/requirements.txt
+	-$(BIN)/pip install -q --disable-pip-version-check $(PINNED) -r benchmarks/requirements.txt
 	touch $@
 
 # All benchmarks, one to one and a half hours on two cores with nothing else running; writes benchmarks/results.md.
