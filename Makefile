@@ -57,11 +57,11 @@ $(BENCH): $(STAMP) benchmarks/requirements.txt
 
 # All benchmarks, one to one and a half hours on two cores with nothing else running; writes benchmarks/results.md.
 bench: $(BENCH)
-	$(BIN)/python benchmarks/run.py
+	$(BIN)/python -m benchmarks.run
 
 # The same with small states and single rounds, about three minutes.
 bench-quick: $(BENCH)
-	$(BIN)/python benchmarks/run.py --quick
+	$(BIN)/python -m benchmarks.run --quick
 
 clean:
 	rm -rf $(VENV) runs

@@ -1,9 +1,10 @@
-"""How much longer a whole run takes with a save every few steps than without any.
+"""The wall time of a whole run with regular saves, compared with the same run without any.
 
-    python benchmarks/end_to_end.py [--quick]
+    python -m benchmarks.end_to_end [--quick]
 
-The wall time from the first step's end until `fit` has returned and the last save is written. Each step keeps all cores
-busy with products of matrices. Ours also writes the state at the end of `fit`, and compares it with the last save.
+The time runs from the end of the first step until `fit` has returned and the last save is written. Each step keeps all
+cores busy with products of matrices. This package also writes the state at the end of `fit`, and compares it with that
+of the last save.
 """
 
 from __future__ import annotations
@@ -11,22 +12,21 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-import engines
-from interference import WORK
-from measure import MB, Table, ratio, spread
-from stall import GB, median
-from subject import PEER, Subject
+from . import engines
+from .engines import WORK
+from .report import GB, MB, Table, median, ratio, spread
+from .subject import PEER, Subject
 
 
 def plan(engine: str, quick: bool) -> tuple[int, int, int, int]:
-    """Size in bytes, steps, steps between saves, rounds."""
+    """Return the size in bytes, steps, steps between saves, and rounds."""
     if quick:
         return (10 if engine in engines.KERAS else 30) * MB, 16, 4, 1
     return 1200 * MB, 1200, 200, 2
 
 
 def wall(fit, subject: Subject, engine: str, quick: bool) -> float:
-    """Seconds of one run."""
+    """Return the seconds of one run."""
     size, steps, every, _ = plan(engine, quick)
     ends: list[float] = []
 
@@ -37,7 +37,7 @@ def wall(fit, subject: Subject, engine: str, quick: bool) -> float:
 
     fit(subject, size, steps, work=WORK, save=save, end=lambda: ends.append(time.perf_counter()))
     if subject.role == PEER:
-        subject.wait()  # ours has waited when `fit` returns
+        subject.wait()  # this package has waited when `fit` returns
     return time.perf_counter() - ends[0]
 
 
@@ -57,7 +57,7 @@ COLUMNS = ("", "wall s", "longer s", "longer %", "for each save s", "÷ best pee
 
 
 def table(where: str, saves: int, results: list[dict]) -> Table:
-    """All subjects on one engine."""
+    """Return the table of all subjects on one engine."""
     names = list(dict.fromkeys(result["name"] for result in results))
     failures = [f"{r['name']}: {r.get('missing', r.get('error'))}" for r in results if "wall" not in r]
     walls = {name: spread([r for r in results if r["name"] == name], "wall") for name in names}
@@ -76,7 +76,7 @@ def table(where: str, saves: int, results: list[dict]) -> Table:
 def tables(quick: bool) -> list[Table]:
     made = []
     names = [engines.LIGHTNING, "tensorflow"]
-    results = engines.run("end_to_end.py", names, *(["--quick"] if quick else []))
+    results = engines.run("end_to_end", names, *(["--quick"] if quick else []))
     for name in names:
         size, steps, every, _ = plan(name, quick)
         where = f"End to end: {'Keras on tensorflow' if name in engines.KERAS else 'Lightning'}, {size / GB:g} GB"

@@ -1,4 +1,9 @@
-"""Milliseconds that ``import ckpt_callbacks`` adds to a bare interpreter: interleaved runs, median and range."""
+"""Milliseconds that ``import ckpt_callbacks`` adds to a bare interpreter.
+
+    python -m benchmarks.import_time
+
+Runs with and without the import take turns.
+"""
 
 import statistics
 import subprocess
@@ -6,12 +11,20 @@ import sys
 import time
 
 
-def seconds(code):
+def seconds(code: str) -> float:
+    """Return the seconds that an interpreter takes for some code."""
     start = time.perf_counter()
     subprocess.run([sys.executable, "-c", code], check=True)
     return time.perf_counter() - start
 
 
-pairs = [(seconds("pass"), seconds("import ckpt_callbacks")) for _ in range(20)]
-added = sorted(1000 * (ours - bare) for bare, ours in pairs)
-print(f"import ckpt_callbacks adds {statistics.median(added):.0f} ms ({added[0]:.0f} to {added[-1]:.0f}, 20 rounds)")
+def main() -> None:
+    pairs = [(seconds("pass"), seconds("import ckpt_callbacks")) for _ in range(20)]
+    added = sorted(1000 * (with_import - bare) for bare, with_import in pairs)
+    print(
+        f"import ckpt_callbacks adds {statistics.median(added):.0f} ms ({added[0]:.0f} to {added[-1]:.0f}, 20 rounds)"
+    )
+
+
+if __name__ == "__main__":
+    main()

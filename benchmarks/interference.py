@@ -1,9 +1,9 @@
-"""What training loses while a save is being written: steps that are slower, and the time in which it stands still.
+"""The training time lost to a save: slower steps while it is written, and the time for which it blocks training.
 
-    python benchmarks/interference.py [--quick]
+    python -m benchmarks.interference [--quick]
 
-Each step keeps all cores busy with products of matrices. A save is followed until it has landed and a few steps more;
-what these steps take beyond as many undisturbed ones of the same run is the training time that the save cost.
+Each step keeps all cores busy with products of matrices. The benchmark follows a save until a few steps after it has
+landed. The training time lost is the time of these steps minus that of as many undisturbed steps of the same run.
 """
 
 from __future__ import annotations
@@ -13,37 +13,38 @@ import time
 from bisect import bisect_left
 from pathlib import Path
 
-import engines
-from measure import MB, Table, Target, ratio, spread
-from stall import GB, median
-from subject import OURS, PEER, Enough, Subject
+from . import engines
+from .engines import WORK
+from .report import GB, MB, Table, Target, median, ratio, spread
+from .subject import OURS, PEER, Enough, Subject
 
-TAIL = 5  # steps after a save has landed: what it leaves behind to be deleted or written back counts too
-WORK = 4  # products of matrices in a step
+TAIL = 5  # steps after a save has landed, because deletions and write-back that follow it count as well
 
 
 def plan(engine: str, quick: bool) -> tuple[int, int, int, int]:
-    """Size in bytes, steps between saves, saves in a fit (the first of which allocates), rounds."""
+    """Return the size in bytes, steps between saves, saves in a fit (the first of which allocates), and rounds."""
     if quick:
         return (10 if engine in engines.KERAS else 30) * MB, 12, 2, 1
     return 1200 * MB, 200, 5, 2
 
 
 class Watch:
-    """Times the steps of a fit, and what each save does to them.
+    """A timer of the steps of a fit, and of the effect that each save has on them.
 
     Args:
-        every: Steps from one save to the next, which have to be enough for it to land.
+        subject: The way of saving.
+        every: The number of steps between saves, large enough for a save to land.
+        count: The number of saves to measure.
     """
 
     def __init__(self, subject: Subject, every: int, count: int) -> None:
         self.saves: list[dict[str, float]] = []
         self._subject, self._every, self._count = subject, every, count
-        self._ends: list[float] = []  # the moments at which steps ended
-        self._from = 0.0  # the save's begin, which is the end of its step
+        self._ends: list[float] = []  # the times at which steps ended
+        self._from = 0.0  # the start of the save, which is the end of its step
         self._blocked = 0.0
-        self._beside = False  # it went on after the hook
-        self._landed = 0  # the step at whose end the save had landed; 0 while it has not, or there was none
+        self._in_background = False  # the save continued after the hook
+        self._landed = 0  # the step at whose end the save had landed; 0 before that
 
     def end(self) -> None:
         self._ends.append(time.perf_counter())
@@ -62,13 +63,16 @@ class Watch:
         self._from, self._landed = time.perf_counter(), 0
         hook()
         self._blocked = time.perf_counter() - self._from
-        self._beside = not self._subject.landed()
+        self._in_background = not self._subject.landed()
 
     def _close(self, first: int) -> None:
-        """The next save is near. ``first``: the number of steps done when the last one began."""
+        """Compute the figures of the last save, shortly before the next one.
+
+        Args:
+            first: The number of steps done when the last save began.
+        """
         if not self._landed or self._landed + TAIL >= len(self._ends):
             raise RuntimeError(f"a save had not landed after {self._every} steps; more steps are needed between saves")
-        # What the hook begins with differs by an instant from the step's end.
         over, last = self._landed + TAIL, len(self._ends)
         alone = (self._ends[last - 1] - self._ends[over - 1]) / (last - over)
         writing = self._landed - first
@@ -76,20 +80,21 @@ class Watch:
         def lost(until: int) -> float:
             return self._ends[until - 1] - self._from - (until - first) * alone
 
-        told = self._subject.timings().get("written")  # ours: what follows is reading back
-        durable = self._landed if told is None else bisect_left(self._ends, self._from + told) + 1
+        written = self._subject.timings().get("written")  # reported by this package; the rest is reading back
+        durable = self._landed if written is None else bisect_left(self._ends, self._from + written) + 1
+        elapsed, background = self._ends[self._landed - 1] - self._from, self._in_background
         self.saves.append({
             "alone": 1 / alone,
-            "writing": writing / (self._ends[self._landed - 1] - self._from - self._blocked) if self._beside else None,
+            "writing": writing / (elapsed - self._blocked) if background else None,
             "blocked": self._blocked,
-            "landed": self._ends[self._landed - 1] - self._from if self._beside else self._blocked,
+            "landed": elapsed if background else self._blocked,
             "lost": lost(over),
-            "lost_reading": lost(over) - lost(min(durable, over)) if told is not None and self._beside else None,
+            "lost_reading": lost(over) - lost(min(durable, over)) if written is not None and background else None,
         })  # fmt: skip
 
 
 def watched(fit, subject: Subject, engine: str, quick: bool) -> list[dict[str, float]]:
-    """What each save of one fit did to its steps."""
+    """Run one fit and return the effect of each save on its steps."""
     size, every, count, _ = plan(engine, quick)
     watch = Watch(subject, every, count)
     with contextlib.suppress(Enough):
@@ -117,7 +122,7 @@ KEYS = ("alone", "writing", "blocked", "landed", "lost", "lost_reading")
 
 
 def table(where: str, results: list[dict]) -> tuple[Table, list[Target]]:
-    """All subjects on one engine, and the targets."""
+    """Return the table of all subjects on one engine, and the targets."""
     found, failures, rows = {}, [], []
     for name in dict.fromkeys(result["name"] for result in results):
         of = [result for result in results if result["name"] == name]
@@ -146,7 +151,7 @@ def table(where: str, results: list[dict]) -> tuple[Table, list[Target]]:
 
 def tables(quick: bool) -> list[Table]:
     names = [engines.LIGHTNING, "tensorflow"]
-    results = engines.run("interference.py", names, *(["--quick"] if quick else []))
+    results = engines.run("interference", names, *(["--quick"] if quick else []))
     made, judged = [], []
     for name in names:
         where = "Keras on tensorflow" if name in engines.KERAS else "Lightning"

@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 import keras
 import numpy as np
-from keras_subjects import KerasSubject
+
+from .keras_subjects import KerasSubject
 
 LAYERS = 24
 
 
 class Busy(keras.layers.Layer):
-    """Passes its input through, after ``work`` products of two 1024 x 1024 matrices."""
+    """A layer that passes its input through after ``work`` products of two 1024 x 1024 matrices."""
 
     def __init__(self, work: int) -> None:
         super().__init__()
@@ -29,9 +30,9 @@ class Busy(keras.layers.Layer):
 
 
 def model_of(size: int, work: int = 0) -> keras.Model:
-    """Dense layers and Adam; a third of the state's bytes are trainable weights.
+    """Return a model of dense layers with Adam; a third of the bytes of its state are trainable weights.
 
-    With work to do, only the last layer is trained, so that steps are short, however large the state is; JAX cannot.
+    With ``work``, only the last layer is trained, so that steps are short for a state of any size. JAX cannot do that.
     """
     width = max(2, round((size / 12 / LAYERS) ** 0.5))
     layers = [keras.layers.Dense(width) for _ in range(LAYERS)]
@@ -46,7 +47,7 @@ def model_of(size: int, work: int = 0) -> keras.Model:
 
 
 class Around(keras.callbacks.Callback):
-    """Calls ``begin`` before each training step and ``end`` when its result is there."""
+    """A callback that calls ``begin`` before each training step and ``end`` when its result is there."""
 
     def __init__(self, begin: Callable[[], None], end: Callable[[], None]) -> None:
         super().__init__()
@@ -61,7 +62,7 @@ class Around(keras.callbacks.Callback):
 
 
 def settle(model: keras.Model) -> None:
-    """Wait until the step that JAX was asked for has been computed; the other backends have done so on the CPU."""
+    """Wait until JAX has computed the current step; on the CPU, the other backends have done so already."""
     if keras.backend.backend() == "jax":
         import jax
 
@@ -79,15 +80,15 @@ def fit(
     end: Callable[[], None] = lambda: None,
     ready: Callable[[], dict] = dict,
 ) -> None:
-    """Train a number of steps; the arguments mean what they mean in `lightning_fit.fit`."""
+    """Train a number of steps; see `lightning_fit.fit` for the arguments."""
     model = model_of(size, work)
     if subject.callback is not None and save is not None:
         hook = getattr(subject.callback, subject.hook)
-        ahead = subject.hook == "on_train_batch_begin"  # the step before has ended then
+        in_next_batch = subject.hook == "on_train_batch_begin"  # it runs after the previous step
 
         def instead(batch: int, logs=None) -> None:
             settle(model)
-            step = batch if ahead else batch + 1
+            step = batch if in_next_batch else batch + 1
             subject.at(step)
             save(lambda: hook(batch, logs), step)
 

@@ -1,4 +1,4 @@
-"""The ways of saving that are measured in a Keras fit: ours, the peers, and the limits."""
+"""The ways of saving that are measured in a Keras fit: this package, its peers, and the limits."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from subject import LIMIT, PEER, NotInstalled, RawFile, Subject, TellsItself, warm_memory
 
 from ckpt_callbacks import Every, KeepLast, Policy
 from ckpt_callbacks.keras import KerasCheckpoint
 
+from .limits import RawFile, warm_memory
+from .subject import LIMIT, PEER, NotInstalled, ReportsItself, Subject
+
 
 class KerasSubject(Subject):
-    """No checkpointing, in a Keras fit; the others derive from it."""
+    """A Keras fit without checkpoints, and the base class of the other subjects."""
 
     hook = "on_train_batch_end"
 
 
-# -- ours ------------------------------------------------------------------------------------------------------------
+# -- this package ----------------------------------------------------------------------------------------------------
 
 
-class Ours(TellsItself, KerasSubject):
+class Ours(ReportsItself, KerasSubject):
     name, background = "KerasCheckpoint", True
     hook = "on_train_batch_begin"
 
@@ -67,7 +69,7 @@ class KerasOrbaxCheckpoint(KerasSubject):
 
     def landed(self) -> bool:
         if not self._waiting.is_alive() and self.callback._async_futures:
-            # Its futures cannot be asked, only waited for.
+            # Its futures have no `done`, so a thread waits for them.
             self._waiting = threading.Thread(target=self.callback._async_futures.pop().result)
             self._waiting.start()
         return not self._waiting.is_alive()
@@ -77,7 +79,7 @@ class KerasOrbaxCheckpoint(KerasSubject):
 
 
 class Limit(KerasSubject, keras.callbacks.Callback):
-    """A callback that knows the arrays of weights and optimizer."""
+    """A callback that is given the variables of the model and of the optimizer."""
 
     role = LIMIT
 
@@ -132,5 +134,5 @@ SUBJECTS = (
     KerasSubject, WarmCopy, RawWrite, Ours, OursInTheForeground, KerasModelCheckpoint, KerasModelCheckpointWeights,
     KerasOrbaxCheckpoint,
 )  # fmt: skip
-# Those that are worth a longer run.
+# The subjects of longer runs.
 MAIN = (KerasSubject, Ours, KerasModelCheckpoint, KerasOrbaxCheckpoint)

@@ -8,8 +8,9 @@ from collections.abc import Callable
 
 import lightning
 import torch
-from lightning_subjects import LightningSubject
 from torch.utils.data import DataLoader, TensorDataset
+
+from .lightning_subjects import LightningSubject
 
 warnings.filterwarnings("ignore")
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -18,10 +19,10 @@ LAYERS = 24
 
 
 class Model(lightning.LightningModule):
-    """Linear layers and Adam; a third of the state's bytes are weights.
+    """A model of linear layers with Adam; a third of the bytes of its state are weights.
 
-    Only the first step reaches all layers, and gives each its optimizer state. Later ones train the last layer alone,
-    so that a step costs next to nothing, however large the state is, plus ``work`` products of 1024 x 1024 matrices.
+    Only the first step reaches all layers, and gives each its optimizer state. Later steps train the last layer alone,
+    so that a step costs almost nothing for a state of any size, plus ``work`` products of 1024 x 1024 matrices.
     """
 
     def __init__(self, size: int, work: int = 0) -> None:
@@ -48,13 +49,13 @@ class Model(lightning.LightningModule):
 
 
 def synchronise() -> None:
-    """Wait until the GPU, if there is one in use, has done what it was asked."""
+    """Wait until the GPU, if one is in use, has finished its work."""
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()
 
 
 class Around(lightning.Callback):
-    """Calls ``begin`` before each training step and ``end`` after it, before the subject's hook."""
+    """A callback that calls ``begin`` before each training step, and ``end`` after it and before the subject's hook."""
 
     def __init__(self, begin: Callable[[], None], end: Callable[[], None]) -> None:
         self.begin, self.end = begin, end
@@ -67,7 +68,7 @@ class Around(lightning.Callback):
 
 
 def trainer_of(subject: LightningSubject, steps: int, extra: tuple = ()) -> lightning.Trainer:
-    """A quiet trainer for a number of steps, with the subject's callback and plugins."""
+    """Return a trainer without output for a number of steps, with the callback and plugins of the subject."""
     checkpoint = isinstance(subject.callback, lightning.pytorch.callbacks.Checkpoint)
     return lightning.Trainer(
         max_epochs=1, limit_train_batches=steps, logger=False, enable_progress_bar=False, enable_model_summary=False,
@@ -77,6 +78,7 @@ def trainer_of(subject: LightningSubject, steps: int, extra: tuple = ()) -> ligh
 
 
 def loader(steps: int) -> DataLoader:
+    """Return a loader with one batch per step."""
     return DataLoader(TensorDataset(torch.zeros(steps, 1)))
 
 
@@ -94,10 +96,15 @@ def fit(
     """Train a number of steps.
 
     Args:
-        save: Is called in place of the subject's hook after each step, with the hook and the number of steps done, and
-            has to call it. Without it, the hook runs as it is.
-        begin, end: Are called before each step and after it, both before the hook.
-        ready: Is called when the model is there; returns further arguments of the framework's `fit`.
+        subject: The way of saving.
+        size: The bytes of the state.
+        steps: The number of steps.
+        work: The products of matrices in each step.
+        save: Called after each step in place of the subject's hook, with the hook and the number of steps done. It has
+            to call the hook. By default, the hook runs unchanged.
+        begin: Called before each step.
+        end: Called after each step, before the hook.
+        ready: Called when the model exists. Returns further arguments for the framework's `fit`.
     """
     if subject.callback is not None and save is not None:
         hook = getattr(subject.callback, subject.hook)

@@ -1,4 +1,4 @@
-"""The ways of saving that are measured in a Lightning fit: ours, the peers, and the limits."""
+"""The ways of saving that are measured in a Lightning fit: this package, its peers, and the limits."""
 
 from __future__ import annotations
 
@@ -14,24 +14,26 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import AsyncCheckpointIO
-from subject import LIMIT, PEER, NotInstalled, RawFile, Subject, TellsItself, warm_memory
 
 from ckpt_callbacks import Every, KeepLast, Policy
 from ckpt_callbacks.lightning import LightningCheckpoint
 
+from .limits import RawFile, warm_memory
+from .subject import LIMIT, PEER, NotInstalled, ReportsItself, Subject
+
 
 class LightningSubject(Subject):
-    """No checkpointing, in a Lightning fit; the others derive from it."""
+    """A Lightning fit without checkpoints, and the base class of the other subjects."""
 
     hook = "on_train_batch_end"
     plugins = ()
     accelerator = "cpu"
 
 
-# -- ours ------------------------------------------------------------------------------------------------------------
+# -- this package ----------------------------------------------------------------------------------------------------
 
 
-class Ours(TellsItself, LightningSubject):
+class Ours(ReportsItself, LightningSubject):
     name, background = "LightningCheckpoint", True
 
     def __init__(self, folder: Path, every: int) -> None:
@@ -61,20 +63,20 @@ class LightningsAsyncCheckpointIO(LightningsModelCheckpoint):
     def __init__(self, folder: Path, every: int) -> None:
         super().__init__(folder, every)
         self.plugins = (AsyncCheckpointIO(),)
-        self._behind: tuple[int, Future] | None = None
+        self._last: tuple[int, Future] | None = None
 
     def landed(self) -> bool:
         executor = self.plugins[0]._executor
         if executor is None:
-            return True  # `fit` has ended, and it waits then
-        if self._behind is None or self._behind[0] != self.step:
-            # It drops its futures; one behind them on its single thread tells when they are done.
-            self._behind = self.step, executor.submit(lambda: None)
-        return self._behind[1].done()
+            return True  # `fit` has ended and waited
+        if self._last is None or self._last[0] != self.step:
+            # It drops its futures; a later one on its single thread tells when they are done.
+            self._last = self.step, executor.submit(lambda: None)
+        return self._last[1].done()
 
 
 class Saving(LightningSubject, lightning.Callback):
-    """A peer that is a function and no callback: this is the callback that people write around it."""
+    """A peer that is a function: this is the callback that people write around it."""
 
     role = PEER
 
@@ -92,7 +94,7 @@ class Saving(LightningSubject, lightning.Callback):
 
 
 def write_synced(state: Mapping[str, object], path: Path) -> None:
-    """``torch.save`` to a temporary file, fsync, rename."""
+    """Save to a temporary file with ``torch.save``, call fsync, and rename the file."""
     staged = path.with_suffix(".staged")
     with open(staged, "wb") as file:
         torch.save(state, file)
@@ -109,7 +111,7 @@ class TorchSave(Saving):
 
 
 def tensors_of(value: object) -> list[torch.Tensor]:
-    """All tensors in nested dicts and lists."""
+    """Return all tensors in nested dicts and lists."""
     if isinstance(value, torch.Tensor):
         return [value]
     inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
@@ -117,7 +119,7 @@ def tensors_of(value: object) -> list[torch.Tensor]:
 
 
 def copied(value: object) -> object:
-    """A copy of nested dicts and lists with their tensors, on the CPU."""
+    """Return a copy of nested dicts and lists with their tensors, on the CPU."""
     if isinstance(value, torch.Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, Mapping):
@@ -160,7 +162,7 @@ class DistributedCheckpoint(Saving):
         if self._future is not None:
             self._future.result()
         if self._stager.state_dict_cache is None and self.accelerator == "cpu":
-            # Left to itself, the stager asks for pinned memory, which is an error where there is no GPU.
+            # By default the stager asks for pinned memory, which is an error without a GPU.
             self._stager.state_dict_cache = _create_cpu_state_dict(dict(state))
         place, self._count = self.folder / str(self._count), self._count + 1
         self._future = dcp.async_save(dict(state), checkpoint_id=place, async_stager=self._stager, no_dist=True)
@@ -210,7 +212,7 @@ class IgniteDiskSaver(Saving):
 
 
 def warm_buffers(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
-    """Memory for a copy of each: pinned for those on a GPU, else one stretch of warm memory."""
+    """Return a buffer for each tensor: pinned if any is on a GPU, else parts of one piece of warm memory."""
     if any(tensor.is_cuda for tensor in tensors):
         return [torch.empty_like(tensor, device="cpu", pin_memory=True) for tensor in tensors]
     memory, start, buffers = warm_memory(sum(t.nbytes + mmap.PAGESIZE for t in tensors)), 0, []
@@ -253,7 +255,7 @@ SUBJECTS = (
     LightningSubject, WarmCopy, RawWrite, Ours, OursInTheForeground, LightningsModelCheckpoint,
     LightningsAsyncCheckpointIO, TorchSave, DistributedCheckpoint, Safetensors, IgniteDiskSaver,
 )  # fmt: skip
-# Those that are worth a longer run.
+# The subjects of longer runs.
 MAIN = (
     LightningSubject, Ours, LightningsModelCheckpoint, LightningsAsyncCheckpointIO, TorchSaveInThread,
     DistributedCheckpoint,

@@ -1,10 +1,10 @@
-"""Microseconds that a callback costs per training step when nothing is due: ours beside the frameworks' own.
+"""Microseconds that a callback costs per training step at which nothing is due.
 
-    python benchmarks/overhead.py [--quick]
+    python -m benchmarks.overhead [--quick]
 
-All callbacks sit in the same real run and are timed around each call, step by step, so that the machine's noise hits
-all alike. "20 rules" is a policy whose save, keep and stop hold twenty rules together; "records" are the checkpoints
-that the directory holds already.
+All callbacks take part in the same real run and are timed around each call, step by step, so that the noise of the
+machine affects all of them equally. "20 rules" is a policy with twenty rules in save, keep and stop together. "records"
+is the number of checkpoints that the directory already holds.
 """
 
 import json
@@ -12,9 +12,6 @@ import statistics
 import time
 from dataclasses import replace
 from pathlib import Path
-
-import engines
-from measure import Spread, Table, Target, ratio
 
 from ckpt_callbacks import (
     EMA,
@@ -34,6 +31,9 @@ from ckpt_callbacks.record import Attempt, Record, Status
 from ckpt_callbacks.store.digest import digest
 from ckpt_callbacks.store.manifest import Manifest
 
+from . import engines
+from .report import Spread, Table, Target, ratio
+
 NEVER = 10**9
 EMPTY = "an empty callback, the first one"
 VAL = Metric("val_loss", mode="min")
@@ -41,6 +41,7 @@ ONE = Policy(Every(steps=NEVER), KeepLast(1))
 
 
 def twenty():
+    """Return a policy with twenty rules."""
     save = Every(steps=NEVER) | Every(epochs=NEVER) | Every(hours=NEVER)
     for n in range(1, 8):
         save = save | Improves(Metric("val_loss", mode="min", smoothing=EMA(n / 10)))
@@ -53,7 +54,7 @@ RULES = {"1 rule": ONE, "20 rules": twenty()}
 
 
 def directory(path, records):
-    """A run directory with so many small checkpoints: all but the last of a run that a fresh start left behind."""
+    """Make a run directory with small checkpoints, all but the last from an earlier run, and return its path."""
     path.mkdir()
     manifest = Manifest(path)
     manifest.layout.private.mkdir()
@@ -76,7 +77,7 @@ def directory(path, records):
 
 
 def ours(callback, folder, **settings):
-    """Our callbacks by what the table calls them."""
+    """Return the callbacks of this package, by rules and records."""
     return {
         (rules, records): callback(directory(folder / f"{records}-{rules}", records), policy, **settings)
         for records in (10, 10_000)
@@ -85,7 +86,7 @@ def ours(callback, folder, **settings):
 
 
 class Timed:
-    """Wraps one hook of a callback and collects what each call takes."""
+    """A timer around one hook of a callback, with the nanoseconds of each call."""
 
     def __init__(self, callback, hook):
         self.times, inner = [], getattr(callback, hook)
@@ -129,7 +130,7 @@ def lightning_run(steps, folder):
 
         def validation_step(self, batch, index):
             self.log("val_loss", self.layer(batch[0]).square().mean())
-            self.log("train_loss", 1.0)  # NonFinite looks at it
+            self.log("train_loss", 1.0)  # NonFinite monitors it
 
         def configure_optimizers(self):
             return torch.optim.SGD(self.parameters(), 0.0)
@@ -160,7 +161,7 @@ def keras_run(steps, folder):
         def on_train_batch_begin(self, batch, logs=None):
             pass
 
-    # The first of all hooks after a step finds the caches cold, that of the timer's own code among them.
+    # The first hook after a step finds the caches cold, also those for the code of the timer.
     nothing, peer = Nothing(), keras.callbacks.ModelCheckpoint(f"{folder}/peer.keras", save_freq=NEVER)
     callbacks = ours(KerasCheckpoint, folder, resume="never")
     timed = {(EMPTY,): Timed(nothing, "on_train_batch_begin")}
@@ -183,7 +184,7 @@ def engine(name, quick):
 
 
 def tables(quick):
-    rows = engines.run("overhead.py", (engines.LIGHTNING, *engines.KERAS), *(["--quick"] if quick else []))
+    rows = engines.run("overhead", (engines.LIGHTNING, *engines.KERAS), *(["--quick"] if quick else []))
     shown, targets = [], []
     for name in dict.fromkeys(row["engine"] for row in rows):
         some = [row for row in rows if row["engine"] == name]
@@ -192,7 +193,7 @@ def tables(quick):
             spread = Spread(row["median µs"], row["min µs"], row["max µs"])
             cells = (row["framework"], row["callback"], row["rules"], row["records"])
             shown.append((*cells, spread, ratio(spread.median, peer)))
-        # The slowest of ours, so that neither rules nor records can hide.
+        # The slowest row, so that neither rules nor records can hide.
         slowest = max(row["median µs"] for row in some if row["callback"] in ("LightningCheckpoint", "KerasCheckpoint"))
         bound = 1.5 if name == engines.LIGHTNING else 0.5
         targets.append(Target(f"{some[0]['framework']}: microseconds per step, the slowest of ours", slowest, bound))

@@ -1,9 +1,9 @@
-"""How long it takes from asking to resume until the first step begins.
+"""The time from the request to resume to the start of the first step.
 
-    python benchmarks/restore.py [--quick]
+    python -m benchmarks.restore [--quick]
 
-All rows of a framework read the same file, but for those that can only read their own. "Warm": the file is in the page
-cache. "Cold": the system was told to drop it. Seconds of a fit are given beyond those of a fit that starts afresh.
+All rows of a framework read the same file. "Warm": the file is in the page cache. "Cold": the benchmark dropped it from
+the page cache. The seconds of a fit are those beyond a fit that starts from scratch.
 """
 
 from __future__ import annotations
@@ -13,23 +13,21 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import engines
-import measure
-from measure import MB, Table, Target, ratio, spread
-from stall import GB, median
-from subject import Enough, Subject
+from . import engines, probes
+from .report import GB, MB, Table, Target, median, ratio, spread
+from .subject import Enough, Subject
 
 STEPS = 9
 FRESH = "a fit that starts afresh"
 
 
 def plan(engine: str, quick: bool) -> tuple[int, int]:
-    """Size in bytes, rounds."""
+    """Return the size in bytes, and rounds."""
     return (10 if engine in engines.KERAS else 100) * MB if quick else 1200 * MB, 1 if quick else 3
 
 
 def until_first_step(fit, subject: Subject, size: int, before: Callable[[], dict] = dict) -> dict[str, float]:
-    """Seconds from the call of `fit`, and of ``before``, until the first step begins; those of ``before`` apart."""
+    """Return the seconds of ``before``, and those from its start to the start of the first step."""
     moments: list[float] = []
 
     def ready() -> dict:
@@ -49,7 +47,7 @@ def until_first_step(fit, subject: Subject, size: int, before: Callable[[], dict
 
 
 def saved(fit, make: type, place: Path, size: int) -> dict:
-    """Leaves one checkpoint of a subject in a folder."""
+    """Leave one checkpoint of a subject in a folder."""
     place.mkdir()
     subject = make(place, 2)
 
@@ -57,7 +55,7 @@ def saved(fit, make: type, place: Path, size: int) -> dict:
         hook()
         if step == 2:
             subject.wait()
-            measure.force_to_disk(place)
+            probes.force_to_disk(place)
             raise Enough
 
     with contextlib.suppress(Enough):
@@ -66,10 +64,13 @@ def saved(fit, make: type, place: Path, size: int) -> dict:
 
 
 def file_of(place: Path, suffix: str) -> Path:
+    """Return the checkpoint in a folder."""
     return next(path for path in place.iterdir() if path.suffix == suffix and not path.is_symlink())
 
 
 def lightning_jobs(fit, subjects, place: Path, size: int) -> dict[str, Callable[[Path], dict]]:
+    """Return the rows for Lightning, as functions that measure them."""
+
     def ours(scratch: Path) -> dict:
         subject = subjects.Ours(place, 10**6)
         return until_first_step(fit, subject, size, lambda: {"ckpt_path": subject.callback.resume_path()})
@@ -83,7 +84,8 @@ def lightning_jobs(fit, subjects, place: Path, size: int) -> dict[str, Callable[
 
     def plain(scratch: Path) -> dict:
         from lightning.pytorch.plugins.io import TorchCheckpointIO
-        from lightning_fit import Model
+
+        from .lightning_fit import Model
 
         module = Model(size)
         optimizer = module.configure_optimizers()
@@ -105,6 +107,8 @@ PLAIN = "Lightning: load_checkpoint, load_state_dict"
 
 
 def keras_jobs(fit, subjects, place: Path, size: int) -> dict[str, Callable[[Path], dict]]:
+    """Return the rows for Keras, as functions that measure them."""
+
     def ours(scratch: Path) -> dict:
         return until_first_step(fit, subjects.Ours(place, 10**6), size)
 
@@ -112,7 +116,7 @@ def keras_jobs(fit, subjects, place: Path, size: int) -> dict[str, Callable[[Pat
         return until_first_step(fit, subjects.KerasSubject(scratch, 2), size)
 
     def plain(scratch: Path) -> dict:
-        from keras_fit import model_of
+        from .keras_fit import model_of
 
         model = model_of(size)
         start = time.perf_counter()
@@ -140,7 +144,7 @@ def engine(name: str, quick: bool) -> None:
             for cache in ("warm", "cold"):
                 for title, job in jobs_of(fit, subjects, place, size).items():
                     if cache == "cold":
-                        measure.drop_from_cache(place)
+                        probes.drop_from_cache(place)
                     engines.forked({"name": title, "cache": cache, "turn": turn}, job, Path(folder))
 
 
@@ -148,7 +152,7 @@ COLUMNS = ("", "file", "open and verify s", "load s", "all s", "÷ the framework
 
 
 def table(where: str, results: list[dict]) -> tuple[Table, float | None]:
-    """All rows on one engine, and how ours compares with plain loading from the page cache."""
+    """Return the table of one engine, and the ratio of this package to plain loading from the page cache."""
     rows, failures, compared = [], [], None
     for cache in ("warm", "cold"):
         of = [result for result in results if result.get("cache") == cache]
@@ -175,7 +179,7 @@ def table(where: str, results: list[dict]) -> tuple[Table, float | None]:
 
 def tables(quick: bool) -> list[Table]:
     names = [engines.LIGHTNING, "tensorflow"]
-    results = engines.run("restore.py", names, *(["--quick"] if quick else []))
+    results = engines.run("restore", names, *(["--quick"] if quick else []))
     made, judged = [], []
     for name in names:
         where = f"{'Keras on tensorflow' if name in engines.KERAS else 'Lightning'}, {plan(name, quick)[0] / GB:g} GB"

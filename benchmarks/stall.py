@@ -1,10 +1,10 @@
-"""How long one save holds up training, and what it costs until it is on the disk.
+"""The time for which one save blocks training, and its cost until it is on disk.
 
-    python benchmarks/stall.py [--quick]
+    python -m benchmarks.stall [--quick]
 
-Each row is a real `Trainer.fit` or `model.fit` in a process of its own. A third of the state is weights, the rest is
-Adam's. What is timed is the hook in which a callback saves; training then waits until the save has landed, so that the
-CPU seconds are the save's alone. The subjects take turns in each round.
+Each row is a real `Trainer.fit` or `model.fit` in its own process. A third of the state is weights, the rest belongs to
+Adam. The timer covers the hook in which a callback saves. Training then waits until the save has landed, so that the
+CPU seconds are those of the save alone. The subjects take turns in each round.
 """
 
 from __future__ import annotations
@@ -13,25 +13,23 @@ import contextlib
 from dataclasses import replace
 from pathlib import Path
 
-import engines
-import measure
-from measure import MB, Spread, Table, Target, ratio, spread
-from subject import LIMIT, OURS, PEER, Enough, Subject, measured
+from . import engines, probes
+from .report import GB, MB, Spread, Table, Target, median, ratio, spread
+from .subject import LIMIT, OURS, PEER, Enough, Subject, measured
 
 EVERY = 2
-GB = 1000 * MB
 TO_DISK = "torch.save, fsync, rename"
 
 
 def plan(engine: str, quick: bool) -> tuple[tuple[int, ...], int, int]:
-    """Sizes in bytes, rounds, and saves in each fit (the first of which allocates)."""
+    """Return sizes in bytes, rounds, and saves in each fit (the first of which allocates)."""
     if quick:
         return (10 * MB if engine in engines.KERAS else 100 * MB,), 1, 3
     return (10 * MB, 100 * MB, 1200 * MB), 2 if engine in engines.KERAS else 3, 4
 
 
 def saves_of(fit, subject: Subject, size: int, count: int) -> list[dict]:
-    """What each of the first saves of one fit cost."""
+    """Run one fit and return the cost of each of its first ``count`` saves."""
     saves: list[dict] = []
     steps = 0
 
@@ -47,7 +45,7 @@ def saves_of(fit, subject: Subject, size: int, count: int) -> list[dict]:
         nonlocal steps
         steps += 1
         if subject.callback is None and steps % EVERY == 0:
-            saves.append({"before": measure.resident()})
+            saves.append({"before": probes.resident()})
 
     with contextlib.suppress(Enough):
         fit(subject, size, EVERY * count + 1, save=save, end=end)
@@ -76,7 +74,12 @@ def engine(name: str, quick: bool) -> None:
 
 
 def figures(results: list[dict], floor: float | None) -> dict[str, Spread | None]:
-    """The figures of one subject at one size. ``floor``: bytes of memory of the same training without checkpoints."""
+    """Return the figures of one subject at one size.
+
+    Args:
+        results: The results of its fits.
+        floor: The bytes of memory of the same training without checkpoints.
+    """
     warm = [save for result in results for save in result.get("saves", ())[1:]]
     found = {key: spread(warm, key) for key in ("blocked", "written", "durable", "verified", "cpu")}
     firsts = [save for result in results for save in result.get("saves", ())[:1]]
@@ -91,19 +94,15 @@ COLUMNS = (
     "first save blocked s",
 )  # fmt: skip
 NOTES = (
-    "Medians, with the range, of the saves after the first of each fit; the first one allocates.",
-    "written: its write had returned. durable: forced to the disk; what has a † never does that itself, and the "
-    "benchmark did it. verified: read back and compared.",
-    "More memory: the highest of all saves, over the same training without checkpoints.",
+    "Medians, with the range, of the saves after the first of each fit. The first save allocates memory.",
+    "written: the write returned. durable: the file was forced to the disk, by the benchmark for rows with a †, which "
+    "never do it themselves. verified: the file was read back and compared.",
+    "More memory: the highest use during any save, minus that of the same training without checkpoints.",
 )
 
 
-def median(values: Spread | None) -> float | None:
-    return values.median if values else None
-
-
 def summarised(results: list[dict]) -> dict[str, tuple[dict, dict[str, Spread | None]]]:
-    """For each subject its labels and its figures, at one size on one engine."""
+    """Return the labels and the figures of each subject, at one size on one engine."""
     names = list(dict.fromkeys(result["name"] for result in results))
     bare = [save for result in results if result["name"] == Subject.name for save in result.get("saves", ())]
     floor = median(spread(bare, "before"))
@@ -112,13 +111,13 @@ def summarised(results: list[dict]) -> dict[str, tuple[dict, dict[str, Spread | 
 
 
 def blocked_of(summary: dict, role: str, word: str = "") -> float | None:
-    """The shortest median for which subjects with this role block."""
+    """Return the shortest median blocking time of the subjects with this role."""
     found = [median(f["blocked"]) for name, (labels, f) in summary.items() if labels["role"] == role and word in name]
     return min((value for value in found if value is not None), default=None)
 
 
 def table(where: str, size: int, results: list[dict]) -> Table:
-    """All subjects at one size on one engine."""
+    """Return the table of all subjects at one size on one engine."""
     summary, rows, failures = summarised(results), [], []
     copy, best = blocked_of(summary, LIMIT, "copy"), blocked_of(summary, PEER)
     for name, (labels, found) in summary.items():
@@ -137,7 +136,7 @@ def table(where: str, size: int, results: list[dict]) -> Table:
 
 
 def targets(where: str, summary: dict) -> list[Target]:
-    """What issue and README promise, at one size."""
+    """Return the targets at one size."""
 
     def figure(name: str, key: str) -> float | None:
         return median(summary[name][1][key]) if name in summary else None
@@ -161,7 +160,7 @@ def targets(where: str, summary: dict) -> list[Target]:
 
 def tables(quick: bool) -> list[Table]:
     names = [engines.LIGHTNING, *engines.KERAS, *([engines.GPU] if engines.has_gpu() else [])]
-    results = engines.run("stall.py", names, *(["--quick"] if quick else []))
+    results = engines.run("stall", names, *(["--quick"] if quick else []))
     made, judged = [], []
     for name in names:
         where = f"Keras on {name}" if name in engines.KERAS else name.capitalize().replace("-gpu", " on a GPU")

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parent.parent / "benchmarks"
-sys.path.append(str(FOLDER))
+from benchmarks import end_to_end, restore, stall
+from benchmarks.engines import forked
+from benchmarks.interference import Watch
+from benchmarks.limits import RawFile
+from benchmarks.probes import resident
+from benchmarks.report import Spread, Table, Target, number
+from benchmarks.run import document, missed
+from benchmarks.subject import PEER, Enough, NotInstalled, Subject, measured
 
-from engines import forked  # noqa: E402
-from interference import Watch  # noqa: E402
-from measure import Spread, Table, Target, number, resident  # noqa: E402
-from run import document, missed  # noqa: E402
-from subject import PEER, Enough, NotInstalled, RawFile, Subject, measured  # noqa: E402
-
+ROOT = Path(__file__).parent.parent
 SCRIPTS = ("stall", "interference", "overhead", "restore", "end_to_end")
 
 
@@ -75,7 +76,7 @@ class Hook(Subject):
 def test_the_time_lost_is_what_steps_took_beyond_undisturbed_ones(monkeypatch, told, reading):
     """A clock that only the test moves: steps of 1 s; a save blocks 2 s, lands after 3 more steps, which take 1.5 s."""
     now = 100.0
-    monkeypatch.setattr("interference.time.perf_counter", lambda: now)
+    monkeypatch.setattr("benchmarks.interference.time.perf_counter", lambda: now)
     subject = Hook(0)
     subject.timings = lambda: told
     watch = Watch(subject, every=20, count=2)
@@ -141,13 +142,13 @@ def test_what_happens_to_a_measurement_is_said(tmp_path, capfd):
 
 @pytest.mark.parametrize("script", [*SCRIPTS, "run"])
 def test_each_script_tells_how_it_is_called(script):
-    done = subprocess.run([sys.executable, FOLDER / f"{script}.py", "--help"], capture_output=True, text=True)
+    command = [sys.executable, "-m", f"benchmarks.{script}", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and "--quick" in done.stdout
 
 
 def test_stall_sets_ours_beside_the_peers_and_judges_it(monkeypatch):
     """A copy blocks for 1 s, ours for 2 s, peers for 20 to 40 s; ours is verified after 4 s."""
-    import stall
 
     def save(blocked, durable=None, verified=None, cpu=1.0, peak=200e6):
         return {"blocked": blocked, "written": durable, "durable": durable, "verified": verified, "cpu": cpu,
@@ -164,10 +165,10 @@ def test_stall_sets_ours_beside_the_peers_and_judges_it(monkeypatch):
         of("torch.save, fsync, rename", "peer", save(20), save(20, 30, cpu=1.5)),
         of("safetensors save_file", "peer", missing="safetensors"),
     ]  # fmt: skip
-    monkeypatch.setattr("stall.plan", lambda engine, quick: ((10**8,), 1, 4))
-    monkeypatch.setattr("engines.has_gpu", lambda: False)
+    monkeypatch.setattr("benchmarks.stall.plan", lambda engine, quick: ((10**8,), 1, 4))
+    monkeypatch.setattr("benchmarks.engines.has_gpu", lambda: False)
     monkeypatch.setattr(
-        "engines.run", lambda script, names, *_: [{**r, "engine": name} for name in names for r in results]
+        "benchmarks.engines.run", lambda script, names, *_: [{**r, "engine": name} for name in names for r in results]
     )
     first, *_, targets = stall.tables(True)
     rows = {row[0]: row[1:] for row in first.rows}
@@ -181,9 +182,6 @@ def test_stall_sets_ours_beside_the_peers_and_judges_it(monkeypatch):
 
 
 def test_restore_and_whole_runs_are_given_beyond_those_without_checkpoints(monkeypatch):
-    import end_to_end
-    import restore
-
     def of(name, **found):
         return {"engine": "lightning", "cache": "warm", "role": "peer", "name": name, **found}
 
@@ -193,7 +191,7 @@ def test_restore_and_whole_runs_are_given_beyond_those_without_checkpoints(monke
         of(restore.PLAIN, seconds=8.0),
     ]  # fmt: skip
     monkeypatch.setattr(
-        "engines.run", lambda script, names, *_: [{**r, "engine": name} for name in names for r in results]
+        "benchmarks.engines.run", lambda script, names, *_: [{**r, "engine": name} for name in names for r in results]
     )
     first, *_, targets = restore.tables(True)
     ours = next(row for row in first.rows if row[0].startswith("ours"))
@@ -212,9 +210,9 @@ def test_restore_and_whole_runs_are_given_beyond_those_without_checkpoints(monke
     [("stall", "jax"), ("restore", "lightning"), ("interference", "lightning"), ("end_to_end", "tensorflow")],
 )  # fmt: skip
 def test_each_script_measures_ours_and_the_peers(script, engine):
-    command = [sys.executable, FOLDER / f"{script}.py", "--quick", "--engine", engine]
+    command = [sys.executable, "-m", f"benchmarks.{script}", "--quick", "--engine", engine]
     environment = {**os.environ, "KERAS_BACKEND": engine}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     said = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert len({line["name"] for line in said}) >= 4
