@@ -8,6 +8,12 @@ TORCH_INDEX ?=
 CONSTRAINTS ?= constraints.txt
 PINNED := $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 TORCH := $(if $(CONSTRAINTS),$(shell sed -n 's/^torch==/torch==/p' $(CONSTRAINTS)),torch>=2.6)
+# How many processes run the tests; the tests of one file share a process, and with it their fixtures.
+JOBS ?= 2
+PARALLEL = -n $(JOBS) --dist loadfile
+ROOM ?=
+ROOM_TESTS = $(if $(ROOM),$(or $(wildcard $(ROOM:%=tests/%) $(ROOM:%=tests/adapters/%) $(ROOM:%=tests/system/%) \
+	$(ROOM:%=tests/test_%.py)),$(error there are no tests of ROOM=$(ROOM))),tests)
 
 .PHONY: demo lint build test test-faults soak hunt bench bench-quick clean
 
@@ -32,12 +38,13 @@ build: $(STAMP)
 	$(BIN)/pip install -q --disable-pip-version-check $(PINNED) build
 	$(BIN)/python -m build
 
+# All quick tests; `make test ROOM=policy` (or keras, contract, units ...) runs one room's.
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -m "not slow and not soak"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) $(ROOM_TESTS) -m "not slow and not soak"
 
 # Kills and injected errors at every step of the commit protocol; further signals, and processes that train together.
 test-faults: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests -m "slow and not soak" --show-capture=no
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) $(ROOM_TESTS) -m "slow and not soak" --show-capture=no
 
 # Trainings killed at random moments and resumed, 126 in all; writes the result into docs/exact-resume.md.
 soak: $(STAMP)

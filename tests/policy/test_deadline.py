@@ -16,6 +16,7 @@ from ckpt_callbacks.policy.policy import Policy
 from ckpt_callbacks.policy.state import Due, State
 from ckpt_callbacks.policy.triggers import Every, Improves, OnDeadline, OnException, OnPreempt
 from tests.support.histories import all_triggers, histories, play, policies, thorough
+from tests.support.ids import readable
 
 OUTCOMES = (EventKind.SAVED, EventKind.DROPPED)
 VAL = Metric("val_loss", mode="min")
@@ -79,7 +80,7 @@ def fires_at(trigger, events, saved=True, state=None):
         (TEN & OnException(), [at(1400), at(1401, make=Event.exception)], [1401]),
         (TEN, [at(1400, make=Event.epoch_end), at(1401)], [1400]),
     ],
-    ids=str,
+    ids=readable,
 )
 def test_a_deadline_is_saved_for_once(trigger, events, walls):
     assert fires_at(trigger, events) == walls
@@ -93,7 +94,7 @@ def test_a_deadline_is_saved_for_once(trigger, events, walls):
         (OnDeadline(hours(1)), "1 hour before the deadline"),
         (OnDeadline(0.5), "0.5 seconds before the deadline"),
     ],
-    ids=str,
+    ids=readable,
 )
 def test_a_save_says_why(trigger, why):
     _, decision = decide(Policy(save=trigger), State(), at(2000))
@@ -237,7 +238,7 @@ EVENING = 1795561200.0  # 2026-11-24, 23:00 UTC
         "2026-11-25T00:00:00+01:00",
         datetime(2026, 11, 25, 1, tzinfo=timezone(timedelta(hours=2))),
     ],
-    ids=str,
+    ids=readable,
 )
 @pytest.mark.parametrize("before", [600, 600.0, minutes(10), "10 min", "600 s"])
 def test_the_same_deadline_however_it_is_written_is_one_rule(before, end):

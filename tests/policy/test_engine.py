@@ -17,6 +17,7 @@ from ckpt_callbacks.policy.smoothing import EMA, Mean, Median
 from ckpt_callbacks.policy.state import State
 from ckpt_callbacks.policy.stopping import NonFinite, Patience, Reaches
 from ckpt_callbacks.policy.triggers import At, Every, Improves, OnDeadline, OnException, OnPreempt, Predicate
+from tests.support.ids import readable
 
 NAN = math.nan
 VAL = Metric("val_loss", mode="min")
@@ -384,7 +385,7 @@ class AtNoon(Trigger):
         (OnPreempt() | AtNoon(), True),
         (At(steps=[3]) | At(epochs=[2]), False),
     ],
-    ids=str,
+    ids=readable,
 )
 def test_whether_a_policy_depends_on_the_clock(save, follows):
     assert Policy(save=save).follows_time is follows
@@ -393,7 +394,7 @@ def test_whether_a_policy_depends_on_the_clock(save, follows):
 @pytest.mark.parametrize(
     ("save", "wants"),
     [(Every(epochs=1), False), (OnPreempt(), True), (Every(epochs=1) | OnPreempt() & Every(steps=5), True)],
-    ids=str,
+    ids=readable,
 )
 def test_whether_a_policy_wants_a_save_at_a_preemption(save, wants):
     assert Policy(save=save).saves_on_preempt is wants

@@ -29,6 +29,7 @@ from tests.support.histories import (
     thorough,
     usual,
 )
+from tests.support.ids import readable
 
 OUTCOMES = (EventKind.SAVED, EventKind.DROPPED)
 VAL = Metric("val_loss", mode="min")
@@ -99,7 +100,7 @@ def check_deciding_at_the_horizon_alone(policy, history):
         (~OnDeadline(60), NOW),
         (Predicate(lambda event: False), NOW),
     ],
-    ids=repr,
+    ids=readable,
 )
 def test_the_horizon_of_a_trigger(trigger, expected):
     policy = Policy(trigger)

@@ -15,6 +15,7 @@ from ckpt_callbacks.policy.state import State
 from ckpt_callbacks.policy.track import Track
 from ckpt_callbacks.policy.triggers import Every
 from ckpt_callbacks.record import Record
+from tests.support.ids import readable
 
 NAN, INF = math.nan, math.inf
 VAL = Metric("val_loss", mode="min")
@@ -230,7 +231,7 @@ def test_what_is_compared_is_the_smoothed_value(smoothing, curve, smoothed):
     assert [track.value for track in tracks] == pytest.approx(smoothed)
 
 
-@pytest.mark.parametrize("smoothing", [EMA(0.3), EMA(0.9), Mean(3), Mean(7), Median(2), Median(3)], ids=str)
+@pytest.mark.parametrize("smoothing", [EMA(0.3), EMA(0.9), Mean(3), Mean(7), Median(2), Median(3)], ids=readable)
 @pytest.mark.parametrize("constant", [0.1, 0.7, 1e-3, 5e-324, sys.float_info.max, -sys.float_info.max])
 def test_a_constant_stays_exactly_what_it_is(smoothing, constant):
     """Rounding would make a constant creep, and creeping downwards looks like an improvement."""
@@ -351,7 +352,7 @@ def test_what_ranks_a_record(metric, facts, score):
         (Event.epoch_end(step=40, epoch=4, metrics={"val_loss": 0.5}), True),
     ],
 )
-@pytest.mark.parametrize("smoothing", [None, EMA(0.3)], ids=str)
+@pytest.mark.parametrize("smoothing", [None, EMA(0.3)], ids=readable)
 def test_a_record_ranks_exactly_when_its_event_was_compared(event, ranks, smoothing):
     metric = val(start_from_epoch=3, smoothing=smoothing)
     _, decision = decide(Policy(save=Every(steps=1), best_by=metric), State(), event)

@@ -18,6 +18,7 @@ from ckpt_callbacks.policy.state import State
 from ckpt_callbacks.policy.triggers import Every, OnPreempt, Predicate
 from ckpt_callbacks.units import hours
 from tests.support.histories import thorough, usual
+from tests.support.ids import readable
 
 BUSY = Every(overhead=0.01)
 flagged = Predicate(lambda event: event.metrics.get("flag") == 1, name="flagged")
@@ -131,7 +132,7 @@ def test_while_a_save_is_under_way_none_is_due():
     assert decide(policy, state, Event.step_end(step=99, time=99000.0))[1].save is not None
 
 
-@pytest.mark.parametrize("trigger", [BUSY, Optimal(hours(6))], ids=str)
+@pytest.mark.parametrize("trigger", [BUSY, Optimal(hours(6))], ids=readable)
 def test_a_dropped_save_stays_due_with_growing_pauses(trigger):
     _, asks = train(trigger, until=30, fails=range(1, 6))
     assert [time for time, _ in asks] == [1, 2, 4, 8, 16]

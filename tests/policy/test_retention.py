@@ -21,6 +21,7 @@ from ckpt_callbacks.policy.retention import (
 )
 from ckpt_callbacks.policy.smoothing import EMA
 from ckpt_callbacks.record import Record, Status
+from tests.support.ids import readable
 
 NAN, INF = math.nan, math.inf
 HOUR = 3600.0
@@ -85,7 +86,7 @@ AT_WALL = [record(i, wall=1000 * HOUR + h * HOUR) for i, h in enumerate([0, 1, 2
         (KeepWithin(hours=0.25), AT_WALL, [4]),
         (KeepTagged("a"), [record(1, tags=("a", "b")), record(2, tags=("b",)), record(3)], [1]),
     ],
-    ids=str,
+    ids=readable,
 )
 def test_what_a_rule_keeps(rule, of, ids):
     assert kept_by(rule, of) == ids
@@ -222,7 +223,7 @@ def test_a_union_keeps_what_each_part_keeps_and_gives_all_reasons():
         (KeepWithin(hours=24.0), "within 24 h"),
         (KeepTagged("a"), "tagged a"),
     ],
-    ids=str,
+    ids=readable,
 )
 def test_each_kept_record_carries_its_reason(rule, reason):
     of = [
@@ -270,7 +271,7 @@ def test_a_rule_that_makes_no_sense_is_refused_when_it_is_built(build, message):
         build()
 
 
-@pytest.mark.parametrize("rule", [KeepAll(), KeepLast(1) | KeepTagged("a")], ids=str)
+@pytest.mark.parametrize("rule", [KeepAll(), KeepLast(1) | KeepTagged("a")], ids=readable)
 def test_a_rule_has_no_truth_value(rule):
     with pytest.raises(PolicyError, match=r"combine rules with \|"):
         bool(rule)
@@ -286,7 +287,7 @@ def test_a_rule_has_no_truth_value(rule):
         (KeepLast(3) | KeepTagged("a"), "KeepLast(n=3) | KeepTagged(tag='a')"),
         (AnyKeep([KeepLast(3)]), "AnyKeep((KeepLast(n=3),))"),
     ],
-    ids=str,
+    ids=readable,
 )
 def test_a_rule_reads_as_its_source(rule, text):
     assert repr(rule) == text

@@ -15,6 +15,7 @@ from ckpt_callbacks.policy.smoothing import EMA, Median
 from ckpt_callbacks.policy.state import State
 from ckpt_callbacks.policy.stopping import AnyStop, Diverges, NonFinite, Patience, Reaches
 from ckpt_callbacks.policy.triggers import Improves, OnPreempt
+from tests.support.ids import readable
 
 NAN, INF = math.nan, math.inf
 VAL = Metric("val_loss", mode="min")
@@ -77,7 +78,7 @@ def stopping_epochs(rule, curve, name="val_loss"):
         (NonFinite("val_loss", consecutive=2), [NAN, None, NAN, None, 0.5], [3, 4]),
         (NonFinite("loss"), [NAN, NAN], []),
     ],
-    ids=str,
+    ids=readable,
 )
 def test_when_a_rule_stops(rule, curve, stops_at):
     assert stopping_epochs(rule, curve) == stops_at
@@ -90,7 +91,7 @@ def test_when_a_rule_stops(rule, curve, stops_at):
         (Reaches(ACC, 0.9), [0.8, 0.9, 0.95], [2, 3]),
         (Diverges(ACC, 0.1), [0.2, 0.1, 0.05], [3]),
     ],
-    ids=str,
+    ids=readable,
 )
 def test_more_is_better_when_the_metric_says_so(rule, curve, stops_at):
     assert stopping_epochs(rule, curve, "acc") == stops_at
@@ -106,7 +107,7 @@ def test_more_is_better_when_the_metric_says_so(rule, curve, stops_at):
         (NonFinite("val_loss"), [NAN], "val_loss was not finite"),
         (NonFinite("val_loss", consecutive=2), [NAN, INF], "val_loss was not finite 2 times in a row"),
     ],
-    ids=str,
+    ids=readable,
 )
 def test_a_stop_says_why(rule, curve, reason):
     assert stops(rule, epochs(curve))[-1] == (reason,)
@@ -192,7 +193,7 @@ def through_json(state):
         (NonFinite("val_loss", consecutive=2), [NAN, NAN]),
         (Patience(VAL, checks=2) | NonFinite("val_loss"), [0.5, NAN, NAN]),
     ],
-    ids=str,
+    ids=readable,
 )
 def test_a_stop_holds_again_when_the_stopped_run_is_resumed(rule, curve):
     policy = Policy(save=OnPreempt(), stop=rule)
@@ -219,7 +220,7 @@ def test_a_stop_holds_again_when_the_stopped_run_is_resumed(rule, curve):
         (Patience(VAL, checks=9), Patience(VAL, checks=2) | NonFinite("loss"), [], True),
         (Patience(VAL, checks=9), NonFinite("loss") | Reaches(VAL, 0.6), [], True),
     ],
-    ids=str,
+    ids=readable,
 )
 def test_a_changed_rule_takes_effect_on_the_old_state(old, new, then, stops_now):
     state, _ = fold(Policy(save=OnPreempt(), stop=old), epochs([0.5, 0.6, 0.6]))
@@ -267,7 +268,9 @@ def test_a_rule_that_makes_no_sense_is_refused_when_it_is_built(build, message):
         build()
 
 
-@pytest.mark.parametrize("rule", [Patience(VAL, 1), NonFinite("loss"), Reaches(VAL, 1) | Diverges(VAL, 2)], ids=str)
+@pytest.mark.parametrize(
+    "rule", [Patience(VAL, 1), NonFinite("loss"), Reaches(VAL, 1) | Diverges(VAL, 2)], ids=readable
+)
 def test_a_rule_has_no_truth_value(rule):
     with pytest.raises(PolicyError, match=r"combine rules with \|"):
         bool(rule)

@@ -10,6 +10,7 @@ from ckpt_callbacks.policy.metric import Metric
 from ckpt_callbacks.policy.policy import Policy
 from ckpt_callbacks.policy.state import State
 from ckpt_callbacks.policy.triggers import At, Every, Improves, OnDeadline, OnException, OnPreempt, Predicate
+from tests.support.ids import readable
 
 VAL = Metric("val_loss", mode="min")
 ACC = Metric("acc", mode="max")
@@ -60,7 +61,7 @@ def firing_steps(trigger, events, saved=True, state=None):
         (At(steps=[20, 10]), "step", [10, 15, 20], [10, 20]),
         (At(epochs=[1, 3]), "epoch", [1, 2, 3, 4], [1, 3]),
     ],
-    ids=str,
+    ids=readable,
 )
 def test_an_interval_fires_when_a_multiple_is_crossed_not_only_when_it_is_hit(trigger, axis, positions, fires_at):
     events = [Event.step_end(**{axis: position}) for position in positions]
@@ -86,7 +87,7 @@ def test_an_interval_fires_when_a_multiple_is_crossed_not_only_when_it_is_hit(tr
         (Every(steps=2) & ~OnPreempt(), step(2), "every 2 steps and not preemption"),
         (Every(steps=2) & (is_flagged | OnPreempt()), step(2, flag=1), "every 2 steps and flagged"),
     ],
-    ids=str,
+    ids=readable,
 )
 def test_a_save_says_why(trigger, event, reason):
     assert reasons_at_each_event(trigger, [event]) == [(reason,)]
@@ -126,7 +127,7 @@ def test_equal_intervals_written_differently_are_one():
         (Improves(VAL) & Every(steps=4), [step(3, val_loss=0.5), step(4), step(5, val_loss=0.9), step(6, val_loss=0.1)],
          [5]),
     ],
-    ids=str,
+    ids=readable,
 )  # fmt: skip
 def test_an_interval_stays_due_until_a_save_that_it_took_part_in(trigger, events, fires_at):
     assert firing_steps(trigger, events) == fires_at
@@ -143,7 +144,7 @@ def test_an_interval_stays_due_until_a_save_that_it_took_part_in(trigger, events
         (~(is_flagged | Every(steps=2)), [step(1, flag=1), step(1), step(2)], [1]),
         (~(is_flagged & Every(steps=2)), [step(1, flag=1), step(2), step(3, flag=1)], [1, 2]),
     ],
-    ids=str,
+    ids=readable,
 )
 def test_not_fires_while_its_part_is_not_due(trigger, events, fires_at):
     assert firing_steps(trigger, events) == fires_at
@@ -164,7 +165,7 @@ def test_not_fires_while_its_part_is_not_due(trigger, events, fires_at):
         (Metric("val_loss", mode="min", baseline=0.3), [0.5, 0.3, 0.2], [False, False, True]),
         (Metric("val_loss", mode="min", start_from_epoch=2), [0.1, 0.2, 0.5, 0.4], [False, False, True, True]),
     ],
-    ids=str,
+    ids=readable,
 )
 def test_improves_fires_when_the_fresh_value_beats_what_was_saved(metric, curve, fires):
     events = [
@@ -188,7 +189,7 @@ def test_improves_fires_when_the_fresh_value_beats_what_was_saved(metric, curve,
         (OnException() & Every(steps=5), ("exception and every 5 steps",)),
         (Every(steps=1) | Improves(VAL) | OnException(), ("every 1 step", "val_loss improved to 0.1", "exception")),
     ],
-    ids=str,
+    ids=readable,
 )
 def test_an_exception_is_saved_only_through_on_exception(trigger, reasons):
     event = Event.exception(step=9, metrics={"val_loss": 0.1})
@@ -202,7 +203,7 @@ def test_an_interval_that_an_exception_did_not_save_is_still_due():
 @pytest.mark.parametrize(
     ("event", "fires"),
     [(Event.preempt(), True), (Event.step_end(), False), (Event.exception(), False), (Event.epoch_end(), False)],
-    ids=lambda value: value.kind.value if isinstance(value, Event) else str(value),
+    ids=readable,
 )
 def test_on_preempt_fires_at_a_preemption_alone(event, fires):
     assert bool(reasons_at_each_event(OnPreempt(), [event])[0]) is fires
@@ -429,7 +430,7 @@ def test_a_trigger_combines_with_triggers_only(other):
         (AnyOf((OnPreempt(),)), "AnyOf((OnPreempt(),))"),
         (AllOf([AnyOf([OnPreempt()]), OnException()]), "(AnyOf((OnPreempt(),))) & OnException()"),
     ],
-    ids=str,
+    ids=readable,
 )
 def test_a_trigger_reads_as_its_source(trigger, text):
     assert repr(trigger) == text

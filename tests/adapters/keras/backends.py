@@ -1,0 +1,24 @@
+"""This folder's tests on another Keras backend."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+FILES = ("saving", "staging", "resuming", "stopping", "bad_files", "models")
+
+
+def run_on(backend):
+    """Run the tests of `FILES` in a process that uses ``backend``, and require that all pass."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-m", "not slow"]
+    done = subprocess.run(
+        [*command, *(HERE / f"test_{name}.py" for name in FILES)],
+        cwd=HERE.parents[2],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout
