@@ -43,7 +43,7 @@ ROWS = (
     Row("keras-mid-epoch", "arrays with shuffle, saved in mid-epoch", KERAS, 8, 32),
     Row("keras-dropout-batchnorm", "Dropout and BatchNormalization, saved in mid-epoch", KERAS, 8, 32),
     Row("keras-adamw-schedule", "AdamW with a schedule, saved in mid-epoch", KERAS, 8, 32),
-    Row("keras-siblings", "EarlyStopping and ReduceLROnPlateau beside ours, saved in mid-epoch", KERAS, 8, 40),
+    Row("keras-siblings", "with EarlyStopping and ReduceLROnPlateau, saved in mid-epoch", KERAS, 8, 40),
 )
 BY_NAME = {row.name: row for row in ROWS}
 
