@@ -18,7 +18,8 @@ from .errors import (
 )
 from .events import Event, EventKind
 from .policy.composition import AllOf, AnyOf, Not, Trigger
-from .policy.engine import Decision, Save, Stop, decide, fold
+from .policy.decision import Decision, Save, Stop
+from .policy.engine import decide, fold
 from .policy.filename import FileName
 from .policy.metric import Metric
 from .policy.pace import Optimal

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
+
+from .versions import known_fields
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,8 +103,7 @@ class Record:
     @classmethod
     def from_json(cls, facts: Mapping[str, Any], directory: str = "") -> Record:
         """The record that `to_json` described; facts from a newer version that are unknown here are dropped."""
-        known = {f.name for f in dataclasses.fields(cls)}
-        kept = {name: value for name, value in facts.items() if name in known}
+        kept = known_fields(cls, facts)
         for name in ("tags", "reasons"):
             kept[name] = tuple(kept.get(name, ()))
         for name in ("metrics", "scores", "timings"):
@@ -138,8 +139,7 @@ class Attempt:
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> Attempt:
         """The attempt that was written; facts from a newer version that are unknown here are dropped."""
-        known = {f.name for f in fields(cls)}
-        return cls(**{name: value for name, value in facts.items() if name in known})
+        return cls(**known_fields(cls, facts))
 
 
 def attempt_framework(attempt: Attempt) -> str | None:

@@ -8,7 +8,7 @@ from os import PathLike
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from .errors import PolicyError
-from .units import as_bytes, as_seconds
+from .units import as_bytes, as_seconds, check_count
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,4 @@ class Settings:
                 raise PolicyError(f"Settings: {name} is {value!r}; expected one of {', '.join(get_args(kind))}")
         if not isinstance(self.background, bool):
             raise PolicyError(f"Settings: background is {self.background!r}; expected True or False")
-        whole = isinstance(self.max_pending, int) and not isinstance(self.max_pending, bool)
-        if not whole or self.max_pending < 1:
-            raise PolicyError(f"Settings: max_pending is {self.max_pending!r}; expected a whole number of at least 1")
+        check_count("Settings", "max_pending", self.max_pending)

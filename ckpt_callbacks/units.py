@@ -141,8 +141,24 @@ def _duration(unit: str, n: object, size: int) -> float:
     return float(n * size)
 
 
+def format_number(number: float) -> str:
+    """Return the number in full, and the same text for 20 and 20.0, so that it may stand in a name or a key."""
+    return str(int(number)) if number == int(number) else str(number)
+
+
+def is_count(value: object, least: int = 1) -> TypeGuard[int]:
+    """Return whether ``value`` is a whole number of at least ``least``; ``True`` is none."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def check_count(where: str, field: str, value: object, least: int = 1) -> None:
+    """Raise `PolicyError` unless ``value`` is a whole number of at least ``least``."""
+    if not is_count(value, least):
+        raise PolicyError(f"{where}: {field} is {value!r}; expected a whole number of at least {least}")
+
+
 def is_finite(value: object) -> TypeGuard[int | float]:
-    """A number, and none of the infinite ones."""
+    """Return whether ``value`` is a finite number; ``True`` and ``False`` are none."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return -sys.float_info.max <= value <= sys.float_info.max  # whole numbers may be too large for math.isfinite

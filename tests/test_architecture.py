@@ -11,7 +11,7 @@ import ckpt_callbacks
 
 PACKAGE = Path(ckpt_callbacks.__file__).parent
 FLOORS = [
-    ("errors", "units", "events", "record", "settings"),
+    ("errors", "units", "events", "versions", "record", "settings"),
     ("policy", "memory", "store", "runtime"),
     ("formats", "config"),
     ("recovery",),
@@ -28,7 +28,7 @@ EXCEPTIONS = {
     ("policy", "config"),
     ("formats", "keras"),  # for now
 }
-PURE_STANDARD_LIBRARY = {"policy", "errors", "events", "record", "units", "settings"}
+PURE_STANDARD_LIBRARY = {"policy", "errors", "events", "record", "settings", "units", "versions"}
 ALLOWED_LIBRARIES = {
     "store": {"xxhash"},
     "formats": {"h5py", "isal", "keras", "numpy", "torch", "typing_extensions"},

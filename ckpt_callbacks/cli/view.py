@@ -7,7 +7,8 @@ from pathlib import Path
 from ..errors import StoreError
 from ..policy.costs import Costs
 from ..policy.policy import Policy
-from ..policy.retention import alias_targets, newest_resumable, plan
+from ..policy.ranking import alias_targets, newest_resumable
+from ..policy.retention import plan
 from ..record import Record, Status
 from ..store.aliases import NAMES, read_alias
 from ..store.manifest import Manifest

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ResumeError
+from ..versions import check_version
 from .arrays import pack, packed, unpack, unpacked
 from .callbacks import States
 
@@ -90,11 +90,7 @@ class Carried:
         Raises:
             ResumeError: it was written by a newer version.
         """
-        version = facts.get("version")
-        if not isinstance(version, int) or version > VERSION:
-            raise ResumeError(
-                f"the checkpoint's version is {version!r}; expected at most {VERSION}; install a newer ckpt-callbacks"
-            )
+        check_version(facts.get("version"), VERSION, "the checkpoint")
         return cls(
             snapshot=facts["snapshot"],
             record=facts.get("record"),

@@ -11,8 +11,7 @@ import keras
 
 from ..errors import PolicyError
 from ..events import EventKind
-from ..policy.engine import Decision
-from ..policy.triggers import OnException
+from ..policy.decision import Decision
 from ..run.run import Run
 from ..run.snapshot import Snapshot
 from .capture import carry, facts_of, moment_of
@@ -56,7 +55,7 @@ class ObservesFit:
         self._inexact = "; ".join(filter(None, inexact)) or None  # to be said at the first save
 
     def _watch_for_exceptions(self, model: keras.Model) -> None:
-        if any(isinstance(trigger, OnException) for trigger in self._run.policy.leaves):
+        if self._run.policy.saves_on_exception:
             failed = _weakly(self._save_failed_step)
             Guard(model, failed)
             self._fit.guard_data(failed)

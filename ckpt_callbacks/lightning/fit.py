@@ -10,7 +10,7 @@ from lightning.pytorch import Trainer
 
 from ..events import EventKind
 from ..formats.torch.equality import same_weights
-from ..policy.engine import Decision
+from ..policy.decision import Decision
 from ..run.run import Run
 from ..run.snapshot import Snapshot
 from ..torch.staging import expected_size

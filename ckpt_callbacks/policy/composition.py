@@ -1,39 +1,53 @@
-"""What a trigger is, and how triggers compose: ``|``, ``&`` and ``~``."""
+"""The base of all triggers, and their composition: ``|``, ``&`` and ``~``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar
 
 from ..errors import PolicyError
 from ..events import Event, EventKind
 from .costs import Costs
-from .intervals import NOW, Horizon
+from .horizon import NOW, Horizon
 from .metric import Metric
 from .state import State
+
+if TYPE_CHECKING:
+    from .pace import Pace
 
 _T = TypeVar("_T")
 
 
 class View(Protocol):
-    """What a trigger may look at: the event, and the state that `decide` keeps for it."""
+    """The event that a trigger is asked about, and the state that `decide` keeps for it.
+
+    Attributes:
+        event: The event.
+        costs: The costs of the saves whose outcome is known.
+        saving: A save has no outcome yet.
+    """
 
     event: Event
-    costs: Costs  # of the saves whose outcome is known
-    saving: bool  # one is under way
+    costs: Costs
+    saving: bool
 
-    def due(self, leaf: Trigger) -> bool:
-        """A crossing of ``leaf`` that no save has answered yet."""
+    def is_owed(self, trigger: Trigger) -> bool:
+        """Return whether ``trigger`` became due and no save has answered it yet."""
 
     def improvement(self, metric: Metric) -> float | None:
-        """The value measured at this event, if it beats every value that was saved."""
+        """Return the value measured at this event, if it beats every value that was saved."""
 
 
 @dataclass(frozen=True)
 class Firing:
-    """A trigger fired: why, and which leaves took part."""
+    """The answer of a trigger that asks for a save.
+
+    Attributes:
+        reasons: Why, in words.
+        leaves: The single triggers that took part.
+    """
 
     reasons: tuple[str, ...]
     leaves: tuple[Trigger, ...]
@@ -41,27 +55,43 @@ class Firing:
 
 @dataclass(frozen=True)
 class Trigger:
-    """Base of all triggers. For rules of your own, `Predicate` is easier than a subclass."""
+    """A rule that says when to save: the base of all triggers.
+
+    Triggers combine: ``a | b`` fires when either does, ``a & b`` when both do, ``~a`` when ``a`` does not.
+
+    `Predicate` is the simple way to a rule of one's own. A subclass has to define `check` and `describe`. All other
+    methods have defaults under which any rule is right, at a price: it is asked at every step, and in a training of
+    several processes each event is broadcast. A subclass that knows better overrides `quiet_until`, and sets
+    `may_differ_across_ranks` to False.
+
+    Attributes:
+        kinds: Kinds of events, such as `EventKind.PREEMPT`, that it is there to answer. None by default.
+    """
+
+    kinds: ClassVar[frozenset[EventKind]] = frozenset()
 
     @property
-    def uses_time(self) -> bool:
-        """It depends on what processes of one training do not share, such as a clock."""
+    def may_differ_across_ranks(self) -> bool:
+        """Whether the processes of one training may answer differently at the same step, because of a clock, say.
+
+        They have to agree on each event then. True by default.
+        """
         return True
 
     def check(self, view: View) -> Firing | None:
-        """A `Firing` when a save is due at this event, else None."""
+        """Return a `Firing` when a save is due at this event, else None."""
         raise NotImplementedError
 
     def describe(self) -> str:
-        """The trigger in words, without any state."""
+        """Return the trigger in words, without any state."""
         raise NotImplementedError
 
     def parts(self) -> tuple[Trigger, ...]:
-        """Child triggers; empty for a leaf."""
+        """Return the child triggers; none for a leaf."""
         return ()
 
     def leaves(self) -> Iterator[Trigger]:
-        """All leaves, in the order in which they were written."""
+        """Return all leaves, in the order in which they were written."""
         parts = self.parts()
         if not parts:
             yield self
@@ -70,26 +100,43 @@ class Trigger:
 
     @cached_property
     def key(self) -> str:
-        """Names it in the state."""
+        """The trigger's name in the state."""
         return repr(self)
 
-    def next_moment(self, state: State, deadline: float | None) -> Horizon:
-        """For a leaf: until when it goes on to fire, or not to, at the ends of steps that bring no metrics.
+    @property
+    def pace(self) -> Pace | None:
+        """For a leaf, the interval that follows from what saves cost. None by default: costs do not matter."""
+        return None
 
-        By default it may change its mind at each of them.
+    def metrics(self) -> tuple[Metric, ...]:
+        """Return the metrics that a leaf compares. None by default."""
+        return ()
+
+    def quiet_until(self, state: State, deadline: float | None) -> Horizon:
+        """Return how long a leaf gives the same answer at the ends of steps that bring no metrics.
+
+        By default `NOW`: it may change its mind at each of them, and is asked at each.
 
         Args:
-            state: After the last event. deadline: of the events to come; see `Event`.
+            state: The state after the last event.
+            deadline: The deadline of the events to come; see `Event`.
         """
         return NOW
 
-    def crossing(self, event: Event) -> float | None:
-        """How many thresholds lie behind ``event``, or which one. None: none that could make it due."""
+    def threshold_count(self, event: Event) -> float | None:
+        """Return the number of thresholds that were passed at ``event``, or the one that was.
+
+        The state remembers it, and a save is owed from when `becomes_due` says so until one was made. None, by
+        default, is for a trigger without thresholds.
+        """
         return None
 
-    def crosses(self, before: float, crossed: float, event: Event) -> bool:
-        """Going from the crossing ``before`` to ``crossed``, at ``event``, makes it due."""
-        return crossed > before and event.kind is not EventKind.START  # to begin further on crosses nothing
+    def becomes_due(self, before: float, count: float, event: Event) -> bool:
+        """Return whether a save is owed when the `threshold_count` goes from ``before`` to ``count`` at ``event``.
+
+        By default when it has grown, except at the start: a run that begins further on passes no threshold.
+        """
+        return count > before and event.kind is not EventKind.START
 
     def __or__(self, other: Trigger) -> AnyOf:
         return AnyOf((self, other)) if isinstance(other, Trigger) else NotImplemented
@@ -124,7 +171,11 @@ class _Group(Trigger):
 
 @dataclass(frozen=True, repr=False)
 class AnyOf(_Group):
-    """Fires when any part fires; every part is asked, so that all reasons are known."""
+    """Save when any of the triggers fires: ``a | b``. All of them are asked, so that all reasons are known.
+
+    Args:
+        triggers: One or more triggers.
+    """
 
     def check(self, view: View) -> Firing | None:
         fired = [firing for part in self.triggers if (firing := part.check(view))]
@@ -141,7 +192,14 @@ class AnyOf(_Group):
 
 @dataclass(frozen=True, repr=False)
 class AllOf(_Group):
-    """Fires at the first event where every part is due or true."""
+    """Save at the first event where all of the triggers are due or true: ``a & b``.
+
+    An interval stays due until it was saved, so ``Every(epochs=1) & Improves(val)`` saves at the first improvement
+    after each epoch.
+
+    Args:
+        triggers: One or more triggers.
+    """
 
     def check(self, view: View) -> Firing | None:
         fired = [firing for part in self.triggers if (firing := part.check(view)) is not None]
@@ -159,7 +217,13 @@ class AllOf(_Group):
 
 @dataclass(frozen=True, repr=False)
 class Not(Trigger):
-    """Fires when the other does not; ``~Every(...)`` means "not due". It takes no part in a save."""
+    """Fire when the other trigger does not: ``~a``.
+
+    ``~Every(...)`` means "not due". A save that it takes part in does not count as one of the other trigger.
+
+    Args:
+        trigger: The other trigger.
+    """
 
     trigger: Trigger
 

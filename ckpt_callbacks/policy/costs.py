@@ -1,4 +1,4 @@
-"""What saves cost a run, as their outcomes tell."""
+"""The measured costs of the saves of a run."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..versions import known_fields
+
 _REMEMBERED = 5  # saves: few enough to follow a disk that grows slower, enough that one odd save decides nothing
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What the saves of a run cost so far.
+    """The costs of all saves of a run so far.
 
     Attributes:
-        blocked: Seconds for which all saves together blocked the training, those that failed included.
-        recent: The seconds of the last few saves that worked, oldest first; what a failed one took says little.
-        asked: Training time at which the newest save that worked was asked for; None before any.
+        blocked: Seconds for which all saves together blocked the training, failed ones included.
+        recent: The seconds of the last few successful saves, oldest first; a failed one says little about the next.
+        asked: Training time at which the newest successful save was requested; None before there is one.
     """
 
     blocked: float = 0.0
@@ -26,14 +28,15 @@ class Costs:
 
     @property
     def expected(self) -> float | None:
-        """Seconds for which one more save would block: the median of the recent ones, of two the higher. None: unknown.
+        """Seconds for which one more save would block, as the median of the recent ones; None where that is unknown.
 
-        A median, because the first save of a process, or one beside a busy disk, is no measure for the others.
+        A median, because the first save of a process, or one while the disk is busy, is no measure for the others.
+        Of two middle values it is the higher one.
         """
         return sorted(self.recent)[len(self.recent) // 2] if self.recent else None
 
     def with_saved(self, asked: float, blocked: float | None) -> Costs:
-        """After a save that worked, which was asked for at that training time."""
+        """Return the costs after a successful save, which was requested at that training time."""
         measured = () if blocked is None else (blocked,)
         return Costs(
             blocked=self.blocked + sum(measured),
@@ -42,16 +45,15 @@ class Costs:
         )
 
     def with_dropped(self, blocked: float | None) -> Costs:
-        """After a save that did not work."""
+        """Return the costs after a save that failed."""
         return dataclasses.replace(self, blocked=self.blocked + (blocked or 0.0))
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; `from_json` reads them back."""
+        """Return plain JSON values, which `from_json` reads back."""
         return dataclasses.asdict(self) | {"recent": list(self.recent)}
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> Costs:
-        """The costs that `to_json` described; facts from a newer version that are unknown here are dropped."""
-        known = {f.name for f in dataclasses.fields(cls)}
-        kept = {name: value for name, value in facts.items() if name in known}
+        """Return the costs that `to_json` described."""
+        kept = known_fields(cls, facts)
         return cls(**kept | {"recent": tuple(kept.get("recent", ()))})

@@ -7,7 +7,8 @@ from typing import Any
 
 from ..events import Event, EventKind
 from ..record import Record
-from .engine import Save, scores_at
+from .decision import Save
+from .engine import scores_at
 from .policy import Policy
 from .state import State
 

@@ -1,4 +1,7 @@
-"""File names from a template. Names are decoration: the manifest knows the facts, and nothing parses a name."""
+"""File names from a template.
+
+Names are decoration: the manifest knows the facts, and nothing parses a name.
+"""
 
 from __future__ import annotations
 
@@ -14,24 +17,27 @@ from ..errors import PolicyError
 from ..record import Record
 
 DEFAULT = "{model}-{epoch:03d}-{step}"
-# What is always known, with a value of the right type to try a format on.
+# The fields that are always known, with a value of the right type to try a format on.
 BUILT_IN: dict[str, Any] = {
     "model": "model", "run": "run", "epoch": 1, "step": 1, "attempt": 1, "date": "20260101", "time": "000000",
 }  # fmt: skip
 FROM_METADATA = ("dataset", "seed")
 ALIASES = ("last", "best", "final")
 _UNSAFE = re.compile(r"[^\w.+=,@-]+", re.ASCII)
-_LONGEST = 180  # file systems allow 255 bytes; the version, the suffix and a staging prefix want room
+_LONGEST = 180  # file systems allow 255 bytes; the version, the suffix and a staging prefix need room
 
 
 @dataclass(frozen=True)
 class FileName:
-    """A template such as ``{model}-{epoch:03d}-{val_loss:.3f}``; any metric or metadata key may stand in it.
+    """A template of file names, such as ``{model}-{epoch:03d}-{val_loss:.3f}``.
+
+    The fields are ``model``, ``run``, ``epoch``, ``step``, ``attempt``, ``date`` and ``time``, every logged metric,
+    and every key of the metadata.
 
     Args:
         template: Literal text and ``{name}`` or ``{name:format}``; the name may contain a slash (``{val/loss}``).
-        metadata: Names of the metadata keys that will be known.
-        metrics: Names of metrics that are expected, so that a near miss of a built-in name is not one of them.
+        metadata: Keys of the metadata that will be given.
+        metrics: Names of metrics that are expected, so that none of them is refused as a misspelt field.
     """
 
     template: str = DEFAULT
@@ -75,17 +81,17 @@ class FileName:
             if near:
                 raise PolicyError(f"{where}: unknown name {{{name}}}; did you mean {{{near[0]}}}?")
         try:
-            format(BUILT_IN.get(name, 1.0), spec or "")  # what is not built in can only be a metric
+            format(BUILT_IN.get(name, 1.0), spec or "")  # any other field can only be a metric
         except ValueError as error:
             raise PolicyError(f"{where}: {{{name}:{spec}}}: {error}") from None
 
     def unknown(self, known: Container[str]) -> list[str]:
-        """The names that can only be metrics or metadata, and are none of the ``known`` ones."""
+        """Return the fields that can only be metrics or metadata, and are none of the ``known`` ones."""
         names = (name for _, name, _, _ in self._parts() if name)
         return [name for name in names if not (name in BUILT_IN or name in FROM_METADATA or name in known)]
 
     def render(self, record: Record) -> str:
-        """The name, without a suffix, of the file for ``record``. A value that is not there is named so, never 0."""
+        """Return the name of a record's file, without its suffix; a missing value becomes ``no_NAME``, never 0."""
         wall = datetime.fromtimestamp(record.wall, tz=timezone.utc)
         known: dict[str, Any] = {
             **record.metadata,

@@ -2,68 +2,86 @@
 
 from __future__ import annotations
 
-import math
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from ..errors import PolicyError
 from ..events import Event
+from ..record import Record
+from ..units import check_count, format_number, is_finite
+from .horizon import NEVER, Horizon
 
-UNITS = {"seconds": 1.0, "minutes": 60.0, "hours": 3600.0}
+_SECONDS_IN = {"seconds": 1.0, "minutes": 60.0, "hours": 3600.0}
 SHARE = "overhead"  # of the training time
-
-
-def position(event: Event, unit: str) -> float:
-    """Where ``event`` lies on the axis of ``unit``: epochs, steps, or training time in that unit."""
-    if unit in UNITS:
-        return event.time / UNITS[unit]
-    return event.epoch if unit == "epochs" else event.step
+_ROUNDING = 1e-12  # the share by which a moment may be computed too late; thresholds are counted another way
 
 
 @dataclass(frozen=True)
-class Horizon:
-    """Until when the ends of steps lead to nothing: what reaches none of these may be left out.
+class Interval:
+    """A distance between two saves, or between two checkpoints that are kept.
 
     Attributes:
-        step: Optimizer updates. time: training seconds. wall: UTC seconds since 1970. Infinity where none is near.
+        unit: ``epochs``, ``steps``, ``seconds``, ``minutes`` or ``hours``; or ``overhead``, a share of the training
+            time, from which the distance follows once the cost of a save is known.
+        n: How many of them.
     """
 
-    step: float = math.inf
-    time: float = math.inf
-    wall: float = math.inf
+    unit: str
+    n: float
 
-    def earlier(self, other: Horizon) -> Horizon:
-        """The nearer of both on each axis."""
-        return Horizon(min(self.step, other.step), min(self.time, other.time), min(self.wall, other.wall))
+    @classmethod
+    def given(cls, rule: Any) -> Interval:
+        """Return the one interval that is set among the fields of a rule, which is a dataclass.
 
+        Raises:
+            PolicyError: none is set, or several are, or its value makes no sense.
+        """
+        where = type(rule).__name__
+        found = [(f.name, value) for f in fields(rule) if (value := getattr(rule, f.name)) is not None]
+        if len(found) != 1:
+            received = ", ".join(f"{name}={value!r}" for name, value in found) or "none"
+            expected = ", ".join(f.name for f in fields(rule))
+            raise PolicyError(f"{where}: got {received}; expected exactly one of {expected}")
+        return cls.checked(where, *found[0])
 
-NEVER = Horizon()
-NOW = Horizon(step=-math.inf)
-_ROUNDING = 1e-12  # the share by which a moment may be computed too late; crossings are computed another way
+    @classmethod
+    def checked(cls, where: str, unit: str, n: object) -> Interval:
+        """Return an interval, if ``n`` is finite and positive; whole for epochs and steps, below 1 for a share.
 
-
-def moment_of(threshold: float, unit: str) -> Horizon:
-    """When an event's `position` on the axis of ``unit`` reaches ``threshold``; rather too early than too late.
-
-    Within an epoch none of its ends is reached.
-    """
-    if unit in UNITS:
-        return Horizon(time=threshold * UNITS[unit] * (1 - _ROUNDING))
-    return Horizon(step=threshold) if unit == "steps" else NEVER
-
-
-def check_interval(where: str, fields: dict[str, object], given: list[tuple[str, float]]) -> None:
-    """Raise `PolicyError` unless exactly one interval is given: finite, positive, whole for counts, a share below 1."""
-    expected = f"expected exactly one of {', '.join(fields)}"
-    if len(given) != 1:
-        received = ", ".join(f"{name}={value!r}" for name, value in given) or "none"
-        raise PolicyError(f"{where}: got {received}; {expected}")
-    unit, n = given[0]
-    if unit == SHARE:
-        if isinstance(n, bool) or not isinstance(n, int | float) or not 0 < n < 1:
+        Raises:
+            PolicyError: it is not. ``where`` begins the message.
+        """
+        if unit not in (*_SECONDS_IN, SHARE):
+            check_count(where, unit, n)
+        if unit == SHARE and not (is_finite(n) and 0 < n < 1):
             raise PolicyError(f"{where}: {unit} is {n!r}; expected a share above 0 and below 1, such as 0.01")
-        return
-    whole = unit not in UNITS
-    if isinstance(n, bool) or not isinstance(n, int if whole else int | float) or not 0 < n <= sys.float_info.max:
-        kind = "a whole number of at least 1" if whole else "a positive number"
-        raise PolicyError(f"{where}: {unit} is {n!r}; expected {kind}")
+        if not is_finite(n) or n <= 0:
+            raise PolicyError(f"{where}: {unit} is {n!r}; expected a positive number")
+        return cls(unit, n)
+
+    @property
+    def is_clocked(self) -> bool:
+        """Whether a clock measures it."""
+        return self.unit in _SECONDS_IN or self.unit == SHARE
+
+    def count(self, place: Event | Record) -> float:
+        """Return how many whole intervals a run has behind it at an event, or at a checkpoint."""
+        if self.unit in _SECONDS_IN:
+            return place.time / _SECONDS_IN[self.unit] // self.n
+        return (place.epoch if self.unit == "epochs" else place.step) // self.n
+
+    def end_of(self, count: float) -> Horizon:
+        """Return when the interval with this number, from 1, is complete; rather too early than too late.
+
+        Within an epoch no interval of epochs ends.
+        """
+        if self.unit in _SECONDS_IN:
+            return Horizon(time=count * self.n * _SECONDS_IN[self.unit] * (1 - _ROUNDING))
+        return Horizon(step=count * self.n) if self.unit == "steps" else NEVER
+
+    def describe(self) -> str:
+        """Return the interval in words: ``every 5 epochs``."""
+        return f"every {format_number(self.n)} {self.unit[:-1] if self.n == 1 else self.unit}"
+
+    def __str__(self) -> str:
+        return f"{self.unit}={format_number(self.n)}"

@@ -1,4 +1,4 @@
-"""What is monitored, and what "better" means."""
+"""A monitored metric and its order: the values that are better than others."""
 
 from __future__ import annotations
 
@@ -10,24 +10,29 @@ from functools import cached_property
 
 from ..errors import PolicyError
 from ..record import Record
-from ..units import is_finite
-from .smoothing import Smoothing, exact
+from ..units import check_count, format_number, is_finite
+from .smoothing import Smoothing
+
+JOINT = " (together)"  # ends each `Metric.joint_key`, in the state of checkpoints, too
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A logged value, its direction, and how it is compared. Means the same wherever it stands.
+    """A logged value, its direction, and how it is compared. It means the same in every rule that it is given to.
+
+    Example: ``val = Metric("val_loss", mode="min")``, then ``Improves(val)``, ``KeepBest(3, by=val)`` and
+    ``Patience(val, checks=5)``.
 
     Args:
         monitor: Name of a logged value; or a list of names, of which the first that was logged wins; or a
             mapping of names to weights, whose weighted sum is taken when all of them were logged.
-        mode: ``"min"`` or ``"max"``. Never guessed from the name.
+        mode: ``"min"`` or ``"max"``. It is never guessed from the name.
         smoothing: `EMA`, `Mean` or `Median`, applied before anything is compared.
         min_delta: The least change that counts as an improvement, at least 0.
         min_delta_mode: ``"abs"``, or ``"rel"`` for a fraction of the best value so far.
-        baseline: A value must be better than this, too, to count as an improvement.
-        start_from_epoch: Measurements in the first so many epochs feed the smoother, but are not compared.
-        nan: What a NaN or infinite value counts as: ``"stale"`` (a check without improvement) or
+        baseline: A value that must be surpassed, too, to count as an improvement.
+        start_from_epoch: Number of first epochs whose measurements feed the smoother, but are not compared.
+        nan: The effect of a NaN or infinite value: ``"stale"`` (a check without improvement) or
             ``"skip"`` (as if it had not been measured). It never ranks.
     """
 
@@ -61,29 +66,29 @@ class Metric:
 
     @cached_property
     def name(self) -> str:
-        """What people call it: ``val_loss``, ``train_loss or loss``, ``val_loss + 0.5*val_err``."""
+        """The metric's name in messages: ``val_loss``, ``train_loss or loss``, ``val_loss + 0.5*val_err``."""
         if isinstance(self.monitor, str):
             return self.monitor
         if isinstance(self.monitor[0], str):
             return " or ".join(self.monitor)
-        return " + ".join(name if weight == 1 else f"{exact(weight)}*{name}" for name, weight in self.monitor)
+        return " + ".join(name if weight == 1 else f"{format_number(weight)}*{name}" for name, weight in self.monitor)
 
     @cached_property
     def series(self) -> str:
-        """Identifies the sequence of compared values: the name and its smoothing, but no thresholds."""
+        """The identity of the sequence of compared values: the name and its smoothing, but no thresholds."""
         return f"{self.smoothing} of {self.name}" if self.smoothing else self.name
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """The logged names that it looks for."""
+        """The logged names that it reads."""
         if isinstance(self.monitor, str):
             return (self.monitor,)
         return tuple(part if isinstance(part, str) else part[0] for part in self.monitor)
 
     @cached_property
-    def together(self) -> str | None:
-        """For a weighted sum: what says that its parts were logged in one event, beside logged names; else None."""
-        return None if isinstance(self.monitor, str) or isinstance(self.monitor[0], str) else f"{self.name} (together)"
+    def joint_key(self) -> str | None:
+        """For a weighted sum, the key by which the state remembers that its parts were logged at one event."""
+        return None if isinstance(self.monitor, str) or isinstance(self.monitor[0], str) else f"{self.name}{JOINT}"
 
     @property
     def raw(self) -> Metric:
@@ -91,7 +96,7 @@ class Metric:
         return dataclasses.replace(self, smoothing=None)
 
     def measure(self, metrics: Mapping[str, float]) -> float | None:
-        """The unsmoothed value in ``metrics``, NaN and infinities included; None when it was not measured."""
+        """Return the unsmoothed value in ``metrics``, NaN and infinities included; None when it was not measured."""
         if isinstance(self.monitor, str):
             return metrics.get(self.monitor)
         if isinstance(self.monitor[0], str):
@@ -101,7 +106,7 @@ class Metric:
         return sum(weight * metrics[name] for name, weight in self.monitor)
 
     def score(self, record: Record) -> float | None:
-        """The finite value that ranks ``record``; None when it has none of its own, or was warming up."""
+        """Return the finite value that ranks ``record``; None when it has none, or lies in the warm-up."""
         if record.epoch < self.start_from_epoch:
             return None
         # The last epoch of the warm-up and a moment later look alike in a record; only the latter was given a score.
@@ -110,11 +115,11 @@ class Metric:
         return value if value is not None and math.isfinite(value) else None
 
     def better(self, value: float, than: float) -> bool:
-        """``value`` beats ``than`` at all."""
+        """Return whether ``value`` is better than ``than``, by whatever little."""
         return value < than if self.mode == "min" else value > than
 
     def improves(self, value: float, on: float | None) -> bool:
-        """``value`` beats ``on``, and the baseline, by more than ``min_delta``; those that are None do not count."""
+        """Return whether ``value`` beats ``on`` and the baseline, where they are given, by more than ``min_delta``."""
         references = [reference for reference in (on, self.baseline) if reference is not None]
         if not references:
             return True
@@ -123,25 +128,11 @@ class Metric:
         return self.better(value, reference - delta if self.mode == "min" else reference + delta)
 
     def rank(self, record: Record) -> tuple[float, int] | None:
-        """Sort key, best first; equal scores keep the older one. None for what never ranks."""
+        """Return a sort key, best first, the older record before an equal one; None for a record that never ranks."""
         score = self.score(record)
         if score is None or record.exceptional:
             return None
         return (score if self.mode == "min" else -score, record.id)
-
-
-def best_record(records: Sequence[Record], metric: Metric | None) -> Record | None:
-    """The best of ``records`` that was not superseded, or None where none has a finite value."""
-    if metric is None:
-        return None
-    ranked = [(rank, r) for r in records if not r.superseded and (rank := metric.rank(r)) is not None]
-    return min(ranked, key=lambda pair: pair[0])[1] if ranked else None
-
-
-def check_count(where: str, field: str, value: object, least: int = 1) -> None:
-    """Raise `PolicyError` unless ``value`` is a whole number of at least ``least``."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise PolicyError(f"{where}: {field} is {value!r}; expected a whole number of at least {least}")
 
 
 def check_metric(where: str, value: object, example: str = "val_loss") -> None:

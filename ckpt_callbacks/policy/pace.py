@@ -1,74 +1,113 @@
-"""How often to save, by what a save was measured to cost: `Optimal`, and what is behind ``Every(overhead=...)``."""
+"""Intervals that follow from the measured cost of a save: `Optimal`, and the pace of ``Every(overhead=...)``."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
-from ..units import as_seconds, in_words, roughly
+from ..units import as_seconds, format_number, in_words, roughly
 from .composition import Firing, Trigger, View
 from .costs import Costs
-from .intervals import NEVER, Horizon
-from .smoothing import exact
+from .horizon import NEVER, Horizon
 from .state import State
 
 
 class Pace:
-    """An interval that follows from costs.
+    """The interval of a trigger, as it follows from what saves cost.
 
     Before anything was measured it is due at once: that save measures, and finds a broken disk early. While a save is
-    under way it is not due. A save that failed brings nothing nearer to done, so it stays due.
+    pending it is not due. A failed save leaves the run as unsafe as before, so it stays due.
     """
 
     def interval(self, cost: float) -> float:
-        """Seconds of training time from one save to the next, where one save blocks for ``cost`` seconds."""
+        """Return the training time from one save to the next, where one blocks for ``cost`` seconds; in seconds."""
         raise NotImplementedError
 
-    def moment(self, costs: Costs) -> float:
-        """Training time in seconds from which it is due, if no save is under way."""
+    def describe(self) -> str:
+        """Return the rule in words, without any state."""
+        raise NotImplementedError
+
+    def due_at(self, costs: Costs) -> float:
+        """Return the training time, in seconds, from which it is due if no save is pending."""
         if costs.expected is None or costs.asked is None:
             return 0.0
         return costs.asked + self.interval(costs.expected)
 
-    def until(self, state: State) -> Horizon:
-        """Until when it goes on to be due, or not to be; see `Trigger.next_moment`."""
-        moment = self.moment(state.costs)
-        return NEVER if state.pending or state.time >= moment else Horizon(time=moment)
+    def quiet_until(self, state: State) -> Horizon:
+        """Return how long it stays due, or not due; see `Trigger.quiet_until`."""
+        due_at = self.due_at(state.costs)
+        return NEVER if state.pending or state.time >= due_at else Horizon(time=due_at)
+
+    def check(self, trigger: Trigger, view: View) -> Firing | None:
+        """Return the firing of the ``trigger`` that has this pace, if it is due."""
+        if view.saving or view.event.time < self.due_at(view.costs):
+            return None
+        return Firing((self.explain(view.costs),), (trigger,))
 
     def explain(self, costs: Costs) -> str:
-        """The interval that it chose, and why."""
+        """Return the chosen interval and its reason in words."""
         if costs.expected is None:
             return f"{self.describe()}: at once, because no save was measured yet"
         every, cost = roughly(self.interval(costs.expected)), roughly(costs.expected)
         return f"{self.describe()}: every {every}, because a save blocks {cost}"
 
-    def describe(self) -> str:
-        """The rule in words, without any state."""
-        raise NotImplementedError
-
 
 @dataclass(frozen=True)
 class Overhead(Pace):
-    """What saves may take of the training time, as a share of it; in the whole run, and since the last save."""
+    """The pace of saves that together may block a given share of the training time.
+
+    The share holds for the whole run, and since the last save.
+    """
 
     share: float
 
     def interval(self, cost: float) -> float:
         return cost / self.share
 
-    def moment(self, costs: Costs) -> float:
-        # Within the share since the last save, too: what long went unspent is not spent all at once.
-        return max(super().moment(costs), (costs.blocked + (costs.expected or 0.0)) / self.share)
+    def due_at(self, costs: Costs) -> float:
+        # Within the share since the last save, too: time that was not spent for long is not spent all at once.
+        return max(super().due_at(costs), (costs.blocked + (costs.expected or 0.0)) / self.share)
 
     def describe(self) -> str:
         return f"overhead {100 * self.share:.6g}%"
 
 
-@dataclass(frozen=True, repr=False)
-class Optimal(Trigger, Pace):
-    """Due at the interval that loses the least training time to saves and failures together.
+@dataclass(frozen=True)
+class LeastLoss(Pace):
+    """The pace that loses the least training time to saves and failures together.
 
-    Counted from the last save that any rule asked for; chosen anew from what saves are measured to cost.
+    Args:
+        mtbf: Mean time between failures in seconds.
+    """
+
+    mtbf: float
+
+    def interval(self, cost: float) -> float:
+        """Return the optimum checkpoint interval.
+
+        J. T. Daly, "A higher order estimate of the optimum checkpoint interval for restart dumps", Future Generation
+        Computer Systems 22(3), 2006: the time computed between two saves, to which the time of the save
+        itself is added. Its first term is that of J. W. Young, "A first order approximation to the optimum checkpoint
+        interval", Communications of the ACM 17(9), 1974.
+        """
+        if cost >= 2 * self.mtbf:
+            return self.mtbf + cost
+        part = math.sqrt(cost / self.mtbf / 2)
+        return math.sqrt(2 * cost) * math.sqrt(self.mtbf) * (1 + part / 3 + part**2 / 9)
+
+    def describe(self) -> str:
+        return f"optimal for a failure every {in_words(self.mtbf)}"
+
+
+@dataclass(frozen=True, repr=False)
+class Optimal(Trigger):
+    """Save at the interval that loses the least training time to saves and failures together.
+
+    The interval is that of Daly (2006), a refinement of Young (1974). It counts from the last save that any rule
+    requested, and follows the measured cost of a save while that changes.
+
+    Example: ``Optimal(mtbf=hours(6))``.
 
     Args:
         mtbf: Mean time between failures of the training: seconds, such as ``hours(6)``, or text such as ``"6 h"``.
@@ -79,37 +118,19 @@ class Optimal(Trigger, Pace):
     def __post_init__(self) -> None:
         object.__setattr__(self, "mtbf", as_seconds(self.mtbf, "Optimal: mtbf", positive=True))
 
-    def interval(self, cost: float) -> float:
-        """J. T. Daly, "A higher order estimate of the optimum checkpoint interval for restart dumps", 2006.
-
-        That is the time computed between two saves; the time of the save itself comes to it. Its first term is that of
-        J. W. Young, "A first order approximation to the optimum checkpoint interval", 1974.
-        """
-        if cost >= 2 * self.mtbf:
-            return self.mtbf + cost
-        part = math.sqrt(cost / self.mtbf / 2)
-        return math.sqrt(2 * cost) * math.sqrt(self.mtbf) * (1 + part / 3 + part**2 / 9)
-
-    @property
+    @cached_property
     def pace(self) -> Pace:
-        """See `Every.pace`."""
-        return self
+        """The interval, as it follows from what saves cost."""
+        return LeastLoss(self.mtbf)
 
     def check(self, view: View) -> Firing | None:
-        return check_pace(self, self, view)
+        return self.pace.check(self, view)
 
-    def next_moment(self, state: State, deadline: float | None) -> Horizon:
-        return self.until(state)
+    def quiet_until(self, state: State, deadline: float | None) -> Horizon:
+        return self.pace.quiet_until(state)
 
     def describe(self) -> str:
-        return f"optimal for a failure every {in_words(self.mtbf)}"
+        return self.pace.describe()
 
     def __repr__(self) -> str:
-        return f"Optimal(mtbf={exact(self.mtbf)})"
-
-
-def check_pace(leaf: Trigger, pace: Pace, view: View) -> Firing | None:
-    """The firing of a ``leaf`` that goes by ``pace``."""
-    if view.saving or view.event.time < pace.moment(view.costs):
-        return None
-    return Firing((pace.explain(view.costs),), (leaf,))
+        return f"Optimal(mtbf={format_number(self.mtbf)})"

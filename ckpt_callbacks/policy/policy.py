@@ -8,21 +8,32 @@ from functools import cached_property
 from os import PathLike
 
 from ..errors import PolicyError
+from ..events import EventKind
 from .composition import Trigger
 from .metric import Metric, check_metric
-from .pace import Optimal
 from .retention import KeepAll, Retention, best_by
-from .stopping import NonFinite, Stopping
-from .triggers import Every, Improves, OnDeadline, OnPreempt
+from .stopping import Stopping
+from .triggers import OnDeadline
 
 
 @dataclass(frozen=True)
 class Policy:
-    """When to save, what to keep, when to stop.
+    """When to save, what to keep, when to stop: a value, which both callbacks take.
+
+    Example::
+
+        val = Metric("val_loss", mode="min")
+        Policy(
+            save=Every(epochs=1) | Improves(val) | OnPreempt(),
+            keep=KeepLast(2) | KeepBest(3, by=val),
+            stop=Patience(val, checks=5),
+        )
 
     Args:
-        save: A trigger. keep: a retention rule; everything, by default. stop: a stopping rule, or None.
-        best_by: The metric behind the alias ``best``; by default that of the first `KeepBest`, else of the
+        save: The trigger that says when to save.
+        keep: The retention rule that says which checkpoints survive; all, by default.
+        stop: The stopping rule, or None.
+        best_by: The metric that ranks the alias ``best``; by default that of the first `KeepBest`, else of the
             first `Improves`.
     """
 
@@ -43,14 +54,14 @@ class Policy:
 
     @cached_property
     def leaves(self) -> tuple[Trigger, ...]:
-        """The distinct single triggers."""
+        """The single triggers, each once."""
         return tuple(dict.fromkeys(self.save.leaves()))
 
     @cached_property
     def best_metric(self) -> Metric | None:
-        """The metric behind the alias ``best``."""
-        improves = (leaf.metric for leaf in self.leaves if isinstance(leaf, Improves))
-        return self.best_by or best_by(self.keep) or next(improves, None)
+        """The metric that ranks the alias ``best``."""
+        saved_for = (metric for leaf in self.leaves for metric in leaf.metrics())
+        return self.best_by or best_by(self.keep) or next(saved_for, None)
 
     @cached_property
     def tracks(self) -> Mapping[Metric, str]:
@@ -59,12 +70,12 @@ class Policy:
         The key names the series, not the thresholds, so that a changed ``min_delta`` or ``patience`` takes effect
         at the next resume without forgetting what was measured.
         """
-        found: list[Metric] = [leaf.metric for leaf in self.leaves if isinstance(leaf, Improves)]
+        found = [metric for leaf in self.leaves for metric in leaf.metrics()]
         found += () if self.stop is None else self.stop.metrics()
-        found += [by for rule in self.keep.parts() if (by := getattr(rule, "by", None)) is not None]
+        found += self.keep.metrics()
         found += [self.best_by] if self.best_by else []
         keys: dict[Metric, str] = {}
-        # Those of one series are told apart by their place; by warm-up first, so that rules may change their order.
+        # Metrics of one series are told apart by their place; by warm-up first, so that rules may change their order.
         for metric in sorted(dict.fromkeys(found), key=lambda metric: metric.start_from_epoch):
             base = f"{metric.mode} {metric.series}"
             same = sum(key == base or key.startswith(f"{base} #") for key in keys.values())
@@ -72,45 +83,57 @@ class Policy:
         return keys
 
     @cached_property
-    def counted(self) -> tuple[str, ...]:
-        """Names whose non-finite values are counted."""
-        rules = () if self.stop is None else self.stop.parts()
-        return tuple(dict.fromkeys(name for rule in rules if isinstance(rule, NonFinite) for name in rule.monitor))
+    def non_finite_names(self) -> tuple[str, ...]:
+        """Names of the metrics whose NaN and infinite values are counted."""
+        return () if self.stop is None else tuple(dict.fromkeys(self.stop.non_finite_names()))
 
     @cached_property
     def monitored(self) -> frozenset[str]:
-        """Every metric name that any rule looks at."""
-        return frozenset(self.counted).union(*(metric.names for metric in self.tracks))
+        """Names of all metrics that any rule reads."""
+        return frozenset(self.non_finite_names).union(*(metric.names for metric in self.tracks))
 
     @cached_property
-    def follows_time(self) -> bool:
-        """Its decisions depend on more than steps, epochs and metrics: on a clock, or on a function."""
-        return any(leaf.uses_time for leaf in self.leaves)
+    def may_differ_across_ranks(self) -> bool:
+        """Whether its decisions depend on more than steps, epochs and metrics: on a clock, or on a function."""
+        return any(leaf.may_differ_across_ranks for leaf in self.leaves)
 
     @cached_property
     def deadlines(self) -> tuple[OnDeadline, ...]:
-        """The distinct triggers that look at a deadline."""
+        """The triggers that look at a deadline, each once."""
         return tuple(leaf for leaf in self.leaves if isinstance(leaf, OnDeadline))
 
     @cached_property
-    def adaptive(self) -> tuple[Every | Optimal, ...]:
-        """The distinct triggers that choose their interval by what saves cost."""
-        return tuple(leaf for leaf in self.leaves if isinstance(leaf, Every | Optimal) and leaf.pace is not None)
+    def adaptive(self) -> tuple[Trigger, ...]:
+        """The triggers that choose their interval by what saves cost, each once."""
+        return tuple(leaf for leaf in self.leaves if leaf.pace is not None)
 
     @cached_property
     def saves_on_preempt(self) -> bool:
-        """It wants a last save when the process is told to end."""
-        return any(isinstance(leaf, OnPreempt) for leaf in self.leaves)
+        """Whether a trigger asks for a last save when the process is about to be ended."""
+        return any(EventKind.PREEMPT in leaf.kinds for leaf in self.leaves)
+
+    @cached_property
+    def saves_on_exception(self) -> bool:
+        """Whether a trigger asks for a save when training raised."""
+        return any(EventKind.EXCEPTION in leaf.kinds for leaf in self.leaves)
 
     @classmethod
     def from_yaml(cls, path: str | PathLike[str], *, allow_code: bool = False) -> Policy:
-        """The policy part of a YAML file; see `ckpt_callbacks.config`."""
+        """Return the policy that a YAML file describes; see `ckpt_callbacks.config`.
+
+        Args:
+            path: The file.
+            allow_code: Import the functions that `Predicate` rules of the file name.
+
+        Raises:
+            ConfigError: the file is wrong; the error lists every mistake.
+        """
         from ..config import Config
 
         return Config.from_yaml(path, allow_code=allow_code).policy
 
     def to_yaml(self) -> str:
-        """The policy as YAML text that `from_yaml` reads back."""
+        """Return the policy as YAML text, which `from_yaml` reads back."""
         from ..config import Config
 
         return Config(policy=self).to_yaml()

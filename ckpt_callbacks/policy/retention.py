@@ -1,23 +1,34 @@
-"""Which survive? Each rule counts by itself over all records; what any rule keeps survives."""
+"""Retention rules: which checkpoints survive.
+
+Each rule counts by itself over all records; a record that any rule keeps survives.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..errors import PolicyError
-from ..record import Record, Status
-from .intervals import UNITS, check_interval
-from .metric import Metric, best_record, check_count, check_metric
-from .smoothing import exact
+from ..record import Record
+from ..units import check_count, format_number
+from .intervals import Interval
+from .metric import Metric, check_metric
+from .ranking import alias_targets, best_record, newest_resumable
 
 Kept = Iterator[tuple[Record, str]]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What `plan` decided. ``keep`` and ``remove`` partition the records; ``reasons`` has an entry for each kept id."""
+    """The decision of `plan`: which records survive, and why.
+
+    Attributes:
+        keep: The records that survive, in the order of their ids.
+        remove: All others.
+        reasons: Why a record survives, by its id.
+    """
 
     keep: tuple[Record, ...]
     remove: tuple[Record, ...]
@@ -26,14 +37,26 @@ class Plan:
 
 @dataclass(frozen=True)
 class Retention:
-    """Base of all retention rules; they compose with ``|``."""
+    """A rule that says which checkpoints survive: the base of all retention rules.
+
+    Rules combine: ``KeepLast(3) | KeepBest(1, by=val)`` keeps what either keeps. To add a rule, subclass and define
+    `kept`.
+    """
 
     def kept(self, records: Sequence[Record]) -> Kept:
-        """The records that this rule keeps, with the reason. ``records`` are in the order of their ids."""
+        """Yield the records that this rule keeps, each with a reason.
+
+        Args:
+            records: The records that have a file, in the order of their ids.
+        """
         raise NotImplementedError
 
+    def metrics(self) -> tuple[Metric, ...]:
+        """Return the metrics that it ranks by. None by default."""
+        return ()
+
     def parts(self) -> tuple[Retention, ...]:
-        """The single rules."""
+        """Return the single rules."""
         return (self,)
 
     def __or__(self, other: Retention) -> AnyKeep:
@@ -45,7 +68,7 @@ class Retention:
 
 @dataclass(frozen=True)
 class KeepAll(Retention):
-    """Keep everything."""
+    """Keep all checkpoints."""
 
     def kept(self, records: Sequence[Record]) -> Kept:
         return ((record, "all") for record in records)
@@ -53,7 +76,13 @@ class KeepAll(Retention):
 
 @dataclass(frozen=True)
 class KeepLast(Retention):
-    """Keep the newest ``n``. Superseded records have the places that the line which goes on leaves free."""
+    """Keep the newest checkpoints.
+
+    Checkpoints that a later resume superseded take only the places that the others leave free.
+
+    Args:
+        n: How many, at least 1.
+    """
 
     n: int = 1
 
@@ -67,7 +96,14 @@ class KeepLast(Retention):
 
 @dataclass(frozen=True)
 class KeepBest(Retention):
-    """Keep the ``n`` best by a metric; records without a finite value of their own are not ranked."""
+    """Keep the best checkpoints by a metric.
+
+    Checkpoints for which the metric was not measured, or was not finite, are not ranked.
+
+    Args:
+        n: How many, at least 1.
+        by: The metric.
+    """
 
     n: int = 1
     by: Metric | None = None
@@ -76,14 +112,16 @@ class KeepBest(Retention):
         check_count("KeepBest", "n", self.n)
         check_metric("KeepBest: by", self.by)
 
+    def metrics(self) -> tuple[Metric, ...]:
+        return () if self.by is None else (self.by,)  # never None: see above
+
     def kept(self, records: Sequence[Record]) -> Kept:
-        by = self.by
-        assert by is not None  # see __post_init__
+        (by,) = self.metrics()
         ranks = [(rank, record) for record in records if (rank := by.rank(record)) is not None]
         best = [record for _, record in sorted(ranks, key=lambda pair: pair[0])[: self.n]]
         for place, record in enumerate(best, start=1):
             yield record, f"best {self.n} by {by.name} (#{place})"
-        # Superseded records may fill all places; the best of the line that goes on stays beside them.
+        # Superseded records may fill all places; the best of the current line survives, too.
         live = best_record(records, by)
         if live is not None and live not in best:
             yield live, f"best by {by.name}"
@@ -91,10 +129,14 @@ class KeepBest(Retention):
 
 @dataclass(frozen=True, repr=False)
 class KeepEvery(Retention):
-    """Keep the first record at or after each multiple of the interval. Exactly one interval is given.
+    """Keep the first checkpoint at or after each multiple of an interval. Exactly one interval is given.
+
+    Examples: ``KeepEvery(epochs=10)``, ``KeepEvery(hours=6)``.
 
     Args:
-        epochs: Completed epochs. steps: optimizer updates. hours: training time.
+        epochs: Completed epochs.
+        steps: Optimizer updates.
+        hours: Hours of training time, accumulated over resumes.
     """
 
     epochs: int | None = None
@@ -102,46 +144,52 @@ class KeepEvery(Retention):
     hours: float | None = None
 
     def __post_init__(self) -> None:
-        check_interval("KeepEvery", vars(self), self._given)
+        Interval.given(self)  # raises, unless exactly one is given and makes sense
 
-    @property
-    def _given(self) -> list[tuple[str, float]]:
-        return [(name, value) for name, value in vars(self).items() if value is not None]
+    @cached_property
+    def interval(self) -> Interval:
+        """The one interval that is given."""
+        return Interval.given(self)
 
     def kept(self, records: Sequence[Record]) -> Kept:
-        unit, n = self._given[0]
         buckets: dict[float, list[Record]] = defaultdict(list)
         for record in records:
-            here = record.time / UNITS[unit] if unit in UNITS else record.epoch if unit == "epochs" else record.step
-            buckets[here // n].append(record)
+            buckets[self.interval.count(record)].append(record)
         for bucket, found in buckets.items():
             if bucket >= 1:
-                # A run that went back and passes here again replaces what it left behind.
+                # A run that went back and passes here again replaces the record that it superseded.
                 first = min(found, key=lambda r: (r.superseded, r.step, r.id))
-                yield first, f"every {exact(n)} {unit[:-1] if n == 1 else unit}"
+                yield first, self.interval.describe()
 
     def __repr__(self) -> str:
-        unit, n = self._given[0]
-        return f"KeepEvery({unit}={exact(n)})"
+        return f"KeepEvery({self.interval})"
 
 
 @dataclass(frozen=True)
 class KeepWithin(Retention):
-    """Keep what is at most ``hours`` older than the newest record, so that time alone deletes nothing."""
+    """Keep the checkpoints of the last hours before the newest one, so that time alone deletes nothing.
+
+    Args:
+        hours: Hours by which a checkpoint may be older than the newest one.
+    """
 
     hours: float
 
     def __post_init__(self) -> None:
-        check_interval("KeepWithin", vars(self), [("hours", self.hours)])
+        Interval.checked("KeepWithin", "hours", self.hours)
 
     def kept(self, records: Sequence[Record]) -> Kept:
         newest = max((record.wall for record in records), default=0.0)
-        return ((r, f"within {exact(self.hours)} h") for r in records if r.wall >= newest - self.hours * 3600)
+        return ((r, f"within {format_number(self.hours)} h") for r in records if r.wall >= newest - self.hours * 3600)
 
 
 @dataclass(frozen=True)
 class KeepTagged(Retention):
-    """Keep what carries the tag."""
+    """Keep the checkpoints that carry a tag.
+
+    Args:
+        tag: The tag.
+    """
 
     tag: str
 
@@ -155,7 +203,11 @@ class KeepTagged(Retention):
 
 @dataclass(frozen=True, repr=False)
 class AnyKeep(Retention):
-    """Keep what any rule keeps."""
+    """Keep every checkpoint that any of the rules keeps: ``a | b``.
+
+    Args:
+        rules: One or more rules.
+    """
 
     rules: tuple[Retention, ...]
 
@@ -169,6 +221,9 @@ class AnyKeep(Retention):
             raise PolicyError(f"AnyKeep: got {rules!r}; expected retention rules")
         object.__setattr__(self, "rules", tuple(part for rule in rules for part in rule.parts()))
 
+    def metrics(self) -> tuple[Metric, ...]:
+        return tuple(metric for rule in self.rules for metric in rule.metrics())
+
     def parts(self) -> tuple[Retention, ...]:
         return self.rules
 
@@ -180,56 +235,32 @@ class AnyKeep(Retention):
 
 
 def best_by(retention: Retention) -> Metric | None:
-    """The metric of the first `KeepBest`, if there is one."""
-    return next((rule.by for rule in retention.parts() if isinstance(rule, KeepBest)), None)
-
-
-def last_record(records: Sequence[Record]) -> Record | None:
-    """The newest record that was not superseded."""
-    return max((r for r in records if not r.superseded), key=lambda r: r.id, default=None)
-
-
-def final_record(records: Sequence[Record]) -> Record | None:
-    """The newest record, not superseded, with which a `fit` ended."""
-    return last_record([record for record in records if record.final])
-
-
-def alias_targets(records: Sequence[Record], best: Metric | None) -> dict[str, Record | None]:
-    """What each alias of a run stands for; ``best`` is the metric behind that one."""
-    return {"last": last_record(records), "best": best_record(records, best), "final": final_record(records)}
-
-
-def newest_resumable(records: Sequence[Record]) -> Record | None:
-    """The newest verified record that a run can continue from."""
-    usable = [r for r in records if r.resumable and r.status is Status.VERIFIED and not r.superseded]
-    return last_record(usable)
+    """Return the first metric that a rule ranks by, if any rule does."""
+    return next(iter(retention.metrics()), None)
 
 
 def plan(retention: Retention, records: Sequence[Record], *, best: Metric | None = None) -> Plan:
-    """Decide which of ``records`` survive.
+    """Decide which records survive.
 
-    Whatever the rules say, these survive too: pinned records, the newest verified one that a run can continue
-    from, and the targets of ``last``, ``best`` and ``final``.
+    Whatever the rules say, these survive: pinned records, the newest verified one that a run can continue from, and
+    the targets of ``last``, ``best`` and ``final``.
 
     Args:
-        retention: One rule, or several joined with ``|``.
+        retention: One rule, or several combined with ``|``.
         records: Records that have a file, in any order; the argument is not changed.
-        best: Ranks the alias ``best``; by default the first `KeepBest`'s metric.
+        best: The metric that ranks the alias ``best``; by default that of the first `KeepBest`.
     """
     ordered = sorted(records, key=lambda record: record.id)
     reasons: dict[int, list[str]] = defaultdict(list)
     for kept, reason in retention.kept(ordered):
         reasons[kept.id].append(reason)
-    always: list[tuple[Record | None, str]] = [(record, "pinned") for record in ordered if record.pinned]
-    always += [
-        (last_record(ordered), "last"),
-        (best_record(ordered, best or best_by(retention)), "best"),
-        (final_record(ordered), "final"),
-        (newest_resumable(ordered), "newest resumable"),
-    ]
-    for record, reason in always:
-        if record is not None:
-            reasons[record.id].append(reason)
+    for record in ordered:
+        if record.pinned:
+            reasons[record.id].append("pinned")
+    targets = alias_targets(ordered, best or best_by(retention)) | {"newest resumable": newest_resumable(ordered)}
+    for reason, target in targets.items():
+        if target is not None:
+            reasons[target.id].append(reason)
     return Plan(
         keep=tuple(record for record in ordered if record.id in reasons),
         remove=tuple(record for record in ordered if record.id not in reasons),

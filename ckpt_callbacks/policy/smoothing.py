@@ -1,4 +1,7 @@
-"""Smoothing of a noisy metric before it is compared. A smoother is a pure fold: ``(memory, value) → memory``."""
+"""Smoothing of a noisy metric before it is compared.
+
+A smoother is a pure fold: ``(memory, value) → memory``.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +9,32 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import PolicyError
+from ..units import check_count, format_number
 
 Memory = tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class Smoothing:
-    """Base of the smoothers. ``memory`` is what a smoother needs to remember, as plain floats."""
+    """A smoothing of a noisy metric: the base of `EMA`, `Mean` and `Median`.
+
+    Its memory is a tuple of plain floats, which checkpoints contain.
+    """
 
     def push(self, memory: Memory, value: float) -> Memory:
-        """The memory after one more finite value."""
+        """Return the memory after one more finite value."""
         raise NotImplementedError
 
     def read(self, memory: Memory) -> float:
-        """The smoothed value of a non-empty memory."""
+        """Return the smoothed value of a non-empty memory."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class EMA(Smoothing):
-    """Exponential moving average: ``s = alpha * x + (1 - alpha) * s``, starting at the first value.
+    """The exponential moving average: ``s = alpha * x + (1 - alpha) * s``, starting at the first value.
+
+    Example: ``Metric("val_loss", mode="min", smoothing=EMA(0.3))``.
 
     Args:
         alpha: Weight of the newest value, in (0, 1]. 1 smooths nothing.
@@ -46,18 +55,15 @@ class EMA(Smoothing):
         return memory[0]
 
     def __str__(self) -> str:
-        return f"ema({exact(self.alpha)})"
+        return f"ema({format_number(self.alpha)})"
 
 
 @dataclass(frozen=True)
-class _Window(Smoothing):
+class _WindowSmoothing(Smoothing):
     window: int
 
     def __post_init__(self) -> None:
-        if not isinstance(self.window, int) or isinstance(self.window, bool) or self.window < 1:
-            raise PolicyError(
-                f"{type(self).__name__}: window is {self.window!r}; expected a whole number of at least 1"
-            )
+        check_count(type(self).__name__, "window", self.window)
 
     def push(self, memory: Memory, value: float) -> Memory:
         return (*memory, value)[-self.window :]
@@ -67,16 +73,24 @@ class _Window(Smoothing):
 
 
 @dataclass(frozen=True)
-class Mean(_Window):
-    """Mean of the last ``window`` measurements; of as many as there are, while there are fewer."""
+class Mean(_WindowSmoothing):
+    """The mean of the last measurements.
+
+    Args:
+        window: How many measurements, at least 1. While there are fewer, the mean of those.
+    """
 
     def read(self, memory: Memory) -> float:
         return _within(memory, sum(value / len(memory) for value in memory))  # the sum of large values overflows
 
 
 @dataclass(frozen=True)
-class Median(_Window):
-    """Median of the last ``window`` measurements: ignores single spikes."""
+class Median(_WindowSmoothing):
+    """The median of the last measurements, which ignores single spikes.
+
+    Args:
+        window: How many measurements, at least 1. While there are fewer, the median of those.
+    """
 
     def read(self, memory: Memory) -> float:
         ordered, half = sorted(memory), len(memory) // 2
@@ -87,8 +101,3 @@ class Median(_Window):
 def _within(values: Sequence[float], average: float) -> float:
     # Rounding can take an average outside of what was averaged; a constant metric would seem to improve.
     return min(max(average, min(values)), max(values))
-
-
-def exact(number: float) -> str:
-    """``number`` in full, and the same for 20 and 20.0, so that it may stand in a name or a key."""
-    return str(int(number)) if number == int(number) else str(number)

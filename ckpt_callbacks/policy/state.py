@@ -1,105 +1,125 @@
-"""What the engine remembers between events: plain facts, no configuration."""
+"""The memory of the engine between events."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import ResumeError
+from ..versions import check_version
 from .costs import Costs
+from .metric import JOINT
 from .track import Track
 
 STATE_VERSION = 1
 
 
 @dataclass(frozen=True)
-class Due:
-    """State of one `Every`, `At` or `OnDeadline`.
+class IntervalState:
+    """The state of one `Every`, `At` or `OnDeadline`.
 
     Attributes:
-        crossed: How many thresholds were crossed; for a deadline the last one that was near. due: a save is owed.
+        crossed: How many thresholds were crossed; for a deadline, the last one that was near.
+        owed: A save is owed.
     """
 
     crossed: float
-    due: bool
+    owed: bool
 
 
 @dataclass(frozen=True)
 class Pending:
-    """A save that was asked for and has no outcome yet.
+    """A save that was requested and has no outcome yet.
 
     Attributes:
-        leaves: The intervals it answers. scores: the values it would secure. time: training time when it was asked for.
+        triggers: Keys of the intervals that it answers.
+        scores: The compared values that it would secure, by the keys of their tracks.
+        time: Training time when it was requested.
     """
 
-    leaves: tuple[str, ...]
+    triggers: tuple[str, ...]
     scores: Mapping[str, float]
     time: float
 
 
 @dataclass(frozen=True)
 class State:
-    """Everything the engine remembers: plain facts, no configuration. `to_json` and `from_json` keep it exactly.
+    """Everything that `decide` remembers of a run: plain facts, no configuration.
+
+    Checkpoints contain it, so that a resumed run decides as the interrupted one would have. `to_json` and `from_json`
+    keep it exactly.
 
     Attributes:
-        step, epoch, time: Where the run stands.
-        tracks, dues, non_finite: What became of its metrics, intervals and deadlines, and odd values.
-        pending: Saves under way. saves: how many were asked for.
-        failures: How many were dropped in a row. retry_step: no step before it tries again.
-        seen: Names that were ever logged, and the sums that were measured (`Metric.together`).
-        costs: What saves cost so far.
+        step: Optimizer updates done.
+        epoch: Completed epochs.
+        time: Training time in seconds.
+        tracks: Smoothed value, best value and patience of each metric, by `Policy.tracks`.
+        intervals: Where each interval and each deadline stands, by `Trigger.key`.
+        non_finite: How often in a row each metric that `NonFinite` watches was NaN or infinite.
+        pending: Saves without an outcome, by `Save.id`.
+        saves: How many saves were requested.
+        failures: How many saves failed in a row.
+        retry_step: The step before which a failed save is not tried again.
+        logged_names: Names of all metrics that were ever logged.
+        joint_keys: The weighted sums whose parts were ever logged at one event, by `Metric.joint_key`.
+        costs: What the saves cost so far.
     """
 
     step: int = 0
     epoch: int = 0
     time: float = 0.0
     tracks: Mapping[str, Track] = field(default_factory=dict)
-    dues: Mapping[str, Due] = field(default_factory=dict)
+    intervals: Mapping[str, IntervalState] = field(default_factory=dict)
     non_finite: Mapping[str, int] = field(default_factory=dict)
     pending: Mapping[int, Pending] = field(default_factory=dict)
-    seen: frozenset[str] = frozenset()
     saves: int = 0
     failures: int = 0
     retry_step: int = 0
+    logged_names: frozenset[str] = frozenset()
+    joint_keys: frozenset[str] = frozenset()
     costs: Costs = Costs()
 
     def to_json(self) -> dict[str, Any]:
-        facts = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return facts | {
+        """Return plain JSON values, which `from_json` reads back."""
+        return {
             "version": STATE_VERSION,
+            "step": self.step,
+            "epoch": self.epoch,
+            "time": self.time,
             "tracks": {key: track.to_json() for key, track in self.tracks.items()},
-            "dues": {key: dataclasses.asdict(due) for key, due in self.dues.items()},
+            "dues": {key: {"crossed": one.crossed, "due": one.owed} for key, one in self.intervals.items()},
             "non_finite": dict(self.non_finite),
             "pending": {
-                str(id_): {"leaves": list(asked.leaves), "scores": dict(asked.scores), "time": asked.time}
+                str(id_): {"leaves": list(asked.triggers), "scores": dict(asked.scores), "time": asked.time}
                 for id_, asked in self.pending.items()
             },
-            "seen": sorted(self.seen),
+            "seen": sorted(self.logged_names | self.joint_keys),
+            "saves": self.saves,
+            "failures": self.failures,
+            "retry_step": self.retry_step,
             "costs": self.costs.to_json(),
         }
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> State:
-        version = facts.get("version")
-        if not isinstance(version, int) or version > STATE_VERSION:
-            raise ResumeError(
-                f"policy state: version is {version!r}; expected at most {STATE_VERSION}; "
-                "install a newer ckpt-callbacks"
-            )
-        known = {f.name for f in dataclasses.fields(cls)}
-        kept = {name: value for name, value in facts.items() if name in known}
+        """Return the state that `to_json` described.
+
+        Raises:
+            ResumeError: a newer version wrote it.
+        """
+        check_version(facts.get("version"), STATE_VERSION, "policy state")
+        seen = frozenset(facts["seen"])
+        joint = frozenset(name for name in seen if name.endswith(JOINT))
+        plain = ("step", "epoch", "time", "non_finite", "saves", "failures", "retry_step")
         return cls(
-            **kept
-            | {
-                "tracks": {key: Track.from_json(track) for key, track in facts["tracks"].items()},
-                "dues": {key: Due(**due) for key, due in facts["dues"].items()},
-                "pending": {
-                    int(id_): Pending(tuple(p["leaves"]), dict(p["scores"]), p.get("time", facts["time"]))
-                    for id_, p in facts["pending"].items()
-                },
-                "seen": frozenset(facts["seen"]),
-                "costs": Costs.from_json(facts.get("costs", {})),  # states from before it was counted have none
-            }
+            **{name: facts[name] for name in plain if name in facts},
+            tracks={key: Track.from_json(track) for key, track in facts["tracks"].items()},
+            intervals={key: IntervalState(one["crossed"], one["due"]) for key, one in facts["dues"].items()},
+            pending={
+                int(id_): Pending(tuple(one["leaves"]), dict(one["scores"]), one.get("time", facts["time"]))
+                for id_, one in facts["pending"].items()
+            },
+            logged_names=seen - joint,
+            joint_keys=joint,
+            costs=Costs.from_json(facts.get("costs", {})),  # states from before it was counted have none
         )

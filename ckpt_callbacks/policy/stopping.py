@@ -1,16 +1,17 @@
-"""Stop now? Stopping rules are functions of the metrics' state, so they hold again after a resume."""
+"""Stopping rules: when training ends.
+
+They are functions of the metrics' state, so they hold again after a resume.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import ClassVar
 
 from ..errors import PolicyError
-from ..units import is_finite
-from .metric import Metric, check_count, check_metric
-from .smoothing import exact
+from ..units import check_count, format_number, is_finite
+from .metric import Metric, check_metric
 from .track import Track
 
 TrackOf = Callable[[Metric], Track]
@@ -18,24 +19,39 @@ TrackOf = Callable[[Metric], Track]
 
 @dataclass(frozen=True)
 class Stopping:
-    """Base of all stopping rules; they compose with ``|``.
+    """A rule that says when training ends: the base of all stopping rules.
 
-    Attributes:
-        steady: What it says changes only when metrics are measured. Others are asked at every event.
+    Rules combine: ``Patience(val, checks=5) | NonFinite("train_loss")`` stops when either says so. To add a rule,
+    subclass and define `reasons`, and `metrics` if it reads any.
     """
 
-    steady: ClassVar[bool] = False
+    @property
+    def only_on_metrics(self) -> bool:
+        """Whether its answer changes only when metrics are measured.
+
+        False by default: the rule is asked at every event.
+        """
+        return False
 
     def reasons(self, track_of: TrackOf, counts: Mapping[str, int]) -> tuple[str, ...]:
-        """Why training should stop; empty to go on."""
+        """Return why training should stop; nothing, if it should continue.
+
+        Args:
+            track_of: Returns the state of one of the rule's `metrics`.
+            counts: How often in a row each of the `non_finite_names` was NaN or infinite.
+        """
         raise NotImplementedError
 
     def metrics(self) -> tuple[Metric, ...]:
-        """The metrics whose tracks this rule reads."""
+        """Return the metrics that it reads. None by default."""
+        return ()
+
+    def non_finite_names(self) -> tuple[str, ...]:
+        """Return the names of the metrics whose NaN and infinite values are counted for it. None by default."""
         return ()
 
     def parts(self) -> tuple[Stopping, ...]:
-        """The single rules."""
+        """Return the single rules."""
         return (self,)
 
     def __or__(self, other: Stopping) -> AnyStop:
@@ -47,18 +63,20 @@ class Stopping:
 
 @dataclass(frozen=True)
 class Patience(Stopping):
-    """Stop when ``metric`` has not improved in ``checks`` measurements in a row (measurements, not epochs).
+    """Stop when a metric has not improved for a number of measurements in a row.
+
+    Measurements are counted, not epochs: a metric that is validated twice an epoch has two.
 
     Args:
-        metric: What must improve, by more than its ``min_delta``.
-        checks: Measurements without improvement that are one too many, at least 1.
-        start_from_epoch: Measurements in the first so many epochs are not counted.
+        metric: The metric that must improve, by more than its ``min_delta``.
+        checks: Measurements without improvement after which training stops, at least 1.
+        start_from_epoch: Number of first epochs whose measurements are not counted.
     """
 
     metric: Metric
     checks: int
     start_from_epoch: int = 0
-    steady = True
+    only_on_metrics = True
 
     def __post_init__(self) -> None:
         check_metric("Patience", self.metric)
@@ -67,7 +85,7 @@ class Patience(Stopping):
 
     @cached_property
     def watched(self) -> Metric:
-        """The metric with this rule's warm-up, which has a track of its own."""
+        """The metric with this rule's warm-up, which has its own track."""
         return replace(self.metric, start_from_epoch=max(self.metric.start_from_epoch, self.start_from_epoch))
 
     def metrics(self) -> tuple[Metric, ...]:
@@ -85,7 +103,7 @@ class Patience(Stopping):
 class _Threshold(Stopping):
     metric: Metric
     value: float
-    steady = True
+    only_on_metrics = True
 
     def __post_init__(self) -> None:
         check_metric(type(self).__name__, self.metric)
@@ -98,38 +116,49 @@ class _Threshold(Stopping):
 
 @dataclass(frozen=True)
 class Reaches(_Threshold):
-    """Stop when ``metric`` is at ``value`` or better."""
+    """Stop when a metric has reached a goal.
+
+    Args:
+        metric: The metric.
+        value: The goal; training stops at this value, or a better one.
+    """
 
     def reasons(self, track_of: TrackOf, counts: Mapping[str, int]) -> tuple[str, ...]:
         track = track_of(self.metric)
         if track.value is None or self.metric.better(self.value, track.value):
             return ()
-        return (f"{self.metric.name} reached {track.value:.6g} (goal {exact(self.value)})",)
+        return (f"{self.metric.name} reached {track.value:.6g} (goal {format_number(self.value)})",)
 
 
 @dataclass(frozen=True)
 class Diverges(_Threshold):
-    """Stop when ``metric`` is worse than ``value``."""
+    """Stop when a metric is worse than a limit.
+
+    Args:
+        metric: The metric.
+        value: The limit; training stops at any worse value.
+    """
 
     def reasons(self, track_of: TrackOf, counts: Mapping[str, int]) -> tuple[str, ...]:
         track = track_of(self.metric)
         if track.value is None or not self.metric.better(self.value, track.value):
             return ()
-        return (f"{self.metric.name} diverged to {track.value:.6g} (limit {exact(self.value)})",)
+        return (f"{self.metric.name} diverged to {track.value:.6g} (limit {format_number(self.value)})",)
 
 
 @dataclass(frozen=True)
 class NonFinite(Stopping):
-    """Stop when a metric was NaN or infinite ``consecutive`` measurements in a row.
+    """Stop when a metric was NaN or infinite for a number of measurements in a row.
 
     Args:
-        monitor: One or more names; each is counted by itself, and names that are not logged are left out.
+        monitor: One or more names of metrics, such as ``"train_loss"``. Each is counted by itself; those that are
+            never logged are left out.
         consecutive: Measurements in a row, at least 1.
     """
 
     monitor: str | tuple[str, ...]
     consecutive: int = 1
-    steady = True
+    only_on_metrics = True
 
     def __post_init__(self) -> None:
         names = (self.monitor,) if isinstance(self.monitor, str) else self.monitor
@@ -138,6 +167,9 @@ class NonFinite(Stopping):
         object.__setattr__(self, "monitor", tuple(names))
         check_count("NonFinite", "consecutive", self.consecutive)
 
+    def non_finite_names(self) -> tuple[str, ...]:
+        return (self.monitor,) if isinstance(self.monitor, str) else self.monitor
+
     def reasons(self, track_of: TrackOf, counts: Mapping[str, int]) -> tuple[str, ...]:
         bad = [(name, counts.get(name, 0)) for name in self.monitor if counts.get(name, 0) >= self.consecutive]
         return tuple(f"{name} was not finite" + (f" {n} times in a row" if n > 1 else "") for name, n in bad)
@@ -145,7 +177,11 @@ class NonFinite(Stopping):
 
 @dataclass(frozen=True, repr=False)
 class AnyStop(Stopping):
-    """Stop when any rule says so."""
+    """Stop when any of the rules says so: ``a | b``.
+
+    Args:
+        rules: One or more rules.
+    """
 
     rules: tuple[Stopping, ...]
 
@@ -155,8 +191,16 @@ class AnyStop(Stopping):
             raise PolicyError(f"AnyStop: got {rules!r}; expected one or more stopping rules")
         object.__setattr__(self, "rules", tuple(part for rule in rules for part in rule.parts()))
 
+    @property
+    def only_on_metrics(self) -> bool:
+        """See `Stopping`."""
+        return all(rule.only_on_metrics for rule in self.rules)
+
     def parts(self) -> tuple[Stopping, ...]:
         return self.rules
+
+    def non_finite_names(self) -> tuple[str, ...]:
+        return tuple(name for rule in self.rules for name in rule.non_finite_names())
 
     def metrics(self) -> tuple[Metric, ...]:
         return tuple(metric for rule in self.rules for metric in rule.metrics())

@@ -1,4 +1,4 @@
-"""The running state of one metric: its smoothed value, its best, and how long it has been stale."""
+"""The running state of one metric: its smoothed value, its best one, and how long it has not improved."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from .smoothing import Memory
 
 @dataclass(frozen=True)
 class Track:
-    """State of one `Metric` (a value; `observe` returns a new one).
+    """The state of one `Metric`, as a value: `observe` returns a new one.
 
     Attributes:
         memory: The smoother's memory.
         value: The last compared value; None while there is none, in the warm-up, and after one that was not finite.
-        best: Best value measured. saved: best value of which a checkpoint exists.
-        checks: Measurements compared. stale: measurements in a row without improvement.
+        best: The best value measured.
+        saved: The best value of all saved checkpoints.
+        checks: How many measurements were compared.
+        stale: How many of them in a row did not improve.
     """
 
     memory: Memory = ()
@@ -32,7 +34,7 @@ class Track:
     stale: int = 0
 
     def observe(self, metric: Metric, event: Event) -> Track:
-        """Fold one event in. An event that does not carry the metric changes nothing."""
+        """Return the track after one event; an event without the metric changes nothing."""
         raw = metric.measure(event.metrics)
         if raw is None:
             return self
@@ -56,19 +58,21 @@ class Track:
         )
 
     def fresh(self, metric: Metric, event: Event) -> float | None:
-        """The comparable value measured at ``event`` itself; None when stale, warming up or not finite."""
+        """Return the compared value if it was measured at ``event``, which was observed last, and is finite."""
         raw = metric.measure(event.metrics)
         return self.value if raw is not None and math.isfinite(raw) else None
 
     def with_saved(self, metric: Metric, value: float) -> Track:
-        """A checkpoint with this value exists now."""
+        """Return the track after a checkpoint with this value was saved."""
         if self.saved is None or metric.better(value, self.saved):
             return dataclasses.replace(self, saved=value)
         return self
 
     def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values, which `from_json` reads back."""
         return {**dataclasses.asdict(self), "memory": list(self.memory)}
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> Track:
+        """Return the track that `to_json` described."""
         return cls(**{**facts, "memory": tuple(facts["memory"])})

@@ -1,56 +1,63 @@
-"""Save now? The single triggers; `composition` says how they compose."""
+"""The single triggers: when to save."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cached_property
 
 from ..errors import PolicyError
 from ..events import Event, EventKind
-from ..units import as_seconds, as_utc, in_words
+from ..units import as_seconds, as_utc, format_number, in_words, is_count
 from .composition import Firing, Trigger, View
-from .intervals import NEVER, NOW, UNITS, Horizon, check_interval, moment_of, position
+from .horizon import NEVER, NOW, Horizon
+from .intervals import Interval
 from .metric import Metric, check_metric
-from .pace import Overhead, Pace, check_pace
-from .smoothing import exact
+from .pace import Overhead, Pace
 from .state import State
 
 
-class _Due(Trigger):
-    """A leaf that is due from a crossing until a save in which it took part."""
+class _Owed(Trigger):
+    """A leaf that is due from a threshold until a save in which it took part."""
 
     def check(self, view: View) -> Firing | None:
-        return Firing((self.describe(),), (self,)) if view.due(self) else None
+        return Firing((self.describe(),), (self,)) if view.is_owed(self) else None
 
-    def next_moment(self, state: State, deadline: float | None) -> Horizon:
-        known = state.dues.get(self.key)
+    def quiet_until(self, state: State, deadline: float | None) -> Horizon:
+        known = state.intervals.get(self.key)
         if known is None:
             return NOW
-        return NEVER if known.due else self._next_crossing(known.crossed, state)
+        return NEVER if known.owed else self._next_threshold(known.crossed, state)
 
-    def _next_crossing(self, crossed: float, state: State) -> Horizon:
+    def _next_threshold(self, crossed: float, state: State) -> Horizon:
         raise NotImplementedError
 
 
-class _Steady(Trigger):
-    """A leaf that goes by the metrics of an event, or by its kind: no step brings it news by itself."""
+class _QuietBetweenMetrics(Trigger):
+    """A leaf that goes by the metrics of an event, or by its kind: the end of a step alone brings it no news."""
 
-    uses_time = False
+    may_differ_across_ranks = False
 
-    def next_moment(self, state: State, deadline: float | None) -> Horizon:
+    def quiet_until(self, state: State, deadline: float | None) -> Horizon:
         return NEVER
 
 
 @dataclass(frozen=True, repr=False)
-class Every(_Due):
-    """Due each time that a multiple of the interval is crossed. Exactly one interval is given.
+class Every(_Owed):
+    """Save each time that another interval is complete. Exactly one interval is given.
+
+    Once due, it stays so until a save was made, also one that another rule requested together with it.
+
+    Examples: ``Every(epochs=1)``, ``Every(minutes=30)``, ``Every(overhead=0.01)``.
 
     Args:
-        epochs: Completed epochs. steps: optimizer updates.
-        seconds, minutes, hours: Training time, accumulated over resumes.
+        epochs: Completed epochs.
+        steps: Optimizer updates.
+        seconds: Seconds of training time, accumulated over resumes.
+        minutes: Minutes of training time, accumulated over resumes.
+        hours: Hours of training time, accumulated over resumes.
         overhead: The share of the training time, such as 0.01, for which saves may block it. Due as often as that
-            allows, by what saves are measured to cost; what those of other rules and failed ones cost counts in.
+            allows, given the measured cost of a save; saves of other rules and failed ones count, too.
     """
 
     epochs: int | None = None
@@ -61,71 +68,71 @@ class Every(_Due):
     overhead: float | None = None
 
     def __post_init__(self) -> None:
-        check_interval("Every", vars(self), self._given)
+        Interval.given(self)  # raises, unless exactly one is given and makes sense
 
-    @property
-    def _given(self) -> list[tuple[str, float]]:
-        return [(f.name, value) for f in fields(self) if (value := getattr(self, f.name)) is not None]
+    @cached_property
+    def interval(self) -> Interval:
+        """The one interval that is given."""
+        return Interval.given(self)
 
     @cached_property
     def pace(self) -> Pace | None:
-        """What chooses the interval, where that follows from what saves cost."""
+        """For ``overhead``, the interval that follows from what saves cost."""
         return None if self.overhead is None else Overhead(self.overhead)
 
-    def crossing(self, event: Event) -> float | None:
-        unit, n = self._given[0]
-        return None if self.pace else position(event, unit) // n
+    @property
+    def may_differ_across_ranks(self) -> bool:
+        """See `Trigger`."""
+        return self.interval.is_clocked
+
+    def threshold_count(self, event: Event) -> float | None:
+        return None if self.pace else self.interval.count(event)
 
     def check(self, view: View) -> Firing | None:
-        return check_pace(self, self.pace, view) if self.pace else super().check(view)
+        return self.pace.check(self, view) if self.pace else super().check(view)
 
-    def next_moment(self, state: State, deadline: float | None) -> Horizon:
-        return self.pace.until(state) if self.pace else super().next_moment(state, deadline)
+    def quiet_until(self, state: State, deadline: float | None) -> Horizon:
+        return self.pace.quiet_until(state) if self.pace else super().quiet_until(state, deadline)
 
-    def _next_crossing(self, crossed: float, state: State) -> Horizon:
-        unit, n = self._given[0]
-        return moment_of((crossed + 1) * n, unit)
-
-    @property
-    def uses_time(self) -> bool:
-        """See `Trigger`."""
-        return self.pace is not None or self._given[0][0] in UNITS
+    def _next_threshold(self, crossed: float, state: State) -> Horizon:
+        return self.interval.end_of(crossed + 1)
 
     def describe(self) -> str:
-        if self.pace:
-            return self.pace.describe()
-        unit, n = self._given[0]
-        return f"every {exact(n)} {unit[:-1] if n == 1 else unit}"
+        return self.pace.describe() if self.pace else self.interval.describe()
 
     def __repr__(self) -> str:
-        unit, n = self._given[0]
-        return f"Every({unit}={exact(n)})"
+        return f"Every({self.interval})"
 
 
 @dataclass(frozen=True, repr=False)
-class At(_Due):
-    """Due when one of the listed steps or epochs is crossed."""
+class At(_Owed):
+    """Save once each of the listed steps, or epochs, is reached: ``At(steps=[100, 1000])``.
+
+    Args:
+        steps: Optimizer updates.
+        epochs: Completed epochs; give either these or steps.
+    """
 
     steps: tuple[int, ...] = ()
     epochs: tuple[int, ...] = ()
-    uses_time = False
+    may_differ_across_ranks = False
 
     def __post_init__(self) -> None:
         for unit in ("steps", "epochs"):
             values = getattr(self, unit)
-            if not isinstance(values, Sequence) or not all(_is_count(v) for v in values):
+            if not isinstance(values, Sequence) or not all(is_count(value) for value in values):
                 raise PolicyError(f"At: {unit} is {values!r}; expected a list of whole numbers of at least 1")
             object.__setattr__(self, unit, tuple(values))
         if bool(self.steps) == bool(self.epochs):
             raise PolicyError("At: expected a list of steps or a list of epochs, such as At(steps=[100, 1000])")
 
-    def crossing(self, event: Event) -> float:
+    def threshold_count(self, event: Event) -> float:
         here, marks = (event.step, self.steps) if self.steps else (event.epoch, self.epochs)
         return sum(mark <= here for mark in marks)
 
-    def _next_crossing(self, crossed: float, state: State) -> Horizon:
+    def _next_threshold(self, crossed: float, state: State) -> Horizon:
         ahead = [mark for mark in self.steps if mark > state.step]
-        return moment_of(min(ahead), "steps") if ahead else NEVER
+        return Horizon(step=min(ahead)) if ahead else NEVER
 
     def describe(self) -> str:
         unit = "steps" if self.steps else "epochs"
@@ -136,17 +143,20 @@ class At(_Due):
 
 
 @dataclass(frozen=True, repr=False)
-class OnDeadline(_Due):
-    """Due when the end of the job is near, until a save in which it took part; once for each deadline.
+class OnDeadline(_Owed):
+    """Save when the end of the job is near, once for each deadline.
 
-    A deadline is known by its moment: what was saved for one is saved for it in every resume, while a further job of
-    the run has an end, and so a deadline, of its own. A run that starts when its deadline is near already, and was
-    never saved for it, is due at once: that training has nowhere else to be safe.
+    It stays due until a save in which it took part. A deadline is identified by its time: what was saved for one is
+    saved for it in every resume, while a further job of the run has its own end, and so its own deadline. A run that
+    starts when its deadline is near already, and was never saved for it, is due at once: that training has nowhere
+    else to be safe.
+
+    Example: ``OnDeadline(minutes(10))``.
 
     Args:
         before: How long before the end: seconds, such as ``minutes(10)``, or text such as ``"10 min"``.
-        end: When: UTC seconds since 1970; or a datetime, or ISO 8601 text, that says its offset from UTC. By default
-            what the job scheduler says (`Event.deadline`); while neither is known, this is never due.
+        end: The end of the job: UTC seconds since 1970; or a datetime, or ISO 8601 text, with its offset from UTC. By
+            default the end that the job scheduler gives (`Event.deadline`); without either, it is never due.
     """
 
     before: float
@@ -157,39 +167,49 @@ class OnDeadline(_Due):
         if self.end is not None:
             object.__setattr__(self, "end", as_utc(self.end, "OnDeadline: end"))
 
-    def next_moment(self, state: State, deadline: float | None) -> Horizon:
+    def quiet_until(self, state: State, deadline: float | None) -> Horizon:
         end = self.end if self.end is not None else deadline
-        known = state.dues.get(self.key)
-        answered = known is not None and known.crossed == end and not known.due
+        known = state.intervals.get(self.key)
+        answered = known is not None and known.crossed == end and not known.owed
         return NEVER if end is None or answered else Horizon(wall=end - self.before)
 
-    def crossing(self, event: Event) -> float | None:
+    def threshold_count(self, event: Event) -> float | None:
         end = self.end if self.end is not None else event.deadline
         return end if end is not None and event.wall >= end - self.before else None
 
-    def crosses(self, before: float, crossed: float, event: Event) -> bool:
-        return crossed != before  # at a start, too
+    def becomes_due(self, before: float, count: float, event: Event) -> bool:
+        return count != before  # at a start, too
 
     def check(self, view: View) -> Firing | None:
-        # What an earlier job did not come to save for its own deadline is not owed to a later one.
-        return super().check(view) if self.crossing(view.event) is not None else None
+        # A save that an earlier job missed before its own deadline is not owed to a later one.
+        return super().check(view) if self.threshold_count(view.event) is not None else None
 
     def describe(self) -> str:
         return f"{in_words(self.before)} before the deadline"
 
     def __repr__(self) -> str:
-        end = "" if self.end is None else f", end={exact(self.end)}"
-        return f"OnDeadline(before={exact(self.before)}{end})"
+        end = "" if self.end is None else f", end={format_number(self.end)}"
+        return f"OnDeadline(before={format_number(self.before)}{end})"
 
 
 @dataclass(frozen=True)
-class Improves(_Steady):
-    """Fires when the metric, measured at this event's own weights, beats the best value that was saved."""
+class Improves(_QuietBetweenMetrics):
+    """Save when a metric beats the best value of all saved checkpoints.
+
+    The value has to be measured at the very weights that are saved. A failed save does not count: the next value that
+    is better than the saved ones is saved.
+
+    Args:
+        metric: The metric, whose ``min_delta`` says by how much.
+    """
 
     metric: Metric
 
     def __post_init__(self) -> None:
         check_metric("Improves", self.metric)
+
+    def metrics(self) -> tuple[Metric, ...]:
+        return (self.metric,)
 
     def check(self, view: View) -> Firing | None:
         value = view.improvement(self.metric)
@@ -200,22 +220,26 @@ class Improves(_Steady):
 
 
 @dataclass(frozen=True)
-class OnPreempt(_Steady):
-    """Fires when the process is told to end (SIGTERM, a scheduler's warning)."""
+class OnPreempt(_QuietBetweenMetrics):
+    """Save when the process is asked to end: at SIGTERM, or at the warning signal of a job scheduler."""
+
+    kinds = frozenset({EventKind.PREEMPT})
 
     def check(self, view: View) -> Firing | None:
-        return Firing(("preemption",), (self,)) if view.event.kind is EventKind.PREEMPT else None
+        return Firing(("preemption",), (self,)) if view.event.kind in self.kinds else None
 
     def describe(self) -> str:
         return "preemption"
 
 
 @dataclass(frozen=True)
-class OnException(_Steady):
-    """Fires when training raised. What it saves is never ``best``."""
+class OnException(_QuietBetweenMetrics):
+    """Save when training raised an exception. Such a checkpoint never becomes ``best``."""
+
+    kinds = frozenset({EventKind.EXCEPTION})
 
     def check(self, view: View) -> Firing | None:
-        return Firing(("exception",), (self,)) if view.event.kind is EventKind.EXCEPTION else None
+        return Firing(("exception",), (self,)) if view.event.kind in self.kinds else None
 
     def describe(self) -> str:
         return "exception"
@@ -223,11 +247,13 @@ class OnException(_Steady):
 
 @dataclass(frozen=True)
 class Predicate(Trigger):
-    """A rule of the user's own: ``function(event) -> bool``, called at every event.
+    """Save when a function of yours returns True.
+
+    Example: ``Predicate(lambda event: event.step in (1, 10, 100), name="powers of ten")``.
 
     Args:
-        function: Must be pure: it is called once at each event, on every process.
-        name: Stands in the reasons; by default the function's name.
+        function: A function of one `Event`. It is called at every event on every process, so it has to be pure.
+        name: The name in the reasons of a save; by default the function's.
     """
 
     function: Callable[[Event], bool]
@@ -246,7 +272,3 @@ class Predicate(Trigger):
 
     def describe(self) -> str:
         return self.name
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1

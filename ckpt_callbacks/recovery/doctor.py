@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import StoreError, Unreadable, VerifyError
 from ..policy.policy import Policy
-from ..policy.retention import alias_targets
+from ..policy.ranking import alias_targets
 from ..record import Status
 from ..store.aliases import move_alias, read_alias
 from ..store.commit import free_name, sync_folder

@@ -12,7 +12,8 @@ from pathlib import Path
 from ..errors import CommitError, first_line
 from ..formats import format_of
 from ..policy.metric import Metric
-from ..policy.retention import Retention, alias_targets, last_record, plan
+from ..policy.ranking import alias_targets, last_record
+from ..policy.retention import Retention, plan
 from ..record import Record, Status
 from ..runtime.clock import Clock
 from ..runtime.worker import Worker

@@ -8,9 +8,9 @@ from typing import Any
 
 from ..errors import Busy, CkptError
 from ..events import Event, EventKind
-from ..policy.engine import Decision, cannot_wait, decide, never_logged
+from ..policy.decision import Decision
+from ..policy.engine import deadline_is_due, decide, horizon, never_logged
 from ..policy.filename import FileName
-from ..policy.horizon import horizon
 from ..policy.state import State
 from ..record import Record
 from ..runtime.clock import Clock
@@ -90,7 +90,7 @@ class Deciding(Holding):
         self._begin(step)
         saving = Saving(stage, None, metadata)
         # Only for a deadline: a signal and a wish are no reason to ask the other rules before the validation.
-        if self.policy.deadlines and cannot_wait(
+        if self.policy.deadlines and deadline_is_due(
             self.policy, self.state, self._event(EventKind.STEP_END, step, epoch, {})
         ):
             self._handle(EventKind.STEP_END, step, epoch, {}, False, saving, None)
@@ -210,14 +210,14 @@ class Deciding(Holding):
     ) -> Event:
         time, wall = self._clock.monotonic() - self._time_zero, self._clock.wall()
         deadline = self._deadline
-        if (metrics and self.policy.monitored.intersection(metrics)) or self.policy.follows_time:
+        if (metrics and self.policy.monitored.intersection(metrics)) or self.policy.may_differ_across_ranks:
             # what processes measure differs; what they do must not
             time, wall, deadline, metrics = self.peers.share((time, wall, deadline, metrics))
         return Event(kind, step, epoch, time, wall, metrics, complete, deadline=deadline)
 
     def _check_names(self) -> None:
-        self._names_checked, seen = True, self.state.seen
-        if unknown := self._filename.unknown({*seen, *self.metadata}):
-            log.warning("filename: {%s} %s", "}, {".join(unknown), never_logged(seen))
-        if strange := [name for name in self.policy.counted if name not in seen]:
-            log.warning("NonFinite: %s %s", ", ".join(map(repr, strange)), never_logged(seen))
+        self._names_checked = True
+        if unknown := self._filename.unknown({*self.state.logged_names, *self.metadata}):
+            log.warning("filename: {%s} %s", "}, {".join(unknown), never_logged(self.state))
+        if strange := [name for name in self.policy.non_finite_names if name not in self.state.logged_names]:
+            log.warning("NonFinite: %s %s", ", ".join(map(repr, strange)), never_logged(self.state))

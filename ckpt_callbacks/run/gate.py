@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ..policy.intervals import Horizon
+from ..policy.horizon import Horizon
 from ..runtime.clock import Clock
 
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import VerifyError
-from ..policy.metric import best_record
 from ..policy.policy import Policy
-from ..policy.retention import Plan, final_record, last_record, plan
+from ..policy.ranking import best_record, final_record, last_record
+from ..policy.retention import Plan, plan
 from ..record import Record
 from ..store.digest import verify
 from ..store.manifest import Manifest

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import ResumeError
 from ..events import Event
 from ..policy.engine import decide
 from ..policy.policy import Policy
 from ..policy.state import State
 from ..record import Status
 from ..store.manifest import Manifest
+from ..versions import check_version
 
 VERSION = 1
 
@@ -44,12 +44,7 @@ def state_from(snapshot: Mapping[str, Any], policy: Policy, manifest: Manifest, 
     Raises:
         ResumeError: the snapshot was written by a newer version.
     """
-    version = snapshot.get("version")
-    if not isinstance(version, int) or version > VERSION:
-        raise ResumeError(
-            f"{dirpath}: the checkpoint's version is {version!r}; expected at most {VERSION}; "
-            "install a newer ckpt-callbacks"
-        )
+    check_version(snapshot.get("version"), VERSION, f"{dirpath}: the checkpoint")
     state = State.from_json(snapshot["state"])
     # The checkpoint exists, so the save that made it succeeded. Older ones were still written when it was taken.
     records, counted = snapshot.get("under_way", {}), set()

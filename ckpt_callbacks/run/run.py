@@ -15,10 +15,10 @@ from typing import Any
 
 from ..errors import StoreError
 from ..events import EventKind
-from ..policy.engine import Decision
+from ..policy.decision import Decision
 from ..policy.filename import FileName
 from ..policy.policy import Policy
-from ..policy.retention import last_record
+from ..policy.ranking import last_record
 from ..policy.state import State
 from ..record import Attempt, Record
 from ..runtime.clock import Clock

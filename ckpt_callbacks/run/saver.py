@@ -15,7 +15,8 @@ from typing import Any
 from ..errors import Busy, CkptError
 from ..events import Event, EventKind
 from ..formats import Written
-from ..policy.engine import Save, scores_at
+from ..policy.decision import Save
+from ..policy.engine import scores_at
 from ..policy.filename import FileName
 from ..policy.state import State
 from ..record import Record

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from ckpt_callbacks import hours, minutes, seconds
 from ckpt_callbacks.errors import PolicyError
 from ckpt_callbacks.events import Event, EventKind
-from ckpt_callbacks.policy.engine import cannot_wait, decide, fold
+from ckpt_callbacks.policy.engine import deadline_is_due, decide, fold
 from ckpt_callbacks.policy.metric import Metric
 from ckpt_callbacks.policy.policy import Policy
-from ckpt_callbacks.policy.state import Due, State
+from ckpt_callbacks.policy.state import IntervalState, State
 from ckpt_callbacks.policy.triggers import Every, Improves, OnDeadline, OnException, OnPreempt
 from tests.support.histories import all_triggers, histories, play, policies, thorough
 from tests.support.ids import readable
@@ -171,7 +171,7 @@ def test_a_deadline_has_no_time_for_what_failed_before():
         (Every(steps=1) | Improves(VAL) | OnPreempt(), [], at(1999), False),
     ],
 )
-def test_a_save_for_a_deadline_cannot_wait(trigger, before, event, urgent):
+def test_a_save_for_a_deadline_deadline_is_due(trigger, before, event, urgent):
     policy, state = Policy(save=trigger), State()
     for item in before:
         if item == "saved":
@@ -179,7 +179,7 @@ def test_a_save_for_a_deadline_cannot_wait(trigger, before, event, urgent):
         elif item == "dropped":
             item = Event.dropped(state.saves, "disk full")
         state, _ = decide(policy, state, item)
-    assert cannot_wait(policy, state, event) is urgent
+    assert deadline_is_due(policy, state, event) is urgent
 
 
 @thorough
@@ -187,14 +187,16 @@ def test_a_save_for_a_deadline_cannot_wait(trigger, before, event, urgent):
 def test_what_cannot_wait_is_what_deciding_finds_due(policy, history):
     state = State()
     for event in play(policy, history):
-        urgent = cannot_wait(policy, state, event)
+        urgent = deadline_is_due(policy, state, event)
         before = state
         state, decision = decide(policy, state, event)
         if event.kind in OUTCOMES:
             continue
-        answered = {key for id_, asked in state.pending.items() if id_ not in before.pending for key in asked.leaves}
-        near = [repr(leaf) for leaf in policy.deadlines if leaf.crossing(event) is not None]
-        assert urgent is any(state.dues[key].due or (decision.save is not None and key in answered) for key in near)
+        answered = {key for id_, asked in state.pending.items() if id_ not in before.pending for key in asked.triggers}
+        near = [repr(leaf) for leaf in policy.deadlines if leaf.threshold_count(event) is not None]
+        assert urgent is any(
+            state.intervals[key].owed or (decision.save is not None and key in answered) for key in near
+        )
 
 
 @thorough
@@ -280,14 +282,14 @@ def test_a_deadline_that_makes_no_sense_is_refused_when_it_is_built(build, messa
 
 def test_the_state_remembers_which_deadline_it_was():
     state, _ = fold(Policy(save=TEN), [start(1000), at(1399)])
-    assert state.dues == {}
+    assert state.intervals == {}
     state, _ = decide(Policy(save=TEN), state, at(1400))
-    assert state.dues == {"OnDeadline(before=600)": Due(2000.0, False)}
-    assert state.pending[1].leaves == ("OnDeadline(before=600)",)
+    assert state.intervals == {"OnDeadline(before=600)": IntervalState(2000.0, False)}
+    assert state.pending[1].triggers == ("OnDeadline(before=600)",)
 
 
 def test_a_policy_knows_its_deadlines():
     policy = Policy(save=TEN | Every(epochs=1) & ~OWN | TEN)
     assert policy.deadlines == (TEN, OWN)
-    assert policy.follows_time
+    assert policy.may_differ_across_ranks
     assert Policy(save=Every(epochs=1)).deadlines == ()

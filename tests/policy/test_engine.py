@@ -9,7 +9,8 @@ import pytest
 from ckpt_callbacks.errors import CkptError, MetricError, PolicyError, ResumeError
 from ckpt_callbacks.events import Event
 from ckpt_callbacks.policy.composition import Trigger
-from ckpt_callbacks.policy.engine import Decision, Save, Stop, decide, fold
+from ckpt_callbacks.policy.decision import Decision, Save, Stop
+from ckpt_callbacks.policy.engine import decide, fold
 from ckpt_callbacks.policy.metric import Metric
 from ckpt_callbacks.policy.policy import Policy
 from ckpt_callbacks.policy.retention import KeepAll, KeepBest, KeepEvery, KeepLast, KeepTagged
@@ -293,6 +294,16 @@ def test_the_state_is_plain_json():
     assert State.from_json(json.loads(json.dumps(state.to_json(), allow_nan=False))) == state
 
 
+def test_names_that_were_logged_are_told_from_sums_that_were_measured():
+    policy = Policy(save=Improves(Metric({"a": 1, "b": 2}, mode="min")))
+    state, _ = decide(policy, State(), Event.step_end(step=1, metrics={"a": 1.0, "b": 1.0, "c": 1.0}))
+    assert (state.logged_names, state.joint_keys) == ({"a", "b", "c"}, {"a + 2*b (together)"})
+    assert state.to_json()["seen"] == ["a", "a + 2*b (together)", "b", "c"]  # as earlier versions wrote it
+    assert State.from_json(json.loads(json.dumps(state.to_json()))) == state
+    with pytest.raises(MetricError, match=r"'d' was never logged; logged were: a, b, c$"):
+        decide(Policy(save=Improves(Metric("d", mode="min"))), state, Event.epoch_end(step=2, epoch=1))
+
+
 def test_a_fresh_state_comes_back_from_json():
     assert State.from_json(json.loads(json.dumps(State().to_json()))) == State()
 
@@ -362,7 +373,7 @@ def test_which_metrics_a_policy_monitors():
         best_by=Metric("h", mode="min"),
     )
     assert policy.monitored == set("abcdefgh")
-    assert policy.counted == ("f", "g")
+    assert policy.non_finite_names == ("f", "g")
     assert Policy(save=never).monitored == set()
 
 
@@ -388,7 +399,7 @@ class AtNoon(Trigger):
     ids=readable,
 )
 def test_whether_a_policy_depends_on_the_clock(save, follows):
-    assert Policy(save=save).follows_time is follows
+    assert Policy(save=save).may_differ_across_ranks is follows
 
 
 @pytest.mark.parametrize(

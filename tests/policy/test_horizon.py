@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ckpt_callbacks.events import Event, EventKind
-from ckpt_callbacks.policy.engine import Decision, decide, fold
-from ckpt_callbacks.policy.horizon import horizon
-from ckpt_callbacks.policy.intervals import NEVER, NOW, Horizon
+from ckpt_callbacks.policy.decision import Decision
+from ckpt_callbacks.policy.engine import decide, fold, horizon
+from ckpt_callbacks.policy.horizon import NEVER, NOW, Horizon
 from ckpt_callbacks.policy.metric import Metric
 from ckpt_callbacks.policy.pace import Optimal
 from ckpt_callbacks.policy.policy import Policy
@@ -141,7 +141,7 @@ def test_a_save_that_failed_is_tried_again_after_its_pause():
 
 
 @pytest.mark.parametrize(
-    ("trigger", "moment"), [(Every(overhead=0.01), 200.0), (Optimal(10000), 10 + Optimal(10000).interval(0.5))]
+    ("trigger", "moment"), [(Every(overhead=0.01), 200.0), (Optimal(10000), 10 + Optimal(10000).pace.interval(0.5))]
 )
 def test_what_goes_by_costs_can_be_due_once_they_are_paid(trigger, moment):
     policy = Policy(trigger)
@@ -160,6 +160,6 @@ def test_a_moment_is_found_too_early_rather_than_too_late(unit, n, time):
     policy = Policy(Every(**{unit: n}))
     (leaf,) = policy.leaves
     state, _ = fold(policy, [Event.start(time=time)])
-    moment, crossed = horizon(policy, state).time, leaf.crossing(Event.step_end(time=time))
-    assert leaf.crossing(Event.step_end(time=math.nextafter(moment, 0))) <= crossed
-    assert leaf.crossing(Event.step_end(time=moment * (1 + 1e-9))) > crossed
+    moment, crossed = horizon(policy, state).time, leaf.threshold_count(Event.step_end(time=time))
+    assert leaf.threshold_count(Event.step_end(time=math.nextafter(moment, 0))) <= crossed
+    assert leaf.threshold_count(Event.step_end(time=moment * (1 + 1e-9))) > crossed

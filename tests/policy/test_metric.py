@@ -8,8 +8,9 @@ import pytest
 from ckpt_callbacks.errors import PolicyError
 from ckpt_callbacks.events import Event
 from ckpt_callbacks.policy.engine import decide
-from ckpt_callbacks.policy.metric import Metric, best_record
+from ckpt_callbacks.policy.metric import Metric
 from ckpt_callbacks.policy.policy import Policy
+from ckpt_callbacks.policy.ranking import best_record
 from ckpt_callbacks.policy.smoothing import EMA, Mean, Median
 from ckpt_callbacks.policy.state import State
 from ckpt_callbacks.policy.track import Track

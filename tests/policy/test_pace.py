@@ -202,7 +202,7 @@ def test_the_share_is_used_up(share, cost, part):
     ],
 )
 def test_optimal_takes_dalys_interval(cost, mtbf, interval):
-    assert Optimal(mtbf).interval(cost) == pytest.approx(interval)
+    assert Optimal(mtbf).pace.interval(cost) == pytest.approx(interval)
 
 
 def lost_share(interval, cost, mtbf):
@@ -214,14 +214,14 @@ def lost_share(interval, cost, mtbf):
 @given(st.floats(0.001, 300), st.floats(600, 1e6), st.floats(0.3, 3))
 def test_no_other_interval_loses_much_less(cost, mtbf, factor):
     """Against the model that the formula approximates: 1 % of the loss is what the approximation may cost."""
-    interval = Optimal(mtbf).interval(cost)
+    interval = Optimal(mtbf).pace.interval(cost)
     other = cost + factor * (interval - cost)
     assert lost_share(interval, cost, mtbf) <= 1.01 * lost_share(other, cost, mtbf)
 
 
 def test_optimal_counts_from_the_last_save_that_any_rule_asked_for():
     rule = Optimal(mtbf="10000 s")
-    every = rule.interval(2.0)  # 200.67 s
+    every = rule.pace.interval(2.0)  # 200.67 s
     _, asks = train(rule, until=700, cost=2.0)
     assert [time for time, _ in asks] == [1.0, 202.0, 403.0, 604.0]
     assert asks[1][1] == ("optimal for a failure every 10000 seconds: every 3.34 min, because a save blocks 2 s",)
@@ -236,7 +236,7 @@ def test_optimal_counts_from_the_last_save_that_any_rule_asked_for():
 @given(st.floats(60, 1e5), st.floats(0.01, 5))
 def test_saves_are_optimals_interval_apart(mtbf, cost):
     rule = Optimal(mtbf)
-    interval = rule.interval(cost)
+    interval = rule.pace.interval(cost)
     _, asks = train(rule, until=6 * interval, step_seconds=interval / 10, cost=cost)
     times = [time for time, _ in asks]
     for before, after in itertools.pairwise(times[1:]):
@@ -263,8 +263,8 @@ def test_they_compose_like_other_triggers():
 
 
 def test_processes_of_one_training_share_the_clock_that_they_go_by():
-    assert Policy(save=BUSY).follows_time
-    assert Policy(save=OnPreempt() | Optimal(60)).follows_time
+    assert Policy(save=BUSY).may_differ_across_ranks
+    assert Policy(save=OnPreempt() | Optimal(60)).may_differ_across_ranks
     assert Policy(save=BUSY | Optimal(60) | Every(steps=1)).adaptive == (BUSY, Optimal(60))
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from ckpt_callbacks.errors import PolicyError
 from ckpt_callbacks.policy.metric import Metric
+from ckpt_callbacks.policy.ranking import final_record, last_record, newest_resumable
 from ckpt_callbacks.policy.retention import (
     AnyKeep,
     KeepAll,
@@ -14,9 +15,6 @@ from ckpt_callbacks.policy.retention import (
     KeepLast,
     KeepTagged,
     KeepWithin,
-    final_record,
-    last_record,
-    newest_resumable,
     plan,
 )
 from ckpt_callbacks.policy.smoothing import EMA

@@ -503,7 +503,7 @@ def played(dirpath, policy, events, *, fails, clock=None, **given):
     decisions.append(run.observe(EventKind.END, step=step, epoch=number, stage=Held(run, held=False)))
     run.close()
     left = [(r.id, r.step, r.epoch, r.reasons, r.metrics, r.status) for r in run.manifest.records.values()]
-    return decisions, left, run.state.tracks, run.state.dues
+    return decisions, left, run.state.tracks, run.state.intervals
 
 
 @settings(max_examples=60, deadline=None)
