@@ -1,4 +1,4 @@
-"""What the facts of records and attempts tell."""
+"""The facts of attempts."""
 
 import pytest
 

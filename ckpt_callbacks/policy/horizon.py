@@ -1,4 +1,4 @@
-"""How long a policy can stay silent."""
+"""The time for which a policy stays silent."""
 
 from __future__ import annotations
 

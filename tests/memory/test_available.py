@@ -1,4 +1,4 @@
-"""How much memory is left: of the machine, and of whatever group of processes a job runs in."""
+"""The memory that is left: of the machine, and of the group of processes that a job runs in."""
 
 import mmap
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a record says before its file is written."""
+"""The facts of a record before its file is written."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What holds for every policy and every history."""
+"""Properties of the engine, for every policy and every history."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""Until the horizon nothing happens at a step's end: deciding there alone is deciding at every event."""
+"""The horizon of a policy: deciding at it alone is deciding at every event."""
 
 import math
 from dataclasses import replace

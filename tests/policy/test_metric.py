@@ -1,4 +1,7 @@
-"""What a metric measures, compares and ranks. All expectations are worked out by hand."""
+"""Measuring, comparing and ranking by a metric.
+
+All expectations are worked out by hand.
+"""
 
 import math
 import sys

@@ -1,4 +1,7 @@
-"""Which checkpoints survive, and why. All expectations are worked out by hand."""
+"""Retention rules, and the reasons that they give.
+
+All expectations are worked out by hand.
+"""
 
 import math
 

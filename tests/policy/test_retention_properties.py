@@ -1,4 +1,4 @@
-"""What holds for every retention rule and every list of records."""
+"""Properties of retention, for every rule and every list of records."""
 
 import copy
 import math

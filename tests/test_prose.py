@@ -1,0 +1,190 @@
+"""House rules for docstrings and names, over the package, its tests, its benchmarks and its examples."""
+
+import ast
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+import ckpt_callbacks
+
+ROOT = Path(ckpt_callbacks.__file__).parents[1]
+FOLDERS = ("ckpt_callbacks", "tests", "benchmarks", "examples")
+FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+PACKAGE = [path for path in FILES if path.is_relative_to(ROOT / "ckpt_callbacks")]
+
+SECTION = re.compile(r"^ *(\w+):$")
+TWO = re.compile(r"^ *\w+(, \w+)+: |[.;] [a-z_]\w*(, \w+)*: ")
+CLAUSE = re.compile(r"(What|Which|Whether|Until|How)\b")
+# One class for each framework, under one name.
+TWINS = {"keras", "lightning"}
+
+# Files that do not follow yet: take yours out once they do.
+TWO_PARAMETERS_ON_A_LINE = {
+    "ckpt_callbacks/cli/view.py",
+    "ckpt_callbacks/config/annotations.py",
+    "ckpt_callbacks/events.py",
+    "ckpt_callbacks/formats/format.py",
+    "ckpt_callbacks/formats/keras/layout.py",
+    "ckpt_callbacks/formats/keras/writer.py",
+    "ckpt_callbacks/formats/torch/file.py",
+    "ckpt_callbacks/formats/torch/pickler.py",
+    "ckpt_callbacks/formats/zip_writer.py",
+    "ckpt_callbacks/keras/callback.py",
+    "ckpt_callbacks/keras/embedded.py",
+    "ckpt_callbacks/keras/exactness.py",
+    "ckpt_callbacks/keras/first.py",
+    "ckpt_callbacks/keras/guard.py",
+    "ckpt_callbacks/keras/mismatch.py",
+    "ckpt_callbacks/keras/model/files.py",
+    "ckpt_callbacks/keras/model/walk.py",
+    "ckpt_callbacks/keras/opening.py",
+    "ckpt_callbacks/keras/progress.py",
+    "ckpt_callbacks/keras/resume.py",
+    "ckpt_callbacks/keras/staging.py",
+    "ckpt_callbacks/keras/train_function.py",
+    "ckpt_callbacks/lightning/averaging.py",
+    "ckpt_callbacks/lightning/callback.py",
+    "ckpt_callbacks/lightning/checkpoint_io.py",
+    "ckpt_callbacks/lightning/loops.py",
+    "ckpt_callbacks/lightning/progress.py",
+    "ckpt_callbacks/memory/available.py",
+    "ckpt_callbacks/record.py",
+    "ckpt_callbacks/recovery/doctor.py",
+    "ckpt_callbacks/recovery/interrupted.py",
+    "ckpt_callbacks/recovery/repair.py",
+    "ckpt_callbacks/run/committer.py",
+    "ckpt_callbacks/run/control.py",
+    "ckpt_callbacks/run/decider.py",
+    "ckpt_callbacks/run/directory.py",
+    "ckpt_callbacks/run/gate.py",
+    "ckpt_callbacks/run/history.py",
+    "ckpt_callbacks/run/resume.py",
+    "ckpt_callbacks/run/saver.py",
+    "ckpt_callbacks/runtime/clock.py",
+    "ckpt_callbacks/runtime/processes.py",
+    "ckpt_callbacks/runtime/signals.py",
+    "ckpt_callbacks/store/aliases.py",
+    "ckpt_callbacks/store/commit.py",
+    "ckpt_callbacks/store/digest.py",
+    "ckpt_callbacks/store/direct_file.py",
+    "ckpt_callbacks/store/lock.py",
+    "ckpt_callbacks/store/manifest.py",
+    "ckpt_callbacks/testing.py",
+    "ckpt_callbacks/torch/mapped.py",
+    "ckpt_callbacks/torch/staging.py",
+    "ckpt_callbacks/units.py",
+    "tests/support/histories.py",
+    "tests/system/competitors/background.py",
+    "tests/system/faults/checks.py",
+    "tests/system/faults/inject.py",
+    "tests/system/faults/trainings.py",
+    "tests/system/soak/attempt.py",
+    "tests/system/soak/harness.py",
+    "tests/system/soak/rows.py",
+}
+BEGINS_WITH_A_CLAUSE = {
+    "ckpt_callbacks/cli/table.py",
+    "ckpt_callbacks/cli/view.py",
+    "ckpt_callbacks/config/annotations.py",
+    "ckpt_callbacks/config/problems.py",
+    "ckpt_callbacks/formats/__init__.py",
+    "ckpt_callbacks/formats/format.py",
+    "ckpt_callbacks/formats/torch/equality.py",
+    "ckpt_callbacks/formats/torch/outline.py",
+    "ckpt_callbacks/formats/torch/pickler.py",
+    "ckpt_callbacks/keras/capture.py",
+    "ckpt_callbacks/keras/embedded.py",
+    "ckpt_callbacks/keras/exactness.py",
+    "ckpt_callbacks/keras/fit_call.py",
+    "ckpt_callbacks/keras/mismatch.py",
+    "ckpt_callbacks/keras/model/walk.py",
+    "ckpt_callbacks/keras/opening.py",
+    "ckpt_callbacks/keras/train_function.py",
+    "ckpt_callbacks/lightning/checkpoint_io.py",
+    "ckpt_callbacks/lightning/compat.py",
+    "ckpt_callbacks/lightning/epoch_sums.py",
+    "ckpt_callbacks/lightning/fit.py",
+    "ckpt_callbacks/lightning/fit_call.py",
+    "ckpt_callbacks/lightning/frozen.py",
+    "ckpt_callbacks/lightning/metadata.py",
+    "ckpt_callbacks/lightning/metrics.py",
+    "ckpt_callbacks/recovery/doctor.py",
+    "ckpt_callbacks/recovery/interrupted.py",
+    "ckpt_callbacks/recovery/lineage.py",
+    "ckpt_callbacks/run/control.py",
+    "ckpt_callbacks/run/decider.py",
+    "ckpt_callbacks/run/gate.py",
+    "ckpt_callbacks/run/history.py",
+    "ckpt_callbacks/run/reader.py",
+    "ckpt_callbacks/run/resume.py",
+    "tests/adapters/keras/test_saving.py",
+    "tests/adapters/lightning/test_saving.py",
+    "tests/config/test_arguments.py",
+    "tests/run/test_cut_off.py",
+    "tests/run/test_gate.py",
+    "tests/system/competitors/competitor.py",
+    "tests/system/competitors/test_keras_files.py",
+    "tests/system/competitors/test_lightning_background.py",
+    "tests/system/competitors/test_lightning_ending.py",
+    "tests/system/competitors/test_lightning_files.py",
+    "tests/system/contract/expected.py",
+    "tests/system/faults/checks.py",
+    "tests/system/soak/table.py",
+    "tests/system/torn_snapshots/table.py",
+    "tests/test_docs.py",
+    "tests/torch/test_mapped.py",
+}
+SAME_NAME = {"Content", "Layout", "View"}
+
+
+def docstrings(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            text = ast.get_docstring(node)
+            if text:
+                yield text
+
+
+def crowded(text):
+    """Lines of the sections on parameters and attributes that document more than one of them."""
+    section = None
+    for line in text.splitlines():
+        if found := SECTION.match(line):
+            section = found[1]
+        elif line and not line.startswith(" "):
+            section = None
+        elif section in ("Args", "Attributes") and TWO.search(line):
+            yield line
+
+
+def name_of(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_a_line_documents_one_parameter(path):
+    lines = [line for text in docstrings(path) for line in crowded(text)]
+    assert not lines or name_of(path) in TWO_PARAMETERS_ON_A_LINE, "\n".join(lines)
+
+
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_the_docstring_of_a_module_names_a_thing(path):
+    found = CLAUSE.match(ast.get_docstring(ast.parse(path.read_text())) or "")
+    assert not found or name_of(path) in BEGINS_WITH_A_CLAUSE, f"it begins with {found[0]!r}"
+
+
+def test_no_two_modules_define_a_public_class_of_one_name():
+    places = defaultdict(list)
+    for path in PACKAGE:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places[node.name].append(path.relative_to(ROOT / "ckpt_callbacks"))
+    twice = set()
+    for name, paths in places.items():
+        below = [path.parts[:-1] for path in paths]
+        twins = len(paths) == 2 and {part for parts in below for part in parts} & TWINS == TWINS
+        if len(paths) > 1 and not twins:
+            twice.add(name)
+    assert twice <= SAME_NAME
