@@ -1,0 +1,47 @@
+"""Each recipe of CONTRIBUTING.md, carried out in a copy of the package and shown to work."""
+
+import os
+import shutil
+import subprocess
+import sys
+from fnmatch import fnmatch
+from pathlib import Path
+
+import pytest
+
+import ckpt_callbacks
+from tests.support.recipe_proofs import FILES, PROOFS
+from tests.support.recipes import recipes
+
+PACKAGE = Path(ckpt_callbacks.__file__).parent
+RECIPES = recipes()
+
+
+def test_each_recipe_has_a_proof():
+    assert list(RECIPES) == list(PROOFS) == list(FILES)
+
+
+@pytest.mark.parametrize("title", RECIPES)
+def test_a_recipe_works_and_touches_its_files_alone(title, tmp_path):
+    copy = tmp_path / "ckpt_callbacks"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    for edit in RECIPES[title]:
+        edit.apply(copy)
+    named = list(dict.fromkeys(edit.file for edit in RECIPES[title]))
+    assert changed(copy) == set(named)
+    assert all(any(fnmatch(file, allowed) for allowed in FILES[title]) for file in named)
+    assert all(len((copy / file).read_text().splitlines()) <= 300 for file in named)
+    code = f"import ckpt_callbacks\nassert ckpt_callbacks.__file__ == {str(copy / '__init__.py')!r}\n{PROOFS[title]}"
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def changed(copy):
+    """The files that differ from the package's, or are new."""
+    return {
+        file
+        for path in copy.rglob("*.py")
+        if not (PACKAGE / (file := path.relative_to(copy).as_posix())).exists()
+        or (PACKAGE / file).read_bytes() != path.read_bytes()
+    }
