@@ -4,10 +4,10 @@ import json
 import os
 import pty
 import re
+import resource
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -474,7 +474,13 @@ print(sorted(dear.intersection(sys.modules)))
     assert done.stdout == "[]\n"
     took = []
     for _ in range(3):
-        began = time.perf_counter()
+        began = processor_seconds()
         subprocess.run([*COMMAND, "--help"], env=ENVIRONMENT, capture_output=True, check=True)
-        took.append(time.perf_counter() - began)
+        took.append(processor_seconds() - began)
     assert min(took) < 0.5
+
+
+def processor_seconds():
+    """Return the processor time of all children that have ended; other tests at the same time do not add to it."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
