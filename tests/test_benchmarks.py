@@ -16,8 +16,8 @@ from benchmarks.probes import resident
 from benchmarks.report import Spread, Table, Target, number
 from benchmarks.run import document, missed
 from benchmarks.subject import PEER, Enough, NotInstalled, Subject, measured
+from tests.support.processes import ROOT
 
-ROOT = Path(__file__).parent.parent
 SCRIPTS = ("stall", "interference", "overhead", "restore", "end_to_end")
 
 

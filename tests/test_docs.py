@@ -14,8 +14,8 @@ import ckpt_callbacks
 from ckpt_callbacks import Policy
 from ckpt_callbacks.config import Config
 from ckpt_callbacks.store.manifest import Manifest
+from tests.support.processes import ROOT
 
-ROOT = Path(__file__).parent.parent
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PRELUDE = """
 import logging, warnings

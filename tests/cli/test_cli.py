@@ -8,12 +8,10 @@ import resource
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-import ckpt_callbacks
 from ckpt_callbacks import EMA, EventKind, Every, Improves, KeepBest, KeepLast, Metric, Optimal, Policy, Record, Status
 from ckpt_callbacks.cli import main
 from ckpt_callbacks.record import Attempt
@@ -21,11 +19,11 @@ from ckpt_callbacks.run.run import Run
 from ckpt_callbacks.settings import Settings
 from ckpt_callbacks.store.manifest import Manifest
 from ckpt_callbacks.testing import FakeClock, FakeWriter
+from tests.support.processes import ENVIRONMENT
 
 VAL = Metric("val_loss", mode="min", smoothing=EMA(0.5))
 POLICY = Policy(save=Improves(VAL) | Improves(VAL.raw), keep=KeepLast(2) | KeepBest(1, by=VAL))
 LOSSES = [1.0, 0.5, 0.4, 0.3, 0.2]  # the fifth save fails
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(ckpt_callbacks.__file__).parents[1])}
 COMMAND = [sys.executable, "-c", "from ckpt_callbacks.cli import main; main(prog_name='ckpt')"]
 
 

@@ -39,6 +39,7 @@ from ckpt_callbacks.settings import Settings
 from ckpt_callbacks.store.digest import verify
 from ckpt_callbacks.store.manifest import Manifest
 from ckpt_callbacks.testing import FakeClock
+from tests.support.processes import ENVIRONMENT
 from tests.system.faults.inject import in_child
 
 VAL = Metric("val", mode="min")
@@ -189,8 +190,7 @@ run.open(); run.start(step=0, epoch=0)
 first, second = epoch(run, 1, held=True), epoch(run, 2)
 import threading; threading.Timer(0.2, first.go.set).start()
 """
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    subprocess.run([sys.executable, "-c", script, tmp_path], check=True, env=environment)
+    subprocess.run([sys.executable, "-c", script, tmp_path], check=True, env=ENVIRONMENT)
     assert [(r.epoch, r.status) for r in Manifest.read(tmp_path).live()] == [(1, Status.VERIFIED), (2, Status.VERIFIED)]
 
 

@@ -1,17 +1,12 @@
 """Records and journals for the manifest's tests."""
 
 import json
-import os
 import zlib
-from pathlib import Path
 
 from hypothesis import strategies as st
 
-import ckpt_callbacks
 from ckpt_callbacks import Record, Status
 from ckpt_callbacks.store.manifest import Manifest
-
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(ckpt_callbacks.__file__).parents[1])}
 
 
 def record(id_, **facts):

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import pytest
 
-import ckpt_callbacks
 from ckpt_callbacks import DirectoryInUse, StoreError
 from ckpt_callbacks.store.layout import Layout
 from ckpt_callbacks.store.lock import FileLock, TrainingLock, reclaim
+from tests.support.processes import ENVIRONMENT
 
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(ckpt_callbacks.__file__).parents[1])}
 HOLDER = """
 import os, sys, time
 from pathlib import Path

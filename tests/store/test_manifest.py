@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from ckpt_callbacks import Status, StoreError
 from ckpt_callbacks.record import Attempt
 from ckpt_callbacks.store.manifest import Manifest
-from tests.store.journals import ENVIRONMENT, facts, record, records, written
+from tests.store.journals import facts, record, records, written
+from tests.support.processes import ENVIRONMENT
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -13,7 +13,8 @@ from ckpt_callbacks import DirectoryInUse, StoreError
 from ckpt_callbacks.record import Attempt
 from ckpt_callbacks.store.lock import TrainingLock
 from ckpt_callbacks.store.manifest import Manifest
-from tests.store.journals import ENVIRONMENT, facts, record, written
+from tests.store.journals import facts, record, written
+from tests.support.processes import ENVIRONMENT
 
 
 @pytest.fixture

@@ -1,15 +1,13 @@
 """Slow trainings in processes of their own, for the tests that interrupt them."""
 
-import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 from ckpt_callbacks.store.manifest import Manifest
+from tests.support.processes import ENVIRONMENT, ROOT
 
-ROOT = Path(__file__).parents[2]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 CKPT = Path(sys.executable).with_name("ckpt")
 
 

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.support.processes import ROOT
+
 HERE = Path(__file__).parent
 FILES = ("saving", "staging", "resuming", "stopping", "bad_files", "models")
 
@@ -14,7 +16,7 @@ def run_on(backend):
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-m", "not slow"]
     done = subprocess.run(
         [*command, *(HERE / f"test_{name}.py" for name in FILES)],
-        cwd=HERE.parents[2],
+        cwd=ROOT,
         env={**os.environ, "KERAS_BACKEND": backend},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -9,7 +9,8 @@ import pytest
 from ckpt_callbacks import Every, KeepAll, OnPreempt, Policy
 from ckpt_callbacks.store.manifest import Manifest
 from tests.adapters.keras.task import ONCE, checkpoint, fit, quick
-from tests.support.interrupted import ENVIRONMENT, Training, wait_for
+from tests.support.interrupted import Training, wait_for
+from tests.support.processes import ENVIRONMENT
 
 TRAINING = Training("tests/adapters/keras/train_interrupted.py")
 

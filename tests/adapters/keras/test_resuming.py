@@ -29,6 +29,7 @@ from tests.adapters.keras.task import (
     same,
     updates,
 )  # fmt: skip
+from tests.support.processes import ENVIRONMENT
 
 HERE = Path(__file__).parent
 LAST_TWO = Policy(Every(epochs=1), KeepLast(2))
@@ -279,7 +280,7 @@ def test_random_layers_go_on_where_they_were(tmp_path):
 
 def run(*arguments):
     command = [sys.executable, *map(str, arguments)]
-    return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(HERE.parents[2])})
+    return subprocess.Popen(command, env=ENVIRONMENT)
 
 
 def lines(path):

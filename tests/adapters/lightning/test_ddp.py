@@ -1,7 +1,6 @@
 """Two real processes (gloo): they decide alike, do not hang, and resume exactly."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from ckpt_callbacks.store.manifest import Manifest
+from tests.support.processes import ENVIRONMENT
 
 HERE = Path(__file__).parent
 
 
 def run(dirpath, epochs, *disturbance):
     command = [sys.executable, str(HERE / "train_ddp.py"), str(dirpath), str(epochs), *map(str, disturbance)]
-    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[2])}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=180)
     return done.returncode, json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else done.stderr
 
 

@@ -14,7 +14,8 @@ from ckpt_callbacks.lightning import LightningCheckpoint
 from ckpt_callbacks.store.manifest import Manifest
 from tests.adapters.lightning.task import EACH_EPOCH, Model, fit, loaders, trainer
 from tests.adapters.lightning.train_interrupted import LOADERS, train
-from tests.support.interrupted import CKPT, ENVIRONMENT, Training, wait_for
+from tests.support.interrupted import CKPT, Training, wait_for
+from tests.support.processes import ENVIRONMENT
 
 HERE = Path(__file__).parent
 TRAINING = Training("tests/adapters/lightning/train_interrupted.py")

@@ -22,6 +22,7 @@ from ckpt_callbacks.errors import ResumeError
 from ckpt_callbacks.lightning import LightningCheckpoint
 from ckpt_callbacks.store.manifest import Manifest
 from tests.adapters.lightning.task import EACH_EPOCH, VAL, Model, data, digest, fit, loaders, trainer, weights
+from tests.support.processes import ENVIRONMENT
 
 HERE = Path(__file__).parent
 
@@ -272,13 +273,13 @@ def _maps_a_checkpoint():
 
 def test_a_killed_run_continues_as_if_nothing_had_happened(tmp_path):
     """Killed with -9 when the journal shows epoch 2 committed; compared at the end of epoch 3."""
-    script, environment = HERE / "train_slowly.py", {**os.environ, "PYTHONPATH": str(HERE.parents[2])}
+    script = HERE / "train_slowly.py"
 
     def command(name):
         return [sys.executable, str(script), str(tmp_path / name), str(tmp_path / f"{name}.jsonl")]
 
-    subprocess.run(command("whole"), env=environment, check=True, timeout=120)
-    child = subprocess.Popen([*command("killed"), "0.1"], env=environment)
+    subprocess.run(command("whole"), env=ENVIRONMENT, check=True, timeout=120)
+    child = subprocess.Popen([*command("killed"), "0.1"], env=ENVIRONMENT)
     try:
         deadline = time.monotonic() + 120
         while not any(r.epoch == 2 for r in Manifest.read(tmp_path / "killed").live()):
@@ -289,7 +290,7 @@ def test_a_killed_run_continues_as_if_nothing_had_happened(tmp_path):
         child.wait()
     before = (tmp_path / "killed.jsonl").read_text().splitlines()
     assert len(before) < 4, "the kill came before the end"
-    subprocess.run(command("killed"), env=environment, check=True, timeout=120)
+    subprocess.run(command("killed"), env=ENVIRONMENT, check=True, timeout=120)
     facts = {
         name: {e["epoch"]: e for e in map(json.loads, (tmp_path / f"{name}.jsonl").read_text().splitlines())}
         for name in ("whole", "killed")

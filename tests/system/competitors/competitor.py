@@ -6,7 +6,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.support.interrupted import ENVIRONMENT
+from tests.support.processes import ENVIRONMENT
 
 HERE = Path(__file__).parent
 SEEN = {"lightning": "2.6.6", "keras": "3.15.1"}  # the versions whose failures are listed

@@ -10,7 +10,7 @@ import pytest
 
 from ckpt_callbacks.store.digest import verify
 from ckpt_callbacks.store.manifest import Manifest
-from tests.support.interrupted import ENVIRONMENT
+from tests.support.processes import ENVIRONMENT
 from tests.system.competitors.competitor import HERE, fails, faulty
 
 BOUND = 60  # seconds until both processes must have ended, on a busy machine

@@ -3,8 +3,10 @@
 import re
 from pathlib import Path
 
+from tests.support.processes import ROOT
+
 HERE = Path(__file__).parent
-TABLE = HERE.parents[2] / "docs" / "peer-failures.md"
+TABLE = ROOT / "docs" / "peer-failures.md"
 
 
 def test_the_table_names_each_test_and_no_other():

@@ -1,13 +1,13 @@
 """One contract for every adapter: the same curve gives the same decisions, reasons and survivors."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.processes import ENVIRONMENT
 from tests.system.contract import expected
 
 HERE = Path(__file__).parent
@@ -35,7 +35,7 @@ def test_the_curve_gives_the_expected_decisions(adapter, case, tmp_path):
     flags, saves, survivors, aliases = CASES[case]
     done = subprocess.run(
         [sys.executable, HERE / script, tmp_path / "run", *flags],
-        env={**os.environ, **environment, "PYTHONPATH": str(HERE.parents[2])},
+        env={**ENVIRONMENT, **environment},
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.processes import ENVIRONMENT
 from tests.system.faults.checks import prepared as prepared_for_writer
 from tests.system.faults.inject import listing
 from tests.system.faults.straced import counted, strace, straced  # noqa: F401
@@ -142,7 +143,7 @@ def test_the_sweeps_leave_no_call_out(place, figures, kind):
     dirpath, acknowledged = prepared_for_writer(place)
     log = dirpath.parent / "strace"
     command = ["strace", "-f", "-y", "-s", "0", "-o", log, "-e", f"trace={','.join(CHANGING)}", sys.executable, WRITER]
-    environment = {**os.environ, "PYTHONPATH": str(WRITER.parents[3]), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**ENVIRONMENT, "PYTHONDONTWRITEBYTECODE": "1"}
     subprocess.run([*command, dirpath, acknowledged, kind], env=environment, check=True)
     assert ours == without_names(seen_by_strace(log, dirpath), dirpath)
     figures(f"{len(ours)} calls, all of them seen by both")

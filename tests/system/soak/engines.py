@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tests.support.processes import ENVIRONMENT
 from tests.system.soak.harness import Outcome
 
 HERE = Path(__file__).parent
@@ -36,9 +36,8 @@ class Engines:
             command = [sys.executable, HERE / "serve.py", engine, str(SEED)]
             command += [str(item) for row in rows for item in row]
             self._errors[engine] = tempfile.TemporaryFile("w+")
-            environment = {**os.environ, "PYTHONPATH": str(HERE.parents[2])}
             self._processes[engine] = subprocess.Popen(
-                command, env=environment, stdout=subprocess.PIPE, stderr=self._errors[engine], text=True
+                command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=self._errors[engine], text=True
             )
         return self
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
+from tests.support.processes import ROOT
 from tests.system.soak.harness import Outcome
 
-DOCUMENT = Path(__file__).parents[3] / "docs" / "exact-resume.md"
+DOCUMENT = ROOT / "docs" / "exact-resume.md"
 BEGIN, END = "<!-- make soak writes this -->\n", "<!-- up to here -->\n"
 NAMES = {"lightning": "Lightning", "tensorflow": "TensorFlow", "torch": "torch", "jax": "JAX"}
 HEAD = (

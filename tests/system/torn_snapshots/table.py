@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-DOCUMENT = Path(__file__).parents[3] / "docs" / "background-saves.md"
+from tests.support.processes import ROOT
+
+DOCUMENT = ROOT / "docs" / "background-saves.md"
 BEGIN, END = "<!-- make hunt writes this -->\n", "<!-- up to here -->\n"
 NAMES = {
     "lightning": "Lightning", "tensorflow": "Keras, TensorFlow", "torch": "Keras, torch", "jax": "Keras, JAX",

@@ -4,7 +4,6 @@
 """
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.processes import ENVIRONMENT
 from tests.system.torn_snapshots import table
 from tests.system.torn_snapshots.pace import SPAN
 
@@ -25,9 +25,8 @@ WIDTH = 2  # searches at a time
 def search(engine, saves, *broken):
     """What the hunt found on an engine: one finding for each contents."""
     command = [sys.executable, HERE / "search.py", engine, str(saves), "1", *broken]
-    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[2])}
     begun = time.monotonic()
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"engine"')]
     return [{**one, "seconds": (time.monotonic() - begun) / len(found)} for one in found]
