@@ -1,6 +1,6 @@
-"""The demo: one YAML policy drives a Lightning and a Keras run; both are killed half-way and resumed.
+"""A demo: one YAML policy drives a Lightning and a Keras run; both are killed halfway and resumed.
 
-python examples/demo.py [FOLDER]      # `make demo` calls it; the runs stay in FOLDER (default: runs/demo)
+python examples/demo.py [FOLDER]      # `make demo` calls it; the runs stay in FOLDER, by default runs/demo
 """
 
 import os
@@ -17,7 +17,7 @@ from ckpt_callbacks.store.manifest import Manifest
 
 HERE = Path(__file__).parent
 KILL_AT_EPOCH = 4
-# A small model on few cores: more threads only wait. And TensorFlow keeps to itself what it thinks of the processor.
+# More threads only wait for each other with a small model. The last two variables silence TensorFlow.
 QUIET = {**os.environ, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
 console = Console(highlight=False)
 
@@ -38,18 +38,18 @@ predict = lambda x: model.predict(x, verbose=0).argmax(1)
 OPEN = """
 import sys, warnings
 warnings.filterwarnings("ignore")
-path, sys.modules["ckpt_callbacks"] = sys.argv[1], None  # importing this package raises
+path, sys.modules["ckpt_callbacks"] = sys.argv[1], None  # an import of this package raises
 {opener}
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 x, y = load_digits(return_X_y=True)
 _, x, _, y = train_test_split(x / 16, y, test_size=0.3, random_state=0, stratify=y)
-print(f"{{path}}: {{(predict(x) == y).mean():.1%}} of {{len(y)}} unseen digits right")
+print(f"{{path}}: {{(predict(x) == y).mean():.1%}} of {{len(y)}} unseen digits are correct")
 """
 
 
 def train(script, run_dir, kill_at=None):
-    """Run a training script, showing what it says; kill it with -9 once epoch ``kill_at`` is committed."""
+    """Run a training script and print its output; kill it with -9 once epoch ``kill_at`` is committed."""
     child = subprocess.Popen(
         [sys.executable, HERE / script, run_dir],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1,
@@ -69,20 +69,21 @@ def train(script, run_dir, kill_at=None):
 
 
 def main(folder):
+    """Train both frameworks, kill and resume them, list their checkpoints, and open the best ones."""
     shutil.rmtree(folder, ignore_errors=True)
     runs = {"Lightning": ("train_lightning.py", OPEN_LIGHTNING), "Keras": ("train_keras.py", OPEN_KERAS)}
     for framework, (script, _) in runs.items():
         run_dir = folder / framework.lower()
         console.rule(f"{framework}: examples/{script}, killed with -9 once epoch {KILL_AT_EPOCH} is committed")
         killed = train(script, run_dir, kill_at=KILL_AT_EPOCH) == -signal.SIGKILL
-        console.print(f"  [bold]{'killed' if killed else 'ended before it could be killed'}[/bold]")
+        console.print(f"  [bold]{'killed' if killed else 'finished before it could be killed'}[/bold]")
         console.rule(f"{framework}: the same command again")
         train(script, run_dir)
     for framework in runs:
         console.rule(f"ckpt ls {folder / framework.lower()} --config examples/ckpt.yaml")
         command = [Path(sys.executable).with_name("ckpt"), "ls", folder / framework.lower()]
         subprocess.run([*command, "--config", HERE / "ckpt.yaml"], check=True)
-    console.rule("The best files, where this package cannot be imported")
+    console.rule("The best files, opened without this package")
     for framework, (_, opener) in runs.items():
         best = next((folder / framework.lower()).glob("best.*"))
         subprocess.run(

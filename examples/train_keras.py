@@ -1,6 +1,6 @@
 """Train on scikit-learn's digits with Keras: ``python train_keras.py RUN_DIR [EPOCHS]``.
 
-Run it again after an interruption, and it continues.
+Run the same command again after an interruption, and the training continues.
 """
 
 import logging
@@ -16,12 +16,13 @@ from sklearn.model_selection import train_test_split
 
 from ckpt_callbacks.keras import KerasCheckpoint
 
+# Show the messages of ckpt_callbacks, and only warnings of everything else.
 logging.basicConfig(format="%(message)s", level=logging.WARNING)
 logging.getLogger("ckpt_callbacks").setLevel(logging.INFO)
 
 
 def main(run_dir, epochs=60):
-    keras.utils.set_random_seed(0)
+    keras.utils.set_random_seed(0)  # a resumed run then ends with the same bits
     x, y = load_digits(return_X_y=True)
     x, x_val, y, y_val = train_test_split(x / 16, y, test_size=0.3, random_state=0, stratify=y)
     model = keras.Sequential(
@@ -29,6 +30,7 @@ def main(run_dir, epochs=60):
     )
     model.compile(keras.optimizers.Adam(3e-3), "sparse_categorical_crossentropy")
     ckpt = KerasCheckpoint.from_yaml(Path(__file__).with_name("ckpt.yaml"), dirpath=run_dir)
+    # fit() resumes from the newest checkpoint in run_dir that verifies.
     model.fit(x, y, batch_size=32, epochs=epochs, verbose=0, validation_data=(x_val, y_val), callbacks=[ckpt])
 
 

@@ -1,6 +1,6 @@
 """Train on scikit-learn's digits with Lightning: ``python train_lightning.py RUN_DIR [EPOCHS]``.
 
-Run it again after an interruption, and it continues.
+Run the same command again after an interruption, and the training continues.
 """
 
 import logging
@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from ckpt_callbacks.lightning import LightningCheckpoint
 
+# Show the messages of ckpt_callbacks, and only warnings of everything else.
 logging.basicConfig(format="%(message)s", level=logging.WARNING)
 logging.getLogger("ckpt_callbacks").setLevel(logging.INFO)
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -41,7 +42,7 @@ class Digits(lightning.LightningModule):
 
 
 def main(run_dir, epochs=60):
-    lightning.seed_everything(0, verbose=False)
+    lightning.seed_everything(0, verbose=False)  # a resumed run then ends with the same bits
     x, y = load_digits(return_X_y=True)
     x, y = torch.tensor(x, dtype=torch.float32) / 16, torch.tensor(y)
     train, val = train_test_split(range(len(y)), test_size=0.3, random_state=0, stratify=y)
@@ -54,7 +55,7 @@ def main(run_dir, epochs=60):
         Digits(),
         DataLoader(TensorDataset(x[train], y[train]), 32, shuffle=True),
         DataLoader(TensorDataset(x[val], y[val]), 512),
-        ckpt_path=ckpt.resume_path(),
+        ckpt_path=ckpt.resume_path(),  # the newest checkpoint that verifies, or None on the first run
     )
 
 
