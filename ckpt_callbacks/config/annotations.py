@@ -1,8 +1,9 @@
-"""How a part of the file becomes a value: annotations for the pydantic types of `document`."""
+"""Annotations for the pydantic types of the file: how a part of it becomes a policy value."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import AfterValidator, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -11,19 +12,20 @@ from pydantic_core import CoreSchema, core_schema
 from ..errors import PolicyError
 from .problems import choices, problem
 
-# Strict: a boolean is no number, and "5" is no 5.
+# Strict: a boolean is not a number, and "5" is not 5.
 FIELDS = ConfigDict(extra="forbid", strict=True)
 ONE_FIELD = ConfigDict(**FIELDS, json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
 
-def becomes(kind: Callable[..., Any], **renamed: str) -> AfterValidator:
-    """Makes a ``kind`` of what was read: of a mapping's fields, of a single value, or of nothing.
+def build(kind: Callable[..., Any], renamed: Mapping[str, str] = MappingProxyType({})) -> AfterValidator:
+    """Return an annotation that builds a ``kind`` from a mapping's fields, from a single value, or from nothing.
 
     Args:
-        kind: The policy value. renamed: field of the file → argument of ``kind``, where the two differ.
+        kind: The class of the policy value.
+        renamed: The name of an argument of ``kind`` by the field's name in the file, where the two differ.
     """
 
-    def build(given: Any) -> Any:
+    def built(given: Any) -> Any:
         try:
             if given is None:
                 return kind()
@@ -31,18 +33,18 @@ def becomes(kind: Callable[..., Any], **renamed: str) -> AfterValidator:
                 return kind(**{renamed.get(name, name): value for name, value in given.items()})
             return kind(given)
         except PolicyError as error:
-            raise problem(str(error).removeprefix(f"{kind.__name__}: ")) from None  # the path says that already
+            raise problem(str(error).removeprefix(f"{kind.__name__}: ")) from None  # the path names the rule
 
-    return AfterValidator(build)
+    return AfterValidator(built)
 
 
-def joined_by(group: Callable[..., Any]) -> AfterValidator:
-    """Makes a ``group`` of a list's items; one item stays as it is."""
+def combine_with(group: Callable[..., Any]) -> AfterValidator:
+    """Return an annotation that builds a ``group`` from a list; a single item stays as it is."""
     return AfterValidator(lambda items: items[0] if len(items) == 1 else group(items))
 
 
 class OneOrMore:
-    """For a list: a single item stands for a list of one."""
+    """Annotation of a list: a single item stands for a list of one."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_before_validator_function(
@@ -55,10 +57,10 @@ class OneOrMore:
 
 
 class OneOf:
-    """For a mapping: it has exactly one field, and becomes its value.
+    """Annotation of a mapping that has exactly one field and becomes its value.
 
     Args:
-        alone: Fields without a value, whose name may stand alone.
+        alone: The fields without a value, whose names may stand alone.
     """
 
     def __init__(self, *alone: str) -> None:

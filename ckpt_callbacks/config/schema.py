@@ -1,33 +1,47 @@
-"""The shape of the file. Each part is a pydantic type, and is read straight into the policy value that it stands for.
+"""The schema of the file: pydantic types that read each part straight into the policy value that it stands for.
 
-Reading in one pass is what lets all mistakes of a file be reported at once, with those that only a policy value
-notices among them.
+Reading in one pass is what lets all mistakes of a file be reported at once, including those that only a policy value
+notices.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from functools import cache
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, ValidationInfo, with_config
+from pydantic import (
+    AfterValidator,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    with_config,
+)  # fmt: skip
 from typing_extensions import NotRequired, TypedDict
 
 from ..errors import PolicyError
-from ..policy.composition import AllOf, AnyOf, Not
+from ..policy.composition import AnyOf
 from ..policy.filename import FROM_METADATA, FileName
-from ..policy.pace import Optimal
-from ..policy.retention import AnyKeep, KeepAll, KeepBest, KeepEvery, KeepLast, KeepTagged, KeepWithin
-from ..policy.stopping import AnyStop, Diverges, NonFinite, Patience, Reaches
-from ..policy.triggers import At, Every, Improves, OnDeadline, OnException, OnPreempt, Predicate
-from .annotations import FIELDS, ONE_FIELD, OneOf, OneOrMore, becomes, joined_by
-from .import_path import find
-from .metrics import MetricRef, Metrics, Reading
+from ..policy.metric import Metric
+from ..policy.retention import AnyKeep
+from ..policy.stopping import AnyStop, NonFinite
+from .annotations import FIELDS, ONE_FIELD, OneOf, OneOrMore, build, combine_with
 from .problems import describe, problem
-from .scalars import Count, Duration, Finite, Index, Moment, Name, Positive, Reference, Share, Size, Tag, Version
+from .references import MetricRef, Reading
+from .rules import RETENTIONS, SMOOTHINGS, STOPPINGS, TRIGGERS, Fields, Rule
+from .scalars import Count, Delta, Duration, Finite, Index, Mode, Monitor, Size, Version
 
 
 def read(parsed: Any, *, allow_code: bool) -> tuple[dict[str, Any], list[str]]:
-    """The facts of a parsed file, with policy values in them, and one line for each mistake; one of both is empty."""
+    """Return the fields of a parsed file as policy values, and one line for each mistake; one of the two is empty.
+
+    Args:
+        parsed: The content of the file as plain values.
+        allow_code: Whether predicates may be imported.
+    """
     if parsed is None:
         return {}, ["is empty; expected a mapping with at least save"]
     try:
@@ -37,7 +51,7 @@ def read(parsed: Any, *, allow_code: bool) -> tuple[dict[str, Any], list[str]]:
 
 
 def json_schema() -> dict[str, Any]:
-    """A JSON schema (draft 2020-12) of the file, for editors that complete and check while one types."""
+    """Return a JSON schema (draft 2020-12) of the file, for editors that complete and check as you type."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **_DOCUMENT.json_schema(),
@@ -45,159 +59,64 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-# -- save ------------------------------------------------------------------------------------------------------------
+# -- rules -----------------------------------------------------------------------------------------------------------
 
 
-@with_config(ONE_FIELD)
-class EveryNode(TypedDict, total=False):
-    """Due each time that a multiple of the interval is crossed, or as often as a share of the training time allows."""
-
-    epochs: Count
-    steps: Count
-    seconds: Positive
-    minutes: Positive
-    hours: Positive
-    overhead: Share
+@cache  # two rules may have the same fields
+def _shape(fields: Fields) -> Any:
+    """Return the pydantic type of a mapping with these fields."""
+    shape = TypedDict(fields.title, fields.types, total=not fields.one)
+    shape.__doc__ = fields.description
+    return with_config(ONE_FIELD if fields.one else FIELDS)(shape)
 
 
-@with_config(FIELDS)
-class OptimalNode(TypedDict):
-    """Due at the interval that loses the least time where trainings fail so often on average."""
+def _one_of(title: str, description: str | None, rules: Sequence[Rule]) -> Any:
+    """Return the pydantic type of one rule of a table."""
 
-    mtbf: Duration
+    def type_of(rule: Rule) -> Any:
+        value = _shape(rule.value) if isinstance(rule.value, Fields) else rule.value
+        return Annotated[value, build(rule.kind, rule.renamed)]
 
-
-@with_config(ONE_FIELD)
-class AtNode(TypedDict, total=False):
-    """Due when one of the listed steps or epochs is crossed."""
-
-    steps: Annotated[list[Count], Field(min_length=1), OneOrMore()]
-    epochs: Annotated[list[Count], Field(min_length=1), OneOrMore()]
+    fields = Fields(title, description, one=True, **{rule.name: type_of(rule) for rule in rules})
+    return Annotated[_shape(fields), OneOf(*(rule.name for rule in rules if rule.value is None))]
 
 
-@with_config(FIELDS)
-class DeadlineNode(TypedDict):
-    """Due so long before the end of the job, which the job scheduler says where the file does not."""
+_Trigger = _one_of("TriggerNode", None, TRIGGERS)
+_Retention = _one_of("RetentionNode", "One rule; what any rule keeps survives.", RETENTIONS)
+_Stopping = _one_of("StoppingNode", "One rule; training stops when any rule says so.", STOPPINGS)
+_Smoothing = _one_of("SmoothingNode", "What is done to a metric before it is compared.", SMOOTHINGS)
 
-    before: Duration
-    end: NotRequired[Moment]
-
-
-def _import(reference: str, info: ValidationInfo) -> Callable[..., Any]:
-    if not info.context.allow_code:
-        raise problem(f"got {reference!r}, which is code; pass allow_code=True to import it")
-    try:
-        return find(reference)
-    except Exception as error:  # whatever the module raises while it is imported
-        why = " ".join(f"{type(error).__name__}: {error}".split())
-        raise problem(f"{reference!r} cannot be imported: {why}; expected a function, such as pkg.mod:fn") from None
+Triggers = Annotated[list[_Trigger], Field(min_length=1), OneOrMore()]
+Retentions = Annotated[list[_Retention], Field(min_length=1), OneOrMore()]
+Stoppings = Annotated[list[_Stopping], Field(min_length=1), OneOrMore()]
 
 
-TriggerNode = with_config(ONE_FIELD)(
-    TypedDict(
-        "TriggerNode",
-        {
-            "every": Annotated[EveryNode, becomes(Every)],
-            "optimal": Annotated[OptimalNode, becomes(Optimal)],
-            "at": Annotated[AtNode, becomes(At)],
-            "improves": Annotated[MetricRef, becomes(Improves)],
-            "on_preempt": Annotated[None, becomes(OnPreempt)],
-            "on_exception": Annotated[None, becomes(OnException)],
-            "on_deadline": Annotated[DeadlineNode, becomes(OnDeadline)],
-            "any": Annotated["Triggers", becomes(AnyOf)],
-            "all": Annotated["Triggers", becomes(AllOf)],
-            "not": Annotated["Triggers", joined_by(AnyOf), becomes(Not)],
-            "predicate": Annotated[Reference, AfterValidator(_import), becomes(Predicate)],
-        },
-        total=False,
-    )
-)
-Triggers = Annotated[
-    list[Annotated[TriggerNode, OneOf("on_preempt", "on_exception")]], Field(min_length=1), OneOrMore()
-]
-
-
-# -- keep ------------------------------------------------------------------------------------------------------------
+# -- metrics ---------------------------------------------------------------------------------------------------------
 
 
 @with_config(FIELDS)
-class BestNode(TypedDict):
-    """Keep the n best by a metric."""
+class MetricNode(TypedDict):
+    """A logged value, its direction, and how it is compared."""
 
-    n: NotRequired[Count]
-    by: MetricRef
-
-
-@with_config(ONE_FIELD)
-class KeepEveryNode(TypedDict, total=False):
-    """Keep the first checkpoint at or after each multiple of the interval."""
-
-    epochs: Count
-    steps: Count
-    hours: Positive
-
-
-@with_config(FIELDS)
-class WithinNode(TypedDict):
-    """Keep what is at most so much older than the newest checkpoint."""
-
-    hours: Positive
-
-
-@with_config(ONE_FIELD)
-class RetentionNode(TypedDict, total=False):
-    """One rule; what any rule keeps survives."""
-
-    all: Annotated[None, becomes(KeepAll)]
-    last: Annotated[Count, becomes(KeepLast)]
-    best: Annotated[BestNode, becomes(KeepBest)]
-    every: Annotated[KeepEveryNode, becomes(KeepEvery)]
-    within: Annotated[WithinNode, becomes(KeepWithin)]
-    tagged: Annotated[Tag, becomes(KeepTagged)]
-
-
-Retentions = Annotated[list[Annotated[RetentionNode, OneOf("all")]], Field(min_length=1), OneOrMore()]
-
-
-# -- stop ------------------------------------------------------------------------------------------------------------
-
-
-@with_config(FIELDS)
-class PatienceNode(TypedDict):
-    """Stop when the metric has not improved in so many measurements."""
-
-    by: MetricRef
-    checks: Count
+    monitor: Monitor
+    mode: Mode
+    smoothing: NotRequired[_Smoothing]
+    min_delta: NotRequired[Delta]
+    min_delta_mode: NotRequired[Literal["abs", "rel"]]
+    baseline: NotRequired[Finite]
     start_from_epoch: NotRequired[Index]
+    nan: NotRequired[Literal["stale", "skip"]]
 
 
-@with_config(FIELDS)
-class ThresholdNode(TypedDict):
-    """Stop when the metric is at the value or better (reaches), or worse than it (diverges)."""
-
-    by: MetricRef
-    value: Finite
-
-
-@with_config(FIELDS)
-class NonFiniteNode(TypedDict):
-    """Stop when a metric was NaN or infinite so many times in a row."""
-
-    monitor: Annotated[list[Name], Field(min_length=1), OneOrMore()]
-    consecutive: NotRequired[Count]
+def _define(raw: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> dict[str, Metric]:
+    # A wrong metric is one mistake, not one more at each place that names it.
+    if isinstance(raw, dict):
+        info.context.metrics = dict.fromkeys(raw, Metric("unknown", mode="min"))
+    info.context.metrics = handler(raw)
+    return info.context.metrics
 
 
-@with_config(ONE_FIELD)
-class StoppingNode(TypedDict, total=False):
-    """One rule; training stops when any rule says so."""
-
-    patience: Annotated[PatienceNode, becomes(Patience, by="metric")]
-    reaches: Annotated[ThresholdNode, becomes(Reaches, by="metric")]
-    diverges: Annotated[ThresholdNode, becomes(Diverges, by="metric")]
-    non_finite: Annotated[NonFiniteNode, becomes(NonFinite)]
-
-
-Stoppings = Annotated[list[Annotated[StoppingNode, OneOf()]], Field(min_length=1), OneOrMore()]
+Metrics = Annotated[dict[str, Annotated[MetricNode, build(Metric)]], WrapValidator(_define)]
 
 
 # -- the whole file --------------------------------------------------------------------------------------------------
@@ -223,9 +142,9 @@ class DocumentNode(TypedDict):
     version: NotRequired[Version]
     dirpath: NotRequired[str]
     metrics: NotRequired[Metrics]
-    save: Annotated[Triggers, joined_by(AnyOf)]
-    keep: NotRequired[Annotated[Retentions, joined_by(AnyKeep)]]
-    stop: NotRequired[Annotated[Stoppings, joined_by(AnyStop)]]
+    save: Annotated[Triggers, combine_with(AnyOf)]
+    keep: NotRequired[Annotated[Retentions, combine_with(AnyKeep)]]
+    stop: NotRequired[Annotated[Stoppings, combine_with(AnyStop)]]
     best_by: NotRequired[MetricRef]
     contents: NotRequired[Literal["full", "weights"]]
     metadata: NotRequired[dict[str, Any]]

@@ -1,0 +1,52 @@
+"""References in a file: metrics by the name that the file gives them, functions by their place in a module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, ValidationInfo
+
+from ..policy.metric import Metric
+from .import_path import find
+from .problems import near, problem
+from .scalars import Name, Reference
+
+
+@dataclass
+class Reading:
+    """The state that the parts of one file share while it is read.
+
+    Attributes:
+        allow_code: Whether functions may be imported.
+        metrics: The metrics that the file defines, by name.
+    """
+
+    allow_code: bool
+    metrics: dict[str, Metric] = field(default_factory=dict)
+
+
+def _look_up(name: str, info: ValidationInfo) -> Metric:
+    defined = info.context.metrics
+    base = name.removesuffix(".raw")
+    if name in defined:
+        return defined[name]
+    if base in defined:
+        return defined[base].raw
+    names = ", ".join(map(str, defined)) or "none"
+    raise problem(f"unknown metric {name!r}; defined are: {names}{near(base, defined)}")
+
+
+def _import(reference: str, info: ValidationInfo) -> Callable[..., Any]:
+    if not info.context.allow_code:
+        raise problem(f"got {reference!r}, which is code; pass allow_code=True to import it")
+    try:
+        return find(reference)
+    except Exception as error:  # importing a module may raise anything
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        raise problem(f"{reference!r} cannot be imported: {why}; expected a function, such as pkg.mod:fn") from None
+
+
+MetricRef = Annotated[Name, AfterValidator(_look_up)]
+FunctionRef = Annotated[Reference, AfterValidator(_import)]
