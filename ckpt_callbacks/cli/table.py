@@ -1,4 +1,4 @@
-"""How the commands put facts into words: in full and without colours when piped, fitted to a terminal otherwise."""
+"""The printed tables: in full and without colours when piped, fitted to the width of a terminal otherwise."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _NARROWEST = 8
 
 
 def print_table(view: View, records: Sequence[Record]) -> None:
-    """One line for each record; on a terminal, what does not fit follows on lines of its own."""
+    """Print one line for each record; on a terminal, what does not fit follows on separate lines."""
     _print_rows([_row(view, record, sys.stdout.isatty()) for record in records], records)
 
 
 def print_history(records: Sequence[Record]) -> None:
-    """One line for each record: when and why it was saved, and what that cost."""
+    """Print one line for each record: when and why it was saved, and what that cost."""
     _print_rows([_history_row(record) for record in records], records)
 
 
@@ -50,7 +50,7 @@ def _print_rows(rows: Sequence[dict[str, str]], records: Sequence[Record]) -> No
 
 
 def print_facts(view: View, record: Record) -> None:
-    """All facts of one record."""
+    """Print all facts of one record."""
     facts = {
         "id": record.id,
         "file": record.file,
@@ -64,7 +64,7 @@ def print_facts(view: View, record: Record) -> None:
         "epoch": record.epoch,
         "saved": f"{_date(record)} ({_age(record)})" if record.wall else "",
         "training time": f"{record.time:.1f} s",
-        "size": f"{size(record.size)} ({record.size} bytes)",
+        "size": f"{_size(record)} ({record.size} bytes)",
         "digest": record.digest,
         "took": {name: roughly(seconds) for name, seconds in record.timings.items()},
         "contents": record.contents,
@@ -82,17 +82,8 @@ def print_facts(view: View, record: Record) -> None:
         click.echo(line)
 
 
-def size(count: float) -> str:
-    """So many bytes, for people."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 999.5:
-            return f"{count:.0f} {unit}" if unit == "B" or count >= 99.95 else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
 def count(n: int, noun: str) -> str:
-    """``1 checkpoint``, ``2 checkpoints``."""
+    """Return ``1 checkpoint`` or ``2 checkpoints``."""
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
@@ -104,7 +95,7 @@ def _row(view: View, record: Record, on_terminal: bool) -> dict[str, str]:
         "step": str(record.step),
         "epoch": str(record.epoch),
         "metrics": ", ".join(f"{name}={_number(value)}" for name, value in measured),
-        "size": size(record.size) if record.size else "",
+        "size": _size(record) if record.size else "",
         "status": _status(record),
         "saved": (_age(record) if on_terminal else _date(record)) if record.wall else "",
         "aliases": ", ".join(view.aliases.get(record.id, ())),
@@ -124,7 +115,7 @@ def _history_row(record: Record) -> dict[str, str]:
         "epoch": str(record.epoch),
         "blocked": took.get("blocked", ""),
         "durable": took.get("written", ""),
-        "size": size(record.size) if record.size else "",
+        "size": _size(record) if record.size else "",
         "status": _status(record),
         "saved because": "; ".join(record.reasons),
         "error": record.error or "",
@@ -137,8 +128,14 @@ def _status(record: Record) -> str:
     return ", ".join((record.status.value, *(mark for mark, holds in marks if holds)))
 
 
+def _size(record: Record) -> str:
+    from rich.filesize import decimal  # here, because importing rich is slow
+
+    return decimal(record.size)
+
+
 def _print_fitted(rows: Sequence[dict[str, str]], colours: Sequence[str]) -> None:
-    from rich.cells import cell_len  # here, because rich is dear to import
+    from rich.cells import cell_len  # here, because importing rich is slow
     from rich.console import Console
     from rich.padding import Padding
     from rich.table import Table

@@ -1,0 +1,36 @@
+"""The command ``ckpt doctor``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..errors import StoreError
+from ..recovery.doctor import examine
+from . import options
+
+
+@click.command()
+@options.run_dir
+@click.option("--dry-run", is_flag=True, help="Only report what is wrong.")
+@options.config
+def doctor(run_dir: Path, dry_run: bool, config: Path | None) -> None:
+    """Check a run directory and repair it.
+
+    Reads all checkpoints of RUN_DIR again. Rebuilds a lost or damaged manifest from the records in the checkpoints,
+    finishes or undoes what a killed training left unfinished, marks damaged checkpoints as failed, and corrects links.
+    Refuses to run while a training runs there. With --dry-run, the exit status is 1 when something is wrong; what
+    follows from a repair, such as a link that moves, is reported only once the repair is made.
+    """
+    options.check_is_dir(run_dir)
+    found = 0
+    try:
+        for line in examine(run_dir, lambda manifest: options.policy_of(config, manifest), repair=not dry_run):
+            found += 1
+            click.echo(line)
+    except OSError as error:
+        raise StoreError(f"{run_dir}: could not be repaired: {error.strerror or error}") from error
+    if not found:
+        click.echo(f"{run_dir}: nothing is wrong")
+    raise SystemExit(1 if found and dry_run else 0)

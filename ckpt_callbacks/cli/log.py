@@ -1,0 +1,39 @@
+"""The command ``ckpt log``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from . import options, table
+from .view import View
+
+
+@click.command()
+@options.run_dir
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line: each save, then each rule.")
+@options.config
+def log(run_dir: Path, as_json: bool, config: Path | None) -> None:
+    """Show how often a run saved, why, and what that cost.
+
+    Lists every save of RUN_DIR in order, including failed and deleted ones: how long it blocked training, and when it
+    was durable. Then the interval chosen by each cost-based rule of the policy.
+    """
+    manifest = options.open_manifest(run_dir)
+    policy = options.policy_of(config, manifest)
+    view = View(manifest, policy)
+    costs, rules = view.costs(), policy.adaptive if policy else ()
+    if as_json:
+        for record in view.records:
+            options.echo_json(record.to_json())
+        for rule in rules:
+            interval = None if costs.expected is None else rule.pace.interval(costs.expected)
+            options.echo_json({"rule": repr(rule), "interval": interval, "because": rule.pace.explain(costs)})
+        return
+    if view.records:
+        table.print_history(view.records)
+    else:
+        click.echo(f"{run_dir}: no checkpoint yet")
+    for rule in rules:
+        click.echo(rule.pace.explain(costs))

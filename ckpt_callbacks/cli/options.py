@@ -1,0 +1,74 @@
+"""The arguments and options that commands share, and what they stand for."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import ConfigError, StoreError
+from ..policy.policy import Policy
+from ..store.manifest import Manifest
+
+run_dir = click.argument("run_dir", type=click.Path(path_type=Path))
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+config = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="The YAML file with the policy. By default, the policy of the newest training.",
+)
+
+
+def check_is_dir(run_dir: Path) -> None:
+    """Raise `StoreError` unless a run directory is a directory at all."""
+    if not run_dir.is_dir():
+        what = "is not a directory" if os.path.lexists(run_dir) else "does not exist"
+        raise StoreError(f"{run_dir}: {what}; expected a run directory")
+
+
+def open_manifest(run_dir: Path) -> Manifest:
+    """Read the manifest of a run directory; its problems go to standard error.
+
+    Raises:
+        StoreError: The directory has no manifest.
+    """
+    check_is_dir(run_dir)
+    manifest = Manifest.read(run_dir)
+    journal = manifest.layout.journal
+    if not journal.exists():
+        within = journal.relative_to(run_dir)
+        runs = [path.parents[len(within.parts) - 1] for path in sorted(run_dir.glob(f"*/{within}"))]
+        example = f", such as {runs[0]}" if runs else ""
+        advice = f"if it was lost, call `ckpt doctor {run_dir}`"
+        raise StoreError(f"{run_dir}: has no manifest ({within}); {advice}; expected a run directory{example}")
+    for problem in manifest.problems:
+        click.echo(f"Warning: {problem}", err=True)
+    return manifest
+
+
+def policy_of(config: Path | None, manifest: Manifest) -> Policy | None:
+    """Return the policy of a file, or the one that the newest training had.
+
+    Args:
+        config: The file that ``--config`` names.
+        manifest: The manifest of the run directory.
+    """
+    described = manifest.attempts[-1].facts.get("policy") if manifest.attempts else None
+    if config is None and described is None:
+        return None
+    from ..config import Config  # here, because importing the YAML reader is slow
+
+    if config is not None:
+        return Config.from_yaml(config).policy
+    try:
+        return Config.from_mapping(described).policy
+    except ConfigError:  # it names a function of the user, or a newer version wrote it
+        return None
+
+
+def echo_json(facts: dict[str, Any]) -> None:
+    """Print a JSON object on one line."""
+    click.echo(json.dumps(facts))

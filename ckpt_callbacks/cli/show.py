@@ -1,0 +1,29 @@
+"""The command ``ckpt show``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from . import options, table
+from .view import View
+
+
+@click.command()
+@options.run_dir
+@click.argument("which")
+@options.as_json
+@options.config
+def show(run_dir: Path, which: str, as_json: bool, config: Path | None) -> None:
+    """Show all facts of one checkpoint.
+
+    WHICH is its id, its file, a tag, or one of last, best and final.
+    """
+    manifest = options.open_manifest(run_dir)
+    view = View(manifest, options.policy_of(config, manifest))
+    record = view.find(which)
+    if as_json:
+        options.echo_json(record.to_json())
+    else:
+        table.print_facts(view, record)
