@@ -9,6 +9,12 @@ except ModuleNotFoundError as error:
         raise
     raise MissingDependency.of(error.name, "lightning") from error
 
-from .callback import LightningCheckpoint
+try:
+    from .callback import LightningCheckpoint
+except ImportError:  # of a private name of a version that does not work, perhaps
+    from .private import check_private_names
+
+    check_private_names()
+    raise
 
 __all__ = ["LightningCheckpoint"]

@@ -13,40 +13,43 @@ from ..formats import Written
 from ..run.snapshot import LiveSnapshot, Snapshot
 
 
-class Averages:
-    """Knows when they are in the model.
+class AveragedWeights:
+    """The averaged weights of one training.
 
     Attributes:
-        are_in: A validation runs.
+        in_model: True while a validation runs.
     """
 
     def __init__(self) -> None:
-        self.are_in = False
+        self.in_model = False
 
-    def apart(self, trainer: Trainer, stage: Callable[[], Snapshot], wait: Callable[[], None]) -> Snapshot:
-        """What ``stage`` returns, of a model with weights of its own: a training goes on from those.
+    def snapshot_without(
+        self, trainer: Trainer, snapshot: Callable[[], Snapshot], wait: Callable[[], None]
+    ) -> Snapshot:
+        """Return a snapshot of the model with its trained weights, from which a resumed training continues.
 
         Args:
-            trainer, stage: The training, and what takes its snapshot.
-            wait: What is still being copied is not overtaken by what comes.
+            trainer: The training.
+            snapshot: Takes the snapshot.
+            wait: Returns once nothing is copied any longer.
         """
-        if not (self.are_in and _averaging(trainer)):
-            return stage()
+        if not (self.in_model and _averaging(trainer)):
+            return snapshot()
         with _taken_out(trainer):
-            snapshot = stage()
+            taken = snapshot()
             wait()
-        if not snapshot.live:
-            return snapshot
+        if not taken.live:
+            return taken
 
         def write(path: Path) -> Written:
             with _taken_out(trainer):
-                return snapshot.write(path)
+                return taken.write(path)
 
         return LiveSnapshot(write)
 
 
 def end_averages(trainer: Trainer) -> None:
-    """Give the model its averaged weights, as the end of a training does; with nothing to train there is none."""
+    """Give the model its averaged weights, as the end of a training does; one with nothing to train has no end."""
     for callback in trainer.callbacks:
         if isinstance(callback, WeightAveraging):
             callback.on_train_end(trainer, trainer.lightning_module)

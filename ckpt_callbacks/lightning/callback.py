@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import signal
 from collections.abc import Mapping
 from os import PathLike
 from typing import Any
@@ -11,49 +9,43 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from ..config.arguments import PolicyLike, build_config
-from ..events import EventKind
 from ..run.run import Run
 from ..runtime.clock import Clock
-from ..torch.staging import TorchStaging
-from . import loops
-from .averaging import end_averages
-from .checkpoint_io import StagedCheckpointIO
-from .compat import PeerNames
-from .epoch_sums import forgotten_results
-from .fit import Observing
-from .fit_call import convert_in_time, path_to_load, refuse_last, refuse_to_begin_again
-from .processes import TrainerPeers, check_same_path, leave_at_exit
-from .progress import gather
-
-log = logging.getLogger("ckpt_callbacks")
+from .compat import ModelCheckpointAttributes
+from .fit import Fit
+from .fit_call import convert_before_loading, refuse_last
+from .private import check_private_names
 
 
-class LightningCheckpoint(Observing, PeerNames, Checkpoint):
-    """Saves, keeps and stops as a policy says, with plain Lightning ``.ckpt`` files.
+class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
+    """A callback that saves, keeps and stops as a policy says, with plain Lightning ``.ckpt`` files.
+
+    Use ``trainer.fit(model, ckpt_path=ckpt.resume_path())`` to resume: the path is None on a fresh run.
 
     Args:
         dirpath: The run directory. May be None when ``policy`` is a file that names it.
         policy: A `Policy`, the path of a YAML file, or what such a file holds.
-        filename: Template such as ``"{epoch:03d}-{val_loss:.3f}"``.
+        filename: Template of the file names, such as ``"{epoch:03d}-{val_loss:.3f}"``.
         contents: ``"full"`` (a run can be resumed from it) or ``"weights"``.
         metadata: Facts for every record, such as ``{"dataset": "digits-v1"}``.
-        on_error: ``"warn"``, or ``"raise"`` when a save fails.
+        on_error: ``"warn"`` or ``"raise"`` when a save fails.
         grace: With `OnPreempt`: time from a signal to the end of the process, in seconds or as ``"30 s"``.
-        min_free: What a save must leave free on the disk, in bytes or as ``"5 GB"``; else it is skipped.
-        background: Write on a thread beside the training's, which is blocked for a copy of the state alone; True by
-            default. max_pending: snapshots that may wait to be written, 1 by default, each with memory of its own.
-        when_busy: When as many do, ``"wait"``, or ``"skip"`` the save, which stays due. The last one is never skipped.
-        staging: ``"none"`` for people without the memory: the state is written where it is, and training waits.
+        min_free: Bytes that a save must leave free on the disk, or text such as ``"5 GB"``; else the save is skipped.
+        background: Write on a worker thread while training runs, which is blocked for a copy of the state alone. True
+            by default.
+        max_pending: Number of snapshots that may wait to be written, each in its own memory. 1 by default.
+        when_busy: ``"wait"`` when ``max_pending`` snapshots wait, or ``"skip"`` the save, which then stays due. The
+            last save is never skipped.
+        staging: ``"memory"`` to copy the state before it is written, ``"none"`` where there is no memory for a copy:
+            the state is written in place while training waits.
         allow_code: Let a YAML file name predicates to import.
-        clock: For tests.
+        clock: A clock for tests.
 
     Raises:
-        ConfigError, PolicyError: what was given makes no sense.
-
-    Use ``trainer.fit(model, ckpt_path=ckpt.resume_path())`` to resume: it is None on a fresh run.
+        ConfigError: A YAML file is wrong.
+        PolicyError: An argument makes no sense.
     """
 
     def __init__(
@@ -85,13 +77,13 @@ class LightningCheckpoint(Observing, PeerNames, Checkpoint):
         self._run = Run(
             config.policy, settings, format=".ckpt", name="LightningCheckpoint", described=config.described, clock=clock
         )
-        self._reset()
+        self._fit: Fit | None = None
 
     @classmethod
     def from_yaml(
         cls, path: str | PathLike[str], *, dirpath: str | PathLike[str] | None = None, **settings: Any
     ) -> LightningCheckpoint:
-        """The callback that a YAML file describes; ``dirpath`` and other arguments given here win over the file."""
+        """Return the callback that a YAML file describes. Arguments that are given here win over the file."""
         return cls(dirpath, path, **settings)
 
     # -- state -------------------------------------------------------------------------------------------------------
@@ -101,192 +93,103 @@ class LightningCheckpoint(Observing, PeerNames, Checkpoint):
         return self._generate_state_key(dirpath=self.dirpath)
 
     def state_dict(self) -> dict[str, Any]:
-        if not self._run.is_open:
-            return {}
-        return {"snapshot": self._run.snapshot()}
+        return self._fit.run_state() if self._fit is not None and self._run.is_open else {}
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        if trainer.state.fn != TrainerFn.FITTING or not self._active:
+        if self._fit is None or trainer.state.fn != TrainerFn.FITTING:
             return
-        if self._resumed_at is None:  # a second one is another callback's own, of what it found
-            self._resumed_at = checkpoint.get("global_step", 0)
         states = checkpoint.get("callbacks", {})
-        ours = [key for key in states if key.startswith(type(self).__name__)]
+        own = [key for key in states if key.startswith(type(self).__name__)]
         # The key holds the directory; when that was moved, a single candidate is meant.
-        key = self.state_key if self.state_key in states else ours[0] if len(ours) == 1 else None
-        if key is None:
-            log.warning(
-                "%s: the checkpoint holds no state of this callback; its policy starts afresh", self._run.dirpath
-            )
-            return
-        self._restored = states[key]
-        self._loaders = checkpoint["loops"]["fit_loop"]["state_dict"].get("combined_loader", [])
-        self._run.restore(self._restored["snapshot"])
+        key = self.state_key if self.state_key in states else own[0] if len(own) == 1 else None
+        self._fit.load(checkpoint, None if key is None else states[key])
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        if not self._run.is_open:
+        if self._fit is None or not self._run.is_open:
             return
-        # Of several callbacks, those behind the one that saves have not been told yet where training is.
-        told = next((other for other in _ours_of(trainer) if other._run.facts() is not None), self)
-        ours, position = checkpoint["callbacks"][self.state_key], told._position
-        ours.update(position.shared_state(trainer), epochs=told._epochs)
-        ours["processes"] = gather(position.own_state(trainer), trainer.world_size)
-        position.mend(trainer, checkpoint["loops"])
+        # Of several callbacks, those after the one that saves have not been notified yet where training is.
+        fits = [callback._fit for callback in trainer.callbacks if isinstance(callback, LightningCheckpoint)]
+        saving = next((fit for fit in fits if fit is not None and fit.is_saving), self._fit)
+        checkpoint["callbacks"][self.state_key].update(saving.state())
+        saving.correct(checkpoint["loops"])
 
     # -- hooks -------------------------------------------------------------------------------------------------------
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self._active = stage == "fit" and not trainer.fast_dev_run
-        if not self._active:
+        self._fit = None
+        if stage != "fit" or trainer.fast_dev_run:
             return
+        check_private_names()
         refuse_last(self._run.dirpath)
-        convert_in_time(trainer)
-        self._reset(active=True)
-        self._run.peers = TrainerPeers(trainer)
-        check_same_path(trainer, self._run.peers, path_to_load())
-        self._run.open()
-        self._run.on_saved = lambda record: self._tell_loggers(trainer)
-        self._io = StagedCheckpointIO(trainer.strategy.checkpoint_io, trainer, TorchStaging(self._staging))
-        trainer.strategy.checkpoint_io = self._io
+        convert_before_loading(trainer)
+        self._fit = Fit(self._run, trainer, self._staging, lambda record: self._notify_loggers(trainer))
+        self._fit.open()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self._active:
-            return
-        self._position.begin_fit()
-        if self._restored is not None or trainer.ckpt_path or not self._run.is_first_fit:
-            return
-        if next(self._run.resumable(), None) is not None:
-            log.warning(
-                "%s holds checkpoints, but training starts afresh; to continue from them, call "
-                "trainer.fit(model, ckpt_path=ckpt.resume_path())",
-                self._run.dirpath,
-            )
+        if self._fit is not None:
+            self._fit.begin()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self._active:
-            return
-        restored, self._restored = self._restored, None
-        self._started = True
-        self._epochs = restored.get("epochs", self._run.state.epoch) if restored else trainer.current_epoch
-        self._step = trainer.global_step
-        refuse_to_begin_again(self._run.dirpath, self._step, self._resumed_at)
-        if restored:
-            own = restored["processes"][trainer.global_rank : trainer.global_rank + 1]
-            self._position.restore(trainer, restored, own[0] if own else None, self._loaders)
-            self._loaders = ()
-            if not own:
-                log.warning("%s: the checkpoint knows no random state for this process", self._run.dirpath)
-        self._fresh.begin(trainer)
-        decision = self._run.start(step=self._step, epoch=self._epochs)
-        self._obey(trainer, decision)
+        if self._fit is not None:
+            self._fit.start_training()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._active:
-            self._position.begin_epoch(trainer)
+        if self._fit is not None:
+            self._fit.start_epoch()
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        if self._resting.passes(trainer) or not self._active:
-            return
-        if trainer.global_step == max(self._step, self._resting.step) or self._resting.is_amid_update(trainer):
-            return
-        self._step, self._position.owed = trainer.global_step, "step"
-        if not self._prepared:
-            self._prepare(trainer)
-        if not self._run.peers.alone:
-            self._run.listen()
-        whole, observed = loops.epoch_is_whole(trainer), False
-        if loops.validation_follows(trainer):
-            self._position.await_validation(trainer)
-            self._answer(trainer)
-        elif not whole:
-            metrics = self._fresh.of_step(trainer, self._run.policy.monitored)
-            self._observe(trainer, EventKind.STEP_END, metrics)
-            observed = True
-        if not whole:
-            self._save_before_winding_down(trainer, unchanged=observed)
-        self._position.owed = None
-        self._resting.rest(trainer, self._step)
-
-    def on_validation_epoch_start(self, *_: Any) -> None:
-        self._averages.are_in = True
-
-    def on_validation_epoch_end(self, *_: Any) -> None:
-        self._averages.are_in = False
-
-    def on_validation_batch_start(self, trainer: Trainer, *_: Any) -> None:
-        self._answer_within_validation(trainer)
+        fit = self._fit
+        if fit is not None and not fit.gate.skips(trainer):
+            fit.end_batch()
 
     def on_before_optimizer_step(self, *_: Any) -> None:
-        if self._io is not None:
-            self._io.before_optimizer_step()
+        if self._fit is not None:
+            self._fit.io.before_optimizer_step()
 
-    def on_validation_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        self._answer_within_validation(trainer)
+    def on_validation_epoch_start(self, *_: Any) -> None:
+        if self._fit is not None:
+            self._fit.averages.in_model = True
+
+    def on_validation_batch_start(self, *_: Any) -> None:
+        if self._fit is not None:
+            self._fit.pass_validation_batch()
+
+    def on_validation_batch_end(self, *_: Any) -> None:
+        if self._fit is not None:
+            self._fit.pass_validation_batch()
+
+    def on_validation_epoch_end(self, *_: Any) -> None:
+        if self._fit is not None:
+            self._fit.averages.in_model = False
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self._active or trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
-            return
-        self._validated, self._step = True, trainer.global_step
-        metrics = self._fresh.of_epoch(trainer)
-        if loops.epoch_is_whole(trainer):
-            self._waiting = (trainer.global_step, metrics)  # the epoch's own metrics come with its end
-            return
-        self._position.resume_epoch()
-        self._observe(trainer, EventKind.VALIDATION_END, metrics)
-        self._save_before_winding_down(trainer, unchanged=True)
+        if self._fit is not None and not trainer.sanity_checking and trainer.state.fn == TrainerFn.FITTING:
+            self._fit.end_validation()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self._active or not loops.epoch_is_whole(trainer):
-            return  # an epoch that was cut short does not count
-        self._epochs += 1
-        self._step = trainer.global_step
-        metrics, partial = self._fresh.of_epoch(trainer), self._position.is_partial
-        for name in forgotten_results(trainer) if partial else ():
-            metrics.pop(name, None)  # a value of the last batches alone is none of the epoch's
-        if self._waiting is not None and self._waiting[0] == self._step:
-            metrics = {**self._waiting[1], **metrics}
-        self._waiting = None
-        self._position.end_epoch()
-        self._position.owed = "epoch"
-        loops.end_resumed_epoch(trainer)
-        complete = (self._validated or not trainer.enable_validation) and not partial
-        self._observe(trainer, EventKind.EPOCH_END, metrics, complete=complete)
-        self._position.owed = None
+        if self._fit is not None:
+            self._fit.end_epoch()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._active:
-            self._step = trainer.global_step
-            self._observe(trainer, EventKind.END, {})
+        if self._fit is not None:
+            self._fit.end_training()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        if not self._active:
+        if self._fit is None:
             return
-        if not self._run.peers.alone:
-            leave_at_exit()
         try:
-            if isinstance(exception, SIGTERMException):
-                # Lightning tells all processes of this one together, before their next batch.
-                if self._started and self._run.policy.saves_on_preempt:
-                    self._step = trainer.global_step
-                    self._observe(trainer, EventKind.PREEMPT, {})
-                exception.code = 128 + signal.SIGTERM
-            elif self._started and self._run.is_open and trainer.world_size == 1:
-                self._step = trainer.global_step  # another callback may have raised before this one was told
-                self._observe(trainer, EventKind.EXCEPTION, {})
+            self._fit.fail(exception)
         finally:
-            self._release(trainer, self._run.close)
+            self._fit = None
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if not self._active:
+        if self._fit is None:
             return
-        if self._restored is not None and not self._started:
-            # The last epoch's own hooks were behind the save.
-            loops.pay_plateau_steps(trainer, self._restored["owed"])
-            end_averages(trainer)
-            self._run.end_untrained()
-            log.warning("%s: nothing left to train; the run ended at step %d", self._run.dirpath, self._run.state.step)
-        self._release(trainer, self._run.end)
+        try:
+            self._fit.end()
+        finally:
+            self._fit = None
 
-
-def _ours_of(trainer: Trainer) -> list[LightningCheckpoint]:
-    return [callback for callback in trainer.callbacks if isinstance(callback, LightningCheckpoint)]
+    def _notify_loggers(self, trainer: Trainer) -> None:
+        for logger in trainer.loggers:
+            logger.after_save_checkpoint(self)

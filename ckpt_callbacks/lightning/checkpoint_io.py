@@ -1,4 +1,4 @@
-"""How the bytes of our own saves reach the disk."""
+"""The plugin that takes the checkpoints of this package out of Lightning's hands, and loads them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import pickle
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,27 +26,59 @@ from ..formats.torch.pickler import is_known
 from ..run.snapshot import LiveSnapshot, Snapshot
 from ..torch.mapped import MappedCheckpoint, can_map
 from ..torch.staging import DEVICES, TorchStaging, steady
-from .fit_call import loads_plainly, refuse_other_model
+from .mismatch import loads_plainly, refuse_other_model
 
 log = logging.getLogger("ckpt_callbacks")
 
 _IN_MEMORY = Path("snapshot")  # stands for a file while Lightning collects a checkpoint that is to be copied
 
 
+@dataclass
+class _Collector:
+    """One call of `trainer.save_checkpoint` by this package. Lightning calls back with what it has collected.
+
+    Attributes:
+        path: The file that this package writes.
+        record: The record that goes into it.
+        snapshot: What was collected; None on processes that Lightning gives no checkpoint.
+        error: Why nothing was collected.
+    """
+
+    path: Path
+    record: Mapping[str, Any] | None
+    snapshot: Snapshot | None = None
+    error: Exception | None = None
+
+
 class StagedCheckpointIO(_WrappingCheckpointIO):
-    """Writes our staged files straight to their place; hands everything else to the wrapped plugin.
+    """Writes this package's files straight to their place; hands everything else to the wrapped plugin.
 
     Lightning's own writer goes through ``$TMPDIR``, which may lie on another file system.
 
     Args:
-        checkpoint_io: The plugin that is wrapped. trainer: whose strategy has it. staging: holds the snapshots.
+        trainer: The trainer whose strategy has the plugin.
+        staging: Holds the snapshots.
 
     Attributes:
-        trainer, staging: As given.
+        trainer: As given.
+        staging: As given.
     """
 
-    def __init__(self, checkpoint_io: Any, trainer: Trainer, staging: TorchStaging) -> None:
-        inner = checkpoint_io
+    def __init__(self, trainer: Trainer, staging: TorchStaging) -> None:
+        super().__init__(trainer.strategy.checkpoint_io)
+        self.trainer, self.staging = trainer, staging
+        self._collector: _Collector | None = None
+        self._mapped: MappedCheckpoint | None = None  # what was resumed from, until the first optimizer step
+
+    # -- as a part of the strategy -----------------------------------------------------------------------------------
+
+    def install(self) -> None:
+        """Wrap the plugin of the trainer's strategy.
+
+        Raises:
+            PolicyError: It returns before a file is written.
+        """
+        inner = self.checkpoint_io
         while inner is not None:
             if isinstance(inner, AsyncCheckpointIO):
                 raise PolicyError(
@@ -53,37 +86,53 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
                     "verified; remove the plugin"
                 )
             inner = getattr(inner, "checkpoint_io", None)
-        super().__init__(checkpoint_io)
-        self.trainer, self.staging = trainer, staging
-        self._ours: Path | None = None  # the file that is ours to write, while Lightning collects what goes into it
-        self._record: Mapping[str, Any] | None = None
-        self._taken: Snapshot | None = None
-        self._mapped: MappedCheckpoint | None = None  # what was resumed from, until the first optimizer step
-        self._error: Exception | None = None
+        self.trainer.strategy.checkpoint_io = self
 
-    def stage(self, record: Mapping[str, Any] | None, weights_only: bool) -> Snapshot:
-        """The training's state as it is now, for a checkpoint; to be called on every process.
+    def uninstall(self) -> None:
+        """Remove this plugin from the strategy, wherever it is in the chain."""
+        strategy = self.trainer.strategy
+        outer = strategy.checkpoint_io
+        if outer is self:
+            strategy.checkpoint_io = self.checkpoint_io
+        while isinstance(outer, _WrappingCheckpointIO):
+            if outer.checkpoint_io is self:
+                outer._checkpoint_io = self.checkpoint_io  # its setter only sets what was never set
+            outer = outer.checkpoint_io
+
+    @property
+    def _plugin(self) -> Any:
+        """The user's plugin, below any wrappers of this package."""
+        plugin = self.checkpoint_io
+        while isinstance(plugin, StagedCheckpointIO):
+            plugin = plugin.checkpoint_io
+        return plugin
+
+    # -- saving ------------------------------------------------------------------------------------------------------
+
+    def snapshot(self, record: Mapping[str, Any] | None, weights_only: bool) -> Snapshot:
+        """Return the training's state as it is now, for a checkpoint. All processes call it together.
 
         Args:
-            record: The facts that go into it; see `Run.facts`. weights_only: leave out what only a resume needs.
+            record: The record that goes into the file.
+            weights_only: Leave out what only a resume needs.
         """
-        self._record = record
         if self._writes_together:
-            return self._live(lambda path: self._write_together(path, weights_only))
-        self._collect(_IN_MEMORY, weights_only)
-        if self._error is not None:
-            raise self._error
+            return self._live(lambda path: self._write_together(path, record, weights_only))
         # Of several processes, only the first one is given the checkpoint.
-        taken, self._taken = self._taken, None  # which may hold the state of the whole model
-        return taken or LiveSnapshot(lambda path: Written())
+        return self._collect(_IN_MEMORY, record, weights_only) or LiveSnapshot(lambda path: Written())
+
+    @property
+    def is_saving(self) -> bool:
+        """Whether Lightning collects a checkpoint for this package now."""
+        return self._collector is not None
 
     @property
     def copies(self) -> bool:
-        """What `stage` returns is a copy, so that memory for one is not held for nothing."""
+        """Whether a snapshot is a copy; memory for one would otherwise be held for nothing."""
         return self.staging.copies and self._why_live() is None
 
     def _why_live(self) -> str | None:
-        """Why no copy can be made; None where one can."""
+        """Return why no copy can be made; None where one can."""
         strategy, plugin = self.trainer.strategy, self._plugin
         if self._writes_together:
             return f"{type(strategy).__name__} has its own way to save"
@@ -94,35 +143,60 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         return None if is_known() else f"torch {torch.__version__} is not as expected inside"
 
     @property
-    def _plugin(self) -> Any:
-        """What would write, were there none of ours: each callback of a trainer wraps those before it."""
-        plugin = self.checkpoint_io
-        while isinstance(plugin, StagedCheckpointIO):
-            plugin = plugin.checkpoint_io
-        return plugin
-
-    @property
     def _writes_together(self) -> bool:
-        """Each process writes what its strategy tells it to."""
+        """Whether each process writes a part, as its strategy decides."""
         return type(self.trainer.strategy).save_checkpoint is not Strategy.save_checkpoint
 
-    def _live(self, written: Callable[[Path], Written]) -> Snapshot:
-        return self.staging.live(written, self._why_live() if self.trainer.is_global_zero else None)
+    def _live(self, write: Callable[[Path], Written]) -> Snapshot:
+        return self.staging.live(write, self._why_live() if self.trainer.is_global_zero else None)
 
-    def _write_together(self, path: Path, weights_only: bool) -> Written:
-        """All processes do this."""
-        self._collect(path, weights_only)
-        if self._error is not None:
-            raise self._error
-        taken, self._taken = self._taken, None
-        return taken.write(path) if taken is not None else Written()
+    def _write_together(self, path: Path, record: Mapping[str, Any] | None, weights_only: bool) -> Written:
+        """Write a part. All processes call it together."""
+        snapshot = self._collect(path, record, weights_only)
+        return snapshot.write(path) if snapshot is not None else Written()
 
-    def _collect(self, path: Path, weights_only: bool) -> None:
-        self._ours, self._taken, self._error = path, None, None
+    def _collect(self, path: Path, record: Mapping[str, Any] | None, weights_only: bool) -> Snapshot | None:
+        """Have Lightning collect a checkpoint; return None on processes that it gives none."""
+        self._collector = collector = _Collector(path, record)
         try:
             self.trainer.save_checkpoint(path, weights_only=weights_only)
         finally:
-            self._ours = None
+            self._collector = None
+        if collector.error is not None:
+            raise collector.error
+        return collector.snapshot
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        collector = self._collector
+        if collector is None or Path(path) != collector.path:
+            super().save_checkpoint(checkpoint, path, storage_options=storage_options)
+            return
+        try:
+            collector.snapshot = self._take(checkpoint, collector.record, storage_options)
+        except Exception as error:  # kept for the caller: the other processes would wait at a barrier for ever
+            collector.error = error
+
+    def _take(
+        self, checkpoint: dict[str, Any], record: Mapping[str, Any] | None, storage_options: Any | None
+    ) -> Snapshot:
+        for key in ("hyper_parameters", "datamodule_hyper_parameters"):
+            if key in checkpoint:
+                checkpoint[key] = _loadable(checkpoint[key])
+        checkpoint[torch_zip.KEY] = {"record": record}
+        shapes = [(n, tuple(t.shape)) for n, t in checkpoint["state_dict"].items() if hasattr(t, "shape")]
+        if self._why_live() is None:
+            return self.staging.stage(checkpoint, shapes, steady(self.trainer))
+        if type(self._plugin) is TorchCheckpointIO:
+            return self._live(lambda path: torch_file.write(path, checkpoint, shapes))
+
+        def write_with_plugin(path: Path) -> Written:
+            with torch_file.disk_errors(path):
+                self._plugin.save_checkpoint(checkpoint, path, storage_options=storage_options)
+            return Written(shapes)
+
+        return self._live(write_with_plugin)
+
+    # -- loading -----------------------------------------------------------------------------------------------------
 
     def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         plain = type(self._plugin) is TorchCheckpointIO and loads_plainly(self.trainer)
@@ -144,50 +218,12 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
             self._mapped.copy_beside()
         return checkpoint
 
-    def remove(self) -> None:
-        """Be a part of the trainer's strategy no more, whoever wraps it."""
-        strategy = self.trainer.strategy
-        outer = strategy.checkpoint_io
-        if outer is self:
-            strategy.checkpoint_io = self.checkpoint_io
-        while isinstance(outer, _WrappingCheckpointIO):
-            if outer.checkpoint_io is self:
-                outer._checkpoint_io = self.checkpoint_io  # its setter only sets what was never set
-            outer = outer.checkpoint_io
-
     def before_optimizer_step(self) -> None:
-        """To be called before each: no state may be changed that is still being copied, or that lies in a file."""
+        """Protect what is still being copied, or lies in a mapped file, from a change. Call it before each step."""
         self.staging.wait()
         if self._mapped is not None:
             self._mapped.own(self.trainer.optimizers)
             self._mapped = None
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
-        if self._ours is None or Path(path) != self._ours:
-            super().save_checkpoint(checkpoint, path, storage_options=storage_options)
-            return
-        try:
-            self._taken = self._take(checkpoint, storage_options)
-        except Exception as error:  # kept for the caller: the other processes would wait at a barrier for ever
-            self._error = error
-
-    def _take(self, checkpoint: dict[str, Any], storage_options: Any | None) -> Snapshot:
-        for key in ("hyper_parameters", "datamodule_hyper_parameters"):
-            if key in checkpoint:
-                checkpoint[key] = _loadable(checkpoint[key])
-        checkpoint[torch_zip.KEY] = {"record": self._record}
-        shapes = [(n, tuple(t.shape)) for n, t in checkpoint["state_dict"].items() if hasattr(t, "shape")]
-        if self._why_live() is None:
-            return self.staging.stage(checkpoint, shapes, steady(self.trainer))
-        if type(self._plugin) is TorchCheckpointIO:
-            return self._live(lambda path: torch_file.write(path, checkpoint, shapes))
-
-        def write_with_plugin(path: Path) -> Written:
-            with torch_file.disk_errors(path):
-                self._plugin.save_checkpoint(checkpoint, path, storage_options=storage_options)
-            return Written(shapes)
-
-        return self._live(write_with_plugin)
 
 
 def _loadable(value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What loggers and ``ckpt_path="best"`` read from a checkpoint callback, by the names that ModelCheckpoint gave it."""
+"""The attributes of ModelCheckpoint that loggers and ``ckpt_path="best"`` read from a checkpoint callback."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..record import Record
 from ..run.reader import ReadsRun
 
 
-class PeerNames(ReadsRun):
+class ModelCheckpointAttributes(ReadsRun):
     """ModelCheckpoint's attributes, answered from the manifest."""
 
     save_top_k = -1

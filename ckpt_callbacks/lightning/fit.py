@@ -1,73 +1,274 @@
-"""How the Lightning callback tells its run what happens, and saves what the run decides to save."""
+"""One call of `Trainer.fit`: what it reports to its run, and how it is saved."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+import signal
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from ..events import EventKind
 from ..formats.torch.equality import same_weights
 from ..policy.decision import Decision
+from ..record import Record
 from ..run.run import Run
 from ..run.snapshot import Snapshot
-from ..torch.staging import expected_size
+from ..torch.staging import TorchStaging, expected_size
 from . import loops
-from .averaging import Averages
+from .averaging import AveragedWeights, end_averages
 from .checkpoint_io import StagedCheckpointIO
-from .gate import Resting
-from .metadata import training_facts
+from .embedded import Place
+from .epoch_sums import unsaved_metrics
+from .exactness import what_is_inexact
+from .fit_call import path_to_load, refuse_to_begin_again
+from .gate import BatchGate
+from .metadata import training_metadata
 from .metrics import FreshMetrics
-from .progress import Place, Position
+from .processes import TrainerProcesses, check_same_path, leave_at_exit
+from .progress import Progress
+from .resume import ResumePoint
 
 log = logging.getLogger("ckpt_callbacks")
 
 
-class Observing:
-    """The part of the callback that is no hook."""
+class Fit:
+    """One call of `Trainer.fit`, from its `setup` to its end; the source of the run's snapshots meanwhile.
 
-    _run: Run
-    _io: StagedCheckpointIO | None = None
-    _restored: dict[str, Any] | None = None  # the state of this callback in the checkpoint that is resumed from
-    _loaders: Sequence[dict[str, Any]] = ()  # and those of stateful loaders
+    Args:
+        run: The run of the callback.
+        trainer: The trainer.
+        staging: ``memory`` or ``none``.
+        on_saved: Called on the training's thread with each record that is durable and verified.
 
-    def _reset(self, active: bool = False) -> None:
-        self._active = active
-        self._started = False
-        self._validated = False
-        self._step = self._epochs = 0
-        self._ended_at: int | None = None  # the step at which a wind-down was met with a save
-        self._waiting: tuple[int, dict[str, float]] | None = None
-        self._position = Position()
-        self._fresh = FreshMetrics()
-        self._averages = Averages()
-        self._resting = Resting(self._run)
-        self._prepared = False
+    Attributes:
+        gate: Knows the batches that can be skipped.
+        io: Collects the checkpoints.
+        averages: Averaged weights, in the model while a validation runs.
+    """
+
+    def __init__(self, run: Run, trainer: Trainer, staging: str, on_saved: Callable[[Record], None]) -> None:
+        self._run, self._trainer, self._on_saved = run, trainer, on_saved
+        self.gate = BatchGate(run)
+        self.io = StagedCheckpointIO(trainer, TorchStaging(staging))
+        self._progress = Progress()
+        self._metrics = FreshMetrics()
+        self.averages = AveragedWeights()
+        self._resume_point: ResumePoint | None = None  # until training begins
         self._resumed_at: int | None = None  # the step of the checkpoint that was loaded first
+        self._is_training = False
+        self._step = self._epochs = 0
+        self._has_validated = self._is_prepared = self._has_warned = False
+        self._validated: tuple[int, dict[str, float]] | None = None  # step and metrics of the epoch's last validation
+        self._ended_at: int | None = None  # the step at which a wind-down was met with a save
 
-    def _prepare(self, trainer: Trainer) -> None:
-        """The first optimizer step is done: what a checkpoint takes is known."""
-        self._prepared = True
-        if trainer.is_global_zero and self._io.copies:
-            size, staging = expected_size(trainer, self._run.contents == "weights"), self._io.staging
+    # -- the run's source --------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Snapshot:
+        """Return a snapshot of the training. All processes call it together."""
+
+        def snapshot() -> Snapshot:
+            return self.io.snapshot(self._run.facts(), weights_only=self._run.contents == "weights")
+
+        return self.averages.snapshot_without(self._trainer, snapshot, self.io.staging.wait)
+
+    def metadata(self) -> Mapping[str, Any]:
+        """Return the metadata of the training, for a record."""
+        return training_metadata(self._trainer)
+
+    @property
+    def is_saving(self) -> bool:
+        """Whether Lightning collects a checkpoint for this fit now."""
+        return self.io.is_saving
+
+    def run_state(self) -> dict[str, Any]:
+        """Return the state of the run, for any checkpoint that Lightning collects."""
+        return {"snapshot": self._run.snapshot()}
+
+    def state(self) -> dict[str, Any]:
+        """Return the state of the fit, for a checkpoint. All processes call it together."""
+        return self._progress.state(self._trainer, self._epochs).to_dict()
+
+    def correct(self, saved: dict[str, Any]) -> None:
+        """Correct what Lightning writes of its ``loops``; log once why a resume from there may not be exact."""
+        self._progress.correct(self._trainer, saved)
+        mid_epoch = self._progress.place is not Place.EPOCH_END
+        if not self._has_warned and (why := what_is_inexact(self._trainer, mid_epoch)) is not None:
+            self._has_warned = True
+            log.warning("resuming from these checkpoints may not replay the same batches: %s", why)
+
+    # -- the beginning -----------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Open the run directory, and take part in saving and loading."""
+        self._run.peers = TrainerProcesses(self._trainer)
+        check_same_path(self._trainer, self._run.peers, path_to_load())
+        self._run.open()
+        self._run.on_saved = self._on_saved
+        self.io.install()
+
+    def load(self, checkpoint: Mapping[str, Any], state: Mapping[str, Any] | None) -> None:
+        """Take note of a checkpoint that Lightning loads.
+
+        Args:
+            checkpoint: What was loaded.
+            state: The state of the callback in it; None if there is none.
+        """
+        if self._resumed_at is None:  # a second checkpoint is loaded by another callback, which found it
+            self._resumed_at = checkpoint.get("global_step", 0)
+        if state is None:
+            log.warning(
+                "%s: the checkpoint has no state of this callback, so its policy starts from scratch", self._run.dirpath
+            )
+            return
+        self._resume_point = ResumePoint.of(checkpoint, state)
+        self._run.restore(state["snapshot"])
+
+    def begin(self) -> None:
+        """Begin the fit, before the first epoch's iterators are made."""
+        self._progress.begin_fit()
+        if self._resume_point is not None or self._trainer.ckpt_path or not self._run.is_first_fit:
+            return
+        if next(self._run.resumable(), None) is not None:
+            log.warning(
+                "%s holds checkpoints, but training starts from scratch; to continue from them, call "
+                "trainer.fit(model, ckpt_path=ckpt.resume_path())",
+                self._run.dirpath,
+            )
+
+    def start_training(self) -> None:
+        """Start training, at the place where the checkpoint was taken if there is one."""
+        trainer = self._trainer
+        point, self._resume_point = self._resume_point, None
+        self._is_training = True
+        self._step, self._epochs = trainer.global_step, trainer.current_epoch
+        if point is not None:
+            self._epochs = self._run.state.epoch if point.state.epochs is None else point.state.epochs
+        refuse_to_begin_again(self._run.dirpath, self._step, self._resumed_at)
+        if point is not None:
+            point.restore(trainer, self._progress)
+        self._metrics.begin(trainer)
+        self._obey(self._run.start(step=self._step, epoch=self._epochs))
+
+    def start_epoch(self) -> None:
+        """Start an epoch."""
+        self._progress.begin_epoch(self._trainer)
+
+    # -- the events --------------------------------------------------------------------------------------------------
+
+    def end_batch(self) -> None:
+        """Report a batch that the gate did not skip, if it was the last one of an update."""
+        trainer = self._trainer
+        if trainer.global_step == max(self._step, self.gate.step) or self.gate.is_amid_update(trainer):
+            return
+        self._step, self._progress.plateau_interval = trainer.global_step, "step"
+        if not self._is_prepared:
+            self._prepare()
+        if not self._run.peers.alone:
+            self._run.listen()
+        whole, observed = loops.epoch_is_whole(trainer), False
+        if loops.validation_follows(trainer):
+            self._progress.await_validation(trainer)
+            self._save_if_urgent()
+        elif not whole:
+            self._observe(EventKind.STEP_END, self._metrics.of_step(trainer, self._run.policy.monitored))
+            observed = True
+        if not whole:
+            self._save_before_winding_down(unchanged=observed)
+        self._progress.plateau_interval = None
+        self.gate.close(trainer, self._step)
+
+    def pass_validation_batch(self) -> None:
+        """Save within a validation, before or after a batch of it, if that is urgent."""
+        # Several processes may validate different numbers of batches, so that they could not agree here.
+        if self._progress.place is Place.VALIDATION and self._run.peers.alone and not self._trainer.sanity_checking:
+            self._save_if_urgent()
+
+    def end_validation(self) -> None:
+        """Report a validation, at once or with the epoch that it ends."""
+        self._has_validated, self._step = True, self._trainer.global_step
+        metrics = self._metrics.of_epoch(self._trainer)
+        if loops.epoch_is_whole(self._trainer):
+            self._validated = (self._step, metrics)  # the epoch's own metrics come with its end
+            return
+        self._progress.continue_epoch()
+        self._observe(EventKind.VALIDATION_END, metrics)
+        self._save_before_winding_down(unchanged=True)
+
+    def end_epoch(self) -> None:
+        """Report an epoch. One that was cut short does not count."""
+        trainer = self._trainer
+        if not loops.epoch_is_whole(trainer):
+            return
+        self._epochs += 1
+        self._step = trainer.global_step
+        metrics, partial = self._metrics.of_epoch(trainer), self._progress.is_partial
+        for name in unsaved_metrics(trainer) if partial else ():
+            metrics.pop(name, None)  # a value of the last batches alone is not the epoch's
+        if self._validated is not None and self._validated[0] == self._step:
+            metrics = {**self._validated[1], **metrics}
+        self._validated = None
+        self._progress.end_epoch()
+        self._progress.plateau_interval = "epoch"
+        loops.end_resumed_epoch(trainer)
+        complete = (self._has_validated or not trainer.enable_validation) and not partial
+        self._observe(EventKind.EPOCH_END, metrics, complete=complete)
+        self._progress.plateau_interval = None
+
+    def end_training(self) -> None:
+        """Report the end of the training."""
+        self._step = self._trainer.global_step
+        self._observe(EventKind.END, {})
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def fail(self, exception: BaseException) -> None:
+        """End a fit that raises, with a last save where the state is whole."""
+        trainer = self._trainer
+        if not self._run.peers.alone:
+            leave_at_exit()
+        try:
+            if isinstance(exception, SIGTERMException):
+                # Lightning notifies all processes of this exception together, before their next batch.
+                if self._is_training and self._run.policy.saves_on_preempt:
+                    self._step = trainer.global_step
+                    self._observe(EventKind.PREEMPT, {})
+                exception.code = 128 + signal.SIGTERM
+            elif self._is_training and self._run.is_open and trainer.world_size == 1:
+                self._step = trainer.global_step  # another callback may have raised before this one was notified
+                self._observe(EventKind.EXCEPTION, {})
+        finally:
+            self._close(self._run.close)
+
+    def end(self) -> None:
+        """End a fit that ran to its end."""
+        if self._resume_point is not None:  # it never began to train
+            # The last epoch's own hooks came after the save.
+            loops.apply_plateau_steps(self._trainer, self._resume_point.state.plateau_steps)
+            end_averages(self._trainer)
+            self._run.end_untrained()
+            log.warning("%s: nothing left to train; the run ended at step %d", self._run.dirpath, self._run.state.step)
+        self._close(self._run.end)
+
+    def _close(self, close: Callable[[], object]) -> None:
+        try:
+            close()
+        finally:  # a logger may raise
+            self.io.before_optimizer_step()
+            self.io.staging.release()
+            self.io.uninstall()
+
+    def _prepare(self) -> None:
+        """Allocate staging memory after the first optimizer step, when the size of a checkpoint is known."""
+        self._is_prepared = True
+        if self._trainer.is_global_zero and self.io.copies:
+            size, staging = expected_size(self._trainer, self._run.contents == "weights"), self.io.staging
             self._run.prepare(lambda: staging.prepare(size))
 
-    def _stage(self) -> Snapshot:
-        def stage() -> Snapshot:
-            return self._io.stage(self._run.facts(), weights_only=self._run.contents == "weights")
-
-        return self._averages.apart(self._io.trainer, stage, self._io.staging.wait)
-
     def _observe(
-        self,
-        trainer: Trainer,
-        kind: EventKind,
-        metrics: dict[str, float],
-        *,
-        complete: bool = False,
-        unchanged: bool = False,
+        self, kind: EventKind, metrics: dict[str, float], *, complete: bool = False, unchanged: bool = False
     ) -> None:
         decision = self._run.observe(
             kind,
@@ -76,56 +277,24 @@ class Observing:
             metrics=metrics,
             complete=complete,
             unchanged=unchanged,
-            stage=self._stage,
+            stage=self.snapshot,
             same=same_weights if kind is EventKind.END else None,
-            metadata=lambda: training_facts(trainer),
+            metadata=self.metadata,
         )
         if kind is not EventKind.STEP_END:  # in what comes next, others put other weights into the model, and back
-            self._io.staging.wait()
-        self._obey(trainer, decision, together=kind in (EventKind.VALIDATION_END, EventKind.EPOCH_END))
+            self.io.staging.wait()
+        self._obey(decision, together=kind in (EventKind.VALIDATION_END, EventKind.EPOCH_END))
 
-    def _tell_loggers(self, trainer: Trainer) -> None:
-        for logger in trainer.loggers:
-            logger.after_save_checkpoint(self)
+    def _save_if_urgent(self) -> None:
+        self._run.answer(step=self._step, epoch=self._epochs, stage=self.snapshot, metadata=self.metadata)
+        self.io.staging.wait()  # before, or within, a validation: as in `_observe`
 
-    def _answer(self, trainer: Trainer) -> None:
-        self._run.answer(
-            step=self._step,
-            epoch=self._epochs,
-            stage=self._stage,
-            metadata=lambda: training_facts(trainer),
-        )
-        self._io.staging.wait()  # before, or within, a validation: as in `_observe`
-
-    def _answer_within_validation(self, trainer: Trainer) -> None:
-        # Several processes may validate different numbers of batches, so that they could not agree here.
-        waiting = self._active and self._started and self._position.place is Place.VALIDATION
-        if waiting and self._run.peers.alone and not trainer.sanity_checking:
-            self._answer(trainer)
-
-    def _obey(self, trainer: Trainer, decision: Decision, together: bool = False) -> None:
-        stop = decision.stop is not None
-        if together:
-            stop = trainer.strategy.reduce_boolean_decision(stop, all=False)
-        if stop and not trainer.should_stop:
-            trainer.should_stop = True
-            log.warning("stopping: %s", "; ".join(decision.stop.reasons if decision.stop else ("another process",)))
-
-    def _save_before_winding_down(self, trainer: Trainer, unchanged: bool) -> None:
+    def _save_before_winding_down(self, unchanged: bool) -> None:
         # What Lightning does from here on (a validation, the end of a partial epoch) no resumed run could tell apart
         # from a whole epoch; so a resume starts from what is saved here.
-        if loops.winding_down(trainer) and self._ended_at != self._step:
+        if loops.winding_down(self._trainer) and self._ended_at != self._step:
             self._ended_at = self._step
-            self._observe(trainer, EventKind.END, {}, unchanged=unchanged)
+            self._observe(EventKind.END, {}, unchanged=unchanged)
 
-    def _release(self, trainer: Trainer, close: Callable[[], object]) -> None:
-        try:
-            close()
-        finally:  # a logger may raise
-            if self._io is not None:
-                self._io.before_optimizer_step()
-                self._io.staging.release()
-                self._io.remove()
-            self._io = None
-            self._active = False
-            self._restored = None
+    def _obey(self, decision: Decision, together: bool = False) -> None:
+        loops.stop(self._trainer, decision.stop.reasons if decision.stop else (), together)

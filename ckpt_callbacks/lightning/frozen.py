@@ -1,4 +1,4 @@
-"""Which parameters are trained: a schedule that has unfrozen some does so no more when it is resumed behind that."""
+"""Parameters without gradients. Finetuning schedules do not unfreeze them again after a resume."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _SHOWN = 3
 
 
 def frozen(module: LightningModule) -> list[str]:
-    """The names of the parameters that have no gradients."""
+    """Return the names of the parameters that require no gradient."""
     return [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
 
 
 def freeze(module: LightningModule, wanted: Collection[str]) -> None:
-    """Let ``wanted`` have no gradients, and all others have some; says where that changes anything."""
+    """Freeze the parameters in ``wanted`` and unfreeze all others; log what that changes."""
     wanted, changed = set(wanted), []
     for name, parameter in module.named_parameters():
         if parameter.requires_grad is (name in wanted):
@@ -25,4 +25,4 @@ def freeze(module: LightningModule, wanted: Collection[str]) -> None:
             changed.append(f"{name} ({'frozen' if name in wanted else 'trained'})")
     if changed:
         shown = changed[:_SHOWN] + [f"and {len(changed) - _SHOWN} more"] * (len(changed) > _SHOWN)
-        log.warning("as when the checkpoint was taken, and not as in the script: %s", ", ".join(shown))
+        log.warning("restored requires_grad from the checkpoint; the script differs: %s", ", ".join(shown))

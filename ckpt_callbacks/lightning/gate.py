@@ -1,4 +1,4 @@
-"""Lets the batches pass by that can lead to nothing, at the cost of a few comparisons each."""
+"""A fast path for batches at which nothing can happen."""
 
 from __future__ import annotations
 
@@ -8,48 +8,48 @@ from lightning.pytorch import Trainer
 
 from ..run.run import Run
 from . import loops
-from .metrics import FreshMetrics
+from .metrics import has_step_metrics
 
 
-class Resting:
-    """Counts the batches down that the callback need not look at.
+class BatchGate:
+    """Counts down the batches that need not be observed, at the cost of a few comparisons each.
 
     Args:
         run: The run of one training.
 
     Attributes:
-        step: With manual optimization, the updates after the last batch that passed by.
+        step: With manual optimization, the updates after the last batch that was skipped.
     """
 
     def __init__(self, run: Run) -> None:
-        self._run, self._quiet = run, run.quiet
+        self._run, self._run_gate = run, run.quiet
         self._left: float = 0
-        self._passed = False
+        self._skipped = False
         self._manual, self._limit = False, math.inf
         self.step = 0
 
-    def rest(self, trainer: Trainer, step: int) -> None:
-        """The batch that ends now was looked at, with its ``step``."""
-        self._left, self._passed = 0, False
+    def close(self, trainer: Trainer, step: int) -> None:
+        """Find out how many batches can be skipped, after the batch that ends now was observed at ``step``."""
+        self._left, self._skipped = 0, False
         self._results, self._batches = loops.running_epoch(trainer)
-        if FreshMetrics.come_with_steps(self._results, self._run.policy.monitored):
-            return  # the policy is told what each batch measured
+        if has_step_metrics(self._results, self._run.policy.monitored):
+            return  # the policy needs the metrics of each batch
         self._run.rest()
         self._manual = not trainer.lightning_module.automatic_optimization
-        self._limit = min(self._quiet.step, loops.max_steps(trainer))
-        # By itself Lightning takes at most one step a batch; a module that optimizes by itself, as many as it likes.
+        self._limit = min(self._run_gate.step, loops.max_steps(trainer))
+        # By itself Lightning takes at most one step a batch; a module that optimizes manually, any number.
         steps = math.inf if self._manual else self._limit - step - 1
-        self._left = min(loops.batches_to_pass(trainer), steps)
+        self._left = min(loops.batches_to_skip(trainer), steps)
         self._logged = len(self._results)
 
-    def passes(self, trainer: Trainer) -> bool:
-        """The batch that ends now can lead to nothing."""
+    def skips(self, trainer: Trainer) -> bool:
+        """Return whether nothing can happen at the batch that ends now."""
         if self._left <= 0:
             return False
-        self._left -= 1  # an infinite number stays what it is, so what was granted tells nothing later
-        self._passed = True
+        self._left -= 1  # an infinite number stays infinite, so what was granted must not be derived from it
+        self._skipped = True
         if (
-            self._quiet.alarm
+            self._run_gate.alarm
             or trainer.should_stop
             or self._batches.is_last_batch
             or len(self._results) != self._logged
@@ -63,5 +63,5 @@ class Resting:
         return True
 
     def is_amid_update(self, trainer: Trainer) -> bool:
-        """After batches that passed by: the one that ends now was no update's last one."""
-        return self._passed and not self._manual and loops.accumulating(trainer)
+        """Return whether, after skipped batches, the batch that ends now was not the last one of an update."""
+        return self._skipped and not self._manual and loops.accumulating(trainer)

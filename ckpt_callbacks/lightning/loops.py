@@ -1,7 +1,8 @@
-"""Where Lightning's loops stand, and how they are brought to stand elsewhere; by their private names."""
+"""The private state of Lightning's loops: where they stand, and how they are moved elsewhere."""
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -12,14 +13,16 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loops.evaluation_loop import RestartStage
 from torch.utils.data import DistributedSampler
 
+log = logging.getLogger("ckpt_callbacks")
+
 
 def epoch_is_whole(trainer: Trainer) -> bool:
-    """All batches of the running epoch ran."""
+    """Return whether all batches of the running epoch ran."""
     return trainer.fit_loop.epoch_loop._num_ready_batches_reached()
 
 
 def validation_follows(trainer: Trainer) -> bool:
-    """The batch that ends now is followed by a validation, also when nobody asks training to stop."""
+    """Return whether a validation follows the batch that ends now, even if nothing asks training to stop."""
     epoch_loop, should_stop = trainer.fit_loop.epoch_loop, trainer.should_stop
     trainer.should_stop = False  # when it should stop, Lightning validates at any batch
     try:
@@ -29,25 +32,25 @@ def validation_follows(trainer: Trainer) -> bool:
 
 
 def validation_progress(trainer: Trainer) -> dict[str, Any]:
-    """How many batches were validated so far."""
+    """Return how many batches were validated so far."""
     return trainer.fit_loop.epoch_loop.val_loop.batch_progress.state_dict()
 
 
 def batches_done(trainer: Trainer) -> int:
-    """Batches of the running epoch that a `fit` that resumes has behind it."""
+    """Return how many batches of the running epoch were trained before the checkpoint that a `fit` resumes from."""
     epoch_loop = trainer.fit_loop.epoch_loop
     # A checkpoint that was taken in a batch's last hook does not count that batch yet.
     return epoch_loop.batch_progress.current.completed + int(epoch_loop.restarted_on_train_batch_end)
 
 
 def winding_down(trainer: Trainer) -> bool:
-    """Training ends with the batch that ends now."""
+    """Return whether training ends with the batch that ends now."""
     loop = trainer.fit_loop
     return loop.epoch_loop._is_training_done or (trainer.should_stop and loop._can_stop_early)
 
 
-def batches_to_pass(trainer: Trainer) -> float:
-    """How many batches come next that neither end the epoch nor are followed by a validation; rather too few."""
+def batches_to_skip(trainer: Trainer) -> float:
+    """Return how many of the next batches neither end the epoch nor are followed by a validation; rather too few."""
     epoch_loop = trainer.fit_loop.epoch_loop
     if trainer._val_check_time_interval is not None:
         return 0  # by the clock
@@ -59,24 +62,30 @@ def batches_to_pass(trainer: Trainer) -> float:
 
 
 def max_steps(trainer: Trainer) -> float:
-    """The updates with which training ends."""
+    """Return the number of updates after which training ends."""
     limit = trainer.fit_loop.epoch_loop.max_steps
     return math.inf if limit == -1 else limit
 
 
 def accumulating(trainer: Trainer) -> bool:
-    """The batch that ends now was no update's last one."""
+    """Return whether the batch that ends now was not the last one of an update."""
     return trainer.fit_loop.epoch_loop._should_accumulate()
 
 
 def running_epoch(trainer: Trainer) -> tuple[Any, Any]:
-    """What the training loop has logged, and the progress that says of each batch whether it is the last one."""
+    """Return what the training loop has logged, and the progress that knows of each batch whether it is the last."""
     epoch_loop = trainer.fit_loop.epoch_loop
     return epoch_loop._results, epoch_loop.batch_progress
 
 
+def loaders(trainer: Trainer) -> list[Any]:
+    """Return the training's data loaders; none before Lightning has made them."""
+    combined = trainer.fit_loop._combined_loader
+    return [] if combined is None else list(combined.flattened)
+
+
 def mark_epoch_complete(loops: dict[str, Any]) -> None:
-    """Mend a checkpoint's ``loops`` that was taken at an epoch's end: the epoch counts as completed.
+    """Correct a checkpoint's ``loops`` that was taken at an epoch's end: the epoch counts as completed.
 
     Lightning counts it only after its hooks, and would finish it once more on resume.
     """
@@ -86,12 +95,13 @@ def mark_epoch_complete(loops: dict[str, Any]) -> None:
 
 
 def mark_validation_due(loops: dict[str, Any], progress: dict[str, Any]) -> None:
-    """Mend a checkpoint's ``loops`` that was taken between a batch and the end of the validation that follows it.
+    """Correct a checkpoint's ``loops`` that was taken between a batch and the end of the validation after it.
 
-    The batch counts as completed, and the epoch and the validation as not.
+    The batch counts as completed, and the epoch and the validation do not.
 
     Args:
-        loops: What Lightning would write. progress: of the validation, before it began.
+        loops: What Lightning would write.
+        progress: The validation's progress before it began.
     """
     fit_loop = loops["fit_loop"]
     fit_loop["epoch_loop.val_loop.batch_progress"] = progress
@@ -105,7 +115,8 @@ def begin_with_validation(trainer: Trainer, states: Sequence[dict[str, Any]]) ->
     """Make a resumed `fit` begin with the validation that the checkpoint was taken before.
 
     Args:
-        trainer: The trainer. states: of stateful loaders.
+        trainer: The trainer.
+        states: The states of stateful loaders.
     """
     val_loop = trainer.fit_loop.epoch_loop.val_loop
     val_loop._restart_stage = RestartStage.RESTARTED_MID_EVALUATION  # so that no batch is trained first
@@ -135,7 +146,7 @@ def _end_old_epoch(trainer: Trainer, states: Sequence[dict[str, Any]]) -> None:
     loader = trainer.fit_loop._combined_loader
     loader._load_state_dicts(states)
     # The new epoch begins with another `iter`. Not of the fetcher, which draws a batch where data has no length, and
-    # nobody would train it.
+    # nothing would train that batch.
     iter(loader)
 
 
@@ -146,8 +157,24 @@ def stop_as_before(trainer: Trainer, stopping: bool) -> None:
             trainer.should_stop = True
 
 
+def stop(trainer: Trainer, reasons: Sequence[str], together: bool = False) -> None:
+    """Stop training for any reasons there are.
+
+    Args:
+        trainer: The trainer.
+        reasons: Why; empty to continue.
+        together: All processes call it, and stop when one of them has a reason.
+    """
+    should_stop = bool(reasons)
+    if together:
+        should_stop = trainer.strategy.reduce_boolean_decision(should_stop, all=False)
+    if should_stop and not trainer.should_stop:
+        trainer.should_stop = True
+        log.warning("stopping: %s", "; ".join(reasons or ("another process has a reason",)))
+
+
 def set_sampler_epoch(trainer: Trainer) -> bool:
-    """Tell distributed samplers which epoch runs, which Lightning does only later. True where there are any."""
+    """Set the running epoch in distributed samplers, which Lightning does only later; return whether there are any."""
     fit_loop = trainer.fit_loop
     for loader in fit_loop._combined_loader.flattened:
         _set_sampler_epoch(loader, fit_loop.epoch_progress.current.processed)
@@ -156,7 +183,7 @@ def set_sampler_epoch(trainer: Trainer) -> bool:
 
 
 def reload(trainer: Trainer, states: Sequence[dict[str, Any]]) -> None:
-    """Bring stateful loaders in mid-epoch once more to where they were: Lightning did it in the order of epoch 0."""
+    """Load the states of stateful loaders in mid-epoch once more: Lightning did so in the order of epoch 0."""
     if states and set_sampler_epoch(trainer):
         trainer.fit_loop._combined_loader._load_state_dicts(states)
         iter(trainer.fit_loop._data_fetcher)
@@ -167,37 +194,38 @@ def end_resumed_epoch(trainer: Trainer) -> None:
     trainer.fit_loop._restarting = False
 
 
-def owed_plateau_steps(trainer: Trainer, interval: str) -> list[tuple[int, float]]:
-    """The schedulers that Lightning will step only after the hook that runs now, each with the value for it.
+def pending_plateau_steps(trainer: Trainer, interval: str) -> list[tuple[int, float]]:
+    """Return the schedulers that Lightning will step only after the hook that runs now, each with its value.
 
     Args:
+        trainer: The trainer.
         interval: ``"epoch"`` in the epoch's last hook, ``"step"`` in a batch's.
     """
     epoch_loop = trainer.fit_loop.epoch_loop
     if interval == "step" and epoch_loop._should_accumulate():
         return []
     index = trainer.current_epoch if interval == "epoch" else epoch_loop.batch_idx
-    owed = []
+    pending = []
     for number, config in enumerate(trainer.lr_scheduler_configs):
         if config.reduce_on_plateau and config.interval == interval and (index + 1) % config.frequency == 0:
             value = trainer.callback_metrics.get(config.monitor)
             if value is not None:
-                owed.append((number, float(value)))
-    return owed
+                pending.append((number, float(value)))
+    return pending
 
 
-def pay_plateau_steps(trainer: Trainer, owed: list[tuple[int, float]]) -> None:
-    """Take the steps that `owed_plateau_steps` found."""
-    for number, value in owed:
+def apply_plateau_steps(trainer: Trainer, pending: Sequence[tuple[int, float]]) -> None:
+    """Take the steps that `pending_plateau_steps` found."""
+    for number, value in pending:
         trainer.lightning_module.lr_scheduler_step(trainer.lr_scheduler_configs[number].scheduler, value)
 
 
 def plateau_metrics(trainer: Trainer) -> dict[str, float]:
-    """The last values of the metrics that schedulers wait for; Lightning forgets them over a resume."""
+    """Return the last values of the metrics that schedulers wait for; Lightning forgets them over a resume."""
     names = {config.monitor for config in trainer.lr_scheduler_configs if config.reduce_on_plateau}
     return {name: float(trainer.callback_metrics[name]) for name in names if name in trainer.callback_metrics}
 
 
 def restore_metrics(trainer: Trainer, metrics: dict[str, float]) -> None:
-    """Put back what `plateau_metrics` found."""
+    """Restore what `plateau_metrics` found."""
     trainer.callback_metrics.update({name: torch.tensor(value) for name, value in metrics.items()})

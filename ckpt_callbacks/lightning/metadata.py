@@ -1,4 +1,4 @@
-"""What goes on every record of a Lightning training."""
+"""The metadata of a Lightning training, for every record."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 from lightning.pytorch import Trainer
 
 
-def training_facts(trainer: Trainer) -> dict[str, Any]:
-    """Model, learning rates, processes, precision, hyperparameters and seed."""
+def training_metadata(trainer: Trainer) -> dict[str, Any]:
+    """Return model, learning rates, processes, precision, hyperparameters and seed."""
     module = trainer.lightning_module
-    facts: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         "model": type(module).__name__,
         "learning_rate": [group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups],
         "world_size": trainer.world_size,
@@ -19,5 +19,5 @@ def training_facts(trainer: Trainer) -> dict[str, Any]:
         "hyperparameters": dict(module.hparams),
     }
     if "PL_GLOBAL_SEED" in os.environ:
-        facts["seed"] = int(os.environ["PL_GLOBAL_SEED"])
-    return facts
+        metadata["seed"] = int(os.environ["PL_GLOBAL_SEED"])
+    return metadata

@@ -1,4 +1,4 @@
-"""Which metrics were measured just now. `trainer.callback_metrics` keeps old values beside the new ones."""
+"""Freshly measured metrics. `trainer.callback_metrics` keeps old values among the new ones."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ class FreshMetrics:
         self._others: dict[str, Any] = {}
 
     def begin(self, trainer: Trainer) -> None:
-        """Training begins: what is there was measured before, such as what a resume has put back for schedulers."""
+        """Take all metrics that are there for old, such as those that a resume has restored for schedulers."""
         self._others = dict(trainer.callback_metrics)
 
     def of_epoch(self, trainer: Trainer) -> dict[str, float]:
-        """What the loop that ends now (training epoch or validation) logged on epoch level."""
+        """Return what the loop that ends now (training epoch or validation) logged on epoch level."""
         values = trainer.callback_metrics
         names = [name for item in _items(trainer) if item.meta.on_epoch for name in _names(item, on_step=False)]
         fresh = {name: _number(values[name]) for name in names if name in values}
         return fresh | self._set_by_hand(trainer, values)
 
     def of_step(self, trainer: Trainer, wanted: frozenset[str]) -> dict[str, float]:
-        """Those of the ``wanted`` metrics that the batch that ends now logged on step level."""
+        """Return those of the ``wanted`` metrics that the batch that ends now logged on step level."""
         fresh = {}
         for item in _items(trainer):
             if item.meta.on_step and item.meta.name in wanted:
@@ -37,11 +37,6 @@ class FreshMetrics:
                     self._last_steps[item.meta.name] = value
                     fresh[item.meta.name] = _number(value)
         return fresh
-
-    @staticmethod
-    def come_with_steps(results: Mapping[str, Any], wanted: frozenset[str]) -> bool:
-        """Some of the ``wanted`` metrics are logged on step level, as far as ``results`` of the epoch show."""
-        return any(item.meta.on_step and item.meta.name in wanted for item in results.values())
 
     def _set_by_hand(self, trainer: Trainer, values: dict[str, Any]) -> dict[str, float]:
         # Some callbacks write into `trainer.callback_metrics` themselves. A value is new when it is another object.
@@ -53,6 +48,11 @@ class FreshMetrics:
                 self._others[name] = value
                 fresh[name] = _number(value)
         return fresh
+
+
+def has_step_metrics(results: Mapping[str, Any], wanted: frozenset[str]) -> bool:
+    """Return whether some of the ``wanted`` metrics are logged on step level, as far as an epoch's ``results`` show."""
+    return any(item.meta.on_step and item.meta.name in wanted for item in results.values())
 
 
 def _items(trainer: Trainer) -> Iterator[Any]:

@@ -13,8 +13,8 @@ from ..errors import ResumeError
 from ..runtime.processes import Peers
 
 
-class TrainerPeers(Peers):
-    """The processes of one Trainer, which speak to each other through its strategy."""
+class TrainerProcesses(Peers):
+    """The processes of one Trainer, which communicate through its strategy."""
 
     def __init__(self, trainer: Trainer) -> None:
         self.leader, self.alone = trainer.is_global_zero, trainer.world_size == 1
@@ -26,30 +26,31 @@ class TrainerPeers(Peers):
     def agree(self, asked: bool, number: int, landed: int) -> tuple[bool, int, int]:
         if self.alone:
             return asked, number, landed
-        told = torch.tensor([int(asked), number, landed], device=self._strategy.root_device)
-        torch.distributed.all_reduce(told, torch.distributed.ReduceOp.MAX)
-        asked, number, landed = told.tolist()
+        requests = torch.tensor([int(asked), number, landed], device=self._strategy.root_device)
+        torch.distributed.all_reduce(requests, torch.distributed.ReduceOp.MAX)
+        asked, number, landed = requests.tolist()
         return bool(asked), number, landed
 
     def chained(self, handler: Any) -> Any:
-        # Lightning's own handler speaks to the other processes from within the signal, wherever they are just then,
-        # and may hang all of them. What it is for, `agree` does between two steps.
+        # Lightning's own handler communicates with the other processes from within the signal, wherever they are just
+        # then, and may hang all of them. `agree` does what it is for, between two steps.
         if self.alone or not isinstance(handler, _HandlersCompose):
             return handler
         notifier = _SignalConnector._sigterm_notifier_fn
         return _HandlersCompose([h for h in handler.signal_handlers if getattr(h, "__func__", None) is not notifier])
 
 
-def check_same_path(trainer: Trainer, peers: Peers, path: Any) -> None:
+def check_same_path(trainer: Trainer, processes: Peers, path: Any) -> None:
     """Make sure that all processes resume from the checkpoint that the first one resumes from.
 
     Raises:
-        ResumeError: this one was given another.
+        ResumeError: This process was given a different one.
     """
-    leaders = peers.share(None if path is None else str(path))
-    if leaders != (None if path is None else str(path)):
+    own = None if path is None else str(path)
+    primary = processes.share(own)
+    if primary != own:
         raise ResumeError(
-            f"process {trainer.global_rank}: ckpt_path is {path}; the first process has {leaders}; expected the same "
+            f"process {trainer.global_rank}: ckpt_path is {path}; the first process has {primary}; expected the same "
             "one: call ckpt.resume_path() after all processes of the last training have ended"
         )
 

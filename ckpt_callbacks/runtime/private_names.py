@@ -20,8 +20,8 @@ def check(package: str, requirement: str, names: Iterable[PrivateName]) -> None:
     Args:
         package: The framework, as pip calls it.
         requirement: The versions that work, as pip takes them.
-        names: The dotted path of a module, class or function, and a name in it: a member, an attribute that its
-            methods set, or a variable of the function.
+        names: The dotted path of a module, class or function, and a name in it: a member, a variable, or an attribute
+            that the methods of the class, or the function, set.
 
     Raises:
         MissingDependency: The installed version lacks one of the names.
@@ -57,7 +57,8 @@ def _has(owner: Any, name: str) -> bool:
     if owner is None:
         return False
     if inspect.isfunction(owner):
-        return name in inspect.unwrap(owner).__code__.co_varnames
+        code = inspect.unwrap(owner).__code__
+        return name in code.co_varnames or _sets(code, name)
     if hasattr(owner, name):
         return True
     return inspect.isclass(owner) and any(_gives(base, name) for base in owner.__mro__)

@@ -12,8 +12,7 @@ from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from ckpt_callbacks import Every, KeepAll, OnDeadline, Policy
 from ckpt_callbacks.formats.torch import file as torch_file
-from ckpt_callbacks.lightning import LightningCheckpoint
-from ckpt_callbacks.lightning import checkpoint_io as staged_io
+from ckpt_callbacks.lightning import LightningCheckpoint, checkpoint_io
 from ckpt_callbacks.memory import arena
 from ckpt_callbacks.testing import FakeClock
 from ckpt_callbacks.torch import cuda as pinned
@@ -140,7 +139,7 @@ class Held(lightning.Callback):
     def on_train_end(self, fitter, module):
         (callback,) = fitter.checkpoint_callbacks
         callback.wait()
-        self.sizes = [arena.size for arena in callback._io.staging._arenas._free]
+        self.sizes = [arena.size for arena in callback._fit.io.staging._arenas._free]
 
 
 def lives(tmp_path, arguments=None, **settings):
@@ -168,7 +167,7 @@ def test_where_no_copy_can_be_made_no_memory_is_taken_and_that_is_said_once(
     tmp_path, monkeypatch, caplog, settings, why
 ):
     if not settings:
-        monkeypatch.setattr(staged_io, "is_known", lambda: False)
+        monkeypatch.setattr(checkpoint_io, "is_known", lambda: False)
         monkeypatch.setattr(torch_file, "is_known", lambda: False)
     assert lives(tmp_path, **settings) == []
     assert caplog.text.count(SAID) == caplog.text.count(f"{why}; {SAID}") == 1

@@ -194,5 +194,5 @@ def test_what_was_unfrozen_stays_so(tmp_path, monkeypatch, caplog, schedule, epo
     with pytest.raises(ZeroDivisionError):
         fit(tmp_path / "cut", POLICY, extra=[schedule(), At("on_train_epoch_start", epoch + 1, crash)], **settings)
     assert digest(*fit(tmp_path / "cut", POLICY, extra=[schedule()], resume=True, **settings)[:2]) == whole
-    said = "and not as in the script: net.0.weight (trained), net.0.bias (trained)" in caplog.text
+    said = "the script differs: net.0.weight (trained), net.0.bias (trained)" in caplog.text
     assert said is (epoch == 2)

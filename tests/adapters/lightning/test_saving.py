@@ -373,7 +373,7 @@ def test_a_logger_that_raises_at_the_end_leaves_the_trainer_as_it_was(tmp_path, 
     plugin = fitter.strategy.checkpoint_io
     with pytest.raises(ZeroDivisionError):
         fitter.fit(Model(), *loaders())
-    assert fitter.strategy.checkpoint_io is plugin and callback._io is None
+    assert fitter.strategy.checkpoint_io is plugin and callback._fit is None
     assert callback.last().step == 5
 
 

@@ -64,8 +64,9 @@ def test_a_name_that_nothing_sets_is_missing(name):
     assert missing([(HERE, name)]) == [f"{HERE}.{name}"]
 
 
-def test_variables_of_functions_count():
-    assert missing([(f"{HERE}.run", "iterator"), (f"{HERE}.run", "loader")]) == [f"{HERE}.run.loader"]
+@pytest.mark.parametrize("name", ["data", "iterator", "_set_in_wrapped"])
+def test_variables_of_functions_and_what_they_set_count(name):
+    assert missing([(f"{HERE}.run", name), (f"{HERE}.run", "loader")]) == [f"{HERE}.run.loader"]
 
 
 def test_names_in_something_that_is_gone_are_missing():

@@ -1,0 +1,98 @@
+"""The state of a fit that is embedded in each checkpoint, among the states of Lightning's callbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from ..torch.rng import RandomState
+
+
+class Place(str, Enum):
+    """A place in an epoch, by the word that stands for it in a checkpoint."""
+
+    EPOCH_END = "epoch_end"  # all of the epoch is done
+    MID_EPOCH = "mid_epoch"  # a batch is done, and the next one follows
+    VALIDATION = "validation"  # a batch is done, and a validation follows
+
+
+@dataclass(frozen=True)
+class ProcessState:
+    """The state of one process.
+
+    Attributes:
+        random: The states of the random generators.
+        generators: The states of the generators that loaders and samplers were given.
+        epoch_sums: What was logged in the running epoch. None at an epoch's end.
+        order: What the order of the running epoch was drawn from. None at an epoch's end, and with stateful loaders.
+        prefetched: Batches that were taken from stateful loaders and are not trained yet. None at an epoch's end.
+    """
+
+    random: RandomState
+    generators: list[Any]
+    epoch_sums: list[dict[str, Any]] | None = None
+    order: dict[str, Any] | None = None
+    prefetched: list[Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the state as it stands in a checkpoint."""
+        state = {"random": self.random, "generators": self.generators}
+        later = {"results": self.epoch_sums, "order": self.order, "ahead": self.prefetched}
+        return state | {key: value for key, value in later.items() if value is not None}
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> ProcessState:
+        """Return the state that stands in a checkpoint."""
+        return cls(
+            state["random"], state["generators"], state.get("results"), state.get("order"), state.get("ahead")
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FitState:
+    """The state of one fit, for all of its processes.
+
+    Attributes:
+        place: Where in an epoch the checkpoint was taken.
+        plateau_steps: Steps of ReduceLROnPlateau that Lightning would still have taken after the save.
+        plateau_metrics: The last values of the metrics that ReduceLROnPlateau waits for.
+        should_stop: Something had asked the training to stop.
+        frozen: The parameters without gradients. None in a file that does not tell.
+        epochs: Completed epochs. None in a file that does not tell.
+        processes: The states of the processes, by rank.
+    """
+
+    place: Place
+    plateau_steps: Sequence[tuple[int, float]] = ()
+    plateau_metrics: dict[str, float] = field(default_factory=dict)
+    should_stop: bool = False
+    frozen: list[str] | None = None
+    epochs: int | None = None
+    processes: Sequence[ProcessState] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the state as it stands in a checkpoint."""
+        return {
+            "at": self.place.value,
+            "owed": list(self.plateau_steps),
+            "metrics": self.plateau_metrics,
+            "stopping": self.should_stop,
+            "frozen": self.frozen,
+            "epochs": self.epochs,
+            "processes": [process.to_dict() for process in self.processes],
+        }
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> FitState:
+        """Return the state that stands in a checkpoint."""
+        return cls(
+            Place(state["at"]),
+            state["owed"],
+            state["metrics"],
+            state["stopping"],
+            state.get("frozen"),
+            state.get("epochs"),
+            [ProcessState.from_dict(process) for process in state["processes"]],
+        )

@@ -1,0 +1,80 @@
+"""Reasons why a resumed run may not replay the same batches, or metrics, as an uninterrupted one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning.fabric.utilities.types import _Stateful
+from lightning.pytorch import Trainer
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    DistributedSampler,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
+
+from . import loops
+from .data_order import can_save_prefetched, generators_of
+from .epoch_sums import unsaved_metrics
+
+# Lightning wraps the users' samplers in its own, which have no state either.
+_STATELESS = (
+    BatchSampler, DistributedSampler, RandomSampler, SequentialSampler, SubsetRandomSampler, WeightedRandomSampler,
+)  # fmt: skip
+
+
+def what_is_inexact(trainer: Trainer, mid_epoch: bool) -> str | None:
+    """Return why a run that resumes from a checkpoint taken now may differ; None when it does not.
+
+    Args:
+        trainer: The trainer.
+        mid_epoch: The checkpoint is taken before its epoch's end.
+    """
+    if (why := _inexact_anywhere(trainer)) is not None or not mid_epoch:
+        return why
+    if names := unsaved_metrics(trainer):
+        return f"the epoch's {', '.join(names)} will leave out its first batches (a torchmetrics object)"
+    if loops.accumulating(trainer):
+        return "gradients were accumulated that no checkpoint holds; expected a save at an optimizer step"
+    return _inexact_in_mid_epoch(trainer)
+
+
+def _inexact_anywhere(trainer: Trainer) -> str | None:
+    if trainer.reload_dataloaders_every_n_epochs:
+        return "reload_dataloaders_every_n_epochs makes new loaders, which a resume makes at other moments"
+    if any(getattr(loader, "persistent_workers", False) for loader in loops.loaders(trainer)):
+        return "persistent_workers live on from epoch to epoch, and what they have drawn cannot be restored"
+    return None
+
+
+def _inexact_in_mid_epoch(trainer: Trainer) -> str | None:
+    loaders = loops.loaders(trainer)
+    stateful = [isinstance(loader, _Stateful) for loader in loaders]
+    if len(loaders) > 1 and trainer.fit_loop._combined_loader._mode.startswith("max_size"):
+        return "several loaders are combined, of which the short ones end or begin again earlier than the epoch"
+    if all(stateful):
+        if can_save_prefetched(trainer):
+            return None
+        return "the data has no length, and its batches are objects that no checkpoint may hold; expected tensors"
+    if any(stateful):
+        return "only some of the loaders can say where they are; expected a StatefulDataLoader for each"
+    return next((why for loader in loaders if (why := _inexact_loader(loader)) is not None), None)
+
+
+def _inexact_loader(loader: Any) -> str | None:
+    if not isinstance(loader, DataLoader):
+        return f"{type(loader).__name__} cannot say where it is; expected a DataLoader or a StatefulDataLoader"
+    if isinstance(loader.dataset, IterableDataset):
+        name = type(loader.dataset).__name__
+        return f"{name} is iterated over; expected one with a state_dict, in a StatefulDataLoader"
+    for sampler in (loader.sampler, loader.batch_sampler):
+        known = isinstance(sampler, (*_STATELESS, type(None)))
+        if not known and type(sampler).__module__.split(".")[0] not in ("lightning", "torch"):
+            return f"{type(sampler).__name__} may have a state of its own; expected a StatefulDataLoader"
+    if loader.num_workers and next(generators_of(loader), None) is not None:
+        return "a loader with workers has a generator of its own; expected a StatefulDataLoader"
+    return None

@@ -1,0 +1,88 @@
+"""The return of a fit to the place where its checkpoint was taken."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lightning.pytorch import Trainer
+
+from ..torch.rng import set_random_state
+from . import loops
+from .data_order import is_plain, push_prefetched, set_generator_states
+from .embedded import FitState, Place, ProcessState
+from .epoch_sums import restore_epoch_sums
+from .frozen import freeze
+from .progress import Progress
+
+log = logging.getLogger("ckpt_callbacks")
+
+
+class ResumePoint:
+    """The place where a checkpoint was taken, with all that brings a fit back there.
+
+    Args:
+        state: The embedded state.
+        loaders: The states of stateful loaders.
+
+    Attributes:
+        state: As given.
+    """
+
+    def __init__(self, state: FitState, loaders: Sequence[dict[str, Any]] = ()) -> None:
+        self.state = state
+        self._loaders = loaders
+
+    @classmethod
+    def of(cls, checkpoint: Mapping[str, Any], state: Mapping[str, Any]) -> ResumePoint:
+        """Return the resume point of a loaded checkpoint.
+
+        Args:
+            checkpoint: What was loaded.
+            state: The state of the callback in it.
+        """
+        loaders = checkpoint["loops"]["fit_loop"]["state_dict"].get("combined_loader", [])
+        return cls(FitState.from_dict(state), loaders)
+
+    def restore(self, trainer: Trainer, progress: Progress) -> None:
+        """Bring a fit that loaded the checkpoint to its place. Call it when training begins.
+
+        Raises:
+            ResumeError: The data is no longer what it was.
+        """
+        state, ranks = self.state, self.state.processes
+        own = ranks[trainer.global_rank] if trainer.global_rank < len(ranks) else None
+        if state.frozen is not None:
+            freeze(trainer.lightning_module, state.frozen)
+        if state.place is Place.EPOCH_END:
+            loops.begin_next_epoch(trainer)
+        else:
+            if state.place is Place.VALIDATION:
+                loops.begin_with_validation(trainer, self._loaders)
+            if own is not None:
+                self._restore_epoch(trainer, progress, own)
+        loops.restore_metrics(trainer, state.plateau_metrics)
+        loops.apply_plateau_steps(trainer, state.plateau_steps)
+        if own is not None:
+            set_random_state(own.random)
+            set_generator_states(trainer, own.generators)
+        progress.move_to(state.place, trainer)
+        loops.stop_as_before(trainer, state.should_stop)
+        if own is None:
+            log.warning("the checkpoint has no random state for rank %d", trainer.global_rank)
+
+    def _restore_epoch(self, trainer: Trainer, progress: Progress, own: ProcessState) -> None:
+        restore_epoch_sums(trainer, own.epoch_sums or [])
+        self._skip_batches(trainer, progress, own)
+        loops.reload(trainer, self._loaders)
+        push_prefetched(trainer, own.prefetched or [])
+
+    def _skip_batches(self, trainer: Trainer, progress: Progress, own: ProcessState) -> None:
+        batches = loops.batches_done(trainer)
+        if own.order is None or not is_plain(trainer) or not batches:
+            return
+        warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
+        progress.order.skip(trainer, own.order, 0 if loops.epoch_is_whole(trainer) else batches)
+        log.info("left out the %d batches of the epoch that were trained already", batches)
