@@ -1,8 +1,8 @@
-"""The picture in the README: one training that runs through, and the same one killed and resumed.
+"""The picture in the README: a run that is killed and resumed, over the same run without interruption.
 
 python docs/draw_resume.py [FILE]      # trains for about 15 s, and writes docs/resume.svg by default
 
-Both trainings write the loss of every step to a file. The script compares these losses and the final weights bit by
+Both runs write the loss of every step to a file. The script compares these losses and the final weights bit by
 bit, and draws nothing if one of them differs.
 """
 
@@ -140,7 +140,7 @@ def draw(whole, attempts, sha):
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
         'font-family="Helvetica, Arial, sans-serif">',
         f'<rect width="{WIDTH}" height="{height}" fill="white"/>',
-        text(LEFT, 24, f"One training, killed {kills} times with kill -9 and resumed", "#1f2328", 17, weight="bold"),
+        text(LEFT, 24, f"A training run, killed {kills} times with kill -9 and resumed", "#1f2328", 17, weight="bold"),
         line([(LEFT, 42), (LEFT + 26, 42)], "#d0d7de", 8),
         text(LEFT + 34, 46, "uninterrupted"),
         line([(LEFT + 140, 42), (LEFT + 166, 42)], COLORS[0], 1.6),
@@ -163,7 +163,7 @@ def draw(whole, attempts, sha):
         end = max(losses)
         parts += [line([(x(end), TOP + 12), (x(end), row)], RED, 1, "3 3"), cross(x(end), y(losses[end]))]
         parts.append(cross(x(end), row))
-    ending = f"Every loss and the final weights are identical, bit by bit: SHA-256 {sha[:16]}… in both trainings."
+    ending = f"Every loss and the final weights are identical, bit by bit: SHA-256 {sha[:16]}… in both runs."
     return "\n".join([*parts, text(LEFT, height - 10, ending, "#1f2328", weight="bold"), "</svg>", ""])
 
 

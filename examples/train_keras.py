@@ -1,6 +1,6 @@
 """Train on scikit-learn's digits with Keras: ``python train_keras.py RUN_DIR [EPOCHS]``.
 
-Run the same command again after an interruption, and the training continues.
+Run the same command again after an interruption, and training continues.
 """
 
 import logging
@@ -22,7 +22,7 @@ logging.getLogger("ckpt_callbacks").setLevel(logging.INFO)
 
 
 def main(run_dir, epochs=60):
-    keras.utils.set_random_seed(0)  # a resumed run then ends with the same bits
+    keras.utils.set_random_seed(0)  # needed for a bit-identical resume
     x, y = load_digits(return_X_y=True)
     x, x_val, y, y_val = train_test_split(x / 16, y, test_size=0.3, random_state=0, stratify=y)
     model = keras.Sequential(

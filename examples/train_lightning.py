@@ -1,6 +1,6 @@
 """Train on scikit-learn's digits with Lightning: ``python train_lightning.py RUN_DIR [EPOCHS]``.
 
-Run the same command again after an interruption, and the training continues.
+Run the same command again after an interruption, and training continues.
 """
 
 import logging
@@ -42,7 +42,7 @@ class Digits(lightning.LightningModule):
 
 
 def main(run_dir, epochs=60):
-    lightning.seed_everything(0, verbose=False)  # a resumed run then ends with the same bits
+    lightning.seed_everything(0, verbose=False)  # needed for a bit-identical resume
     x, y = load_digits(return_X_y=True)
     x, y = torch.tensor(x, dtype=torch.float32) / 16, torch.tensor(y)
     train, val = train_test_split(range(len(y)), test_size=0.3, random_state=0, stratify=y)
