@@ -85,7 +85,6 @@ TWO_PARAMETERS_ON_A_LINE = {
 }
 BEGINS_WITH_A_CLAUSE = {
     "ckpt_callbacks/cli/view.py",
-    "ckpt_callbacks/config/problems.py",
     "ckpt_callbacks/formats/__init__.py",
     "ckpt_callbacks/formats/format.py",
     "ckpt_callbacks/formats/torch/equality.py",

@@ -1,4 +1,4 @@
-"""The YAML file of a policy: what it says becomes a `Config`, and a `Config` becomes YAML again."""
+"""The YAML file of a policy, read into a `Config` and written from one."""
 
 from .config import Config
 from .schema import json_schema

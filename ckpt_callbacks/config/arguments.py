@@ -12,7 +12,7 @@ from ..policy.composition import Trigger
 from ..policy.policy import Policy
 from . import Config
 
-# `dict` and this order are for LightningCLI, whose parser would make text of a mapping where a path is allowed too.
+# `dict` and this order are for LightningCLI, whose parser would turn a mapping into text if a path came first.
 PolicyLike = Policy | dict[str, Any] | str | PathLike[str]
 
 

@@ -1,4 +1,4 @@
-"""Functions by their place: ``pkg.mod:name``."""
+"""Import paths of functions, such as ``pkg.mod:name``."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from ..errors import PolicyError
 
 
 def find(reference: str) -> Any:
-    """The object that ``pkg.mod:name`` stands for. Its module is imported, so this runs code."""
+    """Return the object at ``pkg.mod:name``. This imports its module, and so runs code."""
     module, _, name = reference.partition(":")
     return attrgetter(name)(importlib.import_module(module))
 
 
 def reference_to(function: Callable[..., Any]) -> str:
-    """``pkg.mod:name``, by which `find` finds ``function`` again.
+    """Return ``pkg.mod:name``, with which `find` returns ``function`` again.
 
     Raises:
-        PolicyError: it has no such place: a lambda, an inner function, one of the script that runs.
+        PolicyError: The function cannot be imported: a lambda, an inner function, or one of the running script.
     """
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
     try:
-        # What runs as __main__ now has another name, or none, for whoever reads the file.
+        # A module that runs as __main__ has another name, or none, when the file is read.
         if module and name and module != "__main__" and find(f"{module}:{name}") is function:
             return f"{module}:{name}"
     except (ImportError, AttributeError):

@@ -1,4 +1,4 @@
-"""What is wrong with a file, in lines for people: where, what was received, what was expected."""
+"""Error messages for a file, one line for each mistake: where, what was received, what was expected."""
 
 from __future__ import annotations
 
@@ -18,22 +18,28 @@ Loc = Iterable[int | str]
 
 
 def problem(text: str) -> PydanticCustomError:
-    """For a validator to raise: a mistake in words that are final."""
+    """Return an error for a validator to raise, with its final wording."""
     return PydanticCustomError("problem", "{text}", {"text": text})
 
 
 def describe(error: ValidationError, parsed: Any, shape: type) -> list[str]:
-    """One line for each mistake, beginning with its path in ``parsed``, which should have been a ``shape``."""
+    """Return one line for each mistake, beginning with its path in the file.
+
+    Args:
+        error: The mistakes that pydantic found.
+        parsed: The content of the file.
+        shape: The type that the file should have had.
+    """
     return [_line(details, parsed, shape) for details in error.errors(include_url=False)]
 
 
 def choices(shape: type) -> str:
-    """The fields that a mapping may have, in words."""
+    """Return the names of the fields that a mapping may have, as text."""
     return ", ".join(get_type_hints(shape))
 
 
 def near(word: object, known: Iterable[object]) -> str:
-    """``; did you mean 'epochs'?`` where one of ``known`` resembles ``word``, else nothing."""
+    """Return ``; did you mean 'epochs'?`` if one of ``known`` resembles ``word``, else an empty text."""
     found = difflib.get_close_matches(str(word), map(str, known), n=1)
     return f"; did you mean {found[0]!r}?" if found else ""
 
@@ -66,7 +72,7 @@ def _line(details: ErrorDetails, parsed: Any, shape: type) -> str:
 
 
 def _path(loc: Loc, parsed: Any, shape: Any) -> str:
-    """Where it is in the file itself; pydantic was given a single item as a list of one, and a lone name as a field."""
+    """Return the path in the file itself, where pydantic saw a single item as a list and a lone name as a field."""
     path = ""
     for step in loc:
         alone = get_origin(shape) is list and not isinstance(parsed, list)
@@ -84,7 +90,7 @@ def _path(loc: Loc, parsed: Any, shape: Any) -> str:
 
 
 def _part(shape: Any, step: int | str) -> Any:
-    """The type of one part of a ``shape``. Nothing in the file is a union, so each step leads to one type."""
+    """Return the type of one part of a ``shape``. Nothing in the file is a union, so each step leads to one type."""
     return get_type_hints(shape)[step] if is_typeddict(shape) else get_args(shape)[-1]
 
 

@@ -73,7 +73,7 @@ TRIGGERS = (
         one=True, epochs=Count, steps=Count, seconds=Positive, minutes=Positive, hours=Positive, overhead=Share,
     )),
     Rule("optimal", Optimal, Fields(
-        "OptimalNode", "Due at the interval that loses the least time where trainings fail so often on average.",
+        "OptimalNode", "Due at the interval that loses the least time for a given mean time between failures.",
         mtbf=Duration,
     )),
     Rule("at", At, Fields(
@@ -84,7 +84,7 @@ TRIGGERS = (
     Rule("on_exception", OnException),
     Rule("on_deadline", OnDeadline, Fields(
         "DeadlineNode",
-        "Due so long before the end of the job, which the job scheduler says where the file does not.",
+        "Due a given time before the end of the job, which the job scheduler tells if the file does not.",
         before=Duration, end=NotRequired[Moment],
     )),
     Rule("any", AnyOf, _TRIGGERS),
@@ -104,20 +104,20 @@ RETENTIONS = (
         one=True, epochs=Count, steps=Count, hours=Positive,
     )),
     Rule("within", KeepWithin, Fields(
-        "WithinNode", "Keep what is at most so much older than the newest checkpoint.", hours=Positive,
+        "WithinNode", "Keep what is at most a given time older than the newest checkpoint.", hours=Positive,
     )),
     Rule("tagged", KeepTagged, Tag),
 )  # fmt: skip
 
 STOPPINGS = (
     Rule("patience", Patience, Fields(
-        "PatienceNode", "Stop when the metric has not improved in so many measurements.",
+        "PatienceNode", "Stop when the metric has not improved for a given number of measurements.",
         by=MetricRef, checks=Count, start_from_epoch=NotRequired[Index],
     ), _BY_METRIC),
     Rule("reaches", Reaches, _THRESHOLD, _BY_METRIC),
     Rule("diverges", Diverges, _THRESHOLD, _BY_METRIC),
     Rule("non_finite", NonFinite, Fields(
-        "NonFiniteNode", "Stop when a metric was NaN or infinite so many times in a row.",
+        "NonFiniteNode", "Stop when a metric was NaN or infinite a given number of times in a row.",
         monitor=_NAMES, consecutive=NotRequired[Count],
     )),
 )  # fmt: skip

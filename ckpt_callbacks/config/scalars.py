@@ -1,4 +1,4 @@
-"""The single values of the file: which of them are right, and what people call them."""
+"""The single values of a file: their types, and their names in error messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..errors import PolicyError
 from ..policy.metric import Metric
 from ..units import DURATION_PATTERN, MOMENT, POSITIVE_DURATION, SIZE, SIZE_PATTERN, as_bytes, as_seconds, as_utc
 
-# The bounds are those of the policy values, which keep the last word. Here they let an editor see them too.
+# The policy values check these bounds themselves. They are repeated here so that the JSON schema has them.
 _Count = NewType("_Count", int)
 _Index = NewType("_Index", int)
 _Finite = NewType("_Finite", float)
@@ -27,7 +27,7 @@ _Name = NewType("_Name", str)
 _Tag = NewType("_Tag", str)
 _Reference = NewType("_Reference", str)
 _Monitor = str | list[str] | dict[str, float]
-# A number or text. What the schema says of them is for an editor; the conversions have the last word.
+# A number or text. These types are for the JSON schema only; the conversions decide what is valid.
 _Duration = Annotated[float, Field(gt=0)] | Annotated[str, Field(pattern=DURATION_PATTERN)]
 _Size = Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern=SIZE_PATTERN)]
 _Moment = Annotated[float, Field(gt=0)] | datetime
@@ -54,7 +54,7 @@ def _check_monitor(monitor: object) -> object:
     return monitor
 
 
-# A union would report a mistake three times, once for each of its forms.
+# A union would report one mistake three times, once for each form.
 Monitor = Annotated[SkipValidation[_Monitor], AfterValidator(_check_monitor)]
 
 
@@ -96,7 +96,11 @@ _CALLED = {
 
 
 def called(wanted: object) -> str | None:
-    """What people call a single value's type, without its `Annotated`; None for the type of a list or mapping."""
+    """Return the name of a single value's type in error messages; None for a list or a mapping.
+
+    Args:
+        wanted: The type, without its `Annotated`.
+    """
     if get_origin(wanted) is Literal and wanted not in _CALLED:
         return " or ".join(get_args(wanted))
     return _CALLED.get(wanted)

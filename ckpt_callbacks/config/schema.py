@@ -84,7 +84,7 @@ def _one_of(title: str, description: str | None, rules: Sequence[Rule]) -> Any:
 _Trigger = _one_of("TriggerNode", None, TRIGGERS)
 _Retention = _one_of("RetentionNode", "One rule; what any rule keeps survives.", RETENTIONS)
 _Stopping = _one_of("StoppingNode", "One rule; training stops when any rule says so.", STOPPINGS)
-_Smoothing = _one_of("SmoothingNode", "What is done to a metric before it is compared.", SMOOTHINGS)
+_Smoothing = _one_of("SmoothingNode", "The smoothing of a metric before it is compared.", SMOOTHINGS)
 
 Triggers = Annotated[list[_Trigger], Field(min_length=1), OneOrMore()]
 Retentions = Annotated[list[_Retention], Field(min_length=1), OneOrMore()]
@@ -127,7 +127,7 @@ def _check_filename(template: str, info: ValidationInfo) -> str:
     rules = info.data["stop"].parts() if "stop" in info.data else ()
     names += [name for rule in rules if isinstance(rule, NonFinite) for name in rule.monitor]
     try:
-        # A callback may be given more metadata than the file holds.
+        # A callback may add metadata that the file does not hold.
         FileName(template, (*info.data.get("metadata", ()), *FROM_METADATA), tuple(names))
     except PolicyError as error:
         raise problem(str(error).removeprefix("filename ")) from None

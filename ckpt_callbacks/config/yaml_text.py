@@ -1,4 +1,4 @@
-"""YAML text and the plain values that it stands for. YAML 1.2: ``1e-4`` is a number and ``on`` is text."""
+"""YAML text to plain values and back. YAML 1.2: ``1e-4`` is a number and ``on`` is text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WORD = re.compile(r"\w[\w./-]*")
 
 
 class _Constructor(SafeConstructor):
-    """Notes every duplicate key, where the base class would raise at the first."""
+    """A constructor that collects every duplicate key; the base class raises at the first."""
 
     def check_mapping_key(self, node: Any, key_node: Any, mapping: Any, key: Any, value: Any) -> bool:
         if key not in mapping:
@@ -30,13 +30,13 @@ class _Constructor(SafeConstructor):
 
 
 class _Representer(SafeRepresenter):
-    """Writes a part in full wherever it stands, without anchors; and quotes all text but simple words."""
+    """A representer without anchors, which repeats a part in full and quotes all text but simple words."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
     def represent_str(self, data: str) -> Any:
-        # The base class leaves text such as ?0 bare, which does not come back as text from inside a list.
+        # The base class leaves text such as ?0 unquoted, which does not read back as text inside a list.
         return self.represent_scalar("tag:yaml.org,2002:str", data, style=None if _WORD.fullmatch(data) else '"')
 
 
@@ -45,7 +45,7 @@ _Representer.add_representer(str, _Representer.represent_str)
 
 class _Yaml(YAML):
     def __init__(self) -> None:
-        super().__init__(typ="safe", pure=True)  # pure, because the C parser knows YAML 1.1 only
+        super().__init__(typ="safe", pure=True)  # pure, because the C parser supports YAML 1.1 only
         self.Constructor, self.Representer = _Constructor, _Representer
         self.duplicates: list[str] = []
         self.default_flow_style = None  # innermost lists and mappings on one line
@@ -54,10 +54,10 @@ class _Yaml(YAML):
 
 
 def read(path: str | PathLike[str]) -> tuple[Any, list[str]]:
-    """What a YAML file holds, and one line for each duplicate key.
+    """Return the content of a YAML file, and one line for each duplicate key.
 
     Raises:
-        ConfigError: the file cannot be read, or is no YAML.
+        ConfigError: The file cannot be read, or is not YAML.
     """
     yaml = _Yaml()
     try:
@@ -67,8 +67,8 @@ def read(path: str | PathLike[str]) -> tuple[Any, list[str]]:
     except UnicodeDecodeError as error:
         problem = f"byte {error.start} is not UTF-8; expected a text file"
     except MarkedYAMLError as error:
-        said = ", ".join(part for part in (error.context, error.problem) if part)
-        problem = f"{_place(error.problem_mark or error.context_mark)}: {said}"
+        text = ", ".join(part for part in (error.context, error.problem) if part)
+        problem = f"{_place(error.problem_mark or error.context_mark)}: {text}"
     except RecursionError:
         problem = "is nested too deeply"
     except YAMLError as error:
@@ -77,10 +77,10 @@ def read(path: str | PathLike[str]) -> tuple[Any, list[str]]:
 
 
 def dump(value: Any) -> str:
-    """``value`` as YAML text.
+    """Return ``value`` as YAML text.
 
     Raises:
-        PolicyError: it holds something other than plain values.
+        PolicyError: It holds something other than plain values.
     """
     stream = io.StringIO()
     try:
