@@ -26,7 +26,6 @@ EXCEPTIONS = {
     ("store", "memory"),  # files are written from pages
     # Policy.from_yaml is what people type; it imports the reader only when it is called.
     ("policy", "config"),
-    ("formats", "keras"),  # for now
 }
 PURE_STANDARD_LIBRARY = {"policy", "errors", "events", "record", "settings", "units", "versions"}
 ALLOWED_LIBRARIES = {

@@ -24,7 +24,6 @@ TWINS = {"keras", "lightning"}
 TWO_PARAMETERS_ON_A_LINE = {
     "ckpt_callbacks/cli/view.py",
     "ckpt_callbacks/events.py",
-    "ckpt_callbacks/formats/format.py",
     "ckpt_callbacks/formats/keras/layout.py",
     "ckpt_callbacks/formats/keras/writer.py",
     "ckpt_callbacks/formats/torch/file.py",
@@ -36,7 +35,6 @@ TWO_PARAMETERS_ON_A_LINE = {
     "ckpt_callbacks/keras/first.py",
     "ckpt_callbacks/keras/guard.py",
     "ckpt_callbacks/keras/mismatch.py",
-    "ckpt_callbacks/keras/model/files.py",
     "ckpt_callbacks/keras/model/walk.py",
     "ckpt_callbacks/keras/opening.py",
     "ckpt_callbacks/keras/progress.py",
@@ -85,8 +83,6 @@ TWO_PARAMETERS_ON_A_LINE = {
 }
 BEGINS_WITH_A_CLAUSE = {
     "ckpt_callbacks/cli/view.py",
-    "ckpt_callbacks/formats/__init__.py",
-    "ckpt_callbacks/formats/format.py",
     "ckpt_callbacks/formats/torch/equality.py",
     "ckpt_callbacks/formats/torch/outline.py",
     "ckpt_callbacks/formats/torch/pickler.py",

@@ -1,25 +1,20 @@
-"""What can be told of a checkpoint from its file alone, without the framework's adapter and without a manifest."""
+"""The native checkpoint formats. Reading them needs neither the framework's adapter nor a manifest."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from .format import Format, Shapes, Written
-from .keras import archive as keras_zip
-from .keras import hdf5
-from .torch import format as torch_zip
+from .keras.format import ARCHIVE, HDF5
+from .torch.format import TORCH
 
 # By suffix; the longest one that fits counts. People with files of their own kind may add to it.
-FORMATS: dict[str, Format] = {
-    ".ckpt": torch_zip.FORMAT,
-    ".keras": keras_zip.FORMAT,
-    ".h5": hdf5.FORMAT,
-}
+FORMATS: dict[str, Format] = {format.suffix: format for format in (TORCH, ARCHIVE, HDF5)}
 
 __all__ = ["FORMATS", "Format", "Shapes", "Written", "format_of"]
 
 
 def format_of(path: Path) -> Format | None:
-    """The format of a checkpoint, by its suffix; None where nothing is known about it."""
+    """Return the format of a checkpoint, by its suffix; None if there is none for it."""
     suffix = max((suffix for suffix in FORMATS if path.name.endswith(suffix)), key=len, default=None)
     return FORMATS[suffix] if suffix is not None else None

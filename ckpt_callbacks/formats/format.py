@@ -1,4 +1,4 @@
-"""What is asked of a kind of checkpoint file."""
+"""The interface of a checkpoint file's format."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from typing import Any
 # The tensors that a checkpoint must hold: names (where the format has them) and shapes.
 Shapes = Sequence[tuple[str, tuple[int, ...]]]
 
+_SHOWN = 3  # missing tensors that an error names
+
 
 @dataclass(frozen=True)
 class Written:
-    """What is known of a file, or directory, that was just written.
+    """The facts about a file, or directory, that was just written.
 
     Attributes:
-        shapes: The tensors that must be found in it; empty where nothing is known about them.
-        digest, size: Over every byte, where the writer forced them to the device; else None.
+        shapes: The tensors that must be found in it; empty where they are not known.
+        digest: The digest of every byte, where the writer forced them to the device; else None.
+        size: The size in bytes, where the writer forced them to the device; else None.
     """
 
     shapes: Shapes = ()
@@ -28,23 +31,27 @@ class Written:
 
 @dataclass(frozen=True)
 class Format:
-    """How to look into one kind of checkpoint.
+    """One kind of checkpoint file, and how to look into it.
 
     Attributes:
-        facts: What this package wrote into the file at the given path, ``{"record": {...}, ...}``; None when it is
-            somebody else's. Never runs code that the file holds. Raises `VerifyError` where the file cannot be read.
-        check: Opens the file as its framework does and looks for the tensors that it must hold. Raises `VerifyError`.
+        suffix: The end of the files' names, such as ``.ckpt``.
+        facts: Returns the data that this package embedded in a file, ``{"record": {...}, ...}``; None for any other
+            file. Never runs code that the file holds. Raises `VerifyError` if the file cannot be read.
+        check: Opens a file as its framework does and looks for the tensors that it must hold. Raises `VerifyError`.
+        same: Returns True if two files hold equal weights, whatever else differs.
     """
 
+    suffix: str
     facts: Callable[[Path], Mapping[str, Any] | None]
     check: Callable[[Path, Shapes], None]
+    same: Callable[[Path, Path], bool]
 
 
 def missing(path: Path, wanted: Shapes, found: Shapes) -> str | None:
-    """One line about the first tensors that are wanted and not found; None when all are there."""
+    """Return one line about the first tensors that are wanted and not found; None if all are found."""
     left = Counter(wanted) - Counter(found)
     lacking = [f"{name or 'a tensor'} of shape {shape}" for name, shape in left.elements()]
     if not lacking:
         return None
-    rest = f" and {len(lacking) - 3} more" if len(lacking) > 3 else ""
-    return f"{path}: lacks {', '.join(lacking[:3])}{rest}"
+    rest = f" and {len(lacking) - _SHOWN} more" if len(lacking) > _SHOWN else ""
+    return f"{path}: lacks {', '.join(lacking[:_SHOWN])}{rest}"

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _HEADER = 30  # bytes of a member's header before its name and what else lies there
 
 
-def opened(path: Path, name: str) -> io.BufferedIOBase | io.RawIOBase:
+def open_member(path: Path, name: str) -> io.BufferedIOBase | io.RawIOBase:
     """A member, to be read anywhere in it.
 
     zipfile's own file begins anew whenever its reader goes back, as HDF5 does for each dataset: 40 s for 1 GB.

@@ -14,6 +14,7 @@ import keras
 from ..config.arguments import PolicyLike, build_config
 from ..errors import PolicyError, VerifyError
 from ..events import EventKind
+from ..formats.keras.suffix import suffix_of
 from ..record import Record
 from ..run.reader import ReadsRun
 from ..run.run import Run
@@ -24,7 +25,7 @@ from .capture import floats
 from .first import Ahead
 from .fit import ObservesFit
 from .fit_call import FitCall
-from .model import files
+from .model.load import load_weights, read_embedded
 from .opening import join, path_to_load
 from .progress import Progress
 from .resume import Position, load
@@ -95,7 +96,7 @@ class KerasCheckpoint(ReadsRun, ObservesFit, keras.callbacks.Callback):
             metadata=metadata, on_error=on_error, grace=grace, min_free=min_free, background=background,
             max_pending=max_pending, when_busy=when_busy, staging=staging,
         )  # fmt: skip
-        settings, suffix = config.settings, files.suffix_of(config.settings.contents, format)
+        settings, suffix = config.settings, suffix_of(config.settings.contents, format)
         self._staging = KerasStaging(settings.staging if settings.background else "none")  # else a copy is for nothing
         self._run = Run(
             config.policy, settings, format=suffix, name="KerasCheckpoint", described=config.described, clock=clock
@@ -143,8 +144,7 @@ class KerasCheckpoint(ReadsRun, ObservesFit, keras.callbacks.Callback):
         # What others still do at the end of an epoch or of a fit (learning rate, best weights) is part of the state.
         self._fit.surround(self, self._ahead())
         self._watch_for_exceptions(model)
-        self._trained = weakref.ref(model)
-        self._active = True
+        self._trained, self._active = weakref.ref(model), True
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         if not self._progress.has_begun:
@@ -221,7 +221,7 @@ class KerasCheckpoint(ReadsRun, ObservesFit, keras.callbacks.Callback):
         run, ended_by = self._run, None
         path = path_to_load(run, self._resume, model, trained=self._trained() is model)
         if path is not None:
-            carried = files.read_carried(path)
+            carried = read_embedded(path)
             load(model, path, carried, self._fit, self._scratch)
             run.restore(carried.snapshot)
             self._position = Position(path, model, carried, self._fit, self._siblings)
@@ -296,5 +296,5 @@ class KerasCheckpoint(ReadsRun, ObservesFit, keras.callbacks.Callback):
         except VerifyError as error:
             log.warning("its weights were not loaded: %s", error)
             return
-        files.load_weights(self.model, record.path, self._scratch)
+        load_weights(self.model, record.path, self._scratch)
         log.info("loaded the weights of %s", record.file)

@@ -11,6 +11,7 @@ import keras
 
 from ..errors import PolicyError
 from ..events import EventKind
+from ..formats.keras.equality import same_weights
 from ..policy.decision import Decision
 from ..run.run import Run
 from ..run.snapshot import Snapshot
@@ -18,7 +19,7 @@ from .capture import carry, facts_of, moment_of
 from .embedded import Moment
 from .fit_call import FitCall
 from .guard import Guard, StateIsGone
-from .model import files, lora
+from .model import lora
 from .progress import Progress
 from .staging import KerasStaging
 from .train_function import put_back
@@ -141,7 +142,7 @@ class ObservesFit:
                 metrics=metrics,
                 complete=complete,
                 stage=self._stage,
-                same=files.same_weights if kind is EventKind.END else None,
+                same=same_weights if kind is EventKind.END else None,
                 metadata=lambda: facts_of(self.model),
             )
 

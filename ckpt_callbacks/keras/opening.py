@@ -10,7 +10,7 @@ import keras
 from ..errors import ResumeError
 from ..run.run import Run
 from ..store.digest import verify
-from .model import files
+from .model.load import read_embedded
 from .updates import Steps, has_trained
 
 
@@ -48,5 +48,5 @@ def join(run: Run, model: keras.Model) -> None:
     step = Steps(model, 0).at(0)
     for record in run.resumable():
         if record.step <= step:
-            run.restore(files.read_carried(record.path).snapshot)
+            run.restore(read_embedded(record.path).snapshot)
             return

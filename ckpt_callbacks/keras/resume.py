@@ -10,11 +10,12 @@ import keras
 import numpy as np
 
 from ..errors import ResumeError
+from ..formats.keras.refusal import one_line
 from .callbacks import Siblings
 from .capture import assign, floats, optimizer_of, seed_variables
 from .embedded import Carried
 from .fit_call import FitCall
-from .model import files
+from .model.load import load as load_model
 from .rng import set_random_state
 from .train_function import StandIn
 
@@ -39,7 +40,7 @@ def load(model: keras.Model, path: Path, carried: Carried, fit: FitCall, scratch
         one, weights = getattr(model, name, None), model.weights
         if isinstance(one, keras.optimizers.Optimizer) and not one.built and max(places, default=0) < len(weights):
             one.build([weights[place] for place in places])
-    files.load(model, path, scratch, with_optimizer=bool(carried.optimizer))
+    load_model(model, path, scratch, with_optimizer=bool(carried.optimizer))
     if not assign(seed_variables(model), carried.moment.seeds):
         log.warning("%s: the model's random layers differ from those that wrote it; they start anew", path)
 
@@ -52,7 +53,7 @@ def _build(model: keras.Model, path: Path, fit: FitCall) -> None:
             # What `fit` does before it calls any callback on torch and JAX, and on TensorFlow at the first batch.
             model._symbolic_build(data_batch=fit.batch_spec)
         except (ValueError, RuntimeError) as error:
-            problem = f"{files.one_line(error)}; call model.build()"
+            problem = f"{one_line(error)}; call model.build()"
     if not (model.built or model.weights):
         raise ResumeError(f"{path}: {model.name!r} has no variables yet to load it into: {problem} before model.fit()")
 

@@ -13,14 +13,17 @@ import numpy as np
 from ..errors import NotEnoughMemory, first_line
 from ..formats import Written
 from ..formats.keras import archive as keras_zip
+from ..formats.keras.refusal import one_line
+from ..formats.keras.suffix import KERAS, LEGACY
 from ..memory.arena import Arena
 from ..memory.pages import rounded
 from ..memory.pool import ArenaPool
 from ..run.snapshot import LiveSnapshot, Snapshot
 from .embedded import Carried
 from .model import config_json as configuration
-from .model import files
 from .model.copy import copy
+from .model.parts import optimizers, shapes
+from .model.save import embedded_for, save
 
 try:
     from ..formats.keras.writer import Content, FileWriter
@@ -53,7 +56,7 @@ class KerasStaging:
         Args:
             size: Bytes of memory to get; see `expected_size`. suffix: of the files to come.
         """
-        if suffix == files.KERAS:
+        if suffix == KERAS:
             # Whatever the backend, Keras imports TensorFlow, if it is there, to make JSON of the first object.
             keras.saving.serialize_keras_object(keras.initializers.Zeros())
         self._arenas.prepare(size)
@@ -80,7 +83,7 @@ class KerasStaging:
         """
         with_config = self._has_config(model, suffix)
         if not self._copies:
-            return LiveSnapshot(lambda path: Written(files.save(model, path, carried, with_config=with_config)))
+            return LiveSnapshot(lambda path: Written(save(model, path, carried, with_config=with_config)))
         if (why := self._why_live(model, suffix)) is not None:
             return self._live_because(why, model, carried, with_config)
         arena = self._arenas.take()
@@ -104,7 +107,7 @@ class KerasStaging:
 
     def _has_config(self, model: keras.Model, suffix: str) -> bool:
         """Says once where Keras cannot write the model's configuration; asked of its own files alone."""
-        if suffix != files.KERAS or not _saves_as_keras(model):
+        if suffix != KERAS or not _saves_as_keras(model):
             return True
         if self._with_config is None:
             problem = configuration.problem(model)
@@ -113,20 +116,20 @@ class KerasStaging:
                 log.warning(
                     "KerasCheckpoint: the configuration of %r cannot be saved: %s; a run resumes without it, and "
                     "load_weights() reads the files, but load_model() does not: write get_config() for that",
-                    model.name, files.one_line(problem),
+                    model.name, one_line(problem),
                 )  # fmt: skip
         return self._with_config
 
     def _why_live(self, model: keras.Model, suffix: str) -> str | None:
-        if suffix == files.LEGACY:
+        if suffix == LEGACY:
             return "the legacy .h5 format cannot be written in the background"
-        if suffix == files.KERAS and not _saves_as_keras(model):
+        if suffix == KERAS and not _saves_as_keras(model):
             return f"{type(model).__name__}.save is not Keras' own"
         return _UNKNOWN if model.built or model.weights else "the model is not built"
 
     def _live_because(self, why: str, model: keras.Model, carried: Carried, with_config: bool) -> Snapshot:
         def written(path: Path) -> Written:
-            found = Written(files.save(model, path, carried, with_config=with_config))
+            found = Written(save(model, path, carried, with_config=with_config))
             if not self._said:  # after the save, because a model that cannot be saved at all is another matter
                 self._said = True
                 log.warning("KerasCheckpoint: training waits while %r is written: %s", model.name, why)
@@ -159,8 +162,8 @@ def _saves_as_keras(model: keras.Model) -> bool:
 
 
 def _record(model: keras.Model, suffix: str) -> Recording:
-    full = suffix == files.KERAS
-    return record(model, skip=() if full else files.optimizers(model), assets=full)
+    full = suffix == KERAS
+    return record(model, skip=() if full else optimizers(model), assets=full)
 
 
 def _content(model: keras.Model, suffix: str, carried: Carried, arena: Arena, with_config: bool) -> Content:
@@ -169,13 +172,13 @@ def _content(model: keras.Model, suffix: str, carried: Carried, arena: Arena, wi
     data = arena.carve([entry.nbytes for entry in entries])
     arrays = [np.ndarray(entry.shape, entry.dtype, view) for entry, view in zip(entries, data, strict=True)]
     copy(recording.values, arrays)
-    facts = files.ours(suffix, carried)
+    facts = embedded_for(suffix, carried)
     parts: dict[str, object] = {}
-    if suffix == files.KERAS:
+    if suffix == KERAS:
         config, metadata = config_of(model) if with_config else configuration.stand_in(model)
-        metadata = keras_zip.merged(metadata, facts)
+        metadata = keras_zip.merge(metadata, facts)
         parts["before"] = ((keras_zip.METADATA, metadata.encode()), (configuration.MEMBER, config.encode()))
         parts["after"] = tuple((f"assets/{name}", content) for name, content in recording.assets)
     else:
         parts["facts"] = json.dumps(facts).encode()
-    return Content(model.name, files.shapes(model), recording.groups, arrays, data, **parts)
+    return Content(model.name, shapes(model), recording.groups, arrays, data, **parts)

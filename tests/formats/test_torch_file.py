@@ -58,7 +58,7 @@ def sound(path):
     """No CRC is wrong, for Python's reader; and our own opens it."""
     with zipfile.ZipFile(path) as archive:
         assert archive.testzip() is None
-    torch_zip.FORMAT.check(path, ())
+    torch_zip.TORCH.check(path, ())
 
 
 def written(path, obj, staging="memory"):

@@ -1,4 +1,4 @@
-"""``.weights.h5`` and the legacy ``.h5``. Ours is a dataset in the root that Keras does not look at."""
+"""The HDF5 files ``.weights.h5`` and ``.h5``. This package's data are a dataset that Keras does not look at."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ...errors import VerifyError, first_line
-from ..format import Format, Shapes, missing
+from ...errors import VerifyError
+from ..format import Shapes, missing
 
 DATASET = "ckpt_callbacks"
 
 
 def read(file: Any) -> dict[str, Any] | None:
-    """What of ours lies in an open `h5py.File`."""
+    """Return the data embedded in an open `h5py.File`; None if it holds none."""
     return json.loads(file[DATASET][()].tobytes()) if DATASET in file else None
 
 
 def write(path: Path, text: str) -> None:
-    """Put ours into a file that Keras has written."""
+    """Embed a text in a file that Keras has written."""
     import h5py
     import numpy as np
 
@@ -28,7 +28,7 @@ def write(path: Path, text: str) -> None:
 
 
 def tensors(group: Any) -> Iterator[tuple[str, Any]]:
-    """Every dataset with its name, ours left out."""
+    """Yield the name of each dataset and the dataset, without this package's own."""
     import h5py
 
     found: list[tuple[str, Any]] = []
@@ -37,31 +37,24 @@ def tensors(group: Any) -> Iterator[tuple[str, Any]]:
 
 
 def check_open(path: Path, file: Any, wanted: Shapes) -> None:
-    """Look for the wanted tensors in an open file, whose names for them are its own."""
+    """Look for tensors in an open file by their shapes alone: the file has other names for them.
+
+    Args:
+        path: The path, for the error.
+        file: The open `h5py.File`.
+        wanted: The tensors that it must hold.
+
+    Raises:
+        VerifyError: Some are missing.
+    """
     shapes = [("", tuple(item.shape)) for _, item in tensors(file)]
     if (problem := missing(path, [("", shape) for _, shape in wanted], shapes)) is not None:
         raise VerifyError(problem)
 
 
-def _facts(path: Path) -> dict[str, Any] | None:
+def check(path: Path, wanted: Shapes) -> None:
+    """Open a file, and look for tensors in it; see `check_open`."""
     import h5py
 
-    try:
-        with h5py.File(path) as file:
-            facts = read(file)
-    except Exception as error:  # h5py raises whatever comes up when a file is damaged
-        raise VerifyError(f"{path}: h5py cannot open it: {first_line(error)}") from error
-    return facts if isinstance(facts, dict) and "record" in facts else None
-
-
-def _check(path: Path, wanted: Shapes) -> None:
-    import h5py
-
-    try:
-        with h5py.File(path) as file:
-            check_open(path, file, wanted)
-    except Exception as error:  # h5py raises whatever comes up when a file is damaged
-        raise VerifyError(f"{path}: h5py cannot open it: {first_line(error)}") from error
-
-
-FORMAT = Format(_facts, _check)
+    with h5py.File(path) as file:
+        check_open(path, file, wanted)

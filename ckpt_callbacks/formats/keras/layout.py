@@ -11,9 +11,9 @@ import keras
 import numpy as np
 from keras.src.saving import saving_lib
 
-from ...keras.model.walk import Entry, Group
 from ...memory.pages import PAGE
 from . import hdf5
+from .entries import Entry, Group
 from .sparse_file import SparseFile
 
 _COMPARED = 1 << 20  # bytes at a time, so that they and what comes of it stay in the processor's cache

@@ -18,17 +18,18 @@ from keras.src.saving import saving_lib
 
 from ...errors import first_line
 from ...formats import Written
-from ...keras.model.files import check_space, saying_what_cannot_be_saved
-from ...keras.model.walk import Group
 from ...memory.pages import PAGE
 from ...store.direct_file import DirectFile
 from .. import Shapes
 from .. import zip_writer as archive
-from ..zip_member import opened
+from ..zip_member import open_member
 from ..zip_writer import crc32
 from . import archive as keras_zip
 from . import hdf5
+from .entries import Group
 from .layout import Layout, feed, lay_out, unlike
+from .refusal import explain_refusal
+from .space import check_space
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -103,7 +104,7 @@ class FileWriter:
             self._direct = False
             path.unlink(missing_ok=True)
             log.warning("KerasCheckpoint: from now on Keras' own, slower writer is used: %s", problem)
-        with saying_what_cannot_be_saved(content.model):
+        with explain_refusal(content.model):
             _replay(content, path)
         return Written(content.shapes)
 
@@ -133,7 +134,7 @@ class FileWriter:
                     names = found.namelist()[: len(content.before) + 1]
                 if (expected := _members()) != names:
                     return f"an archive holds {names}, and Keras' own {expected}"
-                file = stack.enter_context(opened(path, keras_zip.WEIGHTS))
+                file = stack.enter_context(open_member(path, keras_zip.WEIGHTS))
             return unlike(stack.enter_context(h5py.File(file)), content.groups, content.arrays)
 
 

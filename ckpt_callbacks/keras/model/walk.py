@@ -19,31 +19,7 @@ from keras.src.backend.common import global_state
 from keras.src.optimizers.base_optimizer import BaseOptimizer
 from keras.src.saving import saving_lib
 
-
-@dataclass(frozen=True)
-class Entry:
-    """One dataset: its name in the group, its type and its shape."""
-
-    key: str
-    dtype: np.dtype
-    shape: tuple[int, ...]
-
-    @property
-    def nbytes(self) -> int:
-        return self.dtype.itemsize * int(np.prod(self.shape))
-
-
-@dataclass(frozen=True)
-class Group:
-    """What one layer, or another part of the model, writes: see `H5IOStore.make`."""
-
-    path: str
-    metadata: tuple[tuple[str, Any], ...]
-    entries: tuple[Entry, ...]
-
-    def place(self, entry: Entry) -> str:
-        """The entry's name in the file."""
-        return "/".join(filter(None, (self.path, "vars", entry.key)))
+from ...formats.keras.entries import Entry, Group
 
 
 @dataclass(frozen=True)

@@ -22,18 +22,19 @@ from ckpt_callbacks.formats import zip_writer as archive
 from ckpt_callbacks.formats.keras import archive as keras_zip
 from ckpt_callbacks.formats.keras import hdf5
 from ckpt_callbacks.formats.keras import writer as writing
+from ckpt_callbacks.formats.keras.entries import Entry, Group
 from ckpt_callbacks.formats.keras.layout import lay_out, unlike
 from ckpt_callbacks.formats.keras.sparse_file import SparseFile
-from ckpt_callbacks.formats.zip_member import opened
+from ckpt_callbacks.formats.keras.suffix import KERAS, LEGACY, WEIGHTS
+from ckpt_callbacks.formats.zip_member import open_member
 from ckpt_callbacks.keras import staging
 from ckpt_callbacks.keras.embedded import Carried
-from ckpt_callbacks.keras.model import files
-from ckpt_callbacks.keras.model.walk import Entry, Group
+from ckpt_callbacks.keras.model.load import read_embedded
+from ckpt_callbacks.keras.model.parts import optimizers, shapes
 from ckpt_callbacks.keras.staging import KerasStaging
 from ckpt_callbacks.memory.pages import PAGE
 from tests.adapters.keras.task import BACKEND, ONCE, fit, model, quick
 
-KERAS, WEIGHTS = files.KERAS, files.WEIGHTS
 CARRIED = Carried(snapshot={"state": 1}, record={"id": "a"})
 
 
@@ -65,7 +66,7 @@ class Nested(keras.Model):
 
 
 def variables(trained):
-    return [*trained.variables, *(v for optimizer in files.optimizers(trained) for v in optimizer.variables)]
+    return [*trained.variables, *(v for optimizer in optimizers(trained) for v in optimizer.variables)]
 
 
 def saved(trained):
@@ -146,7 +147,7 @@ def by_keras(trained, path):
     if path.suffix == KERAS:
         trained.save(path)
     else:
-        keras.saving.save_weights(trained, path, objects_to_skip=files.optimizers(trained))
+        keras.saving.save_weights(trained, path, objects_to_skip=optimizers(trained))
     return contents(path)
 
 
@@ -205,13 +206,13 @@ def test_a_loaded_file_trains_on_where_the_model_was(tmp_path):
     loaded = keras.saving.load_model(tmp_path / "ours.keras")
     pairs = zip(saved(trained), saved(loaded), strict=True)
     assert all(np.array_equal(*map(keras.ops.convert_to_numpy, pair)) for pair in pairs)
-    assert files.read_carried(tmp_path / "ours.keras") == CARRIED
+    assert read_embedded(tmp_path / "ours.keras") == CARRIED
     if shutil.which("unzip"):
         assert not subprocess.run(["unzip", "-t", tmp_path / "ours.keras"], capture_output=True).returncode
     with zipfile.ZipFile(tmp_path / "ours.keras") as found:
         assert found.testzip() is None
         data = found.read(keras_zip.WEIGHTS)
-    with opened(tmp_path / "ours.keras", keras_zip.WEIGHTS) as member:
+    with open_member(tmp_path / "ours.keras", keras_zip.WEIGHTS) as member:
         assert member.read() == data and member.seek(-9, io.SEEK_END) == len(data) - 9
         assert member.seek(4, io.SEEK_CUR) == len(data) - 5 and member.read(99) == data[-5:]
     assert (tmp_path / "ours.keras").read_bytes().index(data[:512]) % 4096 == 0
@@ -342,7 +343,7 @@ def test_training_waits_where_nothing_can_be_copied_and_that_is_said_once(tmp_pa
     trained = quick()
     own = Own([keras.Input((4,)), keras.layers.Dense(2)], name="own")
     cases = {
-        "the legacy .h5 format cannot": (trained, files.LEGACY, None),
+        "the legacy .h5 format cannot": (trained, LEGACY, None),
         "Own.save is not Keras' own": (own, KERAS, None),
         "only Keras' own store is accepted": (trained, KERAS, (saving_lib, "_save_state", stricter)),
         "MiB are available": (trained, KERAS, ("ckpt_callbacks.memory.arena.available_memory", lambda: 0)),
@@ -355,7 +356,7 @@ def test_training_waits_where_nothing_can_be_copied_and_that_is_said_once(tmp_pa
             caplog.clear()
             for again in range(2):
                 told = live(taken.stage(one, suffix, CARRIED), path := tmp_path / f"{number}{again}{suffix}")
-                assert told.shapes == files.shapes(one)
+                assert told.shapes == shapes(one)
             ours = [m for name, _, m in caplog.record_tuples if name == "ckpt_callbacks"]
             assert len(ours) == 1 and said in ours[0] and f"training waits while '{one.name}' is written" in ours[0]
         if suffix == KERAS:
@@ -365,7 +366,7 @@ def test_training_waits_where_nothing_can_be_copied_and_that_is_said_once(tmp_pa
 @ONCE
 def test_without_staging_nothing_is_copied_or_said(tmp_path, caplog):
     live(KerasStaging("none").stage(quick(), KERAS, CARRIED), tmp_path / "a.keras")
-    assert files.read_carried(tmp_path / "a.keras") == CARRIED
+    assert read_embedded(tmp_path / "a.keras") == CARRIED
     assert not caplog.messages
 
 

@@ -121,7 +121,8 @@ def _check(path: Path, wanted: Shapes) -> None:
 
 
 # A manifest that is lost is rebuilt from such files too, as people do it who have files of their own kind.
-FORMATS[".bin"] = FORMATS[".dir"] = Format(lambda path: _open(path)[0], _check)
+for suffix in (".bin", ".dir"):
+    FORMATS[suffix] = Format(suffix, lambda path: _open(path)[0], _check, lambda a, b: _open(a)[1] == _open(b)[1])
 
 
 def new_run(dirpath: Path, kind: str = FILE) -> Run:

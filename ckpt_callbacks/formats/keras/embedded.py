@@ -1,0 +1,36 @@
+"""This package's own data in a Keras file of either kind, which Keras itself does not look at."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from . import archive, hdf5
+from .suffix import KERAS
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """Return the embedded data of a file; None if it holds none.
+
+    Raises:
+        OSError: The file cannot be read, or is no HDF5 file.
+        KeyError: The archive lacks Keras' metadata.
+        ValueError: The embedded data are no JSON.
+        zipfile.BadZipFile: The file is no archive.
+    """
+    if path.suffix == KERAS:
+        return archive.read(path)
+    import h5py  # here, because only those who have such files need it
+
+    with h5py.File(path) as file:
+        return hdf5.read(file)
+
+
+def write(path: Path, facts: Mapping[str, Any]) -> None:
+    """Embed data in a file that Keras has written."""
+    if path.suffix == KERAS:
+        archive.write(path, facts)
+    else:
+        hdf5.write(path, json.dumps(facts))

@@ -1,0 +1,46 @@
+"""The two formats of Keras: the ``.keras`` archive and the HDF5 file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ...errors import VerifyError, first_line
+from ..format import Format, Shapes
+from . import archive, embedded, hdf5
+from .suffix import KERAS, LEGACY
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn whatever zipfile and h5py raise for a damaged file into a `VerifyError`."""
+    try:
+        yield
+    except VerifyError:
+        raise
+    except Exception as error:
+        problem = "is no Keras archive that can be read" if path.suffix == KERAS else "h5py cannot open it"
+        raise VerifyError(f"{path}: {problem}: {first_line(error)}") from error
+
+
+def _facts(path: Path) -> Mapping[str, Any] | None:
+    with _readable(path):
+        facts = embedded.read(path)
+    return facts if isinstance(facts, dict) and "record" in facts else None
+
+
+def _check(path: Path, wanted: Shapes) -> None:
+    with _readable(path):
+        (archive if path.suffix == KERAS else hdf5).check(path, wanted)
+
+
+def _same(a: Path, b: Path) -> bool:
+    from .equality import same_weights  # here, because only those who have such files need h5py
+
+    return same_weights(a, b)
+
+
+ARCHIVE = Format(KERAS, _facts, _check, _same)
+HDF5 = Format(LEGACY, _facts, _check, _same)

@@ -1,0 +1,25 @@
+"""A check for free disk space before a Keras file is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from ...store.space import require
+
+_PER_VARIABLE = 8192  # bytes that HDF5 needs for itself, and more
+
+
+def check_space(sizes: Iterable[int], folder: Path) -> None:
+    """Require the disk space for variables.
+
+    A full disk can end in a segmentation fault inside HDF5, which nothing could catch.
+
+    Args:
+        sizes: The size of each variable in bytes.
+        folder: The folder that the file will be written to.
+
+    Raises:
+        OSError: The disk has less space.
+    """
+    require(folder, sum(size + _PER_VARIABLE for size in sizes))

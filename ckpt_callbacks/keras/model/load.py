@@ -1,0 +1,134 @@
+"""Loading of a file into a model that is built. No code in the file runs."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+
+from ...errors import ResumeError
+from ...formats.keras import archive as keras_zip
+from ...formats.keras import embedded
+from ...formats.keras.refusal import one_line
+from ...formats.keras.suffix import KERAS, LEGACY, WEIGHTS
+from ..embedded import Carried
+from ..mismatch import differences
+from .lora import FirstFactors
+from .parts import as_built, optimizers
+
+
+def read_embedded(path: Path) -> Carried:
+    """Return the data that `KerasCheckpoint` embedded in a file.
+
+    Raises:
+        ResumeError: It holds none, or is no such file.
+    """
+    if path.name.endswith(WEIGHTS):
+        raise ResumeError(
+            f"{path}: holds weights alone, and a run cannot be resumed from it; expected a checkpoint with "
+            "contents='full', or call model.load_weights() and pass resume='never'"
+        )
+    try:
+        facts = embedded.read(path)
+    except FileNotFoundError:
+        raise ResumeError(f"{path}: does not exist; expected the path of a checkpoint") from None
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise ResumeError(f"{path}: is no Keras file that can be read: {one_line(error)}") from error
+    if facts is None:
+        raise ResumeError(
+            f"{path}: holds no state of a run; expected a file that KerasCheckpoint wrote, or call "
+            "model.load_weights() and pass resume='never'"
+        )
+    try:
+        return Carried.from_json(facts)
+    except ResumeError as error:
+        raise ResumeError(f"{path}: {error}") from None
+
+
+def load(model: keras.Model, path: Path, scratch: Path, *, with_optimizer: bool = True) -> None:
+    """Load weights and optimizer state into a model.
+
+    Args:
+        model: The model.
+        path: A full checkpoint.
+        scratch: A folder on disk for a temporary copy.
+        with_optimizer: Whether the file holds the state of the model's optimizer, as it does from the first update on.
+
+    Raises:
+        ResumeError: The file was written by a different model or optimizer.
+    """
+    try:
+        # Keras only warns when it leaves the optimizer's state out.
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="Skipping variable loading for optimizer")
+            with _as_weights(path, scratch) as weights:
+                with as_built(model):
+                    problem = differences(model, weights, scratch)
+                if problem is not None:
+                    raise ValueError(problem)
+                _load(model, weights, skip=[] if with_optimizer else [model.optimizer])
+            if path.suffix == LEGACY and with_optimizer:
+                _load_legacy_optimizer(model, path)
+    except (ValueError, KeyError) as error:
+        raise ResumeError(
+            f"{path}: does not fit {model.name!r}: {one_line(error)}; expected the model and the optimizer that wrote "
+            "it; choose another directory, or pass resume='never'"
+        ) from error
+
+
+def load_weights(model: keras.Model, path: Path, scratch: Path) -> None:
+    """Load the weights alone, and leave the optimizer as it is.
+
+    Args:
+        model: The model.
+        path: A checkpoint.
+        scratch: A folder on disk for a temporary copy.
+    """
+    with _as_weights(path, scratch) as weights:
+        _load(model, weights, skip=optimizers(model))
+
+
+@contextmanager
+def _as_weights(path: Path, scratch: Path) -> Iterator[Path]:
+    """Yield ``path``, or a copy of the weights in it: inside an archive Keras reads them five times slower."""
+    if path.suffix != KERAS:
+        yield path
+        return
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        copy = Path(folder, keras_zip.WEIGHTS)
+        with zipfile.ZipFile(path) as archive, archive.open(keras_zip.WEIGHTS) as member, copy.open("wb") as file:
+            shutil.copyfileobj(member, file, 1 << 20)
+        yield copy
+
+
+def _load(model: keras.Model, weights: Path, skip: list[Any]) -> None:
+    factors = FirstFactors(model)
+    with as_built(model):
+        if weights.name.endswith(WEIGHTS):
+            keras.saving.load_weights(model, weights, objects_to_skip=skip)
+        else:
+            model.load_weights(weights)  # the legacy format's reader leaves the optimizer alone
+    factors.put_back()
+
+
+def _load_legacy_optimizer(model: keras.Model, path: Path) -> None:
+    from keras.src.legacy.saving.legacy_h5_format import load_optimizer_weights_from_hdf5_group
+
+    with h5py.File(path) as file:
+        stored = load_optimizer_weights_from_hdf5_group(file) if "optimizer_weights" in file else []
+        values = [np.asarray(value) for value in stored]
+    variables = model.optimizer.variables
+    if [tuple(v.shape) for v in variables] != [value.shape for value in values]:
+        raise ValueError(f"the optimizer has {len(variables)} variables, and the file has {len(values)} for it")
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)

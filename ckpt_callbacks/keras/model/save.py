@@ -1,0 +1,69 @@
+"""Saving of a model by Keras' own writers, with this package's data in the file."""
+
+from __future__ import annotations
+
+import math
+import re
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from ...formats import Shapes
+from ...formats.keras import archive as keras_zip
+from ...formats.keras import embedded
+from ...formats.keras.refusal import explain_refusal
+from ...formats.keras.space import check_space
+from ...formats.keras.suffix import WEIGHTS
+from ..embedded import Carried
+from . import config_json as configuration
+from .parts import as_built, optimizers, shapes
+
+
+def save(model: keras.Model, path: Path, carried: Carried, *, with_config: bool = True) -> Shapes:
+    """Write a model to a file, whose suffix gives its format, and return the tensors that must be found in it.
+
+    Args:
+        model: The model.
+        path: The file.
+        carried: The data to embed in it.
+        with_config: Whether Keras can write the model's configuration.
+
+    Raises:
+        OSError: The disk is full.
+        StoreError: Keras cannot write this model.
+    """
+    variables = [*model.weights, *(v for optimizer in optimizers(model) for v in optimizer.variables)]
+    check_space([math.prod(v.shape) * _bits(v.dtype) // 8 for v in variables], path.parent)
+    with explain_refusal(model.name), as_built(model):
+        if path.name.endswith(WEIGHTS):
+            keras.saving.save_weights(model, path, objects_to_skip=optimizers(model))
+        elif with_config:
+            model.save(path)
+        else:
+            _archive_weights(model, path)
+    embedded.write(path, embedded_for(path.name, carried))
+    return shapes(model)
+
+
+def embedded_for(name: str, carried: Carried) -> dict[str, Any]:
+    """Return the data to embed in a file of this name: with weights alone, no state to resume from."""
+    return {"record": carried.record} if name.endswith(WEIGHTS) else carried.to_json()
+
+
+def _archive_weights(model: keras.Model, path: Path) -> None:
+    """Write a ``.keras`` that lacks the model's configuration and any files that layers save."""
+    config, metadata = configuration.stand_in(model)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder, zipfile.ZipFile(path, "w") as archive:
+        weights = Path(folder, keras_zip.WEIGHTS)
+        keras.saving.save_weights(model, weights)
+        archive.writestr(keras_zip.METADATA, metadata)
+        archive.writestr(configuration.MEMBER, config)
+        archive.write(weights, keras_zip.WEIGHTS)
+
+
+def _bits(dtype: str) -> int:
+    digits = re.search(r"\d+", dtype)
+    return int(digits.group()) if digits else 8
