@@ -1,5 +1,6 @@
-"""What the documents show is run: every Python and YAML block, every `ckpt` command, and the examples."""
+"""Checks of the documents: Python and YAML blocks, `ckpt` commands and examples run; names and quotes are right."""
 
+import ast
 import re
 import runpy
 import shlex
@@ -10,12 +11,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-import ckpt_callbacks
 from ckpt_callbacks import Policy
 from ckpt_callbacks.config import Config
 from ckpt_callbacks.store.manifest import Manifest
 from tests.support.processes import ROOT
 
+PACKAGE = ROOT / "ckpt_callbacks"
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PRELUDE = """
 import logging, warnings
@@ -79,7 +80,7 @@ def test_yaml_blocks_are_valid(path, tmp_path):
 
 
 def test_the_two_examples_of_one_policy_agree(tmp_path):
-    """The README's Python policy and its YAML file say the same."""
+    """The README's Python policy and its YAML file are equal."""
     (source,) = [block for block in blocks(ROOT / "README.md", "python") if "EMA" in block]
     namespace = {}
     exec(source, namespace)
@@ -109,16 +110,26 @@ def test_the_picture_of_a_resumed_run_is_drawn_from_a_resumed_run(tmp_path):
 
 def test_the_map_of_the_package_is_right():
     """docs/architecture.md lists the rooms that there are, on their floors, and names files that exist."""
-    text, package = (ROOT / "docs" / "architecture.md").read_text(), Path(ckpt_callbacks.__file__).parent
-    rooms = {path.name for path in package.glob("[a-z]*.py")} | {
-        f"{path.parent.name}/" for path in package.glob("*/__init__.py")
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rooms = {path.name for path in PACKAGE.glob("[a-z]*.py")} | {
+        f"{path.parent.name}/" for path in PACKAGE.glob("*/__init__.py")
     }
     assert set(re.findall(r"^[├└]── (\S+)", text, re.M)) == rooms
     floors = runpy.run_path(str(ROOT / "tests" / "test_architecture.py"))["FLOORS"]
     rows = sorted(re.findall(r"^\| (\d) \| ([^|]+) \|", text, re.M))
     assert [set(re.findall(r"\w+", names)) for _, names in rows] == [set(rooms) for rooms in floors]
     for name in re.findall(r"`([\w/]+\.py)`", text):
-        assert (package / name).exists() or (ROOT / name).exists(), name
+        assert (PACKAGE / name).exists() or (ROOT / name).exists(), name
+
+
+def test_quoted_messages_are_logged():
+    """Each message that docs/exact-resume.md quotes is text in the package."""
+    nodes = [node for path in PACKAGE.rglob("*.py") for node in ast.walk(ast.parse(path.read_text()))]
+    texts = "\n".join(node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
+    lines = (ROOT / "docs" / "exact-resume.md").read_text().splitlines()
+    quotes = [quote for line in lines if line.startswith("| ") for quote in re.findall(r'\| "([^"]+)"', line)]
+    assert len(quotes) > 10
+    assert [quote for quote in quotes if re.sub(r"\d+", "%d", quote) not in texts] == []
 
 
 def test_links_between_documents_exist():

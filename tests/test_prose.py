@@ -125,7 +125,6 @@ BEGINS_WITH_A_CLAUSE = {
     "tests/system/faults/checks.py",
     "tests/system/soak/table.py",
     "tests/system/torn_snapshots/table.py",
-    "tests/test_docs.py",
     "tests/torch/test_mapped.py",
 }
 SAME_NAME = {"Content", "Layout", "View"}
