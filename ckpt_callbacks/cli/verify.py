@@ -11,7 +11,7 @@ import click
 
 from ..errors import VerifyError
 from ..record import Record
-from ..recovery.rebuild import lost
+from ..recovery.rebuild import find_unlisted
 from ..store.digest import verify as verify_record
 from ..store.manifest import Manifest
 from . import options, table
@@ -42,9 +42,9 @@ def verify(ctx: click.Context, run_dir: Path, as_json: bool) -> None:
                 click.echo(f"{click.style('ok', fg='green')}   {record.path}")
             else:
                 click.echo(f"{click.style('BAD', fg='red')}  {problem}")
-    unlisted = [repair.what for repair in lost(manifest)]
-    for line in unlisted:
-        click.echo(f"Warning: {line.partition(';')[0]}; call `ckpt doctor {run_dir}`", err=True)
+    unlisted = [repair.problem for repair in find_unlisted(manifest)]
+    for problem in unlisted:
+        click.echo(f"Warning: {problem}; call `ckpt doctor {run_dir}`", err=True)
     if not as_json:
         verified = f"{checked - bad} of {table.count(checked, 'checkpoint')} verified"
         click.echo(verified if checked else f"{run_dir}: no checkpoint yet")

@@ -16,7 +16,7 @@ from ..formats.keras import archive as keras_zip
 from ..formats.keras.refusal import one_line
 from ..formats.keras.suffix import KERAS, LEGACY
 from ..memory.arena import Arena
-from ..memory.pages import rounded
+from ..memory.pages import round_up
 from ..memory.pool import ArenaPool
 from ..run.snapshot import LiveSnapshot, Snapshot
 from .embedded import Carried
@@ -73,7 +73,7 @@ class KerasStaging:
             recording = _record(model, suffix)
         except Exception:  # `stage` meets it again, and says so
             return 0
-        return sum(rounded(entry.nbytes) for group in recording.groups for entry in group.entries)
+        return sum(round_up(entry.nbytes) for group in recording.groups for entry in group.entries)
 
     def stage(self, model: keras.Model, suffix: str, carried: Carried) -> Snapshot:
         """A copy of the model's state and of what goes into the file with it.

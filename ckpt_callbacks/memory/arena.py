@@ -1,4 +1,4 @@
-"""Host memory that a snapshot is copied into: allocated once, touched once, and used again for each save."""
+"""The host memory that a snapshot is copied into: allocated and touched once, then reused for each save."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ..errors import NotEnoughMemory
 from .available import available_memory
-from .pages import HUGE, fresh, keep_from_forks, rounded
+from .pages import HUGE, allocate, exclude_from_forks, round_up
 
 _PIECE = 32 << 20  # bytes touched at a time, so that a failing machine is noticed and other threads run
 _LEFT_FREE = 256 << 20
@@ -17,8 +17,8 @@ _LEFT_FREE = 256 << 20
 class Arena:
     """One block of page-aligned memory, carved into pieces that each begin on a page.
 
-    Fresh pages cost several times what copying into warm ones does, so an arena keeps its memory until `release`. Who
-    uses it makes sure that the last snapshot has been written before the next one is copied in.
+    Fresh pages cost several times what copying into warm ones does, so an arena keeps its memory until `release`. The
+    caller makes sure that the last snapshot has been written before the next one is copied in.
     """
 
     def __init__(self) -> None:
@@ -26,47 +26,49 @@ class Arena:
 
     @property
     def size(self) -> int:
-        """Bytes held."""
+        """Bytes of memory that are held."""
         return 0 if self._memory is None else len(self._memory)
 
     def carve(self, sizes: Sequence[int]) -> list[memoryview]:
-        """Writable pieces of these sizes in bytes. The arena grows when it is too small; older pieces are void then.
+        """Return writable pieces of these sizes in bytes.
+
+        The arena grows when it is too small, which invalidates older pieces.
 
         Raises:
-            NotEnoughMemory: the machine has too little left for it.
+            NotEnoughMemory: The machine has too little left.
         """
         offsets, end = [], 0
         for size in sizes:
             offsets.append(end)
-            end += rounded(size)
+            end += round_up(size)
         self.reserve(end)
         whole = memoryview(self._memory) if self._memory is not None else memoryview(b"")
         return [whole[offset : offset + size] for offset, size in zip(offsets, sizes, strict=True)]
 
     def reserve(self, size: int) -> None:
-        """Hold at least ``size`` bytes, all of them touched. Safe on another thread, as long as nobody carves.
+        """Hold at least ``size`` bytes, all of them touched. Safe on another thread as long as none carves.
 
         Raises:
-            NotEnoughMemory: the machine has too little left for it.
+            NotEnoughMemory: The machine has too little left.
         """
         if size <= self.size:
             return
         self._memory = None  # first, so that old and new are never held together
-        wanted, available = rounded(size, HUGE), available_memory()
+        wanted, available = round_up(size, HUGE), available_memory()
         if available is not None and wanted > available - _LEFT_FREE:
             raise NotEnoughMemory(
                 f"a snapshot needs {wanted >> 20} MiB of memory, and {available >> 20} MiB are available"
             )
         try:
-            memory = fresh(wanted)
+            memory = allocate(wanted)
         except (OSError, ValueError, OverflowError) as error:
             raise NotEnoughMemory(f"a snapshot needs {wanted >> 20} MiB of memory: {error}") from error
-        keep_from_forks(memory)  # data loaders fork their workers, again at each epoch
+        exclude_from_forks(memory)  # data loaders fork their workers, again at each epoch
         start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
         for offset in range(0, wanted, _PIECE):
             ctypes.memset(start + offset, 0, min(_PIECE, wanted - offset))
         self._memory = memory
 
     def release(self) -> None:
-        """Give the memory back, as soon as no piece is held any more."""
+        """Return the memory to the system, once no piece of it is referenced."""
         self._memory = None

@@ -1,4 +1,4 @@
-"""Bytes of memory that this process may still allocate."""
+"""The memory that this process may still allocate."""
 
 from __future__ import annotations
 
@@ -7,22 +7,23 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 _PROC, _CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
-_UNLIMITED = 1 << 60  # version 1 has no word for it, and writes the largest number of pages
+_UNLIMITED = 1 << 60  # version 1 has no word for "no limit", and writes the largest number of pages
 
-# Of each version of cgroups: the files with its limits, with what is used, and the file cache in ``memory.stat``. Cache
-# goes when somebody else needs the memory; what lies in a tmpfs counts as cache in other lines, and does not.
+# For each version of cgroups: the files with its limits, the file with the usage, and the lines of the file cache in
+# ``memory.stat``. That cache is dropped when memory is needed; a tmpfs counts as cache in other lines, and stays.
 _V2 = (("memory.max", "memory.high"), "memory.current", {"inactive_file", "active_file"})
 _V1 = (("memory.limit_in_bytes",), "memory.usage_in_bytes", {"total_inactive_file", "total_active_file"})
 
 
 def available_memory(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> int | None:
-    """Bytes that this process may still allocate without swapping; None if unknown.
+    """Return the bytes that this process may still allocate without swapping; None if unknown.
 
-    The limits of containers, jobs (SLURM) and services (systemd) count: each may be set on any group above the
-    process's own, and the tightest one is what it has.
+    The limits of containers, jobs (SLURM) and services (systemd) count. Each may be set on any group above the
+    process's own; the tightest one holds.
 
     Args:
-        proc, cgroups: Where the kernel's files are mounted.
+        proc: Mount point of the kernel's process files.
+        cgroups: Mount point of the control groups.
     """
     found = []
     with contextlib.suppress(OSError, ValueError, IndexError):
@@ -39,12 +40,12 @@ def available_memory(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> int | None
 
 
 def _left(mounted: Path, path: str, limits: tuple[str, ...], used: str, cache: set[str]) -> Iterator[int]:
-    """What is left of each limit on the way from a group up to the root of what is mounted."""
+    """Yield the bytes below each limit, from a group up to the root of the mounted tree."""
     group = PurePosixPath(path.lstrip("/"))
-    if ".." in group.parts:  # outside of what this container sees
+    if ".." in group.parts:  # outside of this container
         group = PurePosixPath()
     for level in (group, *group.parents):
-        # A container may be told its path on the host and see none of it but its own group, as the root.
+        # A container may know its path on the host, and yet see only its own group, as the root.
         with contextlib.suppress(OSError, ValueError):
             folder = mounted / level
             held = int((folder / used).read_text())

@@ -1,4 +1,4 @@
-"""Copying from one place in memory to another, as fast as the machine can."""
+"""Parallel copies from one place in memory to another."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 
-_CHUNK = 8 << 20  # bytes; who comes last waits for others to finish one of these
+_CHUNK = 8 << 20  # bytes; the last thread waits for the others to finish one of these
 _ALONE = 32 << 20  # bytes that are copied sooner than threads start
 _THREADS = 4  # with more, memory is no faster on most machines
 
-# Where to, where from, and how many bytes.
+# The target address, the source address, and the number of bytes.
 Copy = tuple[int, int, int]
 
 
 def copy_memory(copies: Sequence[Copy]) -> None:
-    """Make all copies, on a few threads where there is much to copy; the caller's own is one of them.
+    """Make all copies, on the calling thread, and on a few more where there is much to copy.
 
-    One core alone gets half of the memory's speed, or less. Whoever is free takes the next piece, so that a thread
-    whose core is taken by others holds nobody up for longer than that. The interpreter's lock is held for moments only.
+    One core alone gets half of the memory's speed, or less. Each free thread takes the next piece, so that one whose
+    core is busy delays the others by one piece at most. The interpreter's lock is held only briefly.
 
     Args:
-        copies: Addresses of memory that stays what it is meanwhile; no two places overlap.
+        copies: The copies. No memory may change or move in the meantime, and no two targets overlap.
     """
     pieces = list(_pieces(copies))
     left = iter(pieces)  # shared: each piece goes to one thread

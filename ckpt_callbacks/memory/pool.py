@@ -1,4 +1,4 @@
-"""The memory of all snapshots that one callback has at a time."""
+"""The arenas of all snapshots that one callback has at a time."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from .arena import Arena
 
 
 class ArenaPool:
-    """One arena for each snapshot that waits to be written; each is used again once that is done.
+    """A pool with one arena for each snapshot that waits to be written, reused once it is.
 
     Args:
-        make: A new arena.
+        make: Creates an arena.
     """
 
     def __init__(self, make: Callable[[], Arena] = Arena) -> None:
         self._make = make
         self._lock = threading.Lock()
         self._free: list[Arena] = []
-        self._keeps = True  # arenas that come back are kept
+        self._keeps = True  # returned arenas are kept
 
     def prepare(self, size: int) -> None:
-        """Have the memory for one snapshot of so many bytes at hand; the first one would take longest for that.
+        """Allocate memory for one snapshot of ``size`` bytes in advance; it would delay the first save most.
 
-        On any thread. Where the machine has too little memory, whoever takes the arena finds out.
+        Callable on any thread. Where the machine has too little memory, the save that takes the arena fails.
         """
-        with self._lock:  # who takes one meanwhile waits: fresh pages would take them as long
+        with self._lock:  # a save in the meantime waits: fresh pages would take it as long
             arena = self._free.pop() if self._free else self._make()
             with contextlib.suppress(NotEnoughMemory):
                 arena.reserve(size)
             self._free.append(arena)
 
     def take(self) -> Arena:
-        """An arena that nobody else uses until it is given back."""
+        """Return an arena that has no other user until it is given back."""
         with self._lock:
             self._keeps = True
             return self._free.pop() if self._free else self._make()
 
     def give_back(self, arena: Arena) -> None:
-        """What is in it is not needed any more."""
+        """Return an arena whose content is no longer needed."""
         with self._lock:
             if self._keeps:
                 self._free.append(arena)
@@ -49,7 +49,7 @@ class ArenaPool:
         arena.release()
 
     def release(self) -> None:
-        """Give all memory back, also that of arenas that are given back later."""
+        """Release all memory, also that of arenas that are given back later."""
         with self._lock:
             self._keeps = False
             arenas, self._free = self._free, []

@@ -1,1 +1,1 @@
-"""Run directories after a crash."""
+"""Recovery of run directories after a crash."""

@@ -1,4 +1,4 @@
-"""What is wrong in a run directory, and how it is put right."""
+"""The examination of a run directory: everything that can be wrong in it, as repairs."""
 
 from __future__ import annotations
 
@@ -18,38 +18,42 @@ from ..store.digest import verify
 from ..store.layout import Layout
 from ..store.lock import TrainingLock
 from ..store.manifest import Manifest
-from .interrupted import half_done
-from .rebuild import lost
+from .interrupted import find_unfinished
+from .rebuild import find_unlisted
 from .repair import Repair
 
 PolicyOf = Callable[[Manifest], Policy | None]
 
 
 def examine(dirpath: Path, policy_of: PolicyOf, *, repair: bool) -> Iterator[str]:
-    """One line for each thing that is wrong, and, with ``repair``, put right by then.
+    """Yield one line for each thing that is wrong, after it was repaired where that is asked for.
 
-    Only the holder of the training lock may repair. What is damaged for good counts no longer; no file is deleted but
-    leftovers of saves and deletions that were cut off.
+    Damaged checkpoints are marked as failed. No file is deleted, except leftovers of interrupted saves and deletions.
 
     Args:
-        dirpath: The run directory. policy_of: the policy that says what is best, when it is known.
-        repair: Put it right; else nothing is changed.
+        dirpath: The run directory.
+        policy_of: Returns the policy that says which checkpoint is the best, or None where none is known.
+        repair: Apply the repairs; else nothing is changed.
 
     Raises:
-        StoreError: it is no run directory. DirectoryInUse: a training runs there.
+        StoreError: It is no run directory.
+        DirectoryInUse: A training runs there.
     """
     layout, manifest = Layout(dirpath), Manifest(dirpath)
-    in_the_way = list(_in_the_way(layout.private, "folder", os.path.isdir))
-    if not in_the_way and not os.path.lexists(layout.journal) and next(lost(manifest), None) is None:
-        raise StoreError(f"{dirpath}: holds no checkpoint of ours, and no manifest; expected a run directory")
-    yield from _carried_out(in_the_way, repair)
+    obstructions = list(_obstructions(layout.private, "folder", os.path.isdir))
+    if not obstructions and not os.path.lexists(layout.journal) and next(find_unlisted(manifest), None) is None:
+        raise StoreError(
+            f"{dirpath}: has neither a manifest nor a checkpoint of ckpt_callbacks; expected a run directory"
+        )
+    yield from _reported(obstructions, repair)
     with _held(layout) if repair else contextlib.nullcontext():
-        in_the_way += (found := list(_in_the_way(layout.journal, "file", os.path.isfile)))
-        yield from _carried_out(found, repair)
-        if repair or not in_the_way:
+        obstructions += (found := list(_obstructions(layout.journal, "file", os.path.isfile)))
+        yield from _reported(found, repair)
+        if repair or not obstructions:
             manifest.refresh()
-        for finder in (_illegible, lost, half_done, _damaged, lambda found: _astray(found, policy_of(found))):
-            yield from _carried_out(list(finder(manifest)), repair)
+        for find in (_bad_lines, find_unlisted, find_unfinished, _damaged):
+            yield from _reported(list(find(manifest)), repair)
+        yield from _reported(list(_wrong_links(manifest, policy_of(manifest))), repair)
 
 
 @contextlib.contextmanager
@@ -63,18 +67,18 @@ def _held(layout: Layout) -> Iterator[None]:
         lock.release()
 
 
-def _carried_out(repairs: list[Repair], repair: bool) -> Iterator[str]:
+def _reported(repairs: list[Repair], repair: bool) -> Iterator[str]:
     for found in repairs:
         if repair:
-            found.carry_out()
-        yield found.what
+            found.apply()
+        yield found.describe(applied=repair)
 
 
-def _in_the_way(path: Path, kind: str, is_right: Callable[[Path], bool]) -> Iterator[Repair]:
-    """What has the name of our folder or of our manifest, and is none."""
+def _obstructions(path: Path, kind: str, is_right: Callable[[Path], bool]) -> Iterator[Repair]:
+    """Yield a repair where another kind of file has the name of the private folder or of the manifest."""
     if os.path.lexists(path) and not is_right(path):
         aside = path.with_name(free_name(path.parent, path.name, ".damaged"))
-        yield Repair(f"{path}: is no {kind}; it is set aside as {aside.name}", lambda: _set_aside(path, aside))
+        yield Repair(f"{path}: is not a {kind}", f"renamed to {aside.name}", lambda: _set_aside(path, aside))
 
 
 def _set_aside(path: Path, aside: Path) -> None:
@@ -82,42 +86,43 @@ def _set_aside(path: Path, aside: Path) -> None:
     sync_folder(path.parent)
 
 
-def _illegible(manifest: Manifest) -> Iterator[Repair]:
-    """Lines of the manifest that cannot be used."""
+def _bad_lines(manifest: Manifest) -> Iterator[Repair]:
+    """Yield a repair if lines of the manifest are damaged."""
     if manifest.problems:
         yield Repair(
-            f"{manifest.layout.journal}: {len(manifest.problems)} of its lines cannot be used; it is written anew from "
-            "what is whole in it, and the old one is kept beside it",
+            f"{manifest.layout.journal}: {len(manifest.problems)} lines are damaged",
+            "rewritten from the intact ones, next to a copy of the old file",
             manifest.rewrite,
         )
 
 
 def _damaged(manifest: Manifest) -> Iterator[Repair]:
-    """Checkpoints that are missing, or whose bytes changed."""
+    """Yield a repair for each checkpoint that is missing, changed or unreadable."""
     for record in manifest.live():
         try:
             verify(record, from_device=True)
         except Unreadable as error:
-            yield Repair(f"{error}; it is left as it is: mend the disk, or delete the file", lambda: None)
+            yield Repair(str(error), "left unchanged: repair the disk or delete the file", lambda: None)
         except VerifyError as error:
             yield Repair(
-                f"{error}; it counts no longer",
+                str(error),
+                "marked as failed",
                 partial(manifest.change, record.id, status=Status.FAILED, error=str(error)),
             )
 
 
-def _astray(manifest: Manifest, policy: Policy | None) -> Iterator[Repair]:
-    """Links that do not point at what they should."""
+def _wrong_links(manifest: Manifest, policy: Policy | None) -> Iterator[Repair]:
+    """Yield a repair for each of the links `last`, `best` and `final` with a wrong target."""
     dirpath, records = manifest.layout.dirpath, manifest.verified(manifest.newest_run)
-    ours = {record.file for record in manifest.records.values()}
+    known = {record.file for record in manifest.records.values()}
     for name, record in alias_targets(records, policy.best_metric if policy else None).items():
         if name == "best" and policy is None:
-            continue  # nobody knows what is best
-        if read_alias(dirpath, name, ours) != (record.file if record else None):
-            wrong = "points at a checkpoint that it does not stand for; it is removed"
-            if record is not None:
-                wrong = f"does not point at {record.file}; the link is made anew"
+            continue  # without a policy, no checkpoint is known as the best
+        if read_alias(dirpath, name, known) != (record.file if record else None):
             yield Repair(
-                f"{name}: {wrong}",
-                partial(move_alias, dirpath, name, record.file if record else None, ours),
+                f"{name}: does not point to {record.file}"
+                if record
+                else f"{name}: points to a checkpoint that is not {name}",
+                "recreated" if record else "removed",
+                partial(move_alias, dirpath, name, record.file if record else None, known),
             )

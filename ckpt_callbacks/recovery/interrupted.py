@@ -1,4 +1,4 @@
-"""What a training that was cut off left half done is finished, or undone, when its directory is opened again."""
+"""Recovery of a run directory after an interrupted training."""
 
 from __future__ import annotations
 
@@ -14,89 +14,91 @@ from ..record import Record, Status
 from ..store.commit import remove
 from ..store.digest import verify
 from ..store.manifest import Manifest
-from .rebuild import lost
+from .rebuild import find_unlisted
 from .repair import Repair
 
 log = logging.getLogger("ckpt_callbacks")
 
 
 def recover(manifest: Manifest) -> list[str]:
-    """Bring the directory and its manifest together; only the holder of the training lock may call it.
+    """Bring the directory and its manifest into agreement. Only the holder of the training lock may call it.
 
-    Where the manifest is gone, or its end is, it is rebuilt from what the checkpoints say of themselves (see `lost`).
-    Then see `half_done`.
+    A lost or truncated manifest is rebuilt first (see `find_unlisted`), then see `find_unfinished`.
 
     Returns:
-        One line for each thing that was done.
+        One line for each repair.
 
     Raises:
-        RecoveryError: the disk failed. What was done until then is done, and the next call does the rest.
+        RecoveryError: The disk failed. Repairs that were applied before stay; the next call applies the rest.
     """
     done = []
-    with _disk(manifest):
-        for wrong in (lost, half_done):
-            for repair in list(wrong(manifest)):
-                repair.carry_out()
-                done.append(repair.what)
+    with _recovery_errors(manifest):
+        for find in (find_unlisted, find_unfinished):
+            for repair in list(find(manifest)):
+                repair.apply()
+                done.append(repair.describe(applied=True))
     return done
 
 
-def half_done(manifest: Manifest) -> Iterator[Repair]:
-    """What a killed training left half done.
+def find_unfinished(manifest: Manifest) -> Iterator[Repair]:
+    """Yield a repair for each save and each deletion that a killed training left unfinished.
 
-    Leftovers of our own staging are removed. A checkpoint whose rename the journal does not know of is adopted when its
-    bytes match the intent, else the save is marked as failed. A deletion that the journal knows of is finished.
-    Files that the manifest does not name are not touched.
+    Leftovers in the staging folder are removed. A checkpoint that was renamed, but not journalled as such, is kept if
+    its bytes match the digest of the intent; else the save is marked as failed. A journalled deletion is completed.
+    Files that the manifest does not list are not touched.
     """
     staging = manifest.layout.staging
     if staging.is_dir() and any(staging.iterdir()):
-        yield Repair("a checkpoint was only half written; what there was of it is removed", lambda: _empty(staging))
+        yield Repair("a checkpoint was written only partially", "removed", lambda: _empty(staging))
     for record in list(manifest.records.values()):
         if record.status in (Status.WRITING, Status.COMMITTED):
             yield from _finish_save(manifest, record)
         elif record.status is Status.DELETED and _is_leftover(manifest, record):
             yield Repair(
-                f"{record.file}: its deletion was cut off, and is finished now",
+                f"{record.file}: its deletion was interrupted",
+                "completed",
                 partial(remove, record.path, aside=staging),
             )
 
 
-def write_off(manifest: Manifest, damaged: dict[int, VerifyError], best: Callable[[], Record | None]) -> None:
-    """Let what is missing or damaged count no longer: neither as best, nor in a place that a good one could have.
+def mark_damaged(manifest: Manifest, damaged: dict[int, VerifyError], best: Callable[[], Record | None]) -> None:
+    """Mark missing and damaged checkpoints as failed, so that they neither rank as best nor take a place.
 
     Args:
-        manifest: The manifest. damaged: what is known not to verify, by id; `best` leaves it out. Afterwards it holds
-            what cannot be read alone: this training does without it, and the next one looks at it again.
-        best: The record that ranks first; it is verified, and the next one is, until one does.
+        manifest: The manifest.
+        damaged: Errors of checkpoints that are known not to verify, by id. Afterwards it contains only those that
+            cannot be read: this training does without them, and the next one tries them again.
+        best: Returns the record that ranks first among those that are not in ``damaged``. It is verified, then the
+            next one, until one verifies.
 
     Raises:
-        RecoveryError: the disk failed.
+        RecoveryError: The disk failed.
     """
     while (record := best()) is not None:
         try:
             verify(record)
             break
         except VerifyError as error:
-            log.warning("%s; the next best one counts", error)
+            log.warning("%s; using the next best checkpoint", error)
             damaged[record.id] = error
     for record in manifest.live():
         if not os.path.lexists(record.path):
             damaged.setdefault(record.id, VerifyError(f"{record.path}: missing"))
-    with _disk(manifest):
+    with _recovery_errors(manifest):
         for id_ in [id_ for id_, error in damaged.items() if not isinstance(error, Unreadable)]:
             manifest.change(id_, status=Status.FAILED, error=str(damaged[id_]))
             del damaged[id_]
 
 
 @contextlib.contextmanager
-def _disk(manifest: Manifest) -> Iterator[None]:
-    """Errors of the disk as one line of ours."""
+def _recovery_errors(manifest: Manifest) -> Iterator[None]:
+    """Turn errors of the disk into a `RecoveryError`."""
     try:
         yield
     except OSError as error:
         raise RecoveryError(
-            f"{manifest.layout.dirpath}: what was cut off could not be finished: {error.strerror or error}; try again, "
-            "or choose another directory"
+            f"{manifest.layout.dirpath}: could not recover from an interrupted training: {error.strerror or error}; "
+            "try again, or choose another directory"
         ) from error
 
 
@@ -111,20 +113,24 @@ def _finish_save(manifest: Manifest, record: Record) -> Iterator[Repair]:
     try:
         verify(record)
     except Unreadable as error:
-        log.warning("%s; its save was cut off, and is looked at again the next time", error)
+        log.warning("%s; unreadable after an interrupted save; will be checked again next time", error)
     except VerifyError as error:
-        # It was never reported as saved. What lies there under its name may be somebody else's by now.
-        said = "cut off before the file was in place" if record.status is Status.WRITING else f"cut off: {error}"
-        yield Repair(f"{record.file}: its save was cut off", change(status=Status.FAILED, error=said))
+        # It was never reported as saved. The file of that name may be another one by now.
+        what = (
+            "interrupted before the file was in place" if record.status is Status.WRITING else f"interrupted: {error}"
+        )
+        problem = f"{record.file}: its save was interrupted"
+        yield Repair(problem, "marked as failed", change(status=Status.FAILED, error=what))
     else:
         yield Repair(
-            f"{record.file}: its save was cut off after the file was in place; it verifies, and is kept",
+            f"{record.file}: its save was interrupted after the file was in place",
+            "kept, because the file verifies",
             change(status=Status.VERIFIED),
         )
 
 
 def _is_leftover(manifest: Manifest, record: Record) -> bool:
-    # A later checkpoint may have taken the name; and what was put there by somebody else is theirs.
+    # A later checkpoint, or another program, may have taken the name since.
     taken = any(other.file == record.file and other.status.on_disk for other in list(manifest.records.values()))
     if taken or not os.path.lexists(record.path):
         return False

@@ -1,4 +1,4 @@
-"""Which records a run can be said to have come through, when it was resumed, perhaps more than once."""
+"""The records that a run descends from, across resumes."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from ..store.manifest import Manifest
 
 
 def supersede(manifest: Manifest, run: str, attempt: int) -> None:
-    """Mark what the attempt went back behind; to be called once it has a checkpoint of its own."""
-    for record in misjudged(manifest, run, attempt):
+    """Mark the records that an attempt rolled back; to be called once the attempt has its first checkpoint."""
+    for record in wrongly_marked(manifest, run, attempt):
         manifest.change(record.id, superseded=not record.superseded)
 
 
-def misjudged(manifest: Manifest, run: str, attempt: int) -> list[Record]:
-    """The records that are marked as superseded and are not, seen from the given attempt, or the other way round."""
+def wrongly_marked(manifest: Manifest, run: str, attempt: int) -> list[Record]:
+    """Return the records whose `superseded` flag is wrong for the given attempt."""
     # Deleted records too: the line may lead through one that retention has removed since.
     line = ancestors(list(manifest.records.values()), manifest.attempts, run, attempt)
     return [record for record in manifest.live() if record.superseded != (record.id not in line)]
 
 
 def ancestors(records: Sequence[Record], attempts: Sequence[Attempt], run: str, attempt: int) -> set[int]:
-    """Ids of the records on the line that leads to the given attempt, its own included.
+    """Return the ids of the records on the line that leads to an attempt, its own included.
 
-    An attempt that went back to an older record leaves the records behind that one on a dead branch.
+    An attempt that resumed from an older record leaves all later ones on a dead branch.
     """
     parents = {(a.run, a.number): a.parent for a in attempts}
     by_id = {record.id: record for record in records}

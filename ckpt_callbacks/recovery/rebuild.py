@@ -1,4 +1,4 @@
-"""A manifest that was lost, or cut short, is rebuilt from what the checkpoints themselves say."""
+"""The rebuilding of a lost or truncated manifest from the records that checkpoints contain."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from ..record import Attempt, Record, Status
 from ..store.aliases import pointed_at
 from ..store.digest import digest
 from ..store.manifest import Manifest
-from .lineage import misjudged, supersede
+from .lineage import supersede, wrongly_marked
 from .repair import Repair
 
-REBUILT = "rebuilt"  # the fact by which a start is known that no training told of
+REBUILT = "rebuilt"  # the fact that marks an attempt which no training wrote down
 
 
-def lost(manifest: Manifest) -> Iterator[Repair]:
-    """Checkpoints of ours that the manifest does not name, oldest first; each is entered again.
+def find_unlisted(manifest: Manifest) -> Iterator[Repair]:
+    """Yield a repair for each checkpoint that the manifest does not list, oldest first.
 
-    Where the manifest knows of trainings, only checkpoints of their runs, and those that our links point to, count as
-    ours: others were brought from somewhere else. A file that repeats a record that is known is somebody's copy.
-    Files of others, and those that cannot be read, are passed over. Facts that came after a file was written are not
-    in it: tags, and that it was the final one.
+    Where the manifest lists trainings, only checkpoints of their runs, and targets of `last`, `best` and `final`,
+    are restored: others were brought from somewhere else. A file that repeats a listed record is a copy. Other files,
+    and unreadable ones, are skipped. Facts that became known after a file was written are not in it: tags, and that
+    it was the final one.
     """
     known = {(record.run, record.id) for record in manifest.records.values()}
     found: list[Record] = []
@@ -39,16 +39,21 @@ def lost(manifest: Manifest) -> Iterator[Repair]:
         found = [record for record in found if record.run in runs]
     for record in found:
         yield Repair(
-            f"{record.file}: the manifest did not name it; it is entered again from what it says of itself",
+            f"{record.file}: missing from the manifest",
+            "restored from its embedded record",
             partial(_enter, manifest, record),
         )
-    # Also where a crash came between the entries and this.
-    if found or (_being_rebuilt(manifest) and manifest.live() and misjudged(manifest, *_newest(manifest))):
-        yield Repair("what a later attempt went back behind is marked again", lambda: _supersede(manifest))
+    # Also after a crash between the entries and this one.
+    if found or (_being_rebuilt(manifest) and manifest.live() and wrongly_marked(manifest, *_newest(manifest))):
+        yield Repair(
+            "the marks of checkpoints that a later resume superseded are missing",
+            "restored",
+            lambda: _supersede(manifest),
+        )
 
 
 def _being_rebuilt(manifest: Manifest) -> bool:
-    """No training has told the manifest anything since it was lost, so that its rebuilding may have been cut off."""
+    """Return whether no training has written to the manifest since it was lost: a rebuild may have been interrupted."""
     return all(attempt.facts.get(REBUILT) for attempt in manifest.attempts)
 
 
@@ -63,13 +68,13 @@ def _unnamed(manifest: Manifest) -> Iterator[Record]:
 
 
 def _record(path: Path) -> Record | None:
-    """What a file says of itself; None where it is no checkpoint of ours, or not a whole one."""
+    """Return the record that a file contains; None where it is no intact checkpoint of this package."""
     form = format_of(path)
     try:
         if form is None or (facts := form.facts(path)) is None:
             return None
         form.check(path, ())
-        if not _has_sound_sums(path):
+        if not _has_valid_checksums(path):
             return None
         record = Record.from_json(facts["record"], str(path.parent))
         if type(record.id) is not int or record.id < 1 or not isinstance(record.run, str):
@@ -79,8 +84,11 @@ def _record(path: Path) -> Record | None:
         return None
 
 
-def _has_sound_sums(path: Path) -> bool:
-    """The check sums of a zip archive hold: all that is left to notice a flipped bit by, when its digest is lost."""
+def _has_valid_checksums(path: Path) -> bool:
+    """Return whether the checksums of a zip archive hold; any other file has none.
+
+    Without the lost digest, nothing else reveals a flipped bit.
+    """
     if not path.is_file() or not zipfile.is_zipfile(path):
         return True
     try:
@@ -104,6 +112,6 @@ def _supersede(manifest: Manifest) -> None:
 
 
 def _newest(manifest: Manifest) -> tuple[str, int]:
-    """The run and the attempt of the newest checkpoint."""
+    """Return the run and the attempt of the newest checkpoint."""
     newest = max(manifest.live(), key=lambda record: record.id)
     return newest.run, max((a.number for a in manifest.attempts if a.run == newest.run), default=newest.attempt)

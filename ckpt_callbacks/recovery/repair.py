@@ -1,4 +1,4 @@
-"""Something that is wrong in a run directory, and how it is put right."""
+"""A repair: one thing that is wrong in a run directory, and its remedy."""
 
 from __future__ import annotations
 
@@ -8,11 +8,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Repair:
-    """One repair, which somebody may carry out or only look at.
+    """One repair, which may be applied or only reported.
 
     Attributes:
-        what: One line: what is wrong, and what is done about it. carry_out: does it.
+        problem: What is wrong, and where.
+        remedy: A participle that says what is done about it, such as ``"removed"``.
+        apply: Does it.
     """
 
-    what: str
-    carry_out: Callable[[], object]
+    problem: str
+    remedy: str
+    apply: Callable[[], object]
+
+    def describe(self, *, applied: bool) -> str:
+        """Return the problem and its remedy in one line."""
+        return f"{self.problem}; {self.remedy}" if applied else f"{self.problem}; would be {self.remedy}"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ..errors import DirectoryInUse, StoreError
 from ..policy.policy import Policy
-from ..recovery.interrupted import recover, write_off
-from ..recovery.rebuild import lost
+from ..recovery.interrupted import mark_damaged, recover
+from ..recovery.rebuild import find_unlisted
 from ..runtime.clock import Clock
 from ..runtime.processes import Peers, leads
 from ..runtime.worker import Worker
@@ -80,14 +80,14 @@ class Holding(History):
             self._lock.release()
 
     def _holds_anything(self) -> bool:
-        return os.path.isdir(self.manifest.layout.private) or next(lost(self.manifest), None) is not None
+        return os.path.isdir(self.manifest.layout.private) or next(find_unlisted(self.manifest), None) is not None
 
     def _finish_what_was_cut_off(self) -> None:
         self.manifest.refresh()
         self._refuse_another_framework()
         for line in recover(self.manifest):
             log.warning("%s: %s", self.dirpath, line)
-        write_off(self.manifest, self._damaged, self.best)
+        mark_damaged(self.manifest, self._damaged, self.best)
         self._checkpointer.restore_aliases(self.run_id)
 
     def _refuse_another_framework(self) -> None:

@@ -1,1 +1,1 @@
-"""Everything that touches the disk, for any framework: locks, digests, the manifest, commits and aliases."""
+"""A run directory on disk: locks, digests, the manifest, commits and aliases."""

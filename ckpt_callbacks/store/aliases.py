@@ -1,8 +1,8 @@
-"""Moving names, ``last``, ``best`` and ``final``: relative links beside the checkpoints.
+"""The aliases ``last``, ``best`` and ``final``: relative links next to the checkpoints, which move.
 
-A link carries the suffix of what it points to (``best.keras``), because frameworks choose a reader by it. Where links
-do not exist, a small text file (``best.pointer``) holds the name. Links are for people; the package itself asks the
-manifest.
+A link carries the suffix of what it points to (``best.keras``), because frameworks choose a reader by it. Where the
+file system has no links, a small text file (``best.pointer``) holds the name. Links are for people; the package
+itself asks the manifest.
 """
 
 from __future__ import annotations
@@ -15,40 +15,42 @@ NAMES = ("last", "best", "final")
 _POINTER = ".pointer"
 
 
-def move_alias(dirpath: Path, name: str, file: str | None, ours: Collection[str]) -> bool:
-    """Point ``name`` at ``file``, in one atomic step; with None, remove it.
+def move_alias(dirpath: Path, name: str, file: str | None, known: Collection[str]) -> bool:
+    """Point an alias at a file in one atomic step, or remove it.
 
     Args:
-        dirpath: The run directory. name: the alias. file: the checkpoint's name in that directory.
-        ours: Names of all files that the manifest created; a link to anything else is left alone.
+        dirpath: The run directory.
+        name: The alias.
+        file: The checkpoint's name in that directory; None to remove the alias.
+        known: Names of all files that the manifest lists; a link to any other file is left alone.
 
     Returns:
-        False where somebody else's file has the name.
+        False where a file that this package did not create has the alias's name.
     """
-    moved = _point(dirpath, name, file, _suffix(file), ours) if file is not None else None
+    moved = _point(dirpath, name, file, _suffix(file), known) if file is not None else None
     for stale in _links(dirpath, name):  # only now, so that there is no moment without the alias
-        if stale != moved and _target(stale) in ours:
+        if stale != moved and _target(stale) in known:
             stale.unlink(missing_ok=True)
     return moved is not None or file is None
 
 
-def read_alias(dirpath: Path, name: str, ours: Collection[str]) -> str | None:
-    """The file that ``name`` points to, or None. ``ours`` as in `move_alias`."""
-    found = [link for link in _links(dirpath, name) if _target(link) in ours]
+def read_alias(dirpath: Path, name: str, known: Collection[str]) -> str | None:
+    """Return the file that ``name`` points to, or None; ``known`` as in `move_alias`."""
+    found = [link for link in _links(dirpath, name) if _target(link) in known]
     # There are two where a crash came between a new suffix and the removal of the old link.
     newest = max(found, key=lambda link: link.lstat().st_mtime_ns, default=None)
     return _target(newest) if newest is not None else None
 
 
 def pointed_at(dirpath: Path) -> set[str]:
-    """What the links that have the names of aliases point to, whoever made them."""
+    """Return the targets of all links with the name of an alias."""
     return {target for name in NAMES for link in _links(dirpath, name) if (target := _target(link)) is not None}
 
 
-def _point(dirpath: Path, name: str, file: str, suffix: str, ours: Collection[str]) -> Path | None:
-    """Have ``name`` point at ``file``; returns the link, or None where somebody else's file has its name."""
+def _point(dirpath: Path, name: str, file: str, suffix: str, known: Collection[str]) -> Path | None:
+    """Point ``name`` at ``file``; return the link, or None where a foreign file has its name."""
     link = dirpath / f"{name}{suffix}"
-    if os.path.lexists(link) and _target(link) not in ours:
+    if os.path.lexists(link) and _target(link) not in known:
         return None
     if _target(link) == file:
         return link
@@ -74,7 +76,7 @@ def _links(dirpath: Path, name: str) -> list[Path]:
 
 
 def _target(path: Path) -> str | None:
-    """What a link or a pointer names; None for any other file, and for what is not there."""
+    """Return the name in a link or a pointer; None for any other file, and for none."""
     try:
         if path.is_symlink():
             return os.readlink(path)

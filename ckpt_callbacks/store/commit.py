@@ -1,4 +1,4 @@
-"""Moving a finished checkpoint into place so that a crash leaves either nothing or all of it."""
+"""The commit of a finished checkpoint: moved into place so that a crash leaves all of it, or nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .digest import files_below
 
-_CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}  # how some network file systems say so
+_CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}  # the answers of some network file systems
 
 
 def flush(path: Path) -> None:
@@ -25,10 +25,10 @@ def flush(path: Path) -> None:
 
 
 def commit(staged: Path, target: Path) -> None:
-    """Rename ``staged`` to ``target`` in the same file system, durably. When it fails, ``staged`` is where it was.
+    """Rename ``staged`` to ``target`` in the same file system, durably. After a failure, ``staged`` is where it was.
 
     Raises:
-        FileExistsError: something is there already; nothing is ever overwritten.
+        FileExistsError: The target exists; nothing is ever overwritten.
     """
     if os.path.lexists(target):
         raise FileExistsError(f"{target} exists; a checkpoint never overwrites another file")
@@ -43,11 +43,12 @@ def commit(staged: Path, target: Path) -> None:
 
 
 def remove(path: Path, aside: Path | None = None) -> None:
-    """Delete a file or a directory tree, durably. What is gone already is no error.
+    """Delete a file or a directory tree, durably; a missing one is no error.
 
     Args:
-        path: File or directory. aside: a folder of ours in the same file system. A directory is moved there first, so
-            that a crash leaves all of it under its name, or nothing.
+        path: File or directory.
+        aside: A private folder in the same file system. A directory is moved there first, so that a crash leaves all
+            of it under its name, or nothing.
     """
     if path.is_dir() and not path.is_symlink():
         doomed = path
@@ -64,7 +65,7 @@ def remove(path: Path, aside: Path | None = None) -> None:
 
 
 def free_name(dirpath: Path, stem: str, suffix: str) -> str:
-    """``stem + suffix``, with ``-v1``, ``-v2``, ... before the suffix while the name is taken."""
+    """Return ``stem + suffix``, with ``-v1``, ``-v2``, ... before the suffix while the name is taken."""
     name, version = f"{stem}{suffix}", 0
     while os.path.lexists(dirpath / name):
         version += 1

@@ -16,22 +16,23 @@ from ..errors import Unreadable, VerifyError
 from ..memory import pages
 from ..record import Record
 
-_NO_FILE = (errno.ELOOP, errno.ENOTDIR)  # there is something else under its name
+_NO_FILE = (errno.ELOOP, errno.ENOTDIR)  # the name belongs to something else
 _FEW = 16 * pages.PAGE
-_CHUNK = 8 << 20  # bytes of one read: whole pages, as reading past the page cache asks for
+_CHUNK = 8 << 20  # bytes of one read: whole pages, as direct reads require
 
 Progress = Callable[[int], object]
 
 
 def digest(path: Path, *, from_device: bool = False, progress: Progress | None = None) -> tuple[str, int]:
-    """The digest (``xxh3_128:hex``) and the size in bytes of a file or a directory.
+    """Return the digest (``xxh3_128:hex``) and the size in bytes of a file or a directory.
 
     XXH3 notices damage, not forgery, and runs at memory speed. A directory's digest covers the relative path, the
     size and the bytes of each file in it.
 
     Args:
-        path: File or directory. from_device: drop the page cache first, where the system can, so that the bytes
-            come from the device and not from what was just written.
+        path: File or directory.
+        from_device: Bypass the page cache, where the system can, so that the bytes come from the device and not from
+            memory that was just written.
         progress: Called with the number of bytes after each piece.
     """
     hasher = xxhash.xxh3_128()
@@ -48,19 +49,25 @@ def digest(path: Path, *, from_device: bool = False, progress: Progress | None =
 
 
 def named(hasher: xxhash.xxh3_128) -> str:
-    """A digest as records have it: with the name of its algorithm."""
+    """Return a digest as in records: with the name of its algorithm."""
     return f"xxh3_128:{hasher.hexdigest()}"
 
 
 def verify(record: Record, *, from_device: bool = False, progress: Progress | None = None) -> None:
-    """Compare every byte of a record's checkpoint with what the record says. Arguments as in `digest`.
+    """Compare every byte of a record's checkpoint with the record's digest.
+
+    Args:
+        record: The record.
+        from_device: As in `digest`.
+        progress: As in `digest`.
 
     Raises:
-        VerifyError: the checkpoint is missing, or differs. Unreadable: it cannot be read now.
+        VerifyError: The checkpoint is missing, or differs.
+        Unreadable: It cannot be read now.
     """
     path = record.path
     try:
-        if stat.S_IFMT(path.stat().st_mode) not in (stat.S_IFREG, stat.S_IFDIR):  # a pipe would be waited for
+        if stat.S_IFMT(path.stat().st_mode) not in (stat.S_IFREG, stat.S_IFDIR):  # reading a pipe would wait
             raise VerifyError(f"{path}: is neither a file nor a directory any more")
         found, size = digest(path, from_device=from_device, progress=progress)
     except FileNotFoundError:
@@ -75,12 +82,12 @@ def verify(record: Record, *, from_device: bool = False, progress: Progress | No
 
 
 def files_below(path: Path) -> Iterator[Path]:
-    """Every file in a directory tree.
+    """Yield every file in a directory tree.
 
     Raises:
-        OSError: a folder in it cannot be listed.
+        OSError: A folder in it cannot be listed.
     """
-    for folder, _, names in os.walk(path, onerror=_raise):  # by default, what cannot be listed is passed over
+    for folder, _, names in os.walk(path, onerror=_raise):  # by default, a folder that cannot be listed is skipped
         yield from (Path(folder, name) for name in names)
 
 
@@ -97,24 +104,24 @@ def _feed(hasher: xxhash.xxh3_128, path: Path, from_device: bool, progress: Prog
             if progress is not None:
                 progress(count)
             if count < len(view) and size == os.fstat(file.fileno()).st_size:
-                break  # reading on from here, on no whole block, is refused by some file systems
+                break  # some file systems refuse a read from here, which is no whole block
     return size
 
 
 def _buffer() -> mmap.mmap:
     try:
-        return pages.fresh(_CHUNK)
-    except OSError:  # too little memory for that is no reason to call a checkpoint damaged
-        return pages.fresh(_FEW)
+        return pages.allocate(_CHUNK)
+    except OSError:  # too little memory does not make a checkpoint damaged
+        return pages.allocate(_FEW)
 
 
 def _opened(path: Path, from_device: bool) -> io.FileIO:
-    """The file, so that reads pass the page cache by where they should, and the system can."""
+    """Open a file; for reads that bypass the page cache where asked for, if the system can."""
     if from_device and (direct := getattr(os, "O_DIRECT", 0)):
         file = None
         try:
             file = io.FileIO(path, opener=lambda name, flags: os.open(name, flags | direct))
-            with pages.fresh(pages.PAGE) as probe:
+            with pages.allocate(pages.PAGE) as probe:
                 file.readinto(probe)  # some file systems take the flag and refuse to read
             file.seek(0)
             return file

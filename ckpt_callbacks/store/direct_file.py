@@ -1,4 +1,4 @@
-"""Writing a large file front to back without the page cache, and its digest on the way."""
+"""A file that is written front to back without the page cache, and digested on the way."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import xxhash
 
-from ..memory.pages import PAGE, fresh
+from ..memory.pages import PAGE, allocate
 from .digest import named
 from .space import reserve
 
@@ -24,17 +24,18 @@ class DirectFile:
     """A new file that is written front to back, once.
 
     Large pieces that begin on a page in memory and on a block in the file go straight from there to the device; all
-    else goes through a small buffer. Where the file system has no O_DIRECT, the page cache is used. The bytes are
-    hashed as they are meant to be, so a later look at the device tells whether they arrived.
+    others go through a small buffer. Where the file system has no O_DIRECT, the page cache is used. The bytes are
+    hashed in memory, so that reading the device later shows whether they arrived.
+
+    Use it as a context manager: leaving it without `finish` closes the file, and leaves it partially written.
 
     Args:
-        path: Must not exist. size: bytes that are to come, if that is known: the disk's space is asked for at once.
-
-    Use as a context manager: leaving it without `finish` closes the file, and leaves it half written.
+        path: The file, which must not exist.
+        size: Its size in bytes, if that is known, so that disk space is reserved at once.
     """
 
     def __init__(self, path: Path, size: int = 0) -> None:
-        self._bounce = fresh(_BOUNCE)
+        self._bounce = allocate(_BOUNCE)
         self._held = 0  # bytes in the buffer
         self._done = 0  # bytes written to the file: whole blocks
         self._hasher = xxhash.xxh3_128()
@@ -45,7 +46,7 @@ class DirectFile:
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
-            # The file system has no O_DIRECT, and may have made the file all the same.
+            # The file system has no O_DIRECT, and may have created the file nevertheless.
             self._direct = False
             self._file = os.open(path, flags & ~os.O_EXCL, 0o644)
         try:
@@ -63,14 +64,14 @@ class DirectFile:
 
     @property
     def position(self) -> int:
-        """Bytes that were given so far."""
+        """Bytes that were passed to `write` so far."""
         return self._done + self._held
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append bytes.
 
         Raises:
-            OSError: the disk is full, or broken.
+            OSError: The disk is full or broken.
         """
         view = memoryview(data).cast("B") if len(memoryview(data)) else memoryview(b"")
         if self._held % PAGE == 0 and len(view) >= LARGE and _address(view) % PAGE == 0:
@@ -94,7 +95,7 @@ class DirectFile:
         """Force everything to the device, and return the digest (``xxh3_128:hex``) and the size in bytes.
 
         Raises:
-            OSError: the disk is full, or broken.
+            OSError: The disk is full or broken.
         """
         size, rest = self.position, self._held % PAGE
         self._empty(self._held - rest)
@@ -107,13 +108,13 @@ class DirectFile:
         return named(self._hasher), size
 
     def close(self) -> None:
-        """Close the file; harmless when it is closed."""
+        """Close the file, if it is open."""
         if self._file >= 0:
             file, self._file = self._file, -1
             os.close(file)
 
     def _empty(self, count: int) -> None:
-        """Write the first ``count`` bytes of the buffer: whole blocks; what is left moves to its front."""
+        """Write the first ``count`` bytes of the buffer, which are whole blocks, and move the rest to its front."""
         if not count:
             return
         self._put(memoryview(self._bounce)[:count])
@@ -144,7 +145,7 @@ class DirectFile:
 
 
 def _address(view: memoryview) -> int:
-    """Where the bytes lie; an odd number for those that are read-only, which are small."""
+    """Return the address of the bytes; an odd number for read-only ones, which are small."""
     with contextlib.suppress(TypeError):
         return ctypes.addressof(ctypes.c_char.from_buffer(view))
     return 1

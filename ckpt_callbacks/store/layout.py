@@ -1,4 +1,4 @@
-"""Where things lie inside a run directory. Checkpoints lie in it directly; what is ours alone lies in ``.ckpt/``."""
+"""The layout of a run directory: checkpoints at its top, private files in ``.ckpt/``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,18 @@ PRIVATE = ".ckpt"
 
 
 class Layout:
-    """The paths of one run directory."""
+    """The paths of one run directory.
+
+    Attributes:
+        dirpath: The directory.
+        private: The folder with the files that are not for people.
+        journal: The manifest.
+        journal_lock: The lock that a writer takes for each line.
+        training_lock: The lock that a training holds.
+        owner: The host and process of that training.
+        save_now: The file that asks a running training for a save.
+        staging: The folder in which checkpoints are written before they are moved into place.
+    """
 
     def __init__(self, dirpath: Path) -> None:
         self.dirpath = dirpath

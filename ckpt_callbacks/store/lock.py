@@ -1,7 +1,7 @@
 """File locks that die with their process.
 
-POSIX record locks (`fcntl.lockf`), because data-loader workers are forked: a ``flock`` would live on in them after
-the training was killed, and refuse the resumed one. The price is that such a lock does not exclude a second holder in
+POSIX record locks (`fcntl.lockf`), because data-loader workers are forked: they would keep a ``flock`` after the
+training was killed, and so refuse the resumed one. The price is that such a lock does not exclude a second holder in
 the same process, and that closing any descriptor of the file drops it; so nothing else opens these files, and
 process-wide tables exclude the second holder.
 """
@@ -21,7 +21,7 @@ from types import TracebackType
 from ..errors import DirectoryInUse, StoreError
 
 _POLL = 0.05  # seconds between two tries
-_guards: dict[Path, threading.Lock] = {}  # one for each lock file: they exclude the other threads
+_guards: dict[Path, threading.Lock] = {}  # one for each lock file, to exclude other threads
 _held: dict[Path, TrainingLock] = {}
 _held_guard = threading.Lock()
 
@@ -30,7 +30,8 @@ class FileLock:
     """An exclusive lock on ``path``, which is created and never deleted.
 
     Args:
-        path: The lock file. timeout: seconds to wait for another process or thread before `StoreError`.
+        path: The lock file.
+        timeout: Seconds to wait for another process or thread before `StoreError`.
     """
 
     def __init__(self, path: Path, timeout: float = 30.0) -> None:
@@ -53,7 +54,7 @@ class FileLock:
         return True
 
     def release(self) -> None:
-        """Give the lock back; harmless when it is not held."""
+        """Release the lock, if it is held."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -80,11 +81,12 @@ class FileLock:
 
 
 class TrainingLock:
-    """Held while a training writes to a directory. A second training is refused with the first one's host and pid.
+    """The lock of a training on its directory. A second training is refused, with the first one's host and pid.
 
     Args:
-        path: The lock file. owner: a file beside it that says who holds the lock; informative only.
-        holder: What people call the holder, such as the callback's class.
+        path: The lock file.
+        owner: A file next to it that names the holder's host and process, only to inform.
+        holder: The holder's name in messages, such as the callback's class.
     """
 
     def __init__(self, path: Path, owner: Path, holder: str) -> None:
@@ -96,19 +98,19 @@ class TrainingLock:
         """Take the lock.
 
         Raises:
-            DirectoryInUse: another training, or another callback of this process, holds it.
+            DirectoryInUse: Another training, or another callback of this process, holds it.
         """
         with _held_guard:
             if self._key in _held:
                 raise DirectoryInUse(
-                    f"{self._dirpath}: {_held[self._key]._holder} and {self._holder} of one process both write here; "
-                    "give each callback a directory of its own"
+                    f"{self._dirpath}: {_held[self._key]._holder} and {self._holder} in this process both write here; "
+                    "give each callback its own directory"
                 )
             self._take()
             _held[self._key] = self
 
     def release(self) -> None:
-        """Give the lock back; harmless when it is not held."""
+        """Release the lock, if it is held."""
         with _held_guard:
             if _held.get(self._key) is self:
                 del _held[self._key]
@@ -123,7 +125,7 @@ class TrainingLock:
         facts = {"host": socket.gethostname(), "pid": os.getpid(), "holder": self._holder, "since": time.time()}
         try:
             self._owner.write_text(json.dumps(facts), encoding="utf-8")
-        except OSError:  # it only informs: rather none than that of an earlier training
+        except OSError:  # it only informs; none is better than that of an earlier training
             with contextlib.suppress(OSError):
                 self._owner.unlink(missing_ok=True)
 
@@ -136,15 +138,18 @@ class TrainingLock:
 
 
 def real(path: Path) -> Path:
-    """The path without links; a loop of links is left as it is, for those who open it to be told."""
+    """Return the path without links; a loop of links stays, so that opening it fails."""
     return Path(os.path.realpath(path))
 
 
 def reclaim(path: Path) -> bool:
-    """Lock ``path`` anew, if a training of this process held it and the file was deleted; False if none holds it.
+    """Lock ``path`` again, if a training of this process held it before the file was deleted.
+
+    Returns:
+        False where no training of this process held it.
 
     Raises:
-        DirectoryInUse: another training has taken the directory since.
+        DirectoryInUse: Another training has taken the directory since.
     """
     with _held_guard:
         training = _held.get(real(path))

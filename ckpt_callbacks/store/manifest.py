@@ -1,8 +1,9 @@
 """The manifest: the source of truth about a run's checkpoints, as an append-only journal.
 
 Each line is ``CRC32 JSON\\n``. A line holds a whole record (``{"record": {...}}``), a change of some of its facts
-(``{"id": 3, "set": {...}}``), or the start of a training (``{"attempt": {...}}``). A torn last line is what a crash
-leaves: it was never acknowledged, and is ignored, then cut off. A damaged line in the middle is skipped and reported.
+(``{"id": 3, "set": {...}}``), or the start of a training (``{"attempt": {...}}``). A torn last line is
+left by a crash: it was never acknowledged, and is ignored, then removed. A damaged line in the middle is skipped and
+reported.
 """
 
 from __future__ import annotations
@@ -27,14 +28,16 @@ from .lock import FileLock, reclaim
 
 log = logging.getLogger("ckpt_callbacks")
 _HEAD = re.compile(rb"(?=[0-9a-f]{8} \{)")
-_REMEMBERED = 1024  # bytes in front of the offset by which a journal is known again
+_REMEMBERED = 1024  # bytes before the offset, by which a journal is recognized
 
 
 class Manifest:
     """The journal of one run directory. Any number of readers; writers take a short lock for each append.
 
     Attributes:
-        records: All records by id, deleted and failed ones included. attempts: all starts, oldest first.
+        layout: The paths of the directory.
+        records: All records by id, deleted and failed ones included.
+        attempts: All starts of trainings, oldest first.
         problems: One line for each journal line that could not be used.
     """
 
@@ -46,16 +49,16 @@ class Manifest:
         self._highest = 0
         self._offset = 0
         self._lines = 0
-        self._seen = b""  # the last bytes in front of the offset
+        self._seen = b""  # the last bytes before the offset
         self._mutex = threading.RLock()
         self._lock = FileLock(self.layout.journal_lock)
 
     @classmethod
     def read(cls, dirpath: str | os.PathLike[str]) -> Manifest:
-        """The manifest as it stands; empty where there is none.
+        """Return the manifest of a directory; an empty one where there is none.
 
         Raises:
-            StoreError: the journal is there but cannot be read.
+            StoreError: The journal exists but cannot be read.
         """
         manifest = cls(Path(dirpath))
         manifest.refresh()
@@ -63,37 +66,37 @@ class Manifest:
 
     @property
     def next_id(self) -> int:
-        """An id that no record has or had."""
+        """An id that was never used."""
         return self._highest + 1
 
     @property
     def newest_run(self) -> str:
-        """The run that was trained last; empty where none was."""
+        """The run that was trained last; an empty text where none was."""
         if self.attempts:
             return self.attempts[-1].run
-        return next((record.run for record in reversed(self.live())), "")  # the line that told of its start is lost
+        return next((record.run for record in reversed(self.live())), "")  # the line of its start is lost
 
     def live(self) -> list[Record]:
-        """Records whose file should be there, in the order of their ids."""
+        """Return the records whose file should exist, in the order of their ids."""
         known = self.records
-        # Each is looked at once, and the ids are copied in one go: another thread may change the table meanwhile.
+        # Each is read once, and the ids are copied in one call: another thread may change the table in the meantime.
         return [record for record in map(known.__getitem__, sorted(known)) if record.status.on_disk]
 
     def verified(self, run: str) -> list[Record]:
-        """The run's records that have a file and were verified; no other one may take the place of an older one."""
+        """Return the run's verified records that have a file; no other may take the place of an older one."""
         return [r for r in self.live() if r.run == run and r.status is not Status.COMMITTED]
 
     def refresh(self) -> None:
-        """Read what other writers appended since the last look. A journal that is gone leaves what was known of it.
+        """Read the lines that other writers appended. Of a deleted journal, everything known stays known.
 
         Raises:
-            StoreError: the journal cannot be read, or is not the one that was read before.
+            StoreError: The journal cannot be read, or is not the one that was read before.
         """
         with self._mutex:
             data = self._unread()
             if not data:
                 return
-            end = data.rfind(b"\n") + 1  # behind the last newline stands a torn line, or one that is being written
+            end = data.rfind(b"\n") + 1  # after the last newline comes a torn line, or one that is being written
             self._offset += end
             self._seen = (self._seen + data[:end])[-_REMEMBERED:]
             for line in data[:end].split(b"\n")[:-1]:
@@ -107,7 +110,7 @@ class Manifest:
         return self.records[record.id]
 
     def change(self, id_: int, **facts: Any) -> Record:
-        """Append a change of some facts of a record, and return the record as it is then."""
+        """Append a change of some facts of a record, and return the changed record."""
         changed = self.records[id_].replace(**facts).to_json()
         self._append({"id": id_, "set": {name: changed[name] for name in facts}})
         return self.records[id_]
@@ -117,7 +120,7 @@ class Manifest:
         self._append({"attempt": asdict(attempt)})
 
     def rewrite(self) -> None:
-        """Write a new journal with all that is known, in one step; the old one is kept beside it."""
+        """Replace the journal by a new one with everything known, in one step, and keep the old one next to it."""
         journal, draft = self.layout.journal, self.layout.journal.with_suffix(".new")
         with self._mutex, self._lock:
             draft.unlink(missing_ok=True)
@@ -134,7 +137,7 @@ class Manifest:
         return b"".join(lines + [_line({"record": record.to_json()}) for _, record in sorted(self.records.items())])
 
     def _unread(self) -> bytes | None:
-        """What stands behind the part that was read; None where there is no journal, or nothing in it any more."""
+        """Return the bytes after the part that was read; None where the journal is missing or was emptied."""
         journal = self.layout.journal
         try:
             with journal.open("rb") as file:
@@ -155,12 +158,12 @@ class Manifest:
         return b""
 
     def _read_again(self) -> None:
-        """Take the journal that is there now for the one that was read, if it holds all that is known of that one."""
+        """Read a replaced journal from its start, if it contains everything known of the one before."""
         found = Manifest.read(self.layout.dirpath)
         if self.attempts != found.attempts[: len(self.attempts)] or not self.records.keys() <= found.records.keys():
             raise StoreError(
-                f"{self.layout.journal}: is not the manifest that this process read before: somebody replaced it, or "
-                "the whole directory; choose another directory, or start again"
+                f"{self.layout.journal}: is not the manifest that this process read before; the file or the whole "
+                "directory was replaced; choose another directory, or start again"
             )
         self.records, self.attempts, self._highest = found.records, found.attempts, found._highest
         self._offset, self._lines, self._seen = found._offset, found._lines, found._seen
@@ -175,7 +178,7 @@ class Manifest:
             if tail is None and self._offset:
                 line = self._restored() + line
             end = self._offset if tail is not None else 0
-            if tail and any(_whole_entries(tail)):  # no crash left this: the newline of a whole line was damaged
+            if tail and any(_intact_entries(tail)):  # not from a crash: the newline of an intact line was damaged
                 line, end = b"\n" + line, end + len(tail)
             _write(self.layout.journal, end, line)
             if end == 0:
@@ -183,33 +186,33 @@ class Manifest:
             self.refresh()
 
     def _restored(self) -> bytes:
-        """The lines of a journal that somebody deleted under a live training, from memory."""
+        """Return the lines of a journal that was deleted while this training runs, from memory."""
         journal = self.layout.journal
         if not reclaim(self.layout.training_lock):
-            raise StoreError(f"{journal}: the manifest vanished; somebody deleted it, or the whole run")
-        log.warning("%s: the manifest was deleted while this training runs; it is written anew", journal)
+            raise StoreError(f"{journal}: the manifest vanished; the file or the whole run was deleted")
+        log.warning("%s: the manifest was deleted while this training runs; rewrote it from memory", journal)
         lines = [_line({"attempt": asdict(attempt)}) for attempt in self.attempts]
         for _, record in sorted(self.records.items()):
             if record.status.on_disk and not os.path.lexists(record.path):
-                log.warning("%s: was deleted by somebody else", record.path)
+                log.warning("%s: was deleted by another program", record.path)
                 record = record.replace(status=Status.DELETED, error="deleted by somebody else")
             lines.append(_line({"record": record.to_json()}))
         return b"".join(lines)
 
     def _begin(self) -> None:
-        """Read a new journal from its start, and let it be found after a power loss."""
+        """Read a new journal from its start, and make sure that it survives a power loss."""
         self._offset, self._lines, self._seen, self.attempts = 0, 0, b"", []
         sync_folder(self.layout.private)
         sync_folder(self.layout.dirpath)
-        for folder in self.layout.dirpath.absolute().parents:  # any of them may be new; some may be closed to us
+        for folder in self.layout.dirpath.absolute().parents:  # any of them may be new; some may not be accessible
             with contextlib.suppress(OSError):
                 sync_folder(folder)
 
     def _fold(self, line: bytes) -> None:
         entry = _entry(line)
-        found = [entry] if entry is not None else list(_whole_entries(line))
+        found = [entry] if entry is not None else list(_intact_entries(line))
         if entry is None:
-            self._report("is damaged; what is whole in it was kept" if found else "is damaged and was skipped")
+            self._report("is damaged; its intact entries were kept" if found else "is damaged and was skipped")
         for entry in found:
             try:
                 self._take(entry)
@@ -234,14 +237,14 @@ class Manifest:
 
 
 def _inside(record: Record) -> Record:
-    """The record, if its file lies in the run directory itself: what a rule does not keep is deleted by this name."""
+    """Return the record, if its file lies directly in the run directory: retention deletes files by this name."""
     if not isinstance(record.file, str) or record.file in ("", ".", "..", PRIVATE) or set(record.file) & {"/", "\0"}:
-        raise ValueError(f"{record.file!r} is no name of a file in the run directory")
+        raise ValueError(f"{record.file!r} is not the name of a file in the run directory")
     return record
 
 
 def _write(journal: Path, end: int, lines: bytes) -> None:
-    """Put ``lines`` behind the first ``end`` bytes, durably, or not at all."""
+    """Write ``lines`` after the first ``end`` bytes, durably, or not at all."""
     descriptor = os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
         if os.lseek(descriptor, 0, os.SEEK_END) > end:
@@ -265,7 +268,7 @@ def _line(entry: Mapping[str, Any]) -> bytes:
 
 
 def _entry(line: bytes) -> Any:
-    """What a line says; None when it is damaged."""
+    """Return the entry of a line; None when it is damaged."""
     check, _, payload = line.partition(b" ")
     try:
         return json.loads(payload) if check == b"%08x" % zlib.crc32(payload) else None
@@ -273,8 +276,8 @@ def _entry(line: bytes) -> Any:
         return None
 
 
-def _whole_entries(damaged: bytes) -> Iterator[Any]:
-    """The entries that are whole in a damaged line: a damaged newline joins two of them."""
+def _intact_entries(damaged: bytes) -> Iterator[Any]:
+    """Yield the intact entries of a damaged line; a damaged newline joins two."""
     for piece in _HEAD.split(damaged):
         entry = _entry(piece) or _entry(piece[:-1])
         if entry is not None:

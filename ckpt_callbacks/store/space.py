@@ -1,4 +1,4 @@
-"""Asking the disk for the space of a file that is to come, without writing to it."""
+"""Free disk space, and its reservation before a file is written."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def fallocate(file: int, size: int) -> None:
-    """Linux' own call. Where the file system has none, `os.posix_fallocate` writes into each of its blocks.
+    """Reserve disk space with Linux' own call.
+
+    Without support of the file system, `os.posix_fallocate` would write into each block instead.
 
     Raises:
-        OSError: there is no such call, the file system does not know it, or the disk has less.
+        OSError: There is no such call, the file system does not support it, or the disk has less.
     """
     if _fallocate is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
@@ -29,37 +31,37 @@ def fallocate(file: int, size: int) -> None:
 
 
 def reserve(file: int, size: int) -> None:
-    """Have the disk keep ``size`` bytes for an open, empty file, or at least look whether it has them.
+    """Reserve ``size`` bytes for an open, empty file; where that is not supported, check that they are free.
 
     Raises:
-        OSError: it does not.
+        OSError: They are not.
     """
     try:
         fallocate(file, size)
     except OSError as error:
-        require(file, size)  # which tells how much is there
+        require(file, size)  # its message has the figures
         if error.errno in _FULL:
             raise
 
 
 def require(where: int | Path, size: int) -> None:
-    """Look whether the disk of an open file, or of a path, has ``size`` bytes left.
+    """Check that the disk of an open file, or of a path, has ``size`` free bytes.
 
     Raises:
-        OSError: it has less.
+        OSError: It has fewer.
     """
     if (left := free(where)) < size:
         raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} ({size} bytes are needed, {left} are free)")
 
 
 def free(where: int | Path) -> float:
-    """The bytes that the disk of an open file, or of a path, has left; infinitely many where it does not say.
+    """Return the free bytes of the disk of an open file, or of a path; infinity where the disk does not tell.
 
     Raises:
-        OSError: it cannot be asked.
+        OSError: It cannot be asked.
     """
     usage = shutil.disk_usage(where)
-    # Some file systems say nothing of their size: there are 0 bytes then, and as many free.
+    # Some file systems do not tell their size, and report 0 bytes, all of them free.
     return usage.free if usage.total else math.inf
 
 

@@ -16,7 +16,7 @@ from ..formats import Shapes, Written
 from ..formats.torch import file as torch_file
 from ..formats.torch.pickler import Pickled, pickled
 from ..memory.copy import Copy, copy_memory
-from ..memory.pages import rounded
+from ..memory.pages import round_up
 from ..memory.pool import ArenaPool
 from ..run.snapshot import LiveSnapshot, Snapshot
 from .cuda import DeviceCopies, PinnedArena
@@ -113,7 +113,7 @@ def expected_size(trainer: Trainer, weights_only: bool) -> int:
         states = [state for optimizer in trainer.optimizers for state in optimizer.state.values()]
         tensors += [value for state in states for value in state.values() if isinstance(value, torch.Tensor)]
     storages = {s.data_ptr(): s for s in map(_storage, tensors) if s is not None}
-    return sum(rounded(s.nbytes()) for s in storages.values() if _has_a_place(s))
+    return sum(round_up(s.nbytes()) for s in storages.values() if _has_a_place(s))
 
 
 def steady(trainer: Trainer) -> set[int]:

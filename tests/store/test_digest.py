@@ -132,14 +132,14 @@ def test_a_folder_that_cannot_be_listed_is_not_passed_over(tmp_path, monkeypatch
 
 
 def test_little_memory_is_no_reason_to_call_a_checkpoint_damaged(tmp_path, monkeypatch):
-    path, fresh = tmp_path / "a", pages.fresh
+    path, allocate = tmp_path / "a", pages.allocate
     path.write_bytes(bytes(range(256)) * 1000)
     expected = digest(path)
 
     def scarce(size):
         if size > 1 << 20:
             raise OSError(12, "Cannot allocate memory")
-        return fresh(size)
+        return allocate(size)
 
-    monkeypatch.setattr(pages, "fresh", scarce)
+    monkeypatch.setattr(pages, "allocate", scarce)
     assert digest(path) == digest(path, from_device=True) == expected

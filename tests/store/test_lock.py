@@ -128,7 +128,7 @@ def test_a_forked_child_that_ends_takes_no_lock_with_it(layout):
 def test_two_holders_in_one_process_are_both_named(layout):
     first, second = training_lock(layout, "LightningCheckpoint"), training_lock(layout, "KerasCheckpoint")
     first.acquire()
-    with pytest.raises(DirectoryInUse, match="LightningCheckpoint and KerasCheckpoint of one process"):
+    with pytest.raises(DirectoryInUse, match="LightningCheckpoint and KerasCheckpoint in this process"):
         second.acquire()
     second.release()  # of what it does not hold: the first one keeps it
     with pytest.raises(DirectoryInUse, match="LightningCheckpoint and KerasCheckpoint"):
@@ -144,7 +144,7 @@ def test_the_same_directory_by_another_name_is_the_same(layout, tmp_path):
     link.symlink_to(tmp_path)
     first, second = training_lock(layout), training_lock(Layout(link))
     first.acquire()
-    with pytest.raises(DirectoryInUse, match="of one process"):
+    with pytest.raises(DirectoryInUse, match="in this process"):
         second.acquire()
     first.release()
 

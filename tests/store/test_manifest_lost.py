@@ -53,7 +53,7 @@ def test_a_journal_that_vanished_is_written_anew(training, caplog, how):
     assert again.attempts == training.attempts == [Attempt("r", 1, None, 0.0)]
     assert [r.id for r in again.live()] == [2, 3]
     assert again.records[1].error == "deleted by somebody else"
-    assert "written anew" in caplog.text
+    assert "rewrote it from memory" in caplog.text
     assert "1.ckpt" in caplog.text
     assert layout.training_lock.exists()
     training.change(3, pinned=True)

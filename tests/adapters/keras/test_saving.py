@@ -267,7 +267,7 @@ def test_evaluating_and_predicting_save_nothing(tmp_path):
 
 @ONCE
 def test_two_callbacks_on_one_directory_are_refused(tmp_path):
-    with pytest.raises(DirectoryInUse, match="KerasCheckpoint and KerasCheckpoint of one process both write here"):
+    with pytest.raises(DirectoryInUse, match="KerasCheckpoint and KerasCheckpoint in this process both write here"):
         fit(quick(), checkpoint(tmp_path), checkpoint(tmp_path))
     fit(quick(), checkpoint(tmp_path), epochs=1)
 

@@ -97,7 +97,7 @@ def test_a_manifest_cannot_have_files_elsewhere_deleted(tmp_path, file):
         journal.write(_line({"record": evil}) + _line({"id": record.id, "set": {"file": file}}))
     manifest = Manifest.read(tmp_path / "run")
     assert [r.file for r in manifest.live()] == [record.file]
-    assert len(manifest.problems) == 2 and "is no name of a file in the run directory" in manifest.problems[0]
+    assert len(manifest.problems) == 2 and "is not the name of a file in the run directory" in manifest.problems[0]
 
 
 @pytest.mark.parametrize(("kind", "other"), [("lightning", "keras"), ("keras", "lightning"), ("weights", "lightning")])
