@@ -14,14 +14,16 @@ from ..errors import CkptError
 from . import doctor, log, ls, save, schema, show, verify
 
 
+class _Refusal(click.ClickException):
+    exit_code = 2
+
+
 class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except CkptError as error:
-            failure = click.ClickException(str(error))
-            failure.exit_code = 2
-            raise failure from error
+            raise _Refusal(str(error)) from error
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

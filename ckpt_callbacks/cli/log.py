@@ -23,17 +23,18 @@ def log(run_dir: Path, as_json: bool, config: Path | None) -> None:
     manifest = options.open_manifest(run_dir)
     policy = options.policy_of(config, manifest)
     view = View(manifest, policy)
-    costs, rules = view.costs(), policy.adaptive if policy else ()
+    costs = view.costs()
+    paces = [(rule, rule.pace) for rule in (policy.adaptive if policy else ()) if rule.pace is not None]
     if as_json:
         for record in view.records:
             options.echo_json(record.to_json())
-        for rule in rules:
-            interval = None if costs.expected is None else rule.pace.interval(costs.expected)
-            options.echo_json({"rule": repr(rule), "interval": interval, "because": rule.pace.explain(costs)})
+        for rule, pace in paces:
+            interval = None if costs.expected is None else pace.interval(costs.expected)
+            options.echo_json({"rule": repr(rule), "interval": interval, "because": pace.explain(costs)})
         return
     if view.records:
         table.print_history(view.records)
     else:
         click.echo(f"{run_dir}: no checkpoint yet")
-    for rule in rules:
-        click.echo(rule.pace.explain(costs))
+    for _, pace in paces:
+        click.echo(pace.explain(costs))

@@ -56,7 +56,7 @@ def policy_of(config: Path | None, manifest: Manifest) -> Policy | None:
         config: The file that ``--config`` names.
         manifest: The manifest of the run directory.
     """
-    described = manifest.attempts[-1].facts.get("policy") if manifest.attempts else None
+    described: Any = manifest.attempts[-1].facts.get("policy") if manifest.attempts else None
     if config is None and described is None:
         return None
     from ..config import Config  # here, because importing the YAML reader is slow

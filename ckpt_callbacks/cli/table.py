@@ -6,7 +6,7 @@ import datetime
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -143,7 +143,7 @@ def _print_fitted(rows: Sequence[dict[str, str]], colours: Sequence[str]) -> Non
 
     console = Console(highlight=False)
     widths = {name: max(cell_len(name), *(cell_len(row[name]) for row in rows)) for name in rows[0]}
-    below = [name for name in ("saved because", "kept because", "error") if name in rows[0]]
+    below: list[str] = [name for name in ("saved because", "kept because", "error") if name in rows[0]]
     across = [name for name in rows[0] if name not in below and any(row[name] for row in rows)]
     if "metrics" in across and sum(widths[name] + 2 for name in across) > console.width:
         across.remove("metrics")
@@ -152,17 +152,16 @@ def _print_fitted(rows: Sequence[dict[str, str]], colours: Sequence[str]) -> Non
         rest = sum(widths[name] + 2 for name in across if name != "file")
         widths["file"] = max(_NARROWEST, min(widths["file"], console.width - rest - 2))
 
-    def print_across(row: Mapping[str, str], style: Callable[[str], str]) -> None:
+    def print_across(row: Mapping[str, str], styles: Mapping[str, str]) -> None:
         grid = Table.grid(padding=(0, 2, 0, 0))
         for name in across:
             grid.add_column(width=widths[name], overflow="fold", justify="right" if name in _RIGHT else "left")
-        grid.add_row(*(Text(row[name], style=style(name)) for name in across))
+        grid.add_row(*(Text(row[name], style=styles.get(name, "")) for name in across))
         console.print(grid)
 
-    print_across({name: name for name in across}, lambda name: "bold")
+    print_across({name: name for name in across}, dict.fromkeys(across, "bold"))
     for row, colour in zip(rows, colours, strict=True):
-        styles = {"status": colour, "aliases": "bold", "tags": "bold"}
-        print_across(row, lambda name, styles=styles: styles.get(name, ""))
+        print_across(row, {"status": colour, "aliases": "bold", "tags": "bold"})
         for name in below:
             if row[name]:
                 line = Text(f"{name}: {row[name]}", style="red" if name == "error" else "dim")

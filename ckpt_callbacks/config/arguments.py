@@ -52,7 +52,7 @@ def build_config(
     return Config(config.policy, settings)
 
 
-def _read(name: str, policy: PolicyLike, allow_code: bool) -> Config:
+def _read(name: str, policy: object, allow_code: bool) -> Config:
     if isinstance(policy, Policy):
         return Config(policy)
     if isinstance(policy, Mapping):

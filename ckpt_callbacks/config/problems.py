@@ -47,7 +47,7 @@ def near(word: object, known: Iterable[object]) -> str:
 def _line(details: ErrorDetails, parsed: Any, shape: type) -> str:
     kind, loc, got = details["type"], details["loc"], details["input"]
     if kind in ("extra_forbidden", "invalid_key"):
-        *loc, last = loc
+        loc, last = loc[:-1], loc[-1]
         name = last if kind == "extra_forbidden" else got
         wanted = reduce(_part, loc, shape)
         text = f"unknown field {name!r}; expected one of {choices(wanted)}{near(name, get_type_hints(wanted))}"
@@ -79,7 +79,7 @@ def _path(loc: Loc, parsed: Any, shape: Any) -> str:
         shape = _part(shape, step)
         if alone:
             continue
-        if isinstance(parsed, list):
+        if isinstance(parsed, list) and isinstance(step, int):
             path += f"[{step}]"
             parsed = parsed[step]
         else:
@@ -91,7 +91,7 @@ def _path(loc: Loc, parsed: Any, shape: Any) -> str:
 
 def _part(shape: Any, step: int | str) -> Any:
     """Return the type of one part of a ``shape``. Nothing in the file is a union, so each step leads to one type."""
-    return get_type_hints(shape)[step] if is_typeddict(shape) else get_args(shape)[-1]
+    return get_type_hints(shape)[str(step)] if is_typeddict(shape) else get_args(shape)[-1]
 
 
 def _expected(wanted: Any) -> str:

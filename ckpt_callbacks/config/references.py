@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import AfterValidator, ValidationInfo
 
@@ -26,9 +26,14 @@ class Reading:
     allow_code: bool
     metrics: dict[str, Metric] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, info: ValidationInfo) -> Reading:
+        """Return the state that pydantic hands to a validator."""
+        return cast(Reading, info.context)
+
 
 def _look_up(name: str, info: ValidationInfo) -> Metric:
-    defined = info.context.metrics
+    defined = Reading.of(info).metrics
     base = name.removesuffix(".raw")
     if name in defined:
         return defined[name]
@@ -39,10 +44,10 @@ def _look_up(name: str, info: ValidationInfo) -> Metric:
 
 
 def _import(reference: str, info: ValidationInfo) -> Callable[..., Any]:
-    if not info.context.allow_code:
+    if not Reading.of(info).allow_code:
         raise problem(f"got {reference!r}, which is code; pass allow_code=True to import it")
     try:
-        return find(reference)
+        return cast("Callable[..., Any]", find(reference))
     except Exception as error:  # importing a module may raise anything
         why = " ".join(f"{type(error).__name__}: {error}".split())
         raise problem(f"{reference!r} cannot be imported: {why}; expected a function, such as pkg.mod:fn") from None

@@ -46,7 +46,7 @@ Reference = Annotated[_Reference, Field(pattern=r"^[^:]+:[^:]+$")]
 Mode = Literal["min", "max"]
 
 
-def _check_monitor(monitor: object) -> object:
+def _check_monitor(monitor: Any) -> Any:
     try:
         Metric(monitor, mode="min")
     except PolicyError as error:

@@ -65,7 +65,7 @@ def json_schema() -> dict[str, Any]:
 @cache  # two rules may have the same fields
 def _shape(fields: Fields) -> Any:
     """Return the pydantic type of a mapping with these fields."""
-    shape = TypedDict(fields.title, fields.types, total=not fields.one)
+    shape = TypedDict(fields.title, fields.types, total=not fields.one)  # type: ignore[misc]
     shape.__doc__ = fields.description
     return with_config(ONE_FIELD if fields.one else FIELDS)(shape)
 
@@ -86,9 +86,9 @@ _Retention = _one_of("RetentionNode", "One rule; what any rule keeps survives.",
 _Stopping = _one_of("StoppingNode", "One rule; training stops when any rule says so.", STOPPINGS)
 _Smoothing = _one_of("SmoothingNode", "The smoothing of a metric before it is compared.", SMOOTHINGS)
 
-Triggers = Annotated[list[_Trigger], Field(min_length=1), OneOrMore()]
-Retentions = Annotated[list[_Retention], Field(min_length=1), OneOrMore()]
-Stoppings = Annotated[list[_Stopping], Field(min_length=1), OneOrMore()]
+Triggers = Annotated[list[_Trigger], Field(min_length=1), OneOrMore()]  # type: ignore[valid-type]
+Retentions = Annotated[list[_Retention], Field(min_length=1), OneOrMore()]  # type: ignore[valid-type]
+Stoppings = Annotated[list[_Stopping], Field(min_length=1), OneOrMore()]  # type: ignore[valid-type]
 
 
 # -- metrics ---------------------------------------------------------------------------------------------------------
@@ -100,7 +100,7 @@ class MetricNode(TypedDict):
 
     monitor: Monitor
     mode: Mode
-    smoothing: NotRequired[_Smoothing]
+    smoothing: NotRequired[_Smoothing]  # type: ignore[valid-type]
     min_delta: NotRequired[Delta]
     min_delta_mode: NotRequired[Literal["abs", "rel"]]
     baseline: NotRequired[Finite]
@@ -110,10 +110,11 @@ class MetricNode(TypedDict):
 
 def _define(raw: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> dict[str, Metric]:
     # A wrong metric is one mistake, not one more at each place that names it.
+    reading = Reading.of(info)
     if isinstance(raw, dict):
-        info.context.metrics = dict.fromkeys(raw, Metric("unknown", mode="min"))
-    info.context.metrics = handler(raw)
-    return info.context.metrics
+        reading.metrics = dict.fromkeys(raw, Metric("unknown", mode="min"))
+    reading.metrics = handler(raw)
+    return reading.metrics
 
 
 Metrics = Annotated[dict[str, Annotated[MetricNode, build(Metric)]], WrapValidator(_define)]
@@ -158,4 +159,4 @@ class DocumentNode(TypedDict):
     staging: NotRequired[Literal["memory", "none"]]
 
 
-_DOCUMENT = TypeAdapter(DocumentNode)
+_DOCUMENT: TypeAdapter[Any] = TypeAdapter(DocumentNode)

@@ -44,7 +44,7 @@ def document(config: Config) -> dict[str, Any]:
         "best_by": None if policy.best_by is None else writer.names[policy.best_by],
     }
     settings = writer.fields(config.settings)
-    first = {name: settings.pop(name) for name in ("dirpath", "filename") if name in settings}
+    first: dict[str, Any] = {name: settings.pop(name) for name in ("dirpath", "filename") if name in settings}
     return {"version": 1, **first, **{name: value for name, value in rules.items() if value}, **settings}
 
 
@@ -53,7 +53,7 @@ class _MetricNames:
 
     def __init__(self, metrics: Iterator[Metric]) -> None:
         distinct = list(dict.fromkeys(metrics))
-        smoothed = {}
+        smoothed: dict[Metric, Metric] = {}
         for metric in distinct:
             if metric.smoothing is not None:
                 smoothed.setdefault(metric.raw, metric)
@@ -144,7 +144,7 @@ def _given(value: Any) -> dict[str, Any]:
     return {name: given for name, (given, default) in fields.items() if given != default}
 
 
-def _default(field: dataclasses.Field) -> Any:
+def _default(field: dataclasses.Field[Any]) -> Any:
     return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 

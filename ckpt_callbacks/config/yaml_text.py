@@ -8,9 +8,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml import YAML
 from ruamel.yaml.constructor import SafeConstructor
-from ruamel.yaml.error import MarkedYAMLError, StreamMark
+from ruamel.yaml.error import MarkedYAMLError, StreamMark, YAMLError
 from ruamel.yaml.representer import RepresenterError, SafeRepresenter
 
 from ..errors import ConfigError, PolicyError
@@ -49,7 +49,7 @@ class _Yaml(YAML):
         self.Constructor, self.Representer = _Constructor, _Representer
         self.duplicates: list[str] = []
         self.default_flow_style = None  # innermost lists and mappings on one line
-        self.sort_base_mapping_type_on_output = False
+        self.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
         self.allow_unicode, self.width = True, _WIDTH
 
 
