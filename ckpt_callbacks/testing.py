@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from .formats import Written
+from .run.source import Embedded
 from .runtime.clock import Alarm, Clock
 
 
@@ -53,19 +55,31 @@ class FakeAlarm(Alarm):
 
 
 class FakeWriter:
-    """Stages a small file instead of a checkpoint, and fails to write it when it is told to; give it as ``stage``.
+    """A training whose checkpoint is a small file, for `Run.start`; chosen writes fail.
 
     Args:
-        payload: What the file holds. fail_on: numbers of the writes, from 1, that raise `OSError`.
+        payload: The content of the file.
+        fail_on: Numbers of the writes, from 1, that raise `OSError`.
+
+    Attributes:
+        calls: Number of writes so far.
+        embedded: What the last snapshot was given.
     """
 
     live = False
 
     def __init__(self, payload: bytes = b"checkpoint", fail_on: frozenset[int] | set[int] = frozenset()) -> None:
         self.payload, self.fail_on, self.calls = payload, fail_on, 0
+        self.embedded: Embedded | None = None
 
-    def __call__(self) -> FakeWriter:
+    def snapshot(self, embedded: Embedded) -> FakeWriter:
+        """Return this object, which keeps what it was given as ``embedded``."""
+        self.embedded = embedded
         return self
+
+    def metadata(self) -> dict[str, Any]:
+        """Return no facts."""
+        return {}
 
     def write(self, path: Path) -> Written:
         self.calls += 1

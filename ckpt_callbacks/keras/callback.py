@@ -16,11 +16,10 @@ from ..errors import PolicyError, VerifyError
 from ..events import EventKind
 from ..formats.keras.suffix import suffix_of
 from ..record import Record
-from ..run.reader import ReadsRun
+from ..run.reader import RunReader
 from ..run.run import Run
 from ..runtime.clock import Clock
 from ..store.digest import verify
-from ..store.layout import Layout
 from .capture import floats
 from .first import Ahead
 from .fit import ObservesFit
@@ -38,7 +37,7 @@ log = logging.getLogger("ckpt_callbacks")
 _fitting: weakref.WeakValueDictionary[Path, KerasCheckpoint] = weakref.WeakValueDictionary()
 
 
-class KerasCheckpoint(ReadsRun, ObservesFit, keras.callbacks.Callback):
+class KerasCheckpoint(RunReader, ObservesFit, keras.callbacks.Callback):
     """Saves, keeps, stops and resumes as a policy says, with plain Keras files.
 
     Args:
@@ -88,7 +87,6 @@ class KerasCheckpoint(ReadsRun, ObservesFit, keras.callbacks.Callback):
         allow_code: bool = False,
         clock: Clock | None = None,
     ) -> None:
-        super().__init__()
         if not isinstance(resume, str | PathLike):
             raise PolicyError(f"KerasCheckpoint: resume is {resume!r}; expected 'auto', 'never' or a checkpoint's path")
         config = build_config(
@@ -97,16 +95,18 @@ class KerasCheckpoint(ReadsRun, ObservesFit, keras.callbacks.Callback):
             max_pending=max_pending, when_busy=when_busy, staging=staging,
         )  # fmt: skip
         settings, suffix = config.settings, suffix_of(config.settings.contents, format)
+        run = Run(
+            config.policy, settings, suffix=suffix, framework="keras", name="KerasCheckpoint", clock=clock,
+            described=config.described,
+        )  # fmt: skip
+        super().__init__(run)
         self._staging = KerasStaging(settings.staging if settings.background else "none")  # else a copy is for nothing
-        self._run = Run(
-            config.policy, settings, format=suffix, name="KerasCheckpoint", described=config.described, clock=clock
-        )
         if restore_best_weights and config.policy.best_metric is None:
             raise PolicyError(
                 "KerasCheckpoint: restore_best_weights is True, and the policy knows no best; expected a rule with a "
                 "metric, such as Improves(Metric('val_loss', mode='min')), or best_by"
             )
-        self._quiet, self._scratch = self._run.quiet, Layout(self._run.dirpath).staging
+        self._quiet, self._scratch = self._run.gate, self._run.directory.staging
         self._resume, self._restore_best_weights, self._batch_metrics = resume, restore_best_weights, batch_metrics
         if batch_metrics:
             # Keras gives up its asynchronous dispatch for each callback that has this method.
@@ -212,7 +212,7 @@ class KerasCheckpoint(ReadsRun, ObservesFit, keras.callbacks.Callback):
         else:
             self._end_untrained()
         if self._restore_best_weights:
-            self._load_weights(self._run.best())
+            self._load_weights(self._run.view.best())
         self._release(self._run.end)
 
     # -- inside ------------------------------------------------------------------------------------------------------
@@ -232,7 +232,7 @@ class KerasCheckpoint(ReadsRun, ObservesFit, keras.callbacks.Callback):
             join(run, model)
         skipped = self._position.batch if self._position is not None else 0
         self._progress = Progress(self._fit, Steps(model, run.state.step, skipped), run.state.epoch, skipped)
-        decision = run.start(step=self._progress.step, epoch=self._progress.epochs)
+        decision = run.start(self, step=self._progress.step, epoch=self._progress.epochs)
         reasons = decision.stop.reasons if decision.stop is not None else ()
         reasons += (f"{ended_by} had ended it",) if ended_by else ()
         if reasons:
@@ -265,12 +265,12 @@ class KerasCheckpoint(ReadsRun, ObservesFit, keras.callbacks.Callback):
 
     def _final_is_owed(self) -> bool:
         """The run was resumed at its very end, from before the state was saved that it ended with."""
-        final = self._run.final()
+        final = self._run.view.final()
         return self._position is not None and (final is None or final.step < self._run.state.step)
 
     def _end_untrained(self) -> None:
         log.warning("%s: nothing was left to train; the run is at step %d", self.dirpath, self._run.state.step)
-        final = self._run.final()
+        final = self._run.view.final()
         if final is not None and self._position is not None and self._position.path != final.path:
             self._load_weights(final)  # which may be averages, or the best ones
 

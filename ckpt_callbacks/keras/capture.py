@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..run.run import Run
+from ..run.source import Embedded
 from .callbacks import Siblings
 from .embedded import Carried, Moment
 from .rng import random_state, script_seed
@@ -21,11 +21,11 @@ def moment_of(model: keras.Model, siblings: Siblings) -> Moment:
     return Moment(random_state(), values(seed_variables(model)), values(model.metrics_variables), siblings.states())
 
 
-def carry(model: keras.Model, run: Run, moment: Moment, position: Mapping[str, Any]) -> Carried:
+def carry(model: keras.Model, embedded: Embedded, moment: Moment, position: Mapping[str, Any]) -> Carried:
     """What a checkpoint of ``model`` carries; for ``position``, see `Progress`."""
     return Carried(
-        snapshot=run.snapshot(),
-        record=run.facts(),
+        snapshot=embedded.run,
+        record=embedded.record,
         backend=keras.backend.backend(),
         optimizer=optimizer_of(model) if model.optimizer is not None and model.optimizer.built else "",
         further=further_optimizers(model),

@@ -6,15 +6,16 @@ import logging
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import keras
 
 from ..errors import PolicyError
-from ..events import EventKind
-from ..formats.keras.equality import same_weights
+from ..events import Event, EventKind
 from ..policy.decision import Decision
 from ..run.run import Run
 from ..run.snapshot import Snapshot
+from ..run.source import Embedded
 from .capture import carry, facts_of, moment_of
 from .embedded import Moment
 from .fit_call import FitCall
@@ -78,7 +79,7 @@ class ObservesFit:
     def _step_ends_fit(self, batch: int, metrics: Mapping[str, float], begun: bool = False) -> bool:
         self._progress.stand_at(batch, begun)
         if self._progress.step <= max(self._run.state.step, self._progress.step_before):
-            if self._run.interrupted:  # gradients are being accumulated, and there is no time to wait for the update
+            if self._run.should_exit:  # gradients are being accumulated, and there is no time to wait for the update
                 self._save_what_cannot_wait()
             return False
         if not self._prepared:
@@ -93,8 +94,8 @@ class ObservesFit:
     def _rest(self) -> None:
         """Let the batches pass by that can lead to nothing."""
         if not self._batch_metrics:  # else each has something to tell
-            self._run.rest()
-            self._run.quiet.batch = self._progress.batch_of(self._run.quiet.step)
+            self._run.close_gate()
+            self._run.gate.batch = self._progress.batch_of(self._run.gate.step)
 
     def _save_before_winding_down(self) -> None:
         """Another callback stopped training in mid-epoch: save before Keras validates and ends the epoch."""
@@ -111,12 +112,7 @@ class ObservesFit:
 
     def _save_what_cannot_wait(self) -> None:
         with self._released_on_failure():
-            self._run.answer(
-                step=self._progress.step,
-                epoch=self._progress.epochs,
-                stage=self._stage,
-                metadata=lambda: facts_of(self.model),
-            )
+            self._run.save_if_urgent(step=self._progress.step, epoch=self._progress.epochs)
 
     def _save_failed_step(self, error: Exception) -> None:
         """A step or its data raised ``error``, which ends `fit`."""
@@ -135,16 +131,8 @@ class ObservesFit:
 
     def _observe(self, kind: EventKind, metrics: Mapping[str, float], *, complete: bool = False) -> Decision:
         with self._released_on_failure():
-            return self._run.observe(
-                kind,
-                step=self._progress.step,
-                epoch=self._progress.epochs,
-                metrics=metrics,
-                complete=complete,
-                stage=self._stage,
-                same=same_weights if kind is EventKind.END else None,
-                metadata=lambda: facts_of(self.model),
-            )
+            event = Event(kind, self._progress.step, self._progress.epochs, metrics=metrics, complete=complete)
+            return self._run.observe(event)
 
     @contextmanager
     def _released_on_failure(self) -> Iterator[None]:
@@ -163,15 +151,20 @@ class ObservesFit:
         """The first step is done: the optimizer has all that a checkpoint takes."""
         self._prepared = True
         size = self._staging.expected_size(self.model, self._run.suffix)
-        self._run.prepare(lambda: self._staging.prepare(size, self._run.suffix))
+        self._run.run_in_background(lambda: self._staging.prepare(size, self._run.suffix))
 
-    def _stage(self) -> Snapshot:
-        if self._inexact is not None and self._run.contents == "full":
+    def metadata(self) -> dict[str, Any]:
+        """Return facts for a record; see `Source`."""
+        return facts_of(self.model)
+
+    def snapshot(self, embedded: Embedded) -> Snapshot:
+        """Return the training's state; see `Source`."""
+        if self._inexact is not None and not embedded.weights_only:
             log.warning("%s: a run resumed from here is not exact: %s", self.dirpath, self._inexact)
             self._inexact = None
         model = self.model
         moment = self._before_validation or moment_of(model, self._siblings)
-        carried = carry(model, self._run, moment, self._progress.position())
+        carried = carry(model, embedded, moment, self._progress.position())
         return self._staging.stage(model, self._run.suffix, carried)
 
 

@@ -28,14 +28,14 @@ def path_to_load(run: Run, resume: str | PathLike[str], model: keras.Model, *, t
     if resume == "auto":
         if trained or has_trained(model):
             return None
-        record = next(run.resumable(), None)
+        record = next(run.view.verified_resumable(), None)
         return record.path if record else None
     if not run.is_first_fit:
         return None
     path = Path(resume)
     if not path.is_file():
         raise ResumeError(f"{path}: is no file; expected resume='auto', 'never' or the path of a checkpoint")
-    record = run.find(path)
+    record = run.view.find(path)
     if record is not None:
         verify(record)
     return path
@@ -46,7 +46,7 @@ def join(run: Run, model: keras.Model) -> None:
     if not has_trained(model):
         return
     step = Steps(model, 0).at(0)
-    for record in run.resumable():
+    for record in run.view.verified_resumable():
         if record.step <= step:
             run.restore(read_embedded(record.path).snapshot)
             return

@@ -66,17 +66,18 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         allow_code: bool = False,
         clock: Clock | None = None,
     ) -> None:
-        super().__init__()
         config = build_config(
             "LightningCheckpoint", dirpath, policy, allow_code=allow_code, filename=filename, contents=contents,
             metadata=metadata, on_error=on_error, grace=grace, min_free=min_free, background=background,
             max_pending=max_pending, when_busy=when_busy, staging=staging,
         )  # fmt: skip
         settings = config.settings
+        run = Run(
+            config.policy, settings, suffix=".ckpt", framework="lightning", name="LightningCheckpoint", clock=clock,
+            described=config.described,
+        )  # fmt: skip
+        super().__init__(run)
         self._staging = settings.staging if settings.background else "none"  # a copy would be for nothing
-        self._run = Run(
-            config.policy, settings, format=".ckpt", name="LightningCheckpoint", described=config.described, clock=clock
-        )
         self._fit: Fit | None = None
 
     @classmethod

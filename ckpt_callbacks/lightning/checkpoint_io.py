@@ -24,6 +24,7 @@ from ..formats.torch import file as torch_file
 from ..formats.torch import format as torch_zip
 from ..formats.torch.pickler import is_known
 from ..run.snapshot import LiveSnapshot, Snapshot
+from ..run.source import Embedded
 from ..torch.mapped import MappedCheckpoint, can_map
 from ..torch.staging import DEVICES, TorchStaging, steady
 from .mismatch import loads_plainly, refuse_other_model
@@ -45,7 +46,7 @@ class _Collector:
     """
 
     path: Path
-    record: Mapping[str, Any] | None
+    record: Mapping[str, Any]
     snapshot: Snapshot | None = None
     error: Exception | None = None
 
@@ -109,17 +110,16 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
 
     # -- saving ------------------------------------------------------------------------------------------------------
 
-    def snapshot(self, record: Mapping[str, Any] | None, weights_only: bool) -> Snapshot:
+    def snapshot(self, embedded: Embedded) -> Snapshot:
         """Return the training's state as it is now, for a checkpoint. All processes call it together.
 
         Args:
-            record: The record that goes into the file.
-            weights_only: Leave out what only a resume needs.
+            embedded: What goes into the file beside Lightning's own state.
         """
         if self._writes_together:
-            return self._live(lambda path: self._write_together(path, record, weights_only))
+            return self._live(lambda path: self._write_together(path, embedded))
         # Of several processes, only the first one is given the checkpoint.
-        return self._collect(_IN_MEMORY, record, weights_only) or LiveSnapshot(lambda path: Written())
+        return self._collect(_IN_MEMORY, embedded) or LiveSnapshot(lambda path: Written())
 
     @property
     def is_saving(self) -> bool:
@@ -150,16 +150,16 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
     def _live(self, write: Callable[[Path], Written]) -> Snapshot:
         return self.staging.live(write, self._why_live() if self.trainer.is_global_zero else None)
 
-    def _write_together(self, path: Path, record: Mapping[str, Any] | None, weights_only: bool) -> Written:
+    def _write_together(self, path: Path, embedded: Embedded) -> Written:
         """Write a part. All processes call it together."""
-        snapshot = self._collect(path, record, weights_only)
+        snapshot = self._collect(path, embedded)
         return snapshot.write(path) if snapshot is not None else Written()
 
-    def _collect(self, path: Path, record: Mapping[str, Any] | None, weights_only: bool) -> Snapshot | None:
+    def _collect(self, path: Path, embedded: Embedded) -> Snapshot | None:
         """Have Lightning collect a checkpoint; return None on processes that it gives none."""
-        self._collector = collector = _Collector(path, record)
+        self._collector = collector = _Collector(path, embedded.record)
         try:
-            self.trainer.save_checkpoint(path, weights_only=weights_only)
+            self.trainer.save_checkpoint(path, weights_only=embedded.weights_only)
         finally:
             self._collector = None
         if collector.error is not None:
@@ -176,9 +176,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         except Exception as error:  # kept for the caller: the other processes would wait at a barrier for ever
             collector.error = error
 
-    def _take(
-        self, checkpoint: dict[str, Any], record: Mapping[str, Any] | None, storage_options: Any | None
-    ) -> Snapshot:
+    def _take(self, checkpoint: dict[str, Any], record: Mapping[str, Any], storage_options: Any | None) -> Snapshot:
         for key in ("hyper_parameters", "datamodule_hyper_parameters"):
             if key in checkpoint:
                 checkpoint[key] = _loadable(checkpoint[key])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from ..record import Record
-from ..run.reader import ReadsRun
+from ..run.reader import RunReader
 
 
-class ModelCheckpointAttributes(ReadsRun):
+class ModelCheckpointAttributes(RunReader):
     """ModelCheckpoint's attributes, answered from the manifest."""
 
     save_top_k = -1
@@ -38,7 +38,7 @@ class ModelCheckpointAttributes(ReadsRun):
 
     @property
     def save_weights_only(self) -> bool:
-        return self._run.contents == "weights"
+        return self._run.settings.contents == "weights"
 
     @property
     def monitor(self) -> str | None:

@@ -10,12 +10,12 @@ from typing import Any
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from ..events import EventKind
-from ..formats.torch.equality import same_weights
+from ..events import Event, EventKind
 from ..policy.decision import Decision
 from ..record import Record
 from ..run.run import Run
 from ..run.snapshot import Snapshot
+from ..run.source import Embedded
 from ..torch.staging import TorchStaging, expected_size
 from . import loops
 from .averaging import AveragedWeights, end_averages
@@ -57,6 +57,7 @@ class Fit:
         self._metrics = FreshMetrics()
         self.averages = AveragedWeights()
         self._resume_point: ResumePoint | None = None  # until training begins
+        self._embedded: Embedded | None = None  # while a snapshot is taken
         self._resumed_at: int | None = None  # the step of the checkpoint that was loaded first
         self._is_training = False
         self._step = self._epochs = 0
@@ -66,13 +67,15 @@ class Fit:
 
     # -- the run's source --------------------------------------------------------------------------------------------
 
-    def snapshot(self) -> Snapshot:
-        """Return a snapshot of the training. All processes call it together."""
-
-        def snapshot() -> Snapshot:
-            return self.io.snapshot(self._run.facts(), weights_only=self._run.contents == "weights")
-
-        return self.averages.snapshot_without(self._trainer, snapshot, self.io.staging.wait)
+    def snapshot(self, embedded: Embedded) -> Snapshot:
+        """Return a snapshot of the training; see `Source`."""
+        self._embedded = embedded
+        try:
+            return self.averages.snapshot_without(
+                self._trainer, lambda: self.io.snapshot(embedded), self.io.staging.wait
+            )
+        finally:
+            self._embedded = None
 
     def metadata(self) -> Mapping[str, Any]:
         """Return the metadata of the training, for a record."""
@@ -85,7 +88,7 @@ class Fit:
 
     def run_state(self) -> dict[str, Any]:
         """Return the state of the run, for any checkpoint that Lightning collects."""
-        return {"snapshot": self._run.snapshot()}
+        return {"snapshot": self._embedded.run if self._embedded is not None else self._run.embedded_state()}
 
     def state(self) -> dict[str, Any]:
         """Return the state of the fit, for a checkpoint. All processes call it together."""
@@ -103,10 +106,10 @@ class Fit:
 
     def open(self) -> None:
         """Open the run directory, and take part in saving and loading."""
-        self._run.peers = TrainerProcesses(self._trainer)
-        check_same_path(self._trainer, self._run.peers, path_to_load())
+        self._run.processes = TrainerProcesses(self._trainer)
+        check_same_path(self._trainer, self._run.processes, path_to_load())
         self._run.open()
-        self._run.on_saved = self._on_saved
+        self._run.listeners.append(self._on_saved)
         self.io.install()
 
     def load(self, checkpoint: Mapping[str, Any], state: Mapping[str, Any] | None) -> None:
@@ -131,7 +134,7 @@ class Fit:
         self._progress.begin_fit()
         if self._resume_point is not None or self._trainer.ckpt_path or not self._run.is_first_fit:
             return
-        if next(self._run.resumable(), None) is not None:
+        if next(self._run.view.verified_resumable(), None) is not None:
             log.warning(
                 "%s holds checkpoints, but training starts from scratch; to continue from them, call "
                 "trainer.fit(model, ckpt_path=ckpt.resume_path())",
@@ -150,7 +153,7 @@ class Fit:
         if point is not None:
             point.restore(trainer, self._progress)
         self._metrics.begin(trainer)
-        self._obey(self._run.start(step=self._step, epoch=self._epochs))
+        self._obey(self._run.start(self, step=self._step, epoch=self._epochs))
 
     def start_epoch(self) -> None:
         """Start an epoch."""
@@ -166,8 +169,8 @@ class Fit:
         self._step, self._progress.plateau_interval = trainer.global_step, "step"
         if not self._is_prepared:
             self._prepare()
-        if not self._run.peers.alone:
-            self._run.listen()
+        if not self._run.processes.is_single:
+            self._run.poll_requests()
         whole, observed = loops.epoch_is_whole(trainer), False
         if loops.validation_follows(trainer):
             self._progress.await_validation(trainer)
@@ -183,7 +186,8 @@ class Fit:
     def pass_validation_batch(self) -> None:
         """Save within a validation, before or after a batch of it, if that is urgent."""
         # Several processes may validate different numbers of batches, so that they could not agree here.
-        if self._progress.place is Place.VALIDATION and self._run.peers.alone and not self._trainer.sanity_checking:
+        single = self._run.processes.is_single
+        if self._progress.place is Place.VALIDATION and single and not self._trainer.sanity_checking:
             self._save_if_urgent()
 
     def end_validation(self) -> None:
@@ -227,7 +231,7 @@ class Fit:
     def fail(self, exception: BaseException) -> None:
         """End a fit that raises, with a last save where the state is whole."""
         trainer = self._trainer
-        if not self._run.peers.alone:
+        if not self._run.processes.is_single:
             leave_at_exit()
         try:
             if isinstance(exception, SIGTERMException):
@@ -248,14 +252,16 @@ class Fit:
             # The last epoch's own hooks came after the save.
             loops.apply_plateau_steps(self._trainer, self._resume_point.state.plateau_steps)
             end_averages(self._trainer)
-            self._run.end_untrained()
+            self._run.end_without_training()
             log.warning("%s: nothing left to train; the run ended at step %d", self._run.dirpath, self._run.state.step)
         self._close(self._run.end)
 
     def _close(self, close: Callable[[], object]) -> None:
         try:
             close()
-        finally:  # a logger may raise
+        finally:
+            if self._on_saved in self._run.listeners:
+                self._run.listeners.remove(self._on_saved)
             self.io.before_optimizer_step()
             self.io.staging.release()
             self.io.uninstall()
@@ -264,29 +270,20 @@ class Fit:
         """Allocate staging memory after the first optimizer step, when the size of a checkpoint is known."""
         self._is_prepared = True
         if self._trainer.is_global_zero and self.io.copies:
-            size, staging = expected_size(self._trainer, self._run.contents == "weights"), self.io.staging
-            self._run.prepare(lambda: staging.prepare(size))
+            size, staging = expected_size(self._trainer, self._run.settings.contents == "weights"), self.io.staging
+            self._run.run_in_background(lambda: staging.prepare(size))
 
     def _observe(
         self, kind: EventKind, metrics: dict[str, float], *, complete: bool = False, unchanged: bool = False
     ) -> None:
-        decision = self._run.observe(
-            kind,
-            step=self._step,
-            epoch=self._epochs,
-            metrics=metrics,
-            complete=complete,
-            unchanged=unchanged,
-            stage=self.snapshot,
-            same=same_weights if kind is EventKind.END else None,
-            metadata=self.metadata,
-        )
+        event = Event(kind, self._step, self._epochs, metrics=metrics, complete=complete)
+        decision = self._run.observe(event, unchanged=unchanged)
         if kind is not EventKind.STEP_END:  # in what comes next, others put other weights into the model, and back
             self.io.staging.wait()
         self._obey(decision, together=kind in (EventKind.VALIDATION_END, EventKind.EPOCH_END))
 
     def _save_if_urgent(self) -> None:
-        self._run.answer(step=self._step, epoch=self._epochs, stage=self.snapshot, metadata=self.metadata)
+        self._run.save_if_urgent(step=self._step, epoch=self._epochs)
         self.io.staging.wait()  # before, or within, a validation: as in `_observe`
 
     def _save_before_winding_down(self, unchanged: bool) -> None:

@@ -22,7 +22,7 @@ class BatchGate:
     """
 
     def __init__(self, run: Run) -> None:
-        self._run, self._run_gate = run, run.quiet
+        self._run, self._run_gate = run, run.gate
         self._left: float = 0
         self._skipped = False
         self._manual, self._limit = False, math.inf
@@ -34,7 +34,7 @@ class BatchGate:
         self._results, self._batches = loops.running_epoch(trainer)
         if has_step_metrics(self._results, self._run.policy.monitored):
             return  # the policy needs the metrics of each batch
-        self._run.rest()
+        self._run.close_gate()
         self._manual = not trainer.lightning_module.automatic_optimization
         self._limit = min(self._run_gate.step, loops.max_steps(trainer))
         # By itself Lightning takes at most one step a batch; a module that optimizes manually, any number.

@@ -10,44 +10,44 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.trainer.connectors.signal_connector import _HandlersCompose, _SignalConnector
 
 from ..errors import ResumeError
-from ..runtime.processes import Peers
+from ..runtime.processes import Processes
 
 
-class TrainerProcesses(Peers):
+class TrainerProcesses(Processes):
     """The processes of one Trainer, which communicate through its strategy."""
 
     def __init__(self, trainer: Trainer) -> None:
-        self.leader, self.alone = trainer.is_global_zero, trainer.world_size == 1
+        self.is_primary, self.is_single = trainer.is_global_zero, trainer.world_size == 1
         self._strategy = trainer.strategy
 
-    def share(self, value: Any) -> Any:
-        return value if self.alone else self._strategy.broadcast(value)
+    def broadcast(self, value: Any) -> Any:
+        return value if self.is_single else self._strategy.broadcast(value)
 
-    def agree(self, asked: bool, number: int, landed: int) -> tuple[bool, int, int]:
-        if self.alone:
-            return asked, number, landed
-        requests = torch.tensor([int(asked), number, landed], device=self._strategy.root_device)
+    def all_reduce_requests(self, requested: bool, number: int, finished: int) -> tuple[bool, int, int]:
+        if self.is_single:
+            return requested, number, finished
+        requests = torch.tensor([int(requested), number, finished], device=self._strategy.root_device)
         torch.distributed.all_reduce(requests, torch.distributed.ReduceOp.MAX)
-        asked, number, landed = requests.tolist()
-        return bool(asked), number, landed
+        requested, number, finished = requests.tolist()
+        return bool(requested), number, finished
 
-    def chained(self, handler: Any) -> Any:
+    def chained_handler(self, handler: Any) -> Any:
         # Lightning's own handler communicates with the other processes from within the signal, wherever they are just
-        # then, and may hang all of them. `agree` does what it is for, between two steps.
-        if self.alone or not isinstance(handler, _HandlersCompose):
+        # then, and may hang all of them. `all_reduce_requests` does what it is for, between two steps.
+        if self.is_single or not isinstance(handler, _HandlersCompose):
             return handler
         notifier = _SignalConnector._sigterm_notifier_fn
         return _HandlersCompose([h for h in handler.signal_handlers if getattr(h, "__func__", None) is not notifier])
 
 
-def check_same_path(trainer: Trainer, processes: Peers, path: Any) -> None:
+def check_same_path(trainer: Trainer, processes: Processes, path: Any) -> None:
     """Make sure that all processes resume from the checkpoint that the first one resumes from.
 
     Raises:
         ResumeError: This process was given a different one.
     """
     own = None if path is None else str(path)
-    primary = processes.share(own)
+    primary = processes.broadcast(own)
     if primary != own:
         raise ResumeError(
             f"process {trainer.global_rank}: ckpt_path is {path}; the first process has {primary}; expected the same "

@@ -1,4 +1,4 @@
-"""What is asked of a running training from outside: to save, or to save and end."""
+"""Requests from outside of a running training: to save, or to save and end."""
 
 from __future__ import annotations
 
@@ -10,89 +10,116 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..runtime.clock import Clock
-from ..runtime.processes import Peers
-from ..runtime.signals import Interrupts
+from ..runtime.processes import Processes
+from ..runtime.signals import SignalWatch
 
-_ASK_EVERY = 0.5  # seconds between two looks at the disk
+_POLL_EVERY = 0.5  # seconds between two looks at the disk
 
 
-class Requests:
-    """Signals, and a file that says that somebody wishes a checkpoint.
+class ControlChannel:
+    """Signals, and the file by which people ask for a checkpoint.
 
     Args:
-        save_now: The file. grace: see `Interrupts`. clock: says when to look at the disk again.
-        ring: Called when a signal comes.
-
-    Attributes:
-        save: Somebody wishes a save that is not made yet. again_at: The step before which it is not tried again.
+        save_now: The file that asks for a save.
+        grace: Seconds from a signal to the end of the process.
+        clock: Says when to look at the disk again.
+        notify: Called when a signal comes.
     """
 
-    def __init__(self, save_now: Path, grace: float, clock: Clock, ring: Callable[[], None]) -> None:
+    def __init__(self, save_now: Path, grace: float, clock: Clock, notify: Callable[[], None]) -> None:
         self._save_now, self._clock = save_now, clock
-        self._interrupts = Interrupts(grace, ring)
-        self._looked_at = 0.0
-        self._wished_at = 0  # when the file was touched, in nanoseconds
-        self._told: signal.Signals | None = None  # the signal that all processes know of
-        self.save, self.again_at = False, 0
+        self._signals = SignalWatch(grace, notify)
+        self._polled_at = 0.0
+        self._touched_at = 0  # when the file was touched, in nanoseconds
+        self._agreed: signal.Signals | None = None  # the signal that all processes know of
+        self._requested, self._retry_at = False, 0
+        self._pending: set[int] = set()  # ids of saves on request that have no outcome yet
 
     @property
-    def next_look(self) -> float:
-        """When to look at the disk again, by the clock's monotonic seconds."""
-        return self._looked_at + _ASK_EVERY
+    def next_poll(self) -> float:
+        """When to look at the disk again, in the clock's monotonic seconds."""
+        return self._polled_at + _POLL_EVERY
 
-    def expect_signals(self, peers: Peers) -> None:
-        """Begin to listen for signals."""
-        self._interrupts.install(peers.chained)
+    def expect_signals(self, processes: Processes) -> None:
+        """Begin to watch for signals."""
+        self._signals.install(processes.chained_handler)
 
-    def listen(self, peers: Peers, landed: int) -> bool:
-        """Find out what is asked now; what one process was told, all know then. All of them call it together.
+    def poll(self, processes: Processes, finished: int) -> bool:
+        """Poll for requests and share them between processes. Collective.
 
         Args:
-            peers: The processes. landed: how many saves this one knows to have landed.
+            processes: The processes of the training.
+            finished: Number of saves that this process knows to have finished.
 
         Returns:
-            Any process knows of one.
+            True if any process has a finished save.
         """
-        asked, number, landed = peers.agree(self._is_wished(peers), self._interrupts.pending or 0, landed)
-        self.save = self.save or asked
-        self._told = signal.Signals(number) if number else None
-        return landed > 0
+        requested, number, finished = processes.all_reduce_requests(
+            self._is_requested(processes), self._signals.pending or 0, finished
+        )
+        self._requested = self._requested or requested
+        self._agreed = signal.Signals(number) if number else None
+        return finished > 0
 
-    def end(self, peers: Peers) -> bool:
-        """A signal asks the training to end."""
-        return (self._interrupts.pending if peers.alone else self._told) is not None
+    def should_exit(self, processes: Processes) -> bool:
+        """Return True if a signal asks the training to end."""
+        return (self._signals.pending if processes.is_single else self._agreed) is not None
 
-    def fulfilled(self, peers: Peers) -> None:
-        """The save was made."""
-        self.save, self.again_at = False, 0
-        if peers.leader:
-            with contextlib.suppress(OSError):
-                if os.stat(self._save_now).st_mtime_ns == self._wished_at:  # else it is another wish, for a later state
-                    self._save_now.unlink()
+    def save_is_due(self, step: int) -> bool:
+        """Return True if a requested save should be tried at ``step``."""
+        return self._requested and not self._pending and step >= self._retry_at
+
+    def began(self, save: int) -> None:
+        """Note that the save with this id answers the request."""
+        self._pending.add(save)
+
+    def ended(self, save: int, error: Exception | None, retry_at: int, processes: Processes) -> None:
+        """Note the outcome of a save; an unsuccessful one leaves the request standing.
+
+        Args:
+            save: The save's id.
+            error: Why it failed, or None.
+            retry_at: The step before which a failed save is not tried again.
+            processes: The processes of the training.
+        """
+        if save not in self._pending:
+            return
+        self._pending.discard(save)
+        if error is None:
+            self._acknowledge(processes)
+        else:
+            self._retry_at = retry_at
 
     def end_process(self, number: signal.Signals | None = None) -> NoReturn:
-        """End as the signal asks: the one that is known, or ``number``."""
-        number = number or self._interrupts.pending or self._told
+        """End the process as the signal asks: the pending one, or ``number``."""
+        number = number or self._signals.pending or self._agreed
         assert number is not None
-        self._interrupts.end_process(number)
+        self._signals.end_process(number)
 
     def close(self) -> signal.Signals | None:
-        """Listen no more. Returns the signal that came, if one did."""
-        self._interrupts.remove()
-        number = self._interrupts.pending
-        self._interrupts.forget()
+        """Stop watching. Returns the signal that came, if one did."""
+        self._signals.remove()
+        number = self._signals.pending
+        self._signals.forget()
         return number
 
-    def _is_wished(self, peers: Peers) -> bool:
+    def _is_requested(self, processes: Processes) -> bool:
         # A look at the disk now and then, not at each step.
         now = self._clock.monotonic()
-        if not peers.leader or now < self.next_look:
+        if not processes.is_primary or now < self.next_poll:
             return False
-        self._looked_at = now
-        if self.save:
+        self._polled_at = now
+        if self._requested:
             return False
         try:
-            self._wished_at = os.stat(self._save_now).st_mtime_ns
+            self._touched_at = os.stat(self._save_now).st_mtime_ns
         except OSError:  # it is not there, or the disk is broken
             return False
         return True
+
+    def _acknowledge(self, processes: Processes) -> None:
+        self._requested, self._retry_at = False, 0
+        if processes.is_primary:
+            with contextlib.suppress(OSError):
+                if os.stat(self._save_now).st_mtime_ns == self._touched_at:  # else it asks again, for a later state
+                    self._save_now.unlink()

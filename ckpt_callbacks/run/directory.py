@@ -1,52 +1,66 @@
-"""A run directory in the hands of a training."""
+"""A run directory that one training at a time holds."""
 
 from __future__ import annotations
 
 import logging
 import os
+import uuid
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..errors import DirectoryInUse, StoreError
 from ..policy.policy import Policy
+from ..record import Attempt, attempt_framework
 from ..recovery.interrupted import mark_damaged, recover
 from ..recovery.rebuild import find_unlisted
-from ..runtime.clock import Clock
-from ..runtime.processes import Peers, leads
-from ..runtime.worker import Worker
+from ..runtime.environment import environment
+from ..runtime.processes import Processes, is_primary_process
 from ..store.lock import TrainingLock
-from .committer import Checkpointer
-from .history import History
+from . import pruning
+from .view import RunView
 
 log = logging.getLogger("ckpt_callbacks")
 
 
-class Holding(History):
-    """A run directory that one training at a time holds, and that is put in order when it is taken.
+class RunDirectory:
+    """A run directory: locked while a training holds it, and repaired when it is taken.
 
     Args:
-        dirpath, policy: As for `History`. worker: carries out saves. clock: see `Checkpointer`.
-        holder: What error messages call the caller. min_free: bytes that a save must leave free on the disk.
+        dirpath: The run directory, which need not exist.
+        policy: Says what is best, and what is kept.
+        framework: Identifies who writes the files, such as ``"lightning"``.
+        name: What messages call the caller, such as ``"LightningCheckpoint"``.
 
     Attributes:
-        peers: The processes that train together. is_open: the directory is held.
+        view: Questions about the checkpoints.
+        manifest: The view's manifest.
+        processes: The processes that train together.
+        is_open: True while this process's training holds the directory.
     """
 
-    def __init__(
-        self, dirpath: Path, policy: Policy, worker: Worker, clock: Clock, holder: str, min_free: int
-    ) -> None:  # fmt: skip
-        super().__init__(dirpath, policy)
-        self.peers, self.is_open = Peers(), False
-        self._holder = holder
-        self._lock = TrainingLock(self.manifest.layout.training_lock, self.manifest.layout.owner, holder)
-        self._checkpointer = Checkpointer(self.manifest, policy.keep, policy.best_metric, worker, clock, min_free)
+    def __init__(self, dirpath: Path, policy: Policy, framework: str, name: str) -> None:
+        self.dirpath, self._policy, self._framework, self._name = dirpath, policy, framework, name
+        self.view = RunView(dirpath, policy)
+        self.manifest = self.view.manifest
+        self.processes, self.is_open = Processes(), False
+        layout = self.manifest.layout
+        self._lock = TrainingLock(layout.training_lock, layout.owner, name)
+        self._refused: set[str] = set()  # aliases that were warned about
+
+    @property
+    def staging(self) -> Path:
+        """The folder for files that are not finished."""
+        return self.manifest.layout.staging
 
     def open(self) -> None:
-        """Take the directory: create it, lock it, read its manifest.
+        """Take the directory: create it, lock it, read its manifest, finish what was interrupted.
 
         Raises:
-            DirectoryInUse: somebody else trains here. StoreError: the directory cannot be written.
+            DirectoryInUse: Another training holds it.
+            StoreError: The directory cannot be written, or holds a run of another framework.
         """
-        if self.is_open or not self.peers.leader:
+        if self.is_open or not self.processes.is_primary:
             self.is_open = True
             return
         layout = self.manifest.layout
@@ -58,14 +72,14 @@ class Holding(History):
                 f"{self.dirpath}: cannot be written: {error.strerror or error}; expected a directory for checkpoints"
             ) from error
         self.is_open = True
-        self._finish_what_was_cut_off()
+        self._repair()
 
-    def settle(self) -> None:
+    def repair_if_idle(self) -> None:
         """Finish or undo what a killed training left half done, unless a training holds the directory now.
 
-        So that who asks where to resume from is told of all that is there.
+        So the caller, who wants to know where to resume from, sees every checkpoint that is there.
         """
-        if self.is_open or not leads() or not self._holds_anything():
+        if self.is_open or not is_primary_process() or not self._holds_anything():
             return
         try:
             self.manifest.layout.private.mkdir(exist_ok=True)
@@ -73,34 +87,85 @@ class Holding(History):
         except (OSError, DirectoryInUse):
             return  # it is read as it is
         try:
-            self._finish_what_was_cut_off()
+            self._repair()
         except (OSError, StoreError) as error:
             log.warning("%s", error)
         finally:
             self._lock.release()
 
+    def begin(self, parent: int | None, wall: float, facts: Mapping[str, Any]) -> Attempt:
+        """Enter a start of the training into the journal. Collective.
+
+        Args:
+            parent: Id of the record that the training continues from; None for a fresh one.
+            wall: UTC seconds since 1970.
+            facts: Plain JSON values to keep with it.
+
+        Raises:
+            StoreError: The directory cannot be written.
+        """
+        share = self.processes.broadcast
+        run = self.view.current = self.view.current or share(uuid.uuid4().hex[:12])
+        number = share(max((a.number for a in self.manifest.attempts if a.run == run), default=0) + 1)
+        who = {"host": environment()["host"], "framework": self._framework}
+        # Versions that know no framework read the holder.
+        attempt = Attempt(run, number, parent, wall, {**who, "holder": self._name, **facts})
+        if self.processes.is_primary:
+            try:
+                self.manifest.start(attempt)
+            except OSError as error:
+                raise StoreError(f"{self.dirpath}: cannot be written: {error.strerror or error}") from error
+        return attempt
+
+    def move_aliases(self) -> None:
+        """Point ``last``, ``best`` and ``final`` at the checkpoints that they stand for.
+
+        Raises:
+            OSError: The disk failed.
+        """
+        for name in pruning.move_aliases(self.manifest, self.view.run_id, self._policy.best_metric):
+            if name not in self._refused:
+                self._refused.add(name)
+                log.warning(
+                    "%s: cannot create the %r link: a file that ckpt_callbacks did not create has that name",
+                    self.dirpath, name,
+                )  # fmt: skip
+
+    def restore_aliases(self) -> None:
+        """Move the aliases as the last save should have, in case it was interrupted before. A failure is logged."""
+        try:
+            self.move_aliases()
+        except OSError as error:  # links are for people: none of them is worth a training
+            log.warning("%s: the aliases could not be moved: %s", self.dirpath, error)
+
+    def prune(self) -> None:
+        """Move the aliases, and delete what no retention rule keeps."""
+        self.move_aliases()
+        pruning.prune(self.manifest, self._policy, self.view.run_id)
+
+    def release(self) -> None:
+        """Give the directory back; harmless when it is not held."""
+        if self.is_open and self.processes.is_primary:
+            self._lock.release()
+        self.is_open = False
+
     def _holds_anything(self) -> bool:
         return os.path.isdir(self.manifest.layout.private) or next(find_unlisted(self.manifest), None) is not None
 
-    def _finish_what_was_cut_off(self) -> None:
+    def _repair(self) -> None:
         self.manifest.refresh()
         self._refuse_another_framework()
         for line in recover(self.manifest):
             log.warning("%s: %s", self.dirpath, line)
-        mark_damaged(self.manifest, self._damaged, self.best)
-        self._checkpointer.restore_aliases(self.run_id)
+        mark_damaged(self.manifest, self.view.damaged, self.view.best)
+        self.restore_aliases()
 
     def _refuse_another_framework(self) -> None:
-        """Raise `StoreError` where a callback of another kind has trained, before anything of its is touched."""
+        """Raise `StoreError` where another framework's callback has trained, before anything is touched."""
         for attempt in self.manifest.attempts:
-            if (other := attempt.facts.get("holder", self._holder)) != self._holder:
+            found = attempt_framework(attempt)
+            if found is not None and found != self._framework:
                 raise StoreError(
-                    f"{self.dirpath}: holds a run of {other}, from whose files {self._holder} cannot go on; "
-                    "expected an empty directory, or one of its own"
+                    f"{self.dirpath}: holds a run of {attempt.facts.get('holder', found)}, from whose files "
+                    f"{self._name} cannot continue; expected an empty directory, or one of its own"
                 )
-
-    def release(self) -> None:
-        """Give the directory back; harmless when it is not held."""
-        if self.is_open and self.peers.leader:
-            self._lock.release()
-        self.is_open = False

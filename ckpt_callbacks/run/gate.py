@@ -1,4 +1,4 @@
-"""Until when the steps of a training lead to nothing, so that an adapter need not tell its run of each."""
+"""A gate that lets an adapter skip the steps at which nothing can happen."""
 
 from __future__ import annotations
 
@@ -8,42 +8,45 @@ from ..policy.horizon import Horizon
 from ..runtime.clock import Clock
 
 
-class Quiet:
-    """The one thing that an adapter looks at when a step is done: whether it has to tell its run.
+class StepGate:
+    """The one thing that an adapter looks at when a step ends.
 
-    It has to when the step is at ``step`` or behind it, or when ``alarm`` is set: a moment has come, or something has
-    happened outside of the training loop. So it always has to while nobody has let it `rest`.
+    The adapter must report the step once `step` is reached or `alarm` is set. Until the first `close_until` it must
+    report every step.
 
     Args:
-        clock: The run's.
+        clock: The run's clock.
 
     Attributes:
-        step: Optimizer updates. alarm: see above.
-        batch: For who counts batches: the first one of the running epoch that may be the one with that step.
+        step: Optimizer updates from which on each step must be reported.
+        alarm: True if something has happened outside of the training loop: a signal, a finished save, a due time.
+        batch: For adapters that count batches: the first batch of the running epoch that may be the one with `step`.
     """
 
     __slots__ = ("_alarm", "_clock", "alarm", "batch", "step")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._alarm = clock.alarm(self.ring)
+        self._alarm = clock.alarm(self.open)
         self.batch: float = 0
-        self.wake()
+        self.step: float
+        self.clear()
 
-    def ring(self) -> None:
-        """Something has happened that the run has to look at: a signal, an outcome, a moment. From any thread."""
+    def open(self) -> None:
+        """Have the next step reported. Called from any thread."""
         self.alarm = True
 
-    def wake(self) -> None:
-        """The run begins to look at what has happened; what happens from now on rings again."""
+    def clear(self) -> None:
+        """Forget what has happened so far; what happens from now on opens the gate again."""
         self.alarm, self.step = False, -math.inf
 
-    def rest(self, horizon: Horizon, time_zero: float, latest: float) -> None:
-        """The run has seen everything up to its last `wake`.
+    def close_until(self, horizon: Horizon, time_zero: float, latest: float) -> None:
+        """Skip steps for as long as the policy stays silent.
 
         Args:
-            horizon: Of its policy. time_zero: where its training time began. latest: when it wants to look at other
-                things again; both by the clock's monotonic seconds.
+            horizon: The policy's horizon.
+            time_zero: When training time began, in the clock's monotonic seconds.
+            latest: When to open again in any case, in the clock's monotonic seconds.
         """
         self.step = horizon.step
         # The time of day may be set; that is noticed when `latest` comes.
@@ -53,5 +56,5 @@ class Quiet:
         self._alarm.set(min(time_zero + horizon.time, wall, latest))
 
     def close(self) -> None:
-        """The training has ended."""
+        """End the alarm's thread."""
         self._alarm.set(math.inf)

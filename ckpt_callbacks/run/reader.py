@@ -1,16 +1,26 @@
-"""What people ask a callback about its run, the same in every framework."""
+"""Questions that people ask a callback about its run, the same in every framework."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from ..policy.retention import Plan
 from ..record import Record
 from .run import Run
+from .view import RunView
 
 
-class ReadsRun:
-    """Answers from the manifest, at any time: before `fit`, during it and after it."""
+class RunReader:
+    """Answers from the manifest, at any time: before `fit`, during it and after it.
 
-    _run: Run
+    Args:
+        run: The run of the callback.
+        arguments: Passed on to the framework's callback class.
+    """
+
+    def __init__(self, run: Run, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._run = run
 
     @property
     def dirpath(self) -> str:
@@ -18,35 +28,35 @@ class ReadsRun:
         return str(self._run.dirpath)
 
     def resume_path(self) -> str | None:
-        """The newest checkpoint that a run can continue from and that verifies; None when there is none."""
-        self._run.settle()
-        record = next(self._run.resumable(), None)
+        """Return the newest checkpoint that a run can continue from and that verifies; None if there is none."""
+        self._run.directory.repair_if_idle()
+        record = next(self._run.view.verified_resumable(), None)
         return str(record.path) if record else None
 
     def best(self) -> Record | None:
-        """The best checkpoint (its file is ``.path``), or None before any finite value."""
-        return self._refreshed().best()
+        """Return the best checkpoint (its file is ``.path``), or None before any finite value."""
+        return self._view().best()
 
     def last(self) -> Record | None:
-        """The newest checkpoint, or None."""
-        return self._refreshed().last()
+        """Return the newest checkpoint, or None."""
+        return self._view().last()
 
     def final(self) -> Record | None:
-        """The state when `fit` ended, or None."""
-        return self._refreshed().final()
+        """Return the state when `fit` ended, or None."""
+        return self._view().final()
 
     def records(self) -> list[Record]:
-        """All checkpoints of the run that are there, oldest first."""
-        return self._refreshed().records()
+        """Return all checkpoints of the run that are there, oldest first."""
+        return self._view().records()
 
     def wait(self) -> None:
         """Return when every save that was asked for is on the disk, or has failed."""
         self._run.wait()
 
     def plan(self) -> Plan:
-        """Which checkpoints survive, and why."""
-        return self._refreshed().plan()
+        """Return which checkpoints survive, and why."""
+        return self._view().plan()
 
-    def _refreshed(self) -> Run:
-        self._run.refresh()
-        return self._run
+    def _view(self) -> RunView:
+        self._run.view.refresh()
+        return self._run.view

@@ -1,4 +1,4 @@
-"""What a checkpoint carries so that a run can be continued from it, as plain JSON values."""
+"""The run state that is embedded in each checkpoint."""
 
 from __future__ import annotations
 
@@ -10,49 +10,58 @@ from ..events import Event
 from ..policy.engine import decide
 from ..policy.policy import Policy
 from ..policy.state import State
-from ..record import Status
+from ..record import Record, Status
 from ..store.manifest import Manifest
 from ..versions import check_version
 
 VERSION = 1
 
 
-def snapshot_of(
-    state: State, run: str, attempt: int, *, record: int | None, under_way: bool, records: Mapping[int, int]
+def embed_state(
+    state: State, run: str, attempt: int, *, newest: Record | None, saving: bool, records: Mapping[int, int]
 ) -> dict[str, Any]:
-    """What a checkpoint carries.
+    """Return what a checkpoint carries so that its run can be continued: plain JSON values.
 
     Args:
-        state: Of the engine, after the event that asked for the save. run, attempt: which start of which run.
-        record: The id of the checkpoint's own record; else of the last one. under_way: it is its own.
-        records: The record of each save that was asked for.
+        state: The engine's state after the event that asked for the save.
+        run: Identifies the run.
+        attempt: Number of the start of this run.
+        newest: The record of the checkpoint itself while one is saved, else the run's last one.
+        saving: True if ``newest`` is the checkpoint's own record.
+        records: The record id of each save that was asked for, by `Save.id`.
     """
     return {
         "version": VERSION,
         "state": state.to_json(),
         "run": run,
         "attempt": attempt,
-        "record": record,
-        "save": max(state.pending, default=None) if under_way else None,
+        "record": newest.id if newest is not None else None,
+        "save": max(state.pending, default=None) if saving else None,
         "under_way": {str(id_): records.get(id_) for id_ in state.pending},
     }
 
 
-def state_from(snapshot: Mapping[str, Any], policy: Policy, manifest: Manifest, dirpath: Path) -> State:
-    """The engine's state with which a run goes on that was continued from a checkpoint.
+def restore_state(embedded: Mapping[str, Any], policy: Policy, manifest: Manifest, dirpath: Path) -> State:
+    """Return the engine's state with which a run continues from a checkpoint.
+
+    Args:
+        embedded: What `embed_state` returned when the checkpoint was written.
+        policy: The policy of today, which may differ from the one that the checkpoint was written with.
+        manifest: The run directory's manifest; it knows what became of the saves that were pending.
+        dirpath: The run directory, for messages.
 
     Raises:
-        ResumeError: the snapshot was written by a newer version.
+        ResumeError: The checkpoint was written by a newer version.
     """
-    check_version(snapshot.get("version"), VERSION, f"{dirpath}: the checkpoint")
-    state = State.from_json(snapshot["state"])
-    # The checkpoint exists, so the save that made it succeeded. Older ones were still written when it was taken.
-    records, counted = snapshot.get("under_way", {}), set()
+    check_version(embedded.get("version"), VERSION, f"{dirpath}: the checkpoint")
+    state = State.from_json(embedded["state"])
+    # The checkpoint exists, so the save that made it succeeded. Older ones were still being written at that time.
+    records, counted = embedded.get("under_way", {}), set()
     for save_id in tuple(state.pending):
         record = manifest.records.get(records.get(str(save_id)))
         kept = record is not None and (record.status.on_disk or record.status is Status.DELETED)
-        saved = save_id == snapshot["save"] or kept
-        # Two saves may have come to one file, which training stood still for once.
+        saved = save_id == embedded["save"] or kept
+        # Two saves may share one file, for which training was blocked once.
         blocked = record.timings.get("blocked") if record is not None and record.id not in counted else None
         if record is not None:
             counted.add(record.id)

@@ -1,52 +1,62 @@
-"""One training in one run directory: the loop between the engine, which decides, and the store, which keeps.
-
-An adapter tells a `Run` what happens; the run asks the engine, has saves carried out, tells the engine how they went,
-and gives the decision back. All that the two frameworks share is here or below.
-"""
+"""One training in one run directory: the loop between the engine, which decides, and the store, which keeps."""
 
 from __future__ import annotations
 
 import logging
 import signal
-import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import StoreError
-from ..events import EventKind
+from ..events import Event, EventKind
 from ..policy.decision import Decision
-from ..policy.filename import FileName
 from ..policy.policy import Policy
 from ..policy.ranking import last_record
 from ..policy.state import State
-from ..record import Attempt, Record
 from ..runtime.clock import Clock
-from ..runtime.environment import environment, job_end, plain
+from ..runtime.environment import plain
+from ..runtime.processes import Processes
 from ..runtime.worker import BackgroundWorker, InlineWorker, Worker
 from ..settings import Settings
-from .control import Requests
-from .decider import Deciding
-from .gate import Quiet
-from .resume import snapshot_of, state_from
-from .saver import Identity, Saver
+from .committer import Committer
+from .control import ControlChannel
+from .decider import SAFE_POINTS, Decider
+from .directory import RunDirectory
+from .gate import StepGate
+from .listeners import Listener
+from .outcomes import Outcomes
+from .resume import restore_state
+from .saver import Saver, template
+from .source import Source
+from .view import RunView
 
 log = logging.getLogger("ckpt_callbacks")
 
 
-class Run(Deciding):
-    """One training in one run directory.
+class Run:
+    """One training in one run directory, for any framework.
+
+    An adapter opens the directory, starts the run with its `Source`, and reports events; the run has the engine decide,
+    carries saves out, tells the engine how they went, and notifies the listeners.
 
     Args:
         policy: When to save, what to keep, when to stop.
-        settings: Everything else. The run directory is created when it is missing.
-        format: Suffix of the checkpoint files, such as ``.ckpt``.
-        name: The callback's name in error messages.
+        settings: Everything else.
+        suffix: The suffix of the native files, such as ``".ckpt"``.
+        framework: Identifies who writes the files, such as ``"lightning"``.
+        name: What messages call the caller, such as ``"LightningCheckpoint"``.
         described: The policy as plain values, for the manifest, so that `ckpt ls` can say what is kept and why.
         clock: Replaceable for tests.
 
     Attributes:
-        on_saved: Called on the training's thread with each record that is durable and verified.
+        dirpath: The run directory.
+        policy: As given.
+        settings: As given.
+        suffix: As given.
+        directory: The run directory, which one training at a time holds.
+        gate: Says which steps must be reported.
+        listeners: Functions that are called with each record once its checkpoint is durable and verified; see
+            `Notifier`.
     """
 
     def __init__(
@@ -54,123 +64,233 @@ class Run(Deciding):
         policy: Policy,
         settings: Settings,
         *,
-        format: str,
+        suffix: str,
+        framework: str,
         name: str,
         described: Mapping[str, Any] | None = None,
         clock: Clock | None = None,
     ) -> None:
+        self.dirpath = Path(settings.dirpath).absolute()
+        self.policy, self.settings, self.suffix = policy, settings, suffix
+        self._described = described
         self._clock = clock or Clock()
+        filename = template(settings, suffix, policy)
+        self.directory = RunDirectory(self.dirpath, policy, framework, name)
+        self.gate = StepGate(self._clock)
+        self.listeners: list[Listener] = []
+        self._decider = Decider(policy, self._clock, filename, settings.metadata)
+        self._control = ControlChannel(
+            self.directory.manifest.layout.save_now, settings.grace, self._clock, notify=self.gate.open
+        )
         self._worker: Worker = BackgroundWorker() if settings.background else InlineWorker()
-        dirpath = Path(settings.dirpath).absolute()
-        super().__init__(dirpath, policy, self._worker, self._clock, name, settings.min_free)
-        self.suffix, self.contents = format, settings.contents
-        self.metadata: dict[str, Any] = plain(dict(settings.metadata))
-        self.state = State()
-        filename = settings.filename
-        if isinstance(filename, str):
-            filename = filename.removesuffix(format)  # which people type, too
-        self._filename = FileName(filename, tuple(self.metadata), tuple(policy.monitored)) if filename else FileName()
-        self._on_error, self._described = settings.on_error, described
-        self.quiet = Quiet(self._clock)
-        self.on_saved: Callable[[Record], None] = lambda record: None
+        committer = Committer(self.directory, self._worker, self._clock, settings.min_free)
         self._saver = Saver(
-            self, self._checkpointer, self._worker, clock=self._clock, filename=self._filename, suffix=format,
-            contents=settings.contents, metadata=self.metadata, max_pending=settings.max_pending,
-            skips=settings.when_busy == "skip", wake=self.quiet.ring,
+            self.directory, policy, committer, self._worker, settings, suffix=suffix, filename=filename,
+            clock=self._clock, notify=self.gate.open,
         )  # fmt: skip
-        self._demanded: set[int] = set()
-        self._requests = Requests(self.manifest.layout.save_now, settings.grace, self._clock, self.quiet.ring)
+        self._outcomes = Outcomes(self.directory, self._saver, self._decider, self._control, settings, self.listeners)
+        self._source: Source | None = None
         self._parent: int | None = None
-        self._deadline = job_end()
         if settings.contents == "weights":
             log.warning("%s: keeps weights alone; a run cannot be resumed from them", self.dirpath)
 
     @property
+    def view(self) -> RunView:
+        """The run's checkpoints."""
+        return self.directory.view
+
+    @property
+    def state(self) -> State:
+        """The engine's state after the last event."""
+        return self._decider.state
+
+    @property
+    def processes(self) -> Processes:
+        """The processes that train together."""
+        return self.directory.processes
+
+    @processes.setter
+    def processes(self, processes: Processes) -> None:
+        self.directory.processes = processes
+
+    @property
+    def is_open(self) -> bool:
+        """True while this training holds the directory."""
+        return self.directory.is_open
+
+    @property
     def is_first_fit(self) -> bool:
-        """This object has not trained yet."""
-        return self._saver.identity.attempt == 0
+        """True if this object has not trained yet."""
+        return self._saver.attempt is None
+
+    @property
+    def should_exit(self) -> bool:
+        """True if a signal asks the training to end: the next event of a finished step saves, and ends the process."""
+        return self._control.should_exit(self.processes)
+
+    def embedded_state(self) -> dict[str, Any]:
+        """Return the run's state for a checkpoint that somebody else saves; its own saves get it in `Embedded.run`."""
+        return self._saver.embedded_state(self.state)
 
     # -- the life of a training --------------------------------------------------------------------------------------
 
-    def end_untrained(self) -> None:
-        """A `fit` ends that had nothing left to train: what it was resumed from is how the run ended."""
-        last = self.last()
-        if self.peers.leader and last is not None and self.final() is None:
-            self.manifest.change(last.id, final=True)
-            self._checkpointer.restore_aliases(self._run_id)
+    def open(self) -> None:
+        """Take the directory.
+
+        Raises:
+            DirectoryInUse: Another training holds it.
+            StoreError: The directory cannot be written, or holds a run of another framework.
+        """
+        self.directory.open()
+
+    def restore(self, embedded: Mapping[str, Any]) -> None:
+        """Continue from the state that a checkpoint carries: `Embedded.run`.
+
+        Raises:
+            ResumeError: The checkpoint was written by a newer version.
+        """
+        manifest = self.directory.manifest
+        manifest.refresh()
+        self._decider.state = restore_state(embedded, self.policy, manifest, self.dirpath)
+        if any(attempt.run == embedded["run"] for attempt in manifest.attempts):
+            self.view.current, self._parent = embedded["run"], embedded["record"]
+
+    def start(self, source: Source, *, step: int, epoch: int) -> Decision:
+        """Begin a `fit`: fresh, after `restore`, or as a further one of this object.
+
+        Args:
+            source: The training.
+            step: Optimizer updates done so far.
+            epoch: Completed epochs.
+
+        Returns:
+            A decision that may ask to stop at once.
+        """
+        self._source = source
+        if not self.is_first_fit:  # a further `fit` of this object continues where the last one ended
+            last = last_record(self.view.records())
+            self._parent = last.id if last else self._parent
+        attempt = self.directory.begin(self._parent, self._clock.wall(), {"policy": plain(self._described, 12)})
+        self._saver.begin(attempt)
+        self._decider.begin()
+        if self._decider.lacks_deadline:
+            log.warning(
+                '%s: OnDeadline will never save: SLURM_JOB_END_TIME is not set; pass end="2026-11-24T23:00:00Z"',
+                self.dirpath,
+            )
+        if self.policy.saves_on_preempt:
+            self._control.expect_signals(self.processes)
+        return self.observe(Event.start(step=step, epoch=epoch))
+
+    def observe(self, event: Event, *, unchanged: bool = False) -> Decision:
+        """Report one event, and carry out what the policy decides.
+
+        Args:
+            event: What happened; the run stamps its clocks and its deadline.
+            unchanged: True if the weights are still those of the event before, so that its metrics are theirs too.
+
+        Raises:
+            MetricError: A monitored metric was never logged.
+            CommitError: A save failed, this one or an earlier one, with ``on_error="raise"``.
+        """
+        self._begin_event(event.step)
+        decision = self._handle(event, unchanged=unchanged)
+        if event.kind in SAFE_POINTS:
+            self._serve_requests(event, unchanged=True)
+        return decision
+
+    def save_if_urgent(self, *, step: int, epoch: int) -> None:
+        """Save at once if a signal, a save request or a deadline asks for it.
+
+        For moments that are no event: before a validation, and within one.
+
+        Args:
+            step: Optimizer updates done so far.
+            epoch: Completed epochs.
+        """
+        self._begin_event(step)
+        event = Event.step_end(step=step, epoch=epoch)
+        # Only for a deadline: a signal or a request is no reason to ask the other rules before the validation.
+        if self._decider.deadline_is_due(event, self.processes):
+            self._handle(event)
+        self._serve_requests(event)
+
+    def close_gate(self) -> None:
+        """Let `gate` skip the next steps: the last one was observed.
+
+        Processes that train together agree at each step, so they never skip one.
+        """
+        if self.processes.is_single:
+            self.gate.close_until(self._decider.horizon, self._decider.time_zero, self._control.next_poll)
+
+    def poll_requests(self) -> None:
+        """Look for signals, save requests and finished saves, and share them between processes. Collective."""
+        if self._control.poll(self.processes, len(self._saver.finished)) and not self.processes.is_single:
+            self._outcomes.deliver(may_raise=True)
+
+    def run_in_background(self, job: Callable[[], None]) -> None:
+        """Run a job on the worker that the first save would otherwise have to wait for."""
+        self._worker.submit(job)
+
+    def wait(self) -> None:
+        """Return when every save that was asked for has finished. Any process may call this alone."""
+        self._worker.wait()
+        if self.processes.is_single:  # others deliver outcomes collectively, at the next event
+            self._outcomes.deliver()
+
+    def end_without_training(self) -> None:
+        """End a `fit` that had nothing to train: its checkpoint becomes ``final``."""
+        last = self.view.last()
+        if self.processes.is_primary and last is not None and self.view.final() is None:
+            self.directory.manifest.change(last.id, final=True)
+            self.directory.restore_aliases()
 
     def end(self) -> None:
-        """A `fit` ended by itself: `close`, and end the process if a signal since the last step asks for it."""
+        """End a `fit` that ended by itself: `close`, and end the process if a signal has come since the last step."""
         number = self.close()
         if number is not None:
-            self._requests.end_process(number)
+            self._control.end_process(number)
 
     def close(self) -> signal.Signals | None:
-        """Finish what is under way and give the directory back. May be called more than once.
+        """Finish pending saves and give the directory back. May be called more than once.
 
         Returns:
             The signal that asked the training to end, if one did.
         """
         try:
-            number = self._requests.close()
-            self.quiet.close()
+            number = self._control.close()
+            self.gate.close()
             self._worker.close()
-            self._take_landed(together=False)
-            if self._skipped > 1:
-                log.warning(
-                    "%s: %d saves were skipped in all, the first one of which was said; max_pending is %d",
-                    self.dirpath, self._skipped, self._saver.max_pending,
-                )  # fmt: skip
-            self._skipped = 0
+            self._outcomes.deliver(together=False)
+            self._outcomes.close()
             return number
-        finally:  # a logger may raise
-            self.release()
+        finally:
+            self.directory.release()
 
-    def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Continue from the state that a checkpoint carries (see `snapshot`).
+    def _begin_event(self, step: int) -> None:
+        """Look at what has happened so far; what happens from now on opens the gate again."""
+        self.gate.clear()
+        if self.processes.is_single:
+            self._outcomes.deliver(step, may_raise=True)
 
-        Raises:
-            ResumeError: the snapshot was written by a newer version.
-        """
-        self.manifest.refresh()
-        self.state = state_from(snapshot, self.policy, self.manifest, self.dirpath)
-        if any(attempt.run == snapshot["run"] for attempt in self.manifest.attempts):
-            self._run_id, self._parent = snapshot["run"], snapshot["record"]
+    def _handle(self, event: Event, *, unchanged: bool = False) -> Decision:
+        measured = self._decider.measured if unchanged else None
+        decision, stamped = self._decider.decide(event, self.processes)
+        if decision.save is not None and self._source is not None:
+            if event.kind is EventKind.DEMAND:
+                self._control.began(decision.save.id)
+            self._saver.save(decision.save, stamped, measured or stamped, self.state, self._source)
+            self._outcomes.deliver(event.step, may_raise=True)
+        return decision
 
-    def start(self, *, step: int, epoch: int) -> Decision:
-        """A `fit` begins: fresh, after `restore`, or as a further one of this object. Tells whether to stop at once."""
-        if not self.is_first_fit:  # a further `fit` of this object goes on where the last one ended
-            last = last_record(self.records())
-            self._parent = last.id if last else self._parent
-        self._run_id = self._run_id or self.peers.share(uuid.uuid4().hex[:12])
-        same_run = [attempt.number for attempt in self.manifest.attempts if attempt.run == self._run_id]
-        number = self.peers.share(max(same_run, default=0) + 1)
-        self._saver.begin(Identity(self._run_id, number, self._parent))
-        self._time_zero = self._clock.monotonic() - self.state.time
-        if self._deadline is None and any(leaf.end is None for leaf in self.policy.deadlines):
-            log.warning(
-                "%s: OnDeadline never saves: SLURM_JOB_END_TIME tells no deadline; give end, as 2026-11-24T23:00:00Z",
-                self.dirpath,
-            )
-        if self.policy.saves_on_preempt:
-            self._requests.expect_signals(self.peers)
-        if self.peers.leader:
-            facts = {"host": environment()["host"], "holder": self._holder, "policy": plain(self._described, 12)}
-            try:
-                self.manifest.start(Attempt(self._run_id, number, self._parent, self._clock.wall(), facts))
-            except OSError as error:
-                raise StoreError(f"{self.dirpath}: cannot be written: {error.strerror or error}") from error
-        return self.observe(EventKind.START, step=step, epoch=epoch)
-
-    def snapshot(self) -> dict[str, Any]:
-        """What a checkpoint carries so that the run can be continued from it: plain JSON values."""
-        under_way = self._saver.under_way
-        newest = under_way or self.last()
-        return snapshot_of(
-            self.state, self._run_id, self._saver.identity.attempt,
-            record=newest.id if newest else None, under_way=under_way is not None, records=self._saver.records,
-        )  # fmt: skip
-
-    def facts(self) -> dict[str, Any] | None:
-        """The record of the save that is under way, to be written into the file: it outlives the manifest there."""
-        return self._saver.under_way.to_json() if self._saver.under_way else None
+    def _serve_requests(self, event: Event, *, unchanged: bool = False) -> None:
+        if self.processes.is_single:
+            self.poll_requests()
+        if self._control.save_is_due(event.step):
+            self._handle(Event.demand(step=event.step, epoch=event.epoch), unchanged=unchanged)
+        if self.should_exit:
+            self._handle(Event.preempt(step=event.step, epoch=event.epoch), unchanged=unchanged)
+            self._worker.wait()
+            self._outcomes.deliver(event.step)
+            self.directory.release()
+            self._control.end_process()

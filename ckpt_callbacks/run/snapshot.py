@@ -1,4 +1,4 @@
-"""The state of a training at one moment, as an adapter hands it to whoever writes it."""
+"""The state of a training at one moment, as an adapter hands it over to be written."""
 
 from __future__ import annotations
 
@@ -14,27 +14,33 @@ class Snapshot(Protocol):
     """A training's state, all of it from one moment.
 
     Attributes:
-        live: Nothing was copied: `write` reads the training's own memory, and is called at once on its own thread.
+        live: True if nothing was copied: `write` reads the training's own memory, so it is called at once and on the
+            training's thread.
     """
 
-    live: bool
+    @property
+    def live(self) -> bool: ...
 
     def write(self, path: Path) -> Written:
-        """Write the native file, or directory. May be called again after a failure; unless live, on any thread."""
+        """Write the native file or directory. Called again after a failure; unless live, on any thread."""
 
     def release(self) -> None:
-        """Nobody writes it any more; its memory may be used again. Called once."""
+        """Give the memory back. Called once, after the last `write`."""
 
 
 @dataclass(frozen=True)
 class LiveSnapshot:
-    """The training's own memory, for who cannot or will not copy it."""
+    """A snapshot that reads the training's own memory instead of a copy.
 
-    written: Callable[[Path], Written]
+    Attributes:
+        writer: Writes the file at the given path.
+    """
+
+    writer: Callable[[Path], Written]
     live: bool = True
 
     def write(self, path: Path) -> Written:
-        return self.written(path)
+        return self.writer(path)
 
     def release(self) -> None:
-        """Nothing was taken."""
+        """Do nothing: no memory was taken."""

@@ -10,29 +10,39 @@ _T = TypeVar("_T")
 _RANKS = ("RANK", "SLURM_PROCID", "LOCAL_RANK")  # set by torchrun, by SLURM, and by Lightning for those it launches
 
 
-class Peers:
-    """The processes that train together. Here: one. An adapter for several overrides all of it.
+class Processes:
+    """The processes of one training. The default is a single process; adapters override it.
 
     Attributes:
-        leader: This process decides, writes to the journal and deletes. alone: there is no other one.
+        is_primary: True for the process that decides, writes to the journal and deletes.
+        is_single: True if there is no other process.
     """
 
-    leader = True
-    alone = True
+    is_primary = True
+    is_single = True
 
-    def share(self, value: _T) -> _T:
-        """The leader's ``value``, on every process. All of them call it in the same order."""
+    def broadcast(self, value: _T) -> _T:
+        """Return the primary process's ``value`` on every process. Collective, in the same order everywhere."""
         return value
 
-    def agree(self, asked: bool, number: int, landed: int) -> tuple[bool, int, int]:
-        """Whether any process is asked for a save, the signal that any was sent (0: none), how many saves landed."""
-        return asked, number, landed
+    def all_reduce_requests(self, requested: bool, number: int, finished: int) -> tuple[bool, int, int]:
+        """Combine the requests of all processes. Collective.
 
-    def chained(self, handler: Any) -> Any:
-        """What is still to be called of a signal handler that was there before."""
+        Args:
+            requested: True if this process was asked for a save.
+            number: The signal that this process was sent; 0 for none.
+            finished: Number of saves that this process knows to have finished.
+
+        Returns:
+            Whether any process was asked, any signal, and the most finished saves.
+        """
+        return requested, number, finished
+
+    def chained_handler(self, handler: Any) -> Any:
+        """Return what must still be called of a signal handler that was installed before."""
         return handler
 
 
-def leads(environ: Mapping[str, str] = os.environ) -> bool:
-    """This process is the first of its training, as far as its environment tells before the training begins."""
+def is_primary_process(environ: Mapping[str, str] = os.environ) -> bool:
+    """Return True if this is the first process of its training, by its environment before the training begins."""
     return all(environ.get(name, "0") in ("", "0") for name in _RANKS)

@@ -18,21 +18,22 @@ log = logging.getLogger("ckpt_callbacks")
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
-class Interrupts:
+class SignalWatch:
     """Remembers the first of the signals until the training loop asks; a second one is honoured at once.
 
     The handlers that were there before are called too. When the training has not ended by itself ``grace`` seconds
     after the signal, the process is ended: what is under way then is abandoned, which harms no checkpoint.
 
     Args:
-        grace: Seconds from the signal to the end of the process. ring: called when the first signal comes.
-        signals: Which ones are waited for.
+        grace: Seconds from the signal to the end of the process.
+        notify: Called when the first signal comes.
+        signals: The signals to watch for.
     """
 
     def __init__(
-        self, grace: float, ring: Callable[[], None], signals: Sequence[signal.Signals] = SIGNALS
+        self, grace: float, notify: Callable[[], None], signals: Sequence[signal.Signals] = SIGNALS
     ) -> None:  # fmt: skip
-        self._grace, self._ring, self._signals = grace, ring, signals
+        self._grace, self._notify, self._signals = grace, notify, signals
         self._previous: dict[int, Any] = {}
         self._chained: Callable[[Any], Any] = lambda handler: handler
         self._timer: threading.Timer | None = None
@@ -90,7 +91,7 @@ class Interrupts:
             self._end_now(number)
             return
         self.pending = signal.Signals(number)
-        self._ring()
+        self._notify()
         log.warning("%s: saving at the next safe point, then ending (at most %g s)", self.pending.name, self._grace)
         self._timer = threading.Timer(self._grace, self._end_now, (number,))
         self._timer.daemon = True

@@ -15,11 +15,10 @@ from click.testing import CliRunner
 from ckpt_callbacks import EMA, EventKind, Every, Improves, KeepBest, KeepLast, Metric, Optimal, Policy, Record, Status
 from ckpt_callbacks.cli import main
 from ckpt_callbacks.record import Attempt
-from ckpt_callbacks.run.run import Run
-from ckpt_callbacks.settings import Settings
 from ckpt_callbacks.store.manifest import Manifest
 from ckpt_callbacks.testing import FakeClock, FakeWriter
 from tests.support.processes import ENVIRONMENT
+from tests.support.training import new_run, report, start
 
 VAL = Metric("val_loss", mode="min", smoothing=EMA(0.5))
 POLICY = Policy(save=Improves(VAL) | Improves(VAL.raw), keep=KeepLast(2) | KeepBest(1, by=VAL))
@@ -30,14 +29,13 @@ COMMAND = [sys.executable, "-c", "from ckpt_callbacks.cli import main; main(prog
 def train(dirpath, losses=LOSSES, fail_on=(5,)):
     clock = FakeClock()
     metadata = {"dataset": "digits", "sizes": [1, 2], "optimizer": {"lr": 0.1, "nesterov": True}}
-    settings = Settings(dirpath, filename="{epoch:03d}", metadata=metadata)
-    run = Run(POLICY, settings, format=".ckpt", name="Test", clock=clock)
+    run = new_run(dirpath, POLICY, suffix=".ckpt", filename="{epoch:03d}", metadata=metadata, clock=clock)
     run.open()
-    run.start(step=0, epoch=0)
+    start(run)
     writer = FakeWriter(b"x" * 2345, fail_on=set(fail_on))
     for epoch, loss in enumerate(losses, start=1):
         clock.advance(3600)
-        run.observe(EventKind.EPOCH_END, step=10 * epoch, epoch=epoch, metrics={"val_loss": loss, "acc": 0.5},
+        report(run, EventKind.EPOCH_END, step=10 * epoch, epoch=epoch, metrics={"val_loss": loss, "acc": 0.5},
                     complete=True, stage=writer)  # fmt: skip
     run.close()
     return run

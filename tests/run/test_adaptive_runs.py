@@ -7,9 +7,8 @@ from click.testing import CliRunner
 from ckpt_callbacks import EventKind, Every, Policy
 from ckpt_callbacks.cli import main
 from ckpt_callbacks.config import Config
-from ckpt_callbacks.run.run import Run
-from ckpt_callbacks.settings import Settings
 from ckpt_callbacks.testing import FakeClock, FakeWriter
+from tests.support.training import new_run, report, start
 
 POLICY = Policy(save=Every(overhead=0.01))
 BLOCKED = 0.5
@@ -20,11 +19,11 @@ class Stage(FakeWriter):
 
     def __init__(self, run, clock):
         super().__init__()
-        self.run, self.clock, self.snapshot = run, clock, None
+        self.run, self.clock, self.carried = run, clock, None
 
-    def __call__(self):
+    def snapshot(self, embedded):
         self.clock.advance(BLOCKED)
-        self.snapshot = json.loads(json.dumps(self.run.snapshot()))
+        self.carried = json.loads(json.dumps(embedded.run))
         return self
 
 
@@ -32,15 +31,15 @@ def train(dirpath, steps, snapshot=None):
     """Steps of a second each. Returns the run and its stage."""
     clock = FakeClock()
     described = Config(POLICY).to_mapping()
-    run = Run(POLICY, Settings(dirpath), format=".ckpt", name="Test", described=described, clock=clock)
+    run = new_run(dirpath, POLICY, suffix=".ckpt", described=described, clock=clock)
     run.open()
     if snapshot is not None:
         run.restore(snapshot)
     stage = Stage(run, clock)
-    run.start(step=run.state.step, epoch=0)
+    start(run, step=run.state.step, epoch=0)
     for step in range(run.state.step + 1, steps + 1):
         clock.advance(1.0)
-        run.observe(EventKind.STEP_END, step=step, epoch=0, stage=stage)
+        report(run, EventKind.STEP_END, step=step, epoch=0, stage=stage)
         run.wait()
     run.close()
     return run, stage
@@ -48,10 +47,10 @@ def train(dirpath, steps, snapshot=None):
 
 def test_a_run_keeps_to_its_share_over_a_resume(tmp_path):
     run, stage = train(tmp_path, steps=240)
-    assert [record.time for record in run.records()] == [1.0, 100.5, 151.0, 201.5]
+    assert [record.time for record in run.view.records()] == [1.0, 100.5, 151.0, 201.5]
     assert run.state.costs.blocked == 4 * BLOCKED
-    again, _ = train(tmp_path, steps=400, snapshot=stage.snapshot)
-    resumed = [record.time for record in again.records() if record.attempt == 2]
+    again, _ = train(tmp_path, steps=400, snapshot=stage.carried)
+    resumed = [record.time for record in again.view.records() if record.attempt == 2]
     assert resumed == [251.5, 302.0, 352.5, 403.0]  # it knows what a save costs, and when the last one was asked for
     last = CliRunner().invoke(main, ["log", str(tmp_path)]).stdout.splitlines()[-1]
     assert last == POLICY.adaptive[0].pace.explain(again.state.costs)

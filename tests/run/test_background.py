@@ -33,13 +33,12 @@ from ckpt_callbacks import (
     Status,
 )
 from ckpt_callbacks.formats import Written
-from ckpt_callbacks.run.run import Run
 from ckpt_callbacks.runtime.worker import BackgroundWorker
-from ckpt_callbacks.settings import Settings
 from ckpt_callbacks.store.digest import verify
 from ckpt_callbacks.store.manifest import Manifest
 from ckpt_callbacks.testing import FakeClock
 from tests.support.processes import ENVIRONMENT
+from tests.support.training import new_run, report, start
 from tests.system.faults.inject import in_child
 
 VAL = Metric("val", mode="min")
@@ -57,8 +56,8 @@ class Held:
         if not held:
             self.go.set()
 
-    def __call__(self):
-        self.content = json.dumps(self.run.snapshot())
+    def snapshot(self, embedded):
+        self.content = json.dumps(embedded.run)
         return self
 
     def write(self, path):
@@ -79,9 +78,9 @@ def begin(tmp_path):
     runs = []
 
     def begin(policy=EACH, dirpath=tmp_path, clock=None, **given):
-        run = Run(policy, Settings(dirpath, **given), format=".raw", name="test", clock=clock)
+        run = new_run(dirpath, policy, **given, suffix=".raw", clock=clock)
         run.open()
-        run.start(step=0, epoch=0)
+        start(run)
         runs.append(run)
         return run
 
@@ -93,13 +92,13 @@ def begin(tmp_path):
 def epoch(run, number, value=1.0, *, held=False, fails=0, kind=EventKind.EPOCH_END):
     """The end of an epoch of 10 steps; returns the snapshot."""
     snapshot = Held(run, held=held, fails=fails)
-    run.observe(kind, step=number * 10, epoch=number, metrics={"val": value}, complete=True, stage=snapshot)
+    report(run, kind, step=number * 10, epoch=number, metrics={"val": value}, complete=True, stage=snapshot)
     return snapshot
 
 
 def nothing(run, step):
     """An event at which nothing is due."""
-    run.observe(EventKind.STEP_END, step=step, epoch=0)
+    report(run, EventKind.STEP_END, step=step, epoch=0)
 
 
 def wish(run, clock):
@@ -184,9 +183,9 @@ def test_a_worker_can_be_closed_from_a_job_of_its_own():
 def test_a_process_that_ends_without_close_still_finishes_its_saves(tmp_path):
     script = """
 import sys, time
-from tests.run.test_background import EACH, Held, Run, Settings, epoch
-run = Run(EACH, Settings(sys.argv[1], max_pending=2), format=".raw", name="test")
-run.open(); run.start(step=0, epoch=0)
+from tests.run.test_background import EACH, Held, epoch, new_run, start
+run = new_run(sys.argv[1], EACH, max_pending=2)
+run.open(); start(run)
 first, second = epoch(run, 1, held=True), epoch(run, 2)
 import threading; threading.Timer(0.2, first.go.set).start()
 """
@@ -203,13 +202,13 @@ def test_a_fork_has_none_of_the_saves_of_its_parent(begin, tmp_path):
         other = begin(dirpath=tmp_path / "child")
         epoch(other, 1)
         other.close()
-        assert [r.epoch for r in other.records()] == [1]
+        assert [r.epoch for r in other.view.records()] == [1]
 
     assert in_child(child) == 0
-    assert run.records() == []
+    assert run.view.records() == []
     first.go.set()
     run.wait()
-    assert [r.epoch for r in run.records()] == [1]
+    assert [r.epoch for r in run.view.records()] == [1]
 
 
 # -- bounds ------------------------------------------------------------------------------------------------------------
@@ -220,9 +219,9 @@ def test_no_more_snapshots_are_held_than_may_be_pending(begin, max_pending):
     run, staged, written = begin(max_pending=max_pending), [], []
 
     class Counted(Held):
-        def __call__(self):
+        def snapshot(self, embedded):
             staged.append((len(staged) + 1, len(written)))
-            return super().__call__()
+            return super().snapshot(embedded)
 
         def release(self):
             written.append(1)
@@ -235,27 +234,27 @@ def test_no_more_snapshots_are_held_than_may_be_pending(begin, max_pending):
     for number in range(1, 6):
         snapshot = Counted(run)
         threading.Thread(target=let_go, args=[snapshot]).start()
-        run.observe(EventKind.EPOCH_END, step=number, epoch=number, metrics={"val": 1.0}, stage=snapshot)
+        report(run, EventKind.EPOCH_END, step=number, epoch=number, metrics={"val": 1.0}, stage=snapshot)
     run.wait()
     assert max(number - done for number, done in staged) == max_pending
-    assert [r.epoch for r in run.records()] == [1, 2, 3, 4, 5]
+    assert [r.epoch for r in run.view.records()] == [1, 2, 3, 4, 5]
 
 
 def test_what_is_skipped_stays_due_and_is_said_once(begin, caplog):
     run = begin(Policy(Every(steps=10), KeepAll()), when_busy="skip")
     first = Held(run)
-    run.observe(EventKind.STEP_END, step=10, epoch=0, stage=first)
+    report(run, EventKind.STEP_END, step=10, epoch=0, stage=first)
     for step in (20, 21, 22):
-        run.observe(EventKind.STEP_END, step=step, epoch=0, stage=lambda: pytest.fail("was to be skipped"))
+        report(run, EventKind.STEP_END, step=step, epoch=0, stage=lambda embedded: pytest.fail("was to be skipped"))
     assert caplog.text.count("skipped a save, which stays due") == 1
     first.go.set()
     run._worker.wait()
-    run.observe(EventKind.STEP_END, step=23, epoch=0, stage=Held(run, held=False))
+    report(run, EventKind.STEP_END, step=23, epoch=0, stage=Held(run, held=False))
     run.wait()
-    assert [r.step for r in run.records()] == [10, 23]
+    assert [r.step for r in run.view.records()] == [10, 23]
     assert run.state.failures == 0 and not Manifest.read(run.dirpath).records.keys() - {1, 2}
     run.close()
-    assert "3 saves were skipped in all" in caplog.text and "max_pending is 1" in caplog.text
+    assert "skipped 3 saves in total (max_pending=1)" in caplog.text
 
 
 @pytest.mark.parametrize("kind", [EventKind.END, EventKind.DEMAND])
@@ -265,11 +264,11 @@ def test_an_end_and_a_wish_are_never_skipped(begin, kind):
     threading.Timer(0.05, first.go.set).start()
     if kind is EventKind.DEMAND:
         wish(run, clock)
-        run.observe(EventKind.STEP_END, step=11, epoch=1, stage=Held(run, held=False))
+        report(run, EventKind.STEP_END, step=11, epoch=1, stage=Held(run, held=False))
         run.wait()
     else:
-        run.observe(kind, step=11, epoch=1, stage=Held(run, held=False))
-    assert [r.step for r in run.records()] == [10, 11]
+        report(run, kind, step=11, epoch=1, stage=Held(run, held=False))
+    assert [r.step for r in run.view.records()] == [10, 11]
 
 
 # -- what the training hears, and when ---------------------------------------------------------------------------------
@@ -277,15 +276,15 @@ def test_an_end_and_a_wish_are_never_skipped(begin, kind):
 
 def test_nothing_moves_before_a_checkpoint_is_durable(begin):
     run, told = begin(), []
-    run.on_saved = lambda record: told.append(record.epoch)
+    run.listeners.append(lambda record: told.append(record.epoch))
     epoch(run, 1, 5.0)
     run.wait()
 
     def seen():
         links = {os.readlink(run.dirpath / f"{name}.raw") for name in ("last", "best")}
-        return told, run.last().epoch, run.best().epoch, links, [r.epoch for r in run.records()]
+        return told, run.view.last().epoch, run.view.best().epoch, links, [r.epoch for r in run.view.records()]
 
-    first = run.last().file
+    first = run.view.last().file
     second = epoch(run, 2, 3.0, held=True)
     nothing(run, 21)
     assert seen() == ([1], 1, 1, {first}, [1])
@@ -293,8 +292,8 @@ def test_nothing_moves_before_a_checkpoint_is_durable(begin):
     run._worker.wait()
     assert told == [1], "the training was told on another thread than its own"
     nothing(run, 22)
-    assert seen() == ([1, 2], 2, 2, {run.last().file}, [1, 2])
-    assert run.last().file != first
+    assert seen() == ([1, 2], 2, 2, {run.view.last().file}, [1, 2])
+    assert run.view.last().file != first
 
 
 def test_a_record_says_when_it_was_asked_for_and_how_long_it_took(begin):
@@ -303,7 +302,7 @@ def test_a_record_says_when_it_was_asked_for_and_how_long_it_took(begin):
     time.sleep(0.1)
     first.go.set()
     run.wait()
-    timings = run.last().timings
+    timings = run.view.last().timings
     assert timings["blocked"] < 0.1 <= timings["written"] <= timings["verified"]
 
 
@@ -311,16 +310,16 @@ def test_the_old_best_stays_until_the_new_one_is_durable(begin):
     run = begin(Policy(Every(epochs=1), KeepLast(1) | KeepBest(1, VAL)), max_pending=2)
     epoch(run, 1, 5.0)
     run.wait()
-    first, second, third = run.best(), epoch(run, 2, 3.0, held=True), epoch(run, 3, 4.0, held=True)
+    first, second, third = run.view.best(), epoch(run, 2, 3.0, held=True), epoch(run, 3, 4.0, held=True)
     nothing(run, 31)
     assert first.path.exists()
     second.go.set()
     until(lambda: not first.path.exists())
-    verify(run.best())
-    assert run.best().epoch == 2
+    verify(run.view.best())
+    assert run.view.best().epoch == 2
     third.go.set()
     run.wait()
-    assert [r.epoch for r in run.records()] == [2, 3]
+    assert [r.epoch for r in run.view.records()] == [2, 3]
 
 
 def test_an_error_is_on_record_and_known_at_the_next_event(begin, caplog):
@@ -332,9 +331,9 @@ def test_an_error_is_on_record_and_known_at_the_next_event(begin, caplog):
     assert run.state.failures == 1 and "step 10 was not saved" in caplog.text
     (failed,) = Manifest.read(run.dirpath).records.values()
     assert failed.status is Status.FAILED and "No space left" in failed.error
-    run.observe(EventKind.STEP_END, step=12, epoch=1, stage=Held(run, held=False))
+    report(run, EventKind.STEP_END, step=12, epoch=1, stage=Held(run, held=False))
     run.wait()
-    assert [r.step for r in run.records()] == [12], "what was due stayed due"
+    assert [r.step for r in run.view.records()] == [12], "what was due stayed due"
 
 
 def test_an_error_is_raised_at_the_next_event_and_once(begin):
@@ -349,16 +348,31 @@ def test_an_error_is_raised_at_the_next_event_and_once(begin):
 def test_an_error_of_the_last_save_is_raised_before_the_training_ends(begin):
     run = begin(on_error="raise")
     with pytest.raises(CommitError, match="step 10"):
-        run.observe(EventKind.END, step=10, epoch=1, stage=Held(run, held=False, fails=2))
+        report(run, EventKind.END, step=10, epoch=1, stage=Held(run, held=False, fails=2))
 
 
-def test_a_logger_that_raises_leaves_no_directory_locked(begin):
+def test_a_listener_that_raises_is_logged_and_leaves_no_directory_locked(begin, caplog):
     run = begin()
-    run.on_saved = lambda record: 1 / 0
+    run.listeners.append(lambda record: 1 / 0)
     epoch(run, 1)
-    with pytest.raises(ZeroDivisionError):
-        run.close()
+    run.close()
+    assert "a listener failed on model-001-10.raw: ZeroDivisionError" in caplog.text
     begin()
+
+
+def test_a_background_listener_is_called_on_a_thread_of_its_own_in_order(begin):
+    run, calls = begin(), []
+
+    def listener(record):
+        time.sleep(0.01)
+        calls.append((record.epoch, threading.current_thread() is threading.main_thread()))
+
+    listener.background = True
+    run.listeners.append(listener)
+    for number in (1, 2, 3):
+        epoch(run, number)
+    run.close()
+    assert calls == [(1, False), (2, False), (3, False)]
 
 
 # -- wishes and signals ------------------------------------------------------------------------------------------------
@@ -369,14 +383,14 @@ def test_a_wish_is_acknowledged_when_the_checkpoint_is_there(begin):
     wish = run.dirpath / "SAVE_NOW"
     wish.touch()
     snapshot = Held(run)
-    run.observe(EventKind.STEP_END, step=5, epoch=0, stage=snapshot)
+    report(run, EventKind.STEP_END, step=5, epoch=0, stage=snapshot)
     nothing(run, 6)
     assert wish.exists()
     snapshot.go.set()
     run._worker.wait()
     nothing(run, 7)
     assert not wish.exists()
-    assert [(r.step, r.reasons) for r in run.records()] == [(5, ("on demand",))]
+    assert [(r.step, r.reasons) for r in run.view.records()] == [(5, ("on demand",))]
 
 
 def test_a_wish_whose_save_fails_is_not_acknowledged_and_tried_again(begin):
@@ -385,27 +399,33 @@ def test_a_wish_whose_save_fails_is_not_acknowledged_and_tried_again(begin):
     wish.touch()
     for step in range(5, 25):
         snapshot = Held(run, held=False, fails=2 * (len(tried) < 3))
-        run.observe(EventKind.STEP_END, step=step, epoch=0, stage=lambda s=snapshot, n=step: (tried.append(n), s())[1])
+        report(
+            run,
+            EventKind.STEP_END,
+            step=step,
+            epoch=0,
+            stage=lambda embedded, s=snapshot, n=step: (tried.append(n), s.snapshot(embedded))[1],
+        )
         run.wait()
         assert wish.exists() == (len(tried) < 4)
     assert tried == [5, 6, 8, 12], "with growing pauses"
-    assert [r.step for r in run.records()] == [12]
+    assert [r.step for r in run.view.records()] == [12]
 
 
 def test_a_wish_that_comes_while_an_earlier_one_is_written_is_one_of_its_own(begin):
     run = begin(clock=(clock := FakeClock()))
     wish(run, clock)
     snapshot = Held(run)
-    run.observe(EventKind.STEP_END, step=5, epoch=0, stage=snapshot)
+    report(run, EventKind.STEP_END, step=5, epoch=0, stage=snapshot)
     os.utime(run.dirpath / "SAVE_NOW", ns=(1, 1))
     snapshot.go.set()
     run._worker.wait()
     nothing(run, 6)
     assert (run.dirpath / "SAVE_NOW").exists()
     clock.advance(1)
-    run.observe(EventKind.STEP_END, step=7, epoch=0, stage=Held(run, held=False))
+    report(run, EventKind.STEP_END, step=7, epoch=0, stage=Held(run, held=False))
     run.wait()
-    assert not (run.dirpath / "SAVE_NOW").exists() and [r.step for r in run.records()] == [5, 7]
+    assert not (run.dirpath / "SAVE_NOW").exists() and [r.step for r in run.view.records()] == [5, 7]
 
 
 def test_a_disk_that_cannot_be_looked_at_for_a_wish_ends_no_training(begin, monkeypatch):
@@ -418,12 +438,12 @@ def test_a_disk_that_cannot_be_looked_at_for_a_wish_ends_no_training(begin, monk
 
     wish(run, clock)
     monkeypatch.setattr(os, "stat", broken)
-    run.observe(EventKind.STEP_END, step=5, epoch=0, stage=Held(run, held=False))
+    report(run, EventKind.STEP_END, step=5, epoch=0, stage=Held(run, held=False))
     monkeypatch.undo()
     clock.advance(1)
-    run.observe(EventKind.STEP_END, step=6, epoch=0, stage=Held(run, held=False))
+    report(run, EventKind.STEP_END, step=6, epoch=0, stage=Held(run, held=False))
     run.wait()
-    assert [r.step for r in run.records()] == [6]
+    assert [r.step for r in run.view.records()] == [6]
 
 
 def test_a_signal_waits_for_what_is_being_written(begin):
@@ -432,7 +452,7 @@ def test_a_signal_waits_for_what_is_being_written(begin):
     threading.Timer(0.05, first.go.set).start()
     os.kill(os.getpid(), signal.SIGTERM)
     with pytest.raises(SystemExit) as end:
-        run.observe(EventKind.STEP_END, step=11, epoch=1, stage=Held(run, held=False))
+        report(run, EventKind.STEP_END, step=11, epoch=1, stage=Held(run, held=False))
     assert end.value.code == 128 + signal.SIGTERM
     assert [r.step for r in Manifest.read(run.dirpath).live()] == [10, 11]
     assert not run.is_open
@@ -451,27 +471,27 @@ def test_a_run_goes_on_from_a_file_that_was_staged_while_an_older_one_was_writte
         first = epoch(run, 1, 3.0, held=True, fails=2 * first_fails)
         second = Held(run, held=False)
         wish(run, clock)
-        run.observe(EventKind.STEP_END, step=11, epoch=1, stage=second)
+        report(run, EventKind.STEP_END, step=11, epoch=1, stage=second)
         first.go.set()
         run._worker.wait()
         assert 1 in run.state.pending
         os.kill(os.getpid(), signal.SIGKILL)
 
     assert in_child(train) == signal.SIGKILL
-    run = Run(policy, Settings(tmp_path), format=".raw", name="test")
+    run = new_run(tmp_path, policy)
     run.open()
-    newest = next(run.resumable())
+    newest = next(run.view.verified_resumable())
     assert newest.step == 11
     snapshot = json.loads(newest.path.read_text())
     assert snapshot["under_way"] == {"1": 1, "2": 2} and snapshot["save"] == 2
     run.restore(snapshot)
     assert not run.state.pending
     (tmp_path / "SAVE_NOW").unlink()  # nobody was told that it was fulfilled
-    run.start(step=11, epoch=1)
+    start(run, step=11, epoch=1)
     # 4.0 is worse than 3.0: it improves on what was saved only if the first save failed.
     epoch(run, 2, 4.0)
     run.close()
-    assert [r.epoch for r in run.records()] == ([1, 2] if first_fails else [1, 1])
+    assert [r.epoch for r in run.view.records()] == ([1, 2] if first_fails else [1, 1])
 
 
 # -- the same decisions ------------------------------------------------------------------------------------------------
@@ -489,20 +509,20 @@ POLICIES = st.sampled_from(
 
 def played(dirpath, policy, events, *, fails, clock=None, **given):
     """The decisions of one training, and what it leaves."""
-    run = Run(policy, Settings(dirpath, **given), format=".raw", name="test", clock=clock)
+    run = new_run(dirpath, policy, **given, suffix=".raw", clock=clock)
     run.open()
-    run.start(step=0, epoch=0)
+    start(run)
     decisions, step, number = [], 0, 0
     for kind, steps, value, fault in events:
         step, number = step + steps, number + (kind is EventKind.EPOCH_END)
         metrics = {} if kind is EventKind.STEP_END else {"val": float(value)}
         stage = Held(run, held=False, fails=2 * (fault and fails))
-        decisions.append(run.observe(kind, step=step, epoch=number, metrics=metrics, stage=stage))
+        decisions.append(report(run, kind, step=step, epoch=number, metrics=metrics, stage=stage))
         if fails:
             run.wait()  # else it is the clock that says from which event on a failure is known
-    decisions.append(run.observe(EventKind.END, step=step, epoch=number, stage=Held(run, held=False)))
+    decisions.append(report(run, EventKind.END, step=step, epoch=number, stage=Held(run, held=False)))
     run.close()
-    left = [(r.id, r.step, r.epoch, r.reasons, r.metrics, r.status) for r in run.manifest.records.values()]
+    left = [(r.id, r.step, r.epoch, r.reasons, r.metrics, r.status) for r in run.directory.manifest.records.values()]
     return decisions, left, run.state.tracks, run.state.intervals
 
 
@@ -523,18 +543,18 @@ def test_two_threads_see_one_directory(begin, tmp_path):
     try:
         run = begin(Policy(Every(steps=1) | Improves(VAL), KeepLast(2) | KeepBest(1, VAL)), max_pending=4)
         told, drawn, end = [], random.Random(1), time.monotonic() + 1.5
-        run.on_saved = lambda record: told.append(record.step)
+        run.listeners.append(lambda record: told.append(record.step))
         for step in itertools.count(1):
             kind = drawn.choice(KINDS)
             metrics = {} if kind is EventKind.STEP_END else {"val": drawn.random()}
-            run.observe(kind, step=step, epoch=step // 10, metrics=metrics, stage=Held(run, held=False))
+            report(run, kind, step=step, epoch=step // 10, metrics=metrics, stage=Held(run, held=False))
             while run._worker.waiting >= 3:
-                seen = run.records()
+                seen = run.view.records()
                 assert all(r.status is Status.VERIFIED for r in seen) and len({r.id for r in seen}) == len(seen)
                 assert [r.id for r in seen] == sorted(r.id for r in seen)
-                plan, last = run.plan(), run.last()
+                plan, last = run.view.plan(), run.view.last()
                 assert last is None or last.id not in {r.id for r in plan.remove}
-                run.refresh()
+                run.view.refresh()
             if time.monotonic() > end:
                 break
         run.wait()
@@ -542,7 +562,7 @@ def test_two_threads_see_one_directory(begin, tmp_path):
         sys.setswitchinterval(before)
         logging.getLogger("ckpt_callbacks").setLevel(logging.NOTSET)
     assert told == list(range(1, step + 1))
-    assert Manifest.read(tmp_path).records == run.manifest.records
-    assert {p.name for p in tmp_path.glob("*-*.raw")} == {r.file for r in run.records()}
-    for record in run.records():
+    assert Manifest.read(tmp_path).records == run.directory.manifest.records
+    assert {p.name for p in tmp_path.glob("*-*.raw")} == {r.file for r in run.view.records()}
+    for record in run.view.records():
         verify(record)

@@ -6,18 +6,19 @@ import threading
 import pytest
 
 from ckpt_callbacks import EventKind, Every, KeepAll, OnException, Policy, PolicyError
-from ckpt_callbacks.run.run import Run
+from ckpt_callbacks.formats import FORMATS, Format
 from ckpt_callbacks.run.snapshot import LiveSnapshot
-from ckpt_callbacks.runtime.processes import Peers
-from ckpt_callbacks.runtime.signals import Interrupts
+from ckpt_callbacks.runtime.processes import Processes
+from ckpt_callbacks.runtime.signals import SignalWatch
 from ckpt_callbacks.settings import Settings
 from tests.run.test_background import EACH, Held, epoch, until
+from tests.support.training import new_run, report, start
 
 
 def started(dirpath, policy=EACH, **settings):
-    run = Run(policy, Settings(dirpath, **settings), format=".raw", name="test")
+    run = new_run(dirpath, policy, **settings)
     run.open()
-    run.start(step=0, epoch=0)
+    start(run)
     return run
 
 
@@ -34,69 +35,70 @@ def test_a_save_that_is_interrupted_is_known_to_be_none(tmp_path, where, caplog)
         first = epoch(run, 1, held=True)
         stage, run._worker.wait = Held(run), interrupt
     elif where == "writing":
-        stage = lambda: LiveSnapshot(interrupt)  # noqa: E731
+        stage = lambda embedded: LiveSnapshot(interrupt)  # noqa: E731
     with pytest.raises(KeyboardInterrupt):
-        run.observe(EventKind.EPOCH_END, step=20, epoch=2, complete=True, stage=stage)
+        report(run, EventKind.EPOCH_END, step=20, epoch=2, complete=True, stage=stage)
     if where == "waiting for the last one":
         del run._worker.wait
         first.go.set()
-    run.observe(EventKind.EXCEPTION, step=20, epoch=2, stage=Held(run, held=False))
+    report(run, EventKind.EXCEPTION, step=20, epoch=2, stage=Held(run, held=False))
     assert not run.state.pending and not run._saver._unwritten
-    assert [r.step for r in run.records()][-1] == 20
+    assert [r.step for r in run.view.records()][-1] == 20
     assert "skipped a save, which stays due" in caplog.text and "interrupted" in caplog.text
     epoch(run, 3)
     run.close()
-    assert [r.step for r in run.records()][-1] == 30
+    assert [r.step for r in run.view.records()][-1] == 30
 
 
-def test_all_outcomes_are_known_when_a_logger_raises_at_the_first(tmp_path):
-    run = started(tmp_path, max_pending=2)
+def test_all_listeners_are_called_with_all_records_when_one_raises_at_the_first(tmp_path, caplog):
+    run, heard = started(tmp_path, max_pending=2), []
     held = [epoch(run, number, held=True) for number in (1, 2)]
     for one in held:
         one.go.set()
-    until(lambda: len(run._saver.landed) == 2)
-    run.on_saved = lambda record: 1 / 0
-    with pytest.raises(ZeroDivisionError):
-        run.observe(EventKind.STEP_END, step=21, epoch=2)
-    assert not run.state.pending
-    run.on_saved = lambda record: None
+    until(lambda: len(run._saver.finished) == 2)
+    run.listeners += [lambda record: 1 / 0, lambda record: heard.append(record.epoch)]
+    report(run, EventKind.STEP_END, step=21, epoch=2)
+    assert not run.state.pending and heard == [1, 2]
+    assert caplog.text.count("a listener failed") == 2
     run.close()
 
 
-def test_a_directory_is_given_back_when_a_logger_raises_at_the_end(tmp_path):
+def test_a_directory_is_given_back_when_a_listener_is_interrupted_at_the_end(tmp_path):
     run = started(tmp_path)
     epoch(run, 1)
-    run.on_saved = lambda record: 1 / 0
-    with pytest.raises(ZeroDivisionError):
+    run.listeners.append(interrupt)
+    with pytest.raises(KeyboardInterrupt):
         run.close()
     started(tmp_path).close()
 
 
-def test_a_last_state_that_cannot_be_compared_is_kept(tmp_path, caplog):
+def test_a_last_state_that_cannot_be_compared_is_kept(tmp_path, caplog, monkeypatch):
+    unknown = Format(".raw", lambda path: None, lambda path, shapes: None, lambda one, other: 1 / 0)
+    monkeypatch.setitem(FORMATS, ".raw", unknown)
     run = started(tmp_path)
     epoch(run, 1)
-    run.observe(EventKind.END, step=10, epoch=1, stage=Held(run, held=False), same=lambda one, other: 1 / 0)
+    report(run, EventKind.END, step=10, epoch=1, stage=Held(run, held=False))
     run.close()
-    assert [(r.step, r.final, r.resumable) for r in run.records()] == [(10, False, True), (10, True, False)]
+    assert [(r.step, r.final, r.resumable) for r in run.view.records()] == [(10, False, True), (10, True, False)]
     assert "could not be compared with model-001-10.raw: division by zero" in caplog.text
 
 
 def test_one_of_several_processes_waits_alone(tmp_path):
-    class Two(Peers):
-        alone, shared = False, 0
+    class Two(Processes):
+        is_single, shared = False, 0
 
-        def share(self, value):
+        def broadcast(self, value):
             Two.shared += 1
             return value
 
     run = started(tmp_path)
     held = epoch(run, 1, held=True)
-    run.peers = Two()
+    run.processes = Two()
     held.go.set()
     run.wait()
     assert Two.shared == 0, "the others do not answer"
-    assert run._worker.waiting == 0 and run.last().step == 10
-    run.peers = Peers()
+    assert run._worker.waiting == 0 and run.view.last().step == 10
+    run.processes = Processes()
     run.close()
 
 
@@ -105,7 +107,7 @@ def test_a_failed_save_is_tried_again_later_than_where_training_is_when_that_bec
     held = epoch(run, 1, held=True, fails=9)
     held.go.set()
     run._worker.wait()
-    run.observe(EventKind.STEP_END, step=500, epoch=1, stage=Held(run, held=False))
+    report(run, EventKind.STEP_END, step=500, epoch=1, stage=Held(run, held=False))
     assert run.state.retry_step > 500
     run.close()
 
@@ -113,7 +115,7 @@ def test_a_failed_save_is_tried_again_later_than_where_training_is_when_that_bec
 def test_a_handler_that_only_the_main_thread_can_remove_passes_on(caplog):
     """The garbage collector may end a training on any thread."""
     heard, before = [], signal.signal(signal.SIGUSR1, lambda *_: heard.append("before"))
-    interrupts = Interrupts(30, lambda: heard.append("ours"), [signal.SIGUSR1])
+    interrupts = SignalWatch(30, lambda: heard.append("ours"), [signal.SIGUSR1])
     try:
         interrupts.install()
         thread = threading.Thread(target=interrupts.remove)
@@ -143,16 +145,16 @@ def test_a_training_that_may_start_no_thread_waits_for_its_saves_and_looks_at_ea
     run = started(tmp_path, Policy(Every(epochs=1) | Every(hours=1), KeepAll()))
     for number in (1, 2, 3):
         epoch(run, number)
-        run.rest()
-        assert run.quiet.alarm
-    assert [r.step for r in run.records()] == [10, 20, 30]
+        run.close_gate()
+        assert run.gate.alarm
+    assert [r.step for r in run.view.records()] == [10, 20, 30]
     run.close()
     assert caplog.text.count("training waits while each checkpoint is written: can't start new thread") == 1
 
 
 def test_a_signal_is_answered_where_no_thread_can_watch_over_the_grace_period(no_threads):
     before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    interrupts = Interrupts(30, lambda: None, [signal.SIGUSR1])
+    interrupts = SignalWatch(30, lambda: None, [signal.SIGUSR1])
     try:
         interrupts.install()
         signal.raise_signal(signal.SIGUSR1)

@@ -6,9 +6,8 @@ import shutil
 import pytest
 
 from ckpt_callbacks import EventKind, Every, KeepAll, KeepLast, Policy, Status
-from ckpt_callbacks.run.run import Run
-from ckpt_callbacks.settings import Settings
 from ckpt_callbacks.testing import FakeWriter
+from tests.support.training import new_run, report, start
 
 SIZE = 1000
 
@@ -37,12 +36,12 @@ def silent(monkeypatch):
 
 def train(dirpath, keep, steps, min_free, written=None):
     """Save after each of the steps; ``written`` is given what lies in the directory whenever a save is written."""
-    run = Run(Policy(Every(epochs=1), keep), Settings(dirpath, min_free=min_free), format=".raw", name="test")
+    run = new_run(dirpath, Policy(Every(epochs=1), keep), min_free=min_free)
     run.open()
-    run.manifest.refresh()
-    if (newest := next(run.resumable(), None)) is not None:
-        run._run_id = newest.run
-    run.start(step=steps[0] - 1, epoch=steps[0] - 1)
+    run.directory.manifest.refresh()
+    if (newest := next(run.view.verified_resumable(), None)) is not None:
+        run.view.current = newest.run
+    start(run, step=steps[0] - 1, epoch=steps[0] - 1)
 
     class Stage(FakeWriter):
         def write(self, path):
@@ -51,7 +50,7 @@ def train(dirpath, keep, steps, min_free, written=None):
             return super().write(path)
 
     for step in steps:
-        run.observe(EventKind.EPOCH_END, step=step * 10, epoch=step, complete=True, stage=Stage(bytes(SIZE)))
+        report(run, EventKind.EPOCH_END, step=step * 10, epoch=step, complete=True, stage=Stage(bytes(SIZE)))
     run.close()
     return run
 
@@ -63,8 +62,8 @@ def test_what_no_rule_keeps_any_more_is_deleted_before_the_save_is_written(tmp_p
     written = []
     run = train(tmp_path, KeepLast(1), (4,), 500, written)
     assert written == [["model-003-30.raw"]]  # already alone
-    assert [record.epoch for record in run.records()] == [4]
-    assert not [record for record in run.manifest.records.values() if record.status is Status.FAILED]
+    assert [record.epoch for record in run.view.records()] == [4]
+    assert not [record for record in run.directory.manifest.records.values() if record.status is Status.FAILED]
 
 
 def test_where_every_checkpoint_is_kept_the_save_is_skipped_and_says_why(tmp_path, disk, caplog):
@@ -74,14 +73,14 @@ def test_where_every_checkpoint_is_kept_the_save_is_skipped_and_says_why(tmp_pat
     written = []
     run = train(tmp_path, KeepAll(), (4,), 500, written)
     assert written == []
-    assert [record.epoch for record in run.records()] == [1, 2, 3]
-    (failed,) = [record for record in run.manifest.records.values() if record.status is Status.FAILED]
+    assert [record.epoch for record in run.view.records()] == [1, 2, 3]
+    (failed,) = [record for record in run.directory.manifest.records.values() if record.status is Status.FAILED]
     why = "1400 bytes are free; 1500 are needed, to leave min_free=500"
     assert why in failed.error and why in caplog.text
     disk(3 * SIZE + 1500)  # one that just fits
-    assert [record.epoch for record in train(tmp_path, KeepAll(), (5,), 500).records()] == [1, 2, 3, 5]
+    assert [record.epoch for record in train(tmp_path, KeepAll(), (5,), 500).view.records()] == [1, 2, 3, 5]
 
 
 def test_a_disk_that_does_not_say_how_much_is_left_counts_as_large(tmp_path, silent):
     run = train(tmp_path, KeepAll(), (1,), 10 * SIZE)
-    assert [record.epoch for record in run.records()] == [1]
+    assert [record.epoch for record in run.view.records()] == [1]

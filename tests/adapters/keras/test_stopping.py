@@ -133,7 +133,7 @@ def test_a_wish_to_save_does_not_wait_for_a_validation(tmp_path):
 
     def wish(callback):
         (tmp_path / "SAVE_NOW").touch()
-        ours._run._requests._looked_at = -1.0  # it looks at the disk twice a second
+        ours._run._control._polled_at = -1.0  # it looks at the disk twice a second
 
     watch = At("on_test_end", 2, lambda _: seen.extend((r.step, r.reasons) for r in ours.records()))
     fit(quick(), At("on_test_begin", 2, wish), watch, ours, validation_batch_size=4)

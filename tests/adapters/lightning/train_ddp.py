@@ -35,7 +35,7 @@ class Disturb(Callback):
             os.kill(os.getpid(), signal.SIGTERM)
         elif what == "ask":
             open(os.path.join(dirpath, "SAVE_NOW"), "w").close()
-            callback._run._requests._looked_at = (
+            callback._run._control._polled_at = (
                 0.0  # it looks for the file twice a second, and this training does not last that
             )
 

@@ -13,6 +13,7 @@ from ckpt_callbacks.run.run import Run
 from ckpt_callbacks.settings import Settings
 from ckpt_callbacks.store.manifest import Manifest, _line
 from ckpt_callbacks.testing import FakeWriter
+from tests.support.training import new_run, report, start
 from tests.system.bad_input.runs import RESUMABLE, callback, cli, copied, fit, newest, one_line
 
 # -- directories that are not what they should be --------------------------------------------------------------------
@@ -54,12 +55,12 @@ def test_an_alias_that_points_at_itself_is_left_alone(run, caplog):
 
 def saved_as(dirpath, value):
     settings = Settings(dirpath, filename="{dataset}", metadata={"dataset": value})
-    run = Run(Policy(Every(epochs=1), KeepAll()), settings, format=".raw", name="test")
+    run = Run(Policy(Every(epochs=1), KeepAll()), settings, suffix=".raw", framework="test", name="test")
     run.open()
-    run.start(step=0, epoch=0)
-    run.observe(EventKind.EPOCH_END, step=1, epoch=1, complete=True, stage=FakeWriter(b"data"))
+    start(run)
+    report(run, EventKind.EPOCH_END, step=1, epoch=1, complete=True, stage=FakeWriter(b"data"))
     run.close()
-    return run.last()
+    return run.view.last()
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
@@ -105,7 +106,7 @@ def test_a_run_of_another_framework_is_refused_and_left_as_it_is(trained, tmp_pa
     run_dir = copied(trained / kind / "run", tmp_path / "run")
     before = sorted((path.name, path.is_symlink(), path.lstat().st_mtime_ns) for path in run_dir.iterdir())
     with pytest.raises(
-        StoreError, match=r"holds a run of .*Checkpoint, from whose files .*Checkpoint cannot go on"
+        StoreError, match=r"holds a run of .*Checkpoint, from whose files .*Checkpoint cannot continue"
     ) as caught:
         fit(other, run_dir, 1)
     one_line(caught)
@@ -115,10 +116,10 @@ def test_a_run_of_another_framework_is_refused_and_left_as_it_is(trained, tmp_pa
 
 def test_a_name_that_no_rule_will_ever_see_is_said(tmp_path, caplog):
     policy = Policy(Every(epochs=1), stop=NonFinite(["loss", "vall_loss"]))
-    run = Run(policy, Settings(tmp_path), format=".raw", name="test")
+    run = new_run(tmp_path, policy)
     run.open()
-    run.start(step=0, epoch=0)
+    start(run)
     for epoch in (1, 2):
-        run.observe(EventKind.EPOCH_END, step=epoch, epoch=epoch, metrics={"loss": 1.0}, complete=True)
+        report(run, EventKind.EPOCH_END, step=epoch, epoch=epoch, metrics={"loss": 1.0}, complete=True)
     run.close()
     assert caplog.messages.count("NonFinite: 'vall_loss' was never logged; logged were: loss") == 1

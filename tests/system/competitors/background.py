@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
@@ -38,17 +38,17 @@ class Writes:
 
     def of_ours(self, callback: Any) -> Any:
         """Watch our callback; returns it."""
-        ask = callback._run._saver.ask
+        ask = callback._run._saver.save
 
-        def watched(save: Any, event: Any, saving: Any, *more: Any) -> None:
-            def stage() -> Any:
-                snapshot = _Watched(saving.stage(), event.step, self)
+        def watched(save: Any, event: Any, measured: Any, state: Any, source: Any) -> None:
+            def snapshot(embedded: Any) -> Any:
+                taken = _Watched(source.snapshot(embedded), event.step, self)
                 self.taken()
-                return snapshot
+                return taken
 
-            ask(save, event, dataclasses.replace(saving, stage=stage), *more)
+            ask(save, event, measured, state, SimpleNamespace(snapshot=snapshot, metadata=source.metadata))
 
-        callback._run._saver.ask = watched
+        callback._run._saver.save = watched
         return callback
 
     def plugin(self) -> AsyncCheckpointIO:

@@ -60,9 +60,9 @@ def check_reopened(dirpath: Path, saved: list[int], coming: set[int], kind: str 
     run = new_run(dirpath, kind)
     run.open()
     try:
-        newest = next(run.resumable(), None)
+        newest = next(run.view.verified_resumable(), None)
         survivors = set()
-        for record in run.records():
+        for record in run.view.records():
             verify(record)
             assert read(record.path)[1] == weights(record.epoch)
             survivors.add(record.epoch)
@@ -97,7 +97,7 @@ def check_finished(dirpath: Path, kind: str, expected: set[int], extra: int = 0)
         assert read(record.path)[1] == weights(record.epoch)
         assert not record.superseded, f"{record.file}: was taken for a dead branch"
     links = {name: os.readlink(dirpath / f"{name}{run.suffix}") for name in ("last", "best", "final")}
-    assert links == {"last": run.last().file, "best": run.best().file, "final": run.final().file}
+    assert links == {"last": run.view.last().file, "best": run.view.best().file, "final": run.view.final().file}
     foreign = {name.split("/")[0] for name in FOREIGN}
     ours = {record.file for record in records} | {f"{name}{run.suffix}" for name in links} | {".ckpt"}
     there = {path.name for path in dirpath.iterdir()}
@@ -107,8 +107,8 @@ def check_finished(dirpath: Path, kind: str, expected: set[int], extra: int = 0)
 
 
 def run_records(run):
-    run.refresh()
-    return run.records()
+    run.view.refresh()
+    return run.view.records()
 
 
 def damaged(dirpath: Path) -> list[str]:

@@ -120,7 +120,7 @@ def test_forty_flipped_bits(place, figures, suffix):
 
     def resumed():
         callback = train(framework, dirpath, epochs=4, policy=policy, **settings)
-        assert callback._run.manifest.attempts[-1].parent == before.id
+        assert callback._run.directory.manifest.attempts[-1].parent == before.id
         assert callback.last().epoch == 4
 
     if newest.resumable:

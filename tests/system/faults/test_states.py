@@ -19,10 +19,9 @@ from hypothesis.stateful import (
 )
 
 from ckpt_callbacks import EventKind, Every, Improves, KeepBest, KeepLast, KeepTagged, Policy, VerifyError
-from ckpt_callbacks.run.run import Run
-from ckpt_callbacks.settings import Settings
 from ckpt_callbacks.store.digest import verify
 from ckpt_callbacks.store.manifest import Manifest
+from tests.support.training import new_run, report, start
 from tests.system.faults.checks import check_foreign, check_links, plant
 from tests.system.faults.inject import in_child, interposed, kill_before
 from tests.system.faults.writer import FILE, FOLDER, VAL, Stage, read, weights
@@ -54,13 +53,13 @@ class Training(RuleBasedStateMachine):
         self.run = None
         self.resume()
 
-    def new_run(self):
-        return Run(POLICY, Settings(self.dirpath), format=".bin" if self.kind == FILE else ".dir", name="machine")
+    def open_run(self):
+        return new_run(self.dirpath, POLICY, suffix=".bin" if self.kind == FILE else ".dir")
 
     def resume(self):
-        self.run = self.new_run()
+        self.run = self.open_run()
         self.run.open()
-        newest = next(self.run.resumable(), None)
+        newest = next(self.run.view.verified_resumable(), None)
         begin = 0
         if newest is not None:
             snapshot, data = read(newest.path)
@@ -78,14 +77,14 @@ class Training(RuleBasedStateMachine):
         self.saved = {step: value for step, value in self.saved.items() if step <= begin}
         self.damaged, self.tagged = ({s for s in steps if s <= begin} for steps in (self.damaged, self.tagged))
         self.unsure, self.step = None, begin
-        self.run.start(step=begin, epoch=begin)
+        start(self.run, step=begin, epoch=begin)
 
     def save(self, value):
         step = self.step + 1
         facts = {"step": step, "epoch": step, "metrics": {"val": value}, "complete": True}
-        self.run.observe(EventKind.EPOCH_END, stage=lambda: Stage(step, self.run, self.kind), **facts)
+        report(self.run, EventKind.EPOCH_END, stage=lambda embedded: Stage(step, embedded, self.kind), **facts)
         self.run.wait()
-        return self.run.last() is not None and self.run.last().step == step
+        return self.run.view.last() is not None and self.run.view.last().step == step
 
     @rule(value=st.integers(0, 9))
     def train(self, value):
@@ -107,7 +106,7 @@ class Training(RuleBasedStateMachine):
                 if self.save(float(value)):
                     said.touch()
 
-        self.run._lock._lock.release()  # as a killed process would
+        self.run.directory._lock._lock.release()  # as a killed process would
         self.run._worker.close()  # its thread would be missing in the child
         in_child(work)
         self.run.close()
@@ -127,7 +126,7 @@ class Training(RuleBasedStateMachine):
 
         def work():
             with interposed(self.dirpath, kill_before(at)):
-                self.new_run().open()
+                self.open_run().open()
 
         in_child(work)
         self.resume()
@@ -139,7 +138,7 @@ class Training(RuleBasedStateMachine):
 
     @rule()
     def prune(self):
-        self.run._checkpointer.tidy(self.run.run_id)
+        self.run.directory.prune()
 
     @precondition(lambda self: self.saved)
     @rule(data=st.data())
@@ -149,7 +148,7 @@ class Training(RuleBasedStateMachine):
         record = records[data.draw(st.integers(0, 9)) % len(records)] if records else None
         if record is not None and record.step in self.saved and not record.superseded:
             Manifest.read(self.dirpath).change(record.id, tags=("release",))
-            self.run.refresh()
+            self.run.view.refresh()
             self.tagged.add(record.step)
 
     @precondition(lambda self: self.saved)
@@ -185,7 +184,7 @@ class Training(RuleBasedStateMachine):
             (self.dirpath / name).write_bytes(content)
             self.taken[name] = content
         self.train(value)
-        assert self.run.last().file not in self.taken
+        assert self.run.view.last().file not in self.taken
 
     def lose(self):
         """Have the model know of what no file tells; the manifest is lost, or its end."""
@@ -212,7 +211,7 @@ class Training(RuleBasedStateMachine):
 
         def work():
             with interposed(self.dirpath, kill_before(at, torn)):
-                self.new_run().open()
+                self.open_run().open()
 
         in_child(work)
         self.find_again()

@@ -230,7 +230,7 @@ def check_resumes(framework, dirpath, acknowledged, epochs=EPOCHS, contents="ful
 
     def work():
         callback = train(framework, dirpath, epochs=epochs, contents=contents)
-        manifest = callback._run.manifest
+        manifest = callback._run.directory.manifest
         if contents == "full" and said and manifest.attempts[-1].number > 1:  # else nothing was left to train
             parent = manifest.records[manifest.attempts[-1].parent]
             assert parent.id >= said[-1][0], f"{said} were saved; resumed from {parent.id}"

@@ -24,9 +24,11 @@ from ckpt_callbacks.memory.arena import Arena
 from ckpt_callbacks.memory.pages import PAGE
 from ckpt_callbacks.record import Record
 from ckpt_callbacks.run.run import Run
+from ckpt_callbacks.run.source import Embedded
 from ckpt_callbacks.runtime.environment import environment
 from ckpt_callbacks.settings import Settings
 from ckpt_callbacks.store.direct_file import LARGE, DirectFile
+from tests.support.training import report, start
 
 EPOCHS = 6
 VALUES = (None, 5.0, 3.0, 4.0, 1.0, 2.0, 6.0, 1.5)  # of val, by epoch
@@ -58,9 +60,9 @@ class Stage:
     live = False
     arena = Arena()
 
-    def __init__(self, epoch: int, run: Run, kind: str) -> None:
+    def __init__(self, epoch: int, embedded: Embedded, kind: str) -> None:
         self.epoch, self.kind = epoch, kind
-        self.facts = json.dumps({"snapshot": run.snapshot(), "record": run.facts()}).encode()
+        self.facts = json.dumps({"snapshot": embedded.run, "record": embedded.record}).encode()
 
     def write(self, path: Path) -> Written:
         data = weights(self.epoch)
@@ -127,7 +129,7 @@ for suffix in (".bin", ".dir"):
 
 def new_run(dirpath: Path, kind: str = FILE) -> Run:
     settings = Settings(dirpath, max_pending=MAX_PENDING[kind], metadata={"model": "m"})
-    return Run(POLICY, settings, format=".dir" if kind == FOLDER else ".bin", name="writer")
+    return Run(POLICY, settings, suffix=".dir" if kind == FOLDER else ".bin", framework="writer", name="writer")
 
 
 def train(
@@ -140,19 +142,19 @@ def train(
         saved.add(record.epoch)
         _put(acknowledged, f"{record.epoch}\n".encode(), os.O_APPEND)
 
-    run.on_saved = acknowledge
+    run.listeners.append(acknowledge)
     try:
         run.open()
-        found = run.resumable()
+        found = run.view.verified_resumable()
         newest = next((r for r in found if back_to is None or r.epoch == back_to), None)
         if newest is not None:
             begin = newest.epoch
             run.restore(read(newest.path)[0])
-        run.start(step=begin * 10, epoch=begin)
+        start(run, step=begin * 10, epoch=begin)
         for epoch in range(begin + 1, epochs + 1):
             _observe(run, EventKind.EPOCH_END, epoch, kind, metrics={"val": VALUES[epoch]}, complete=True)
-        if begin < epochs or run.final() is None:
-            _observe(run, EventKind.END, epochs, kind, same=lambda a, b: read(a)[1] == read(b)[1])
+        if begin < epochs or run.view.final() is None:
+            _observe(run, EventKind.END, epochs, kind)
     finally:
         run.close()
         now.epoch = None
@@ -177,7 +179,7 @@ def _observe(run: Run, event: EventKind, epoch: int, kind: str, **more: Any) -> 
 
     run._worker.submit = numbered
     try:
-        run.observe(event, step=epoch * 10, epoch=epoch, stage=lambda: Stage(epoch, run, kind), **more)
+        report(run, event, step=epoch * 10, epoch=epoch, stage=lambda embedded: Stage(epoch, embedded, kind), **more)
     finally:
         run._worker.submit = submit
 

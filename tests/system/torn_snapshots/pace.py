@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import random
 import threading
@@ -10,11 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 from ckpt_callbacks import EventKind, Every, KeepAll, Policy, Predicate
 from ckpt_callbacks.formats import Written
 from ckpt_callbacks.run.run import Run
 from ckpt_callbacks.run.snapshot import Snapshot
+from ckpt_callbacks.run.source import Embedded
 from ckpt_callbacks.runtime.clock import Alarm, Clock
 
 BATCHES = 24  # of one epoch
@@ -94,20 +95,20 @@ class Pace:
     @contextmanager
     def slowing(self, run: Run) -> Iterator[None]:
         """Slow the run's writes."""
-        ask, write = run._saver.ask, os.pwrite
+        ask, write = run._saver.save, os.pwrite
         slow: list[_Slow] = []  # the one that is being written
 
-        def slowed_ask(save, event, saving, measured, state):  # type: ignore[no-untyped-def]
-            def stage() -> Snapshot:
+        def slowed_ask(save, event, measured, state, source):  # type: ignore[no-untyped-def]
+            def snapshot(embedded: Embedded) -> Snapshot:
                 with self._changed:
                     self._free = event.kind in _LAST
-                snapshot, self._saved_at = saving.stage(), event.step
-                return snapshot if snapshot.live else _Slow(snapshot, event.step, self, slow)
+                taken, self._saved_at = source.snapshot(embedded), event.step
+                return taken if taken.live else _Slow(taken, event.step, self, slow)
 
             with self._changed:
                 self._free = bool(run._worker.waiting)
                 self._changed.notify_all()
-            ask(save, event, dataclasses.replace(saving, stage=stage), measured, state)
+            ask(save, event, measured, state, SimpleNamespace(snapshot=snapshot, metadata=source.metadata))
 
         def slowed_write(*args):  # type: ignore[no-untyped-def]
             if slow and threading.current_thread() is not threading.main_thread():
@@ -115,7 +116,7 @@ class Pace:
             return write(*args)
 
         self._finish = run._worker.wait
-        run._saver.ask, os.pwrite = slowed_ask, slowed_write
+        run._saver.save, os.pwrite = slowed_ask, slowed_write
         try:
             yield
         finally:

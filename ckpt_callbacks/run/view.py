@@ -1,4 +1,4 @@
-"""What a run directory holds, as the manifest tells it."""
+"""The checkpoints of one run, as its manifest and its policy tell of them."""
 
 from __future__ import annotations
 
@@ -18,21 +18,24 @@ from ..store.manifest import Manifest
 log = logging.getLogger("ckpt_callbacks")
 
 
-class History:
-    """The checkpoints of one run directory, seen through a policy. Reads only, and needs no lock.
+class RunView:
+    """The checkpoints of one run, seen through a policy. Reads only, and needs no lock.
 
     Args:
-        dirpath: The run directory, which need not exist. policy: says what is best, and what is kept.
+        dirpath: The run directory, which need not exist.
+        policy: Says what is best, and what is kept.
 
     Attributes:
         manifest: The directory's manifest.
+        policy: As given.
+        current: Identifies the run that trains here; empty until one does.
+        damaged: The checkpoints that were found not to verify, by record id.
     """
 
     def __init__(self, dirpath: Path, policy: Policy) -> None:
-        self.dirpath, self.policy = dirpath, policy
-        self.manifest = Manifest(dirpath)
-        self._run_id = ""
-        self._damaged: dict[int, VerifyError] = {}  # what was found not to verify, by id
+        self.manifest, self.policy = Manifest(dirpath), policy
+        self.current = ""
+        self.damaged: dict[int, VerifyError] = {}
 
     def refresh(self) -> None:
         """Read the manifest again."""
@@ -40,33 +43,33 @@ class History:
 
     @property
     def run_id(self) -> str:
-        """The run that is going on, else the newest one that the directory knows."""
-        return self._run_id or self.manifest.newest_run
+        """The run that trains here, else the newest one that the manifest knows."""
+        return self.current or self.manifest.newest_run
 
     def records(self) -> list[Record]:
-        """This run's verified records that have a file, oldest first."""
-        return [r for r in self.manifest.verified(self.run_id) if r.id not in self._damaged]
+        """Return the run's verified records whose files are there, oldest first."""
+        return [r for r in self.manifest.verified(self.run_id) if r.id not in self.damaged]
 
     def last(self) -> Record | None:
-        """The newest checkpoint of the run, or None."""
+        """Return the newest checkpoint of the run, or None."""
         return last_record(self.records())
 
     def best(self) -> Record | None:
-        """The best checkpoint of the run, or None before any finite value."""
+        """Return the best checkpoint of the run, or None before any finite value."""
         return best_record(self.records(), self.policy.best_metric)
 
     def final(self) -> Record | None:
-        """The state when the last `fit` ended, or None."""
+        """Return the state when the last `fit` ended, or None."""
         return final_record(self.records())
 
     def plan(self) -> Plan:
-        """What survives now, and why."""
+        """Return which checkpoints survive now, and why."""
         return plan(self.policy.keep, self.records(), best=self.policy.best_metric)
 
-    def resumable(self) -> Iterator[Record]:
-        """Records that a run can continue from, newest first, each verified just before it is given out.
+    def verified_resumable(self) -> Iterator[Record]:
+        """Yield the records that a run can continue from, newest first. Reads every byte of each before it is yielded.
 
-        What does not verify is skipped with a warning that says why.
+        A checkpoint that does not verify is skipped with a warning that says why.
         """
         self.manifest.refresh()
         for problem in self.manifest.problems:
@@ -79,14 +82,14 @@ class History:
             try:
                 verify(record)
             except VerifyError as error:
-                log.warning("skipped, and looking for an older one: %s", error)
-                self._damaged[record.id] = error
+                log.warning("skipping this checkpoint and trying an older one: %s", error)
+                self.damaged[record.id] = error
                 continue
-            self._damaged.pop(record.id, None)  # it could not be read before
+            self.damaged.pop(record.id, None)  # it could not be read before
             log.info("%s: verified in %.2f s", record.path, time.perf_counter() - begun)
             yield record
 
     def find(self, path: str | Path) -> Record | None:
-        """The live record of the checkpoint at ``path``, if it is one of this directory."""
+        """Return the live record of the checkpoint at ``path``, if it is one of this directory."""
         wanted = Path(path).resolve()
         return next((r for r in self.manifest.live() if r.path.resolve() == wanted), None)

@@ -1,0 +1,91 @@
+"""Outcomes of saves, delivered to the engine and to the listeners."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from ..errors import Busy, CkptError
+from ..events import Event
+from ..settings import Settings
+from .control import ControlChannel
+from .decider import Decider
+from .directory import RunDirectory
+from .listeners import Listener, Notifier
+from .saver import Saver
+
+log = logging.getLogger("ckpt_callbacks")
+
+
+class Outcomes:
+    """What became of the saves of a run, told on the training's thread.
+
+    Args:
+        directory: The run directory.
+        saver: Where the outcomes come from.
+        decider: Folds them into the engine's state.
+        control: Keeps a save request standing whose save failed.
+        settings: The run's settings.
+        listeners: Called with the records of successful saves.
+    """
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        saver: Saver,
+        decider: Decider,
+        control: ControlChannel,
+        settings: Settings,
+        listeners: Sequence[Listener],
+    ) -> None:
+        self._directory = directory
+        self._saver, self._decider, self._control, self._settings = saver, decider, control, settings
+        self._notifier = Notifier(listeners, str(directory.dirpath))
+        self._skipped = 0  # saves that found no free snapshot
+        self._failure: CkptError | None = None  # the first one that was not raised yet
+
+    def deliver(self, step: int = 0, *, may_raise: bool = False, together: bool = True) -> None:
+        """Tell the engine and the listeners what became of saves. Collective, unless not ``together``.
+
+        Args:
+            step: Updates done by now; those of the last event, if they are more.
+            may_raise: Raise a failure, with ``on_error="raise"``.
+            together: True if all processes of the training call this now.
+
+        Raises:
+            CommitError: A save failed.
+        """
+        records, processes = [], self._directory.processes
+        for outcome in self._saver.drain_outcomes(together=together):
+            busy = isinstance(outcome.error, Busy)
+            if outcome.error is None:
+                event = Event.saved(outcome.save, blocked=outcome.blocked)
+            else:
+                error = str(outcome.error)
+                event = Event.dropped(outcome.save, error, step=step, blocked=outcome.blocked, busy=busy)
+                self._failure = self._failure or (None if busy else outcome.error)
+            if busy:
+                self._skipped += 1
+                level = logging.WARNING if self._skipped == 1 else logging.INFO
+                log.log(level, "skipped a save, which stays due: %s", outcome.error)
+            self._decider.settle(event)
+            self._control.ended(outcome.save, outcome.error, self._decider.state.retry_step, processes)
+            if outcome.record is not None:
+                records.append(outcome.record)
+        for record in records:
+            self._notifier.notify(record)
+        failure = self._failure
+        if may_raise and failure is not None:
+            self._failure = None
+            if self._settings.on_error == "raise":
+                raise failure
+
+    def close(self) -> None:
+        """Wait for the listeners, and log how many saves were skipped."""
+        self._notifier.close()
+        if self._skipped > 1:
+            log.warning(
+                "%s: skipped %d saves in total (max_pending=%d)",
+                self._directory.dirpath, self._skipped, self._settings.max_pending,
+            )  # fmt: skip
+        self._skipped = 0

@@ -1,0 +1,45 @@
+"""What a run needs from the training that it watches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from .snapshot import Snapshot
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What this package writes into a checkpoint beside the framework's own state.
+
+    Attributes:
+        record: The record of the checkpoint as plain JSON values, from which a lost manifest is rebuilt.
+        run: The state from which `Run.restore` continues the run, as plain JSON values.
+        contents: ``"full"``, or ``"weights"`` for a checkpoint without optimizer state.
+    """
+
+    record: Mapping[str, Any]
+    run: Mapping[str, Any]
+    contents: str
+
+    @property
+    def weights_only(self) -> bool:
+        """True for a checkpoint that nothing can be resumed from."""
+        return self.contents == "weights"
+
+
+class Source(Protocol):
+    """A training, as its adapter provides it to a `Run`."""
+
+    def snapshot(self, embedded: Embedded) -> Snapshot:
+        """Return the training's state as it is now.
+
+        Called on the training's thread, on every process, and only when a save is due.
+
+        Args:
+            embedded: What the file must hold beside the framework's own state.
+        """
+
+    def metadata(self) -> Mapping[str, Any]:
+        """Return facts for the record, such as the model's name. Called on the primary process when a save is due."""

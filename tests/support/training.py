@@ -1,0 +1,55 @@
+"""A training that stands for a framework's: a test says what each event's snapshot is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ckpt_callbacks.events import Event, EventKind
+from ckpt_callbacks.policy.decision import Decision
+from ckpt_callbacks.policy.policy import Policy
+from ckpt_callbacks.run.run import Run
+from ckpt_callbacks.run.snapshot import Snapshot
+from ckpt_callbacks.run.source import Embedded
+from ckpt_callbacks.settings import Settings
+from ckpt_callbacks.testing import FakeWriter
+
+Stage = Callable[[Embedded], Snapshot]
+
+
+class Training:
+    """The source of a run.
+
+    Attributes:
+        stage: Takes the next snapshot.
+    """
+
+    def __init__(self) -> None:
+        self.stage: Stage = FakeWriter().snapshot
+
+    def snapshot(self, embedded: Embedded) -> Snapshot:
+        return self.stage(embedded)
+
+    def metadata(self) -> dict[str, Any]:
+        return {}
+
+
+def new_run(dirpath: Path, policy: Policy, *, suffix: str = ".raw", **given: Any) -> Run:
+    """Return a run that is not open; ``given`` are settings, or a ``clock``, or what describes the policy."""
+    own = {name: given.pop(name) for name in ("clock", "described") if name in given}
+    return Run(policy, Settings(dirpath, **given), suffix=suffix, framework="test", name="test", **own)
+
+
+def start(run: Run, step: int = 0, epoch: int = 0) -> Training:
+    """Start the run; returns its source."""
+    training = Training()
+    run.start(training, step=step, epoch=epoch)
+    return training
+
+
+def report(run: Run, kind: EventKind, *, stage: Stage | Any = None, **facts: Any) -> Decision:
+    """Report an event, at which ``stage``, or its ``snapshot``, takes the snapshot if one is due."""
+    if stage is not None:
+        run._source.stage = getattr(stage, "snapshot", stage)
+    return run.observe(Event(kind, **facts))
