@@ -11,7 +11,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # quick ones first
 _ORDER = (
     "policy", "store", "memory", "runtime", "formats", "config", "", "run", "cli", "torch", "recovery",
-    "system/bad_input", "adapters/lightning", "adapters/keras", "system/contract", "system/competitors",
+    "system/bad_input", "adapters/lightning", "adapters/keras", "system/contract", "system/old_runs",
+    "system/competitors",
     "system/faults", "system/torn_snapshots", "system/soak",
 )  # fmt: skip
 

@@ -1,0 +1,67 @@
+"""Run directories that an earlier version wrote resume bit-identically.
+
+`lightning/` and `keras/` were written by the commit before this package's modules were moved into rooms: a training
+killed with SIGKILL at step 15 of 30. `expected.json` holds the final weights and momenta of the same training when it was
+never killed, as that commit computed them.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ckpt_callbacks.record import attempt_framework
+from ckpt_callbacks.store.manifest import Manifest
+from tests.support.processes import ENVIRONMENT
+
+HERE = Path(__file__).parent
+EXPECTED = json.loads((HERE / "expected.json").read_text())
+
+
+@pytest.fixture(params=["lightning", "keras"])
+def framework(request):
+    return request.param
+
+
+@pytest.fixture
+def dirpath(framework, tmp_path):
+    return shutil.copytree(HERE / framework, tmp_path / "run", symlinks=True)
+
+
+def train(framework, dirpath):
+    """Train to the end in a process of its own; returns the final weights and momenta, and what was logged."""
+    script = HERE / f"train_{framework}.py"
+    done = subprocess.run(
+        [sys.executable, script, dirpath], env=ENVIRONMENT, capture_output=True, text=True, cwd=dirpath
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip().splitlines()[-1].split(","), done.stderr
+
+
+def test_it_ends_as_the_run_that_was_never_killed(framework, dirpath):
+    final, _ = train(framework, dirpath)
+    assert final == EXPECTED[framework]
+    first, second = Manifest.read(dirpath).attempts
+    assert second.run == first.run and (first.number, second.number) == (1, 2)
+    assert second.parent == max(r.id for r in Manifest.read(dirpath).records.values() if r.attempt == 1)
+    assert "framework" not in first.facts and attempt_framework(first) == framework
+    assert second.facts["framework"] == framework and second.facts["holder"] == first.facts["holder"]
+
+
+def test_so_does_the_same_training_of_today_without_it(framework, tmp_path):
+    assert train(framework, tmp_path)[0] == EXPECTED[framework]
+
+
+def test_the_other_frameworks_callback_is_refused(framework, dirpath):
+    other = {"lightning": "keras", "keras": "lightning"}[framework]
+    before = sorted(os.listdir(dirpath))
+    script = HERE / f"train_{other}.py"
+    done = subprocess.run(
+        [sys.executable, script, dirpath], env=ENVIRONMENT, capture_output=True, text=True, cwd=dirpath
+    )
+    assert done.returncode == 1 and "holds a run of " in done.stderr.splitlines()[-1]
+    assert sorted(os.listdir(dirpath)) == before
