@@ -40,13 +40,13 @@ class _Collector:
 
     Attributes:
         path: The file that this package writes.
-        record: The record that goes into it.
+        embedded: What goes into it beside Lightning's own state.
         snapshot: What was collected; None on processes that Lightning gives no checkpoint.
         error: Why nothing was collected.
     """
 
     path: Path
-    record: Mapping[str, Any]
+    embedded: Embedded
     snapshot: Snapshot | None = None
     error: Exception | None = None
 
@@ -122,9 +122,9 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         return self._collect(_IN_MEMORY, embedded) or LiveSnapshot(lambda path: Written())
 
     @property
-    def is_saving(self) -> bool:
-        """Whether Lightning collects a checkpoint for this package now."""
-        return self._collector is not None
+    def embedded(self) -> Embedded | None:
+        """What goes into the checkpoint that Lightning collects for this plugin now; None while it collects none."""
+        return self._collector.embedded if self._collector is not None else None
 
     @property
     def copies(self) -> bool:
@@ -157,7 +157,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
 
     def _collect(self, path: Path, embedded: Embedded) -> Snapshot | None:
         """Have Lightning collect a checkpoint; return None on processes that it gives none."""
-        self._collector = collector = _Collector(path, embedded.record)
+        self._collector = collector = _Collector(path, embedded)
         try:
             self.trainer.save_checkpoint(path, weights_only=embedded.weights_only)
         finally:
@@ -172,15 +172,15 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
             super().save_checkpoint(checkpoint, path, storage_options=storage_options)
             return
         try:
-            collector.snapshot = self._take(checkpoint, collector.record, storage_options)
+            collector.snapshot = self._take(checkpoint, collector.embedded, storage_options)
         except Exception as error:  # kept for the caller: the other processes would wait at a barrier for ever
             collector.error = error
 
-    def _take(self, checkpoint: dict[str, Any], record: Mapping[str, Any], storage_options: Any | None) -> Snapshot:
+    def _take(self, checkpoint: dict[str, Any], embedded: Embedded, storage_options: Any | None) -> Snapshot:
         for key in ("hyper_parameters", "datamodule_hyper_parameters"):
             if key in checkpoint:
                 checkpoint[key] = _loadable(checkpoint[key])
-        checkpoint[torch_zip.KEY] = {"record": record}
+        checkpoint[torch_zip.KEY] = {"record": embedded.record}
         shapes = [(n, tuple(t.shape)) for n, t in checkpoint["state_dict"].items() if hasattr(t, "shape")]
         if self._why_live() is None:
             return self.staging.stage(checkpoint, shapes, steady(self.trainer))
@@ -198,22 +198,21 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
 
     def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         plain = type(self._plugin) is TorchCheckpointIO and loads_plainly(self.trainer)
-        mapped = plain and can_map(path)
-        begun = time.perf_counter()
+        begun, mapped = time.perf_counter(), None
         try:
-            if mapped:
-                self._mapped = MappedCheckpoint(path, *args, **kwargs)
-            checkpoint = self._mapped.loaded if mapped else super().load_checkpoint(path, *args, **kwargs)
+            if plain and can_map(path):
+                self._mapped = mapped = MappedCheckpoint(path, *args, **kwargs)
+            checkpoint = super().load_checkpoint(path, *args, **kwargs) if mapped is None else mapped.loaded
         except pickle.UnpicklingError as error:
             raise ResumeError(
                 f"{path}: holds more than tensors and plain values, which may run code when it is loaded "
                 f"({first_line(error)[:200]}); if you trust the file, pass weights_only=False to trainer.fit()"
             ) from error
-        how = "mapped into memory" if mapped else "read"
+        how = "read" if mapped is None else "mapped into memory"
         log.info("%s: %s in %.2f s", path, how, time.perf_counter() - begun)
         refuse_other_model(self.trainer, path, checkpoint)
-        if mapped and self.trainer.strategy.root_device.type == "cpu":  # others copy what they are given
-            self._mapped.copy_beside()
+        if mapped is not None and self.trainer.strategy.root_device.type == "cpu":  # others copy what they are given
+            mapped.copy_beside()
         return checkpoint
 
     def before_optimizer_step(self) -> None:

@@ -57,7 +57,6 @@ class Fit:
         self._metrics = FreshMetrics()
         self.averages = AveragedWeights()
         self._resume_point: ResumePoint | None = None  # until training begins
-        self._embedded: Embedded | None = None  # while a snapshot is taken
         self._resumed_at: int | None = None  # the step of the checkpoint that was loaded first
         self._is_training = False
         self._step = self._epochs = 0
@@ -69,13 +68,7 @@ class Fit:
 
     def snapshot(self, embedded: Embedded) -> Snapshot:
         """Return a snapshot of the training; see `Source`."""
-        self._embedded = embedded
-        try:
-            return self.averages.snapshot_without(
-                self._trainer, lambda: self.io.snapshot(embedded), self.io.staging.wait
-            )
-        finally:
-            self._embedded = None
+        return self.averages.snapshot_without(self._trainer, lambda: self.io.snapshot(embedded), self.io.staging.wait)
 
     def metadata(self) -> Mapping[str, Any]:
         """Return the metadata of the training, for a record."""
@@ -83,12 +76,13 @@ class Fit:
 
     @property
     def is_saving(self) -> bool:
-        """Whether Lightning collects a checkpoint for this fit now."""
-        return self.io.is_saving
+        """True while Lightning collects a checkpoint for this fit."""
+        return self.io.embedded is not None
 
     def run_state(self) -> dict[str, Any]:
         """Return the state of the run, for any checkpoint that Lightning collects."""
-        return {"snapshot": self._embedded.run if self._embedded is not None else self._run.embedded_state()}
+        embedded = self.io.embedded
+        return {"snapshot": self._run.embedded_state() if embedded is None else embedded.run}
 
     def state(self) -> dict[str, Any]:
         """Return the state of the fit, for a checkpoint. All processes call it together."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from lightning.pytorch import Trainer
@@ -48,7 +49,7 @@ def convert_before_loading(trainer: Trainer) -> None:
 
 
 def _path_given_to(method: Callable[..., Any]) -> Any:
-    frame = sys._getframe()
+    frame: FrameType | None = sys._getframe()
     while frame is not None and frame.f_code is not method.__code__:
         frame = frame.f_back
     return frame.f_locals.get("ckpt_path") if frame is not None else None

@@ -173,6 +173,16 @@ def test_where_no_copy_can_be_made_no_memory_is_taken_and_that_is_said_once(
     assert caplog.text.count(SAID) == caplog.text.count(f"{why}; {SAID}") == 1
 
 
+@pytest.mark.parametrize("settings", [{}, {"strategy": Together("cpu")}], ids=["a copy", "a strategy"])
+def test_a_checkpoint_carries_the_save_that_made_it(tmp_path, settings):
+    callback = LightningCheckpoint(tmp_path, EACH_EPOCH)
+    trainer(callback, max_epochs=2, **settings).fit(Model(), *loaders())
+    for record in callback.records():
+        run = torch.load(record.path)["callbacks"][callback.state_key]["snapshot"]
+        assert (run["record"], run["run"]) == (record.id, record.run)
+        assert run["save"] is not None
+
+
 @pytest.mark.parametrize("arguments", [{"staging": "none"}, {"background": False}], ids=str)
 def test_who_wishes_no_copy_is_not_told_that_none_is_made(tmp_path, caplog, arguments):
     assert lives(tmp_path / "a", arguments) == lives(tmp_path / "b", arguments, plugins=[Plugin()]) == []
