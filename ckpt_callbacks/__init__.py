@@ -5,15 +5,19 @@ The names below are the framework-free core. The callbacks are `ckpt_callbacks.l
 """
 
 from .errors import (
+    Busy,
     CkptError,
     CommitError,
     ConfigError,
     DirectoryInUse,
     MetricError,
     MissingDependency,
+    NotEnoughMemory,
     PolicyError,
+    RecoveryError,
     ResumeError,
     StoreError,
+    Unreadable,
     VerifyError,
 )
 from .events import Event, EventKind
@@ -37,6 +41,7 @@ __all__ = [
     "AllOf",
     "AnyOf",
     "At",
+    "Busy",
     "CkptError",
     "CommitError",
     "ConfigError",
@@ -61,6 +66,7 @@ __all__ = [
     "MissingDependency",
     "NonFinite",
     "Not",
+    "NotEnoughMemory",
     "OnDeadline",
     "OnException",
     "OnPreempt",
@@ -72,6 +78,7 @@ __all__ = [
     "Predicate",
     "Reaches",
     "Record",
+    "RecoveryError",
     "ResumeError",
     "Retention",
     "Save",
@@ -82,6 +89,7 @@ __all__ = [
     "Stopping",
     "StoreError",
     "Trigger",
+    "Unreadable",
     "VerifyError",
     "decide",
     "fold",

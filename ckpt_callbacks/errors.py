@@ -1,21 +1,22 @@
 """Every error that this package raises on purpose, in one tree::
 
     CkptError
-    ├── PolicyError (ValueError)       a policy value that makes no sense
-    ├── ConfigError (ValueError)       a YAML file that is wrong; `.problems` lists all of them
-    ├── MetricError                    a monitored metric that was never logged
-    ├── StoreError
-    │   ├── DirectoryInUse             another training holds the directory
-    │   ├── CommitError                a checkpoint could not be written or committed
-    │   │   └── Busy                   a save that was skipped, because earlier ones were still written
-    │   ├── RecoveryError (OSError)        a directory could not be put in order
-    │   ├── NotEnoughMemory (MemoryError)  too little is left for a snapshot
-    │   └── VerifyError                a file does not match its digest
-    │       └── Unreadable             it could not be read, which says nothing of its bytes
-    ├── ResumeError                    a checkpoint that cannot be resumed from
+    ├── PolicyError (ValueError)          a policy value that makes no sense
+    ├── ConfigError (ValueError)          a wrong YAML file; `.problems` lists all mistakes
+    ├── MetricError                       a monitored metric that was never logged
+    ├── StoreError                        a problem with a run directory or a file in it
+    │   ├── DirectoryInUse                another training writes to the directory
+    │   ├── CommitError                   a checkpoint that could not be written or committed
+    │   │   └── Busy                      a save that was skipped, because earlier ones were still being written
+    │   ├── RecoveryError (OSError)       an interrupted run that could not be recovered
+    │   ├── NotEnoughMemory (MemoryError) too little memory for a snapshot
+    │   └── VerifyError                   a file that does not match its digest
+    │       └── Unreadable                a file that could not be read now
+    ├── ResumeError                       a checkpoint that cannot be resumed from
     └── MissingDependency (ImportError)   a framework that is not installed
 
-Each message is one line: where, what was received, what was expected, what to do next.
+All of them can be imported from `ckpt_callbacks`. Each message is one line: where, what was received, what was
+expected, what to do next.
 """
 
 from __future__ import annotations
@@ -24,15 +25,19 @@ from collections.abc import Sequence
 
 
 class CkptError(Exception):
-    """Base of all errors of this package."""
+    """The base of all errors of this package."""
 
 
 class PolicyError(CkptError, ValueError):
-    """A policy value that makes no sense, found when it is built."""
+    """A value that makes no sense in a policy or a setting. Raised when the value is built, before training."""
 
 
 class ConfigError(CkptError, ValueError):
-    """A configuration file that is wrong. ``problems`` holds one line for each mistake."""
+    """A YAML file with mistakes.
+
+    Attributes:
+        problems: One line for each mistake, with its place in the file.
+    """
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
@@ -40,54 +45,58 @@ class ConfigError(CkptError, ValueError):
 
 
 class MetricError(CkptError):
-    """A metric that the policy monitors, but that the training never logged."""
+    """A metric that the policy monitors, and that the training never logged.
+
+    Raised at the end of the first epoch that should have logged it. The message lists the logged names.
+    """
 
 
 class StoreError(CkptError):
-    """Something about a checkpoint directory or a file in it."""
+    """A problem with a run directory or a file in it; the base of more specific errors."""
 
 
 class DirectoryInUse(StoreError):
-    """A live training, or another callback of this process, already writes to the directory."""
+    """A run directory that another training, or another callback of this process, writes to."""
 
 
 class CommitError(StoreError):
-    """A checkpoint could not be written, flushed or moved into place."""
+    """A checkpoint that could not be written, flushed or moved into place. Older checkpoints are untouched."""
 
 
 class Busy(CommitError):
-    """A save that was skipped, because as many as may wait were still to be written."""
+    """A save that was skipped, because as many as `max_pending` allows were still being written."""
 
 
 class RecoveryError(StoreError, OSError):
-    """What a killed training left half done could neither be finished nor undone: the disk failed."""
+    """An I/O error while a run directory was recovered after an interrupted training."""
 
 
 class NotEnoughMemory(StoreError, MemoryError):
-    """Too little memory is left to hold a snapshot of the training's state."""
+    """Too little memory for a snapshot of the training's state."""
 
 
 class VerifyError(StoreError):
-    """A checkpoint whose bytes do not match the manifest."""
+    """A checkpoint that is missing, or whose bytes do not match the manifest."""
 
 
 class Unreadable(VerifyError):
-    """A checkpoint that the disk, or whoever serves it, did not give out: it may do so the next time."""
+    """A checkpoint that could not be read now; the failure may be temporary."""
 
 
 class ResumeError(CkptError):
-    """A checkpoint that exists, but that training cannot be resumed from."""
+    """A checkpoint that training cannot be resumed from, such as one of a different model."""
 
 
 class MissingDependency(CkptError, ImportError):
-    """An optional dependency that is not installed; the message names the pip command."""
+    """An optional dependency that is not installed; the message gives the pip command."""
 
     @classmethod
     def of(cls, module: str, extra: str) -> MissingDependency:
+        """Return the error for a module, which the named extra of this package installs."""
         return cls(f'{module} is not installed: run `pip install "ckpt-callbacks[{extra}]"`')
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of somebody else's says, in one line."""
+    """Return the message of any error in one line, or its class where it has none."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__

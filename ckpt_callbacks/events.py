@@ -1,4 +1,4 @@
-"""Facts that flow from a training loop into the engine, and outcomes that flow back."""
+"""The events of a training loop, and the outcomes of saves, as the engine sees them."""
 
 from __future__ import annotations
 
@@ -12,39 +12,41 @@ from .errors import PolicyError
 
 
 class EventKind(str, Enum):
-    """What happened."""
+    """The kind of an `Event`."""
 
     START = "start"  # `fit` begins, fresh or resumed
     STEP_END = "step_end"  # an optimizer step is done
     VALIDATION_END = "validation_end"  # a validation in mid-epoch is done
     EPOCH_END = "epoch_end"  # an epoch and its validation are done
-    PREEMPT = "preempt"  # the scheduler or the user wants the process to end
-    DEMAND = "demand"  # somebody asked for a checkpoint
-    EXCEPTION = "exception"  # training raised
+    PREEMPT = "preempt"  # the job scheduler or the user asks the process to end
+    DEMAND = "demand"  # a user asked for a checkpoint
+    EXCEPTION = "exception"  # training raised an exception
     END = "end"  # `fit` ends
-    SAVED = "saved"  # a save that was asked for is durable
-    DROPPED = "dropped"  # a save that was asked for did not happen
+    SAVED = "saved"  # a requested save is durable
+    DROPPED = "dropped"  # a requested save did not happen
 
 
 @dataclass(frozen=True)
 class Event:
-    """One fact from the training loop.
+    """One fact from the training loop, or the outcome of a save. A `Predicate` receives it.
 
     Attributes:
         kind: What happened.
-        step: Optimizer updates done so far. For `SAVED` and `DROPPED`: when that became known; 0 for the last event's.
+        step: Optimizer updates done so far. For `SAVED` and `DROPPED`: at which the outcome became known; 0 for that of
+            the last event.
         epoch: *Completed* epochs: 1 at the first epoch's end.
-        time: Training seconds accumulated over all resumes, monotonic.
+        time: Training time in seconds, accumulated over all resumes; it never decreases.
         wall: UTC seconds since 1970; for names, records and deadlines.
-        metrics: Metrics measured at exactly this step's weights. Nothing older belongs here.
+        metrics: Metrics measured at exactly this step's weights, and no older ones.
         complete: Every metric that this loop will ever log could have been logged by now, so a monitored
             one that never was is an error.
-        deadline: When the job is going to be ended, in UTC seconds since 1970, as far as that is known. Another number
-            is another deadline, so it is the same at every event until the job's end is really moved.
-        save_id: For `SAVED` and `DROPPED`: which `Save` this is the outcome of.
-        error: For `DROPPED`: why. busy: it was not tried, because earlier saves were still written.
-        blocked: For `SAVED` and `DROPPED`: for how many seconds the save blocked the training thread. None: nobody
-            measured it, or nothing had to be written.
+        deadline: When the job will be ended, in UTC seconds since 1970, as far as that is known. Another number is
+            another deadline, so it stays the same at every event unless the job's end is really moved.
+        save_id: For `SAVED` and `DROPPED`: the `Save.id` of which this is the outcome.
+        error: For `DROPPED`: the reason.
+        busy: For `DROPPED`: the save was not tried, because earlier ones were still being written.
+        blocked: For `SAVED` and `DROPPED`: for how many seconds the save blocked the training thread. None where that
+            was not measured, or nothing had to be written.
     """
 
     kind: EventKind
@@ -62,43 +64,52 @@ class Event:
 
     @property
     def epoch_index(self) -> int:
-        """Zero-based index of the epoch that the event happened in, as Keras counts epochs."""
+        """Zero-based index of the epoch in which the event happened, as Keras counts epochs."""
         return max(0, self.epoch - 1) if self.kind is EventKind.EPOCH_END else self.epoch
 
     @classmethod
     def start(cls, **facts: Any) -> Event:
+        """Return the event of a `fit` that begins."""
         return cls(EventKind.START, **facts)
 
     @classmethod
     def step_end(cls, **facts: Any) -> Event:
+        """Return the event of the end of an optimizer step."""
         return cls(EventKind.STEP_END, **facts)
 
     @classmethod
     def validation_end(cls, **facts: Any) -> Event:
+        """Return the event of the end of a validation within an epoch."""
         return cls(EventKind.VALIDATION_END, **facts)
 
     @classmethod
     def epoch_end(cls, *, complete: bool = True, **facts: Any) -> Event:
+        """Return the event of the end of an epoch and its validation."""
         return cls(EventKind.EPOCH_END, complete=complete, **facts)
 
     @classmethod
     def preempt(cls, **facts: Any) -> Event:
+        """Return the event of a request to end the process."""
         return cls(EventKind.PREEMPT, **facts)
 
     @classmethod
     def demand(cls, **facts: Any) -> Event:
+        """Return the event of a request for a checkpoint."""
         return cls(EventKind.DEMAND, **facts)
 
     @classmethod
     def exception(cls, **facts: Any) -> Event:
+        """Return the event of an exception during training."""
         return cls(EventKind.EXCEPTION, **facts)
 
     @classmethod
     def end(cls, **facts: Any) -> Event:
+        """Return the event of the end of a `fit`."""
         return cls(EventKind.END, **facts)
 
     @classmethod
     def saved(cls, save_id: int, *, blocked: float | None = None) -> Event:
+        """Return the outcome of a successful save."""
         _check("saved", blocked)
         return cls(EventKind.SAVED, save_id=save_id, blocked=blocked)
 
@@ -106,6 +117,7 @@ class Event:
     def dropped(
         cls, save_id: int, error: str, *, step: int = 0, blocked: float | None = None, busy: bool = False
     ) -> Event:  # fmt: skip
+        """Return the outcome of a failed or skipped save."""
         _check("dropped", blocked)
         return cls(EventKind.DROPPED, step, save_id=save_id, error=error, blocked=blocked, busy=busy)
 

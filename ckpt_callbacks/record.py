@@ -1,4 +1,4 @@
-"""The facts of one checkpoint and of one start of a training, as the manifest keeps them."""
+"""The facts of one checkpoint, and of one start of a training, in the manifest."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Status(str, Enum):
-    """Where a checkpoint stands: ``writing → committed → verified → (thinned) → deleted``, or ``failed``."""
+    """The state of a checkpoint: ``writing → committed → verified → (thinned) → deleted``, or ``failed``."""
 
     WRITING = "writing"
     COMMITTED = "committed"
@@ -26,32 +26,42 @@ class Status(str, Enum):
 
     @property
     def on_disk(self) -> bool:
-        """The checkpoint's file is expected to be there."""
+        """Whether the checkpoint's file should exist."""
         return self in (Status.COMMITTED, Status.VERIFIED, Status.THINNED)
 
 
 @dataclass(frozen=True)
 class Record:
-    """One checkpoint's facts.
+    """The facts of one checkpoint, as the callbacks' ``records()``, ``best()`` and ``last()`` return them.
 
     Attributes:
-        id: Unique in its directory; grows with every save, so it also orders them.
-        file: Name inside the run directory. Decoration: nothing is ever read out of it.
-        step: Optimizer updates done. epoch: completed epochs.
-        time: Training seconds. wall: UTC seconds since 1970.
-        metrics: Raw metrics measured at this checkpoint's own weights.
+        id: A number that is unique in the directory and grows with every save.
+        file: Name of the file in the run directory. Decoration: nothing is ever parsed from it.
+        step: Optimizer updates done.
+        epoch: Completed epochs.
+        time: Training time in seconds, accumulated over resumes.
+        wall: UTC seconds since 1970.
+        metrics: Raw metrics measured at this checkpoint's weights.
         scores: Smoothed values of the same moment, by `Metric.series`.
-        timings: Seconds that the save took: ``blocked``, for which the training thread waited for it; ``written`` and
-            ``verified``, from the decision until it was durable, and until it was read back. What nobody measured is
-            not there.
-        size: Bytes on disk. digest: ``algorithm:hex`` over every byte.
-        contents: ``full`` or ``weights``. resumable: a run can continue from it.
-        run, attempt, parent: which run, which start of it, and the record that this start continued from.
-        superseded: A later attempt went back behind this record.
-        exceptional: Saved while training was failing: never ``best``. final: the state when a `fit` ended.
-        tags: Names that people moved here. pinned: never deleted.
-        reasons: Why it was saved. error: why it failed.
-        directory: Where the manifest was read; no fact of the record, and not written down.
+        timings: Seconds that the save took: ``blocked``, for which the training waited; ``written`` and ``verified``,
+            from the decision until the file was durable, and until it was read back. Unmeasured ones are missing.
+        size: Bytes on disk.
+        digest: ``algorithm:hex`` over every byte.
+        contents: ``full`` or ``weights``.
+        resumable: A run can continue from it.
+        status: Its state, from ``writing`` to ``deleted``.
+        run: Identifies the run, across resumes.
+        attempt: Number of the start of the run that saved it, from 1.
+        parent: Id of the record from which that start continued, if any.
+        superseded: A later attempt resumed from an older checkpoint, and so left this one on a dead branch.
+        exceptional: Saved while training was failing, so that it never becomes ``best``.
+        final: The state at the end of a `fit`.
+        tags: Names that people gave it.
+        pinned: Never deleted.
+        reasons: Why it was saved.
+        error: Why it failed, if it did.
+        metadata: Facts about the training, such as the seed, and its environment.
+        directory: The run directory it was read from; not written to the manifest.
     """
 
     id: int
@@ -83,17 +93,17 @@ class Record:
 
     @property
     def path(self) -> Path:
-        """Where the checkpoint lies."""
+        """The path of the checkpoint."""
         from pathlib import Path  # here, because the core is imported in a few dozen milliseconds without it
 
         return Path(self.directory, self.file)
 
     def replace(self, **changes: Any) -> Record:
-        """A copy with some facts changed."""
+        """Return a copy with some facts changed."""
         return dataclasses.replace(self, **changes)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; `from_json` reads them back. Non-finite floats become strings."""
+        """Return plain JSON values, which `from_json` reads back; NaN and infinities become strings."""
         facts = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
         facts |= {"status": self.status.value, "tags": list(self.tags), "reasons": list(self.reasons)}
         del facts["directory"]
@@ -102,7 +112,7 @@ class Record:
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any], directory: str = "") -> Record:
-        """The record that `to_json` described; facts from a newer version that are unknown here are dropped."""
+        """Return the record that `to_json` described; unknown facts, from a newer version, are dropped."""
         kept = known_fields(cls, facts)
         for name in ("tags", "reasons"):
             kept[name] = tuple(kept.get(name, ()))
@@ -113,7 +123,7 @@ class Record:
 
 
 def _floats_out(values: Mapping[str, float]) -> dict[str, float | str]:
-    # JSON has no NaN: "nan" and "inf" as strings, which float() takes back.
+    # JSON has no NaN: "nan" and "inf" are strings, which float() reads back.
     return {k: v if v - v == 0 else str(v) for k, v in values.items()}
 
 
@@ -122,12 +132,14 @@ _FRAMEWORK_OF = {"LightningCheckpoint": "lightning", "KerasCheckpoint": "keras"}
 
 @dataclass(frozen=True)
 class Attempt:
-    """When and where it began, and from what.
+    """One start of a training, as the manifest keeps it.
 
     Attributes:
-        run: Identifies the run; kept over resumes. number: 1 for the first start of the run, then counting up.
-        parent: Id of the record that this start continued from; None for a fresh one.
-        wall: UTC seconds since 1970. facts: host, process, framework versions and the like.
+        run: Identifies the run, across resumes.
+        number: 1 for the first start of the run, then counting up.
+        parent: Id of the record that this start continued from; None for a new run.
+        wall: UTC seconds since 1970.
+        facts: The host, the framework, the policy, and the like.
     """
 
     run: str
@@ -138,7 +150,7 @@ class Attempt:
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> Attempt:
-        """The attempt that was written; facts from a newer version that are unknown here are dropped."""
+        """Return the attempt that was written; unknown facts, from a newer version, are dropped."""
         return cls(**known_fields(cls, facts))
 
 

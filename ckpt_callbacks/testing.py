@@ -1,4 +1,4 @@
-"""Helpers for people who test their own policies."""
+"""Fakes for tests of policies and of code that drives a run."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .runtime.clock import Alarm, Clock
 
 
 class FakeClock(Clock):
-    """Clocks that stand still until they are told to move.
+    """A clock that stands still until `advance` is called.
 
     Args:
-        wall: UTC seconds since 1970 at the beginning.
+        wall: The UTC time at the beginning, in seconds since 1970.
     """
 
     def __init__(self, wall: float = 1_700_000_000.0) -> None:
@@ -30,7 +30,7 @@ class FakeClock(Clock):
         return self._wall + self._elapsed
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Let a number of seconds pass."""
         self._elapsed += seconds
         for alarm in self._alarms:
             alarm.look(self._elapsed)
@@ -41,14 +41,14 @@ class FakeClock(Clock):
 
 
 class FakeAlarm(Alarm):
-    """Rings when its clock is told to move."""
+    """An alarm that rings when its clock advances far enough."""
 
     def set(self, moment: float) -> None:
         self._moment = moment
         self.look(self._now())
 
     def look(self, now: float) -> None:
-        """It is ``now``."""
+        """Ring if the alarm is due at ``now``."""
         if now >= self._moment:
             self._moment = math.inf
             self._ring()
@@ -82,6 +82,7 @@ class FakeWriter:
         return {}
 
     def write(self, path: Path) -> Written:
+        """Write the file, unless this write is one that has to fail."""
         self.calls += 1
         if self.calls in self.fail_on:
             raise OSError(28, "No space left on device")
@@ -89,4 +90,4 @@ class FakeWriter:
         return Written()
 
     def release(self) -> None:
-        """There is no memory to give back."""
+        """Do nothing: there is no memory to give back."""

@@ -1,4 +1,4 @@
-"""Quantities as people write them: durations, sizes, moments."""
+"""Durations, sizes, moments and numbers, as people write them."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _BYTES_IN |= {f"{prefix}iB": 1024**power for power, prefix in enumerate("KMGTP",
 _NUMBER = r"[0-9]{1,15}(?:\.[0-9]{1,15})?"
 _AMOUNT = re.compile(rf"({_NUMBER}) ?([A-Za-z]+)")
 
-# For an editor that checks while one types.
+# For editors that check a file while it is typed.
 DURATION_PATTERN = rf"^{_NUMBER} ?({'|'.join(_SECONDS_IN)})$"
 SIZE_PATTERN = rf"^{_NUMBER} ?({'|'.join(_BYTES_IN)})$"
 
-# What errors ask for, here and where a file is read.
+# The expectations in error messages, here and in the configuration.
 _AS_SECONDS = "seconds, or text such as 30 s, 10 min, 1.5 h or 2 d"
 DURATION, POSITIVE_DURATION = f"a duration: {_AS_SECONDS}", f"a duration above 0: {_AS_SECONDS}"
 SIZE = "a size: whole bytes, or text such as 500 MB, 5 GB or 2 GiB"
@@ -37,29 +37,42 @@ MOMENT = "a moment: UTC seconds since 1970, or a date and time with its offset, 
 
 
 def seconds(n: float) -> float:
-    """``n`` seconds, as seconds. Raises `PolicyError` for what is no duration."""
+    """Return ``n`` seconds in seconds, for symmetry with `minutes` and `hours`.
+
+    Raises:
+        PolicyError: ``n`` is negative or not finite.
+    """
     return _duration("seconds", n, 1)
 
 
 def minutes(n: float) -> float:
-    """``n`` minutes in seconds: ``minutes(10)`` is 600.0. Raises `PolicyError` for what is no duration."""
+    """Return ``n`` minutes in seconds: ``minutes(10)`` is 600.0.
+
+    Raises:
+        PolicyError: ``n`` is negative or not finite.
+    """
     return _duration("minutes", n, _MINUTE)
 
 
 def hours(n: float) -> float:
-    """``n`` hours in seconds: ``hours(0.5)`` is 1800.0. Raises `PolicyError` for what is no duration."""
+    """Return ``n`` hours in seconds: ``hours(0.5)`` is 1800.0.
+
+    Raises:
+        PolicyError: ``n`` is negative or not finite.
+    """
     return _duration("hours", n, _HOUR)
 
 
 def as_seconds(value: object, what: str = "duration", *, positive: bool = False) -> float:
-    """A duration in seconds.
+    """Return a duration in seconds.
 
     Args:
         value: A number of seconds; or text with a unit: s, min, h or d, or the unit's name, as in ``"10 minutes"``.
-        what: What the error calls it. positive: refuse 0, too.
+        what: The value's name in the error.
+        positive: Refuse 0, too.
 
     Raises:
-        PolicyError: it is neither, or is negative or not finite.
+        PolicyError: It is neither, or is negative or not finite.
     """
     amount = _read(value, _SECONDS_IN) if isinstance(value, str) else value if is_finite(value) else None
     if amount is None or amount < 0 or (positive and float(amount) == 0):
@@ -68,15 +81,15 @@ def as_seconds(value: object, what: str = "duration", *, positive: bool = False)
 
 
 def as_bytes(value: object, what: str = "size") -> int:
-    """A size in bytes, rounded down.
+    """Return a size in bytes, rounded down.
 
     Args:
         value: A whole number of bytes; or text with a unit: B, kB, MB, GB, TB or PB, where 1 kB is 1000 B, or KiB,
             MiB, GiB, TiB or PiB, where 1 KiB is 1024 B.
-        what: What the error calls it.
+        what: The value's name in the error.
 
     Raises:
-        PolicyError: it is neither, or is negative.
+        PolicyError: It is neither, or is negative.
     """
     amount: Fraction | int | None = None
     if isinstance(value, str):
@@ -89,14 +102,14 @@ def as_bytes(value: object, what: str = "size") -> int:
 
 
 def as_utc(value: object, what: str = "moment") -> float:
-    """A moment in UTC seconds since 1970.
+    """Return a moment in UTC seconds since 1970.
 
     Args:
-        value: Such a number; or a datetime, or text in the form of ISO 8601, that says its offset from UTC.
-        what: What the error calls it.
+        value: Such a number; or a datetime, or text in ISO 8601 form, with its offset from UTC.
+        what: The value's name in the error.
 
     Raises:
-        PolicyError: it is none of these, or names no offset: the same words would mean another moment elsewhere.
+        PolicyError: It is none of these, or has no offset: the same text would mean another moment elsewhere.
     """
     moment: object = value
     if isinstance(value, str):
@@ -114,7 +127,7 @@ def as_utc(value: object, what: str = "moment") -> float:
 
 
 def in_words(duration: float) -> str:
-    """Seconds in the largest unit of which they are a whole number: ``10 minutes``, ``1 hour``, ``90 seconds``."""
+    """Return seconds in the largest unit that divides them: ``10 minutes``, ``1 hour``, ``90 seconds``."""
     for name, size in (("hour", _HOUR), ("minute", _MINUTE)):
         if duration >= size and duration % size == 0:
             return _counted(duration / size, name)
@@ -122,7 +135,7 @@ def in_words(duration: float) -> str:
 
 
 def roughly(duration: float) -> str:
-    """Seconds in the unit that fits, to three digits: ``32 ms``, ``0.32 s``, ``1.95 min``, ``3 h``, ``2.5 d``."""
+    """Return seconds in the unit that fits, to three digits: ``32 ms``, ``0.32 s``, ``1.95 min``, ``3 h``."""
     if 0 < duration < 0.1:
         return f"{1000 * duration:.3g} ms"
     for name, size, next_size in (("s", 1, _MINUTE), ("min", _MINUTE, _HOUR), ("h", _HOUR, _DAY)):
