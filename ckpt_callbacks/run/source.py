@@ -1,4 +1,4 @@
-"""What a run needs from the training that it watches."""
+"""The interface that a training offers to its run."""
 
 from __future__ import annotations
 
