@@ -43,14 +43,6 @@ TWO_PARAMETERS_ON_A_LINE = {
     "ckpt_callbacks/runtime/clock.py",
     "ckpt_callbacks/torch/mapped.py",
     "ckpt_callbacks/torch/staging.py",
-    "tests/support/histories.py",
-    "tests/system/competitors/background.py",
-    "tests/system/faults/checks.py",
-    "tests/system/faults/inject.py",
-    "tests/system/faults/trainings.py",
-    "tests/system/soak/attempt.py",
-    "tests/system/soak/harness.py",
-    "tests/system/soak/rows.py",
 }
 BEGINS_WITH_A_CLAUSE = {
     "ckpt_callbacks/cli/view.py",
@@ -65,21 +57,6 @@ BEGINS_WITH_A_CLAUSE = {
     "ckpt_callbacks/keras/model/walk.py",
     "ckpt_callbacks/keras/opening.py",
     "ckpt_callbacks/keras/train_function.py",
-    "tests/adapters/keras/test_saving.py",
-    "tests/adapters/lightning/test_saving.py",
-    "tests/config/test_arguments.py",
-    "tests/run/test_cut_off.py",
-    "tests/run/test_gate.py",
-    "tests/system/competitors/competitor.py",
-    "tests/system/competitors/test_keras_files.py",
-    "tests/system/competitors/test_lightning_background.py",
-    "tests/system/competitors/test_lightning_ending.py",
-    "tests/system/competitors/test_lightning_files.py",
-    "tests/system/contract/expected.py",
-    "tests/system/faults/checks.py",
-    "tests/system/soak/table.py",
-    "tests/system/torn_snapshots/table.py",
-    "tests/torch/test_mapped.py",
 }
 SAME_NAME = {"Content", "Layout", "View"}
 

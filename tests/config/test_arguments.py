@@ -1,4 +1,4 @@
-"""What both adapters make of their arguments."""
+"""The arguments of both callbacks."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is not ours to prevent: an interrupt, a logger that raises, a collector that tidies up, a limit of threads."""
+"""Events that a run cannot prevent: an interrupt, a logger that raises, the garbage collector, a limit of threads."""
 
 import signal
 import threading

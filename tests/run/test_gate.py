@@ -1,4 +1,4 @@
-"""What a run says about the steps that it need not be told."""
+"""The steps that an adapter need not report to its run."""
 
 import os
 import signal

@@ -139,7 +139,8 @@ class Move:
     """What happens next: an event so much further on, or the outcome of one of the saves under way.
 
     Attributes:
-        seconds: Training time that passes. clock: how far the time of day moves; it may be set back.
+        seconds: Training time that passes.
+        clock: Seconds by which the time of day moves; it may be set back.
         left: At a start: seconds from then to the end of the new job, or None where nobody knows.
         blocked: Of an outcome: what the save cost, if that was measured.
     """

@@ -1,4 +1,4 @@
-"""What optimizers were given from a file's own pages is theirs in the end, with whatever was done to it meanwhile."""
+"""Tensors that are loaded from a file's pages, and become the optimizer's own with every change made in between."""
 
 import lightning
 import pytest

@@ -1,4 +1,4 @@
-"""What `KerasCheckpoint` writes, and when."""
+"""The checkpoints of `KerasCheckpoint`, and their moments."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""What `LightningCheckpoint` writes, keeps and tells, with a real Trainer."""
+"""The checkpoints and records of `LightningCheckpoint`, with a real Trainer."""
 
 import errno
 import os

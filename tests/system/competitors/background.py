@@ -21,7 +21,8 @@ class Writes:
         before: Called on the thread that writes, ahead of each write.
 
     Attributes:
-        asked: How many snapshots were taken. done: how many are written, or have failed.
+        asked: How many snapshots were taken.
+        done: How many are written, or have failed.
         most: The largest number of snapshots that were held at once.
     """
 

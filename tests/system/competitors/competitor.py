@@ -1,4 +1,4 @@
-"""What the tests of the peers' failures share."""
+"""Helpers of the tests of competitors' failures."""
 
 import json
 import subprocess

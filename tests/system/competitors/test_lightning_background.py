@@ -1,4 +1,4 @@
-"""What Lightning's asynchronous plugin does, and our background saves do not (docs/peer-failures.md)."""
+"""Failures of Lightning's asynchronous plugin, none of which background saves have (docs/peer-failures.md)."""
 
 import os
 import signal

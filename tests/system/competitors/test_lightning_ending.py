@@ -1,4 +1,4 @@
-"""How a run of Lightning's own callbacks ends badly, and ours does not (docs/peer-failures.md)."""
+"""Bad endings of runs with Lightning's own callbacks, none of which this package has (docs/peer-failures.md)."""
 
 import signal
 import socket

@@ -1,4 +1,4 @@
-"""What Lightning's own callbacks do to files, and that ours does not (docs/peer-failures.md)."""
+"""Failures of Lightning's own callbacks with files, none of which this package has (docs/peer-failures.md)."""
 
 import os
 import pickle

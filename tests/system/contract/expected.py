@@ -1,4 +1,4 @@
-"""What one curve must lead to, worked out by hand, whatever framework trains.
+"""The expected results of one curve, worked out by hand, for any framework.
 
 30 epochs of 4 batches; ``val_score`` is measured at each epoch's end. Smoothed is the median of the last three finite
 values. A value improves when it is smaller by more than 0.02 than the best that was *saved*.

@@ -1,4 +1,4 @@
-"""What must hold in a run directory after any crash, and what a training in it must come to."""
+"""Invariants of a run directory after any crash, and of a training in it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ def check_reopened(dirpath: Path, saved: list[int], coming: set[int], kind: str 
     """Open the directory as the next training does, and check what it finds; returns the epochs that survived.
 
     Args:
-        saved: Acknowledged epochs, in order. coming: the epochs whose saves may have been under way.
+        saved: Acknowledged epochs, in order.
+        coming: The epochs whose saves may have been under way.
     """
     run = new_run(dirpath, kind)
     run.open()

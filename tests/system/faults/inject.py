@@ -33,8 +33,11 @@ class Call:
     """One call that is about to happen.
 
     Attributes:
-        number: Counts the calls below the folder, from 1. name: the function; ``create`` for an `open` that may write.
-        path: What it is about. data: the bytes of a write. torn: carries out the first half of a write.
+        number: Counts the calls below the folder, from 1.
+        name: The function; ``create`` for an `open` that may write.
+        path: The file or folder.
+        data: The bytes of a write.
+        torn: Carries out the first half of a write.
     """
 
     def __init__(self, number: int, name: str, path: str, torn: Callable[[], int] | None = None) -> None:

@@ -246,7 +246,8 @@ def trains_in_spite_of(fault, framework, dirpath, acknowledged, *, starting=Fals
     """In a child: a training with a fault runs to its end, and says what it could not save.
 
     Args:
-        fault: A context with the fault. starting: it comes before the training begins, which may refuse to.
+        fault: A context with the fault.
+        starting: It comes before the training begins, which may refuse to.
     """
     heard = Lines()
     try:

@@ -27,7 +27,8 @@ class Say:
     """What a training tells the process that forked it.
 
     Attributes:
-        rank: Counts the processes that train together. port: free for them to meet at.
+        rank: Number of this process among those that train together.
+        port: A free one for them to meet at.
     """
 
     def __init__(self, pipe: int, rank: int, port: int) -> None:
@@ -76,8 +77,10 @@ class Attempt:
     """What one start of a training came to.
 
     Attributes:
-        facts: By rank; of all processes when training ended. killed: it did not end.
-        seconds: From the training's beginning to the end. calls: below the run directory, in a start that nobody kills.
+        facts: The facts of all processes at the end of training, by rank.
+        killed: The training did not end.
+        seconds: From the training's beginning to the end.
+        calls: Calls below the run directory, in a start that nobody kills.
     """
 
     facts: dict[int, dict[str, Any]] = field(default_factory=dict)

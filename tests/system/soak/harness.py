@@ -22,9 +22,12 @@ class Outcome:
     """The runs of one row on one engine.
 
     Attributes:
-        kills: All of them. within_saves: those ahead of a call below the run directory.
-        resumes: From a checkpoint. mid_epoch: those of them that went on in the middle of an epoch.
-        different: A line for each run that ended with something else. seconds: for all of it.
+        kills: All kills.
+        within_saves: Those ahead of a call below the run directory.
+        resumes: Resumes from a checkpoint.
+        mid_epoch: Those that continued within an epoch.
+        different: A line for each run that ended with something else.
+        seconds: Seconds for all of it.
     """
 
     row: str

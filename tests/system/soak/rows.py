@@ -14,9 +14,11 @@ class Row:
     """One kind of training.
 
     Attributes:
-        name: What the documents call it. what: what it trains.
+        name: Its name in the documents.
+        what: The training.
         engines: What it runs on: ``lightning``, or Keras' backends.
-        updates: Optimizer updates in an epoch. total: in the whole training.
+        updates: Optimizer updates in an epoch.
+        total: Optimizer updates in the whole training.
         processes: How many train together.
     """
 

@@ -1,4 +1,4 @@
-"""What the rows came to, as a table; and its place in docs/exact-resume.md."""
+"""The results of the rows as a table, and its place in docs/exact-resume.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the hunt came to, as a table; and its place in docs/background-saves.md."""
+"""The results of the search as a table, and its place in docs/background-saves.md."""
 
 from __future__ import annotations
 
