@@ -33,7 +33,7 @@ ALLOWED_LIBRARIES = {
     "formats": {"h5py", "isal", "keras", "numpy", "torch", "typing_extensions"},
     "config": {"annotated_types", "pydantic", "pydantic_core", "ruamel", "typing_extensions"},
     "cli": {"click", "rich"},
-    "torch": {"lightning", "torch", "numpy"},
+    "torch": {"torch", "numpy"},
     "lightning": {"lightning", "torch", "numpy"},
     "keras": {"keras", "h5py", "numpy", "tensorflow", "torch", "jax"},
 }

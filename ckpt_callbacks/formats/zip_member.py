@@ -1,26 +1,28 @@
-"""A member of a zip archive as a file of its own, where it is stored as it is."""
+"""Random access to one member of a zip archive."""
 
 from __future__ import annotations
 
 import io
-import struct
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .zip_writer import LOCAL_HEADER, LOCAL_SIGNATURE
+
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-_HEADER = 30  # bytes of a member's header before its name and what else lies there
-
 
 def open_member(path: Path, name: str) -> io.BufferedIOBase | io.RawIOBase:
-    """A member, to be read anywhere in it.
+    """Open a member for reading at any position.
 
-    zipfile's own file begins anew whenever its reader goes back, as HDF5 does for each dataset: 40 s for 1 GB.
+    zipfile's own file starts from the beginning whenever its reader goes back, as HDF5 does for each dataset: 40 s for
+    1 GB. A compressed member is read into memory.
 
     Raises:
-        OSError, KeyError, zipfile.BadZipFile: there is no such archive, or no such member in it.
+        OSError: There is no such file, or it cannot be read.
+        KeyError: The archive has no such member.
+        zipfile.BadZipFile: The file is no archive.
     """
     with zipfile.ZipFile(path) as archive:
         info = archive.getinfo(name)
@@ -28,14 +30,15 @@ def open_member(path: Path, name: str) -> io.BufferedIOBase | io.RawIOBase:
             return io.BytesIO(archive.read(info))
     with path.open("rb") as file:
         file.seek(info.header_offset)
-        header = file.read(_HEADER)
-    if len(header) < _HEADER or header[:4] != b"PK\3\4":
+        header = file.read(LOCAL_HEADER.size)
+    if len(header) < LOCAL_HEADER.size or header[:4] != LOCAL_SIGNATURE:
         raise zipfile.BadZipFile(f"{path}: {name} has no header")
-    return _Window(path, info.header_offset + _HEADER + sum(struct.unpack("<2H", header[-4:])), info.file_size)
+    *_, name_size, extra_size = LOCAL_HEADER.unpack(header)
+    return _FileSection(path, info.header_offset + LOCAL_HEADER.size + name_size + extra_size, info.file_size)
 
 
-class _Window(io.RawIOBase):
-    """``size`` bytes of a file, from ``start`` on."""
+class _FileSection(io.RawIOBase):
+    """A read-only view of ``size`` bytes of a file, from ``start`` on."""
 
     def __init__(self, path: Path, start: int, size: int) -> None:
         self._file = path.open("rb", buffering=0)

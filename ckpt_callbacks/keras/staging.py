@@ -26,8 +26,8 @@ from .model.parts import optimizers, shapes
 from .model.save import embedded_for, save
 
 try:
-    from ..formats.keras.writer import Content, FileWriter
-    from .model.walk import Recording, config_of, record
+    from ..formats.keras.writer import FileWriter, KerasFile
+    from .model.walk import Walk, config_of, walk
 except (AttributeError, ImportError) as error:  # parts of Keras that it does not promise to keep
     _UNKNOWN: str | None = f"Keras {keras.__version__} is not as expected inside: {first_line(error)}"
 else:
@@ -70,10 +70,10 @@ class KerasStaging:
         if not self._copies or self._why_live(model, suffix) is not None:
             return 0
         try:
-            recording = _record(model, suffix)
+            found = _walk(model, suffix)
         except Exception:  # `stage` meets it again, and says so
             return 0
-        return sum(round_up(entry.nbytes) for group in recording.groups for entry in group.entries)
+        return sum(round_up(entry.nbytes) for group in found.groups for entry in group.entries)
 
     def stage(self, model: keras.Model, suffix: str, carried: Carried) -> Snapshot:
         """A copy of the model's state and of what goes into the file with it.
@@ -142,7 +142,7 @@ class KerasStaging:
 class _Copied:
     """A snapshot in an arena."""
 
-    content: Content | None
+    content: KerasFile | None
     writer: FileWriter
     arena: Arena
     home: ArenaPool
@@ -161,24 +161,24 @@ def _saves_as_keras(model: keras.Model) -> bool:
     return type(model).save.__module__.startswith("keras.src.")
 
 
-def _record(model: keras.Model, suffix: str) -> Recording:
+def _walk(model: keras.Model, suffix: str) -> Walk:
     full = suffix == KERAS
-    return record(model, skip=() if full else optimizers(model), assets=full)
+    return walk(model, skip=() if full else optimizers(model), assets=full)
 
 
-def _content(model: keras.Model, suffix: str, carried: Carried, arena: Arena, with_config: bool) -> Content:
-    recording = _record(model, suffix)
-    entries = [entry for group in recording.groups for entry in group.entries]
+def _content(model: keras.Model, suffix: str, carried: Carried, arena: Arena, with_config: bool) -> KerasFile:
+    found = _walk(model, suffix)
+    entries = [entry for group in found.groups for entry in group.entries]
     data = arena.carve([entry.nbytes for entry in entries])
     arrays = [np.ndarray(entry.shape, entry.dtype, view) for entry, view in zip(entries, data, strict=True)]
-    copy(recording.values, arrays)
+    copy(found.values, arrays)
     facts = embedded_for(suffix, carried)
     parts: dict[str, object] = {}
     if suffix == KERAS:
         config, metadata = config_of(model) if with_config else configuration.stand_in(model)
         metadata = keras_zip.merge(metadata, facts)
         parts["before"] = ((keras_zip.METADATA, metadata.encode()), (configuration.MEMBER, config.encode()))
-        parts["after"] = tuple((f"assets/{name}", content) for name, content in recording.assets)
+        parts["after"] = tuple((f"assets/{name}", content) for name, content in found.assets)
     else:
         parts["facts"] = json.dumps(facts).encode()
-    return Content(model.name, shapes(model), recording.groups, arrays, data, **parts)
+    return KerasFile(model.name, shapes(model), found.groups, arrays, data, **parts)

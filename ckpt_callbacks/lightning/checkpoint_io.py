@@ -26,7 +26,7 @@ from ..formats.torch.pickler import is_known
 from ..run.snapshot import LiveSnapshot, Snapshot
 from ..run.source import Embedded
 from ..torch.mapped import MappedCheckpoint, can_map
-from ..torch.staging import DEVICES, TorchStaging, steady
+from ..torch.staging import DEVICES, TorchStaging, expected_size, step_only_storages
 from .mismatch import loads_plainly, refuse_other_model
 
 log = logging.getLogger("ckpt_callbacks")
@@ -131,6 +131,10 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         """Whether a snapshot is a copy; memory for one would otherwise be held for nothing."""
         return self.staging.copies and self._why_live() is None
 
+    def expected_size(self, weights_only: bool) -> int:
+        """Return the number of bytes that an arena needs for a checkpoint, as far as is known in advance."""
+        return expected_size(self.trainer.lightning_module, () if weights_only else self.trainer.optimizers)
+
     def _why_live(self) -> str | None:
         """Return why no copy can be made; None where one can."""
         strategy, plugin = self.trainer.strategy, self._plugin
@@ -183,7 +187,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         checkpoint[torch_zip.KEY] = {"record": embedded.record}
         shapes = [(n, tuple(t.shape)) for n, t in checkpoint["state_dict"].items() if hasattr(t, "shape")]
         if self._why_live() is None:
-            return self.staging.stage(checkpoint, shapes, steady(self.trainer))
+            return self.staging.stage(checkpoint, shapes, step_only(self.trainer))
         if type(self._plugin) is TorchCheckpointIO:
             return self._live(lambda path: torch_file.write(path, checkpoint, shapes))
 
@@ -212,15 +216,25 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         log.info("%s: %s in %.2f s", path, how, time.perf_counter() - begun)
         refuse_other_model(self.trainer, path, checkpoint)
         if mapped is not None and self.trainer.strategy.root_device.type == "cpu":  # others copy what they are given
-            mapped.copy_beside()
+            mapped.copy_in_background()
         return checkpoint
 
     def before_optimizer_step(self) -> None:
         """Protect what is still being copied, or lies in a mapped file, from a change. Call it before each step."""
         self.staging.wait()
         if self._mapped is not None:
-            self._mapped.own(self.trainer.optimizers)
+            self._mapped.detach(self.trainer.optimizers)
             self._mapped = None
+
+
+def step_only(trainer: Trainer) -> set[int]:
+    """Return the addresses of the storages on a device that only an optimizer step changes.
+
+    With manual optimization a step may be made that no hook announces.
+    """
+    if trainer.strategy.root_device.type != "cuda" or not trainer.lightning_module.automatic_optimization:
+        return set()
+    return step_only_storages(trainer.optimizers)
 
 
 def _loadable(value: Any) -> Any:

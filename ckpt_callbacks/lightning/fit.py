@@ -16,7 +16,7 @@ from ..record import Record
 from ..run.run import Run
 from ..run.snapshot import Snapshot
 from ..run.source import Embedded
-from ..torch.staging import TorchStaging, expected_size
+from ..torch.staging import TorchStaging
 from . import loops
 from .averaging import AveragedWeights, end_averages
 from .checkpoint_io import StagedCheckpointIO
@@ -264,7 +264,7 @@ class Fit:
         """Allocate staging memory after the first optimizer step, when the size of a checkpoint is known."""
         self._is_prepared = True
         if self._trainer.is_global_zero and self.io.copies:
-            size, staging = expected_size(self._trainer, self._run.settings.contents == "weights"), self.io.staging
+            size, staging = self.io.expected_size(self._run.settings.contents == "weights"), self.io.staging
             self._run.run_in_background(lambda: staging.prepare(size))
 
     def _observe(

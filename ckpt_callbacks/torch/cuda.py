@@ -1,4 +1,4 @@
-"""Copies from CUDA devices into host memory, beside the training's own kernels."""
+"""Copies from CUDA devices into host memory, while the training's own kernels run."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ..memory.arena import Arena
 
 
 class PinnedArena(Arena):
-    """An arena that a device can copy into on its own."""
+    """An arena of pinned memory, which a device can copy into by itself."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._pinned: int | None = None  # where the memory lies that CUDA was told of
+        self._pinned: int | None = None  # the address of the memory that is registered with CUDA
 
     def pin(self) -> None:
-        """Tell CUDA of the memory, once. Where it refuses, copies are right all the same, but are waited for."""
+        """Pin the memory, once. If CUDA refuses, copies are still correct, but the caller waits for them."""
         if self._pinned is None and self._memory is not None:
             address = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
             if int(torch.cuda.cudart().cudaHostRegister(address, self.size, 0)) == 0:
@@ -43,48 +43,53 @@ class PinnedArena(Arena):
 
 
 def forget_refusal() -> None:
-    """A refusal stays this thread's last CUDA error, which torch would raise at its next kernel as that one's own."""
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # torch has not loaded CUDA for all to use
+    """Clear this thread's last CUDA error, which torch would otherwise raise at its next kernel."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # torch has not loaded CUDA's symbols globally
         ctypes.CDLL(None).cudaGetLastError()
 
 
 class DeviceCopies:
-    """The copies of one snapshot, on a stream of their own for each device.
+    """The copies of one snapshot, on one separate stream for each device.
 
     Args:
-        steady: Addresses of the storages that only an optimizer step changes. The next forward and backward run while
-            they are copied; all others are copied in the order of the training's own kernels.
+        step_only: Addresses of the storages that only an optimizer step changes. The next forward and backward run
+            while they are copied; all others are copied in the order of the training's own kernels.
     """
 
-    def __init__(self, steady: Collection[int]) -> None:
-        self._steady = steady
+    def __init__(self, step_only: Collection[int]) -> None:
+        self._step_only = step_only
         self._streams: dict[torch.device, torch.cuda.Stream] = {}
         self._events: list[tuple[torch.device, torch.cuda.Event]] = []
-        self._sources: list[torch.UntypedStorage] = []  # their memory may not be used again before they are copied
+        self._sources: list[torch.UntypedStorage] = []  # kept alive until they are copied
 
     def add(self, storage: torch.UntypedStorage, into: memoryview) -> None:
-        """Copy a storage into host memory of its size."""
+        """Launch the copy of a storage.
+
+        Args:
+            storage: The storage, on a device.
+            into: Host memory of its size.
+        """
         source, device = torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage), storage.device
         if device not in self._streams:
             self._streams[device] = torch.cuda.Stream(device)
             self._streams[device].wait_stream(torch.cuda.current_stream(device))
-        beside = storage.data_ptr() in self._steady
-        with torch.cuda.stream(self._streams[device]) if beside else contextlib.nullcontext():
+        overlaps = storage.data_ptr() in self._step_only
+        with torch.cuda.stream(self._streams[device]) if overlaps else contextlib.nullcontext():
             torch.frombuffer(into, dtype=torch.uint8).copy_(source, non_blocking=True)
         self._sources.append(storage)
 
-    def launched(self) -> None:
-        """All were added."""
+    def mark_end(self) -> None:
+        """Mark the end of all copies, after the last one was added."""
         for device, stream in self._streams.items():
             self._events += [(device, s.record_event()) for s in (stream, torch.cuda.current_stream(device))]
 
     def hold_back(self) -> None:
-        """Whatever the training launches from now on runs after the copies. The caller does not wait."""
+        """Make every later kernel of the training run after the copies, without waiting here."""
         for device, event in self._events:
             torch.cuda.current_stream(device).wait_event(event)
 
     def finish(self) -> None:
-        """Wait until everything has arrived."""
+        """Wait for all copies."""
         for _, event in self._events:
             event.synchronize()
         self._sources.clear()

@@ -1,4 +1,4 @@
-"""Reads a checkpoint without reading all of it into memory of its own first."""
+"""A checkpoint that is mapped into memory instead of being read as a whole first."""
 
 from __future__ import annotations
 
@@ -14,26 +14,28 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
-_PAGES = ("state_dict", "optimizer_states")  # what may stay in the file's own pages for a while
+_MAPPED = ("state_dict", "optimizer_states")  # keys whose tensors may stay in the file's pages for a while
 
 
 def can_map(path: Any) -> bool:
-    """A local file in the format that `torch.load` can map into memory."""
+    """Return True for a local file in the format that `torch.load` can map into memory."""
     return isinstance(path, (str, os.PathLike)) and os.path.isfile(path) and zipfile.is_zipfile(path)
 
 
 class MappedCheckpoint:
-    """What `torch.load` returns for a file of Lightning's, with its tensors in pages of the file at first.
+    """A checkpoint as `torch.load` returns it, whose tensors lie in pages of the file at first.
 
-    Weights are copied into the model's own when they are loaded. Optimizers keep the tensors that they are given, and
-    the pages would hold a file on the disk that has long been deleted; so a thread copies them beside whatever comes
-    before the first optimizer step, and `own` puts the copies in their place. All else is copied at once.
+    A model copies weights into its own tensors when it loads them. Optimizers keep the tensors that they are given, and
+    the mapped pages would keep a deleted file on the disk; so a thread copies these tensors before the first optimizer
+    step, and `detach` puts the copies in their place. Everything else is copied at once.
 
     Args:
-        path: See `can_map`. map_location, weights_only: as for `torch.load`.
+        path: The file; see `can_map`.
+        map_location: As for `torch.load`.
+        weights_only: As for `torch.load`.
 
     Attributes:
-        loaded: The checkpoint.
+        loaded: The checkpoint, until `detach` is called.
     """
 
     def __init__(
@@ -42,25 +44,27 @@ class MappedCheckpoint:
         settings: dict[str, Any] = {"map_location": map_location, "weights_only": weights_only}
         loaded = torch.load(os.fspath(path), mmap=True, **settings)
         kept = list(_tensors(loaded.get("optimizer_states"))) if isinstance(loaded, dict) else []
-        if not isinstance(loaded, dict) or not all(map(_is_plain, kept)):  # the memory of sparse ones is not exchanged
+        if not isinstance(loaded, dict) or not all(
+            map(_is_plain, kept)
+        ):  # the memory of sparse tensors cannot be exchanged
             loaded, kept = torch.load(os.fspath(path), mmap=False, **settings), []
         else:
-            copied = copy.deepcopy({name: value for name, value in loaded.items() if name not in _PAGES})
+            copied = copy.deepcopy({name: value for name, value in loaded.items() if name not in _MAPPED})
             loaded = {name: copied.get(name, value) for name, value in loaded.items()}
         self.loaded: Any = loaded
         self._storages = {s.data_ptr(): s for s in (tensor.untyped_storage() for tensor in kept) if s.nbytes()}
         self._copies: dict[int, torch.UntypedStorage] = {}
         self._thread: threading.Thread | None = None
 
-    def copy_beside(self) -> None:
-        """Begin to copy what optimizers on this machine's own memory keep."""
+    def copy_in_background(self) -> None:
+        """Start to copy the tensors of optimizers that are in host memory."""
         thread = threading.Thread(target=self._copy, name="ckpt_callbacks restore", daemon=True)
-        with contextlib.suppress(RuntimeError):  # no thread can be started; `own` copies then
+        with contextlib.suppress(RuntimeError):  # no thread can be started; `detach` copies then
             thread.start()
             self._thread = thread
 
-    def own(self, optimizers: Sequence[Optimizer]) -> None:
-        """Let nothing of the optimizers lie in the file any more. Does nothing where they have copies of their own."""
+    def detach(self, optimizers: Sequence[Optimizer]) -> None:
+        """Move the optimizers' tensors from the file's pages into memory. Tensors elsewhere stay as they are."""
         if self._thread is not None:
             self._thread.join()
         copies: dict[int, torch.UntypedStorage] = {}
@@ -71,10 +75,10 @@ class MappedCheckpoint:
                 if place not in self._storages:
                     continue
                 if place not in copies:
-                    # Whoever changed it meanwhile may have left no trace: a callback's `.data`, a fused step.
+                    # A callback may have changed it through `.data`, or a fused step, without leaving a trace.
                     copied = self._copies.get(place)
                     copies[place] = copied if copied is not None and _same(copied, storage) else storage.clone()
-                with torch.no_grad():  # some are leaves of a graph
+                with torch.no_grad():  # some tensors are leaves of a graph
                     tensor.set_(copies[place], tensor.storage_offset(), tensor.size(), tensor.stride())
         self._storages, self._copies, self.loaded = {}, {}, None
 
@@ -86,7 +90,7 @@ class MappedCheckpoint:
 
 
 def _same(one: torch.UntypedStorage, other: torch.UntypedStorage) -> bool:
-    """They hold the same bytes, of which they have as many."""
+    """Return True if two storages of one size hold equal bytes."""
     first, second = (torch.empty(0, dtype=torch.uint8).set_(storage) for storage in (one, other))
     whole = len(first) // 8 * 8  # in words of eight bytes it takes a seventh of the time
     words = (bytes_[:whole].view(torch.int64) for bytes_ in (first, second))

@@ -1,4 +1,4 @@
-"""The random generators' states, in types that `torch.load(weights_only=True)` reads back."""
+"""The states of the random generators, in types that `torch.load(weights_only=True)` reads back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RandomState = dict[str, Any]
 
 
 def random_state() -> RandomState:
-    """States of the python, numpy, torch and CUDA generators of this process."""
+    """Return the states of the Python, numpy, torch and CUDA generators of this process."""
     version, words, gauss = random.getstate()
     _, keys, position, has_gauss, cached = np.random.get_state()
     return {
@@ -24,7 +24,7 @@ def random_state() -> RandomState:
 
 
 def set_random_state(state: RandomState) -> None:
-    """Put this process's generators back into the states that `random_state` returned."""
+    """Set this process's generators to the states that `random_state` returned."""
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words.tolist()), gauss))
     keys, position, has_gauss, cached = state["numpy"]

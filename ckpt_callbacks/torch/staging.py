@@ -1,15 +1,14 @@
-"""Takes a training's state in a moment, to be written while training goes on."""
+"""Copies of a training's state in reused host memory, to be written while training continues."""
 
 from __future__ import annotations
 
 import ctypes
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
 
 from ..errors import NotEnoughMemory, first_line
 from ..formats import Shapes, Written
@@ -22,53 +21,56 @@ from ..run.snapshot import LiveSnapshot, Snapshot
 from .cuda import DeviceCopies, PinnedArena
 
 log = logging.getLogger("ckpt_callbacks")
-DEVICES = ("cpu", "cuda")  # from which a copy can be made
+DEVICES = ("cpu", "cuda")  # the devices that can be copied from
 
 
 class TorchStaging:
     """The memory that one callback copies checkpoints into.
 
     Args:
-        staging: ``"memory"``: copy the state. ``"none"``: copy nothing; training waits until a file is written.
+        staging: ``"memory"`` to copy the state, ``"none"`` to copy nothing and wait until each file is written.
 
     Attributes:
-        copies: The former.
+        copies: Whether the state is copied.
     """
 
     def __init__(self, staging: str = "memory") -> None:
         self.copies = staging == "memory"
         self._arenas = ArenaPool(PinnedArena)
         self._latest: DeviceCopies | None = None
-        self._said = False
+        self._warned = False
 
     def prepare(self, size: int) -> None:
-        """Get the memory for one snapshot of so many bytes, on any thread; see `expected_size`."""
+        """Allocate the memory for one snapshot of ``size`` bytes, on any thread; see `expected_size`."""
         self._arenas.prepare(size)
 
     def live(self, written: Callable[[Path], Written], why: str | None) -> Snapshot:
-        """A snapshot of the training's own memory.
+        """Return a snapshot that reads the training's own memory.
 
         Args:
-            written: Writes it. why: A copy cannot be made; said once, unless nobody wished one.
+            written: Writes the file.
+            why: The reason why no copy can be made. It is logged once, unless no copy was asked for.
         """
 
         def write(path: Path) -> Written:
             found = written(path)
-            if self.copies and why is not None and not self._said:
-                self._said = True  # after the save, because what cannot be saved at all is another matter
+            if self.copies and why is not None and not self._warned:
+                self._warned = True  # after the save, because a save that fails has its own error
                 log.warning('%s; training waits until each checkpoint is written, as with staging="none"', why)
             return found
 
         return LiveSnapshot(write)
 
-    def stage(self, checkpoint: Any, shapes: Shapes = (), steady: Collection[int] = ()) -> Snapshot:
-        """Copy an object that `torch.save` takes, so that nothing that happens later changes what will be written.
+    def stage(self, checkpoint: Any, shapes: Shapes = (), step_only: Collection[int] = ()) -> Snapshot:
+        """Copy an object, so that nothing that happens later changes what will be written.
 
         Args:
-            checkpoint: The object. shapes: see `Written`. steady: see `DeviceCopies`.
+            checkpoint: Anything that `torch.save` takes.
+            shapes: The tensors that must be found in the file; see `Written`.
+            step_only: Addresses of storages that only an optimizer step changes; see `DeviceCopies`.
 
         Returns:
-            A snapshot; a live one where it cannot, or shall not, be copied.
+            The snapshot; a live one if the object cannot be copied, or no copy was asked for.
         """
 
         def written(path: Path) -> Written:
@@ -79,11 +81,11 @@ class TorchStaging:
         try:
             found = pickled(checkpoint)
             _refuse_unknown(found)
-        except Exception as error:  # torch.save says what is wrong with it, or knows a way
+        except Exception as error:  # torch.save knows a way, or says what is wrong with it
             return self.live(written, first_line(error))
         arena = self._arenas.take()
         try:
-            content, copies = _copy(found, arena, steady)
+            content, copies = _copy(found, arena, step_only)
         except BaseException as error:
             self._arenas.give_back(arena)
             if not isinstance(error, NotEnoughMemory):
@@ -93,54 +95,51 @@ class TorchStaging:
         return _Staged(content, shapes, copies, lambda: self._arenas.give_back(arena))
 
     def wait(self) -> None:
-        """What is being copied from a device must not be overtaken by what the training does from now on."""
+        """Make the training's later work on a device wait for the copies that are being made from it."""
         copies, self._latest = self._latest, None
         if copies is not None:
             copies.hold_back()
 
     def release(self) -> None:
-        """Give all memory back, also that of snapshots that are released later."""
+        """Give all memory back, including that of snapshots that are released later."""
         self._arenas.release()
 
 
-def expected_size(trainer: Trainer, weights_only: bool) -> int:
-    """Bytes that an arena needs for a checkpoint of a trainer, as far as its model and optimizers tell.
+def expected_size(module: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer] = ()) -> int:
+    """Return the number of bytes that an arena needs for a checkpoint, as far as is known in advance.
 
-    Before the first optimizer step the optimizers have no state yet, and count for nothing.
+    Args:
+        module: The model.
+        optimizers: The optimizers whose state is saved. Before their first step they have none, and count for nothing.
     """
-    tensors = [*trainer.lightning_module.parameters(), *trainer.lightning_module.buffers()]
-    if not weights_only:
-        states = [state for optimizer in trainer.optimizers for state in optimizer.state.values()]
-        tensors += [value for state in states for value in state.values() if isinstance(value, torch.Tensor)]
+    tensors = [*module.parameters(), *module.buffers(), *_states(optimizers)]
     storages = {s.data_ptr(): s for s in map(_storage, tensors) if s is not None}
-    return sum(round_up(s.nbytes()) for s in storages.values() if _has_a_place(s))
+    return sum(round_up(s.nbytes()) for s in storages.values() if _needs_arena(s))
 
 
-def steady(trainer: Trainer) -> set[int]:
-    """Addresses of the storages on a device that only an optimizer step changes: what the optimizers hold.
+def step_only_storages(optimizers: Sequence[torch.optim.Optimizer]) -> set[int]:
+    """Return the addresses of the storages that only an optimizer step changes: those that the optimizers hold.
 
-    Other parameters, such as a momentum encoder's, may change in any hook. With manual optimization a step may be
-    made that no hook tells of.
+    Other parameters, such as a momentum encoder's, may change at any time.
     """
-    if trainer.strategy.root_device.type != "cuda" or not trainer.lightning_module.automatic_optimization:
-        return set()
-    found = []
-    for optimizer in trainer.optimizers:
-        found += [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        for state in optimizer.state.values():
-            found += [value for value in state.values() if isinstance(value, torch.Tensor)]
-    return {s.data_ptr() for s in map(_storage, found) if s is not None}
+    parameters = [p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
+    return {s.data_ptr() for s in map(_storage, [*parameters, *_states(optimizers)]) if s is not None}
+
+
+def _states(optimizers: Sequence[torch.optim.Optimizer]) -> list[torch.Tensor]:
+    states = [state for optimizer in optimizers for state in optimizer.state.values()]
+    return [value for state in states for value in state.values() if isinstance(value, torch.Tensor)]
 
 
 class _Staged:
-    """A checkpoint in memory of its own."""
+    """A checkpoint in an arena."""
 
     live = False
 
     def __init__(
-        self, content: torch_file.Content, shapes: Shapes, copies: DeviceCopies | None, done: Callable[[], None]
+        self, content: torch_file.TorchFile, shapes: Shapes, copies: DeviceCopies | None, done: Callable[[], None]
     ) -> None:
-        self._content: torch_file.Content | None = content
+        self._content: torch_file.TorchFile | None = content
         self._shapes, self._copies, self._done = shapes, copies, done
 
     def write(self, path: Path) -> Written:
@@ -152,9 +151,9 @@ class _Staged:
         try:
             if self._copies is not None:
                 self._copies.finish()
-        except Exception as error:  # the device is broken, which the training learns of itself
-            log.warning("a copy from a device did not end: %s", first_line(error))
-        self._content = None  # the arena may be another one's as soon as it is given back
+        except Exception as error:  # the device is broken, which the training will find out by itself
+            log.warning("a copy from a device failed: %s", first_line(error))
+        self._content = None  # its views of the arena go before the arena is used again
         self._done()
 
 
@@ -165,21 +164,21 @@ def _refuse_unknown(found: Pickled) -> None:
 
 
 def _copy(
-    found: Pickled, arena: PinnedArena, steady: Collection[int]
-) -> tuple[torch_file.Content, DeviceCopies | None]:
-    """What goes into the file, each distinct storage copied once."""
-    large = [s for s in found.storages if _has_a_place(s)]
+    found: Pickled, arena: PinnedArena, step_only: Collection[int]
+) -> tuple[torch_file.TorchFile, DeviceCopies | None]:
+    """Copy each distinct storage once, and return what goes into the file."""
+    large = [s for s in found.storages if _needs_arena(s)]
     pieces = dict(zip((s._cdata for s in large), arena.carve([s.nbytes() for s in large]), strict=True))
     copies = None
     if any(s.device.type == "cuda" for s in large):
         arena.pin()
-        copies = DeviceCopies(steady)
+        copies = DeviceCopies(step_only)
     held: list[bytes | memoryview] = []
     here: list[Copy] = []
     for storage in found.storages:
         piece = pieces.get(storage._cdata)
         if piece is None:
-            # A few bytes: not worth a page, nor giving up the interpreter's lock as memmove does.
+            # A few bytes: worth neither a page nor the release of the interpreter's lock that memmove comes with.
             held.append(bytes(torch_file.in_memory(storage)))
             continue
         if storage.device.type == "cuda":
@@ -187,20 +186,20 @@ def _copy(
         else:
             here.append((ctypes.addressof(ctypes.c_char.from_buffer(piece)), storage.data_ptr(), len(piece)))
         held.append(piece)
-    # Not by torch, whose threads wait for each other at each tensor: ten times longer where cores are taken.
+    # Not by torch, whose threads wait for each other at each tensor: ten times longer where cores are busy.
     copy_memory(here)
     if copies is not None:
-        copies.launched()
-    return torch_file.Content(found.data, [held[place] for place in found.members]), copies
+        copies.mark_end()
+    return torch_file.TorchFile(found.data, [held[place] for place in found.members]), copies
 
 
-def _has_a_place(storage: torch.UntypedStorage) -> bool:
-    """In the arena; what is small is held apart, if a device does not have to copy it."""
+def _needs_arena(storage: torch.UntypedStorage) -> bool:
+    """Return True for storages that are copied into the arena; small ones in host memory are not."""
     return storage.nbytes() >= torch_file.LARGE or storage.device.type == "cuda"
 
 
 def _storage(tensor: torch.Tensor) -> torch.UntypedStorage | None:
     try:
         return tensor.untyped_storage()
-    except (NotImplementedError, RuntimeError):  # sparse ones, and those that have none yet
+    except (NotImplementedError, RuntimeError):  # sparse tensors, and those that have none yet
         return None

@@ -17,7 +17,7 @@ from ckpt_callbacks.memory import arena
 from ckpt_callbacks.testing import FakeClock
 from ckpt_callbacks.torch import cuda as pinned
 from ckpt_callbacks.torch import staging as staging_module
-from ckpt_callbacks.torch.staging import TorchStaging, expected_size, steady
+from ckpt_callbacks.torch.staging import TorchStaging, expected_size
 from tests.adapters.lightning.task import EACH_EPOCH, Model, fit, loaders, trainer
 
 LARGE = 100_000  # floats
@@ -97,11 +97,11 @@ def test_memory_is_given_back(tmp_path):
 def test_what_is_prepared_is_what_a_checkpoint_needs():
     module, fitter = Model(width=20_000), trainer(max_steps=1, enable_checkpointing=False)
     fitter.fit(module, *loaders())
-    staging, size = TorchStaging(), expected_size(fitter, weights_only=False)
+    staging, size = TorchStaging(), expected_size(module, fitter.optimizers)
     staging.prepare(size)
     before = staging._arenas._free[0]._memory
     staging.stage(fitter._checkpoint_connector.dump_checkpoint(weights_only=False)).release()
-    assert staging._arenas._free[0]._memory is before and size > 3 * expected_size(fitter, weights_only=True) - 4096 > 0
+    assert staging._arenas._free[0]._memory is before and size > 3 * expected_size(module) - 4096 > 0
 
 
 @pytest.mark.parametrize("staging", ["memory", "none"])
@@ -219,7 +219,7 @@ class Momentum(Model):
 
 
 def on_cuda(module):
-    """What `steady` asks a trainer, after a step of a module whose memory stands for a device's."""
+    """What `step_only` asks a trainer, after a step of a module whose memory stands for a device's."""
     adam = module.configure_optimizers()
     module.net(torch.ones(2, 10)).sum().backward()
     adam.step()
@@ -234,14 +234,14 @@ def addresses(tensors):
 def test_what_an_optimizer_steps_is_copied_beside_the_next_batch_and_what_follows_it_is_not():
     fitter = on_cuda(module := Momentum())
     state = [value for state in fitter.optimizers[0].state.values() for value in state.values()]
-    assert steady(fitter) == addresses([*module.net.parameters(), *state])
-    assert not steady(fitter) & addresses(module.follower.parameters())
+    assert checkpoint_io.step_only(fitter) == addresses([*module.net.parameters(), *state])
+    assert not checkpoint_io.step_only(fitter) & addresses(module.follower.parameters())
 
 
 def test_with_manual_optimization_nothing_is_copied_beside_the_next_batch():
     fitter = on_cuda(module := Momentum())
     module.automatic_optimization = False  # the step of a raw optimizer is announced to nobody
-    assert steady(fitter) == set()
+    assert checkpoint_io.step_only(fitter) == set()
 
 
 class Order(lightning.Callback):

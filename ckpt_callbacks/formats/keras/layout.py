@@ -1,4 +1,4 @@
-"""Where HDF5 puts what in a file, asked of HDF5 itself, so that the file can be written front to back without it."""
+"""The layout of a Keras HDF5 file, taken from HDF5 itself, so that the file can be written front to back without it."""
 
 from __future__ import annotations
 
@@ -16,33 +16,34 @@ from . import hdf5
 from .entries import Entry, Group
 from .sparse_file import SparseFile
 
-_COMPARED = 1 << 20  # bytes at a time, so that they and what comes of it stay in the processor's cache
+_COMPARED = 1 << 20  # bytes at a time, so that they and the result stay in the processor's cache
 
 
 @dataclass(frozen=True)
-class Layout:
-    """The bytes of a file, front to back: each piece is fixed, or the data of the entry with that number.
+class FileLayout:
+    """The bytes of a file, front to back.
 
     Attributes:
-        size: Of the file, in bytes. pieces: the fixed ones are what HDF5 writes around the data.
+        size: The size of the file in bytes.
+        pieces: Bytes that HDF5 writes around the data, or the number of the entry whose data come here.
     """
 
     size: int
     pieces: tuple[bytes | int, ...]
 
     def filled(self, data: Sequence[memoryview]) -> Iterator[bytes | memoryview]:
-        """The file's pieces with the entries' data in them."""
+        """Return the pieces of the file, with the entries' data in their places."""
         return (piece if isinstance(piece, bytes) else data[piece] for piece in self.pieces)
 
 
-def lay_out(groups: Sequence[Group], facts: int = 0) -> Layout:
-    """The layout of the file that Keras would write for these groups.
+def lay_out(groups: Sequence[Group], facts: int = 0) -> FileLayout:
+    """Return the layout of the file that Keras would write for these groups.
+
+    HDF5 writes a file without data into memory, with each dataset's space allocated at once and none filled.
 
     Args:
-        groups: What the file holds. facts: the size in bytes of ours (see `formats.hdf5`), which is the last entry; 0:
-            nothing of ours.
-
-    The way: HDF5 writes a file without data into memory, with each dataset's space allocated at once and none filled.
+        groups: The groups of the file.
+        facts: The size in bytes of this package's data (see `hdf5`), which are the last entry; 0 if there are none.
     """
     file = SparseFile()
     store = _EmptyStore(file)
@@ -54,7 +55,7 @@ def lay_out(groups: Sequence[Group], facts: int = 0) -> Layout:
     store.close()
     pieces: list[bytes | int] = []
     end = 0
-    for offset, number in sorted(place for place in places if place[0] is not None):  # None: it has no bytes
+    for offset, number in sorted(place for place in places if place[0] is not None):  # None: no bytes
         if offset < end:
             raise ValueError("HDF5 laid two datasets over each other")
         if offset > end:
@@ -62,11 +63,17 @@ def lay_out(groups: Sequence[Group], facts: int = 0) -> Layout:
         pieces.append(number)
         end = offset + sizes[number]
     pieces.append(file.piece(end, file.size))
-    return Layout(file.size, tuple(pieces))
+    return FileLayout(file.size, tuple(pieces))
 
 
 def feed(store: saving_lib.H5IOStore, groups: Sequence[Group], values: Sequence[Any]) -> None:
-    """Put the values into a store, as Keras' walk did."""
+    """Put the values into a store, as Keras' walk does.
+
+    Args:
+        store: The store.
+        groups: The groups to make in it.
+        values: The value of each entry, in order.
+    """
     left = iter(values)
     for group in groups:
         store.make(group.path, metadata=dict(group.metadata) or None)
@@ -75,7 +82,13 @@ def feed(store: saving_lib.H5IOStore, groups: Sequence[Group], values: Sequence[
 
 
 def unlike(written: h5py.File, groups: Sequence[Group], values: Sequence[np.ndarray]) -> str | None:
-    """One line on what is in the file, and would not be if Keras had written these values; None when it is the same."""
+    """Compare a file with what Keras would have written, and return one line on the first difference; None if equal.
+
+    Args:
+        written: The open file.
+        groups: The groups that it must hold.
+        values: The value of each entry, in order.
+    """
     reference = saving_lib.H5IOStore(SparseFile(), mode="w")
     # The shapes are compared with the values below; here all is cut down to single numbers.
     feed(reference, groups, [np.zeros([min(n, 1) for n in value.shape], value.dtype) for value in values])
@@ -101,7 +114,7 @@ def unlike(written: h5py.File, groups: Sequence[Group], values: Sequence[np.ndar
 
 
 class _EmptyStore(saving_lib.H5IOStore):
-    """Makes the same groups, attributes and datasets as Keras' store, without data. Takes entries for values."""
+    """A store that makes the same groups, attributes and datasets as Keras' store, without data, from entries."""
 
     def __init__(self, file: SparseFile) -> None:
         self.datasets: list[h5py.h5d.DatasetID] = []
@@ -133,7 +146,7 @@ class _EmptyStore(saving_lib.H5IOStore):
 
 
 def _described(file: h5py.File) -> dict[str, str]:
-    """All groups and datasets but ours, with their attributes and types."""
+    """Return Keras' groups and datasets, with their attributes and types."""
     found = {"": repr(sorted(file.attrs.items()))}
 
     def visit(name: str, item: h5py.Group | h5py.Dataset) -> None:

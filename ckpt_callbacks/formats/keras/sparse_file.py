@@ -1,4 +1,4 @@
-"""A file in memory whose holes cost nothing."""
+"""A file in memory whose holes take no space."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from ...memory.pages import PAGE
 
 
 class SparseFile(io.BytesIO):
-    """What HDF5 writes of a file, without the data: pages that were written are kept, all else reads as zeros.
+    """A file that keeps the pages that were written; everything else reads as zeros.
 
-    A `io.BytesIO` by name alone, because that is what Keras' store takes.
+    It holds what HDF5 writes around the data. It is an `io.BytesIO` by name alone, because Keras' store takes those.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class SparseFile(io.BytesIO):
 
     def read(self, size: int | None = -1) -> bytes:
         left = max(0, self.size - self._position)
-        return self._take(left if size is None or size < 0 else min(size, left))
+        return self._read(left if size is None or size < 0 else min(size, left))
 
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer).cast("B")
@@ -50,11 +50,11 @@ class SparseFile(io.BytesIO):
         return len(data)
 
     def piece(self, start: int, stop: int) -> bytes:
-        """The bytes from ``start`` to ``stop``."""
+        """Return the bytes from ``start`` to ``stop``."""
         self._position = start
-        return self._take(stop - start)
+        return self._read(stop - start)
 
-    def _take(self, count: int) -> bytes:
+    def _read(self, count: int) -> bytes:
         found = bytearray(count)
         for start, page, offset, length in _split(self._position, count):
             if (kept := self._pages.get(page)) is not None:
@@ -64,7 +64,7 @@ class SparseFile(io.BytesIO):
 
 
 def _split(position: int, count: int) -> list[tuple[int, int, int, int]]:
-    """A stretch of the file by pages: the place in the stretch, the page, the place in the page, the length."""
+    """Split a range by pages: the place in the range, the page, the place in the page, and the length of each piece."""
     pieces, start = [], 0
     while start < count:
         page, offset = divmod(position + start, PAGE)

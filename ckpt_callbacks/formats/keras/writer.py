@@ -1,4 +1,4 @@
-"""Writes what was taken of a model into a file as Keras would, on any thread."""
+"""A writer of Keras files from a copy of a model's state, on any thread."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ..zip_writer import crc32
 from . import archive as keras_zip
 from . import hdf5
 from .entries import Group
-from .layout import Layout, feed, lay_out, unlike
+from .layout import FileLayout, feed, lay_out, unlike
 from .refusal import explain_refusal
 from .space import check_space
 
@@ -36,20 +36,22 @@ log = logging.getLogger("ckpt_callbacks")
 # A member of an archive: its name, its size, its check sum, and its pieces.
 _Member = tuple[str, int, int, Sequence[bytes | memoryview]]
 
-_FACTS = 4096  # ours in an HDF5 file is padded to a multiple, so that the layout stays the same from save to save
+_FACTS = 4096  # embedded data in an HDF5 file are padded to a multiple of this, so that all saves have the same layout
 
 
 @dataclass(frozen=True)
-class Content:
-    """All that goes into a file, and nothing of it changes any more.
+class KerasFile:
+    """All that goes into a file. None of it changes while the file is written.
 
     Attributes:
-        model: The model's name. shapes: see `Written`.
-        groups: See `Recording`. arrays: the entries' values, in order.
-        data: The arrays' bytes.
-        before: Names and contents of an archive's members before the weights; empty: the file is no archive.
-        after: The same, after them.
-        facts: Ours in a file that is no archive.
+        model: The model's name.
+        shapes: The tensors that must be found in the file; see `Written`.
+        groups: The groups of the HDF5 file.
+        arrays: The value of each entry of the groups, in order.
+        data: The bytes of each of the arrays.
+        before: The names and contents of an archive's members before the weights; empty if the file is no archive.
+        after: The names and contents of an archive's members after the weights.
+        facts: This package's data in a file that is no archive.
     """
 
     model: str
@@ -63,28 +65,29 @@ class Content:
 
     @property
     def padded_facts(self) -> bytes:
-        """JSON that ends in blanks is JSON."""
+        """The data, followed by blanks, which JSON may end in."""
         return self.facts + b" " * (-len(self.facts) % _FACTS)
 
 
 class FileWriter:
-    """Writes one file after the other.
+    """A writer for a series of files.
 
-    A file is laid down front to back past the page cache, in HDF5's own layout. The first one of each layout is read
-    back and compared with what Keras would have written. Should it differ, Keras' own store is fed from then on.
+    A file is written front to back past the page cache, in HDF5's own layout. The first one of each layout is read
+    back and compared with what Keras would have written. If it differs, Keras' own store is used from then on.
     """
 
     def __init__(self) -> None:
         self._direct = True
-        self._laid_out: tuple[tuple[Group, ...], int] | None = None  # what the layout is for
-        self._layout: Layout
+        self._laid_out: tuple[tuple[Group, ...], int] | None = None  # what the layout was made for
+        self._layout: FileLayout
         self._checked = False
 
-    def write(self, content: Content, path: Path) -> Written:
-        """Write a file that does not exist.
+    def write(self, content: KerasFile, path: Path) -> Written:
+        """Write a new file.
 
         Raises:
-            OSError: the disk is full, or broken. StoreError: Keras cannot write this model.
+            OSError: The disk is full, or broken.
+            StoreError: Keras cannot write this model.
         """
         others = [len(data) for _, data in (*content.before, *content.after)]
         check_space([*(array.nbytes for array in content.arrays), *others], path.parent)
@@ -103,12 +106,12 @@ class FileWriter:
                 return written
             self._direct = False
             path.unlink(missing_ok=True)
-            log.warning("KerasCheckpoint: from now on Keras' own, slower writer is used: %s", problem)
+            log.warning("KerasCheckpoint: switched to Keras' own, slower writer: %s", problem)
         with explain_refusal(content.model):
             _replay(content, path)
         return Written(content.shapes)
 
-    def _lay_down(self, content: Content, path: Path) -> Written:
+    def _lay_down(self, content: KerasFile, path: Path) -> Written:
         wanted = (content.groups, len(content.padded_facts))
         if wanted != self._laid_out:
             self._layout, self._laid_out, self._checked = lay_out(*wanted), wanted, False
@@ -123,8 +126,8 @@ class FileWriter:
             digest, size = file.finish()
         return Written(content.shapes, digest, size)
 
-    def _problem(self, content: Content, path: Path) -> str | None:
-        """One line on what is wrong with a file that was laid down; None when it is as Keras' own."""
+    def _problem(self, content: KerasFile, path: Path) -> str | None:
+        """Return one line on how a file differs from Keras' own; None if it does not."""
         with ExitStack() as stack:
             file: Path | io.IOBase = path
             if content.before:
@@ -138,9 +141,9 @@ class FileWriter:
             return unlike(stack.enter_context(h5py.File(file)), content.groups, content.arrays)
 
 
-def _archived(content: Content, weights: list[bytes | memoryview], size: int) -> tuple[list[bytes | memoryview], int]:
-    """The pieces of an archive around those of the weights, and the size of it all."""
-    now, crc = archive.stamp(), 0
+def _archived(content: KerasFile, weights: list[bytes | memoryview], size: int) -> tuple[list[bytes | memoryview], int]:
+    """Return the pieces of an archive with those of the weights in it, and its size."""
+    now, crc = archive.timestamp(), 0
     pieces: list[bytes | memoryview] = []
     members: list[archive.Member] = []
     for piece in weights:
@@ -155,7 +158,7 @@ def _archived(content: Content, weights: list[bytes | memoryview], size: int) ->
     return pieces, members[-1].end + len(pieces[-1])
 
 
-def _replay(content: Content, path: Path) -> None:
+def _replay(content: KerasFile, path: Path) -> None:
     if not content.before:
         _feed_keras(content, path)
         hdf5.write(path, content.facts.decode())
@@ -170,7 +173,7 @@ def _replay(content: Content, path: Path) -> None:
             made.writestr(name, data)
 
 
-def _feed_keras(content: Content, path: Path) -> None:
+def _feed_keras(content: KerasFile, path: Path) -> None:
     store = saving_lib.H5IOStore(path, mode="w")
     try:
         feed(store, content.groups, content.arrays)
@@ -179,7 +182,7 @@ def _feed_keras(content: Content, path: Path) -> None:
 
 
 def _members() -> list[str]:
-    """The members of an archive that Keras writes, in order."""
+    """Return the names of the members of an archive that Keras writes, in order."""
     made = io.BytesIO()
     saving_lib._save_model_to_fileobj(keras.Sequential(name="probe"), made, "h5")
     with zipfile.ZipFile(made) as found:

@@ -1,4 +1,4 @@
-"""Whether two checkpoints hold equal weights."""
+"""Comparison of the weights in two checkpoints."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any
 
 import torch
 
-_OF_TORCH = (torch.dtype, torch.layout, torch.memory_format, torch.qscheme)  # what stands in a tensor's description
+from .unpickler import RestrictedUnpickler
+
+_OF_TORCH = (torch.dtype, torch.layout, torch.memory_format, torch.qscheme)  # what a tensor is described with
 
 
 def same_weights(a: Path, b: Path) -> bool:
-    """The two checkpoints hold equal weights, whatever else differs."""
+    """Return True if two checkpoints hold equal weights, whatever else differs."""
     if a.is_dir() or b.is_dir():
         return False
     first, second = map(_weights, (a, b))
@@ -41,41 +43,23 @@ def _weights(path: Path) -> dict[str, Any]:
     settings: dict[str, Any] = {"map_location": "cpu", "mmap": True}
     try:
         found = torch.load(path, weights_only=True, **settings)
-    except pickle.UnpicklingError:  # beside the weights there are objects of other classes
+    except pickle.UnpicklingError:  # the file holds objects of other classes, too
         found = torch.load(path, weights_only=False, pickle_module=_TensorsAlone, **settings)
     return dict(found["state_dict"])
 
 
-class _Part:
-    """An object of some class, and all that is done to it; it is equal to nothing."""
+class _Unpickler(RestrictedUnpickler):
+    """Rebuilds tensors, and nothing else."""
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        """Whatever it is made of."""
-
-    def __setstate__(self, state: Any) -> None:
-        """Whatever it holds."""
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        """Whatever it maps."""
-
-    def append(self, value: Any) -> None:
-        """Whatever it lists."""
-
-    add = append
-
-
-class _Unpickler(pickle.Unpickler):
-    """Makes tensors, and puts something harmless in the place of whatever else a pickle names."""
-
-    def find_class(self, module: str, name: str) -> Any:
+    def allowed(self, module: str, name: str) -> Any:
         known = (module, name) == ("collections", "OrderedDict")
         if known or (module == "torch._utils" and name.startswith("_rebuild_")):
-            return super().find_class(module, name)
+            return pickle.Unpickler.find_class(self, module, name)
         found = getattr(torch, name, None) if module == "torch" else None
-        return found if isinstance(found, _OF_TORCH) or found in (torch.Size, torch.device) else _Part
+        return found if isinstance(found, _OF_TORCH) or found in (torch.Size, torch.device) else None
 
 
 class _TensorsAlone:
-    """As torch wants a module that reads pickles."""
+    """The module that torch reads pickles with, as far as it uses one."""
 
     Unpickler, load, UnpicklingError = _Unpickler, pickle.load, pickle.UnpicklingError

@@ -1,4 +1,4 @@
-"""The file that `torch.save` writes, laid down past the page cache from memory that holds a snapshot."""
+"""A writer of the files that `torch.save` writes, past the page cache and from memory that holds a snapshot."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .. import Shapes
 from ..zip_writer import Member, crc32, directory
 from .pickler import is_known, pickled
 
-LARGE = 64 << 10  # bytes; a storage from this size on begins on a page in the file, for direct I/O
+LARGE = 64 << 10  # bytes; storages of at least this size begin on a page in the file, for direct I/O
 _ALIGN = 64  # what torch aligns storages to
 _NEW_YEAR = (0, 0x21)  # the first day that an archive can name; torch gives no time either
 _ALMOST_NOTHING = 1 << 20  # bytes; a write that failed has left less than it asked for
@@ -31,24 +31,26 @@ _FOLDER = "archive"  # the name of the archive in memory, whatever the file is c
 
 
 @dataclass(frozen=True)
-class Content:
+class TorchFile:
     """All bytes of a file.
 
     Attributes:
-        data: The pickle. storages: in the order of their names; those of `LARGE` size lie on pages, if they can. What
-            is on a device is in host memory only while it is written: there may be no room for all of it.
+        data: The pickle.
+        storages: The storages, in the order of their names. Those of `LARGE` size lie on pages, if they can. Those on a
+            device are in host memory only while they are written: there may be no room for all of them.
     """
 
     data: bytes
     storages: Sequence[bytes | memoryview | torch.UntypedStorage]
 
     def write(self, path: Path) -> tuple[str, int]:
-        """Write a new file and force it to the device; returns its digest and size.
+        """Write a new file, force it to the device, and return its digest and size.
 
-        Neither torch nor the training's memory is touched, and the interpreter's lock is held for moments only.
+        Neither torch nor the training's memory is changed, and the interpreter's lock is held for moments only.
 
         Raises:
-            OSError: the disk is full, or broken. RuntimeError: a device cannot be read.
+            OSError: The disk is full, or broken.
+            RuntimeError: A device cannot be read.
         """
         pieces: list[tuple[str, bytes | memoryview | torch.UntypedStorage]]
         pieces = [("data.pkl", self.data), ("byteorder", sys.byteorder.encode())]
@@ -73,31 +75,34 @@ def write(path: Path, obj: Any, shapes: Shapes = ()) -> Written:
     """Write an object from where it lies, without a copy of all of it in host memory.
 
     Args:
-        path: Must not exist. obj: anything that `torch.save` takes. shapes: handed on.
+        path: The file; it must not exist.
+        obj: Anything that `torch.save` takes.
+        shapes: The tensors that must be found in the file, for the result.
 
     Raises:
-        OSError: the disk is full, or broken. Exception: whatever `torch.save` raises.
+        OSError: The disk is full, or broken.
+        Exception: Whatever `torch.save` raises.
     """
-    try:
-        if not is_known():
-            raise NotImplementedError
-        found = pickled(obj)
-        sources = [in_memory(s) if s.device.type == "cpu" else s for s in found.storages]
-        digest, size = Content(found.data, [sources[place] for place in found.members]).write(path)
-    except OSError:
-        raise
-    except Exception:  # what cannot be laid down by hand, or not be saved at all, is for torch to tell apart
-        with disk_errors(path):
-            torch.save(obj, path)
-        return Written(shapes)
-    return Written(shapes, digest, size)
+    if is_known():
+        try:
+            found = pickled(obj)
+            sources = [in_memory(s) if s.device.type == "cpu" else s for s in found.storages]
+            digest, size = TorchFile(found.data, [sources[place] for place in found.members]).write(path)
+            return Written(shapes, digest, size)
+        except OSError:
+            raise
+        except Exception:
+            pass  # torch.save knows a way, or says what is wrong with the object
+    with disk_errors(path):
+        torch.save(obj, path)
+    return Written(shapes)
 
 
 def in_memory(storage: torch.UntypedStorage) -> memoryview:
-    """The bytes of a storage in host memory, which they keep alive.
+    """Return the bytes of a storage in host memory, which they keep alive.
 
     Raises:
-        NotImplementedError: it has a size, and no memory.
+        NotImplementedError: The storage has a size, but no memory.
     """
     size = storage.nbytes()
     if not size:
@@ -115,7 +120,7 @@ def _size(storage: bytes | memoryview | torch.UntypedStorage) -> int:
 
 @contextlib.contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Say what a writer that hides it means, when the disk is full: torch says "unexpected pos 64 vs 0"."""
+    """Raise an `OSError` if the disk is full and the writer hides it: torch says "unexpected pos 64 vs 0"."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Lightning's ``.ckpt``: a zip archive of `torch.save`. Ours is the key ``ckpt_callbacks`` of the saved dict."""
+"""The format ``.ckpt``: a zip archive of `torch.save`. This package's data are a key of the saved dictionary."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _facts(path: Path) -> Mapping[str, Any] | None:
 
 def _check(path: Path, wanted: Shapes) -> None:
     if not _is_archive(path):
-        return  # a plugin of the user's wrote something else: its digest is all that can be compared
+        return  # the user's plugin wrote something else: its digest is all that can be compared
     seen = _outline(path)
     if seen is not None and seen.named <= _opened and missing(path, wanted, seen.shapes) is None:
         return
@@ -44,7 +44,7 @@ def _check(path: Path, wanted: Shapes) -> None:
 def _outline(path: Path) -> Outline | None:
     try:
         return outline(path)
-    except Exception:  # torch and pickle raise whatever comes up; `_load` finds out what it is
+    except Exception:  # torch and pickle raise all kinds of errors; `_load` finds out what is wrong
         return None
 
 
@@ -56,7 +56,7 @@ def _is_archive(path: Path) -> bool:
 
 
 def _load(path: Path) -> Any:
-    """The saved object with its tensors left on the disk; None where it needs code of the user's to be loaded."""
+    """Return the saved object, with its tensors left on the disk; None if loading it needs the user's own classes."""
     import torch  # here, because only those who have such files need it
 
     try:
@@ -65,7 +65,7 @@ def _load(path: Path) -> Any:
         return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except pickle.UnpicklingError:
         return None  # weights_only=True refuses classes that it does not know
-    except Exception as error:  # torch raises whatever comes up when a file is damaged
+    except Exception as error:  # torch raises all kinds of errors when a file is damaged
         raise VerifyError(f"{path}: torch cannot open it: {first_line(error)}") from error
 
 

@@ -1,4 +1,4 @@
-"""What a file of `torch.save` holds, found out without Python code that runs for each byte of a pickle.
+"""A quick look into a file of `torch.save`, without Python code that runs for each byte of a pickle.
 
 torch's own reader of untrusted pickles is written in Python: for thousands of tensors it holds the interpreter's lock
 for a good part of a second, which training waits for.
@@ -7,12 +7,12 @@ for a good part of a second, which training waits for.
 from __future__ import annotations
 
 import io
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..format import Shapes
+from .unpickler import Placeholder, RestrictedUnpickler
 
 _ITEM_SIZES = {  # bytes; asking torch's own classes gives warnings, which cannot be silenced in one thread alone
     **dict.fromkeys(("UntypedStorage", "ByteStorage", "CharStorage", "BoolStorage"), 1),
@@ -26,11 +26,11 @@ _REBUILT = {("torch._utils", f"_rebuild_tensor_v{version}") for version in (2, 3
 
 @dataclass(frozen=True)
 class Outline:
-    """A file in which each tensor has all its bytes.
+    """The names and shapes in a file in which each tensor has all its bytes.
 
     Attributes:
-        named: Module and name of each class and function that its pickle names.
-        shapes: Name and shape of each plain tensor of its ``state_dict``.
+        named: The module and name of each class and function that its pickle names.
+        shapes: The name and shape of each plain tensor of its ``state_dict``.
     """
 
     named: frozenset[tuple[str, str]]
@@ -38,10 +38,10 @@ class Outline:
 
 
 def outline(path: Path) -> Outline:
-    """Look into a file. Nothing that it names is imported or called.
+    """Return the outline of a file. Nothing that it names is imported or called.
 
     Raises:
-        Exception: whatever torch or pickle raise where the file is damaged, of another kind, or not understood.
+        Exception: Whatever torch or pickle raise if the file is damaged, of another kind, or not understood.
     """
     import torch  # here, because only those who have such files need it
 
@@ -53,55 +53,37 @@ def outline(path: Path) -> Outline:
     return Outline(frozenset(seen.named), shapes)
 
 
-class _Reader(pickle.Unpickler):
-    """Puts something harmless in the place of whatever a pickle names."""
+class _Reader(RestrictedUnpickler):
+    """Rebuilds the shapes of tensors, and notes each class and function that the pickle names."""
 
     def __init__(self, file: io.BytesIO, size_of: Any) -> None:
         super().__init__(file)
         self.named: set[tuple[str, str]] = set()
         self._size_of = size_of
 
-    def find_class(self, module: str, name: str) -> Any:
+    def allowed(self, module: str, name: str) -> Any:
         self.named.add((module, name))
         if (module, name) in _REBUILT:
             return _tensor
         if module in ("torch", "torch.storage") and name in _ITEM_SIZES:
             return _ITEM_SIZES[name]
-        return _OrderedDict if (module, name) == ("collections", "OrderedDict") else _Part
+        return _OrderedDict if (module, name) == ("collections", "OrderedDict") else None
 
     def persistent_load(self, pid: tuple[Any, Any, str, Any, int]) -> int:
-        """The number of elements of a storage that is there as a whole."""
+        """Return the number of elements of a storage, all of whose bytes are in the file."""
         _, itemsize, key, _, count = pid
-        if itemsize is _Part:
+        if itemsize is Placeholder:
             raise NotImplementedError(f"a storage of no known type: {key}")
         if self._size_of(f"data/{key}") != count * itemsize:
-            raise ValueError(f"data/{key} has not the {count * itemsize} bytes that it should have")
+            raise ValueError(f"data/{key} does not have {count * itemsize} bytes")
         return count
 
 
 class _OrderedDict(dict[Any, Any]):
-    """As torch's own are, with attributes."""
+    """A dictionary that may have attributes, as those of torch do."""
 
 
-class _Part:
-    """An object of some class, and all that is done to it."""
-
-    def __init__(self, *arguments: Any) -> None:
-        """Whatever it is made of."""
-
-    def __setstate__(self, state: Any) -> None:
-        """Whatever it holds."""
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        """Whatever it maps."""
-
-    def append(self, value: Any) -> None:
-        """Whatever it lists."""
-
-    add = append
-
-
-class _Tensor(_Part):
+class _Tensor(Placeholder):
     """A tensor of a known shape."""
 
     shape: tuple[int, ...]
@@ -110,7 +92,7 @@ class _Tensor(_Part):
 def _tensor(elements: int, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: Any) -> _Tensor:
     last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
     if 0 not in shape and last >= elements:
-        raise ValueError(f"a tensor of shape {shape} ends behind the {elements} elements of its storage")
+        raise ValueError(f"a tensor of shape {shape} needs more than the {elements} elements of its storage")
     made = _Tensor()
     made.shape = tuple(shape)
     return made

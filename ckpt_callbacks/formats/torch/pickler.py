@@ -1,4 +1,4 @@
-"""What `torch.save` makes of an object: a pickle of everything but the numbers, and the storages that hold those.
+"""Pickling as `torch.save` does it: a pickle of everything but the numbers, and the storages that hold those.
 
 The stream is the one that `torch.load` has read since torch 1.6; see `torch.serialization._save`.
 """
@@ -14,7 +14,9 @@ from typing import Any
 
 import torch
 
-_PLAIN = frozenset({str, int, tuple, dict, bool, float, list, type(None), type, type(len)})  # most of what is asked for
+_PLAIN = frozenset(
+    {str, int, tuple, dict, bool, float, list, type(None), type, type(len)}
+)  # most of what a pickle holds
 
 
 @dataclass(frozen=True)
@@ -22,8 +24,9 @@ class Pickled:
     """An object without its tensors' numbers. Every other value is in it as it was when it was pickled.
 
     Attributes:
-        data: The pickle; it names storages ``"0"``, ``"1"``, ... storages: each distinct one, alive.
-        members: For each name the place in ``storages``. One place may have several: views of different types.
+        data: The pickle; it names storages ``"0"``, ``"1"``, ...
+        storages: Each distinct storage, alive.
+        members: For each name, the place in ``storages``. One place may have several names: views of different types.
     """
 
     data: bytes
@@ -37,7 +40,7 @@ def pickled(obj: Any) -> Pickled:
     Storages are kept whole, however small a view of them is: so does `torch.save`, and tied tensors stay tied.
 
     Raises:
-        Exception: whatever a class of the user's raises when it is pickled.
+        Exception: Whatever the user's own class raises when it is pickled.
     """
     pickler = _Pickler(buffer := io.BytesIO())
     pickler.dump(obj)
@@ -46,7 +49,7 @@ def pickled(obj: Any) -> Pickled:
 
 @functools.cache
 def is_known() -> bool:
-    """This torch pickles as this module does; found out by trying, because some of the names are private."""
+    """Return True if this torch pickles as this module does, by trying it, because some of the names are private."""
     shared = torch.arange(6.0)
     probe = {
         "a": [shared, shared[1:3]],
@@ -63,6 +66,8 @@ def is_known() -> bool:
 
 
 class _Pickler(pickle.Pickler):
+    """A pickler that notes storages instead of writing them."""
+
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file, protocol=torch.serialization.DEFAULT_PROTOCOL)
         self.storages: list[torch.UntypedStorage] = []

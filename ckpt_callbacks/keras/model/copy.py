@@ -1,4 +1,4 @@
-"""Copies of live variables in memory that the caller has."""
+"""Copies of a model's variables into memory of the caller."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from ...memory.copy import copy_memory
 
 
 def copy(values: Sequence[Any], into: Sequence[np.ndarray]) -> None:
-    """Copy each variable, or array, into the array at its place, which has its dtype and shape.
+    """Copy variables into arrays.
+
+    Args:
+        values: Variables or arrays.
+        into: For each of them, the array to copy it into, of the same dtype and shape.
 
     Raises:
-        ValueError: a variable holds something else than it says of itself.
+        ValueError: The dtype or shape of a variable's value differs from its own.
     """
     found = _FROM.get(keras.backend.backend(), keras.ops.convert_to_numpy)
-    plain: list[tuple[np.ndarray, np.ndarray]] = []  # to be copied byte by byte, all of them together
+    plain: list[tuple[np.ndarray, np.ndarray]] = []  # copied byte by byte, all of them together
     for value, array in zip(values, into, strict=True):
         if not isinstance(value, keras.Variable):
             array[...] = value
@@ -26,7 +30,7 @@ def copy(values: Sequence[Any], into: Sequence[np.ndarray]) -> None:
             held = found(value)
             if held.shape != array.shape or held.dtype != array.dtype:
                 raise ValueError(
-                    f"{value.path}: holds {held.dtype}{held.shape}; expected {array.dtype}{array.shape}, as it says"
+                    f"{value.path}: holds {held.dtype}{held.shape}; expected {array.dtype}{array.shape}, as it declares"
                 )
             _add(plain, array, held)
     copy_memory([(_address(array), _address(held), held.nbytes) for array, held in plain])
@@ -45,7 +49,7 @@ def _address(array: np.ndarray) -> int:
 
 def _from_tensorflow(variable: Any) -> np.ndarray:
     try:
-        return np.asarray(memoryview(variable.value.read_value()))  # no copy where the tensor lies in the host's memory
+        return np.asarray(memoryview(variable.value.read_value()))  # no copy if the tensor lies in host memory
     except (AttributeError, BufferError, TypeError, ValueError):  # bfloat16, say, or mirrored
         return keras.ops.convert_to_numpy(variable)
 
@@ -59,7 +63,7 @@ def _from_torch(variable: Any) -> np.ndarray:
 
 
 def _copied_by_torch(variable: Any, array: np.ndarray, plain: list[tuple[np.ndarray, np.ndarray]]) -> bool:
-    """Copies a dense tensor of the same type from any device, or adds it to ``plain``. False: it is something else."""
+    """Copy a dense tensor of the same type from any device, or add it to ``plain``; return False for anything else."""
     import torch
 
     value = variable.value
@@ -69,7 +73,7 @@ def _copied_by_torch(variable: Any, array: np.ndarray, plain: list[tuple[np.ndar
         return False
     value, flat = value.detach(), array.reshape(-1).view(np.uint8)
     if value.device.type == "cpu" and value.is_contiguous():
-        # Not by torch: its threads wait for each other at each tensor, which takes seconds where a core is busy.
+        # Not by torch: its threads wait for each other at each tensor, which takes seconds if a core is busy.
         plain.append((flat, value.reshape(-1).view(torch.uint8).numpy()))
     else:
         torch.from_numpy(flat).view(value.dtype).reshape(value.shape).copy_(value)

@@ -1,4 +1,4 @@
-"""What Keras would write into a file, found by Keras' own walk through the model; variables are noted, not copied.
+"""The contents of a Keras file, found by Keras' own walk through the model. Variables are noted, not copied.
 
 The walk is taken for every snapshot, so that no layout can be out of date. It takes some 0.1 ms a layer.
 """
@@ -23,13 +23,13 @@ from ...formats.keras.entries import Entry, Group
 
 
 @dataclass(frozen=True)
-class Recording:
-    """What goes into a file.
+class Walk:
+    """The contents of a file.
 
     Attributes:
-        groups: In the order in which Keras makes them.
-        values: For each entry, in order: the live variable, or an array that nobody else holds.
-        assets: Names and contents of the files that layers save beside their variables.
+        groups: The groups, in the order in which Keras makes them.
+        values: For each entry, in order, the live variable, or an array that nothing else holds.
+        assets: The names and contents of the files that layers save besides their variables.
     """
 
     groups: tuple[Group, ...]
@@ -37,30 +37,32 @@ class Recording:
     assets: tuple[tuple[str, bytes], ...] = ()
 
 
-def record(model: keras.Model, *, skip: Sequence[Any] = (), assets: bool = False) -> Recording:
-    """Walk through the model.
+def walk(model: keras.Model, *, skip: Sequence[Any] = (), assets: bool = False) -> Walk:
+    """Walk through a model as Keras does when it saves it.
 
     Args:
-        model: The model. skip: objects in it to leave out. assets: whether layers' files are wanted, as in ``.keras``.
+        model: The model.
+        skip: The objects in it to leave out.
+        assets: Whether to include the files of layers, as ``.keras`` does.
     """
-    store = _Recorder()
-    with _Assets() as files, _variables_of(_optimizers(vars(model).values())), _skipsets_at_hand():
+    store = _WalkStore()
+    with _Assets() as files, _variables_of(_optimizers(vars(model).values())), _cached_skipsets():
         saving_lib._save_state(model, store, files if assets else None, "", {id(one) for one in skip})
         found = tuple(files.contents())
     groups, values = [], []
     for path, metadata, entries in store.made:
         groups.append(Group(path, tuple(metadata.items()), tuple(_entry(*item) for item in entries.items())))
         values += entries.values()
-    return Recording(tuple(groups), tuple(values), found)
+    return Walk(tuple(groups), tuple(values), found)
 
 
 def config_of(model: keras.Model) -> tuple[str, str]:
-    """The texts of an archive's ``config.json`` and ``metadata.json``."""
+    """Return the texts of an archive's ``config.json`` and ``metadata.json``."""
     return saving_lib._serialize_model_as_json(model)
 
 
-class _Recorder(saving_lib.H5IOStore):
-    """A store that notes what is put into it; a group that is open for writing can be read as well."""
+class _WalkStore(saving_lib.H5IOStore):
+    """A store that notes what is put into it. A group that is open for writing can also be read."""
 
     def __init__(self) -> None:
         self.mode = "w"
@@ -71,8 +73,8 @@ class _Recorder(saving_lib.H5IOStore):
     def __bool__(self) -> bool:
         return True
 
-    def make(self, path: str, metadata: dict[str, Any] | None = None) -> _Recorder:
-        # A class of the user's own may change a variable, store it and change it back: it is copied at once then.
+    def make(self, path: str, metadata: dict[str, Any] | None = None) -> _WalkStore:
+        # A user's class may change a variable, store it and change it back: its variables are copied at once.
         method = getattr(type(sys._getframe(1).f_locals.get("saveable")), "save_own_variables", None)
         self._by_reference = str(getattr(method, "__module__", "")).startswith("keras.src.")
         self._h5_entry_group = {}
@@ -85,12 +87,12 @@ class _Recorder(saving_lib.H5IOStore):
     def __setitem__(self, key: str, value: Any) -> None:
         if not (self._by_reference and isinstance(value, keras.Variable)):
             value = keras.ops.convert_to_numpy(value)  # a copy
-        keras.backend.standardize_dtype(value.dtype)  # raises, as Keras does, for what is no number
+        keras.backend.standardize_dtype(value.dtype)  # raises, as Keras does, for anything but numbers
         self._h5_entry_group[key] = value
 
 
 class _Assets(saving_lib.DiskIOStore):
-    """A store whose folder is made when the first layer asks for it; most models have no assets."""
+    """A store that makes its folder when the first layer asks for it; most models have no assets."""
 
     def __init__(self) -> None:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -110,7 +112,7 @@ class _Assets(saving_lib.DiskIOStore):
         return str(folder)
 
     def contents(self) -> Iterator[tuple[str, bytes]]:
-        """Each file's name, relative to the folder, and its bytes."""
+        """Yield the name of each file, relative to the folder, and its bytes."""
         if self._folder is not None:
             for file in sorted(Path(self._folder.name).rglob("*")):
                 if file.is_file():
@@ -122,7 +124,7 @@ def _entry(key: str, value: Any) -> Entry:
 
 
 def _optimizers(objects: Any) -> Iterator[BaseOptimizer]:
-    """The optimizers among ``objects``, and those inside of them."""
+    """Yield the optimizers among ``objects``, and those inside them."""
     for one in objects:
         if isinstance(one, BaseOptimizer):
             yield one
@@ -131,7 +133,7 @@ def _optimizers(objects: Any) -> Iterator[BaseOptimizer]:
 
 @contextmanager
 def _variables_of(optimizers: Iterator[BaseOptimizer]) -> Iterator[None]:
-    """Let Keras' optimizers hand out their variables; they would copy each one to numpy, only to be copied again."""
+    """Make Keras' optimizers store their variables. They would copy each one to numpy, only for another copy."""
 
     def stores(optimizer: BaseOptimizer) -> Any:
         def save_own_variables(store: Any) -> None:
@@ -151,8 +153,8 @@ def _variables_of(optimizers: Iterator[BaseOptimizer]) -> Iterator[None]:
 
 
 @contextmanager
-def _skipsets_at_hand() -> Iterator[None]:
-    """Have what Keras leaves out of its walk made once for each kind of object.
+def _cached_skipsets() -> Iterator[None]:
+    """Make the sets of attributes that Keras leaves out of its walk once for each kind of object.
 
     Keras 3.15 stores it under one name and looks for it under another, and so makes a new `Layer` for every layer,
     which is three quarters of the time.

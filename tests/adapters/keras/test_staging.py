@@ -303,8 +303,8 @@ def test_a_layout_that_is_wrong_is_found_out_and_keras_writes(tmp_path, monkeypa
         told = written(taken.stage(trained, suffix, CARRIED), tmp_path / f"ours{number}{suffix}")
         assert contents(tmp_path / f"ours{number}{suffix}") == by_keras(trained, tmp_path / f"keras{number}{suffix}")
         assert told.digest is None
-    assert [m.partition(" is used: ")[0] for m in caplog.messages] == [
-        "KerasCheckpoint: from now on Keras' own, slower writer"
+    assert [m.rpartition(": ")[0] for m in caplog.messages] == [
+        "KerasCheckpoint: switched to Keras' own, slower writer"
     ]
 
 
@@ -464,7 +464,7 @@ def test_a_sparse_file_is_a_file(calls):
 
 @ONCE
 def test_an_archive_of_more_than_4_gib_is_listed_right(tmp_path):
-    stamp, huge = archive.stamp(), (5 << 30) + 1
+    stamp, huge = archive.timestamp(), (5 << 30) + 1
     first = archive.Member("a.json", 3, 0x352441C2, 0, stamp)
     large = archive.Member("model.weights.h5", huge, 0, first.end, stamp, align=PAGE)
     last = archive.Member("b\N{SNOWMAN}", 3, 0x352441C2, large.end, stamp)

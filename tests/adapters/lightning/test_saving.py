@@ -25,7 +25,7 @@ from ckpt_callbacks import (
     Policy,
     Predicate,
 )
-from ckpt_callbacks.formats.torch.file import Content
+from ckpt_callbacks.formats.torch.file import TorchFile
 from ckpt_callbacks.lightning import LightningCheckpoint
 from ckpt_callbacks.store.digest import verify
 from ckpt_callbacks.testing import FakeClock
@@ -206,7 +206,7 @@ def test_loggers_are_told_once_the_file_is_there(tmp_path):
 
 
 def test_a_failed_save_does_not_end_training(tmp_path, monkeypatch, caplog):
-    real, calls = Content.write, []
+    real, calls = TorchFile.write, []
 
     def failing(content, path):
         calls.append(path)
@@ -215,7 +215,7 @@ def test_a_failed_save_does_not_end_training(tmp_path, monkeypatch, caplog):
             raise OSError(errno.ENOSPC, "No space left on device")
         return real(content, path)
 
-    monkeypatch.setattr(Content, "write", failing)
+    monkeypatch.setattr(TorchFile, "write", failing)
     _, fitter, callback = fit(tmp_path, arguments={"background": False})
     assert fitter.global_step == 30
     assert [r.epoch for r in callback.records()] == [1, 2, 3] and callback.records()[1].step == 21
@@ -227,13 +227,13 @@ def test_a_failed_save_can_raise(tmp_path, monkeypatch):
     def failing(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Content, "write", failing)
+    monkeypatch.setattr(TorchFile, "write", failing)
     with pytest.raises(Exception, match="No space left on device"):
         fit(tmp_path, arguments={"on_error": "raise"})
 
 
 def test_a_flaky_write_is_tried_again(tmp_path, monkeypatch):
-    real, calls = Content.write, []
+    real, calls = TorchFile.write, []
 
     def flaky(*args, **kwargs):
         calls.append(1)
@@ -241,7 +241,7 @@ def test_a_flaky_write_is_tried_again(tmp_path, monkeypatch):
             raise RuntimeError("a hiccup")
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(Content, "write", flaky)
+    monkeypatch.setattr(TorchFile, "write", flaky)
     _, _, callback = fit(tmp_path)
     assert [r.step for r in callback.records()] == [10, 20, 30]
 
