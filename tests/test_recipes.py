@@ -1,5 +1,6 @@
 """Each recipe of CONTRIBUTING.md, carried out in a copy of the package and shown to work."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -31,10 +32,23 @@ def test_a_recipe_works_and_touches_its_files_alone(title, tmp_path):
     assert changed(copy) == set(named)
     assert all(any(fnmatch(file, allowed) for allowed in FILES[title]) for file in named)
     assert all(len((copy / file).read_text().splitlines()) <= 300 for file in named)
+    assert complaints([copy / file for file in named]) == ""
     code = f"import ckpt_callbacks\nassert ckpt_callbacks.__file__ == {str(copy / '__init__.py')!r}\n{PROOFS[title]}"
     environment = os.environ | {"PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def complaints(files):
+    """What ruff has to say about files, if it is installed."""
+    if importlib.util.find_spec("ruff") is None:
+        return ""
+    ruff = [sys.executable, "-m", "ruff"]
+    rules = ["--quiet", "--no-cache", "--config", str(PACKAGE.parent / "pyproject.toml")]
+    said = ""
+    for command in (["check", *rules, "--output-format", "concise"], ["format", *rules, "--diff"]):
+        said += subprocess.run([*ruff, *command, *files], capture_output=True, text=True).stdout
+    return said
 
 
 def changed(copy):

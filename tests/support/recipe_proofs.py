@@ -1,4 +1,4 @@
-"""Proofs that the recipes of CONTRIBUTING.md work: scripts that are run against the edited copy of the package."""
+"""What shows that a recipe of CONTRIBUTING.md works: a script that is run against the edited copy of the package."""
 
 # A training without a framework, as an adapter would drive it. `play` saves into ``runs/a``.
 _PLAY = """
@@ -29,10 +29,180 @@ def play(policy, curve, *, listeners=(), source=None, suffix=".bin", end=True):
 
 # What each recipe may touch, from the package's folder.
 FILES = {
+    "A trigger": ("policy/triggers.py", "config/rules.py", "__init__.py"),
+    "A retention rule": ("policy/retention.py", "config/rules.py", "__init__.py"),
+    "A mirror": ("mirrors/*.py", "settings.py", "config/rules.py"),
+    "Half precision, and other contents": (
+        "contents.py", "settings.py", "config/schema.py", "torch/staging.py", "keras/model/copy.py",
+        "formats/*/writer.py",
+    ),
+    "Thinning": ("policy/retention.py", "formats/*format.py", "run/pruning.py"),
+    "A file format, such as a sharded directory": (
+        "formats/__init__.py", "formats/dcp/*.py", "run/collective.py", "torch/sharded.py",
+    ),
+    "An adapter for another framework": ("torch/callback.py", "hf/*.py"),
+    "A command, such as `ckpt prune`": ("cli/prune.py", "cli/__init__.py", "run/control.py"),
     "Replay": ("replay/*.py", "cli/replay.py"),
+    "A report": ("report/*.py", "cli/report.py", "cli/__init__.py", "store/manifest.py"),
+    "A tracker, such as W&B": ("trackers/*.py",),
+    "A drop-in class": ("lightning/compat.py", "keras/compat.py"),
 }  # fmt: skip
 
 PROOFS = {
+    "A trigger": _PLAY
+    + """
+policy = Policy(Below(VAL, 0.5), KeepAll())
+Path("ckpt.yaml").write_text(policy.to_yaml())
+assert "below:" in policy.to_yaml() and Policy.from_yaml("ckpt.yaml") == policy
+run = play(policy, [0.7, 0.4, 0.6, 0.3], end=False)
+assert [(r.step, r.reasons) for r in run.view.records()] == [
+    (20, ("val_loss is below 0.5",)), (40, ("val_loss is below 0.5",))]
+""",
+    "A retention rule": _PLAY
+    + """
+policy = Policy(Every(epochs=1), KeepFirst(2) | KeepLast(1))
+Path("ckpt.yaml").write_text(policy.to_yaml())
+assert Policy.from_yaml("ckpt.yaml") == policy
+run = play(policy, [0.7, 0.4, 0.6, 0.3], end=False)
+assert [r.step for r in run.view.records()] == [10, 20, 40]
+assert run.view.plan().reasons[1] == ("first 2",)
+""",
+    "A mirror": _PLAY
+    + """
+from ckpt_callbacks.mirrors.folder import FolderMirror
+play(Policy(Every(epochs=1), KeepLast(1)), [0.7, 0.4], listeners=[FolderMirror(Path("mirror"))])
+manifest = Manifest.read("runs/a")
+assert sorted(p.name for p in Path("mirror").iterdir()) == sorted(r.file for r in manifest.records.values())
+assert all(p.read_bytes() == b"checkpoint" for p in Path("mirror").iterdir())
+""",
+    "Half precision, and other contents": _PLAY
+    + """
+import torch
+from ckpt_callbacks.torch.staging import TorchStaging
+
+class Source:
+    def snapshot(self, embedded):
+        state = {"weight": torch.ones(3), "count": torch.tensor(2)}
+        return TorchStaging().stage({"state_dict": state, "ckpt_callbacks": {"record": dict(embedded.record)}})
+
+    def metadata(self):
+        return {}
+
+Path("ckpt.yaml").write_text(Config(Policy(Every(epochs=1)), Settings("runs/a", contents="weights-fp16")).to_yaml())
+config = Config.from_yaml("ckpt.yaml")
+run = Run(config.policy, config.settings, suffix=".ckpt", framework="test", name="Test")
+run.open()
+run.start(Source(), step=0, epoch=0)
+run.observe(Event.epoch_end(step=10, epoch=1))
+run.end()
+(record,) = run.view.records()
+found = torch.load(record.path, weights_only=True)["state_dict"]
+assert found["weight"].dtype is torch.float16 and found["count"].dtype is torch.int64
+assert not record.resumable and record.contents == "weights-fp16"
+""",
+    "Thinning": _PLAY
+    + """
+import torch
+from ckpt_callbacks.formats.torch import file
+from ckpt_callbacks.policy.retention import KeepWeights
+from ckpt_callbacks.run.snapshot import LiveSnapshot
+from ckpt_callbacks.store.digest import verify
+
+class Source:
+    def snapshot(self, embedded):
+        state = {"state_dict": {"weight": torch.ones(3)}, "optimizer_states": [torch.zeros(3000)],
+                 "ckpt_callbacks": {"record": dict(embedded.record)}}
+        return LiveSnapshot(lambda path: file.write(path, state))
+
+    def metadata(self):
+        return {}
+
+policy = Policy(Every(epochs=1), KeepWeights() | KeepLast(1))
+run = play(policy, [0.7, 0.6, 0.5], source=Source(), suffix=".ckpt", end=False)
+thin, _, whole = run.view.records()
+assert (thin.status, thin.resumable, thin.contents) == (Status.THINNED, False, "weights"), thin
+assert whole.resumable and whole.status is Status.VERIFIED
+assert thin.size < whole.size, (thin.size, whole.size)
+assert set(torch.load(thin.path)) == {"state_dict", "ckpt_callbacks"}
+files = {path.name for path in Path("runs/a").glob("*.ckpt") if path.is_file() and not path.is_symlink()}
+assert files == {record.file for record in run.view.records()}, files
+verify(thin)
+""",
+    "A file format, such as a sharded directory": _PLAY
+    + """
+from ckpt_callbacks.errors import VerifyError
+from ckpt_callbacks.formats import format_of
+from ckpt_callbacks.formats.dcp import format as dcp
+from ckpt_callbacks.run.snapshot import LiveSnapshot
+from ckpt_callbacks.store.digest import verify
+
+class Sharded:
+    def snapshot(self, embedded):
+        facts = {"record": dict(embedded.record), "run": dict(embedded.run)}
+        return LiveSnapshot(lambda path: dcp.write(path, [b"first", b"second"], facts))
+
+    def metadata(self):
+        return {}
+
+run = play(Policy(Every(epochs=1), KeepLast(1)), [0.7, 0.4, 0.3], source=Sharded(), suffix=".dcp", end=False)
+(record,) = run.view.records()
+assert record.path.is_dir() and record.path.suffix == ".dcp" and record.size > 0
+verify(record)
+assert [p.name for p in Path("runs/a").glob("*.dcp") if not p.is_symlink()] == [record.file]
+assert format_of(record.path).facts(record.path)["record"]["step"] == 30
+(record.path / "__1_0.distcp").unlink()
+try:
+    format_of(record.path).check(record.path, ())
+except VerifyError as error:
+    assert "has 1 shards; expected 2" in str(error)
+else:
+    raise AssertionError("a lost shard was not noticed")
+""",
+    "An adapter for another framework": """
+import torch
+from ckpt_callbacks import Every, KeepLast, Policy
+from ckpt_callbacks.torch.callback import TorchCheckpoint
+
+def train(until):
+    torch.manual_seed(0)
+    model = torch.nn.Linear(3, 1)
+    optimizer = torch.optim.Adam(model.parameters())
+    checkpoint = TorchCheckpoint("runs/a", Policy(Every(steps=5), KeepLast(2)), model, optimizer)
+    begun = step = checkpoint.start()
+    while step < until:
+        optimizer.zero_grad()
+        loss = model(torch.full((4, 3), float(step))).square().mean()
+        loss.backward()
+        optimizer.step()
+        step += 1
+        checkpoint.step_end(step, loss=float(loss))
+    checkpoint.end(step)
+    return begun, model.state_dict()
+
+train(7)
+begun, resumed = train(12)
+assert begun == 7, begun
+import shutil
+shutil.rmtree("runs")
+begun, whole = train(12)
+assert begun == 0 and all(torch.equal(whole[name], resumed[name]) for name in whole)
+""",
+    "A command, such as `ckpt prune`": _PLAY
+    + """
+from click.testing import CliRunner
+from ckpt_callbacks.cli import main
+
+play(Policy(Every(epochs=1), KeepAll()), [0.7, 0.4, 0.6, 0.3], end=False)
+Path("ckpt.yaml").write_text(Policy(Every(epochs=1), KeepLast(2)).to_yaml())
+assert "prune" in CliRunner().invoke(main, ["--help"]).output
+call = ["prune", "runs/a", "--config", "ckpt.yaml"]
+done = CliRunner().invoke(main, [*call, "--dry-run"])
+assert done.exit_code == 0 and done.output.count("would delete") == 2, done.output
+assert len(Manifest.read("runs/a").live()) == 4
+done = CliRunner().invoke(main, call)
+assert done.exit_code == 0 and done.output.count("deleted") == 2, done.output
+assert [record.step for record in Manifest.read("runs/a").live()] == [30, 40]
+""",
     "Replay": _PLAY
     + """
 from ckpt_callbacks.replay import replay
@@ -41,5 +211,40 @@ curve = [0.7, 0.4, 0.6, 0.5, 0.1]
 events = [Event.epoch_end(step=10 * n, epoch=n, metrics={"val_loss": v}) for n, v in enumerate(curve, start=1)]
 found = replay(policy, events)
 assert [r.step for r in found.plan.keep] == [10, 20] and found.stopped.epoch == 4
+""",
+    "A report": _PLAY
+    + """
+from click.testing import CliRunner
+from ckpt_callbacks.cli import main
+
+play(Policy(Every(epochs=1) | Improves(VAL), KeepAll()), [0.7, 0.4], end=False)
+done = CliRunner().invoke(main, ["report", "runs/a"])
+assert done.exit_code == 0, done.output
+assert done.output.count("<tr>") == 3
+assert "<td>val_loss=0.4</td><td>every 1 epoch; val_loss improved to 0.4</td>" in done.output
+""",
+    "A tracker, such as W&B": _PLAY
+    + """
+from ckpt_callbacks.trackers.wandb import WandbTracker
+
+class FakeRun:
+    logged = []
+    def log(self, data, step=None):
+        self.logged.append((step, data["checkpoint/reasons"]))
+
+play(Policy(Every(epochs=1), KeepLast(1)), [0.7, 0.4], listeners=[WandbTracker(FakeRun())], end=False)
+assert FakeRun.logged == [(10, "every 1 epoch"), (20, "every 1 epoch")]
+""",
+    "A drop-in class": """
+import keras
+import numpy as np
+from ckpt_callbacks.keras.compat import ModelCheckpoint
+
+keras.utils.set_random_seed(0)
+model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+model.compile("sgd", "mse")
+checkpoint = ModelCheckpoint("runs/a", "loss", mode="min", save_best_only=True)
+model.fit(np.ones((8, 2)), np.zeros(8), epochs=3, verbose=0, callbacks=[checkpoint])
+assert checkpoint.best().step == 3 and "loss improved" in checkpoint.best().reasons[0]
 """,
 }

@@ -45,7 +45,9 @@ class Edit:
         found = [number for number, line in enumerate(lines) if line.strip().startswith(self.anchor)]
         assert len(found) == 1, f"{self.file} has {len(found)} lines that begin with {self.anchor!r}"
         at, indent = found[0], re.match(" *", lines[found[0]])[0]
-        block = textwrap.indent(self.code, indent).splitlines(keepends=True)
+        gap = "\n\n" if re.match(r"@|def |class ", self.code) else ""  # two lines around what stands at the top level
+        code = self.code + gap if self.place == "before" else self.code
+        block = textwrap.indent(code, indent).splitlines(keepends=True)
         first, last = {"after": (at + 1, at + 1), "before": (at, at), "instead of": (at, at + 1)}[self.place]
         lines[first:last] = block
         path.write_text("".join(lines))

@@ -1,8 +1,8 @@
 """Run directories that an earlier version wrote resume bit-identically.
 
 `lightning/` and `keras/` were written by the commit before this package's modules were moved into rooms: a training
-killed with SIGKILL at step 15 of 30. `expected.json` holds the final weights and momenta of the same training when it was
-never killed, as that commit computed them.
+killed with SIGKILL at step 15 of 30. `expected.json` holds the final weights and momenta of the same training when it
+was never killed, as that commit computed them.
 """
 
 import json
