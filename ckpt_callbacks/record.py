@@ -13,6 +13,8 @@ from .versions import known_fields
 if TYPE_CHECKING:
     from pathlib import Path
 
+ALIASES = ("last", "best", "final")  # links that stand for a checkpoint of a run
+
 
 class Status(str, Enum):
     """The state of a checkpoint: ``writing → committed → verified → (thinned) → deleted``, or ``failed``."""

@@ -9,8 +9,8 @@ from ..policy.costs import Costs
 from ..policy.policy import Policy
 from ..policy.ranking import alias_targets, newest_resumable
 from ..policy.retention import plan
-from ..record import Record, Status
-from ..store.aliases import NAMES, read_alias
+from ..record import ALIASES, Record, Status
+from ..store.aliases import read_alias
 from ..store.manifest import Manifest
 
 _FAILURES = 3  # so many failed saves are news
@@ -82,7 +82,7 @@ class View:
         Raises:
             StoreError: there is none.
         """
-        if which in NAMES:
+        if which in ALIASES:
             found = [record for record in self.records if which in self.aliases.get(record.id, ())]
             if not found:
                 raise StoreError(f"{self.dirpath}: has no {which!r} checkpoint yet")
@@ -92,7 +92,7 @@ class View:
         if not matching:
             raise StoreError(
                 f"{self.dirpath}: has no checkpoint {which!r}; expected an id, a file, a tag, or one of "
-                f"{', '.join(NAMES)}; `ckpt ls {self.dirpath} --all` lists them"
+                f"{', '.join(ALIASES)}; `ckpt ls {self.dirpath} --all` lists them"
             )
         # A deleted checkpoint's name may have been used again.
         return max(matching, key=lambda r: (str(r.id) == which, r.status.on_disk, r.id))

@@ -58,7 +58,7 @@ def decide(policy: Policy, state: State, event: Event) -> tuple[State, Decision]
         event: The event.
 
     Raises:
-        MetricError: a monitored metric could have been logged by now and never was.
+        MetricError: A monitored metric could have been logged by now and never was.
     """
     if event.kind in _OUTCOMES:
         return _settle(policy, state, event), Decision()

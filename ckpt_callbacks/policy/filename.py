@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ..errors import PolicyError
-from ..record import Record
+from ..record import ALIASES, Record
 
 DEFAULT = "{model}-{epoch:03d}-{step}"
 # The fields that are always known, with a value of the right type to try a format on.
@@ -22,7 +22,6 @@ BUILT_IN: dict[str, Any] = {
     "model": "model", "run": "run", "epoch": 1, "step": 1, "attempt": 1, "date": "20260101", "time": "000000",
 }  # fmt: skip
 FROM_METADATA = ("dataset", "seed")
-ALIASES = ("last", "best", "final")
 _UNSAFE = re.compile(r"[^\w.+=,@-]+", re.ASCII)
 _LONGEST = 180  # file systems allow 255 bytes; the version, the suffix and a staging prefix need room
 

@@ -34,7 +34,7 @@ class Interval:
         """Return the one interval that is set among the fields of a rule, which is a dataclass.
 
         Raises:
-            PolicyError: none is set, or several are, or its value makes no sense.
+            PolicyError: No interval is set, or several are, or its value makes no sense.
         """
         where = type(rule).__name__
         found = [(f.name, value) for f in fields(rule) if (value := getattr(rule, f.name)) is not None]
@@ -49,7 +49,7 @@ class Interval:
         """Return an interval, if ``n`` is finite and positive; whole for epochs and steps, below 1 for a share.
 
         Raises:
-            PolicyError: it is not. ``where`` begins the message.
+            PolicyError: ``n`` is not; the message begins with ``where``.
         """
         if unit not in (*_SECONDS_IN, SHARE):
             check_count(where, unit, n)
@@ -65,7 +65,7 @@ class Interval:
         return self.unit in _SECONDS_IN or self.unit == SHARE
 
     def count(self, place: Event | Record) -> float:
-        """Return how many whole intervals a run has behind it at an event, or at a checkpoint."""
+        """Return how many whole intervals a run has completed at an event, or at a checkpoint."""
         if self.unit in _SECONDS_IN:
             return place.time / _SECONDS_IN[self.unit] // self.n
         return (place.epoch if self.unit == "epochs" else place.step) // self.n

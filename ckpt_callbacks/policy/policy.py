@@ -75,7 +75,7 @@ class Policy:
         found += self.keep.metrics()
         found += [self.best_by] if self.best_by else []
         keys: dict[Metric, str] = {}
-        # Metrics of one series are told apart by their place; by warm-up first, so that rules may change their order.
+        # Metrics of one series differ by their place; by warm-up first, so that rules may change their order.
         for metric in sorted(dict.fromkeys(found), key=lambda metric: metric.start_from_epoch):
             base = f"{metric.mode} {metric.series}"
             same = sum(key == base or key.startswith(f"{base} #") for key in keys.values())
@@ -126,7 +126,7 @@ class Policy:
             allow_code: Import the functions that `Predicate` rules of the file name.
 
         Raises:
-            ConfigError: the file is wrong; the error lists every mistake.
+            ConfigError: The file is wrong; the error lists every mistake.
         """
         from ..config import Config
 

@@ -105,7 +105,7 @@ class State:
         """Return the state that `to_json` described.
 
         Raises:
-            ResumeError: a newer version wrote it.
+            ResumeError: A newer version wrote it.
         """
         check_version(facts.get("version"), STATE_VERSION, "policy state")
         seen = frozenset(facts["seen"])

@@ -11,7 +11,8 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-NAMES = ("last", "best", "final")
+from ..record import ALIASES
+
 _POINTER = ".pointer"
 
 
@@ -44,7 +45,7 @@ def read_alias(dirpath: Path, name: str, known: Collection[str]) -> str | None:
 
 def pointed_at(dirpath: Path) -> set[str]:
     """Return the targets of all links with the name of an alias."""
-    return {target for name in NAMES for link in _links(dirpath, name) if (target := _target(link)) is not None}
+    return {target for name in ALIASES for link in _links(dirpath, name) if (target := _target(link)) is not None}
 
 
 def _point(dirpath: Path, name: str, file: str, suffix: str, known: Collection[str]) -> Path | None:
