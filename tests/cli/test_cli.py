@@ -10,13 +10,12 @@ import subprocess
 import sys
 
 import pytest
-from click.testing import CliRunner
 
 from ckpt_callbacks import EMA, EventKind, Every, Improves, KeepBest, KeepLast, Metric, Optimal, Policy, Record, Status
-from ckpt_callbacks.cli import main
 from ckpt_callbacks.record import Attempt
 from ckpt_callbacks.store.manifest import Manifest
 from ckpt_callbacks.testing import FakeClock, FakeWriter
+from tests.support import command as support
 from tests.support.processes import ENVIRONMENT
 from tests.support.training import new_run, report, start
 
@@ -55,8 +54,7 @@ def run_dir(trained, tmp_path):
 
 def ckpt(*arguments):
     """Run the command in this process; output and errors apart, and nothing unexpected raised."""
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    result = support.ckpt(*arguments)
     return result.exit_code, result.stdout, result.stderr
 
 

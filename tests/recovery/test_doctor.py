@@ -12,6 +12,7 @@ from ckpt_callbacks import Status
 from ckpt_callbacks.lightning import LightningCheckpoint
 from ckpt_callbacks.store.manifest import Manifest
 from tests.adapters.lightning.task import EACH_EPOCH, fit
+from tests.support.command import ckpt
 
 CKPT = Path(sys.executable).with_name("ckpt")
 FOREIGN = ("notes.txt", "theirs.ckpt", "broken.keras")
@@ -29,12 +30,6 @@ def trained(tmp_path_factory):
 @pytest.fixture
 def run_dir(trained, tmp_path):
     return Path(shutil.copytree(trained, tmp_path / "run", symlinks=True))
-
-
-def ckpt(*arguments):
-    done = subprocess.run([CKPT, *map(str, arguments)], capture_output=True, text=True)
-    assert "Traceback" not in done.stderr, done.stderr
-    return done
 
 
 def state(dirpath):
@@ -84,14 +79,14 @@ def test_a_manifest_is_rebuilt_from_what_the_checkpoints_say(trained, run_dir, h
     harm(run_dir)
     before = state(run_dir)
     looked = ckpt("doctor", run_dir, "--dry-run")
-    assert looked.returncode == 1 and looked.stdout, looked.stderr
+    assert looked.exit_code == 1 and looked.stdout, looked.stderr
     assert state(run_dir) == before, "a dry run changes nothing"
     done = ckpt("doctor", run_dir)
-    assert done.returncode == 0 and "Model-002-20.ckpt" in done.stdout, (done.stdout, done.stderr)
+    assert done.exit_code == 0 and "Model-002-20.ckpt" in done.stdout, (done.stdout, done.stderr)
     assert facts(run_dir) == facts(trained)
     assert ckpt("doctor", run_dir).stdout == f"{run_dir}: nothing is wrong\n"
     verified = ckpt("verify", run_dir)
-    assert verified.returncode == 0 and "3 of 3 checkpoints verified" in verified.stdout, verified.stdout
+    assert verified.exit_code == 0 and "3 of 3 checkpoints verified" in verified.stdout, verified.stdout
     callback = LightningCheckpoint(run_dir, EACH_EPOCH)
     assert callback.resume_path() == str(run_dir / "Model-003-30.ckpt")
     assert callback.best().step == LightningCheckpoint(trained, EACH_EPOCH).best().step
@@ -115,7 +110,7 @@ def test_damaged_and_missing_checkpoints_count_no_longer(run_dir):
     assert f"{newest}: has " in done.stdout and f"{middle}: missing" in done.stdout
     assert "last: does not point to Model-001-10.ckpt; recreated" in done.stdout
     assert (run_dir / "last.ckpt").readlink() == Path("Model-001-10.ckpt")
-    assert ckpt("verify", run_dir).returncode == 0
+    assert ckpt("verify", run_dir).exit_code == 0
     assert LightningCheckpoint(run_dir, EACH_EPOCH).resume_path() == str(run_dir / "Model-001-10.ckpt")
     assert [r.status for r in Manifest.read(run_dir).records.values()].count(Status.FAILED) == 2
 
@@ -159,9 +154,10 @@ def test_not_while_a_training_runs(run_dir):
     callback = LightningCheckpoint(run_dir, EACH_EPOCH)
     callback._run.open()
     try:
-        done = ckpt("doctor", run_dir)
+        command = [CKPT, "doctor", run_dir]
+        done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 2 and "another training writes here" in done.stderr
-        assert ckpt("doctor", run_dir, "--dry-run").returncode == 0
+        assert subprocess.run([*command, "--dry-run"], stdout=subprocess.DEVNULL).returncode == 0
     finally:
         callback._run.close()
 
@@ -171,5 +167,5 @@ def test_a_wrong_directory_is_one_clear_line(tmp_path):
     (tmp_path / "empty").mkdir()
     for path in (tmp_path / "missing", tmp_path / "loop", tmp_path / "empty"):
         done = ckpt("doctor", path)
-        assert done.returncode == 2 and done.stderr.count("\n") == 1 and str(path) in done.stderr
+        assert done.exit_code == 2 and done.stderr.count("\n") == 1 and str(path) in done.stderr
     assert not list((tmp_path / "empty").iterdir())

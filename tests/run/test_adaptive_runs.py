@@ -2,12 +2,10 @@
 
 import json
 
-from click.testing import CliRunner
-
 from ckpt_callbacks import EventKind, Every, Policy
-from ckpt_callbacks.cli import main
 from ckpt_callbacks.config import Config
 from ckpt_callbacks.testing import FakeClock, FakeWriter
+from tests.support.command import ckpt
 from tests.support.training import new_run, report, start
 
 POLICY = Policy(save=Every(overhead=0.01))
@@ -52,6 +50,6 @@ def test_a_run_keeps_to_its_share_over_a_resume(tmp_path):
     again, _ = train(tmp_path, steps=400, snapshot=stage.carried)
     resumed = [record.time for record in again.view.records() if record.attempt == 2]
     assert resumed == [251.5, 302.0, 352.5, 403.0]  # it knows what a save costs, and when the last one was asked for
-    last = CliRunner().invoke(main, ["log", str(tmp_path)]).stdout.splitlines()[-1]
+    last = ckpt("log", tmp_path).stdout.splitlines()[-1]
     assert last == POLICY.adaptive[0].pace.explain(again.state.costs)
     assert last == "overhead 1%: every 50 s, because a save blocks 0.5 s"

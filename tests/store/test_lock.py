@@ -46,11 +46,12 @@ def layout(tmp_path):
 @pytest.fixture
 def hold(layout):
     """Start a process that holds a lock; returns it, and the id of its forked child."""
-    pids = []
+    pids, processes = [], []
 
     def start(kind, forks="alone"):
         command = [sys.executable, "-c", HOLDER, str(layout.dirpath), kind, forks]
         process = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE)
+        processes.append(process)
         pids.append(process.pid)
         child = int(process.stdout.readline())
         pids.extend([child] if child else [])
@@ -62,6 +63,9 @@ def hold(layout):
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             continue
+    for process in processes:
+        process.wait()
+        process.stdout.close()
 
 
 def is_free(path):

@@ -3,10 +3,8 @@
 import json
 import shutil
 
-from click.testing import CliRunner
-
-from ckpt_callbacks.cli import main
 from ckpt_callbacks.store.manifest import Manifest
+from tests.support.command import ckpt
 
 KINDS = ("lightning", "keras", "weights")
 RESUMABLE = KINDS[:2]
@@ -46,13 +44,9 @@ def newest(dirpath):
     return Manifest.read(dirpath).live()[-1]
 
 
-def cli(*arguments):
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
 def good(dirpath):
     """The files that `ckpt verify` finds good."""
-    lines = cli("verify", dirpath, "--json").stdout.splitlines()
+    lines = ckpt("verify", dirpath, "--json").stdout.splitlines()
     return {facts["file"] for facts in map(json.loads, lines) if facts["ok"]}
 
 

@@ -16,7 +16,8 @@ from ckpt_callbacks.formats.keras import archive as keras_zip
 from ckpt_callbacks.formats.torch import format as torch_zip
 from ckpt_callbacks.store.digest import digest
 from ckpt_callbacks.store.manifest import Manifest, _line
-from tests.system.bad_input.runs import KINDS, RESUMABLE, callback, cli, copied, fit, good, newest, one_line
+from tests.support.command import ckpt
+from tests.system.bad_input.runs import KINDS, RESUMABLE, callback, copied, fit, good, newest, one_line
 
 DAMAGE = ("cut", "flip", "empty", "zeros")
 
@@ -203,7 +204,7 @@ def test_nothing_that_looks_into_a_checkpoint_runs_what_it_holds(trained, tmp_pa
             assert str(stray) in str(error)
     assert callback("lightning", dirpath).resume_path() != str(path)
     forge(dirpath)  # as somebody would who may write the whole directory
-    assert cli("verify", dirpath).exit_code == 0
+    assert ckpt("verify", dirpath).exit_code == 0
     callback("lightning", dirpath).resume_path()
     (dirpath / ".ckpt" / "manifest.jsonl").unlink()
     callback("lightning", dirpath).resume_path()

@@ -13,8 +13,9 @@ from ckpt_callbacks.run.run import Run
 from ckpt_callbacks.settings import Settings
 from ckpt_callbacks.store.manifest import Manifest, _line
 from ckpt_callbacks.testing import FakeWriter
+from tests.support.command import ckpt
 from tests.support.training import new_run, report, start
-from tests.system.bad_input.runs import RESUMABLE, callback, cli, copied, fit, newest, one_line
+from tests.system.bad_input.runs import RESUMABLE, callback, copied, fit, newest, one_line
 
 # -- directories that are not what they should be --------------------------------------------------------------------
 
@@ -33,7 +34,7 @@ def test_a_directory_that_is_none_of_ours_is_one_clear_error(tmp_path, kind, wha
     with pytest.raises(StoreError) as caught:
         fit(kind, dirpath, 1) if act == "fit" else callback(kind, dirpath).resume_path()
     assert str(dirpath) in one_line(caught)
-    shown = cli("ls", dirpath)
+    shown = ckpt("ls", dirpath)
     assert shown.exit_code == 2 and len(shown.stderr.splitlines()) == 1 and str(dirpath) in shown.stderr
 
 
@@ -43,7 +44,7 @@ def test_an_alias_that_points_at_itself_is_left_alone(run, caplog):
     link = dirpath / f"last{last.path.suffix}"
     link.unlink()
     link.symlink_to(link.name)
-    assert cli("verify", dirpath).exit_code == 0 and cli("ls", dirpath).exit_code == 0
+    assert ckpt("verify", dirpath).exit_code == 0 and ckpt("ls", dirpath).exit_code == 0
     assert callback(kind, dirpath).resume_path() == str(last.path)
     assert fit(kind, dirpath, 4).last().epoch == 4
     assert os.readlink(link) == link.name
