@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
-class View(Protocol):
+class EventView(Protocol):
     """The event that a trigger is asked about, and the state that `decide` keeps for it.
 
     Attributes:
@@ -78,7 +78,7 @@ class Trigger:
         """
         return True
 
-    def check(self, view: View) -> Firing | None:
+    def check(self, view: EventView) -> Firing | None:
         """Return a `Firing` when a save is due at this event, else None."""
         raise NotImplementedError
 
@@ -177,7 +177,7 @@ class AnyOf(_Group):
         triggers: One or more triggers.
     """
 
-    def check(self, view: View) -> Firing | None:
+    def check(self, view: EventView) -> Firing | None:
         fired = [firing for part in self.triggers if (firing := part.check(view))]
         if not fired:
             return None
@@ -201,7 +201,7 @@ class AllOf(_Group):
         triggers: One or more triggers.
     """
 
-    def check(self, view: View) -> Firing | None:
+    def check(self, view: EventView) -> Firing | None:
         fired = [firing for part in self.triggers if (firing := part.check(view)) is not None]
         if len(fired) < len(self.triggers):
             return None
@@ -234,7 +234,7 @@ class Not(Trigger):
     def parts(self) -> tuple[Trigger, ...]:
         return (self.trigger,)
 
-    def check(self, view: View) -> Firing | None:
+    def check(self, view: EventView) -> Firing | None:
         return None if self.trigger.check(view) else Firing((self.describe(),), ())
 
     def describe(self) -> str:

@@ -24,8 +24,8 @@ _ALWAYS = {EventKind.END: "end of training", EventKind.DEMAND: "on demand"}  # s
 _LONGEST_PAUSE = 1024  # steps between two tries while saves keep failing
 
 
-class _EventView:
-    """The `View` of one event."""
+class _StateView:
+    """The `EventView` of one event."""
 
     def __init__(self, policy: Policy, state: State, event: Event) -> None:
         self.event, self._policy, self._state = event, policy, state
@@ -113,7 +113,7 @@ def horizon(policy: Policy, state: State, deadline: float | None = None) -> Hori
         return NOW
     # Far from every deadline: that none is near holds until the horizon.
     event = Event(EventKind.STEP_END, state.step, state.epoch, state.time, wall=-math.inf, deadline=deadline)
-    saves = policy.save.check(_EventView(policy, state, event)) is not None
+    saves = policy.save.check(_StateView(policy, state, event)) is not None
     return nearest.earlier(Horizon(step=state.retry_step)) if saves else nearest
 
 
@@ -209,7 +209,7 @@ def _ask_to_save(policy: Policy, state: State, event: Event) -> tuple[State, Sav
         return state, None
     if event.kind is EventKind.STEP_END and event.step < state.retry_step:
         return state, None
-    firing = policy.save.check(_EventView(policy, state, event))
+    firing = policy.save.check(_StateView(policy, state, event))
     reasons, leaves = (firing.reasons, firing.leaves) if firing else ((), ())
     if event.kind is EventKind.EXCEPTION and not any(event.kind in leaf.kinds for leaf in leaves):
         return state, None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ..units import as_seconds, format_number, in_words, roughly
-from .composition import Firing, Trigger, View
+from .composition import Firing, Trigger, EventView
 from .costs import Costs
 from .horizon import NEVER, Horizon
 from .state import State
@@ -39,7 +39,7 @@ class Pace:
         due_at = self.due_at(state.costs)
         return NEVER if state.pending or state.time >= due_at else Horizon(time=due_at)
 
-    def check(self, trigger: Trigger, view: View) -> Firing | None:
+    def check(self, trigger: Trigger, view: EventView) -> Firing | None:
         """Return the firing of the ``trigger`` that has this pace, if it is due."""
         if view.saving or view.event.time < self.due_at(view.costs):
             return None
@@ -123,7 +123,7 @@ class Optimal(Trigger):
         """The interval, as it follows from what saves cost."""
         return LeastLoss(self.mtbf)
 
-    def check(self, view: View) -> Firing | None:
+    def check(self, view: EventView) -> Firing | None:
         return self.pace.check(self, view)
 
     def quiet_until(self, state: State, deadline: float | None) -> Horizon:

@@ -9,7 +9,7 @@ from functools import cached_property
 from ..errors import PolicyError
 from ..events import Event, EventKind
 from ..units import as_seconds, as_utc, format_number, in_words, is_count
-from .composition import Firing, Trigger, View
+from .composition import Firing, Trigger, EventView
 from .horizon import NEVER, NOW, Horizon
 from .intervals import Interval
 from .metric import Metric, check_metric
@@ -20,7 +20,7 @@ from .state import State
 class _Owed(Trigger):
     """A leaf that is due from a threshold until a save in which it took part."""
 
-    def check(self, view: View) -> Firing | None:
+    def check(self, view: EventView) -> Firing | None:
         return Firing((self.describe(),), (self,)) if view.is_owed(self) else None
 
     def quiet_until(self, state: State, deadline: float | None) -> Horizon:
@@ -88,7 +88,7 @@ class Every(_Owed):
     def threshold_count(self, event: Event) -> float | None:
         return None if self.pace else self.interval.count(event)
 
-    def check(self, view: View) -> Firing | None:
+    def check(self, view: EventView) -> Firing | None:
         return self.pace.check(self, view) if self.pace else super().check(view)
 
     def quiet_until(self, state: State, deadline: float | None) -> Horizon:
@@ -180,7 +180,7 @@ class OnDeadline(_Owed):
     def becomes_due(self, before: float, count: float, event: Event) -> bool:
         return count != before  # at a start, too
 
-    def check(self, view: View) -> Firing | None:
+    def check(self, view: EventView) -> Firing | None:
         # A save that an earlier job missed before its own deadline is not owed to a later one.
         return super().check(view) if self.threshold_count(view.event) is not None else None
 
@@ -211,7 +211,7 @@ class Improves(_QuietBetweenMetrics):
     def metrics(self) -> tuple[Metric, ...]:
         return (self.metric,)
 
-    def check(self, view: View) -> Firing | None:
+    def check(self, view: EventView) -> Firing | None:
         value = view.improvement(self.metric)
         return None if value is None else Firing((f"{self.metric.name} improved to {value:.6g}",), (self,))
 
@@ -225,7 +225,7 @@ class OnPreempt(_QuietBetweenMetrics):
 
     kinds = frozenset({EventKind.PREEMPT})
 
-    def check(self, view: View) -> Firing | None:
+    def check(self, view: EventView) -> Firing | None:
         return Firing(("preemption",), (self,)) if view.event.kind in self.kinds else None
 
     def describe(self) -> str:
@@ -238,7 +238,7 @@ class OnException(_QuietBetweenMetrics):
 
     kinds = frozenset({EventKind.EXCEPTION})
 
-    def check(self, view: View) -> Firing | None:
+    def check(self, view: EventView) -> Firing | None:
         return Firing(("exception",), (self,)) if view.event.kind in self.kinds else None
 
     def describe(self) -> str:
@@ -267,7 +267,7 @@ class Predicate(Trigger):
         if not isinstance(self.name, str):
             raise PolicyError(f"Predicate: name is {self.name!r}; expected a text")
 
-    def check(self, view: View) -> Firing | None:
+    def check(self, view: EventView) -> Firing | None:
         return Firing((self.name,), (self,)) if self.function(view.event) else None
 
     def describe(self) -> str:

@@ -32,8 +32,9 @@ class Alarm:
     Asking for the time costs a training step more than all else that a callback does in it.
 
     Args:
-        now: Seconds that never go backwards. ring: called on the thread; must not block, and may come late, or once
-            too often just after a later moment was set.
+        now: Returns seconds that never go backwards.
+        ring: Called on the thread. It must not block, and may be called late, or once too often just after a later
+            moment was set.
     """
 
     def __init__(self, now: Callable[[], float], ring: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""What shows that a recipe of CONTRIBUTING.md works: a script that is run against the edited copy of the package."""
+"""Proofs that the recipes of CONTRIBUTING.md work: scripts that are run against the edited copy of the package."""
 
 # A training without a framework, as an adapter would drive it. `play` saves into ``runs/a``.
 _PLAY = """
