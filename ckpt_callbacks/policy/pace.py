@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ..units import as_seconds, format_number, in_words, roughly
-from .composition import Firing, Trigger, EventView
+from .composition import EventView, Firing, Trigger
 from .costs import Costs
 from .horizon import NEVER, Horizon
 from .state import State

@@ -9,7 +9,7 @@ from functools import cached_property
 from ..errors import PolicyError
 from ..events import Event, EventKind
 from ..units import as_seconds, as_utc, format_number, in_words, is_count
-from .composition import Firing, Trigger, EventView
+from .composition import EventView, Firing, Trigger
 from .horizon import NEVER, NOW, Horizon
 from .intervals import Interval
 from .metric import Metric, check_metric
