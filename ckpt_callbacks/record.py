@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from .versions import known_fields
+from .errors import ResumeError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -163,3 +163,24 @@ def attempt_framework(attempt: Attempt) -> str | None:
     """
     facts = attempt.facts
     return facts.get("framework") or _FRAMEWORK_OF.get(facts.get("holder", ""))
+
+
+def known_fields(cls: type, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the ``facts`` that are fields of a dataclass; a newer version may have written others."""
+    known = {f.name for f in fields(cls)}
+    return {name: value for name, value in facts.items() if name in known}
+
+
+def check_version(found: object, known: int, what: str) -> None:
+    """Refuse what a newer version wrote in a way that this one does not know.
+
+    Args:
+        found: The version that was read.
+        known: The newest version that this package reads.
+        what: The subject of the error message, such as ``"policy state"``.
+
+    Raises:
+        ResumeError: ``found`` is newer than ``known``, or is no version.
+    """
+    if not isinstance(found, int) or found > known:
+        raise ResumeError(f"{what}: version is {found!r}; expected at most {known}; install a newer ckpt-callbacks")

@@ -11,7 +11,7 @@ import ckpt_callbacks
 
 PACKAGE = Path(ckpt_callbacks.__file__).parent
 FLOORS = [
-    ("errors", "units", "events", "versions", "record", "settings"),
+    ("errors", "units", "events", "record", "settings"),
     ("policy", "memory", "store", "runtime"),
     ("formats", "config"),
     ("recovery",),
@@ -27,7 +27,7 @@ EXCEPTIONS = {
     # Policy.from_yaml is what people type; it imports the reader only when it is called.
     ("policy", "config"),
 }
-PURE_STANDARD_LIBRARY = {"policy", "errors", "events", "record", "settings", "units", "versions"}
+PURE_STANDARD_LIBRARY = {"policy", "errors", "events", "record", "settings", "units"}
 ALLOWED_LIBRARIES = {
     "store": {"xxhash"},
     "formats": {"h5py", "isal", "keras", "numpy", "torch", "typing_extensions"},
@@ -115,3 +115,58 @@ def test_all_names_what_is_public():
     )
     for name in ckpt_callbacks.__all__:
         assert getattr(ckpt_callbacks, name).__doc__, f"{name} has no docstring"
+
+
+def test_few_modules_lie_loose_beside_the_rooms():
+    assert len([path for path in FILES if path.parent == PACKAGE]) <= 7
+
+
+def test_the_house_has_seven_floors():
+    assert len(FLOORS) == 7
+    assert {room_of(path) for path in FILES} - {"__init__"} == set(FLOOR_OF)
+
+
+def classes():
+    """(path, class) of each class of the package."""
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                yield path, node
+
+
+def names_of(nodes):
+    return {ast.unparse(node).rpartition(".")[2].partition("[")[0].partition("(")[0] for node in nodes}
+
+
+def set_on_self(cls):
+    """The attributes that the methods of a class set on their object."""
+    targets = [
+        target
+        for node in ast.walk(cls)
+        if isinstance(node, (ast.Assign, ast.AnnAssign))
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+    ]
+    found = [leaf for target in targets for leaf in (target.elts if isinstance(target, ast.Tuple) else [target])]
+    return {n.attr for n in found if isinstance(n, ast.Attribute) and getattr(n.value, "id", None) == "self"}
+
+
+def only_declared(cls):
+    """The attributes that a class annotates in its body and never sets."""
+    if names_of(cls.decorator_list) & {"dataclass"} or names_of(cls.bases) & {"Protocol", "NamedTuple", "TypedDict"}:
+        return set()  # their annotations are fields
+    annotated = {node.target.id for node in cls.body if isinstance(node, ast.AnnAssign) and node.value is None}
+    return annotated - set_on_self(cls)
+
+
+def test_no_class_declares_what_only_a_subclass_sets():
+    """A class that needs such attributes is a part of another class, cut off by length."""
+    found = {f"{path.name}: {cls.name}": only_declared(cls) for path, cls in classes() if only_declared(cls)}
+    found.pop("fit.py: ObservesFit", None)  # for now
+    assert found == {}
+
+
+def test_the_check_for_declared_attributes_finds_one():
+    mixin = ast.parse("class Mixin:\n    run: Run\n    def ask(self):\n        return self.run").body[0]
+    assert only_declared(mixin) == {"run"}
+    whole = ast.parse("class Whole:\n    run: Run\n    def __init__(self, run):\n        self.run = run").body[0]
+    assert only_declared(whole) == set()

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from . import options, table
-from .view import View
+from .listing import Listing
 
 
 @click.command()
@@ -22,18 +22,18 @@ def log(run_dir: Path, as_json: bool, config: Path | None) -> None:
     """
     manifest = options.open_manifest(run_dir)
     policy = options.policy_of(config, manifest)
-    view = View(manifest, policy)
-    costs = view.costs()
+    listing = Listing(manifest, policy)
+    costs = listing.costs()
     paces = [(rule, rule.pace) for rule in (policy.adaptive if policy else ()) if rule.pace is not None]
     if as_json:
-        for record in view.records:
+        for record in listing.records:
             options.echo_json(record.to_json())
         for rule, pace in paces:
             interval = None if costs.expected is None else pace.interval(costs.expected)
             options.echo_json({"rule": repr(rule), "interval": interval, "because": pace.explain(costs)})
         return
-    if view.records:
-        table.print_history(view.records)
+    if listing.records:
+        table.print_history(listing.records)
     else:
         click.echo(f"{run_dir}: no checkpoint yet")
     for _, pace in paces:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from . import options, table
-from .view import View
+from .listing import Listing
 
 
 @click.command()
@@ -22,13 +22,13 @@ def ls(run_dir: Path, as_json: bool, everything: bool, config: Path | None) -> N
     For each checkpoint in RUN_DIR: its facts, why it was saved, and why it is kept.
     """
     manifest = options.open_manifest(run_dir)
-    view = View(manifest, options.policy_of(config, manifest))
-    records, hidden = view.listed(everything)
+    listing = Listing(manifest, options.policy_of(config, manifest))
+    records, hidden = listing.listed(everything)
     if as_json:
         for record in records:
             options.echo_json(record.to_json())
     elif records:
-        table.print_table(view, records)
+        table.print_table(listing, records)
     if not records and not (as_json or hidden):
         click.echo(f"{run_dir}: no checkpoint yet")
     elif hidden and (sys.stdout.isatty() or not records) and not as_json:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from . import options, table
-from .view import View
+from .listing import Listing
 
 
 @click.command()
@@ -21,9 +21,9 @@ def show(run_dir: Path, which: str, as_json: bool, config: Path | None) -> None:
     WHICH is its id, its file, a tag, or one of last, best and final.
     """
     manifest = options.open_manifest(run_dir)
-    view = View(manifest, options.policy_of(config, manifest))
-    record = view.find(which)
+    listing = Listing(manifest, options.policy_of(config, manifest))
+    record = listing.find(which)
     if as_json:
         options.echo_json(record.to_json())
     else:
-        table.print_facts(view, record)
+        table.print_facts(listing, record)

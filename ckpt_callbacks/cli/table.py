@@ -13,7 +13,7 @@ import click
 
 from ..record import Record, Status
 from ..units import roughly
-from .view import View
+from .listing import Listing
 
 _COLOURS = {
     Status.WRITING: "yellow",
@@ -28,9 +28,9 @@ _OPTIONAL = {"tags", "error"}
 _NARROWEST = 8
 
 
-def print_table(view: View, records: Sequence[Record]) -> None:
+def print_table(listing: Listing, records: Sequence[Record]) -> None:
     """Print one line for each record; on a terminal, what does not fit follows on separate lines."""
-    _print_rows([_row(view, record, sys.stdout.isatty()) for record in records], records)
+    _print_rows([_row(listing, record, sys.stdout.isatty()) for record in records], records)
 
 
 def print_history(records: Sequence[Record]) -> None:
@@ -49,7 +49,7 @@ def _print_rows(rows: Sequence[dict[str, str]], records: Sequence[Record]) -> No
         click.echo("  ".join(cells).rstrip())
 
 
-def print_facts(view: View, record: Record) -> None:
+def print_facts(listing: Listing, record: Record) -> None:
     """Print all facts of one record."""
     facts = {
         "id": record.id,
@@ -57,7 +57,7 @@ def print_facts(view: View, record: Record) -> None:
         "path": record.path,
         "status": _status(record),
         "error": record.error,
-        "aliases": ", ".join(view.aliases.get(record.id, ())),
+        "aliases": ", ".join(listing.aliases.get(record.id, ())),
         "tags": ", ".join(record.tags),
         "pinned": record.pinned,
         "step": record.step,
@@ -73,7 +73,7 @@ def print_facts(view: View, record: Record) -> None:
         "attempt": record.attempt,
         "parent": record.parent,
         "saved because": list(record.reasons),
-        "kept because": list(view.kept.get(record.id, ())),
+        "kept because": list(listing.kept.get(record.id, ())),
         "metrics": record.metrics,
         "scores": record.scores,
         "metadata": record.metadata,
@@ -87,7 +87,7 @@ def count(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
-def _row(view: View, record: Record, on_terminal: bool) -> dict[str, str]:
+def _row(listing: Listing, record: Record, on_terminal: bool) -> dict[str, str]:
     measured = (*record.scores.items(), *record.metrics.items())
     return {
         "id": str(record.id),
@@ -98,10 +98,10 @@ def _row(view: View, record: Record, on_terminal: bool) -> dict[str, str]:
         "size": _size(record) if record.size else "",
         "status": _status(record),
         "saved": (_age(record) if on_terminal else _date(record)) if record.wall else "",
-        "aliases": ", ".join(view.aliases.get(record.id, ())),
+        "aliases": ", ".join(listing.aliases.get(record.id, ())),
         "tags": ", ".join((*record.tags, *(("pinned",) if record.pinned else ()))),
         "saved because": "; ".join(record.reasons),
-        "kept because": "; ".join(view.kept.get(record.id, ())),
+        "kept because": "; ".join(listing.kept.get(record.id, ())),
         "error": record.error or "",
     }
 

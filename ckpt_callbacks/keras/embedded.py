@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..versions import check_version
+from ..record import check_version
 from .arrays import pack, packed, unpack, unpacked
 from .callbacks import States
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..versions import known_fields
+from ..record import known_fields
 
 _REMEMBERED = 5  # saves: few enough to follow a disk that grows slower, enough that one odd save decides nothing
 

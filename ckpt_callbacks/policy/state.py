@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..versions import check_version
+from ..record import check_version
 from .costs import Costs
 from .metric import JOINT
 from .track import Track

@@ -17,6 +17,7 @@ from ..recovery.rebuild import find_unlisted
 from ..runtime.environment import environment
 from ..runtime.processes import Processes, is_primary_process
 from ..store.lock import TrainingLock
+from ..store.manifest import Manifest
 from . import pruning
 from .view import RunView
 
@@ -41,8 +42,8 @@ class RunDirectory:
 
     def __init__(self, dirpath: Path, policy: Policy, framework: str, name: str) -> None:
         self.dirpath, self._policy, self._framework, self._name = dirpath, policy, framework, name
-        self.view = RunView(dirpath, policy)
-        self.manifest = self.view.manifest
+        self.manifest = Manifest(dirpath)
+        self.view = RunView(self.manifest, policy)
         self.processes, self.is_open = Processes(), False
         layout = self.manifest.layout
         self._lock = TrainingLock(layout.training_lock, layout.owner, name)

@@ -10,9 +10,8 @@ from ..events import Event
 from ..policy.engine import decide
 from ..policy.policy import Policy
 from ..policy.state import State
-from ..record import Record, Status
+from ..record import Record, Status, check_version
 from ..store.manifest import Manifest
-from ..versions import check_version
 
 VERSION = 1
 

@@ -12,6 +12,7 @@ from ..policy.policy import Policy
 from ..policy.ranking import best_record, final_record, last_record
 from ..policy.retention import Plan, plan
 from ..record import Record
+from ..store.aliases import read_alias
 from ..store.digest import verify
 from ..store.manifest import Manifest
 
@@ -22,18 +23,19 @@ class RunView:
     """The checkpoints of one run, seen through a policy. Reads only, and needs no lock.
 
     Args:
-        dirpath: The run directory, which need not exist.
-        policy: Says what is best, and what is kept.
+        manifest: The run directory's manifest; the directory need not exist.
+        policy: Says what is best, and what is kept. None where only the manifest is at hand: then ``best`` is what the
+            link on the disk says.
 
     Attributes:
-        manifest: The directory's manifest.
+        manifest: As given.
         policy: As given.
         current: Identifies the run that trains here; empty until one does.
         damaged: The checkpoints that were found not to verify, by record id.
     """
 
-    def __init__(self, dirpath: Path, policy: Policy) -> None:
-        self.manifest, self.policy = Manifest(dirpath), policy
+    def __init__(self, manifest: Manifest, policy: Policy | None) -> None:
+        self.manifest, self.policy = manifest, policy
         self.current = ""
         self.damaged: dict[int, VerifyError] = {}
 
@@ -56,14 +58,23 @@ class RunView:
 
     def best(self) -> Record | None:
         """Return the best checkpoint of the run, or None before any finite value."""
-        return best_record(self.records(), self.policy.best_metric)
+        if self.policy is not None:
+            return best_record(self.records(), self.policy.best_metric)
+        files = {record.file: record for record in self.records()}
+        linked = read_alias(self.manifest.layout.dirpath, "best", files.keys())
+        return files.get(linked) if linked is not None else None
 
     def final(self) -> Record | None:
         """Return the state when the last `fit` ended, or None."""
         return final_record(self.records())
 
+    def aliases(self) -> dict[str, Record | None]:
+        """Return the record that each alias stands for."""
+        return {"last": self.last(), "best": self.best(), "final": self.final()}
+
     def plan(self) -> Plan:
-        """Return which checkpoints survive now, and why."""
+        """Return which checkpoints survive now, and why. Needs a policy."""
+        assert self.policy is not None
         return plan(self.policy.keep, self.records(), best=self.policy.best_metric)
 
     def verified_resumable(self) -> Iterator[Record]:

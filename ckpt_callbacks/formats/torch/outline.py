@@ -86,7 +86,7 @@ class _OrderedDict(dict[Any, Any]):
 class _Tensor(Placeholder):
     """A tensor of a known shape."""
 
-    shape: tuple[int, ...]
+    shape: tuple[int, ...] = ()
 
 
 def _tensor(elements: int, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: Any) -> _Tensor:

@@ -1,0 +1,99 @@
+"""The records of a run directory as `ckpt` lists them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import StoreError
+from ..policy.costs import Costs
+from ..policy.policy import Policy
+from ..policy.ranking import newest_resumable
+from ..record import Record, Status
+from ..run.view import RunView
+from ..store.aliases import NAMES
+from ..store.manifest import Manifest
+
+_FAILURES = 3  # number of failed saves that are still news
+
+
+class Listing:
+    """All records of a directory, with what the newest run's policy says of them.
+
+    Args:
+        manifest: The directory's manifest.
+        policy: The policy of the newest run; None if it is not known.
+
+    Attributes:
+        records: All records, oldest first.
+        aliases: The names of each record, by record id.
+        kept: The reasons why each record survives, by record id; without a policy only those that the manifest knows.
+    """
+
+    def __init__(self, manifest: Manifest, policy: Policy | None = None) -> None:
+        self._dirpath = manifest.layout.dirpath
+        self._view = view = RunView(manifest, policy)
+        self.records = [manifest.records[id_] for id_ in sorted(manifest.records)]
+        self.aliases: dict[int, list[str]] = {}
+        for name, record in view.aliases().items():
+            if record is not None:
+                self.aliases.setdefault(record.id, []).append(name)
+        self._plan = view.plan() if policy is not None else None
+        self._resumable = newest_resumable(view.records())
+        self.kept = {record.id: tuple(self._reasons(record)) for record in manifest.live()}
+
+    def listed(self, everything: bool) -> tuple[list[Record], str]:
+        """Return the records to list, and in words how many were left out.
+
+        Args:
+            everything: Leave out none.
+        """
+        failed = [record for record in self.records if record.status is Status.FAILED]
+        older = set() if everything else {record.id for record in failed[:-_FAILURES]}
+        deleted = {r.id for r in self.records if r.status is Status.DELETED and not everything}
+        counts = ((len(deleted), "deleted"), (len(older), "failed"))
+        left_out = ", ".join(f"{n} {what}" for n, what in counts if n)
+        return [record for record in self.records if record.id not in deleted | older], left_out
+
+    def costs(self) -> Costs:
+        """Return what the saves of the newest run cost. Superseded records do not count."""
+        found = Costs()
+        for record in self.records:
+            if record.run != self._view.run_id or record.superseded or record.status is Status.WRITING:
+                continue
+            blocked = record.timings.get("blocked")
+            if record.status is Status.FAILED:
+                found = found.with_dropped(blocked)
+            else:
+                found = found.with_saved(record.time, blocked)
+        return found
+
+    def find(self, which: str) -> Record:
+        """Return the record with this id, alias, file or tag.
+
+        Raises:
+            StoreError: There is none.
+        """
+        if which in NAMES:
+            found = [record for record in self.records if which in self.aliases.get(record.id, ())]
+            if not found:
+                raise StoreError(f"{self._dirpath}: has no {which!r} checkpoint yet")
+            return found[0]
+        path = Path(which).resolve()
+        matching = [r for r in self.records if which in (str(r.id), r.file, *r.tags) or r.path.resolve() == path]
+        if not matching:
+            raise StoreError(
+                f"{self._dirpath}: has no checkpoint {which!r}; expected an id, a file, a tag, or one of "
+                f"{', '.join(NAMES)}; `ckpt ls {self._dirpath} --all` lists them"
+            )
+        # A deleted checkpoint's name may have been used again.
+        return max(matching, key=lambda r: (str(r.id) == which, r.status.on_disk, r.id))
+
+    def _reasons(self, record: Record) -> list[str] | tuple[str, ...]:
+        if record.run != self._view.run_id:
+            return ["of an earlier run"]
+        if record.status is Status.COMMITTED:
+            return ["not verified yet"]
+        if self._plan is not None:
+            return self._plan.reasons.get(record.id, ("nothing; the next save deletes it",))
+        names = self.aliases.get(record.id, [])
+        return ["pinned"] * record.pinned + names + ["newest resumable"] * (record == self._resumable)
