@@ -43,14 +43,14 @@ class FakeClock(Clock):
 class FakeAlarm(Alarm):
     """An alarm that rings when its clock advances far enough."""
 
-    def set(self, moment: float) -> None:
-        self._moment = moment
+    def set(self, due_at: float) -> None:
+        self._due_at = due_at
         self.look(self._now())
 
     def look(self, now: float) -> None:
         """Ring if the alarm is due at ``now``."""
-        if now >= self._moment:
-            self._moment = math.inf
+        if now >= self._due_at:
+            self._due_at = math.inf
             self._ring()
 
 

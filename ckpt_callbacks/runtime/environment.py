@@ -1,4 +1,4 @@
-"""Facts about the process that go on every record. Secrets are never collected: no environment is dumped."""
+"""Facts about the process for every record. Secrets are never collected: no environment variables are dumped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PACKAGES = ("ckpt-callbacks", "lightning", "torch", "keras", "tensorflow", "ten
 
 @functools.cache
 def environment() -> Mapping[str, Any]:
-    """Host, Python and package versions, and the git commit of the working directory, if it is one."""
+    """Return the host, Python and package versions, and the git commit of the working directory if it has one."""
     versions = {}
     for package in _PACKAGES:
         try:
@@ -33,7 +33,7 @@ def environment() -> Mapping[str, Any]:
 
 
 def plain(value: Any, depth: int = 4) -> Any:
-    """``value`` as plain JSON: what JSON does not know becomes text, and nesting ends at ``depth``."""
+    """Return ``value`` as plain JSON. Unknown types become text, and nesting ends at ``depth``."""
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
@@ -50,11 +50,11 @@ def plain(value: Any, depth: int = 4) -> Any:
 
 
 def job_end(environ: Mapping[str, str] = os.environ) -> float | None:
-    """When the job is going to be ended, in UTC seconds since 1970; None where nobody says so.
+    """Return when the scheduler will end this job, in UTC seconds since 1970; None if that is not known.
 
     Args:
-        environ: The environment. SLURM puts the end of the job's time limit into ``SLURM_JOB_END_TIME``; what is no
-            moment there counts as nothing, because no training should fail over it.
+        environ: The environment. SLURM sets ``SLURM_JOB_END_TIME`` to the end of the job's time limit; a value that is
+            no time is ignored, because no training should fail over it.
     """
     try:
         end = float(environ.get("SLURM_JOB_END_TIME", ""))

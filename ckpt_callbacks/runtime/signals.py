@@ -1,4 +1,4 @@
-"""Signals that ask a training to end: it saves at its next safe point first, if its policy says so."""
+"""Signals that ask a training to end, after a save at its next safe point."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
 class SignalWatch:
-    """Remembers the first of the signals until the training loop asks; a second one is honoured at once.
+    """Remembers the first of the signals until the training loop asks for it; a second one ends the process at once.
 
-    The handlers that were there before are called too. When the training has not ended by itself ``grace`` seconds
-    after the signal, the process is ended: what is under way then is abandoned, which harms no checkpoint.
+    Handlers that were installed before are called too. If the training has not ended ``grace`` seconds after the
+    signal, the process is ended; a save that is being written is abandoned, which harms no checkpoint.
 
     Args:
         grace: Seconds from the signal to the end of the process.
@@ -37,14 +37,14 @@ class SignalWatch:
         self._previous: dict[int, Any] = {}
         self._chained: Callable[[Any], Any] = lambda handler: handler
         self._timer: threading.Timer | None = None
-        self._passes_on = False  # nobody listens here any more
+        self._passes_on = False  # handlers stay installed, and pass every signal on
         self.pending: signal.Signals | None = None
 
     def install(self, chained: Callable[[Any], Any] = lambda handler: handler) -> None:
-        """Begin to listen. Python delivers signals to the main thread only; elsewhere this does nothing.
+        """Begin to watch. Python delivers signals to the main thread only; elsewhere this does nothing.
 
         Args:
-            chained: Says what is to be called of a handler that was there before.
+            chained: Returns what must still be called of a handler that was installed before.
         """
         if threading.current_thread() is not threading.main_thread():
             return
@@ -56,9 +56,10 @@ class SignalWatch:
         self._chained = chained
 
     def remove(self) -> None:
-        """Put the previous handlers back, where ours are still in place.
+        """Restore the previous handlers where this object's are still installed.
 
-        Only the main thread may do that; the garbage collector may end a training on any. Ours then pass on what comes.
+        Only the main thread may do that, and the garbage collector may end a training on any thread. The handlers then
+        stay installed and pass on every signal.
         """
         if self._previous and threading.current_thread() is not threading.main_thread():
             self._passes_on = True
@@ -69,15 +70,15 @@ class SignalWatch:
                 signal.signal(number, previous if previous is not None else signal.SIG_DFL)
 
     def end_process(self, number: signal.Signals) -> NoReturn:
-        """End as the signal asks: KeyboardInterrupt for SIGINT, else the exit code 128 + number."""
+        """End the process as the signal asks: KeyboardInterrupt for SIGINT, else the exit code 128 + number."""
         self.remove()
         if number is signal.SIGINT:
-            self.forget()  # the user may catch it and go on
+            self.forget()  # the user may catch it and continue
             raise KeyboardInterrupt
         raise SystemExit(128 + number)
 
     def forget(self) -> None:
-        """The pending signal has been answered."""
+        """Forget the pending signal: it has been answered."""
         self.pending = None
         if self._timer is not None:
             self._timer.cancel()
@@ -95,7 +96,7 @@ class SignalWatch:
         log.warning("%s: saving at the next safe point, then ending (at most %g s)", self.pending.name, self._grace)
         self._timer = threading.Timer(self._grace, self._end_now, (number,))
         self._timer.daemon = True
-        with contextlib.suppress(RuntimeError):  # no thread can be started; then nobody watches over the grace period
+        with contextlib.suppress(RuntimeError):  # no thread can be started; then nothing ends the grace period
             self._timer.start()
         previous = self._chained(self._previous.get(number))
         if callable(previous) and previous is not signal.default_int_handler:
@@ -106,7 +107,7 @@ class SignalWatch:
         if signal.getsignal(number) == self._handle:
             self.remove()
             signal.raise_signal(number)
-        elif callable(previous):  # somebody put a handler before ours, and calls it
+        elif callable(previous):  # a later handler was installed, and calls this one
             previous(number, frame)
 
     def _end_now(self, number: int) -> None:

@@ -1,4 +1,4 @@
-"""Who carries out saves: one thread beside the training's, or the training's own."""
+"""The worker that carries out saves: a background thread, or the training's own thread."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from dataclasses import dataclass
 from typing import Protocol
 
 log = logging.getLogger("ckpt_callbacks")
-_THREAD = "ckpt_callbacks"  # its name, with a number behind
+_THREAD = "ckpt_callbacks"  # the prefix of the thread's name
 
 
 class Worker(Protocol):
-    """Carries out jobs in the order in which they came. A job reports its own outcome and does not raise."""
+    """Carries out jobs in the order of their submission. A job reports its own outcome and does not raise."""
 
     @property
     def waiting(self) -> int:
-        """Jobs that are not done."""
+        """Number of jobs that are not done."""
 
     def submit(self, job: Callable[[], None], *, here: bool = False) -> None:
-        """Take a job over; with ``here``, do it on the caller's thread, once all earlier ones are done."""
+        """Accept a job. With ``here``, run it on the caller's thread once all earlier ones are done."""
 
     def wait(self, at_most: int = 0) -> None:
-        """Return when no more than so many jobs are not done."""
+        """Return when at most ``at_most`` jobs are not done."""
 
     def close(self) -> None:
-        """Finish all jobs. A later one is taken all the same."""
+        """Finish all jobs. Later ones are still accepted."""
 
 
 class InlineWorker:
@@ -40,23 +40,23 @@ class InlineWorker:
         job()
 
     def wait(self, at_most: int = 0) -> None:
-        """Nothing is ever left to do."""
+        """Return at once: no job is ever left."""
 
     close = wait
 
 
 @dataclass(eq=False)
 class _Job:
-    """What the thread is to do, and whether it has begun to."""
+    """A job of the thread, and whether it has begun."""
 
     do: Callable[[], None]
     begun: bool = False
 
 
 class BackgroundWorker:
-    """Runs the jobs one after the other on a thread of its own, which lives from the first job to `close`.
+    """Runs the jobs one after the other on one thread, which lives from the first job to `close`.
 
-    A process that ends without `close` still finishes them. A fork of the process has none of them; its parent does.
+    A process that ends without `close` still finishes its jobs. A fork of the process has none of them.
     """
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ class BackgroundWorker:
             job()
 
     def _takes(self, job: Callable[[], None]) -> bool:
-        """The thread will do the job."""
+        """Hand the job to the thread. Returns False if there is none."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, _THREAD)
         taken = _Job(job)
@@ -90,7 +90,7 @@ class BackgroundWorker:
             self._take_back(taken)
             if not self._said:
                 self._said = True
-                log.warning("training waits while each checkpoint is written: %s", error)
+                log.warning("cannot start a background thread; saving synchronously: %s", error)
             self._pool.shutdown(wait=False)
             self._pool = None
             return False
@@ -100,7 +100,7 @@ class BackgroundWorker:
         return True
 
     def _take_back(self, job: _Job) -> None:
-        """The job may lie in the thread's queue; it is not done any more, unless it has begun."""
+        """Withdraw a job that may be in the thread's queue, unless it has begun."""
         with self._lock:
             if not job.begun:
                 self._jobs.discard(job)
@@ -128,8 +128,8 @@ class BackgroundWorker:
             job.begun = True
         try:
             job.do()
-        except BaseException:  # a mistake of ours; it must not vanish in a future that nobody looks at
-            log.exception("a save ended in a way that it should not")
+        except BaseException:  # a bug; it must not vanish in a future that nothing reads
+            log.exception("unexpected error in the checkpoint worker")
         finally:
             with self._lock:
                 self._jobs.discard(job)

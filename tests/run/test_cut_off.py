@@ -149,7 +149,7 @@ def test_a_training_that_may_start_no_thread_waits_for_its_saves_and_looks_at_ea
         assert run.gate.alarm
     assert [r.step for r in run.view.records()] == [10, 20, 30]
     run.close()
-    assert caplog.text.count("training waits while each checkpoint is written: can't start new thread") == 1
+    assert caplog.text.count("cannot start a background thread; saving synchronously: can't start new thread") == 1
 
 
 def test_a_signal_is_answered_where_no_thread_can_watch_over_the_grace_period(no_threads):
