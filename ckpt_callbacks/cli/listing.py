@@ -8,9 +8,8 @@ from ..errors import StoreError
 from ..policy.costs import Costs
 from ..policy.policy import Policy
 from ..policy.ranking import newest_resumable
-from ..record import Record, Status
+from ..record import ALIASES, Record, Status
 from ..run.view import RunView
-from ..store.aliases import NAMES
 from ..store.manifest import Manifest
 
 _FAILURES = 3  # number of failed saves that are still news
@@ -73,7 +72,7 @@ class Listing:
         Raises:
             StoreError: There is none.
         """
-        if which in NAMES:
+        if which in ALIASES:
             found = [record for record in self.records if which in self.aliases.get(record.id, ())]
             if not found:
                 raise StoreError(f"{self._dirpath}: has no {which!r} checkpoint yet")
@@ -83,7 +82,7 @@ class Listing:
         if not matching:
             raise StoreError(
                 f"{self._dirpath}: has no checkpoint {which!r}; expected an id, a file, a tag, or one of "
-                f"{', '.join(NAMES)}; `ckpt ls {self._dirpath} --all` lists them"
+                f"{', '.join(ALIASES)}; `ckpt ls {self._dirpath} --all` lists them"
             )
         # A deleted checkpoint's name may have been used again.
         return max(matching, key=lambda r: (str(r.id) == which, r.status.on_disk, r.id))
