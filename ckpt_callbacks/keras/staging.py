@@ -46,7 +46,7 @@ class KerasStaging:
     def __init__(self, staging: str = "memory") -> None:
         self._copies = staging == "memory"
         self._writer = FileWriter() if _UNKNOWN is None else None
-        self._arenas = ArenaPool()
+        self._arenas = ArenaPool(Arena)
         self._said = False
         self._with_config: bool | None = None  # Keras can write the model's configuration; None: nobody asked yet
 

@@ -5,22 +5,25 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 from ..errors import NotEnoughMemory
 from .arena import Arena
 
+_A = TypeVar("_A", bound=Arena)
 
-class ArenaPool:
+
+class ArenaPool(Generic[_A]):
     """A pool with one arena for each snapshot that waits to be written, reused once it is.
 
     Args:
         make: Creates an arena.
     """
 
-    def __init__(self, make: Callable[[], Arena] = Arena) -> None:
+    def __init__(self, make: Callable[[], _A]) -> None:
         self._make = make
         self._lock = threading.Lock()
-        self._free: list[Arena] = []
+        self._free: list[_A] = []
         self._keeps = True  # returned arenas are kept
 
     def prepare(self, size: int) -> None:
@@ -34,13 +37,13 @@ class ArenaPool:
                 arena.reserve(size)
             self._free.append(arena)
 
-    def take(self) -> Arena:
+    def take(self) -> _A:
         """Return an arena that has no other user until it is given back."""
         with self._lock:
             self._keeps = True
             return self._free.pop() if self._free else self._make()
 
-    def give_back(self, arena: Arena) -> None:
+    def give_back(self, arena: _A) -> None:
         """Return an arena whose content is no longer needed."""
         with self._lock:
             if self._keeps:

@@ -42,8 +42,10 @@ def finish(processes: Processes, snapshot: Snapshot | None) -> None:
 
 def follow(processes: Processes, snapshot: Snapshot) -> None:
     """Take part in a save that the primary process leads. Called on every other process."""
-    if not processes.broadcast(None):  # the primary process has a copy of the whole state
+    live: bool = processes.broadcast(None)
+    if not live:  # the primary process has a copy of the whole state
         snapshot.release()
         return
+    path: Path | None
     while (path := processes.broadcast(None)) is not None:
         snapshot.write(path)

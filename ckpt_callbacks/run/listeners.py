@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from ..record import Record
 from ..runtime.worker import BackgroundWorker
@@ -33,7 +34,7 @@ class Notifier:
         """Call each listener with ``record``."""
         for listener in tuple(self._listeners):
             if getattr(listener, "background", False):
-                self._worker.submit(lambda listener=listener: self._call(listener, record))
+                self._worker.submit(partial(self._call, listener, record))
             else:
                 self._call(listener, record)
 

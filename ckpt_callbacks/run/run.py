@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..errors import PolicyError
 from ..events import Event, EventKind
 from ..policy.decision import Decision
 from ..policy.policy import Policy
@@ -70,6 +71,8 @@ class Run:
         described: Mapping[str, Any] | None = None,
         clock: Clock | None = None,
     ) -> None:
+        if settings.dirpath is None:
+            raise PolicyError(f"{name}: dirpath is missing; expected the run directory")
         self.dirpath = Path(settings.dirpath).absolute()
         self.policy, self.settings, self.suffix = policy, settings, suffix
         self._described = described

@@ -135,7 +135,7 @@ class Saver:
 
     def _save(self, save: Save, event: Event, measured: Event, state: State, source: Source) -> None:
         asked, processes = self._clock.monotonic(), self._directory.processes
-        action = processes.broadcast(self._choose(event) if processes.is_primary else None)
+        action: _Action = processes.broadcast(self._choose(event) if processes.is_primary else None)
         if action is _Action.SKIP:
             why = "an earlier save is still being written" if self._unwritten else "its memory is still being prepared"
             self._skip(save, why)

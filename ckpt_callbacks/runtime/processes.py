@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 _T = TypeVar("_T")
 _RANKS = ("RANK", "SLURM_PROCID", "LOCAL_RANK")  # set by torchrun, by SLURM, and by Lightning for those it launches
@@ -21,9 +21,13 @@ class Processes:
     is_primary = True
     is_single = True
 
-    def broadcast(self, value: _T) -> _T:
-        """Return the primary process's ``value`` on every process. Collective, in the same order everywhere."""
-        return value
+    def broadcast(self, value: _T | None) -> _T:
+        """Return the primary process's value on every process. Collective, in the same order everywhere.
+
+        Args:
+            value: The value; the other processes may give None.
+        """
+        return cast(_T, value)
 
     def all_reduce_requests(self, requested: bool, number: int, finished: int) -> tuple[bool, int, int]:
         """Combine the requests of all processes. Collective.

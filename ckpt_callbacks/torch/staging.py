@@ -145,6 +145,7 @@ class _Staged:
     def write(self, path: Path) -> Written:
         if self._copies is not None:
             self._copies.finish()
+        assert self._content is not None  # nothing is written after the release
         return Written(self._shapes, *self._content.write(path))
 
     def release(self) -> None:
@@ -181,7 +182,7 @@ def _copy(
             # A few bytes: worth neither a page nor the release of the interpreter's lock that memmove comes with.
             held.append(bytes(torch_file.in_memory(storage)))
             continue
-        if storage.device.type == "cuda":
+        if copies is not None and storage.device.type == "cuda":
             copies.add(storage, piece)
         else:
             here.append((ctypes.addressof(ctypes.c_char.from_buffer(piece)), storage.data_ptr(), len(piece)))

@@ -9,7 +9,7 @@ from ckpt_callbacks.memory.pool import ArenaPool
 
 
 def test_an_arena_that_is_given_back_is_the_next_one_taken():
-    pool = ArenaPool()
+    pool = ArenaPool(Arena)
     first = pool.take()
     assert pool.take() is not first
     pool.give_back(first)
@@ -17,7 +17,7 @@ def test_an_arena_that_is_given_back_is_the_next_one_taken():
 
 
 def test_what_was_prepared_is_taken():
-    pool = ArenaPool()
+    pool = ArenaPool(Arena)
     pool.prepare(3 * PAGE)
     pool.prepare(PAGE)
     taken = pool.take()
@@ -49,13 +49,13 @@ def test_who_takes_one_waits_for_what_is_being_prepared():
 
 def test_too_little_memory_is_left_to_who_takes_it(monkeypatch):
     monkeypatch.setattr(arena, "available_memory", lambda: 0)
-    pool = ArenaPool()
+    pool = ArenaPool(Arena)
     pool.prepare(PAGE)
     assert pool.take().size == 0
 
 
 def test_released_are_those_that_are_free_and_those_that_come_back_later():
-    pool = ArenaPool()
+    pool = ArenaPool(Arena)
     taken, other = pool.take(), pool.take()
     for one in (taken, other):
         one.reserve(PAGE)

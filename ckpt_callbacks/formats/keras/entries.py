@@ -25,7 +25,7 @@ class Entry:
     @property
     def nbytes(self) -> int:
         """The size of its data in bytes."""
-        return self.dtype.itemsize * int(np.prod(self.shape))
+        return int(self.dtype.itemsize * int(np.prod(self.shape)))
 
 
 @dataclass(frozen=True)
