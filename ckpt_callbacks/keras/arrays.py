@@ -1,4 +1,4 @@
-"""Values with arrays among them as JSON values, and back."""
+"""JSON values for values that may hold arrays."""
 
 from __future__ import annotations
 
@@ -12,40 +12,45 @@ import numpy as np
 _ARRAY = "ckpt_callbacks.array"
 
 
-def pack(value: Any) -> Any:
-    """``value`` as JSON values; `unpack` gives it back, with lists for tuples and numpy arrays for tensors.
+def to_json(value: Any) -> Any:
+    """Return a value as JSON values, from which `from_json` makes it again.
+
+    Args:
+        value: The value. Its tuples become lists, and its tensors numpy arrays.
 
     Raises:
-        TypeError: it holds something that is neither a JSON value nor an array.
+        TypeError: It holds something that is neither a JSON value nor an array.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
             raise TypeError("a mapping has keys that are no strings")
-        return {key: pack(item) for key, item in value.items()}
+        return {key: to_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [pack(item) for item in value]
+        return [to_json(item) for item in value]
     if isinstance(value, np.ndarray | np.generic) or keras.ops.is_tensor(value) or isinstance(value, keras.Variable):
-        return {_ARRAY: packed(np.asarray(keras.ops.convert_to_numpy(value)))}
+        return {_ARRAY: array_to_json(np.asarray(keras.ops.convert_to_numpy(value)))}
     raise TypeError(f"{type(value).__name__} is neither a JSON value nor an array")
 
 
-def unpack(value: Any) -> Any:
-    """What `pack` was given."""
+def from_json(value: Any) -> Any:
+    """Return the value that `to_json` was given."""
     if isinstance(value, list):
-        return [unpack(item) for item in value]
+        return [from_json(item) for item in value]
     if isinstance(value, dict):
-        return unpacked(value[_ARRAY])[()] if _ARRAY in value else {key: unpack(item) for key, item in value.items()}
+        if _ARRAY in value:
+            return array_from_json(value[_ARRAY])[()]
+        return {key: from_json(item) for key, item in value.items()}
     return value
 
 
-def packed(array: np.ndarray) -> dict[str, Any]:
-    """One array as JSON values."""
+def array_to_json(array: np.ndarray) -> dict[str, Any]:
+    """Return one array as JSON values."""
     data = base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")
     return {"dtype": str(array.dtype), "shape": list(array.shape), "data": data}
 
 
-def unpacked(facts: Mapping[str, Any]) -> np.ndarray:
-    """The array that `packed` was given."""
+def array_from_json(facts: Mapping[str, Any]) -> np.ndarray:
+    """Return the array that `array_to_json` was given."""
     return np.frombuffer(base64.b64decode(facts["data"]), dtype=facts["dtype"]).reshape(facts["shape"]).copy()

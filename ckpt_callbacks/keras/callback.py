@@ -30,7 +30,7 @@ from .progress import Progress
 from .resume import Position, load
 from .staging import KerasStaging
 from .train_function import StandIn
-from .updates import Steps
+from .updates import UpdateCounter
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -231,7 +231,7 @@ class KerasCheckpoint(RunReader, ObservesFit, keras.callbacks.Callback):
         elif run.is_first_fit and self._resume != "never":
             join(run, model)
         skipped = self._position.batch if self._position is not None else 0
-        self._progress = Progress(self._fit, Steps(model, run.state.step, skipped), run.state.epoch, skipped)
+        self._progress = Progress(self._fit, UpdateCounter(model, run.state.step, skipped), run.state.epoch, skipped)
         decision = run.start(self, step=self._progress.step, epoch=self._progress.epochs)
         reasons = decision.stop.reasons if decision.stop is not None else ()
         reasons += (f"{ended_by} had ended it",) if ended_by else ()

@@ -1,4 +1,4 @@
-"""State of the other callbacks of a `fit`, which forget it when the next one begins."""
+"""The state of the other callbacks of a `fit`, which they lose when the next one begins."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from .arrays import pack, unpack
+from .arrays import from_json, to_json
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -16,33 +16,33 @@ _FIELDS = {
     keras.callbacks.EarlyStopping: ("wait", "best", "best_epoch", "best_weights", "stopped_epoch"),
     keras.callbacks.ReduceLROnPlateau: ("best", "wait", "cooldown_counter"),
     keras.callbacks.History: ("epoch", "history"),
-    keras.callbacks.SwapEMAWeights: ("_ema_weights_in_model",),  # else it would not swap them back
+    keras.callbacks.SwapEMAWeights: ("_ema_weights_in_model",),  # without it, they would not be swapped back
 }
 
 States = tuple[dict[str, Any], ...]
 
 
-class Siblings:
-    """The callbacks beside ours that have a state to keep.
+class OtherCallbacks:
+    """The callbacks of a `fit`, other than `KerasCheckpoint`, that have a state to keep.
 
     Those are Keras' `EarlyStopping`, `ReduceLROnPlateau`, `History` and `SwapEMAWeights`, their subclasses, and every
     callback that has ``state_dict()`` and ``load_state_dict(state)``, whose state is made of JSON values and arrays.
 
     Args:
-        callbacks: All callbacks of the `fit`, ours left out.
-        settle: Has the hooks return that Keras has called on another thread.
+        callbacks: All callbacks of the `fit` but `KerasCheckpoint`.
+        flush: Waits for the hooks that Keras has called on another thread.
     """
 
     def __init__(
-        self, callbacks: Sequence[keras.callbacks.Callback] = (), settle: Callable[[], None] = lambda: None
+        self, callbacks: Sequence[keras.callbacks.Callback] = (), flush: Callable[[], None] = lambda: None
     ) -> None:
-        self._settle = settle
-        self._callbacks = [callback for callback in callbacks if _fields(callback) or _speaks(callback)]
+        self._flush = flush
+        self._callbacks = [callback for callback in callbacks if _fields(callback) or _has_protocol(callback)]
         self._faulty: set[int] = set()
 
     def states(self) -> States:
-        """Their states now; what they do afterwards changes nothing in it."""
-        self._settle()
+        """Return their present states, which later hooks do not change."""
+        self._flush()
         found = []
         for name, callback in self._named():
             fields = {field: _copied(getattr(callback, field, None)) for field in _fields(callback)}
@@ -50,8 +50,12 @@ class Siblings:
         return tuple(found)
 
     def restore(self, states: States) -> list[str]:
-        """Give them back what `states` returned, matched by class and order. Returns names that found no match."""
-        self._settle()
+        """Set the states that `states` returned, and return the names without a match.
+
+        Args:
+            states: The states, which are matched with the callbacks by class and order.
+        """
+        self._flush()
         wanted = dict(_numbered(state["callback"] for state in states))
         found = dict(_numbered(name for name, _ in self._named()))
         for key in wanted.keys() & found.keys():
@@ -59,7 +63,11 @@ class Siblings:
         return sorted(name for name, _ in wanted.keys() ^ found.keys())
 
     def stopped(self, states: States) -> str | None:
-        """Which of them had ended the training when these states were taken, and would again."""
+        """Return the name of the callback that had ended the training, and would end it again; None if none had.
+
+        Args:
+            states: The states of the callbacks at that time.
+        """
         wanted = dict(_numbered(state["callback"] for state in states))
         for key, index in _numbered(name for name, _ in self._named()):
             callback, fields = self._callbacks[index], states[wanted[key]]["fields"] if key in wanted else {}
@@ -77,28 +85,28 @@ class Siblings:
             yield f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}", callback
 
     def _own(self, callback: keras.callbacks.Callback) -> Any:
-        if not _speaks(callback) or id(callback) in self._faulty:
+        if not _has_protocol(callback) or id(callback) in self._faulty:
             return None
         try:
-            return pack(callback.state_dict())
-        except Exception as error:  # somebody else's code: no reason to lose a checkpoint
-            self._complain(callback, "state_dict()", error)
+            return to_json(callback.state_dict())
+        except Exception as error:  # the user's code: no reason to lose a checkpoint
+            self._warn(callback, "state_dict()", error)
             return None
 
     def _restore(self, callback: keras.callbacks.Callback, state: dict[str, Any]) -> None:
         for field, value in state["fields"].items():
             if field in _fields(callback):
                 setattr(callback, field, _copied(value))
-        if state["own"] is not None and _speaks(callback):
+        if state["own"] is not None and _has_protocol(callback):
             try:
-                callback.load_state_dict(unpack(state["own"]))
+                callback.load_state_dict(from_json(state["own"]))
             except Exception as error:
-                self._complain(callback, "load_state_dict()", error)
+                self._warn(callback, "load_state_dict()", error)
 
-    def _complain(self, callback: keras.callbacks.Callback, where: str, error: Exception) -> None:
+    def _warn(self, callback: keras.callbacks.Callback, where: str, error: Exception) -> None:
         self._faulty.add(id(callback))
         log.warning(
-            "%s.%s failed, so its state is not kept: %s: %s",
+            "%s.%s failed, so its state is not saved: %s: %s",
             type(callback).__name__, where, type(error).__name__, error,
         )  # fmt: skip
 
@@ -107,7 +115,7 @@ def _fields(callback: keras.callbacks.Callback) -> tuple[str, ...]:
     return next((fields for kind, fields in _FIELDS.items() if isinstance(callback, kind)), ())
 
 
-def _speaks(callback: keras.callbacks.Callback) -> bool:
+def _has_protocol(callback: keras.callbacks.Callback) -> bool:
     return all(callable(getattr(callback, name, None)) for name in ("state_dict", "load_state_dict"))
 
 
@@ -119,7 +127,7 @@ def _copied(value: Any) -> Any:
 
 
 def _numbered(names: Any) -> Iterator[tuple[tuple[str, int], int]]:
-    """``((name, how many of that name came before), index)`` of each."""
+    """Yield ``((name, the number of equal names before it), index)`` for each name."""
     seen: dict[str, int] = {}
     for index, name in enumerate(names):
         number = seen[name] = seen.get(name, -1) + 1

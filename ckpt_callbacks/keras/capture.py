@@ -11,12 +11,12 @@ import keras
 import numpy as np
 
 from ..run.source import Embedded
-from .callbacks import Siblings
+from .callbacks import OtherCallbacks
 from .embedded import Carried, Moment
 from .rng import random_state, script_seed
 
 
-def moment_of(model: keras.Model, siblings: Siblings) -> Moment:
+def moment_of(model: keras.Model, siblings: OtherCallbacks) -> Moment:
     """What `Moment` says, now."""
     return Moment(random_state(), values(seed_variables(model)), values(model.metrics_variables), siblings.states())
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..record import check_version
-from .arrays import pack, packed, unpack, unpacked
+from .arrays import array_from_json, array_to_json, from_json, to_json
 from .callbacks import States
 
 VERSION = 1
@@ -31,19 +31,19 @@ class Moment:
 
     def to_json(self) -> dict[str, Any]:
         return {
-            "random": {name: packed(array) for name, array in self.random.items()},
-            "seeds": [packed(array) for array in self.seeds],
-            "metrics": [packed(array) for array in self.metrics],
-            "siblings": pack(self.siblings),
+            "random": {name: array_to_json(array) for name, array in self.random.items()},
+            "seeds": [array_to_json(array) for array in self.seeds],
+            "metrics": [array_to_json(array) for array in self.metrics],
+            "siblings": to_json(self.siblings),
         }
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> Moment:
         return cls(
-            random={name: unpacked(array) for name, array in facts["random"].items()},
-            seeds=tuple(map(unpacked, facts["seeds"])),
-            metrics=tuple(map(unpacked, facts["metrics"])),
-            siblings=tuple(unpack(state) for state in facts["siblings"]),
+            random={name: array_from_json(array) for name, array in facts["random"].items()},
+            seeds=tuple(map(array_from_json, facts["seeds"])),
+            metrics=tuple(map(array_from_json, facts["metrics"])),
+            siblings=tuple(from_json(state) for state in facts["siblings"]),
         )
 
 
@@ -80,7 +80,7 @@ class Carried:
             **vars(self),
             "version": VERSION,
             "moment": self.moment.to_json(),
-            "epoch_random": {name: packed(array) for name, array in self.epoch_random.items()},
+            "epoch_random": {name: array_to_json(array) for name, array in self.epoch_random.items()},
         }
 
     @classmethod
@@ -102,5 +102,5 @@ class Carried:
             optimizer=facts["optimizer"],
             further=facts.get("further", {}),
             moment=Moment.from_json(facts["moment"]),
-            epoch_random={name: unpacked(array) for name, array in facts["epoch_random"].items()},
+            epoch_random={name: array_from_json(array) for name, array in facts["epoch_random"].items()},
         )

@@ -14,7 +14,7 @@ from typing import Any
 
 import keras
 
-from .callbacks import Siblings
+from .callbacks import OtherCallbacks
 from .exactness import what_is_inexact
 from .guard import GuardedData
 
@@ -74,12 +74,12 @@ class FitCall:
             for frame in _outwards(innermost)
         )
 
-    def siblings(self, ours: keras.callbacks.Callback) -> Siblings:
+    def siblings(self, ours: keras.callbacks.Callback) -> OtherCallbacks:
         """The callbacks beside ``ours``; Keras' own, such as `History`, among them."""
         callbacks = self._callbacks()
         if callbacks is None:
-            return Siblings()
-        return Siblings([c for c in callbacks.callbacks if c is not ours], callbacks._flush_futures)
+            return OtherCallbacks()
+        return OtherCallbacks([c for c in callbacks.callbacks if c is not ours], callbacks._flush_futures)
 
     @property
     def validates_averages(self) -> bool:

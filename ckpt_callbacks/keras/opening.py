@@ -11,7 +11,7 @@ from ..errors import ResumeError
 from ..run.run import Run
 from ..store.digest import verify
 from .model.load import read_embedded
-from .updates import Steps, has_trained
+from .updates import UpdateCounter, has_trained
 
 
 def path_to_load(run: Run, resume: str | PathLike[str], model: keras.Model, *, trained: bool) -> Path | None:
@@ -45,7 +45,7 @@ def join(run: Run, model: keras.Model) -> None:
     """Let a model that trained before carry on the run that it comes from; it keeps its weights."""
     if not has_trained(model):
         return
-    step = Steps(model, 0).at(0)
+    step = UpdateCounter(model, 0).at(0)
     for record in run.view.verified_resumable():
         if record.step <= step:
             run.restore(read_embedded(record.path).snapshot)

@@ -8,7 +8,7 @@ import keras
 
 from .fit_call import FitCall
 from .rng import random_state
-from .updates import Steps
+from .updates import UpdateCounter
 
 
 class Progress:
@@ -26,7 +26,7 @@ class Progress:
         ending: What is left of this epoch does not count: training was told to stop in its middle.
     """
 
-    def __init__(self, fit: FitCall, steps: Steps, epochs: int, skipped: int = 0) -> None:
+    def __init__(self, fit: FitCall, steps: UpdateCounter, epochs: int, skipped: int = 0) -> None:
         self._fit, self._steps = fit, steps
         self._first_epoch: int | None = None  # as Keras counts them
         self.epochs_before = self.epochs = epochs

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import ResumeError
 from ..formats.keras.refusal import one_line
-from .callbacks import Siblings
+from .callbacks import OtherCallbacks
 from .capture import assign, floats, optimizer_of, seed_variables
 from .embedded import Carried
 from .fit_call import FitCall
@@ -70,7 +70,9 @@ class Position:
         between_batches: The place is behind the hooks of one batch and before those of the next.
     """
 
-    def __init__(self, path: Path, model: keras.Model, carried: Carried, fit: FitCall, siblings: Siblings) -> None:
+    def __init__(
+        self, path: Path, model: keras.Model, carried: Carried, fit: FitCall, siblings: OtherCallbacks
+    ) -> None:
         self.path, self._model, self._carried, self._siblings = path, model, carried, siblings
         self._same_backend = carried.backend == keras.backend.backend()
         self.batch = carried.batch

@@ -195,7 +195,7 @@ def test_a_sibling_that_fails_costs_no_checkpoint(tmp_path, caplog):
     ours = checkpoint(tmp_path)
     fit(quick(), Odd(), ours)
     assert len(ours.records()) == 3
-    line = "Odd.state_dict() failed, so its state is not kept: TypeError: object is neither a JSON value nor an array"
+    line = "Odd.state_dict() failed, so its state is not saved: TypeError: object is neither a JSON value nor an array"
     assert caplog.text.count(line) == 1
 
 

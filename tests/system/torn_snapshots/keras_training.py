@@ -14,7 +14,7 @@ import numpy as np
 
 from ckpt_callbacks.formats.keras import archive as keras_zip
 from ckpt_callbacks.keras import KerasCheckpoint
-from ckpt_callbacks.keras.arrays import unpack
+from ckpt_callbacks.keras.arrays import from_json
 from ckpt_callbacks.record import Record
 from tests.system.torn_snapshots.pace import BATCHES, FastClock, Moments, Pace
 
@@ -104,7 +104,7 @@ def steps_in(path: Path, contents: str) -> set[int]:
             weights: Any = io.BytesIO(archive.read("model.weights.h5"))
             carried = json.loads(archive.read(keras_zip.METADATA))[keras_zip.KEY]
         (noting,) = (s["own"] for s in carried["moment"]["siblings"] if "Noting" in s["callback"])
-        state = unpack(noting)
+        state = from_json(noting)
         found += [state["count"], state["list"][0], state["list"][1][0], *np.unique(state["array"])]
         assert carried["snapshot"]["state"]["step"] == state["count"]
     else:
