@@ -31,7 +31,6 @@ def test_a_recipe_works_and_touches_its_files_alone(title, tmp_path):
     named = list(dict.fromkeys(edit.file for edit in RECIPES[title]))
     assert changed(copy) == set(named)
     assert all(any(fnmatch(file, allowed) for allowed in FILES[title]) for file in named)
-    assert all(len((copy / file).read_text().splitlines()) <= 300 for file in named)
     assert complaints([copy / file for file in named]) == ""
     code = f"import ckpt_callbacks\nassert ckpt_callbacks.__file__ == {str(copy / '__init__.py')!r}\n{PROOFS[title]}"
     environment = os.environ | {"PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}

@@ -46,6 +46,7 @@ FILES = {
     "A report": ("report/*.py", "cli/report.py", "cli/__init__.py", "store/manifest.py"),
     "A tracker, such as W&B": ("trackers/*.py",),
     "A drop-in class": ("lightning/compat.py", "keras/compat.py"),
+    "A setting": ("settings.py", "config/schema.py", "lightning/callback.py", "keras/callback.py"),
 }  # fmt: skip
 
 PROOFS = {
@@ -246,5 +247,24 @@ model.compile("sgd", "mse")
 checkpoint = ModelCheckpoint("runs/a", "loss", mode="min", save_best_only=True)
 model.fit(np.ones((8, 2)), np.zeros(8), epochs=3, verbose=0, callbacks=[checkpoint])
 assert checkpoint.best().step == 3 and "loss improved" in checkpoint.best().reasons[0]
+""",
+    "A setting": _PLAY
+    + """
+from ckpt_callbacks.lightning import LightningCheckpoint
+from ckpt_callbacks.keras import KerasCheckpoint
+
+policy = Policy(Every(epochs=1))
+config = Config(policy, Settings(dirpath="runs/a", tries=3))
+Path("ckpt.yaml").write_text(config.to_yaml())
+assert "tries: 3" in config.to_yaml() and Config.from_yaml("ckpt.yaml") == config
+for callback in (LightningCheckpoint, KerasCheckpoint):
+    assert callback("runs/b", policy, tries=4)._run.settings.tries == 4
+    assert callback.from_yaml("ckpt.yaml")._run.settings.tries == 3
+try:
+    Settings(tries=0)
+except PolicyError as error:
+    assert "tries is 0" in str(error)
+else:
+    raise AssertionError
 """,
 }
