@@ -40,7 +40,7 @@ class _Collector:
 
     Attributes:
         path: The file that this package writes.
-        embedded: What goes into it beside Lightning's own state.
+        embedded: What goes into it in addition to Lightning's own state.
         snapshot: What was collected; None on processes that Lightning gives no checkpoint.
         error: Why nothing was collected.
     """
@@ -114,7 +114,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         """Return the training's state as it is now, for a checkpoint. All processes call it together.
 
         Args:
-            embedded: What goes into the file beside Lightning's own state.
+            embedded: What goes into the file in addition to Lightning's own state.
         """
         if self._writes_together:
             return self._live(lambda path: self._write_together(path, embedded))

@@ -43,9 +43,9 @@ def observed(callback):
     """Every event that the run of ``callback`` is told."""
     kinds, tell = [], callback._run.observe
 
-    def observe(kind, **facts):
-        kinds.append(kind.value)
-        return tell(kind, **facts)
+    def observe(event, **facts):
+        kinds.append(event.kind.value)
+        return tell(event, **facts)
 
     callback._run.observe = observe
     return kinds
