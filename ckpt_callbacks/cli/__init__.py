@@ -6,12 +6,13 @@ well, 1 when something is wrong (or no training runs where a save is requested),
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 from typing import Any
 
 import click
 
 from ..errors import CkptError
-from . import doctor, log, ls, save, schema, show, verify
 
 
 class _Refusal(click.ClickException):
@@ -32,5 +33,9 @@ def main() -> None:
     """See what a run directory holds, why, and whether it is intact."""
 
 
-for command in (doctor.doctor, log.log, ls.ls, save.save, schema.schema, show.show, verify.verify):
-    main.add_command(command)
+# A command is a file of this folder that defines a command of its own name.
+for _module in pkgutil.iter_modules(__path__):
+    if not _module.name.startswith("_"):
+        _command = getattr(importlib.import_module(f"{__name__}.{_module.name}"), _module.name, None)
+        if isinstance(_command, click.Command):
+            main.add_command(_command)

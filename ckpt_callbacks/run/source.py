@@ -26,7 +26,7 @@ class Embedded:
     @property
     def weights_only(self) -> bool:
         """True for a checkpoint that nothing can be resumed from."""
-        return self.contents == "weights"
+        return self.contents != "full"
 
 
 class Source(Protocol):
