@@ -10,6 +10,12 @@ except ModuleNotFoundError as error:
     extra = f"keras-{error.name}" if error.name in ("torch", "jax") else "keras"
     raise MissingDependency.of(error.name, extra) from error
 
-from .callback import KerasCheckpoint
+try:
+    from .callback import KerasCheckpoint
+except ImportError:  # of a private name of a version that does not work, perhaps
+    from .private import check_private_names
+
+    check_private_names()
+    raise
 
 __all__ = ["KerasCheckpoint"]

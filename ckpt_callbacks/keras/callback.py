@@ -26,6 +26,7 @@ from .fit import ObservesFit
 from .fit_call import FitCall
 from .model.load import load_weights, read_embedded
 from .opening import join, path_to_load
+from .private import check_private_names
 from .progress import Progress
 from .resume import Position, load
 from .staging import KerasStaging
@@ -112,11 +113,10 @@ class KerasCheckpoint(RunReader, ObservesFit, keras.callbacks.Callback):
             # Keras gives up its asynchronous dispatch for each callback that has this method.
             self.on_train_batch_end = self._on_train_batch_end
         self._trained: Callable[[], Any] = lambda: None
-        self._initial_epoch_is_ours = False
+        self._initial_epoch_is_ours = self._validated = False
         self._active = False  # between the beginning and the end of a `fit`
         self._fit = FitCall({})
         self._position: Position | None = None  # where a resumed `fit` goes on
-        self._validated = False
         weakref.finalize(self, self._run.close)
 
     @classmethod
@@ -129,6 +129,7 @@ class KerasCheckpoint(RunReader, ObservesFit, keras.callbacks.Callback):
     # -- hooks -------------------------------------------------------------------------------------------------------
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        check_private_names()
         model = self.model
         self._reset_initial_epoch()  # an exception may have ended the last `fit` before it could be
         self._watch(model)
@@ -219,8 +220,7 @@ class KerasCheckpoint(RunReader, ObservesFit, keras.callbacks.Callback):
 
     def _begin(self, model: keras.Model) -> None:
         run, ended_by = self._run, None
-        path = path_to_load(run, self._resume, model, trained=self._trained() is model)
-        if path is not None:
+        if (path := path_to_load(run, self._resume, model, trained=self._trained() is model)) is not None:
             carried = read_embedded(path)
             load(model, path, carried, self._fit, self._scratch)
             run.restore(carried.snapshot)

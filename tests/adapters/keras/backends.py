@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.support.processes import ROOT
 
 HERE = Path(__file__).parent
-FILES = ("saving", "staging", "resuming", "stopping", "bad_files", "models")
+FILES = ("saving", "staging", "resuming", "stopping", "bad_files", "models", "private_names")
 
 
 def run_on(backend):
