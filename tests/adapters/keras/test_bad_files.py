@@ -80,7 +80,7 @@ def test_a_file_that_was_cut_off_is_one_line_and_auto_takes_the_one_before(tmp_p
     fit(quick(), ours, epochs=2)
     ours.last().path.write_bytes(b"")
     assert epochs_of(quick(), checkpoint(tmp_path / "auto", format=suffix[1:]), epochs=2) == [1]
-    assert "skipped, and looking for an older one" in caplog.text
+    assert "skipping this checkpoint and trying an older one" in caplog.text
 
 
 @ONCE

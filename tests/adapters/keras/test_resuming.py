@@ -251,7 +251,7 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, caplog):
     assert callback.resume_path() == str(callback.records()[1].path)
     caplog.clear()
     assert epochs_of(quick(), checkpoint(tmp_path)) == [2]
-    assert f"skipped, and looking for an older one: {damaged}: its bytes changed" in caplog.text
+    assert f"skipping this checkpoint and trying an older one: {damaged}: its bytes changed" in caplog.text
 
 
 @ONCE
