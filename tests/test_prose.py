@@ -24,10 +24,8 @@ TWINS = {"keras", "lightning"}
 TWO_PARAMETERS_ON_A_LINE = {
     "ckpt_callbacks/keras/callback.py",
     "ckpt_callbacks/keras/embedded.py",
-    "ckpt_callbacks/keras/exactness.py",
     "ckpt_callbacks/keras/first.py",
     "ckpt_callbacks/keras/guard.py",
-    "ckpt_callbacks/keras/mismatch.py",
     "ckpt_callbacks/keras/opening.py",
     "ckpt_callbacks/keras/progress.py",
     "ckpt_callbacks/keras/resume.py",
@@ -37,9 +35,7 @@ TWO_PARAMETERS_ON_A_LINE = {
 BEGINS_WITH_A_CLAUSE = {
     "ckpt_callbacks/keras/capture.py",
     "ckpt_callbacks/keras/embedded.py",
-    "ckpt_callbacks/keras/exactness.py",
     "ckpt_callbacks/keras/fit_call.py",
-    "ckpt_callbacks/keras/mismatch.py",
     "ckpt_callbacks/keras/opening.py",
     "ckpt_callbacks/keras/train_function.py",
 }

@@ -1,4 +1,4 @@
-"""What of the data's order cannot be brought back, so that a resumed run is not exact."""
+"""Reasons why a resumed run may not see the data of an uninterrupted one in the same order."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import keras
 
 from .rng import script_seed
 
-_GENERATOR = "a generator cannot be rewound; a resumed run draws its batches from it as the script makes it"
+_GENERATOR = "a generator cannot be rewound; a resumed run draws its batches from it as the script creates it"
 _WORKERS = (
-    "a PyDataset with several workers draws its batches in no fixed order of random numbers; a resumed run draws the "
-    "rest of an epoch anew; expected workers=1 and use_multiprocessing=False"
+    "a PyDataset with several workers draws its batches in no fixed order of random numbers; a resumed run draws new "
+    "ones for the rest of an epoch; expected workers=1 and use_multiprocessing=False"
 )
 _SHUFFLES = (
-    "the tf.data pipeline shuffles, and where it stands cannot be saved; in a resumed run the data comes in another "
-    "order; expected no shuffle, or a seeded one with reshuffle_each_iteration=False"
+    "the tf.data pipeline shuffles, and where it stands cannot be saved; in a resumed run the data comes in a "
+    "different order; expected no shuffle, or a seeded one with reshuffle_each_iteration=False"
 )
 _UNSEEDED = (
-    "TensorFlow shuffles the arrays without a seed; in a resumed run the data comes in another order; call "
-    "keras.utils.set_random_seed() where the script begins"
+    "TensorFlow shuffles the arrays without a seed; in a resumed run the data comes in a different order; "
+    "call keras.utils.set_random_seed() at the beginning of the script"
 )
 _LOADER = (
-    "the DataLoader draws from a generator of its own, whose state is not saved; in a resumed run the data comes in "
-    "another order; expected torch's global generator"
+    "the DataLoader draws from its own generator, whose state is not saved; in a resumed run the data comes in a "
+    "different order; expected torch's global generator"
 )
 _PART = (
     "steps_per_epoch makes epochs of a part of the data, and a resumed run begins with its first part; expected "
@@ -33,10 +33,11 @@ _PART = (
 
 
 def what_is_inexact(data: Any, shuffle: Any) -> str | None:
-    """Why a resumed run cannot see the data of a `fit` in the same order, and what it does; None when it can.
+    """Return why a run that resumes from a checkpoint taken now may differ, and what it does; None when it does not.
 
     Args:
-        data: Keras' iterator over the epochs, or None. shuffle: as it was given to `fit`.
+        data: Keras' iterator over the epochs; None if it is unknown.
+        shuffle: The argument of `fit`.
     """
     adapter = getattr(data, "data_adapter", None)
     kind = type(adapter).__name__
@@ -56,6 +57,7 @@ def what_is_inexact(data: Any, shuffle: Any) -> str | None:
 
 
 def _shuffles(dataset: Any) -> bool:
+    """Return whether a resumed run may see the data of a `tf.data` pipeline in a different order."""
     if not hasattr(dataset, "_inputs"):
         return True  # distributed: nothing is known about it
     return any(_is_random(stage) for stage in _stages(dataset))

@@ -1,4 +1,4 @@
-"""How the layers of a model differ from those that a file holds."""
+"""The differences between a model and the one that wrote a checkpoint."""
 
 from __future__ import annotations
 
@@ -8,45 +8,66 @@ from pathlib import Path
 import h5py
 import keras
 
-# By place in the model: the layer's name, and the shapes of its own variables.
+from ..errors import ResumeError
+from ..formats.keras.refusal import shorten
+
+# For each place in the model, the layer's name and the shapes of the layer's variables.
 Layers = dict[str, tuple[str, list[tuple[int, ...]]]]
 _SHOWN = 3
 
 
-def differences(model: keras.Model, weights: Path, scratch: Path) -> str | None:
-    """One line on what differs; None when all layers have the same shapes.
+def refuse_other_model(model: keras.Model, path: Path, weights: Path, scratch: Path) -> None:
+    """Raise `ResumeError`, naming the layers that differ, when a different model wrote the checkpoint.
 
     Args:
-        model: The model. weights: a ``.weights.h5`` or a legacy ``.h5``. scratch: a folder that may be written to.
+        model: The model.
+        path: The checkpoint.
+        weights: The weights in it, as a ``.weights.h5`` or a legacy ``.h5``.
+        scratch: A folder on disk for a temporary file.
     """
+    found = differences(model, weights, scratch)
+    if found is not None:
+        raise error_for(model, path, shorten(found))
+
+
+def error_for(model: keras.Model, path: Path, problem: str) -> ResumeError:
+    """Return the error for a checkpoint that cannot be loaded into a model."""
+    return ResumeError(
+        f"{path}: does not fit {model.name!r}: {problem}; expected the model and the optimizer that wrote it; choose "
+        "another directory, or pass resume='never'"
+    )
+
+
+def differences(model: keras.Model, weights: Path, scratch: Path) -> str | None:
+    """Return one line on what differs; None when all layers have the same shapes."""
     with h5py.File(weights) as file:
         if "model_weights" in file:
-            theirs, ours = _legacy(file["model_weights"]), _layers(model)
+            in_file, in_model = _legacy(file["model_weights"]), _layers(model)
         else:
             own = scratch / "own.weights.h5"
             optimizers = {n: o for n, o in vars(model).items() if isinstance(o, keras.optimizers.Optimizer)}
             keras.saving.save_weights(model, own, objects_to_skip=list(optimizers.values()))
             try:
                 with h5py.File(own) as mine:
-                    theirs, ours = (_native(h5, leave_out={"optimizer", *optimizers}) for h5 in (file, mine))
+                    in_file, in_model = (_native(h5, leave_out={"optimizer", *optimizers}) for h5 in (file, mine))
             finally:
                 own.unlink()
-    found = list(_compare(ours, theirs))
+    found = list(_compare(in_model, in_file))
     rest = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     return "; ".join(found[:_SHOWN]) + rest if found else None
 
 
-def _compare(ours: Layers, theirs: Layers) -> Iterator[str]:
-    for place in [*ours, *(place for place in theirs if place not in ours)]:
-        if place not in theirs:
-            name, shapes = ours[place]
+def _compare(in_model: Layers, in_file: Layers) -> Iterator[str]:
+    for place in [*in_model, *(place for place in in_file if place not in in_model)]:
+        if place not in in_file:
+            name, shapes = in_model[place]
             yield f"the model's layer {name!r} {_text(shapes)} is not in the file"
-        elif place not in ours:
-            name, shapes = theirs[place]
+        elif place not in in_model:
+            name, shapes = in_file[place]
             yield f"the file's layer {name!r} {_text(shapes)} is not in the model"
-        elif ours[place][1] != theirs[place][1]:
-            name, shapes = ours[place]
-            yield f"layer {name!r} is {_text(shapes)} in the model and {_text(theirs[place][1])} in the file"
+        elif in_model[place][1] != in_file[place][1]:
+            name, shapes = in_model[place]
+            yield f"layer {name!r} is {_text(shapes)} in the model and {_text(in_file[place][1])} in the file"
 
 
 def _text(shapes: list[tuple[int, ...]]) -> str:
@@ -77,5 +98,5 @@ def _layers(model: keras.Model) -> Layers:
 
 
 def _by_place(layers: list[tuple[str, list[tuple[int, ...]]]]) -> Layers:
-    # The legacy format goes by order alone.
+    # The legacy format identifies layers by their order alone.
     return {str(place): layer for place, layer in enumerate(layer for layer in layers if layer[1])}

@@ -1,4 +1,4 @@
-"""The random generators that Keras draws from without owning them, as plain arrays."""
+"""The states of the random generators that Keras uses but does not own, as plain arrays."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from keras.src.utils.rng_utils import get_random_seed
 
 
 def script_seed() -> int | None:
-    """What the script gave to `keras.utils.set_random_seed`."""
+    """Return the seed that the script passed to `keras.utils.set_random_seed`; None if it did not."""
     return get_random_seed()
 
 
 def random_state() -> dict[str, np.ndarray]:
-    """States of the python and numpy generators, and of torch's where it is loaded.
+    """Return the states of the python and numpy generators, and of torch's if torch is loaded.
 
-    TensorFlow and JAX draw from seeds that lie in the model's variables, or that the script has set.
+    TensorFlow and JAX draw from seeds that are in the model's variables, or that the script has set.
     """
     version, words, gauss = random.getstate()
     _, keys, position, has_gauss, cached = np.random.get_state()
@@ -36,7 +36,7 @@ def random_state() -> dict[str, np.ndarray]:
 
 
 def set_random_state(state: Mapping[str, np.ndarray]) -> None:
-    """Put the generators back into the states that `random_state` returned."""
+    """Set the generators to the states that `random_state` returned."""
     version, has_gauss, gauss = state["python_rest"].tolist()
     random.setstate((int(version), tuple(state["python"].tolist()), gauss if has_gauss else None))
     position, has_gauss, cached = state["numpy_rest"].tolist()

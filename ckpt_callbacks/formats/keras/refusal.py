@@ -28,4 +28,9 @@ def one_line(error: Exception) -> str:
     parts = [part for part in re.split(r"\n\s*\n", str(error)) if part.strip()] or [type(error).__name__]
     if len(parts) > 1 and parts[0].endswith(":"):  # "... could not be loaded. Example error message for object ...:"
         del parts[0]
-    return textwrap.shorten(parts[0], 240, placeholder=" ...").rstrip(".")
+    return shorten(parts[0])
+
+
+def shorten(message: str) -> str:
+    """Return the beginning of a message, on one line."""
+    return textwrap.shorten(message, 240, placeholder=" ...").rstrip(".")

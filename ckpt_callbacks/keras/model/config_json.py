@@ -1,4 +1,4 @@
-"""The configuration in a ``.keras`` file: `load_model` makes the model anew from it, and a resume does without it."""
+"""The configuration in a ``.keras`` file, from which `load_model` creates the model. A resume does not need it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ MEMBER = "config.json"
 
 
 def problem(model: keras.Model) -> Exception | None:
-    """Why Keras cannot write the model's configuration: its class takes arguments, say, and has no ``get_config()``."""
+    """Return why Keras cannot write the model's configuration; None if it can.
+
+    It cannot if, for instance, the model's class takes arguments and has no ``get_config()``.
+    """
     try:
         json.dumps(keras.saving.serialize_keras_object(model))
-    except Exception as error:  # whatever a ``get_config()`` of the user's raises
+    except Exception as error:  # whatever the user's ``get_config()`` raises
         return error
     return None
 
 
 def stand_in(model: keras.Model) -> tuple[str, str]:
-    """``config.json`` and ``metadata.json`` in place of those that Keras cannot write.
+    """Return the texts of ``config.json`` and ``metadata.json`` for a model whose own ones Keras cannot write.
 
     `load_model` refuses them with an error that names the class; `load_weights` does not look at them.
     """

@@ -1,4 +1,4 @@
-"""Copies of a model's variables into memory of the caller."""
+"""Copies of a model's variables in the caller's memory."""
 
 from __future__ import annotations
 

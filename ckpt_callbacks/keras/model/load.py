@@ -1,4 +1,4 @@
-"""Loading of a file into a model that is built. No code in the file runs."""
+"""A loader of files into a model that is built. It runs no code from a file."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ...formats.keras import embedded
 from ...formats.keras.refusal import one_line
 from ...formats.keras.suffix import KERAS, LEGACY, WEIGHTS
 from ..embedded import Carried
-from ..mismatch import differences
+from ..mismatch import error_for, refuse_other_model
 from .lora import FirstFactors
 from .parts import as_built, optimizers
 
@@ -72,17 +72,12 @@ def load(model: keras.Model, path: Path, scratch: Path, *, with_optimizer: bool 
             warnings.filterwarnings("error", message="Skipping variable loading for optimizer")
             with _as_weights(path, scratch) as weights:
                 with as_built(model):
-                    problem = differences(model, weights, scratch)
-                if problem is not None:
-                    raise ValueError(problem)
+                    refuse_other_model(model, path, weights, scratch)
                 _load(model, weights, skip=[] if with_optimizer else [model.optimizer])
             if path.suffix == LEGACY and with_optimizer:
                 _load_legacy_optimizer(model, path)
     except (ValueError, KeyError) as error:
-        raise ResumeError(
-            f"{path}: does not fit {model.name!r}: {one_line(error)}; expected the model and the optimizer that wrote "
-            "it; choose another directory, or pass resume='never'"
-        ) from error
+        raise error_for(model, path, one_line(error)) from error
 
 
 def load_weights(model: keras.Model, path: Path, scratch: Path) -> None:

@@ -1,4 +1,4 @@
-"""Low-rank factors beside a layer's kernel. Keras writes the kernel with their product in it, and never themselves."""
+"""The low-rank factors of a layer's kernel. Keras writes the kernel with their product added, and never the factors."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ import keras
 import numpy as np
 
 INEXACT = (
-    "Keras writes LoRA factors into the kernels that they belong to; a resumed run goes on from those kernels with "
-    "factors that begin anew"
+    "Keras writes LoRA factors into the kernels that they belong to; a resumed run continues from those kernels with "
+    "new factors"
 )
 _FIRST = ("lora_kernel_a", "lora_embeddings_a")
 
 
 def has_lora(model: keras.Model) -> bool:
-    """One of the layers has such factors."""
+    """Return whether one of the layers has such factors."""
     return next(_first_factors(model), None) is not None
 
 
 class FirstFactors:
     """The first factor of each pair in a model, as it was before a file is loaded.
 
-    Keras makes both factors zero when it loads a kernel. Neither has a gradient then, and they would stay zero.
+    Keras sets both factors to zero when it loads a kernel. Neither has a gradient then, and both would stay zero.
     """
 
     def __init__(self, model: keras.Model) -> None:
         self._values = [(factor, np.array(keras.ops.convert_to_numpy(factor))) for factor in _first_factors(model)]
 
     def put_back(self) -> None:
-        """Once a file is loaded. The second factors are zero, so that the layers compute what they did."""
+        """Restore the factors after a file is loaded. The second ones are zero, so the layers compute as before."""
         for factor, value in self._values:
             factor.assign(value)
 

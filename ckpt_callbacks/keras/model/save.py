@@ -1,4 +1,4 @@
-"""Saving of a model by Keras' own writers, with this package's data in the file."""
+"""A writer of models that calls Keras' own writers, and embeds this package's data in the file."""
 
 from __future__ import annotations
 
