@@ -3,28 +3,21 @@
 import os
 from pathlib import Path
 
+HERE = Path(__file__).parent
+
 # Tiny models on two shared cores: more threads only wait for one another.
 for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
     os.environ.setdefault(variable, "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-# quick ones first
-_ORDER = (
-    "policy", "store", "memory", "runtime", "formats", "config", "", "run", "cli", "torch", "recovery",
-    "system/bad_input", "adapters/lightning", "adapters/keras", "system/contract", "system/old_runs",
-    "system/competitors",
-    "system/faults", "system/torn_snapshots", "system/soak",
-)  # fmt: skip
+_SLOW = ("adapters", "system", "test_docs.py")  # whole trainings, from quick to slow
 
 
 def pytest_collection_modifyitems(items):
     """Run the quick tests first, so that a mistake shows early."""
-    here = Path(__file__).parent
 
     def rank(item):
-        parts = item.path.relative_to(here).parts
-        folder = "/".join(parts[:-1])
-        slow_top = folder == "" and parts[0] == "test_docs.py"  # runs whole trainings
-        return len(_ORDER) if slow_top else _ORDER.index(folder)
+        room = item.path.relative_to(HERE).parts[0]
+        return _SLOW.index(room) + 1 if room in _SLOW else 0
 
     items.sort(key=rank)
