@@ -29,9 +29,9 @@ def train(dirpath, save, optimizer=None, **settings):
     callback = checkpoint(dirpath, Policy(save, KeepAll()), clock=clock)
     tell = callback._run.observe
 
-    def observe(kind, **facts):
-        kinds.append(kind.value)
-        return tell(kind, **facts)
+    def observe(event, **facts):
+        kinds.append(event.kind.value)
+        return tell(event, **facts)
 
     callback._run.observe = observe
     fit(trained, Time(clock), callback, batch_size=4, epochs=1, validation_data=None)
