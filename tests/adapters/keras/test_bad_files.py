@@ -87,7 +87,7 @@ def test_a_file_that_was_cut_off_is_one_line_and_auto_takes_the_one_before(tmp_p
 def test_no_code_of_a_file_is_run(tmp_path, written):
     """The file's config has a Lambda layer whose bytecode would leave a trace behind."""
     trace = tmp_path / "trace"
-    trap = keras.layers.Lambda(eval(f"lambda x: (open({str(trace)!r}, 'w'), x)[1]"), name="trap")
+    trap = keras.layers.Lambda(eval(f"lambda x: (open({str(trace)!r}, 'w').close(), x)[1]"), name="trap")
     trapped = keras.Sequential([keras.Input((64,)), trap])
     trapped.save(tmp_path / "trapped.keras")
     with zipfile.ZipFile(tmp_path / "trapped.keras") as archive:
