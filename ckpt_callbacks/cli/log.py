@@ -6,7 +6,9 @@ from pathlib import Path
 
 import click
 
-from . import options, table
+from ..record import Record
+from ..units import roughly
+from . import cells, options, table
 from .listing import Listing
 
 
@@ -33,8 +35,24 @@ def log(run_dir: Path, as_json: bool, config: Path | None) -> None:
             options.echo_json({"rule": repr(rule), "interval": interval, "because": pace.explain(costs)})
         return
     if listing.records:
-        table.print_history(listing.records)
+        table.print_rows([_row(record) for record in listing.records], listing.records)
     else:
         click.echo(f"{run_dir}: no checkpoint yet")
     for _, pace in paces:
         click.echo(pace.explain(costs))
+
+
+def _row(record: Record) -> dict[str, str]:
+    took = {name: roughly(seconds) for name, seconds in record.timings.items()}
+    return {
+        "id": str(record.id),
+        "saved": cells.date(record) if record.wall else "",
+        "step": str(record.step),
+        "epoch": str(record.epoch),
+        "blocked": took.get("blocked", ""),
+        "durable": took.get("written", ""),
+        "size": cells.size(record) if record.size else "",
+        "status": cells.status(record),
+        "saved because": "; ".join(record.reasons),
+        "error": record.error or "",
+    }

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from . import options, table
+from ..record import Record
+from . import cells, options, table
 from .listing import Listing
 
 
@@ -28,8 +29,27 @@ def ls(run_dir: Path, as_json: bool, everything: bool, config: Path | None) -> N
         for record in records:
             options.echo_json(record.to_json())
     elif records:
-        table.print_table(listing, records)
+        table.print_rows([_row(listing, record) for record in records], records)
     if not records and not (as_json or hidden):
         click.echo(f"{run_dir}: no checkpoint yet")
     elif hidden and (sys.stdout.isatty() or not records) and not as_json:
         click.echo(click.style(f"{hidden}; --all shows them", dim=True))
+
+
+def _row(listing: Listing, record: Record) -> dict[str, str]:
+    measured = (*record.scores.items(), *record.metrics.items())
+    return {
+        "id": str(record.id),
+        "file": record.file,
+        "step": str(record.step),
+        "epoch": str(record.epoch),
+        "metrics": ", ".join(f"{name}={cells.number(value)}" for name, value in measured),
+        "size": cells.size(record) if record.size else "",
+        "status": cells.status(record),
+        "saved": (cells.age(record) if sys.stdout.isatty() else cells.date(record)) if record.wall else "",
+        "aliases": ", ".join(listing.aliases.get(record.id, ())),
+        "tags": ", ".join((*record.tags, *(("pinned",) if record.pinned else ()))),
+        "saved because": "; ".join(record.reasons),
+        "kept because": "; ".join(listing.kept.get(record.id, ())),
+        "error": record.error or "",
+    }

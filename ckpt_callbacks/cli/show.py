@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from . import options, table
+from ..record import Record
+from ..units import roughly
+from . import cells, options, table
 from .listing import Listing
 
 
@@ -26,4 +29,34 @@ def show(run_dir: Path, which: str, as_json: bool, config: Path | None) -> None:
     if as_json:
         options.echo_json(record.to_json())
     else:
-        table.print_facts(listing, record)
+        table.print_nested(_facts(listing, record))
+
+
+def _facts(listing: Listing, record: Record) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "file": record.file,
+        "path": record.path,
+        "status": cells.status(record),
+        "error": record.error,
+        "aliases": ", ".join(listing.aliases.get(record.id, ())),
+        "tags": ", ".join(record.tags),
+        "pinned": record.pinned,
+        "step": record.step,
+        "epoch": record.epoch,
+        "saved": f"{cells.date(record)} ({cells.age(record)})" if record.wall else "",
+        "training time": f"{record.time:.1f} s",
+        "size": f"{cells.size(record)} ({record.size} bytes)",
+        "digest": record.digest,
+        "took": {name: roughly(seconds) for name, seconds in record.timings.items()},
+        "contents": record.contents,
+        "resumable": record.resumable,
+        "run": record.run,
+        "attempt": record.attempt,
+        "parent": record.parent,
+        "saved because": list(record.reasons),
+        "kept because": list(listing.kept.get(record.id, ())),
+        "metrics": record.metrics,
+        "scores": record.scores,
+        "metadata": record.metadata,
+    }

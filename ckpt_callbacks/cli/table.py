@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
-import os
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
 
 from ..record import Record, Status
-from ..units import roughly
-from .listing import Listing
+from . import cells
 
 _COLOURS = {
     Status.WRITING: "yellow",
@@ -28,17 +24,13 @@ _OPTIONAL = {"tags", "error"}
 _NARROWEST = 8
 
 
-def print_table(listing: Listing, records: Sequence[Record]) -> None:
-    """Print one line for each record; on a terminal, what does not fit follows on separate lines."""
-    _print_rows([_row(listing, record, sys.stdout.isatty()) for record in records], records)
+def print_rows(rows: Sequence[dict[str, str]], records: Sequence[Record]) -> None:
+    """Print one line for each row; on a terminal, what does not fit follows on separate lines.
 
-
-def print_history(records: Sequence[Record]) -> None:
-    """Print one line for each record: when and why it was saved, and what that cost."""
-    _print_rows([_history_row(record) for record in records], records)
-
-
-def _print_rows(rows: Sequence[dict[str, str]], records: Sequence[Record]) -> None:
+    Args:
+        rows: The text of each column, by the column's name.
+        records: The record of each row, whose status colours it.
+    """
     if sys.stdout.isatty():
         _print_fitted(rows, [_COLOURS[record.status] for record in records])
         return
@@ -49,89 +41,10 @@ def _print_rows(rows: Sequence[dict[str, str]], records: Sequence[Record]) -> No
         click.echo("  ".join(cells).rstrip())
 
 
-def print_facts(listing: Listing, record: Record) -> None:
-    """Print all facts of one record."""
-    facts = {
-        "id": record.id,
-        "file": record.file,
-        "path": record.path,
-        "status": _status(record),
-        "error": record.error,
-        "aliases": ", ".join(listing.aliases.get(record.id, ())),
-        "tags": ", ".join(record.tags),
-        "pinned": record.pinned,
-        "step": record.step,
-        "epoch": record.epoch,
-        "saved": f"{_date(record)} ({_age(record)})" if record.wall else "",
-        "training time": f"{record.time:.1f} s",
-        "size": f"{_size(record)} ({record.size} bytes)",
-        "digest": record.digest,
-        "took": {name: roughly(seconds) for name, seconds in record.timings.items()},
-        "contents": record.contents,
-        "resumable": record.resumable,
-        "run": record.run,
-        "attempt": record.attempt,
-        "parent": record.parent,
-        "saved because": list(record.reasons),
-        "kept because": list(listing.kept.get(record.id, ())),
-        "metrics": record.metrics,
-        "scores": record.scores,
-        "metadata": record.metadata,
-    }
+def print_nested(facts: Mapping[str, Any]) -> None:
+    """Print facts one on a line, and nested ones indented. Empty ones are left out."""
     for line in _nested({name: value for name, value in facts.items() if value not in ("", None, [], {})}):
         click.echo(line)
-
-
-def count(n: int, noun: str) -> str:
-    """Return ``1 checkpoint`` or ``2 checkpoints``."""
-    return f"{n} {noun}{'' if n == 1 else 's'}"
-
-
-def _row(listing: Listing, record: Record, on_terminal: bool) -> dict[str, str]:
-    measured = (*record.scores.items(), *record.metrics.items())
-    return {
-        "id": str(record.id),
-        "file": record.file,
-        "step": str(record.step),
-        "epoch": str(record.epoch),
-        "metrics": ", ".join(f"{name}={_number(value)}" for name, value in measured),
-        "size": _size(record) if record.size else "",
-        "status": _status(record),
-        "saved": (_age(record) if on_terminal else _date(record)) if record.wall else "",
-        "aliases": ", ".join(listing.aliases.get(record.id, ())),
-        "tags": ", ".join((*record.tags, *(("pinned",) if record.pinned else ()))),
-        "saved because": "; ".join(record.reasons),
-        "kept because": "; ".join(listing.kept.get(record.id, ())),
-        "error": record.error or "",
-    }
-
-
-def _history_row(record: Record) -> dict[str, str]:
-    took = {name: roughly(seconds) for name, seconds in record.timings.items()}
-    return {
-        "id": str(record.id),
-        "saved": _date(record) if record.wall else "",
-        "step": str(record.step),
-        "epoch": str(record.epoch),
-        "blocked": took.get("blocked", ""),
-        "durable": took.get("written", ""),
-        "size": _size(record) if record.size else "",
-        "status": _status(record),
-        "saved because": "; ".join(record.reasons),
-        "error": record.error or "",
-    }
-
-
-def _status(record: Record) -> str:
-    missing = record.status.on_disk and not os.path.lexists(record.path)
-    marks = ("MISSING", missing), ("superseded", record.superseded), ("exceptional", record.exceptional)
-    return ", ".join((record.status.value, *(mark for mark, holds in marks if holds)))
-
-
-def _size(record: Record) -> str:
-    from rich.filesize import decimal  # here, because importing rich is slow
-
-    return decimal(record.size)
 
 
 def _print_fitted(rows: Sequence[dict[str, str]], colours: Sequence[str]) -> None:
@@ -187,20 +100,4 @@ def _nested(facts: Mapping[str, Any], indent: str = "") -> Iterator[str]:
 def _word(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return _number(value) if isinstance(value, float) else str(value)
-
-
-def _number(value: float) -> str:
-    return f"{value:.6g}"
-
-
-def _date(record: Record) -> str:
-    return datetime.datetime.fromtimestamp(record.wall, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _age(record: Record) -> str:
-    seconds = max(0.0, time.time() - record.wall)
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds // length:.0f} {unit} ago"
-    return "just now"
+    return cells.number(value) if isinstance(value, float) else str(value)

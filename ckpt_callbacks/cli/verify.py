@@ -14,7 +14,7 @@ from ..record import Record
 from ..recovery.rebuild import find_unlisted
 from ..store.digest import verify as verify_record
 from ..store.manifest import Manifest
-from . import options, table
+from . import cells, options
 
 
 @click.command()
@@ -46,10 +46,10 @@ def verify(ctx: click.Context, run_dir: Path, as_json: bool) -> None:
     for problem in unlisted:
         click.echo(f"Warning: {problem}; call `ckpt doctor {run_dir}`", err=True)
     if not as_json:
-        verified = f"{checked - bad} of {table.count(checked, 'checkpoint')} verified"
+        verified = f"{checked - bad} of {cells.count(checked, 'checkpoint')} verified"
         click.echo(verified if checked else f"{run_dir}: no checkpoint yet")
         if manifest.problems:
-            click.echo(f"{table.count(len(manifest.problems), 'line')} of the manifest damaged")
+            click.echo(f"{cells.count(len(manifest.problems), 'line')} of the manifest damaged")
     ctx.exit(1 if bad or unlisted or manifest.problems else 0)
 
 

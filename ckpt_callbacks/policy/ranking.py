@@ -8,12 +8,17 @@ from ..record import Record, Status
 from .metric import Metric
 
 
+def ranked_records(records: Sequence[Record], metric: Metric) -> list[Record]:
+    """Return the records that have a finite value of the metric, the best first, and the oldest first among equals."""
+    ranks = [(rank, record) for record in records if (rank := metric.rank(record)) is not None]
+    return [record for _, record in sorted(ranks, key=lambda pair: pair[0])]
+
+
 def best_record(records: Sequence[Record], metric: Metric | None) -> Record | None:
     """Return the best record that was not superseded; None where no record has a finite value."""
     if metric is None:
         return None
-    ranked = [(rank, r) for r in records if not r.superseded and (rank := metric.rank(r)) is not None]
-    return min(ranked, key=lambda pair: pair[0])[1] if ranked else None
+    return next(iter(ranked_records([r for r in records if not r.superseded], metric)), None)
 
 
 def last_record(records: Sequence[Record]) -> Record | None:

@@ -15,7 +15,7 @@ from ..record import Record
 from ..units import check_count, format_number
 from .intervals import Interval
 from .metric import Metric, check_metric
-from .ranking import alias_targets, best_record, newest_resumable
+from .ranking import alias_targets, best_record, newest_resumable, ranked_records
 
 Kept = Iterator[tuple[Record, str]]
 
@@ -117,8 +117,7 @@ class KeepBest(Retention):
 
     def kept(self, records: Sequence[Record]) -> Kept:
         (by,) = self.metrics()
-        ranks = [(rank, record) for record in records if (rank := by.rank(record)) is not None]
-        best = [record for _, record in sorted(ranks, key=lambda pair: pair[0])[: self.n]]
+        best = ranked_records(records, by)[: self.n]
         for place, record in enumerate(best, start=1):
             yield record, f"best {self.n} by {by.name} (#{place})"
         # Superseded records may fill all places; the best of the current line survives, too.

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ckpt_callbacks.errors import VerifyError
+from ckpt_callbacks.formats.torch import check as torch_check
 from ckpt_callbacks.formats.torch import format as torch_zip
 from ckpt_callbacks.formats.torch.outline import outline
 
@@ -18,9 +19,9 @@ DTYPES = st.sampled_from([torch.float32, torch.float64, torch.bfloat16, torch.fl
 @pytest.fixture
 def loads(monkeypatch):
     """The files that torch itself was asked to open, when none was opened before."""
-    found, load = [], torch_zip._load
-    monkeypatch.setattr(torch_zip, "_opened", set())
-    monkeypatch.setattr(torch_zip, "_load", lambda path: (found.append(path.name), load(path))[1])
+    found, load = [], torch_check.load
+    monkeypatch.setattr(torch_check, "_opened", set())
+    monkeypatch.setattr(torch_check, "load", lambda path: (found.append(path.name), load(path))[1])
     return found
 
 

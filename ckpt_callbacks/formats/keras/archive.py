@@ -11,10 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..format import Shapes
-from ..zip_member import open_member
-from . import hdf5
-
 KEY, METADATA, WEIGHTS = "ckpt_callbacks", "metadata.json", "model.weights.h5"
 
 
@@ -38,21 +34,3 @@ def write(path: Path, facts: Mapping[str, Any]) -> None:
         archive.filelist.remove(entry)  # the old one's few bytes stay where they are, but nothing names them any longer
         del archive.NameToInfo[METADATA]
         archive.writestr(METADATA, metadata)
-
-
-def check(path: Path, wanted: Shapes) -> None:
-    """Open an archive as Keras does, and look for tensors in it.
-
-    Args:
-        path: The archive.
-        wanted: The tensors that it must hold.
-
-    Raises:
-        Exception: Whatever zipfile and h5py raise for a damaged file; `VerifyError` if tensors are missing.
-    """
-    import h5py
-
-    with zipfile.ZipFile(path) as archive:
-        json.loads(archive.read("config.json"))
-    with open_member(path, WEIGHTS) as member, h5py.File(member) as file:
-        hdf5.check_open(path, file, wanted)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import archive, hdf5
+from . import archive, embedded_dataset
 from .suffix import KERAS
 
 
@@ -25,7 +25,7 @@ def read(path: Path) -> dict[str, Any] | None:
     import h5py  # here, because only those who have such files need it
 
     with h5py.File(path) as file:
-        return hdf5.read(file)
+        return embedded_dataset.read(file)
 
 
 def write(path: Path, facts: Mapping[str, Any]) -> None:
@@ -33,4 +33,4 @@ def write(path: Path, facts: Mapping[str, Any]) -> None:
     if path.suffix == KERAS:
         archive.write(path, facts)
     else:
-        hdf5.write(path, json.dumps(facts))
+        embedded_dataset.write(path, json.dumps(facts))

@@ -9,7 +9,8 @@ import h5py
 import numpy as np
 
 from ..zip_member import open_member
-from . import archive, hdf5
+from . import archive
+from .check import tensors
 from .suffix import KERAS
 
 
@@ -41,4 +42,4 @@ def _same_datasets(f: h5py.Group, g: h5py.Group) -> bool:
 
 
 def _datasets(file: h5py.Group) -> list[str]:
-    return [name for name, _ in hdf5.tensors(file) if not name.startswith(("optimizer/", "optimizer_weights/"))]
+    return [name for name, _ in tensors(file) if not name.startswith(("optimizer/", "optimizer_weights/"))]

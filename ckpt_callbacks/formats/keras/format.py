@@ -9,7 +9,8 @@ from typing import Any
 
 from ...errors import VerifyError, first_line
 from ..format import Format, Shapes
-from . import archive, embedded, hdf5
+from . import embedded
+from .check import check
 from .suffix import KERAS, LEGACY
 
 
@@ -33,7 +34,7 @@ def _facts(path: Path) -> Mapping[str, Any] | None:
 
 def _check(path: Path, wanted: Shapes) -> None:
     with _readable(path):
-        (archive if path.suffix == KERAS else hdf5).check(path, wanted)
+        check(path, wanted)
 
 
 def _same(a: Path, b: Path) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from keras.src.saving import saving_lib
 
 from ...memory.pages import PAGE
-from . import hdf5
+from .embedded_dataset import DATASET
 from .entries import Entry, Group
 from .sparse_file import SparseFile
 
@@ -43,13 +43,13 @@ def lay_out(groups: Sequence[Group], facts: int = 0) -> FileLayout:
 
     Args:
         groups: The groups of the file.
-        facts: The size in bytes of this package's data (see `hdf5`), which are the last entry; 0 if there are none.
+        facts: The size in bytes of this package's data , which are the last entry; 0 for none.
     """
     file = SparseFile()
     store = _EmptyStore(file)
     feed(store, groups, [entry for group in groups for entry in group.entries])
     if facts:
-        store.put(store.h5_file, hdf5.DATASET, Entry(hdf5.DATASET, np.dtype(np.uint8), (facts,)))
+        store.put(store.h5_file, DATASET, Entry(DATASET, np.dtype(np.uint8), (facts,)))
     places = [(dataset.get_offset(), number) for number, dataset in enumerate(store.datasets)]
     sizes = [dataset.get_storage_size() for dataset in store.datasets]
     store.close()
@@ -154,5 +154,5 @@ def _described(file: h5py.File) -> dict[str, str]:
         found[name] = repr((type(item).__name__, kind, sorted((key, repr(value)) for key, value in item.attrs.items())))
 
     file.visititems(visit)
-    found.pop(hdf5.DATASET, None)
+    found.pop(DATASET, None)
     return found

@@ -25,7 +25,7 @@ from .. import zip_writer as archive
 from ..zip_member import open_member
 from ..zip_writer import crc32
 from . import archive as keras_zip
-from . import hdf5
+from . import embedded_dataset
 from .entries import Group
 from .layout import FileLayout, feed, lay_out, unlike
 from .refusal import explain_refusal
@@ -161,7 +161,7 @@ def _archived(content: KerasFile, weights: list[bytes | memoryview], size: int) 
 def _replay(content: KerasFile, path: Path) -> None:
     if not content.before:
         _feed_keras(content, path)
-        hdf5.write(path, content.facts.decode())
+        embedded_dataset.write(path, content.facts.decode())
         return
     with tempfile.TemporaryDirectory(dir=path.parent) as folder, zipfile.ZipFile(path, "w") as made:
         for name, data in content.before:

@@ -20,7 +20,7 @@ from keras.src.saving import saving_lib
 from ckpt_callbacks.errors import StoreError
 from ckpt_callbacks.formats import zip_writer as archive
 from ckpt_callbacks.formats.keras import archive as keras_zip
-from ckpt_callbacks.formats.keras import hdf5
+from ckpt_callbacks.formats.keras import embedded_dataset
 from ckpt_callbacks.formats.keras import writer as writing
 from ckpt_callbacks.formats.keras.entries import Entry, Group
 from ckpt_callbacks.formats.keras.layout import lay_out, unlike
@@ -173,7 +173,7 @@ def described(file):
 
     visit("", file)
     file.visititems(visit)
-    found.pop(hdf5.DATASET, None)
+    found.pop(embedded_dataset.DATASET, None)
     return found
 
 
@@ -222,7 +222,7 @@ def test_a_loaded_file_trains_on_where_the_model_was(tmp_path):
 def test_the_record_is_in_a_file_of_weights(tmp_path):
     written(KerasStaging().stage(quick(), WEIGHTS, CARRIED), tmp_path / "a.weights.h5")
     with h5py.File(tmp_path / "a.weights.h5") as file:
-        assert hdf5.read(file) == {"record": {"id": "a"}}
+        assert embedded_dataset.read(file) == {"record": {"id": "a"}}
 
 
 @ONCE
@@ -421,7 +421,7 @@ def test_any_layout_is_what_hdf5_reads(tmp_path, groups, facts, random):
     arrays = [np.ndarray(entry.shape, entry.dtype, bytes(each)) for entry, each in zip(entries, data, strict=True)]
     with h5py.File(path) as file:
         assert unlike(file, groups, arrays) is None
-        assert not facts or file[hdf5.DATASET][()].tobytes() == b"x" * facts
+        assert not facts or file[embedded_dataset.DATASET][()].tobytes() == b"x" * facts
         changed = next((n for n, e in enumerate(entries) if e.nbytes), None)
         if changed is not None:
             arrays[changed] = np.ndarray(

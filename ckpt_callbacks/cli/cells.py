@@ -1,0 +1,47 @@
+"""The texts of single facts: sizes, dates, statuses and numbers, as `ckpt` prints them."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import time
+
+from ..record import Record
+
+
+def count(n: int, noun: str) -> str:
+    """Return ``1 checkpoint`` or ``2 checkpoints``."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
+def status(record: Record) -> str:
+    """Return the status of a record, and what is special about it."""
+    missing = record.status.on_disk and not os.path.lexists(record.path)
+    marks = ("MISSING", missing), ("superseded", record.superseded), ("exceptional", record.exceptional)
+    return ", ".join((record.status.value, *(mark for mark, holds in marks if holds)))
+
+
+def size(record: Record) -> str:
+    """Return the size of a checkpoint in a unit that fits, such as ``1.2 GB``."""
+    from rich.filesize import decimal  # here, because importing rich is slow
+
+    return decimal(record.size)
+
+
+def number(value: float) -> str:
+    """Return a number with six significant digits."""
+    return f"{value:.6g}"
+
+
+def date(record: Record) -> str:
+    """Return when a record was saved, in UTC."""
+    return datetime.datetime.fromtimestamp(record.wall, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def age(record: Record) -> str:
+    """Return how long ago a record was saved."""
+    seconds = max(0.0, time.time() - record.wall)
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds // length:.0f} {unit} ago"
+    return "just now"

@@ -1,0 +1,53 @@
+"""The check that a Keras file opens and holds its tensors."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ...errors import VerifyError
+from ..format import Shapes, missing
+from ..zip_member import open_member
+from .archive import WEIGHTS
+from .embedded_dataset import DATASET
+from .suffix import KERAS
+
+
+def check(path: Path, wanted: Shapes) -> None:
+    """Open a file as Keras does, and look for tensors in it by their shapes: the file has other names for them.
+
+    Args:
+        path: The file.
+        wanted: The tensors that it must hold.
+
+    Raises:
+        Exception: Whatever zipfile and h5py raise for a damaged file; `VerifyError` if tensors are missing.
+    """
+    import h5py
+
+    if path.suffix != KERAS:
+        with h5py.File(path) as file:
+            _check_open(path, file, wanted)
+        return
+    with zipfile.ZipFile(path) as archive:
+        json.loads(archive.read("config.json"))
+    with open_member(path, WEIGHTS) as member, h5py.File(member) as file:
+        _check_open(path, file, wanted)
+
+
+def tensors(group: Any) -> Iterator[tuple[str, Any]]:
+    """Yield the name of each dataset and the dataset, without this package's own."""
+    import h5py
+
+    found: list[tuple[str, Any]] = []
+    group.visititems(lambda name, item: found.append((name, item)) if isinstance(item, h5py.Dataset) else None)
+    return ((name, item) for name, item in found if name != DATASET)
+
+
+def _check_open(path: Path, file: Any, wanted: Shapes) -> None:
+    shapes = [("", tuple(item.shape)) for _, item in tensors(file)]
+    if (problem := missing(path, [("", shape) for _, shape in wanted], shapes)) is not None:
+        raise VerifyError(problem)

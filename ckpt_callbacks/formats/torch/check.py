@@ -1,0 +1,69 @@
+"""The check that a ``.ckpt`` file opens and holds its tensors."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from ...errors import VerifyError, first_line
+from ..format import Shapes, missing
+from .outline import Outline, outline
+
+_opened: set[tuple[str, str]] = set()  # the classes in files that torch itself has opened in this process
+
+
+def check(path: Path, wanted: Shapes) -> None:
+    """Open a file as torch does, and look for tensors in it.
+
+    Args:
+        path: The file.
+        wanted: The tensors that it must hold.
+
+    Raises:
+        VerifyError: The file is damaged, or tensors are missing.
+    """
+    if not is_archive(path):
+        return  # the user's plugin wrote something else: its digest is all that can be compared
+    seen = _outline(path)
+    if seen is not None and seen.named <= _opened and missing(path, wanted, seen.shapes) is None:
+        return
+    found = load(path)
+    if found is None:
+        return
+    tensors = found.get("state_dict", {}) if isinstance(found, dict) else {}
+    shapes = [(name, tuple(tensor.shape)) for name, tensor in tensors.items() if hasattr(tensor, "shape")]
+    if (problem := missing(path, wanted, shapes)) is not None:
+        raise VerifyError(problem)
+    if seen is not None:
+        _opened.update(seen.named)
+
+
+def _outline(path: Path) -> Outline | None:
+    try:
+        return outline(path)
+    except Exception:  # torch and pickle raise all kinds of errors; `load` finds out what is wrong
+        return None
+
+
+def is_archive(path: Path) -> bool:
+    """Return True if a file is a zip archive, as `torch.save` writes them."""
+    try:
+        return path.is_file() and zipfile.is_zipfile(path)
+    except OSError as error:
+        raise VerifyError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def load(path: Path) -> Any:
+    """Return the saved object, with its tensors left on the disk; None if loading it needs the user's own classes."""
+    import torch  # here, because only those who have such files need it
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            archive.infolist()
+        return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    except pickle.UnpicklingError:
+        return None  # weights_only=True refuses classes that it does not know
+    except Exception as error:  # torch raises all kinds of errors when a file is damaged
+        raise VerifyError(f"{path}: torch cannot open it: {first_line(error)}") from error
