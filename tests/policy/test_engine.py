@@ -1,51 +1,19 @@
-"""The fold over events: what it remembers, decides and refuses. All expectations are worked out by hand."""
-
-import copy
-import json
-import math
+"""The engine's decisions."""
 
 import pytest
 
-from ckpt_callbacks.errors import CkptError, MetricError, PolicyError, ResumeError
+from ckpt_callbacks.errors import MetricError
 from ckpt_callbacks.events import Event
-from ckpt_callbacks.policy.composition import Trigger
 from ckpt_callbacks.policy.decision import Decision, Save, Stop
 from ckpt_callbacks.policy.engine import decide, fold
 from ckpt_callbacks.policy.metric import Metric
 from ckpt_callbacks.policy.policy import Policy
-from ckpt_callbacks.policy.retention import KeepAll, KeepBest, KeepEvery, KeepLast, KeepTagged
+from ckpt_callbacks.policy.retention import KeepBest, KeepEvery, KeepLast, KeepTagged
 from ckpt_callbacks.policy.smoothing import EMA, Mean, Median
 from ckpt_callbacks.policy.state import State
 from ckpt_callbacks.policy.stopping import NonFinite, Patience, Reaches
-from ckpt_callbacks.policy.triggers import At, Every, Improves, OnDeadline, OnException, OnPreempt, Predicate
-from tests.support.ids import readable
-
-NAN = math.nan
-VAL = Metric("val_loss", mode="min")
-ACC = Metric("acc", mode="max")
-never = OnPreempt()
-
-
-def epoch_end(epoch, **metrics):
-    return Event.epoch_end(step=epoch * 100, epoch=epoch, time=epoch * 60.0, metrics=metrics, complete=False)
-
-
-def play(policy, *script, state=None):
-    """Play events; the word after an event says what became of its save. Returns the state and the decisions."""
-    state, decisions = state or State(), []
-    for item in script:
-        if item == "saved":
-            state, _ = decide(policy, state, Event.saved(decisions[-1].save.id))
-        elif item == "dropped":
-            state, _ = decide(policy, state, Event.dropped(decisions[-1].save.id, "disk full"))
-        else:
-            state, decision = decide(policy, state, item)
-            decisions.append(decision)
-    return state, decisions
-
-
-def saved_flags(policy, *script):
-    return [decision.save is not None for decision in play(policy, *script)[1]]
+from ckpt_callbacks.policy.triggers import Every, Improves, OnException, OnPreempt
+from tests.policy.scripts import ACC, NAN, VAL, epoch_end, never, play, saved_flags
 
 
 def test_the_example_of_the_design():
@@ -61,9 +29,6 @@ def test_the_example_of_the_design():
         save=Save(1, ("every 1 epoch", "val_loss improved to 0.4"), {"ema(0.3) of val_loss": 0.4}), stop=None
     )
     assert (state.step, state.epoch, state.time) == (100, 1, 60.0)
-
-
-# -- observe, then decide --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -121,9 +86,6 @@ def test_records_get_every_smoothed_value_of_the_moment():
         {"ema(0.5) of val_loss": 3.0, "median(3) of val_loss": 3.0},
         {"mean(2) of acc": 0.375},
     ]
-
-
-# -- the best that was saved -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -199,9 +161,6 @@ def test_saves_are_numbered_and_a_decision_lists_all_reasons():
     assert Decision().reasons == ()
 
 
-# -- metrics that never show up --------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("policy", "metrics", "message"),
     [
@@ -262,191 +221,6 @@ def test_a_metric_that_was_logged_once_or_still_can_be_is_no_error(policy, event
     state, decisions = fold(policy, events)
     assert len(decisions) == len(events)
     assert (state.step, state.epoch) == (events[-1].step, events[-1].epoch)
-
-
-# -- state -----------------------------------------------------------------------------------------------------------
-
-
-def test_the_state_is_plain_json():
-    policy = Policy(
-        save=Every(steps=10) | Improves(VAL) | Predicate(bool), stop=NonFinite("loss"), keep=KeepBest(1, by=ACC)
-    )
-    event = Event.step_end(step=10, epoch=2, time=1.5, metrics={"val_loss": 0.5, "loss": math.inf})
-    state, _ = decide(policy, State(), event)
-    assert state.to_json() == {
-        "version": 1,
-        "step": 10,
-        "epoch": 2,
-        "time": 1.5,
-        "tracks": {
-            "min val_loss": {"memory": [0.5], "value": 0.5, "best": 0.5, "saved": None, "checks": 1, "stale": 0},
-            "max acc": {"memory": [], "value": None, "best": None, "saved": None, "checks": 0, "stale": 0},
-        },
-        "dues": {"Every(steps=10)": {"crossed": 1, "due": False}},
-        "non_finite": {"loss": 1},
-        "pending": {"1": {"leaves": ["Every(steps=10)"], "scores": {"min val_loss": 0.5}, "time": 1.5}},
-        "seen": ["loss", "val_loss"],
-        "saves": 1,
-        "failures": 0,
-        "retry_step": 0,
-        "costs": {"blocked": 0.0, "recent": [], "asked": None},
-    }
-    assert State.from_json(json.loads(json.dumps(state.to_json(), allow_nan=False))) == state
-
-
-def test_names_that_were_logged_are_told_from_sums_that_were_measured():
-    policy = Policy(save=Improves(Metric({"a": 1, "b": 2}, mode="min")))
-    state, _ = decide(policy, State(), Event.step_end(step=1, metrics={"a": 1.0, "b": 1.0, "c": 1.0}))
-    assert (state.logged_names, state.joint_keys) == ({"a", "b", "c"}, {"a + 2*b (together)"})
-    assert state.to_json()["seen"] == ["a", "a + 2*b (together)", "b", "c"]  # as earlier versions wrote it
-    assert State.from_json(json.loads(json.dumps(state.to_json()))) == state
-    with pytest.raises(MetricError, match=r"'d' was never logged; logged were: a, b, c$"):
-        decide(Policy(save=Improves(Metric("d", mode="min"))), state, Event.epoch_end(step=2, epoch=1))
-
-
-def test_a_fresh_state_comes_back_from_json():
-    assert State.from_json(json.loads(json.dumps(State().to_json()))) == State()
-
-
-@pytest.mark.parametrize("version", [2, 99, None, "1", 1.0])
-def test_a_state_of_another_version_is_refused(version):
-    with pytest.raises(ResumeError, match=r"policy state: version is .*expected at most 1; install a newer"):
-        State.from_json(State().to_json() | {"version": version})
-
-
-def test_a_state_without_a_version_is_refused():
-    with pytest.raises(ResumeError, match="version is None"):
-        State.from_json({})
-
-
-def test_facts_that_are_unknown_to_this_version_are_dropped():
-    assert State.from_json(State(step=3).to_json() | {"mood": "good"}) == State(step=3)
-
-
-def test_the_state_holds_no_configuration():
-    """The same history under other thresholds leaves a state that either policy can go on from."""
-    strict = Policy(save=Improves(Metric("val_loss", mode="min", min_delta=10.0)), stop=Patience(VAL, checks=1))
-    lax = Policy(save=Improves(VAL), stop=Patience(VAL, checks=9))
-    state, decisions = play(strict, epoch_end(1, val_loss=0.5), "saved", epoch_end(2, val_loss=0.5))
-    assert [decision.stop is not None for decision in decisions] == [False, True]
-    _, resumed = play(lax, Event.start(step=200, epoch=2), epoch_end(3, val_loss=0.4), state=state)
-    assert resumed[0].stop is None
-    assert resumed[1].reasons == ("val_loss improved to 0.4",)
-
-
-def test_deciding_changes_neither_the_policy_nor_the_state_nor_the_event():
-    policy = Policy(save=Every(steps=1) | Improves(VAL), keep=KeepBest(1, by=VAL), stop=NonFinite("val_loss"))
-    event = Event.step_end(step=1, metrics={"val_loss": 0.5})
-    state, decision = decide(policy, State(), event)
-    before = copy.deepcopy((policy, state, event))
-    again = Event.step_end(step=2, metrics={"val_loss": 0.4})
-    first = decide(policy, state, again)
-    decide(policy, state, Event.saved(decision.save.id))
-    decide(policy, state, Event.dropped(decision.save.id, "disk full"))
-    assert (policy, state, event) == before
-    assert decide(policy, state, again) == first
-
-
-# -- policies --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("policy", "best"),
-    [
-        (Policy(save=never), None),
-        (Policy(save=Every(epochs=1) & (Improves(ACC) | Improves(VAL))), ACC),
-        (Policy(save=Improves(ACC), keep=KeepLast(1) | KeepBest(1, by=VAL)), VAL),
-        (Policy(save=Improves(ACC), keep=KeepBest(1, by=VAL) | KeepBest(1, by=ACC)), VAL),
-        (Policy(save=Improves(ACC), keep=KeepBest(1, by=ACC), best_by=VAL), VAL),
-        (Policy(save=never, stop=Patience(VAL, checks=1)), None),
-    ],
-)
-def test_which_metric_is_behind_best(policy, best):
-    assert policy.best_metric == best
-
-
-def test_which_metrics_a_policy_monitors():
-    policy = Policy(
-        save=Improves(Metric(["a", "b"], mode="min")) | Every(epochs=1),
-        keep=KeepBest(1, by=Metric({"c": 1, "d": 1}, mode="min")),
-        stop=Patience(Metric("e", mode="min"), checks=1) | NonFinite(["f", "g"]),
-        best_by=Metric("h", mode="min"),
-    )
-    assert policy.monitored == set("abcdefgh")
-    assert policy.non_finite_names == ("f", "g")
-    assert Policy(save=never).monitored == set()
-
-
-class AtNoon(Trigger):
-    """A subclass of the user's own, of which nothing is known."""
-
-    def describe(self):
-        return "at noon"
-
-
-@pytest.mark.parametrize(
-    ("save", "follows"),
-    [
-        (Every(epochs=1) | Improves(VAL) | OnPreempt(), False),
-        (Every(steps=1) & ~Every(minutes=1), True),
-        (Every(seconds=1), True),
-        (Every(hours=1), True),
-        (OnPreempt() | OnDeadline(60), True),
-        (OnPreempt() | Predicate(bool), True),
-        (OnPreempt() | AtNoon(), True),
-        (At(steps=[3]) | At(epochs=[2]), False),
-    ],
-    ids=readable,
-)
-def test_whether_a_policy_depends_on_the_clock(save, follows):
-    assert Policy(save=save).may_differ_across_ranks is follows
-
-
-@pytest.mark.parametrize(
-    ("save", "wants"),
-    [(Every(epochs=1), False), (OnPreempt(), True), (Every(epochs=1) | OnPreempt() & Every(steps=5), True)],
-    ids=readable,
-)
-def test_whether_a_policy_wants_a_save_at_a_preemption(save, wants):
-    assert Policy(save=save).saves_on_preempt is wants
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"save": "every epoch"}, "Policy: save is 'every epoch'; expected a trigger"),
-        ({"save": None}, "Policy: save is None"),
-        ({"save": KeepAll()}, "Policy: save is KeepAll"),
-        ({"save": never, "keep": None}, "Policy: keep is None; expected a retention rule"),
-        ({"save": never, "keep": []}, r"Policy: keep is \[\]"),
-        ({"save": never, "stop": VAL}, "Policy: stop is .*expected a stopping rule"),
-        ({"save": never, "best_by": "val_loss"}, "Policy: best_by: got 'val_loss'; expected a Metric"),
-    ],
-)
-def test_a_policy_that_makes_no_sense_is_refused_when_it_is_built(options, message):
-    with pytest.raises(PolicyError, match=message) as caught:
-        Policy(**options)
-    assert isinstance(caught.value, CkptError)
-    assert isinstance(caught.value, ValueError)
-
-
-def test_policies_are_values():
-    def build(n):
-        val = Metric({"val_loss": 1, "err": 2}, mode="min", smoothing=EMA(0.3))
-        return Policy(
-            save=Every(epochs=1) | Improves(val), keep=KeepLast(n) | KeepBest(1, by=val), stop=NonFinite(["a", "b"])
-        )
-
-    assert build(1) == build(1) != build(2)
-    assert {build(1): "one", build(2): "two"}[build(2)] == "two"
-    assert copy.deepcopy(build(1)) == build(1)
-
-
-def test_a_policy_reads_as_its_source():
-    assert repr(Policy(save=Every(epochs=1) | OnPreempt(), keep=KeepLast(3), stop=NonFinite("loss"))) == (
-        "Policy(save=Every(epochs=1) | OnPreempt(), keep=KeepLast(n=3), "
-        "stop=NonFinite(monitor=('loss',), consecutive=1), best_by=None)"
-    )
 
 
 def test_folding_nothing_changes_nothing():

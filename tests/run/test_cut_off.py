@@ -11,8 +11,9 @@ from ckpt_callbacks.run.snapshot import LiveSnapshot
 from ckpt_callbacks.runtime.processes import Processes
 from ckpt_callbacks.runtime.signals import SignalWatch
 from ckpt_callbacks.settings import Settings
-from tests.run.test_background import EACH, Held, epoch, until
+from tests.run.background import EACH, Held, epoch
 from tests.support.training import new_run, report, start
+from tests.support.waiting import until
 
 
 def started(dirpath, policy=EACH, **settings):

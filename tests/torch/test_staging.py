@@ -1,24 +1,17 @@
 """Snapshots of a training: consistent, in memory that is used again."""
 
-import copy
 import logging
-from types import SimpleNamespace
 
-import lightning
 import pytest
 import torch
-from lightning.pytorch.plugins.io import TorchCheckpointIO
-from lightning.pytorch.strategies import SingleDeviceStrategy
 
-from ckpt_callbacks import Every, KeepAll, OnDeadline, Policy
 from ckpt_callbacks.formats.torch import file as torch_file
 from ckpt_callbacks.lightning import LightningCheckpoint, checkpoint_io
 from ckpt_callbacks.memory import arena
-from ckpt_callbacks.testing import FakeClock
-from ckpt_callbacks.torch import cuda as pinned
 from ckpt_callbacks.torch import staging as staging_module
 from ckpt_callbacks.torch.staging import TorchStaging, expected_size
 from tests.adapters.lightning.task import EACH_EPOCH, Model, fit, loaders, trainer
+from tests.torch.trainings import SAID, Plugin, Together, lives
 
 LARGE = 100_000  # floats
 
@@ -122,38 +115,6 @@ def test_what_an_optimizer_keeps_of_a_file_is_no_part_of_it(tmp_path):
     assert fitter.optimizers[0].state
 
 
-class Plugin(TorchCheckpointIO):
-    """A plugin of the user's."""
-
-
-class Together(SingleDeviceStrategy):
-    """Has a way of its own to save."""
-
-    def save_checkpoint(self, *arguments, **settings):
-        super().save_checkpoint(*arguments, **settings)
-
-
-class Held(lightning.Callback):
-    """Notes the arenas at the end."""
-
-    def on_train_end(self, fitter, module):
-        (callback,) = fitter.checkpoint_callbacks
-        callback.wait()
-        self.sizes = [arena.size for arena in callback._fit.io.staging._arenas._free]
-
-
-def lives(tmp_path, arguments=None, **settings):
-    """Train, and tell which arenas were held at the end."""
-    held = Held()
-    callback = LightningCheckpoint(tmp_path, EACH_EPOCH, **(arguments or {}))
-    trainer(held, callback, max_epochs=2, **settings).fit(Model(width=20_000), *loaders())
-    assert [record.epoch for record in callback.records()] == [1, 2]
-    return held.sizes
-
-
-SAID = "training waits until each checkpoint is written"
-
-
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
@@ -205,99 +166,6 @@ def test_a_device_that_cannot_be_copied_from_is_said_and_what_cannot_be_saved_at
     (tmp_path / "a.ckpt").unlink()
     assert torch.equal(loaded(staging.stage({"a": torch.ones(3)}), tmp_path / "a.ckpt")["a"], torch.ones(3))
     assert f"a storage on cpu cannot be copied; {SAID}" in caplog.text
-
-
-class Momentum(Model):
-    """Has an encoder without gradients that follows the one that learns."""
-
-    def __init__(self):
-        super().__init__()
-        self.follower = copy.deepcopy(self.net).requires_grad_(False)
-
-    def configure_optimizers(self):
-        return torch.optim.Adam(self.net.parameters(), 0.02)
-
-
-def on_cuda(module):
-    """What `step_only` asks a trainer, after a step of a module whose memory stands for a device's."""
-    adam = module.configure_optimizers()
-    module.net(torch.ones(2, 10)).sum().backward()
-    adam.step()
-    device = SimpleNamespace(root_device=torch.device("cuda"))
-    return SimpleNamespace(strategy=device, lightning_module=module, optimizers=[adam])
-
-
-def addresses(tensors):
-    return {tensor.untyped_storage().data_ptr() for tensor in tensors}
-
-
-def test_what_an_optimizer_steps_is_copied_beside_the_next_batch_and_what_follows_it_is_not():
-    fitter = on_cuda(module := Momentum())
-    state = [value for state in fitter.optimizers[0].state.values() for value in state.values()]
-    assert checkpoint_io.step_only(fitter) == addresses([*module.net.parameters(), *state])
-    assert not checkpoint_io.step_only(fitter) & addresses(module.follower.parameters())
-
-
-def test_with_manual_optimization_nothing_is_copied_beside_the_next_batch():
-    fitter = on_cuda(module := Momentum())
-    module.automatic_optimization = False  # the step of a raw optimizer is announced to nobody
-    assert checkpoint_io.step_only(fitter) == set()
-
-
-class Order(lightning.Callback):
-    """Notes what other code may change the weights in, and lets the deadline come before the second validation."""
-
-    def __init__(self, clock):
-        self.clock, self.seen = clock, []
-
-    def on_train_batch_start(self, fitter, *_):
-        self.seen.append("batch")
-        self.clock.advance(20 if fitter.global_step == 19 else 0)
-
-    def on_validation_start(self, *_):
-        self.seen.append("validation")
-
-    def on_train_epoch_start(self, *_):
-        self.seen.append("epoch")
-
-
-def test_the_copies_of_a_device_run_beside_the_next_batch_alone(tmp_path, monkeypatch):
-    clock = FakeClock()
-    order, real = Order(clock), TorchStaging.stage
-
-    def stage(staging, *arguments):
-        order.seen.append("saved")
-        snapshot = real(staging, *arguments)
-        staging._latest = SimpleNamespace(hold_back=lambda: order.seen.append("held back"))  # as a device's
-        return snapshot
-
-    monkeypatch.setattr(TorchStaging, "stage", stage)
-    monkeypatch.setenv("SLURM_JOB_END_TIME", str(clock.wall() + 610))
-    policy = Policy(Every(steps=4) | Every(epochs=1) | OnDeadline("10 min"), KeepAll())
-    callback = LightningCheckpoint(tmp_path, policy, clock=clock)
-    trainer(order, callback, num_sanity_val_steps=0).fit(Model(), *loaders())
-    text = " ".join(order.seen)
-    assert text.count("saved batch held back") == 6, "after steps, at the next optimizer step"
-    assert text.count("saved held back validation") == 1, "before a validation, in which weights may be swapped"
-    assert text.count("saved held back epoch") == 1, "between epochs"
-    assert text.count("saved") == text.count("held back")
-
-
-def test_a_refusal_to_pin_memory_is_forgotten_and_the_memory_used(monkeypatch):
-    """Else torch raises it at its next kernel. There is no device here, so that the refusal is played."""
-
-    class Runtime:
-        def cudaHostRegister(self, *_):
-            return 2
-
-    asked, memory = [], pinned.PinnedArena()
-    pinned.forget_refusal()  # where there is no CUDA, nothing happens
-    monkeypatch.setattr(torch.cuda, "cudart", Runtime)
-    monkeypatch.setattr(pinned, "forget_refusal", lambda: asked.append(1))
-    (piece,) = memory.carve([10])
-    memory.pin()
-    memory.release()
-    assert asked == [1] and len(piece) == 10
 
 
 def test_two_callbacks_of_one_trainer_both_copy_and_both_leave_it_as_it_was(tmp_path, caplog):

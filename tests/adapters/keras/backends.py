@@ -8,7 +8,9 @@ from pathlib import Path
 from tests.support.processes import ROOT
 
 HERE = Path(__file__).parent
-FILES = ("saving", "staging", "resuming", "stopping", "bad_files", "models", "private_names")
+FILES = (
+    "arguments", "saving", "staging", "resuming", "stopping", "stopping_data", "bad_files", "models", "private_names",
+)  # fmt: skip
 
 
 def run_on(backend):

@@ -1,12 +1,6 @@
-"""Stopping, killing and resuming a real `model.fit`."""
+"""Resumed trainings of `model.fit`."""
 
 import gc
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import keras
@@ -29,7 +23,6 @@ from tests.adapters.keras.task import (
     same,
     updates,
 )  # fmt: skip
-from tests.support.processes import ENVIRONMENT
 
 HERE = Path(__file__).parent
 LAST_TWO = Policy(Every(epochs=1), KeepLast(2))
@@ -276,35 +269,3 @@ def test_random_layers_go_on_where_they_were(tmp_path):
     assert seeds(again) != seeds(trained)
     fit(again, checkpoint(tmp_path), epochs=1)
     assert seeds(again) == seeds(trained) and len(seeds(trained)) == 1
-
-
-def run(*arguments):
-    command = [sys.executable, *map(str, arguments)]
-    return subprocess.Popen(command, env=ENVIRONMENT)
-
-
-def lines(path):
-    return [json.loads(line) for line in Path(path).read_text().splitlines()]
-
-
-@(pytest.mark.slow if BACKEND != "tensorflow" else lambda test: test)
-def test_a_killed_training_goes_on_like_one_that_was_not(tmp_path):
-    dirpath, whole = tmp_path / "killed", tmp_path / "whole"
-    victim = run(HERE / "train_slowly.py", dirpath, tmp_path / "first.facts", 0.1)
-    deadline = time.monotonic() + 120
-    while not any(r.epoch == 2 and r.status.value == "verified" for r in Manifest.read(dirpath).records.values()):
-        assert victim.poll() is None and time.monotonic() < deadline
-        time.sleep(0.02)
-    os.kill(victim.pid, signal.SIGKILL)
-    victim.wait()
-    assert run(HERE / "train_slowly.py", dirpath, tmp_path / "second.facts", 0, whole).wait(120) == 0
-    resumed, uninterrupted = lines(tmp_path / "second.facts"), lines(f"{whole}.facts")
-    assert resumed[0]["step"] >= 8
-    assert resumed == uninterrupted[-len(resumed) :]
-    assert len({fact["stale"] for fact in uninterrupted}) > 1 and resumed[0]["best"] is not None
-
-
-@ONCE
-@pytest.mark.slow
-def test_a_mirrored_model_saves_and_resumes(tmp_path):
-    assert run(HERE / "train_mirrored.py", tmp_path).wait(120) == 0

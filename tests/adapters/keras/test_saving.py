@@ -1,7 +1,6 @@
-"""The checkpoints of `KerasCheckpoint`, and their moments."""
+"""Saves of `KerasCheckpoint`: when they happen, and what they hold."""
 
 import logging
-import os
 import shutil
 import subprocess
 import sys
@@ -15,12 +14,9 @@ import numpy as np
 import pytest
 
 from ckpt_callbacks import Every, Improves, KeepAll, KeepBest, KeepLast, Metric, Patience, Policy, Reaches, Stopping
-from ckpt_callbacks.errors import CommitError, DirectoryInUse, MetricError, PolicyError
-from ckpt_callbacks.keras import KerasCheckpoint
-from ckpt_callbacks.store.manifest import Manifest
+from ckpt_callbacks.errors import CommitError, MetricError
 from tests.adapters.keras.task import (
     BACKEND,
-    EACH_EPOCH,
     ONCE,
     VAL,
     checkpoint,
@@ -263,64 +259,3 @@ def test_evaluating_and_predicting_save_nothing(tmp_path):
     trained.evaluate(x, y, callbacks=[callback], verbose=0)
     trained.predict(x, callbacks=[callback], verbose=0)
     assert not (tmp_path / "run").exists()
-
-
-@ONCE
-def test_two_callbacks_on_one_directory_are_refused(tmp_path):
-    with pytest.raises(DirectoryInUse, match="KerasCheckpoint and KerasCheckpoint in this process both write here"):
-        fit(quick(), checkpoint(tmp_path), checkpoint(tmp_path))
-    fit(quick(), checkpoint(tmp_path), epochs=1)
-
-
-@ONCE
-@pytest.mark.parametrize(
-    "settings, text",
-    [
-        (dict(format="zip"), "format is 'zip'; expected 'keras' or 'h5'"),
-        (dict(contents="weights", format="keras"), "contents='weights' is written as .weights.h5"),
-        (dict(contents="model"), "contents is 'model'; expected one of full, weights"),
-        (dict(resume=None), "resume is None; expected 'auto', 'never' or a checkpoint's path"),
-        (dict(dirpath=None), "dirpath is missing"),
-        (
-            dict(restore_best_weights=True),
-            "restore_best_weights is True, and the policy knows no best; expected a rule",
-        ),
-    ],
-)
-def test_arguments_that_make_no_sense_are_one_line(settings, text):
-    with pytest.raises(PolicyError, match=text) as caught:
-        KerasCheckpoint(**{"dirpath": "runs/a", "policy": EACH_EPOCH, **settings})
-    assert "\n" not in str(caught.value)
-
-
-@ONCE
-def test_one_callback_given_twice_is_one_line(tmp_path):
-    callback = checkpoint(tmp_path)
-    with pytest.raises(PolicyError, match="this callback is given to fit\\(\\) more than once; expected it once"):
-        fit(quick(), callback, callback, epochs=1)
-    fit(quick(), callback, epochs=1)
-
-
-@ONCE
-def test_a_name_may_be_typed_with_its_suffix(tmp_path):
-    callback = checkpoint(tmp_path, filename="digits-{epoch:02d}.keras")
-    fit(quick(), callback, epochs=1)
-    assert [record.file for record in callback.records()] == ["digits-01.keras"]
-
-
-@ONCE
-def test_a_yaml_file_describes_the_callback(tmp_path):
-    file = tmp_path / "ckpt.yaml"
-    lines = ["version: 1", "dirpath: nowhere", "save: [{every: {epochs: 1}}]", "keep: [{last: 1}]", "contents: weights"]
-    file.write_text("\n".join(lines))
-    callback = KerasCheckpoint.from_yaml(file, dirpath=tmp_path / "run")
-    fit(quick(), callback, epochs=2)
-    assert [record.file for record in callback.records()] == ["digits-002-8.weights.h5"]
-    assert [r.status.value for r in Manifest.read(callback.dirpath).records.values()] == ["deleted", "verified"]
-
-
-@ONCE
-def test_a_missing_framework_is_named_with_the_command_that_installs_it():
-    code = "import sys; sys.modules['keras'] = None; import ckpt_callbacks.keras"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
-    assert 'keras is not installed: run `pip install "ckpt-callbacks[keras]"`' in done.stderr

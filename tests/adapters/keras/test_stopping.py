@@ -1,88 +1,13 @@
 """Every way to be stopped in the middle of something, each followed by a resume that must end exactly the same."""
 
-import hashlib
-import os
-import signal
-
 import keras
-import numpy as np
 import pytest
 
-from ckpt_callbacks import Every, KeepAll, OnDeadline, OnException, OnPreempt, Policy
+from ckpt_callbacks import Every, KeepAll, OnDeadline, Policy
 from ckpt_callbacks.store.manifest import Manifest
 from ckpt_callbacks.testing import FakeClock
-from tests.adapters.keras.task import BACKEND, ONCE, checkpoint, digits, epochs_of, fit, quick, same
-
-POLICY = Policy(Every(epochs=1) | OnPreempt() | OnException(), KeepAll())
-TEN = {"batch_size": 6, "epochs": 2}  # 64 samples: ten whole batches and a short one
-
-
-class At(keras.callbacks.Callback):
-    """Does something when a hook is called for the n-th time."""
-
-    def __init__(self, hook, nth, act):
-        super().__init__()
-        self.hook, self.left, self.act = hook, nth, act
-        setattr(self, hook, self._count)
-
-    def _count(self, *_, **__):
-        self.left -= 1
-        if self.left == 0:
-            self.act(self)
-
-
-class Counter(keras.callbacks.Callback):
-    """A callback of the user's own, whose state says which hooks it has been told of."""
-
-    def __init__(self):
-        super().__init__()
-        self.told = {"begun": 0, "ended": 0, "array": np.zeros(2)}
-
-    def on_train_batch_begin(self, batch, logs=None):
-        self.told["begun"] += 1
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.told["ended"] += 1
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.told["array"] = self.told["array"] + epoch
-
-    def state_dict(self):
-        return dict(self.told)
-
-    def load_state_dict(self, state):
-        self.told = dict(state)
-
-    @property
-    def facts(self):
-        return self.told["begun"], self.told["ended"], self.told["array"].tolist()
-
-
-def terminate(callback):
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def stop(callback):
-    callback.model.stop_training = True
-
-
-def fingerprint(trained):
-    variables = [*trained.weights, *trained.optimizer.variables]
-    return hashlib.sha256(b"".join(keras.ops.convert_to_numpy(v).tobytes() for v in variables)).hexdigest()
-
-
-def train(dirpath, *callbacks, epochs=4, optimizer=None, policy=POLICY, resume="auto", **settings):
-    """Everything that a whole run and a resumed one must have in common."""
-    trained, counter = quick(), Counter()
-    if optimizer is not None:
-        trained.compile(optimizer, trained.loss, metrics=["accuracy"], run_eagerly=True)
-    stopper = keras.callbacks.EarlyStopping(patience=9, restore_best_weights=True)
-    plateau = keras.callbacks.ReduceLROnPlateau(patience=1, min_delta=0.5, cooldown=1)
-    siblings = [stopper, counter] if optimizer is not None else [stopper, plateau, counter]
-    ours = checkpoint(dirpath, policy, resume=resume)
-    history = fit(trained, *callbacks, ours, *siblings, epochs=epochs, **settings)
-    best = (stopper.best, stopper.best_epoch, stopper.wait, plateau.best, plateau.wait, plateau.cooldown_counter)
-    return fingerprint(trained), history.epoch, history.history, best, counter.facts
+from tests.adapters.keras.stops import POLICY, TEN, At, Counter, fingerprint, stop, terminate, train
+from tests.adapters.keras.task import ONCE, checkpoint, epochs_of, fit, quick, same
 
 
 @pytest.mark.parametrize(
@@ -197,117 +122,6 @@ def test_a_sibling_that_fails_costs_no_checkpoint(tmp_path, caplog):
     assert len(ours.records()) == 3
     line = "Odd.state_dict() failed, so its state is not saved: TypeError: object is neither a JSON value nor an array"
     assert caplog.text.count(line) == 1
-
-
-class Batches(keras.utils.PyDataset):
-    """Raises on the n-th batch that it is asked for."""
-
-    def __init__(self, fails_at=0, **settings):
-        super().__init__(**settings)
-        self.asked, self.fails_at = 0, fails_at
-
-    def __len__(self):
-        return 4
-
-    def __getitem__(self, index):
-        self.asked += 1
-        if self.asked == self.fails_at:
-            raise RuntimeError("the disk has gone")
-        (x, y), _ = digits()
-        return x[index * 16 : index * 16 + 16], y[index * 16 : index * 16 + 16]
-
-
-def train_on(data, dirpath, trained=None, **settings):
-    trained, ours = trained or quick(), checkpoint(dirpath, POLICY)
-    trained.fit(data, epochs=3, verbose=0, callbacks=[ours], shuffle=False, **settings)
-    return trained
-
-
-def test_an_exception_in_the_data(tmp_path):
-    with pytest.raises(Exception, match="the disk has gone") as kept:  # with the traceback, as a notebook would
-        train_on(Batches(fails_at=9), tmp_path / "cut")
-    last = Manifest.read(tmp_path / "cut").live()[-1]
-    assert (last.exceptional, last.reasons, last.step > 4, last.final) == (True, ("exception",), True, False)
-    assert fingerprint(train_on(Batches(), tmp_path / "cut")) == fingerprint(train_on(Batches(), tmp_path / "whole"))
-    del kept
-
-
-def test_an_exception_in_a_step(tmp_path):
-    class Fails(keras.losses.Loss):
-        def call(self, y, prediction):
-            if begun == 7:
-                raise ZeroDivisionError
-            return keras.ops.mean(keras.losses.sparse_categorical_crossentropy(y, prediction))
-
-    class Counts(keras.callbacks.Callback):
-        def on_train_batch_begin(self, batch, logs=None):
-            nonlocal begun
-            begun += 1
-
-    begun, trained, ours = 0, quick(), checkpoint(tmp_path, POLICY)
-    trained.compile(keras.optimizers.SGD(0.1), Fails(), run_eagerly=True)
-    with pytest.raises(ZeroDivisionError):
-        trained.fit(Batches(), epochs=3, verbose=0, callbacks=[ours, Counts()], shuffle=False)
-    [*_, last] = ours.records()
-    assert (last.step, last.epoch, last.exceptional) == (6, 1, True)
-    again = quick()
-    again.load_weights(last.path)
-    assert same(trained, again)
-    begun = 0
-    train_on(Batches(), tmp_path, trained)  # the directory is free, and so is the train function
-
-
-@pytest.mark.parametrize("hook", ["on_train_batch_begin", "on_test_batch_begin", "on_epoch_end", "on_epoch_begin"])
-def test_an_exception_elsewhere_leaves_the_directory_free(tmp_path, hook):
-    def fail(callback):
-        raise ZeroDivisionError
-
-    trained = quick()
-    with pytest.raises(ZeroDivisionError):
-        fit(trained, At(hook, 2, fail), checkpoint(tmp_path, POLICY))
-    assert epochs_of(trained, checkpoint(tmp_path, POLICY), epochs=1) == [0]
-    whole = Policy(Every(epochs=1), KeepAll())
-    assert epochs_of(quick(), checkpoint(tmp_path, whole, resume="never"), epochs=1) == [0]
-
-
-def generator():
-    data = Batches()
-    while True:
-        yield from (data[index] for index in range(4))
-
-
-@pytest.mark.parametrize(
-    "make, settings, said",
-    [
-        (Batches, {}, None),
-        (lambda: Batches(workers=2), {}, "a PyDataset with several workers"),
-        (generator, {"steps_per_epoch": 4}, "a generator cannot be rewound"),
-        (Batches, {"steps_per_epoch": 3}, "steps_per_epoch makes epochs of a part of the data"),
-    ],
-)
-def test_what_cannot_be_exact_is_said_once_when_it_is_saved(tmp_path, caplog, make, settings, said):
-    train_on(make(), tmp_path, **settings)
-    lines = [message for message in caplog.messages if "is not exact" in message]
-    assert len(lines) == (said is not None) and all(said in line and "\n" not in line for line in lines)
-
-
-@pytest.mark.skipif(BACKEND != "tensorflow", reason="about TensorFlow's own shuffling")
-def test_what_tensorflow_shuffles(tmp_path, caplog):
-    import tensorflow as tf
-
-    def lines(data):
-        caplog.clear()
-        trained = quick()
-        name = str(len(list(tmp_path.iterdir())))
-        trained.fit(*data, epochs=1, verbose=0, callbacks=[checkpoint(tmp_path / name, POLICY)])
-        return [message for message in caplog.messages if "is not exact" in message]
-
-    (x, y), _ = digits()
-    plain = tf.data.Dataset.from_tensor_slices((x, y))
-    assert lines([plain.batch(16)]) == []
-    assert "shuffles" in lines([plain.shuffle(64, seed=1).batch(16)])[0]
-    assert lines([plain.shuffle(64, seed=1, reshuffle_each_iteration=False).batch(16)]) == []
-    assert lines([x, y]) == []
 
 
 @ONCE

@@ -1,14 +1,9 @@
-"""The checkpoints and records of `LightningCheckpoint`, with a real Trainer."""
+"""Saves of a real Trainer: when they happen, and what is recorded and reported."""
 
-import errno
 import os
-import subprocess
-import sys
 import time
 
-import lightning
 import pytest
-import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger
 
@@ -25,45 +20,10 @@ from ckpt_callbacks import (
     Policy,
     Predicate,
 )
-from ckpt_callbacks.formats.torch.file import TorchFile
 from ckpt_callbacks.lightning import LightningCheckpoint
 from ckpt_callbacks.store.digest import verify
 from ckpt_callbacks.testing import FakeClock
-from tests.adapters.lightning.task import BATCHES, EACH_EPOCH, VAL, Model, fit, loaders, trainer, weights
-
-OPEN_PLAINLY = """
-import sys, importlib.util, torch, lightning
-sys.modules["ckpt_callbacks"] = None  # importing it raises
-class Model(lightning.LightningModule):
-    def __init__(self, width=8):
-        super().__init__()
-        self.net = torch.nn.Sequential(
-            torch.nn.Linear(10, width), torch.nn.Dropout(0.2), torch.nn.ReLU(), torch.nn.Linear(width, 1))
-path = sys.argv[1]
-loaded = torch.load(path, weights_only=True)
-module = Model.load_from_checkpoint(path, width=8)
-assert all(torch.equal(loaded["state_dict"][k], v) for k, v in module.state_dict().items())
-total = torch.cat([p.detach().flatten() for p in module.parameters()]).double().sum()
-print(float(total), "optimizer_states" in loaded)
-"""
-
-
-def plainly(path):
-    """What plain torch and Lightning read, in a process where this package cannot be imported."""
-    done = subprocess.run([sys.executable, "-c", OPEN_PLAINLY, path], capture_output=True, text=True, cwd="/")
-    assert done.returncode == 0, done.stderr
-    total, full = done.stdout.split()
-    return float(total), full == "True"
-
-
-@pytest.mark.parametrize("contents", ["full", "weights"])
-def test_files_open_without_this_package(tmp_path, contents):
-    module, _, callback = fit(tmp_path, arguments={"contents": contents})
-    total, has_optimizer = plainly(callback.last().path)
-    assert total == float(weights(module).double().sum())
-    assert has_optimizer == (contents == "full")
-    assert callback.last().resumable == (contents == "full")
-    assert (callback.resume_path() is not None) == (contents == "full")
+from tests.adapters.lightning.task import BATCHES, EACH_EPOCH, VAL, Model, fit, loaders, trainer
 
 
 def test_records_know_their_metrics_and_facts(tmp_path):
@@ -205,47 +165,6 @@ def test_loggers_are_told_once_the_file_is_there(tmp_path):
     assert told == [(10, "verified", True), (20, "verified", True), (30, "verified", True), (30, "verified", True)]
 
 
-def test_a_failed_save_does_not_end_training(tmp_path, monkeypatch, caplog):
-    real, calls = TorchFile.write, []
-
-    def failing(content, path):
-        calls.append(path)
-        if len(calls) == 2:
-            path.write_bytes(b"half a file")
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return real(content, path)
-
-    monkeypatch.setattr(TorchFile, "write", failing)
-    _, fitter, callback = fit(tmp_path, arguments={"background": False})
-    assert fitter.global_step == 30
-    assert [r.epoch for r in callback.records()] == [1, 2, 3] and callback.records()[1].step == 21
-    assert "older checkpoints are untouched" in caplog.text
-    assert not list((tmp_path / ".ckpt" / "staging").iterdir())
-
-
-def test_a_failed_save_can_raise(tmp_path, monkeypatch):
-    def failing(*_, **__):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(TorchFile, "write", failing)
-    with pytest.raises(Exception, match="No space left on device"):
-        fit(tmp_path, arguments={"on_error": "raise"})
-
-
-def test_a_flaky_write_is_tried_again(tmp_path, monkeypatch):
-    real, calls = TorchFile.write, []
-
-    def flaky(*args, **kwargs):
-        calls.append(1)
-        if len(calls) == 1:
-            raise RuntimeError("a hiccup")
-        return real(*args, **kwargs)
-
-    monkeypatch.setattr(TorchFile, "write", flaky)
-    _, _, callback = fit(tmp_path)
-    assert [r.step for r in callback.records()] == [10, 20, 30]
-
-
 def test_a_metric_that_is_never_logged_is_an_error_that_names_the_others(tmp_path):
     from ckpt_callbacks import Metric
 
@@ -270,68 +189,6 @@ def test_an_exception_is_saved_but_never_best(tmp_path):
     assert [(r.step, r.exceptional) for r in callback.records()] == [(10, False), (13, True)]
     assert callback.best().step == 10 and callback.last().step == 13
     fit(tmp_path, resume=True, max_epochs=2)  # and the lock is free
-
-
-def test_hyperparameters_with_a_path_still_load_safely(tmp_path):
-    class WithPath(Model):
-        def __init__(self, root):
-            super().__init__()
-            self.save_hyperparameters("root")
-
-    callback = LightningCheckpoint(tmp_path, EACH_EPOCH)
-    trainer(callback, max_epochs=1).fit(WithPath(tmp_path), *loaders())
-    loaded = torch.load(callback.last().path, weights_only=True)
-    assert loaded["hyper_parameters"]["root"] == str(tmp_path)
-
-
-def test_an_asynchronous_plugin_is_refused(tmp_path):
-    from lightning.pytorch.plugins.io import AsyncCheckpointIO
-
-    with pytest.raises(Exception, match=r"AsyncCheckpointIO.*remove the plugin"):
-        fit(tmp_path, plugins=[AsyncCheckpointIO()])
-
-
-def test_lightning_cli(tmp_path):
-    from lightning.pytorch.cli import LightningCLI
-
-    config = {
-        "trainer": {
-            "max_epochs": 1, "logger": False, "accelerator": "cpu", "enable_progress_bar": False,
-            "callbacks": [
-                {
-                    "class_path": "ckpt_callbacks.lightning.LightningCheckpoint",
-                    "init_args": {
-                        "dirpath": str(tmp_path / "inline"),
-                        "policy": {"save": [{"every": {"epochs": 1}}], "keep": [{"last": 2}]},
-                    },
-                }
-            ],
-        }
-    }  # fmt: skip
-    text = "save: [{every: {steps: 5}}]\nkeep: all\n"
-    (tmp_path / "ckpt.yaml").write_text(text)
-
-    class DataModule(lightning.LightningDataModule):
-        def train_dataloader(self):
-            return loaders()[0]
-
-        def val_dataloader(self):
-            return loaders()[1]
-
-    LightningCLI(Model, DataModule, args=["fit", f"--config={_write(tmp_path, config)}"], save_config_callback=None)
-    assert [p.name for p in (tmp_path / "inline").glob("Model*")] == ["Model-001-10.ckpt"]
-    callback = config["trainer"]["callbacks"][0]
-    callback["init_args"] = {"dirpath": str(tmp_path / "file"), "policy": str(tmp_path / "ckpt.yaml")}
-    LightningCLI(Model, DataModule, args=["fit", f"--config={_write(tmp_path, config)}"], save_config_callback=None)
-    assert len(list((tmp_path / "file").glob("Model*"))) == 2
-
-
-def _write(tmp_path, config):
-    import json
-
-    path = tmp_path / "cli.yaml"
-    path.write_text(json.dumps(config))
-    return path
 
 
 def test_somebody_elses_file_with_the_name_of_an_alias_is_left_alone_and_said(tmp_path, caplog):
@@ -376,53 +233,3 @@ def test_a_logger_that_raises_at_the_end_is_logged_and_leaves_the_trainer_as_it_
     assert "a listener failed on Model-000-5.ckpt: ZeroDivisionError" in caplog.text
     assert fitter.strategy.checkpoint_io is plugin and callback._fit is None
     assert callback.last().step == 5
-
-
-UNUSUAL = {
-    "sparse": lambda: torch.eye(4).to_sparse(),
-    "sparse, not coalesced": lambda: torch.sparse_coo_tensor([[1, 1]], [1.0, 2.0], (3,)),
-    "compressed": lambda: torch.eye(4).to_sparse_csr(),
-    "conjugated": lambda: torch.tensor([1 + 2j, 3j]).conj(),
-    "negated": lambda: torch.tensor([1 + 2j, 3j]).conj().imag,
-    "not a number": lambda: torch.tensor([float("nan")]),
-    "float8": lambda: torch.ones(3).to(torch.float8_e4m3fn),
-    "quantised": lambda: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.quint8),
-}
-
-
-@pytest.mark.parametrize("kind", UNUSUAL)
-def test_the_last_state_is_one_file_whatever_kinds_of_tensors_are_in_it(tmp_path, kind):
-    module, callback = Model(), LightningCheckpoint(tmp_path, EACH_EPOCH)
-    module.register_buffer("unusual", UNUSUAL[kind]())
-    trainer(callback, max_epochs=1).fit(module, *loaders())
-    (record,) = callback.records()
-    assert record.final and record.resumable
-    again = Model()
-    again.register_buffer("unusual", UNUSUAL[kind]())
-    trainer(fresh := LightningCheckpoint(tmp_path, EACH_EPOCH), max_epochs=2).fit(
-        again, *loaders(), ckpt_path=fresh.resume_path()
-    )
-    assert [(r.step, r.final, r.resumable) for r in fresh.records()] == [(10, True, True), (20, True, True)]
-
-
-class Extra:
-    """Stands in a checkpoint beside the weights, where no file that is not trusted may have it."""
-
-    def __init__(self, at):
-        self.at = at
-
-
-@pytest.mark.parametrize("changed", [False, True])
-def test_the_last_state_is_compared_where_others_put_objects_into_the_file(tmp_path, changed, caplog):
-    class Adds(Callback):
-        def on_save_checkpoint(self, fitter, module, checkpoint):
-            checkpoint["extra"] = Extra(fitter.global_step)
-
-        def on_train_end(self, fitter, module):
-            if changed:
-                module.net[0].weight.data.zero_()
-
-    _, _, callback = fit(tmp_path, extra=[Adds()], max_epochs=1)
-    kinds = [(record.final, record.resumable) for record in callback.records()]
-    assert kinds == ([(False, True), (True, False)] if changed else [(True, True)])
-    assert "compared" not in caplog.text

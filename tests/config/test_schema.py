@@ -1,0 +1,80 @@
+"""The JSON schema of the YAML file."""
+
+import pytest
+from hypothesis import given, settings
+
+from ckpt_callbacks import (
+    ConfigError,
+)
+from ckpt_callbacks.config import Config, json_schema
+from tests.config.documents import EVERYTHING, EXAMPLE, PREDICATE, WITH_NUMBERS, parse
+from tests.config.mistakes import WITH_SAVE
+from tests.support import strategies
+
+
+@pytest.fixture(scope="module")
+def schema():
+    validator = pytest.importorskip("jsonschema").Draft202012Validator
+    validator.check_schema(json_schema())
+    return validator(json_schema())
+
+
+@pytest.mark.parametrize("text", [EXAMPLE, EVERYTHING, WITH_SAVE, PREDICATE, WITH_NUMBERS])
+def test_the_schema_accepts(schema, text):
+    schema.validate(parse(text))
+
+
+@settings(deadline=None, max_examples=25)
+@given(strategies.policies())
+def test_the_schema_accepts_what_is_written(schema, policy):
+    schema.validate(parse(policy.to_yaml()))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "keep: {last: 1}",
+        "save: []",
+        "save: on_premt",
+        "save: {on_preempt: {}}",
+        "save: {every: {epochs: 1}, at: {steps: 1}}",
+        "save: {every: {epochs: 1, steps: 2}}",
+        "save: {every: {epochs: 0}}",
+        "save: {every: {epochs: true}}",
+        "save: {every: {minutes: 0}}",
+        "save: {every: {overhead: 0}}",
+        "save: {every: {overhead: 1}}",
+        "save: {optimal: {mtbf: 0}}",
+        "save: {at: {steps: []}}",
+        "save: {all: [on_preempt, {any: 5}]}",
+        "save: {predicate: os}",
+        "save: {improves: 3}",
+        "save: on_deadline",
+        "save: {on_deadline: {end: 5}}",
+        "save: {on_deadline: {before: soon}}",
+        "save: {on_deadline: {before: 5, end: true}}",
+        WITH_SAVE + "grace: 5 m",
+        WITH_SAVE + "grace: '5'",
+        WITH_SAVE + "grace: 0",
+        WITH_SAVE + "min_free: 5 gb",
+        WITH_SAVE + "min_free: 0.5",
+        WITH_SAVE + "min_free: -1",
+        WITH_SAVE + "keep: []",
+        WITH_SAVE + "keep: {every: {minutes: 1}}",
+        WITH_SAVE + "keep: {best: {n: 1}}",
+        WITH_SAVE + "stop: {patience: {by: val, checks: 0}}",
+        WITH_SAVE + "version: 2",
+        WITH_SAVE + "contents: all",
+        WITH_SAVE + "colour: red",
+        WITH_SAVE + "metrics: {a: {monitor: x}}",
+        WITH_SAVE + "metrics: {a: {monitor: 3, mode: min}}",
+        WITH_SAVE + "metrics: {a: {monitor: x, mode: auto}}",
+        WITH_SAVE + "metrics: {a: {monitor: x, mode: min, smoothing: {ema: 2}}}",
+        WITH_SAVE + "metrics: {a: {monitor: x, mode: min, smoothing: {ema: 1, mean: 2}}}",
+    ],
+)
+def test_the_schema_rejects_what_reading_rejects(schema, text):
+    assert not schema.is_valid(parse(text))
+    with pytest.raises(ConfigError):
+        Config.from_mapping(parse(text))

@@ -1,0 +1,99 @@
+"""Save requests and signals while a save is written."""
+
+import os
+import signal
+import threading
+
+import pytest
+
+from ckpt_callbacks import (
+    EventKind,
+    Every,
+    KeepAll,
+    OnPreempt,
+    Policy,
+)
+from ckpt_callbacks.store.manifest import Manifest
+from ckpt_callbacks.testing import FakeClock
+from tests.run.background import Held, epoch, nothing, wish
+from tests.support.training import report
+
+
+def test_a_wish_is_acknowledged_when_the_checkpoint_is_there(begin):
+    run = begin()
+    wish = run.dirpath / "SAVE_NOW"
+    wish.touch()
+    snapshot = Held(run)
+    report(run, EventKind.STEP_END, step=5, epoch=0, stage=snapshot)
+    nothing(run, 6)
+    assert wish.exists()
+    snapshot.go.set()
+    run._worker.wait()
+    nothing(run, 7)
+    assert not wish.exists()
+    assert [(r.step, r.reasons) for r in run.view.records()] == [(5, ("on demand",))]
+
+
+def test_a_wish_whose_save_fails_is_not_acknowledged_and_tried_again(begin):
+    run, wish, tried = begin(), None, []
+    wish = run.dirpath / "SAVE_NOW"
+    wish.touch()
+    for step in range(5, 25):
+        snapshot = Held(run, held=False, fails=2 * (len(tried) < 3))
+        report(
+            run,
+            EventKind.STEP_END,
+            step=step,
+            epoch=0,
+            stage=lambda embedded, s=snapshot, n=step: (tried.append(n), s.snapshot(embedded))[1],
+        )
+        run.wait()
+        assert wish.exists() == (len(tried) < 4)
+    assert tried == [5, 6, 8, 12], "with growing pauses"
+    assert [r.step for r in run.view.records()] == [12]
+
+
+def test_a_wish_that_comes_while_an_earlier_one_is_written_is_one_of_its_own(begin):
+    run = begin(clock=(clock := FakeClock()))
+    wish(run, clock)
+    snapshot = Held(run)
+    report(run, EventKind.STEP_END, step=5, epoch=0, stage=snapshot)
+    os.utime(run.dirpath / "SAVE_NOW", ns=(1, 1))
+    snapshot.go.set()
+    run._worker.wait()
+    nothing(run, 6)
+    assert (run.dirpath / "SAVE_NOW").exists()
+    clock.advance(1)
+    report(run, EventKind.STEP_END, step=7, epoch=0, stage=Held(run, held=False))
+    run.wait()
+    assert not (run.dirpath / "SAVE_NOW").exists() and [r.step for r in run.view.records()] == [5, 7]
+
+
+def test_a_disk_that_cannot_be_looked_at_for_a_wish_ends_no_training(begin, monkeypatch):
+    run, stat = begin(clock=(clock := FakeClock())), os.stat
+
+    def broken(path, **given):
+        if str(path).endswith("SAVE_NOW"):
+            raise OSError(5, "Input/output error")
+        return stat(path, **given)
+
+    wish(run, clock)
+    monkeypatch.setattr(os, "stat", broken)
+    report(run, EventKind.STEP_END, step=5, epoch=0, stage=Held(run, held=False))
+    monkeypatch.undo()
+    clock.advance(1)
+    report(run, EventKind.STEP_END, step=6, epoch=0, stage=Held(run, held=False))
+    run.wait()
+    assert [r.step for r in run.view.records()] == [6]
+
+
+def test_a_signal_waits_for_what_is_being_written(begin):
+    run = begin(Policy(Every(epochs=1) | OnPreempt(), KeepAll()), max_pending=3)
+    first = epoch(run, 1, held=True)
+    threading.Timer(0.05, first.go.set).start()
+    os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(SystemExit) as end:
+        report(run, EventKind.STEP_END, step=11, epoch=1, stage=Held(run, held=False))
+    assert end.value.code == 128 + signal.SIGTERM
+    assert [r.step for r in Manifest.read(run.dirpath).live()] == [10, 11]
+    assert not run.is_open
