@@ -1,4 +1,4 @@
-"""This folder's tests on another Keras backend."""
+"""The tests of this folder on another Keras backend."""
 
 import os
 import subprocess

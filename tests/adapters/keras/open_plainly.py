@@ -1,4 +1,4 @@
-"""Opens checkpoints with plain Keras, without this package: ``DIRPATH``, whose ``expected.npz`` has the weights."""
+"""A script that opens checkpoints with plain Keras: ``DIRPATH``, whose ``expected.npz`` holds the weights."""
 
 import sys
 from pathlib import Path

@@ -19,7 +19,7 @@ CARRIED = Carried(snapshot={"state": 1}, record={"id": "a"})
 
 @keras.saving.register_keras_serializable("test_staging")
 class Averaging(keras.layers.Dense):
-    """Saves other values than it trains with, and things that are no variables."""
+    """A layer that saves values other than those that it trains with, and things that are no variables."""
 
     def save_own_variables(self, store):
         kept = self.kernel.numpy() if BACKEND == "tensorflow" else keras.ops.convert_to_numpy(self.kernel).copy()
@@ -53,7 +53,7 @@ def saved(trained):
 
 
 def trained_a_little(made):
-    """Give the optimizer its slots, and all variables values that differ from each other."""
+    """Return the model with the optimizer's slots created, and a different value in each variable."""
     made.optimizer.build(made.trainable_variables)
     random = np.random.default_rng(len(made.variables))
     for variable in variables(made):
@@ -117,7 +117,7 @@ MODELS = {
 
 
 def disturb(trained):
-    """Change every variable, as training goes on."""
+    """Change every variable, as training does."""
     for variable in variables(trained):
         variable.assign(keras.ops.zeros(variable.shape, variable.dtype))
 
@@ -131,7 +131,7 @@ def by_keras(trained, path):
 
 
 def contents(path):
-    """All that is in a file but ours and its date, as values that can be compared."""
+    """Return the contents of a file but this package's data and the date, as values that can be compared."""
     if path.suffix != KERAS:
         with h5py.File(path) as file:
             return described(file)

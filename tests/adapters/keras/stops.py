@@ -15,7 +15,7 @@ TEN = {"batch_size": 6, "epochs": 2}  # 64 samples: ten whole batches and a shor
 
 
 class At(keras.callbacks.Callback):
-    """Does something when a hook is called for the n-th time."""
+    """A callback that calls a function at the n-th call of a hook."""
 
     def __init__(self, hook, nth, act):
         super().__init__()
@@ -29,7 +29,7 @@ class At(keras.callbacks.Callback):
 
 
 class Counter(keras.callbacks.Callback):
-    """A callback of the user's own, whose state says which hooks it has been told of."""
+    """A user's callback, whose state names the hooks that were called."""
 
     def __init__(self):
         super().__init__()
@@ -69,7 +69,7 @@ def fingerprint(trained):
 
 
 def train(dirpath, *callbacks, epochs=4, optimizer=None, policy=POLICY, resume="auto", **settings):
-    """Everything that a whole run and a resumed one must have in common."""
+    """Return everything in which an uninterrupted run and a resumed one must agree."""
     trained, counter = quick(), Counter()
     if optimizer is not None:
         trained.compile(optimizer, trained.loss, metrics=["accuracy"], run_eagerly=True)

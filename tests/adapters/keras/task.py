@@ -1,4 +1,4 @@
-"""A small real task for the Keras tests: scikit-learn's digits. ``KERAS_BACKEND`` says on which backend."""
+"""A small real task for the Keras tests: scikit-learn's digits, on the backend ``KERAS_BACKEND``."""
 
 import os
 
@@ -25,7 +25,7 @@ def digits():
 
 
 def model(optimizer=None, *, built=True, seed=7, units=8, **compiled):
-    """A network with dropout and Adam, so that everything that a resume needs is in play."""
+    """Return a network with dropout and Adam, so that a resume needs every kind of state."""
     keras.utils.set_random_seed(seed)
     layers = [keras.layers.Dense(units, "relu"), keras.layers.Dropout(0.2), keras.layers.Dense(10, "softmax")]
     made = keras.Sequential([keras.Input((64,)), *layers] if built else layers, name="digits")
@@ -35,7 +35,7 @@ def model(optimizer=None, *, built=True, seed=7, units=8, **compiled):
 
 
 def quick():
-    """The same, without the compilation that most of a test's time would go into."""
+    """Return the same, without the compilation, which would take most of a test's time."""
     return model(run_eagerly=True)
 
 
@@ -50,7 +50,7 @@ def checkpoint(dirpath, policy=EACH_EPOCH, **settings):
 
 
 class Epochs(keras.callbacks.Callback):
-    """Notes which epochs are trained, of which the History of a resumed run does not tell."""
+    """A record of the epochs that are trained, which the History of a resumed run does not give."""
 
     def __init__(self):
         super().__init__()
@@ -61,7 +61,7 @@ class Epochs(keras.callbacks.Callback):
 
 
 def epochs_of(trained, *callbacks, **settings):
-    """`fit`, and the epochs that it trained."""
+    """Call `fit`, and return the epochs that it trained."""
     watch = Epochs()
     fit(trained, watch, *callbacks, **settings)
     return watch.seen

@@ -1,4 +1,4 @@
-"""Files that must not be resumed from, and models whose files must be found whole."""
+"""Files that must not be resumed from, and models whose files must pass the check."""
 
 import json
 import shutil
@@ -45,7 +45,7 @@ def test_another_models_layers_are_named(tmp_path, written, suffix, units, said)
 
 
 def rewritten(path, target, **members):
-    """A copy of an archive with other JSON members."""
+    """Return a copy of an archive with different JSON members."""
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(target, "w") as copy:
         for name in source.namelist():
             data = source.read(name)
@@ -85,14 +85,14 @@ def test_a_file_that_was_cut_off_is_one_line_and_auto_takes_the_one_before(tmp_p
 
 @ONCE
 def test_no_code_of_a_file_is_run(tmp_path, written):
-    """The file's config has a Lambda layer whose bytecode would leave a trace behind."""
+    """The file's config has a Lambda layer whose bytecode would leave a trace."""
     trace = tmp_path / "trace"
     trap = keras.layers.Lambda(eval(f"lambda x: (open({str(trace)!r}, 'w').close(), x)[1]"), name="trap")
     trapped = keras.Sequential([keras.Input((64,)), trap])
     trapped.save(tmp_path / "trapped.keras")
     with zipfile.ZipFile(tmp_path / "trapped.keras") as archive:
         evil = json.loads(archive.read("config.json"))
-    trace.unlink(missing_ok=True)  # building the trap has sprung it once
+    trace.unlink(missing_ok=True)  # building the trap has triggered it once
     path = rewritten(written[".keras"], tmp_path / "evil.keras", config=lambda config: evil)
     assert epochs_of(quick(), checkpoint(tmp_path / "run", resume=path), epochs=2) == [1]
     assert not trace.exists()
@@ -101,7 +101,7 @@ def test_no_code_of_a_file_is_run(tmp_path, written):
 
 
 class Noisy(keras.layers.Layer):
-    """Has a random generator of its own, and no weights."""
+    """A layer with its own random generator, and no weights."""
 
     def __init__(self, **settings):
         super().__init__(**settings)
@@ -112,7 +112,7 @@ class Noisy(keras.layers.Layer):
 
 
 def nested():
-    """A model within a model, a layer that is used twice, layers without weights, and random ones."""
+    """Return a model within a model, with a layer that is used twice, layers without weights, and random ones."""
     keras.utils.set_random_seed(7)
     inner = [keras.layers.Dense(16), keras.layers.BatchNormalization(), keras.layers.Dropout(0.2)]
     shared, given = keras.layers.Dense(16, name="shared"), keras.Input((64,))
@@ -124,7 +124,7 @@ def nested():
 
 
 class Pair(keras.Model):
-    """Has a second optimizer."""
+    """A model with a second optimizer."""
 
     def __init__(self):
         super().__init__(name="pair")

@@ -1,4 +1,4 @@
-"""A callback that sleeps until the horizon saves the same as one that is awake at each batch."""
+"""Equal saves of a callback that skips batches until the horizon, and of one that looks at each batch."""
 
 import keras
 import pytest
@@ -13,7 +13,7 @@ AWAKE = SAVE | Predicate(lambda event: False)
 
 
 class Time(keras.callbacks.Callback):
-    """A batch takes a hundredth of a second."""
+    """A clock in whose time a batch takes a hundredth of a second."""
 
     def __init__(self, clock):
         super().__init__()

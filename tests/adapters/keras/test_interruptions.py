@@ -1,4 +1,4 @@
-"""Signals and wishes from outside, on a real `fit` in a process of its own."""
+"""Signals and save requests from outside, in a real `fit` in a separate process."""
 
 import signal
 import time
@@ -38,7 +38,7 @@ def test_a_signal_saves_the_last_finished_step_and_the_run_goes_on_exactly(
     child.send_signal(number)
     assert child.wait(60) == code
     last = Manifest.read(tmp_path).live()[-1]
-    # it came while the step behind `step` was about to begin: saved before that one, or behind it
+    # it came while the step after `step` was about to begin: saved before that one, or after it
     assert last.step in (step, step + 1) and last.status.value == "verified" and "preemption" in last.reasons
     assert TRAINING.outcome(tmp_path) == uninterrupted
 

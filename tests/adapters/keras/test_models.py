@@ -1,4 +1,4 @@
-"""Models that Keras itself saves in part, or not at all; a run goes on from their checkpoints all the same."""
+"""Models that Keras itself saves in part, or not at all; a run resumes from their checkpoints all the same."""
 
 import signal
 
@@ -13,7 +13,7 @@ STEPS = Policy(Every(steps=3) | Every(epochs=1), KeepAll())
 
 
 class Built(keras.Model):
-    """Takes layers, and says nothing of how Keras could make it anew."""
+    """A model that takes layers, without a config from which Keras could create it."""
 
     def __init__(self, parts):
         super().__init__(name="built")
@@ -55,7 +55,7 @@ def test_a_model_without_a_configuration_goes_on_exactly_and_that_is_said_once(t
 
 
 class GAN(keras.Model):
-    """As in Keras' own examples: never called as a whole, with an optimizer for each part."""
+    """A GAN as in Keras' examples: never called as a whole, with an optimizer for each part."""
 
     def __init__(self, discriminator, generator):
         super().__init__()
@@ -114,7 +114,7 @@ def test_a_gan_goes_on_exactly(tmp_path, staging):
 
 
 class Signal(keras.callbacks.Callback):
-    """Asks the training to end within a validation."""
+    """A callback that signals the process during a validation."""
 
     def __init__(self, nth):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The tests of this folder on torch, and what only a backend other than TensorFlow shows."""
+"""The tests of this folder on torch, and tests for which a backend other than TensorFlow is needed."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ print("tensorflow" in sys.modules)
 
 @pytest.mark.parametrize(("suffix", "imported"), [(".keras", "True"), (".weights.h5", "False")])
 def test_keras_has_imported_what_it_will_before_the_first_save(suffix, imported):
-    """To make JSON of a model it imports TensorFlow, whatever the backend: more than a second, in the first save."""
+    """To serialize a model, Keras imports TensorFlow on every backend: more than a second, in the first save."""
     environment = {**os.environ, "KERAS_BACKEND": "torch"}
     command = [sys.executable, "-c", PREPARES, suffix]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True, timeout=120)

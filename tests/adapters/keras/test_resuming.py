@@ -40,7 +40,7 @@ class Interrupt(keras.callbacks.Callback):
 
 
 class Subclassed(keras.Model):
-    """Has no variables before it sees data."""
+    """A model without variables until it sees data."""
 
     def __init__(self):
         super().__init__(name="subclassed")
@@ -51,7 +51,7 @@ class Subclassed(keras.Model):
 
 
 def subclassed():
-    """In graph mode, where TensorFlow creates them late."""
+    """Return such a model in graph mode, where TensorFlow creates the variables late."""
     keras.utils.set_random_seed(7)
     made = Subclassed()
     made.compile(keras.optimizers.SGD(0.05, momentum=0.9), "sparse_categorical_crossentropy", metrics=["accuracy"])
@@ -223,7 +223,7 @@ def test_fit_goes_on_after_an_exception(tmp_path):
         fit(trained, Interrupt(6), callback)
     fit(trained, callback, epochs=1)
     assert [(r.step, r.epoch, r.attempt) for r in callback.records()] == [(4, 1, 1), (10, 2, 2)]
-    with pytest.raises(KeyboardInterrupt) as kept:  # as notebooks keep the last traceback, and all that it refers to
+    with pytest.raises(KeyboardInterrupt) as kept:  # as notebooks keep the last traceback, and all it refers to
         fit(trained, Interrupt(2), callback)
     other = checkpoint(tmp_path)
     fit(trained, other, epochs=1)

@@ -90,7 +90,7 @@ def test_plain_keras_opens_every_file(tmp_path):
     done = subprocess.run([sys.executable, HERE / "open_plainly.py", tmp_path], capture_output=True, text=True)
     assert done.stdout.strip() == "all opened", done.stderr
     with zipfile.ZipFile(tmp_path / "full.keras") as archive:
-        # One member more, and Keras would unpack the whole archive at each load.
+        # With one more member, Keras would unpack the whole archive at each load.
         assert sorted(archive.namelist()) == ["config.json", "metadata.json", "model.weights.h5"]
     names = []
     with h5py.File(tmp_path / "weights.weights.h5") as file:
@@ -199,7 +199,7 @@ def test_a_policy_stops_training_at_an_epochs_end(tmp_path, caplog):
 
 @dataclass(frozen=True)
 class At(Stopping):
-    """A rule of the user's own that wants to stop in mid-epoch."""
+    """A user's rule that stops in mid-epoch."""
 
     calls: list
 

@@ -83,7 +83,7 @@ def test_the_record_is_in_a_file_of_weights(tmp_path):
 
 @ONCE
 def test_a_model_may_change_between_saves(tmp_path, caplog):
-    """Nothing of an older layout is used, and the files are laid down directly throughout."""
+    """No older layout is used, and all files are written directly."""
     trained, taken = dense(), KerasStaging()
 
     def recompiled(optimizer):
@@ -237,7 +237,7 @@ def test_a_model_that_keras_refuses_is_one_error_and_no_warning(tmp_path, caplog
 
 @ONCE
 def test_another_keras_inside_is_no_error(tmp_path, monkeypatch, caplog):
-    """The module is imported anew, where a class of Keras' is not found any more."""
+    """The module is imported again, after a class of Keras is removed."""
     monkeypatch.delitem(sys.modules, "ckpt_callbacks.keras.model.walk")
     monkeypatch.delattr("keras.src.optimizers.base_optimizer.BaseOptimizer")
     spec = importlib.util.spec_from_file_location("ckpt_callbacks.keras.staging_anew", staging.__file__)

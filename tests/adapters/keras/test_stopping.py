@@ -1,4 +1,4 @@
-"""Every way to be stopped in the middle of something, each followed by a resume that must end exactly the same."""
+"""Every way to be interrupted, each followed by a resume that must end exactly the same."""
 
 import keras
 import pytest

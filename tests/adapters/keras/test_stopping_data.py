@@ -10,7 +10,7 @@ from tests.adapters.keras.task import BACKEND, checkpoint, digits, epochs_of, fi
 
 
 class Batches(keras.utils.PyDataset):
-    """Raises on the n-th batch that it is asked for."""
+    """A data set that raises at the n-th batch that is taken from it."""
 
     def __init__(self, fails_at=0, **settings):
         super().__init__(**settings)

@@ -1,6 +1,6 @@
-"""A slow training that wants a last save: ``DIRPATH SECONDS_A_BATCH``; says on standard output where it is.
+"""A slow training with a last save on a signal: ``DIRPATH SECONDS_A_BATCH``. It prints where it is.
 
-``SECONDS_A_SAVE`` and ``GRACE`` in the environment make its saves slow, and its grace period another one.
+``SECONDS_A_SAVE`` and ``GRACE`` in the environment set the duration of its saves and its grace period.
 """
 
 import os

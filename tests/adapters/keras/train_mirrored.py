@@ -1,4 +1,4 @@
-"""Trains on two logical devices, and resumes: ``DIRPATH``."""
+"""A training on two logical devices that is resumed: ``DIRPATH``."""
 
 import sys
 

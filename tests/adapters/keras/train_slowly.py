@@ -1,6 +1,8 @@
-"""Trains and writes a line of facts when an epoch begins or training ends: ``DIRPATH FACTS SECONDS_A_BATCH [WHOLE]``.
+"""A slow training: ``DIRPATH FACTS SECONDS_A_BATCH [WHOLE]``.
 
-With WHOLE, a second directory, the same training runs once more there, from its beginning.
+It writes a line of facts when an epoch begins or training ends.
+
+With WHOLE, a second directory, the same training runs there again, from its beginning.
 """
 
 import hashlib

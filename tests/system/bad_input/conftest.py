@@ -1,4 +1,4 @@
-"""Finished runs of each kind, for the tests that spoil them."""
+"""Finished runs of each kind, for the tests that damage them."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.system.bad_input.runs import KINDS, RESUMABLE, copied, fit
 
 @pytest.fixture(scope="package")
 def trained(tmp_path_factory):
-    """Two finished runs of each kind, of three epochs; not to be changed."""
+    """Return two finished runs of each kind, of three epochs, which no test may change."""
     base = tmp_path_factory.mktemp("trained")
     for kind in KINDS:
         for name in ("run", "other"):
@@ -17,5 +17,5 @@ def trained(tmp_path_factory):
 
 @pytest.fixture(params=RESUMABLE)
 def run(request, trained, tmp_path):
-    """The kind, and a copy of a finished run."""
+    """Return the kind, and a copy of a finished run."""
     return request.param, copied(trained / request.param / "run", tmp_path / "run")

@@ -1,4 +1,4 @@
-"""Trainings of each kind, for the tests that spoil what they leave."""
+"""Trainings of each kind, for the tests that damage their checkpoints."""
 
 import json
 import shutil
@@ -45,7 +45,7 @@ def newest(dirpath):
 
 
 def good(dirpath):
-    """The files that `ckpt verify` finds good."""
+    """Return the files that pass `ckpt verify`."""
     lines = ckpt("verify", dirpath, "--json").stdout.splitlines()
     return {facts["file"] for facts in map(json.loads, lines) if facts["ok"]}
 

@@ -1,4 +1,4 @@
-"""Damaged, swapped, forged and newer files: noticed, said in one line, and never obeyed."""
+"""Damaged, swapped, forged and newer files, each refused in one line."""
 
 import os
 import pickle
@@ -23,7 +23,7 @@ DAMAGE = ("cut", "flip", "empty", "zeros")
 
 
 def damage(path, how, seed, other=None):
-    """Damage a checkpoint at a random place; ``other`` is a run of the same names."""
+    """Damage a checkpoint at a random place; ``other`` is a run whose files have the same names."""
     whole, where = path.read_bytes(), random.Random(seed)
     bit = bytearray(whole)
     bit[where.randrange(len(bit))] ^= 1 << where.randrange(8)
@@ -44,7 +44,7 @@ def damage(path, how, seed, other=None):
 
 
 def forge(dirpath):
-    """Have the manifest say that the newest checkpoint has the bytes that it has now."""
+    """Make the manifest agree with the present bytes of the newest checkpoint."""
     record = newest(dirpath)
     found, size = digest(record.path)
     Manifest.read(dirpath).change(record.id, digest=found, size=size)
@@ -87,8 +87,8 @@ def test_verify_and_resume_path_agree(trained, tmp_path, kind, harm, seed):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_whatever_is_damaged_a_file_is_read_or_refused(trained, tmp_path, kind):
-    """Facts and the structural check run before, or without, a digest that could be compared."""
-    from tests.system.faults.inject import in_child  # a reader in C may crash: that must be seen
+    """Facts are read, and the structure is checked, before a digest is compared, or without one."""
+    from tests.system.faults.inject import in_child  # a reader in C may crash, which must be noticed
 
     whole = newest(trained / kind / "run").path
     path = tmp_path / whole.name
@@ -119,7 +119,7 @@ def test_a_lost_manifest_is_rebuilt_without_what_is_damaged(run):
 
 
 def rewrite(path, change):
-    """Change what of ours lies in a checkpoint."""
+    """Change the data that this package embedded in a checkpoint."""
     if path.suffix == ".ckpt":
         content = torch.load(path, weights_only=True)
         (key,) = [key for key in content["callbacks"] if key.startswith("LightningCheckpoint")]
@@ -165,7 +165,7 @@ def test_lines_of_a_newer_version_are_said_and_do_no_harm(run, caplog):
 
 
 class Marks:
-    """Writes a file when it is unpickled."""
+    """An object that writes a file when it is unpickled."""
 
     def __init__(self, marker):
         self.marker = marker
@@ -193,7 +193,7 @@ def test_nothing_that_looks_into_a_checkpoint_runs_what_it_holds(trained, tmp_pa
     path = newest(dirpath).path
     write(path, Marks(marker))
     pickle.loads(pickle.dumps(Marks(marker)))
-    assert marker.exists()  # it does what it is for
+    assert marker.exists()  # the object works
     marker.unlink()
     stray = path.with_name(f"stray{suffix}")
     shutil.copyfile(path, stray)
@@ -203,7 +203,7 @@ def test_nothing_that_looks_into_a_checkpoint_runs_what_it_holds(trained, tmp_pa
         except VerifyError as error:
             assert str(stray) in str(error)
     assert callback("lightning", dirpath).resume_path() != str(path)
-    forge(dirpath)  # as somebody would who may write the whole directory
+    forge(dirpath)  # as an attacker with write access to the whole directory would
     assert ckpt("verify", dirpath).exit_code == 0
     callback("lightning", dirpath).resume_path()
     (dirpath / ".ckpt" / "manifest.jsonl").unlink()

@@ -1,4 +1,4 @@
-"""Directories, links, names and values that lead astray: refused in one line, or made harmless."""
+"""Directories, links, names and values that point elsewhere: refused in one line, or made harmless."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Has something happen just before a file is written in the background, by ours or by Lightning's plugin."""
+"""A hook before each background write, of this package or of Lightning's plugin."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.plugins.io import AsyncCheckpointIO
 
-Before = Callable[[int], object]  # is given the step that the file is from
+Before = Callable[[int], object]  # is called with the step of the file
 
 
 class Writes:
     """The writes of one training.
 
     Args:
-        before: Called on the thread that writes, ahead of each write.
+        before: Called on the writing thread, before each write.
 
     Attributes:
-        asked: How many snapshots were taken.
-        done: How many are written, or have failed.
+        asked: The number of snapshots that were taken.
+        done: The number that were written, or failed.
         most: The largest number of snapshots that were held at once.
     """
 
@@ -34,11 +34,11 @@ class Writes:
         self.most = max(self.most, self.asked - self.done)
 
     def wait(self) -> None:
-        """Return when none is held any more."""
+        """Wait until no snapshot is held any more."""
         wait_for(lambda: self.asked == self.done)
 
     def of_ours(self, callback: Any) -> Any:
-        """Watch our callback; returns it."""
+        """Watch this package's callback, and return it."""
         ask = callback._run._saver.save
 
         def watched(save: Any, event: Any, measured: Any, state: Any, source: Any) -> None:
@@ -53,7 +53,7 @@ class Writes:
         return callback
 
     def plugin(self) -> AsyncCheckpointIO:
-        """Lightning's plugin, watched."""
+        """Return Lightning's plugin, watched."""
         writes = self
 
         class Inner(TorchCheckpointIO):
@@ -73,7 +73,7 @@ class Writes:
 
 
 class _Watched:
-    """A snapshot of ours."""
+    """A watched snapshot of this package."""
 
     def __init__(self, snapshot: Any, step: int, writes: Writes) -> None:
         assert not snapshot.live
@@ -89,7 +89,7 @@ class _Watched:
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
-    """Wait until it holds, or for so long at most."""
+    """Wait until a condition holds, or until the time is over."""
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.001)

@@ -1,4 +1,4 @@
-"""Disks for the tests of the peers' failures."""
+"""Disks for the tests of competitors' failures."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture
 def other_disk(tmp_path):
-    """A folder on another file system than ``tmp_path``."""
+    """Return a folder on a different file system from that of ``tmp_path``."""
     memory = Path("/dev/shm")
     if not memory.is_dir() or os.stat(memory).st_dev == os.stat(tmp_path).st_dev:
         pytest.skip("no second file system is known here")
@@ -22,7 +22,7 @@ def other_disk(tmp_path):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A file system of 256 kB of our own."""
+    """Return a separate file system of 256 kB."""
     folder = tmp_path / "small"
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=256k", "peers", str(folder)]

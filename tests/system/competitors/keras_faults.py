@@ -1,7 +1,7 @@
 """Trainings that are killed while they write, or whose disk is full: ``FOLDER [SMALL_DISK]``.
 
 Each is a fork of this process, which has imported Keras and run nothing with it: TensorFlow's threads survive no fork.
-Says on standard output how each ended, as JSON.
+It prints how each ended, as JSON.
 """
 
 import json
@@ -22,7 +22,7 @@ folder, small = Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else N
 
 
 class KilledWhileWriting(keras.callbacks.Callback):
-    """In the second epoch, the kernel kills at the first byte of a file behind its 8192nd."""
+    """A callback by which the kernel kills in the second epoch, at the first byte of a file after its 8192nd."""
 
     def on_epoch_begin(self, epoch, logs=None):
         if epoch == 1:
@@ -32,7 +32,7 @@ class KilledWhileWriting(keras.callbacks.Callback):
 
 
 class Fill(keras.callbacks.Callback):
-    """In the third epoch, somebody else fills the disk."""
+    """A callback that fills the disk in the third epoch, as another process would."""
 
     def on_epoch_begin(self, epoch, logs=None):
         if epoch == 2:

@@ -1,4 +1,4 @@
-"""Trainings with Keras' own callbacks, on the same task and from the same seed as ours."""
+"""Trainings with Keras' own callbacks, on the same task and from the same seed as this package's."""
 
 import keras
 import numpy as np
@@ -7,7 +7,7 @@ from tests.adapters.keras.task import digits, fit, quick
 
 
 class Crash(keras.callbacks.Callback):
-    """Raises behind the given batch of this `fit`."""
+    """A callback that raises after the given batch of this `fit`."""
 
     def __init__(self, batches):
         super().__init__()
@@ -20,7 +20,7 @@ class Crash(keras.callbacks.Callback):
 
 
 class Watch(keras.callbacks.Callback):
-    """Notes the epochs that begin, and at their ends the learning rate."""
+    """A callback that records the epochs that begin, and the learning rate at their ends."""
 
     def __init__(self):
         super().__init__()
@@ -34,7 +34,7 @@ class Watch(keras.callbacks.Callback):
 
 
 def fit_and_crash(batches, *callbacks, trained=None, **settings):
-    """Train a fresh model until it crashes behind so many batches; returns it."""
+    """Train a new model until it crashes after a number of batches, and return it."""
     trained = trained or quick()
     try:
         fit(trained, Crash(batches), *callbacks, **settings)
@@ -44,13 +44,13 @@ def fit_and_crash(batches, *callbacks, trained=None, **settings):
 
 
 def wrong_labels():
-    """Validation data on which every model is bad that has learnt anything."""
+    """Return validation data on which a model gets worse as it learns."""
     _, (x, y) = digits()
     return x, (y + 1) % 10
 
 
 def seeds(trained):
-    """The states of the model's random layers."""
+    """Return the states of the model's random layers."""
     weights = {id(variable) for variable in trained.non_trainable_weights}
     found = [v for v in trained.non_trainable_variables if id(v) not in weights]
     return [np.array(keras.ops.convert_to_numpy(v)) for v in found]

@@ -1,8 +1,8 @@
-"""Trainings that are killed as they save, or told to end: ``kills FOLDER OTHER_DISK``, ``signals FOLDER``, ``queued
+"""Trainings that are killed as they save, or signalled: ``kills FOLDER OTHER_DISK``, ``signals FOLDER``, ``queued
 FOLDER``.
 
 Each is a fork of this process. pytest's own cannot be forked, because TensorFlow may have run in it.
-Says on standard output how each ended, as JSON.
+It prints how each ended, as JSON.
 """
 
 import json
@@ -29,7 +29,7 @@ folder = Path(sys.argv[2])
 
 
 class Terminate(Callback):
-    """Has the process told to end, in a training batch or in a validation, and notes what still happens in a file."""
+    """A callback that signals the process in a batch or a validation, and records in a file what still happens."""
 
     def __init__(self, place, notes):
         self.place, self.notes = place, notes
@@ -48,7 +48,7 @@ class Terminate(Callback):
 
 
 def ended(work):
-    """Do ``work`` in a process of its own; returns the code that it ends with, or minus the signal."""
+    """Do ``work`` in a separate process, and return its exit code, or minus the signal."""
 
     def until_exit():
         try:
@@ -60,7 +60,7 @@ def ended(work):
 
 
 def second_save(calls):
-    """Those calls that a kill can tell apart, from the beginning of the second save to that of the third."""
+    """Return the calls that a kill can tell apart, from the beginning of the second save to that of the third."""
     begin, end = (next(c.number for c in calls if f"-{save}.ckpt" in c.path) for save in (2, 3))
     return [call for call in calls if begin <= call.number < end and call.changing]
 
@@ -75,14 +75,14 @@ def train_until_a_write_is_torn(dirpath, number):
 
     def limit(call):
         if call.number == number:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))  # the kernel kills at the first byte behind
+            resource.setrlimit(resource.RLIMIT_FSIZE, (8192, 8192))  # the kernel kills at the first byte after this
 
     train(dirpath, limit)
 
 
 def train_theirs_until_it_copies(dirpath):
     fit_theirs(ModelCheckpoint(dirpath, filename="last", enable_version_counter=False), max_epochs=1)
-    os.sendfile = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # what `shutil` copies with
+    os.sendfile = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # the call that `shutil` copies with
     again = ModelCheckpoint(dirpath, filename="last", enable_version_counter=False)
     fit_theirs(again, max_epochs=2, ckpt_path=dirpath / "last.ckpt")
 
@@ -125,14 +125,14 @@ def signals():
 
 
 class Falling(Model):
-    """Its ``val_loss`` falls with each epoch, so that each is the best one."""
+    """A module whose ``val_loss`` falls with each epoch, so that each is the best one."""
 
     def validation_step(self, batch, index):
         self.log("val_loss", torch.tensor(-float(self.trainer.current_epoch)))
 
 
 class KillInThirdEpoch(Callback):
-    """Holds the second write back until the third epoch begins, and ends the process then."""
+    """A callback that delays the second write until the third epoch begins, and then kills the process."""
 
     def __init__(self):
         self.begun = threading.Event()

@@ -1,4 +1,4 @@
-"""Trainings with Lightning's own callbacks, on the same task and from the same seed as ours."""
+"""Trainings with Lightning's own callbacks, on the same task and from the same seed as this package's."""
 
 import lightning
 import pytest
@@ -10,7 +10,7 @@ from tests.adapters.lightning.task import Model, fit, loaders, trainer
 
 
 class Crash(Callback):
-    """Raises before the batch that follows ``step``."""
+    """A callback that raises before the batch that follows ``step``."""
 
     def __init__(self, step):
         self.step = step
@@ -26,7 +26,7 @@ class CrashInTest(Callback):
 
 
 class Watch(Callback):
-    """Notes ``(epoch, index, sum of the targets)`` of each batch that is trained on."""
+    """A record of ``(epoch, index, sum of the targets)`` of each batch that is trained on."""
 
     def __init__(self):
         self.batches = []
@@ -40,14 +40,14 @@ class Watch(Callback):
 
 
 class Rising(Model):
-    """Its ``val_loss`` is the number of the epoch, so that the first one is the best."""
+    """A module whose ``val_loss`` is the number of the epoch, so that the first one is the best."""
 
     def validation_step(self, batch, index):
         self.log("val_loss", torch.tensor(float(self.trainer.current_epoch)))
 
 
 class WithPath(Model):
-    """Has a path among its hyperparameters."""
+    """A module with a path among its hyperparameters."""
 
     def __init__(self, root):
         super().__init__()
@@ -55,7 +55,7 @@ class WithPath(Model):
 
 
 def fit_theirs(*callbacks, ckpt_path=None, module=None, loader=DataLoader, train=None, **settings):
-    """Train as `fit` of the task does, with these callbacks alone; returns the module and the trainer."""
+    """Train as `fit` of the task does, with these callbacks alone, and return the module and the trainer."""
     lightning.seed_everything(7, verbose=False)
     saves = any(isinstance(callback, Checkpoint) for callback in callbacks)
     module, fitter = module or Model(), trainer(*callbacks, enable_checkpointing=saves, **settings)
@@ -65,12 +65,12 @@ def fit_theirs(*callbacks, ckpt_path=None, module=None, loader=DataLoader, train
 
 
 def fit_and_crash(dirpath, policy, step, *, extra=(), **settings):
-    """Train with ours until it crashes after ``step``."""
+    """Train with this package's callback until it crashes after ``step``."""
     with pytest.raises(ZeroDivisionError):
         fit(dirpath, policy, extra=[*extra, Crash(step)], **settings)
 
 
 def fit_theirs_and_crash(step, *callbacks, **settings):
-    """Train with theirs until it crashes after ``step``."""
+    """Train with Lightning's callbacks until it crashes after ``step``."""
     with pytest.raises(ZeroDivisionError):
         fit_theirs(*callbacks, Crash(step), **settings)

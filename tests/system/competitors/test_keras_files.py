@@ -92,7 +92,7 @@ def test_k10_the_last_and_the_best_k_are_kept(tmp_path):
 def test_k12_a_failed_save_never_touches_an_earlier_file(tmp_path):
     """A save that failed is copied to the remote place all the same, over the good file there.
 
-    There is no remote storage yet; this is the same on the local disk, and comes for mirrors when they do.
+    There is no remote storage yet. This tests the same on the local disk; a test of mirrors will come with them.
     """
     first = checkpoint(tmp_path, Policy(Every(epochs=1), KeepAll()))
     fit(quick(), first, epochs=2)

@@ -1,4 +1,4 @@
-"""Where a run of Keras' own callbacks resumes wrongly, and ours does not (docs/peer-failures.md)."""
+"""Runs that resume wrongly with Keras' own callbacks, and correctly with this package (docs/peer-failures.md)."""
 
 import warnings
 
@@ -15,14 +15,14 @@ from tests.system.competitors.keras_runs import Watch, fit_and_crash, seeds, wro
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The uninterrupted run of 6 epochs of 4 batches, and its callback."""
+    """Return the uninterrupted run of 6 epochs of 4 batches, and its callback."""
     trained, callback = quick(), checkpoint(tmp_path_factory.mktemp("whole"), Policy(Every(steps=3), KeepAll()))
     fit(trained, callback, epochs=6)
     return trained, callback
 
 
 def test_k1_the_best_is_remembered_over_a_restart(tmp_path):
-    """Keras 17012: ``save_best_only`` begins anew, and writes what is worse over the best file."""
+    """Keras 17012: ``save_best_only`` starts from scratch, and writes a worse model over the best file."""
     policy, path = Policy(Improves(VAL), KeepBest(1, by=VAL)), tmp_path / "best.keras"
     fit(quick(), checkpoint(tmp_path / "ours", policy), epochs=2)
     best = checkpoint(tmp_path / "ours", policy).best()
@@ -39,7 +39,7 @@ def test_k1_the_best_is_remembered_over_a_restart(tmp_path):
 
 
 def test_k4_the_optimizer_goes_on_where_it_was(tmp_path, whole):
-    """The documented way to resume, `load_weights` into a model that was compiled anew, drops the optimizer's state."""
+    """The documented way to resume, `load_weights` into a newly compiled model, drops the optimizer's state."""
     uninterrupted, _ = whole
     cut = checkpoint(tmp_path / "ours", EACH_EPOCH)
     fit(quick(), cut, epochs=3)
@@ -84,7 +84,7 @@ def test_k5_random_layers_go_on_where_they_were(tmp_path, whole):
 
 
 def siblings():
-    """EarlyStopping that is about to stop, and ReduceLROnPlateau that is about to reduce, when two epochs are done."""
+    """Return an EarlyStopping about to stop and a ReduceLROnPlateau about to reduce, when two epochs are done."""
     return [
         keras.callbacks.EarlyStopping("val_loss", mode="min", patience=3, min_delta=1e9),
         keras.callbacks.ReduceLROnPlateau("val_loss", mode="min", patience=3, min_delta=1e9, factor=0.5),
@@ -92,7 +92,7 @@ def siblings():
 
 
 def test_k6_early_stopping_and_reduce_lr_on_plateau_go_on_counting(tmp_path):
-    """Keras 14862, 9462: both forget on resume what they have counted, so a plateau begins anew each time."""
+    """Keras 14862, 9462: both forget their counts on resume, so a plateau starts from its beginning each time."""
     whole, watch = quick(), Watch()
     fit(whole, *siblings(), watch, checkpoint(tmp_path / "whole", EACH_EPOCH), epochs=9)
     assert watch.epochs == [0, 1, 2, 3] and watch.rates[-1] < watch.rates[0], "reduced, and then stopped"
@@ -112,7 +112,7 @@ def test_k6_early_stopping_and_reduce_lr_on_plateau_go_on_counting(tmp_path):
 def test_k7_a_second_interruption_resumes_where_the_first_one_led(tmp_path, whole):
     """BackupAndRestore with ``save_freq=3``: after a second interruption the run is at epoch 0 again.
 
-    Its weights and the file that says where they belong are no single commit either.
+    Its weights and the file that gives their place are not committed together either.
     """
     uninterrupted, _ = whole
     policy = Policy(Every(steps=3), KeepLast(2))
@@ -137,10 +137,10 @@ def test_k7_a_second_interruption_resumes_where_the_first_one_led(tmp_path, whol
 
 
 def test_k11_a_sequential_model_gets_its_weights_back_and_a_rerun_is_no_error(tmp_path):
-    """Keras 23251, 23609: OrbaxCheckpoint gives a Sequential model random weights, and says nothing.
+    """Keras 23251, 23609: OrbaxCheckpoint gives a Sequential model random weights, without a message.
 
     It also swallows errors as it finishes, and raises when a script runs again in the same directory. Orbax is no
-    dependency of ours, so only ours is shown.
+    dependency of this package, so this tests only the package.
     """
     trained = model(built=False, run_eagerly=True)
     fit(trained, checkpoint(tmp_path, EACH_EPOCH), epochs=2)

@@ -40,7 +40,7 @@ def test_l4_a_kill_while_the_new_best_is_queued_leaves_the_old_one(tmp_path):
 
 
 class Noted(Model):
-    """Has an array that says how many steps were made, and is changed in place."""
+    """A module with an array that counts the steps, and is changed in place."""
 
     def __init__(self):
         super().__init__()
@@ -56,7 +56,7 @@ class Noted(Model):
 
 
 def test_l5_an_array_is_of_the_same_step_as_the_tensors(tmp_path):
-    """Lightning 20953: the plugin copies tensors alone, and pickles all else when the training is further."""
+    """Lightning 20953: the plugin copies tensors alone, and pickles the rest when the training is further."""
 
     def noted_in(folder):
         found = [torch.load(path, weights_only=False) for path in folder.glob("*-*.ckpt") if not path.is_symlink()]
@@ -77,7 +77,7 @@ def test_l5_an_array_is_of_the_same_step_as_the_tensors(tmp_path):
 
 
 class Tied(Model):
-    """Two layers with one weight, which is nearly all of the model."""
+    """A module of two layers with one weight, which is nearly the whole model."""
 
     def __init__(self):
         super().__init__()
@@ -121,7 +121,7 @@ def test_l7_no_more_snapshots_wait_than_were_allowed(tmp_path, max_pending):
 
 
 class Told(CSVLogger):
-    """Looks for the file when it is told of a checkpoint."""
+    """A logger that looks for the file of each checkpoint that it is notified of."""
 
     def __init__(self, folder):
         super().__init__(folder)
@@ -133,9 +133,9 @@ class Told(CSVLogger):
 
 
 class Steps(Callback):
-    """Knows how far the training came, and has it wait once, in the second epoch, for what is being written.
+    """A callback that knows the step, and waits once, in the second epoch, for the write in progress.
 
-    A few steps of this training take no longer than to put an error on record.
+    A few steps of this training take no longer than it takes to record an error.
     """
 
     def __init__(self, writes):
@@ -148,7 +148,7 @@ class Steps(Callback):
 
 
 def test_l8_an_error_is_known_at_the_next_step_and_loggers_see_files(tmp_path):
-    """Lightning 17915, 19414: an error comes up with the next save, or at the very end; loggers are told ahead."""
+    """Lightning 17915, 19414: an error is raised at the next save, or at the end; loggers are notified too early."""
 
     pause = threading.Event()
 

@@ -95,7 +95,7 @@ def test_l3_a_full_disk_ends_no_training_and_the_best_path_loads(tmp_path, small
 
 @pytest.fixture(scope="module")
 def side_by_side(tmp_path_factory):
-    """One training of 3 epochs of 10 steps with two of ours and two of theirs, in which ``val_loss`` only rises."""
+    """Return a training of 3 epochs of 10 steps with two callbacks of each side, in which ``val_loss`` only rises."""
     folder = tmp_path_factory.mktemp("side_by_side")
     ours = [
         LightningCheckpoint(folder / "epochs", Policy(Every(epochs=1), KeepLast(1) | KeepBest(1, by=VAL))),
@@ -154,7 +154,7 @@ def test_l18_an_exception_neither_overwrites_the_best_nor_saves_in_test(tmp_path
 
 
 def test_l19_a_truncated_last_one_is_passed_over_and_nothing_starts_from_scratch_silently(tmp_path, caplog):
-    """Lightning 14466: with ``ckpt_path="last"`` a truncated ``last.ckpt`` raises, though good siblings are there.
+    """Lightning 14466: with ``ckpt_path="last"`` a truncated ``last.ckpt`` raises, although others are good.
 
     Where the logger numbers the directories, it starts from scratch.
     """
@@ -186,7 +186,7 @@ def test_l19_a_truncated_last_one_is_passed_over_and_nothing_starts_from_scratch
 
 
 def test_l20_two_callbacks_on_one_monitor_work_together(tmp_path, side_by_side):
-    """Two ModelCheckpoints that differ in their directory alone: RuntimeError, for they have one ``state_key``."""
+    """Two ModelCheckpoints that differ in their directory alone: RuntimeError, because they have one ``state_key``."""
     ours, _ = side_by_side
     assert ours[0].monitor == ours[1].monitor == "val_loss" and ours[0].state_key != ours[1].state_key
     states = torch.load(ours[0].last_model_path, weights_only=True)["callbacks"]
@@ -200,7 +200,7 @@ def test_l20_two_callbacks_on_one_monitor_work_together(tmp_path, side_by_side):
 
 
 def test_l23_a_path_among_the_hyperparameters_does_not_keep_a_run_from_resuming(tmp_path):
-    """Lightning 21072: the checkpoint is written, and cannot be read: UnpicklingError."""
+    """Lightning 21072: the checkpoint is written, but cannot be read: UnpicklingError."""
     ours, theirs = LightningCheckpoint(tmp_path / "ours", EACH_EPOCH), ModelCheckpoint(tmp_path / "theirs")
     fit_theirs(ours, theirs, module=WithPath(tmp_path), max_epochs=1)
     _, fitter = fit_theirs(module=WithPath(tmp_path), ckpt_path=ours.resume_path(), max_epochs=2)

@@ -1,4 +1,4 @@
-"""Where a run of Lightning's own callbacks resumes wrongly, and ours does not (docs/peer-failures.md)."""
+"""Runs that resume wrongly with Lightning's own callbacks, and correctly with this package (docs/peer-failures.md)."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ STEPS = Policy(Every(steps=4), KeepLast(3))
 
 
 class Stream(IterableDataset):
-    """The task's training data, of a length that nobody knows beforehand."""
+    """The task's training data as a stream of unknown length."""
 
     def __iter__(self):
         x, y = data()
@@ -26,7 +26,7 @@ class Stream(IterableDataset):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The uninterrupted run of 3 epochs of 10 steps, and the batches that it was trained on."""
+    """Return the uninterrupted run of 3 epochs of 10 steps, and the batches that it was trained on."""
     watch = Watch()
     module, _, _ = fit(tmp_path_factory.mktemp("whole"), extra=[watch])
     return module, watch.batches
@@ -90,7 +90,7 @@ def test_l12_a_step_save_on_an_epochs_last_batch_drops_no_epoch(tmp_path):
 def test_l13_an_unsized_stream_loses_no_batch_on_resume(tmp_path, caplog):
     """Lightning draws a batch ahead from a stream, so the loader's state is one batch ahead of the training.
 
-    Ours resumes at an exact point, and where that is not the newest checkpoint, says so once, in one line.
+    This package resumes at an exact point, and logs once, in one line, if that is not the newest checkpoint.
     """
 
     def train(name, crash=None, resume=False):
@@ -121,9 +121,9 @@ def test_l13_an_unsized_stream_loses_no_batch_on_resume(tmp_path, caplog):
 
 
 def test_l14_a_plain_loader_resumes_in_mid_epoch(tmp_path, whole):
-    """Lightning 19764, 18780: the loader begins a new epoch, and its tail is never seen; nobody is told.
+    """Lightning 19764, 18780: the loader begins a new epoch, and its tail is never seen, without a message.
 
-    Ours draws the epoch's order again and passes over the batches that were trained.
+    This package draws the epoch's order again, and skips the batches that were trained.
     """
     uninterrupted, _, _ = fit(tmp_path / "whole", STEPS)
     module, batches = whole
@@ -144,7 +144,7 @@ def test_l14_a_plain_loader_resumes_in_mid_epoch(tmp_path, whole):
 def test_l22_one_nan_stops_nothing_and_the_codes_patience_counts(tmp_path):
     """Lightning 19966, 8278: EarlyStopping stops at the first NaN; a checkpoint's ``patience`` overrides the code's.
 
-    And a run that was stopped trains one epoch more each time when it is resumed.
+    In addition, a run that was stopped trains one more epoch each time it is resumed.
     """
 
     class OneNaN(Callback):

@@ -47,7 +47,7 @@ ALL_SAVED_SURVIVORS = {
 }
 ALL_SAVED_ALIASES = {"last": 112, "best": 80, "final": 112}
 
-# Every second save fails. An interval stays owed and is tried again one step later; an improvement is compared anew.
+# Every second save fails. An interval stays owed and is tried again one step later; an improvement is compared again.
 EVERY_SECOND_DROPPED = [
     (4, 1, True, [improved("0.9")]),
     (8, 2, False, [improved("0.8")]),

@@ -1,4 +1,4 @@
-"""Shared by the scripts that play the curve through one framework: the policy, and the report that they print."""
+"""The policy and the printed report of the scripts that play the curve through one framework."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POLICY = Policy(
 
 
 def fail_every_second_time() -> None:
-    """From now on, each second checkpoint finds the disk full when it is to be moved to its place."""
+    """Make the disk full for every second checkpoint that is moved to its place from now on."""
     calls = 0
 
     def commit(staged: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""Plays the curve through a real `model.fit`: ``KERAS_BACKEND=... python play_keras.py DIRPATH [drop]``."""
+"""The curve in a real `model.fit`: ``KERAS_BACKEND=... python play_keras.py DIRPATH [drop]``."""
 
 import logging
 import sys
@@ -35,7 +35,7 @@ class FromCurve(keras.metrics.Metric):
 
 
 class Feed(keras.callbacks.Callback):
-    """Puts the curve's next value into the metric when a validation begins."""
+    """A callback that sets the metric to the curve's next value when a validation begins."""
 
     epoch = 0
 
@@ -57,7 +57,7 @@ model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
 model.compile("sgd", "mse", metrics=[score])
 if drop:
     fail_every_second_time()
-callback = KerasCheckpoint(dirpath, POLICY, background=not drop)  # so that it is told of a failure before the next step
+callback = KerasCheckpoint(dirpath, POLICY, background=not drop)  # so that it knows of a failure before the next step
 x, y = np.ones((BATCHES, 2)), np.zeros((BATCHES, 1))
 history = model.fit(
     x, y, batch_size=1, epochs=len(CURVE), verbose=0, callbacks=[Feed(), callback], validation_data=(x[:1], y[:1])

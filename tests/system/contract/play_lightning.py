@@ -1,4 +1,4 @@
-"""Plays the curve through a real `Trainer.fit`: ``python play_lightning.py DIRPATH [drop]``."""
+"""The curve in a real `Trainer.fit`: ``python play_lightning.py DIRPATH [drop]``."""
 
 import logging
 import sys
@@ -41,7 +41,7 @@ if drop:
     fail_every_second_time()
 callback = LightningCheckpoint(
     dirpath, POLICY, background=not drop
-)  # so that it is told of a failure before the next step
+)  # so that it knows of a failure before the next step
 trainer = lightning.Trainer(
     max_epochs=len(CURVE), callbacks=[callback], logger=False, accelerator="cpu",
     enable_progress_bar=False, enable_model_summary=False,

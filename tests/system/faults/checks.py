@@ -31,7 +31,7 @@ FOREIGN = {
 
 
 def plant(dirpath: Path) -> None:
-    """Put files of somebody else into the directory."""
+    """Put files of another owner into the directory."""
     for name, content in FOREIGN.items():
         (dirpath / name).parent.mkdir(parents=True, exist_ok=True)
         (dirpath / name).write_bytes(content)
@@ -43,7 +43,7 @@ def check_foreign(dirpath: Path) -> None:
 
 
 def check_links(dirpath: Path) -> None:
-    """``last`` and ``best`` point at checkpoints that verify."""
+    """Check that ``last`` and ``best`` point at checkpoints that verify."""
     files = {record.file: record for record in Manifest.read(dirpath).live()}
     for link in (path for path in dirpath.iterdir() if path.is_symlink() and not path.name.startswith(".")):
         target = link.readlink().name
@@ -52,7 +52,7 @@ def check_links(dirpath: Path) -> None:
 
 
 def check_reopened(dirpath: Path, saved: list[int], coming: set[int], kind: str = FILE) -> set[int]:
-    """Open the directory as the next training does, and check what it finds; returns the epochs that survived.
+    """Open the directory as the next training does, check what it finds, and return the epochs that survived.
 
     Args:
         saved: Acknowledged epochs, in order.
@@ -72,7 +72,7 @@ def check_reopened(dirpath: Path, saved: list[int], coming: set[int], kind: str 
         if saved:
             assert newest is not None and newest.epoch in {saved[-1], *coming}, f"saved {saved}, found {newest}"
             assert (dirpath / f"last{run.suffix}").is_symlink()
-        # A save that nobody was told of counts where it came through.
+        # A save that was never acknowledged counts if it was completed.
         assert promised(sorted({*saved, *survivors})) <= survivors, f"saved {saved}, but only {survivors} are there"
         assert survivors <= {*saved, *coming}, f"saved {saved}, but {survivors} are there"
         return survivors
@@ -81,17 +81,17 @@ def check_reopened(dirpath: Path, saved: list[int], coming: set[int], kind: str 
 
 
 def check_goes_on(dirpath: Path, acknowledged: Path, kind: str = FILE, epochs: int = EPOCHS) -> None:
-    """Train to the end: what is there then is exactly what an uninterrupted training leaves."""
+    """Train to the end, and check that the directory is exactly that of an uninterrupted training."""
     assert train(dirpath, acknowledged, kind, epochs) == []
     check_finished(dirpath, kind, promised(list(range(1, epochs + 1))))
 
 
 def check_finished(dirpath: Path, kind: str, expected: set[int], extra: int = 0) -> None:
-    """Exactly the expected epochs are there, they verify, the aliases are right, and nothing else lies about."""
+    """Check that exactly the expected epochs exist and verify, with the right aliases and no other files."""
     run = new_run(dirpath, kind)
     records = run_records(run)
     assert {record.epoch for record in records} == expected
-    # Only a save that was reported as failed, and was found whole later, may stand beside its repetition.
+    # Only a save that was reported as failed, and was found intact later, may exist beside its repetition.
     assert len(records) <= len(expected) + extra
     for record in records:
         verify(record)
@@ -113,7 +113,7 @@ def run_records(run):
 
 
 def damaged(dirpath: Path) -> list[str]:
-    """The live checkpoints that do not verify."""
+    """Return the live checkpoints that do not verify."""
     found = []
     for record in Manifest.read(dirpath).live():
         try:
@@ -124,7 +124,7 @@ def damaged(dirpath: Path) -> list[str]:
 
 
 def coming(acknowledged: Path, kind: str) -> set[int]:
-    """The epochs whose saves may have been under way, or done without its knowledge, when a training died."""
+    """Return the epochs whose saves may have been under way, or done but not acknowledged, when a training died."""
     saved = acknowledgements(acknowledged)
     following = (saved[-1] if saved else 0) + 1
     return set(range(following, min(following + MAX_PENDING[kind], EPOCHS) + 1))

@@ -1,4 +1,4 @@
-"""Where the fault tests work, and how they say what they did."""
+"""The folders that the fault tests work in, and the summary of what they did."""
 
 import logging
 import shutil
@@ -16,7 +16,7 @@ def pytest_configure(config):
 
 @pytest.fixture
 def figures(request):
-    """Takes one line for the summary that is printed at the end."""
+    """Return a function that adds a line to the summary printed at the end."""
 
     def add(line):
         request.config.stash[_figures].append(f"{request.node.name}: {line}")
@@ -33,7 +33,7 @@ def pytest_terminal_summary(terminalreporter, config):
 
 @pytest.fixture
 def place():
-    """Makes fresh folders: in memory where that is possible, because thousands of them are needed."""
+    """Return a function that makes new folders, in memory if possible, because thousands of them are needed."""
     memory = Path("/dev/shm")
     base = Path(tempfile.mkdtemp(prefix="faults-", dir=memory if memory.is_dir() else None))
     yield lambda: Path(tempfile.mkdtemp(dir=base))  # also in forks of this process
@@ -42,7 +42,7 @@ def place():
 
 @pytest.fixture(autouse=True)
 def quiet():
-    """Each fault is warned about, thousands of times."""
+    """Silence the warnings, of which each fault causes one, thousands in all."""
     logger = logging.getLogger("ckpt_callbacks")
     before, logger.propagate = logger.propagate, False
     handler = logging.NullHandler()

@@ -1,4 +1,4 @@
-"""Puts faults into the system calls that Python code makes below one folder, by wrapping the functions behind them."""
+"""Faults in the system calls that Python code makes below one folder, by wrappers around the functions."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Call:
     """One call that is about to happen.
 
     Attributes:
-        number: Counts the calls below the folder, from 1.
+        number: The number of the call among those below the folder, from 1.
         name: The function; ``create`` for an `open` that may write.
         path: The file or folder.
         data: The bytes of a write.
-        torn: Carries out the first half of a write.
+        torn: A function that carries out the first half of a write.
     """
 
     def __init__(self, number: int, name: str, path: str, torn: Callable[[], int] | None = None) -> None:
@@ -49,12 +49,12 @@ class Call:
 
 
 class _Short(Exception):
-    """Raised by an action to have a write come back short."""
+    """An exception by which an action makes a write return short."""
 
 
 @contextlib.contextmanager
 def interposed(folder: Path, before: Before) -> Iterator[None]:
-    """Have ``before`` called ahead of each call below ``folder``, on any thread; what it raises, the call raises."""
+    """Call ``before`` before each call below ``folder``, on any thread; the call raises what it raises."""
     below, count, counting = os.path.realpath(folder), 0, threading.Lock()
     originals = {name: getattr(_ELSEWHERE.get(name, os), name) for name in CALLS}
 
@@ -72,7 +72,7 @@ def interposed(folder: Path, before: Before) -> Iterator[None]:
         except OSError:
             return
         if os.path.basename(path) == "SAVE_NOW":
-            return  # the training's thread looks for it by the clock: it would number the calls anew each time
+            return  # the training's thread looks for it by the clock: it would number the calls differently each time
         if path == below or path.startswith(below + "/"):
             with counting:
                 count += 1
@@ -125,7 +125,7 @@ def _half(data: Any) -> Any:
 
 
 def kill_before(number: int, torn: bool = False) -> Before:
-    """Die ahead of the given call, or, when it is a write, in the middle of it."""
+    """Return an action that dies before the given call, or, if the call is a write, in the middle of it."""
 
     def before(call: Call) -> None:
         if call.number == number:
@@ -137,7 +137,7 @@ def kill_before(number: int, torn: bool = False) -> Before:
 
 
 def fail(number: int, error: int, phase: Callable[[], Any] | None = None) -> Before:
-    """Have the given call fail; with ``phase``, also all that change the disk until its value is another one."""
+    """Return an action that fails the given call; with ``phase``, all that change the disk until its value changes."""
     begun: list[Any] = []
 
     def before(call: Call) -> None:
@@ -150,7 +150,7 @@ def fail(number: int, error: int, phase: Callable[[], Any] | None = None) -> Bef
 
 
 def shorten(number: int) -> Before:
-    """Have the given call, a write, take half of its bytes."""
+    """Return an action by which the given call, a write, takes half of its bytes."""
 
     def before(call: Call) -> None:
         if call.number == number:
@@ -160,7 +160,7 @@ def shorten(number: int) -> Before:
 
 
 def listing(folder: Path, work: Callable[[], Any]) -> list[Call]:
-    """The calls that ``work`` makes below ``folder`` (in this process)."""
+    """Return the calls that ``work`` makes below ``folder``, in this process."""
     calls: list[Call] = []
     with interposed(folder, calls.append):
         work()
@@ -168,7 +168,7 @@ def listing(folder: Path, work: Callable[[], Any]) -> list[Call]:
 
 
 def in_child(work: Callable[[], Any]) -> int:
-    """Do ``work`` in a fork of this process; returns its wait status: 9 when it was killed, 0 when it came through."""
+    """Do ``work`` in a fork of this process, and return its wait status: 9 if it was killed, 0 if it succeeded."""
     child = os.fork()
     if child == 0:
         status = 70

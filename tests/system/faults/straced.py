@@ -1,4 +1,4 @@
-"""Faults in system calls that are made from C, by strace: libraries that write files themselves do not ask Python."""
+"""Faults by strace in system calls that libraries make from C, without Python."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WRITING = ("write", "pwrite64", "writev", "fsync", "ftruncate")
 
 @pytest.fixture(scope="session", autouse=True)
 def strace():
-    """Skips where strace is missing, or may not look into another process."""
+    """Skip the test if strace is missing, or may not trace another process."""
     child = subprocess.Popen(["sleep", "60"])
     try:
         tracer = _attach(child.pid, [])
@@ -38,7 +38,7 @@ def strace():
 
 
 def straced(dirpath: Path, options: list[str], work: Callable[[], Any], save: int = 2) -> tuple[int, str]:
-    """Do ``work``, a training, in a fork; from its given save on, strace watches what happens to the staged file.
+    """Do ``work``, a training, in a fork; from the given save on, strace watches the calls on the staged file.
 
     Returns:
         The wait status of the fork, and what ``work`` raised, in one line.
@@ -51,7 +51,7 @@ def straced(dirpath: Path, options: list[str], work: Callable[[], Any], save: in
 
         def stop_ahead(call: Call) -> None:
             nonlocal seen
-            if call.name == "unlink" and "/staging/" in call.path:  # the first step of each save, with its very path
+            if call.name == "unlink" and "/staging/" in call.path:  # the first step of each save, with the same path
                 seen += 1
                 if seen == save:
                     os.write(writes, call.path.encode())
@@ -77,7 +77,7 @@ def straced(dirpath: Path, options: list[str], work: Callable[[], Any], save: in
 
 
 def counted(dirpath: Path, work: Callable[[], Any]) -> Counter[str]:
-    """How many calls of each kind write the staged file of one save."""
+    """Return the number of calls of each kind that write the staged file of one save."""
     with tempfile.NamedTemporaryFile("r") as log:
         assert straced(dirpath, ["-o", log.name, "-e", f"trace={','.join(WRITING)}"], work) == (0, "")
         found = Counter(re.findall(r"^(?:\d+ +)?(\w+)\(", log.read(), re.MULTILINE))
@@ -86,7 +86,7 @@ def counted(dirpath: Path, work: Callable[[], Any]) -> Counter[str]:
 
 
 def _attach(process: int, options: list[str]) -> subprocess.Popen[str]:
-    """Strace on a process that stands still.
+    """Attach strace to a stopped process.
 
     Raises:
         OSError: there is no strace. RuntimeError: it may not.

@@ -1,4 +1,4 @@
-"""Real trainings on disks that fill up, that may not be written for a while, or from which somebody deletes."""
+"""Real trainings on disks that fill up, that are not writable for a while, or whose files are deleted."""
 
 import errno
 import os
@@ -21,7 +21,7 @@ EVERYTHING = Policy(Every(epochs=1), KeepAll())
 
 @pytest.fixture
 def small_disk(place):
-    """A file system of 384 kB of our own."""
+    """Return a separate file system of 384 kB."""
     folder = place()
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=384k", "faults", str(folder)], capture_output=True, text=True
@@ -33,7 +33,7 @@ def small_disk(place):
 
 
 def trains_to(epochs, framework, dirpath, **settings):
-    """Train to the end; what is left loads."""
+    """Train to the end, and check that all remaining checkpoints load."""
     callback = train(framework, dirpath, epochs=epochs, **settings)
     assert callback._run.state.epoch == epochs, "training ended before its time"
     for record in callback.records():
@@ -43,7 +43,7 @@ def trains_to(epochs, framework, dirpath, **settings):
 
 
 def found(dirpath):
-    """The records of what was saved, and of what failed."""
+    """Return the records of what was saved, and of what failed."""
     records = Manifest.read(dirpath).records.values()
     return [r for r in records if r.status.on_disk], [r for r in records if r.status is Status.FAILED]
 
@@ -85,7 +85,7 @@ def test_the_guard_prunes_what_the_policy_allows(small_disk, figures, framework)
 
 
 def check_made_up_for(saved, failed, error):
-    """The second epoch's save failed, with the error on record; what was due stayed due, and came a step later."""
+    """Check that the second epoch's save failed, with its error recorded, and was repeated a step later."""
     assert [record.epoch for record in saved] == [1, 2, 3, 4]
     assert [record.epoch for record in failed] == [2] and error in failed[0].error
     assert saved[1].step == failed[0].step + 1
@@ -96,7 +96,7 @@ def immutable(path, on):
 
 
 def test_a_permission_that_is_lost_for_a_while(place, tmp_path, figures, framework):
-    # Root is asked for no permission; but nobody makes an entry in a folder that is immutable.
+    # Root needs no permission, but not even root can create an entry in an immutable folder.
     trial = immutable(tmp_path, True)
     immutable(tmp_path, False)
     if trial.returncode != 0:
@@ -132,7 +132,7 @@ def test_a_directory_that_is_deleted_in_mid_run(place, figures, framework):
     deleted = [record for record in Manifest.read(dirpath).records.values() if record.status is Status.DELETED]
     assert [(record.epoch, record.error) for record in deleted] == [(n, "deleted by somebody else") for n in (1, 2)]
     alone(lambda: trains_to(5, framework, dirpath, policy=EVERYTHING))
-    figures("2 checkpoints went by somebody's hand, the next saves made the directory anew")
+    figures("2 checkpoints were deleted by hand, and the next saves recreated the directory")
 
 
 def test_a_journal_that_cannot_be_written_for_a_while(place, figures, framework):
@@ -154,7 +154,7 @@ def test_a_journal_that_cannot_be_written_for_a_while(place, figures, framework)
 
     alone(work)
     saved, failed = found(dirpath)
-    check_made_up_for(saved, failed, "Input/output error")  # on record from the next save on
+    check_made_up_for(saved, failed, "Input/output error")  # recorded from the next save on
     there = {path.name for path in dirpath.iterdir() if not path.is_symlink()}
     assert there == {".ckpt", *(record.file for record in saved)}
     with suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""A call fails: training goes on, older checkpoints stay, the next save works, and somebody is told."""
+"""Failures of single calls: training continues, older checkpoints stay, the next save works, the error is reported."""
 
 import errno
 import logging
@@ -17,7 +17,7 @@ EPOCHS = 4  # the last two of them delete a checkpoint
 
 
 class Lines(logging.Handler):
-    """Keeps what is logged."""
+    """A handler that keeps what is logged."""
 
     def __init__(self):
         super().__init__()
@@ -28,7 +28,7 @@ class Lines(logging.Handler):
 
 
 def failing(dirpath, acknowledged, kind, before, starting):
-    """Train with a fault; returns the epochs that were not saved, or None when the training could not begin."""
+    """Train with a fault, and return the epochs that were not saved; None if the training could not begin."""
     heard, logger = Lines(), logging.getLogger("ckpt_callbacks")
     logger.addHandler(heard)
     try:
@@ -52,7 +52,7 @@ def check(dirpath, acknowledged, kind, before, starting):
     saved = acknowledgements(acknowledged)
     if missed:
         assert len(missed) == 1, f"not saved: {missed}"
-    unsaid = set(missed or ())  # reported as failed, and perhaps found whole all the same
+    unsaid = set(missed or ())  # reported as failed, and perhaps found intact all the same
     survivors = check_reopened(dirpath, saved, unsaid, kind)
     assert train(dirpath, acknowledged, kind, EPOCHS + 1) == []
     trained = sorted({*acknowledgements(acknowledged), *survivors})
@@ -60,7 +60,7 @@ def check(dirpath, acknowledged, kind, before, starting):
 
 
 def faults(calls):
-    """Each fault as a name and an action."""
+    """Return each fault as a name and an action."""
     for call in calls:
         yield call, "EIO", fail(call.number, errno.EIO)
         if call.changing:

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 
 def tried_at(place, dirpath, call, attempt):
-    """A job that makes one attempt at one call in a fresh directory."""
+    """Return a job that makes one attempt at one call in a new directory."""
 
     def job():
         folder = place()

@@ -1,4 +1,4 @@
-"""A training is killed at every system call of the commit protocol; what was promised is there afterwards."""
+"""A kill at every system call of the commit protocol, after which everything that was promised exists."""
 
 import shutil
 from collections import Counter
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 
 def points(calls):
-    """Every call that changes the disk, whole; the writes among them in their middle too."""
+    """Return every call that changes the disk, and for the writes among them also their middle."""
     changing = [(call.number, False) for call in calls if call.changing]
     return changing + [(call.number, True) for call in calls if call.torn is not None]
 

@@ -32,7 +32,7 @@ tried = {"saves": 0, "crashes": 0, "damaged checkpoints": 0, "lost or cut manife
 
 
 class Training(RuleBasedStateMachine):
-    """One directory. The model knows each step that was acknowledged, on which line, and what was done to it since."""
+    """One directory. The model holds each acknowledged step, its line of training, and what was done to it since."""
 
     @initialize(kind=st.sampled_from([FILE, FOLDER]))
     def begin(self, kind):
@@ -45,11 +45,11 @@ class Training(RuleBasedStateMachine):
         self.saved = {}  # step: value, of the line that goes on; in order
         self.tagged, self.damaged = set(), set()  # steps of that line
         self.bad = set()  # ids of all damaged records
-        self.there = set()  # steps that were found whole after the last rule
+        self.there = set()  # steps that were found intact after the last rule
         self.was_damaged = False
-        self.taken = {}  # files that somebody put where a checkpoint was to go
+        self.taken = {}  # foreign files in the place of a future checkpoint
         self.unsure = None  # the step whose save a crash cut off
-        self.went_back_to = 0  # the step where a damaged checkpoint made the run go on; older ones may be gone
+        self.went_back_to = 0  # the step to resume from after damage; older ones may be gone
         self.run = None
         self.resume()
 
@@ -73,7 +73,7 @@ class Training(RuleBasedStateMachine):
             self.saved[begin] = self.value
         if any(step > begin for step in self.saved):
             self.went_back_to = begin
-        # What lies behind the step of the resume is trained again, so that it no longer counts.
+        # What comes after the step of the resume is trained again, so that it no longer counts.
         self.saved = {step: value for step, value in self.saved.items() if step <= begin}
         self.damaged, self.tagged = ({s for s in steps if s <= begin} for steps in (self.damaged, self.tagged))
         self.unsure, self.step = None, begin
@@ -95,7 +95,7 @@ class Training(RuleBasedStateMachine):
 
     @rule(value=st.integers(0, 9), at=st.integers(1, 130), torn=st.booleans())
     def crash(self, value, at, torn):
-        """Save, and die at some call of it or right behind it; the model is told when the save was acknowledged."""
+        """Save, and die at some call of the save or right after it; the model notes whether it was acknowledged."""
         tried["crashes"] += 1
         said = self.folder / "said"
         said.unlink(missing_ok=True)
@@ -143,7 +143,7 @@ class Training(RuleBasedStateMachine):
     @precondition(lambda self: self.saved)
     @rule(data=st.data())
     def tag(self, data):
-        """Somebody tags a checkpoint from another process' view of the manifest."""
+        """Tag a checkpoint from another process' view of the manifest."""
         records = Manifest.read(self.dirpath).live()
         record = records[data.draw(st.integers(0, 9)) % len(records)] if records else None
         if record is not None and record.step in self.saved and not record.superseded:
@@ -154,7 +154,7 @@ class Training(RuleBasedStateMachine):
     @precondition(lambda self: self.saved)
     @rule(data=st.data(), how=st.sampled_from(["flip", "truncate", "delete"]), seed=st.integers(0, 999))
     def damage(self, data, how, seed):
-        """A checkpoint is damaged behind our back, and the training begins anew."""
+        """Damage a checkpoint without the training's knowledge, and start the training again."""
         records = Manifest.read(self.dirpath).live()
         record = records[data.draw(st.integers(0, 9)) % len(records)] if records else None
         if record is None or record.step not in self.saved or record.id in self.bad or record.superseded:
@@ -176,7 +176,7 @@ class Training(RuleBasedStateMachine):
 
     @rule(value=st.integers(0, 9), content=st.binary(max_size=8))
     def save_under_a_taken_name(self, value, content):
-        """Somebody's file has the name that the next checkpoint would get."""
+        """Put a foreign file under the name that the next checkpoint would get."""
         step = self.step + 1
         name = f"model-{step:03d}-{step}{self.run.suffix}"
         if not os.path.lexists(self.dirpath / name):
@@ -187,7 +187,7 @@ class Training(RuleBasedStateMachine):
         assert self.run.view.last().file not in self.taken
 
     def lose(self):
-        """Have the model know of what no file tells; the manifest is lost, or its end."""
+        """Remove from the model what no file holds, because the manifest is lost, or its end."""
         tried["lost or cut manifests"] += 1
         self.run.close()
         self.tagged = set()
@@ -204,7 +204,7 @@ class Training(RuleBasedStateMachine):
 
     @rule(at=st.integers(1, 90), torn=st.booleans())
     def crash_while_rebuilding(self, at, torn):
-        """The manifest is lost, and the next process dies while it rebuilds it."""
+        """Lose the manifest, and die in the next process while it is rebuilt."""
         self.lose()
         tried["crashes"] += 1
         shutil.rmtree(self.dirpath / ".ckpt")
@@ -218,7 +218,7 @@ class Training(RuleBasedStateMachine):
 
     @rule(share=st.floats(0, 1))
     def cut_the_manifest(self, share):
-        """Some of the manifest's end is lost, at any byte."""
+        """Cut the manifest's end at any byte."""
         self.lose()
         journal = self.dirpath / ".ckpt" / "manifest.jsonl"
         os.truncate(journal, int(journal.stat().st_size * share))
@@ -229,7 +229,7 @@ class Training(RuleBasedStateMachine):
         if not hasattr(self, "run"):
             return
         steps = list(self.saved)
-        # What a damaged checkpoint made the run go back behind takes no place among the last ones.
+        # Checkpoints after the one that a damaged checkpoint made the run go back to do not count among the last ones.
         must = {*(step for step in steps[-2:] if step >= self.went_back_to), *self.tagged.intersection(steps)}
         if steps:
             must.add(min(steps, key=lambda step: self.saved[step]))

@@ -1,4 +1,4 @@
-"""Faults in the calls that torch and HDF5 make from C; and that the other sweeps leave no call out."""
+"""Faults in the calls that torch and HDF5 make from C, and the completeness of the other sweeps."""
 
 import os
 import re
@@ -32,7 +32,7 @@ WRITER = Path(__file__).with_name("writer.py")
 
 
 def points(kinds):
-    """The first, the middle and the last call of each kind."""
+    """Return the first, the middle and the last call of each kind."""
     return [(name, number) for name, n in kinds.items() for number in sorted({1, (n + 1) // 2, n})]
 
 
@@ -87,7 +87,7 @@ def test_an_error_while_a_library_writes(place, figures, framework, contents):
 
 # -- the sweeps over Python's calls are complete -----------------------------------------------------------------------
 
-# What changes a disk, in the kernel's words and in ours.
+# The calls that change a disk, by the kernel's names and by these tests'.
 CHANGING = {
     "write": "write", "pwrite64": "write", "writev": "write", "pwritev": "write", "sendfile": "write",
     "copy_file_range": "write", "fsync": "fsync", "fdatasync": "fsync", "sync_file_range": "fsync",
@@ -101,7 +101,7 @@ SAME = {"replace": "rename", "remove": "unlink", "pwrite": "write"}
 
 
 def whole_lines(text):
-    """Strace breaks a call in two when another thread makes one meanwhile."""
+    """Return the lines with calls joined that strace splits when another thread makes a call meanwhile."""
     begun = {}
     for line in text.splitlines():
         thread, _, rest = line.partition(" ")
@@ -130,7 +130,7 @@ def seen_by_strace(log, dirpath):
 
 
 def without_names(calls, dirpath):
-    """Kinds and paths, with the run's random id left out; ``owner.json`` only informs, and nothing hangs on it."""
+    """Return kinds and paths without the run's random id, and without ``owner.json``, which nothing depends on."""
     shown = [(name, re.sub(r"[0-9a-f]{12}", "ID", os.path.relpath(path, dirpath))) for name, path in calls]
     return [call for call in shown if not call[1].endswith("owner.json")]
 

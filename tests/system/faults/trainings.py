@@ -1,4 +1,4 @@
-"""Real trainings with small states, and what must hold of them after a fault.
+"""Real trainings with small states, and checks of their directories after a fault.
 
 One child is forked for each training, from a process that has only imported the framework.
 """
@@ -36,11 +36,11 @@ def load_framework(framework):
 
 
 def train(framework, dirpath, acknowledged=None, epochs=EPOCHS, policy=POLICY, contents="full", at_epoch=None, **more):
-    """Train up to ``epochs``, from the newest checkpoint; returns our callback.
+    """Train up to ``epochs``, from the newest checkpoint, and return this package's callback.
 
     Args:
-        acknowledged: A file that takes a line for each checkpoint that the training was told is safe.
-        at_epoch: Called with the number of epochs that are done, and whose saves are, whenever one begins.
+        acknowledged: A file that gets a line for each checkpoint that was acknowledged.
+        at_epoch: Called at each epoch's beginning with the number of epochs that are done and saved.
     """
     return _TRAIN[framework](dirpath, acknowledged, epochs, policy, contents, at_epoch, more)
 
@@ -53,7 +53,7 @@ def _train_lightning(dirpath, acknowledged, epochs, policy, contents, at_epoch, 
 
     from tests.adapters.lightning import task
 
-    class Acknowledge(Callback):  # behind ours, which Lightning puts last among those that checkpoint: one hook later
+    class Acknowledge(Callback):  # one hook later, because Lightning puts this package's callback last
         def on_train_epoch_start(self, trainer, pl_module):
             note(acknowledged, callback)
             if at_epoch is not None:
@@ -92,10 +92,10 @@ _TRAIN = {"lightning": _train_lightning, "keras": _train_keras}
 def note(acknowledged, callback):
     try:
         records = callback.records()
-    except StoreError:  # the fault came to this look at the manifest: whoever looks, looks again
+    except StoreError:  # the fault hit this read of the manifest, so it is read again
         records = callback.records()
     if acknowledged is not None and records:
-        # Several may have landed since the last look, and a fault that comes later takes none of them back.
+        # Several may have been saved since the last look, and no later fault takes them back.
         new = sorted({(record.id, record.epoch) for record in records} - set(noted(acknowledged)))
         descriptor = os.open(acknowledged, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.write(descriptor, "".join(f"{id_} {epoch}\n" for id_, epoch in new).encode())
@@ -103,7 +103,7 @@ def note(acknowledged, callback):
 
 
 def noted(acknowledged: Path) -> list[tuple[int, int]]:
-    """Ids and epochs of the checkpoints that a training was told are safe."""
+    """Return the ids and epochs of the checkpoints that were acknowledged."""
     lines = acknowledged.read_text().splitlines() if acknowledged.exists() else []
     return [tuple(map(int, line.split())) for line in lines]
 
@@ -129,7 +129,7 @@ def open_plainly(path):
 
 
 def traced(framework: str, dirpath: Path) -> list[Call]:
-    """The calls of one training, found in a child, because the parent must not use the framework."""
+    """Return the calls of one training, from a child, because the parent must not use the framework."""
     found = dirpath.parent / "calls"
 
     def work():
@@ -142,7 +142,7 @@ def traced(framework: str, dirpath: Path) -> list[Call]:
 
 
 def points(calls: list[Call]) -> list[Call]:
-    """The first, the middle and the last call of each kind, and some others."""
+    """Return the first, the middle and the last call of each kind, and some others."""
     kinds = defaultdict(list)
     for call in calls:
         kinds[call.name].append(call)
@@ -153,7 +153,7 @@ def points(calls: list[Call]) -> list[Call]:
 
 
 def side_by_side(jobs: Iterable[Callable[[], object]], width: int = 2) -> list[str]:
-    """Do each job in a fork of its own, ``width`` of them at a time; returns what they raised, in one line each."""
+    """Do each job in a separate fork, ``width`` of them at a time, and return what they raised, one line each."""
     said = Path(tempfile.mkdtemp(prefix="faults-"))
     waiting, running, losses = list(enumerate(jobs)), {}, []
     while waiting or running:
@@ -173,13 +173,13 @@ def side_by_side(jobs: Iterable[Callable[[], object]], width: int = 2) -> list[s
 
 
 def alone(job: Callable[[], object]) -> None:
-    """Do the job in a fork; it must come through."""
+    """Do the job in a fork, which must succeed."""
     losses = side_by_side([job])
     assert not losses, losses[0]
 
 
 def do(job: Callable[[], object], said: Path) -> NoReturn:
-    """In a child: do the job, and end; what it raises stands in ``said`` then."""
+    """Do the job in a child, and end it; what the job raises is written to ``said``."""
     status = 70
     try:
         job()
@@ -196,7 +196,7 @@ def do(job: Callable[[], object], said: Path) -> NoReturn:
 
 
 class Lines(logging.Handler):
-    """Keeps what this package logs."""
+    """A handler that keeps what this package logs."""
 
     def __init__(self):
         super().__init__()
@@ -208,7 +208,7 @@ class Lines(logging.Handler):
 
 
 def prepared(folder: Path) -> tuple[Path, Path]:
-    """A run directory with somebody's files in it, and the file of acknowledgements beside it."""
+    """Return a run directory with foreign files in it, and the file of acknowledgements beside it."""
     dirpath = folder / "run"
     dirpath.mkdir()
     plant(dirpath)
@@ -216,7 +216,7 @@ def prepared(folder: Path) -> tuple[Path, Path]:
 
 
 def check_directory(dirpath: Path, callback=None) -> None:
-    """Nothing of others is touched; what counts verifies; what ``callback`` names loads with the framework."""
+    """Check that foreign files are untouched, live checkpoints verify, and those that ``callback`` names load."""
     assert not damaged(dirpath), damaged(dirpath)
     check_foreign(dirpath)
     check_links(dirpath)
@@ -225,7 +225,7 @@ def check_directory(dirpath: Path, callback=None) -> None:
 
 
 def check_resumes(framework, dirpath, acknowledged, epochs=EPOCHS, contents="full"):
-    """In a child: train to the end behind a kill, from no older checkpoint than the one that was acknowledged."""
+    """Train to the end in a child after a kill, from a checkpoint no older than the acknowledged one."""
     said = noted(acknowledged)
 
     def work():
@@ -243,11 +243,11 @@ def check_resumes(framework, dirpath, acknowledged, epochs=EPOCHS, contents="ful
 
 
 def trains_in_spite_of(fault, framework, dirpath, acknowledged, *, starting=False, contents="full"):
-    """In a child: a training with a fault runs to its end, and says what it could not save.
+    """Check in a child that a training with a fault runs to its end, and reports what it could not save.
 
     Args:
         fault: A context with the fault.
-        starting: It comes before the training begins, which may refuse to.
+        starting: Whether the fault comes before the training begins, which may then refuse to begin.
     """
     heard = Lines()
     try:

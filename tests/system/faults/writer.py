@@ -1,7 +1,7 @@
 """A training without a framework: small checkpoints whose bytes follow from the step, written in the background.
 
-``python writer.py DIRPATH ACKNOWLEDGED [file | folder | direct]`` trains; what was promised is one line each in
-ACKNOWLEDGED. It does nothing but save, so that it runs ahead of the writing as far as ``MAX_PENDING`` lets it.
+``python writer.py DIRPATH ACKNOWLEDGED [file | folder | direct]`` trains, and writes one line for each promise to
+ACKNOWLEDGED. It only saves, so that it runs ahead of the writing as far as ``MAX_PENDING`` lets it.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ POLICY = Policy(Every(epochs=1) | Improves(VAL), KeepLast(2) | KeepBest(1, VAL))
 FILE, FOLDER, DIRECT = "file", "folder", "direct"
 MAX_PENDING = {FILE: 1, FOLDER: 1, DIRECT: 3}
 now = SimpleNamespace(epoch=None)  # the epoch that is being written
-environment()  # it asks git, which forked children need not do again
+environment()  # it runs git, which forked children need not do again
 
 
 def promised(epochs: list[int]) -> set[int]:
-    """What the policy keeps of the epochs that were saved, in the order given: said again, in a few words."""
+    """Return what the policy keeps of the saved epochs, in the order given, by a second, shorter implementation."""
     if not epochs:
         return set()
     return {*epochs[-2:], min(epochs, key=lambda epoch: VALUES[epoch])}
@@ -49,7 +49,7 @@ def promised(epochs: list[int]) -> set[int]:
 
 @cache
 def weights(epoch: int) -> bytes:
-    """So many that they are written from where they lie, and some more that are not."""
+    """Return enough weights to be written from where they are, and some smaller ones that are copied."""
     repeated = bytes((epoch * 37 + i * 11) % 256 for i in range(256))
     return (repeated * (LARGE // 256 + 6))[: LARGE + 1500]
 
@@ -83,7 +83,7 @@ class Stage:
         return b"%08x %s" % (zlib.crc32(facts + data), facts)
 
     def _write_directly(self, path: Path, data: bytes) -> Written:
-        """A state that fills whole blocks, and data that begins on one in memory and in the file."""
+        """Write a state that fills whole blocks, with data that begins on a block in memory and in the file."""
         head = self._state(data, b" " * (-(len(self.facts) + 10) % PAGE)) + b"\n"
         (memory,) = self.arena.carve([len(data)])
         memory[:] = data
@@ -94,11 +94,11 @@ class Stage:
         return Written([("weights", (len(data),))], digest, size)
 
     def release(self) -> None:
-        """There is no memory to give back."""
+        """Do nothing: there is no memory to give back."""
 
 
 def read(path: Path) -> tuple[dict, bytes]:
-    """The snapshot and the weights of a checkpoint."""
+    """Return the snapshot and the weights of a checkpoint."""
     carried, data = _open(path)
     return carried["snapshot"], data
 
@@ -122,7 +122,7 @@ def _check(path: Path, wanted: Shapes) -> None:
         raise VerifyError(problem)
 
 
-# A manifest that is lost is rebuilt from such files too, as people do it who have files of their own kind.
+# A lost manifest is rebuilt from such files too, as users with their own file format do it.
 for suffix in (".bin", ".dir"):
     FORMATS[suffix] = Format(suffix, lambda path: _open(path)[0], _check, lambda a, b: _open(a)[1] == _open(b)[1])
 
@@ -135,7 +135,7 @@ def new_run(dirpath: Path, kind: str = FILE) -> Run:
 def train(
     dirpath: Path, acknowledged: Path, kind: str = FILE, epochs: int = EPOCHS, back_to: int | None = None
 ) -> list[int]:
-    """Train up to ``epochs``, from the newest checkpoint or the epoch ``back_to``; returns the epochs not saved."""
+    """Train up to ``epochs``, from the newest checkpoint or the epoch ``back_to``; return the epochs not saved."""
     run, begin, saved = new_run(dirpath, kind), 0, set()
 
     def acknowledge(record: Record) -> None:
@@ -162,7 +162,7 @@ def train(
 
 
 def acknowledgements(path: Path) -> list[int]:
-    """The epochs that the training was told are saved, each at its last time."""
+    """Return the epochs that were acknowledged, each at its last time."""
     lines = path.read_text().split() if path.exists() else []
     return [int(e) for i, e in enumerate(lines) if e not in lines[i + 1 :]]
 

@@ -1,4 +1,4 @@
-"""Run directories that an earlier version wrote resume bit-identically.
+"""Run directories of an earlier version, which resume bit-identically.
 
 `lightning/` and `keras/` were written by the commit before this package's modules were moved into rooms: a training
 killed with SIGKILL at step 15 of 30. `expected.json` holds the final weights and momenta of the same training when it
@@ -33,7 +33,7 @@ def dirpath(framework, tmp_path):
 
 
 def train(framework, dirpath):
-    """Train to the end in a process of its own; returns the final weights and momenta, and what was logged."""
+    """Train to the end in a separate process, and return the final weights and momenta, and what was logged."""
     script = HERE / f"train_{framework}.py"
     done = subprocess.run(
         [sys.executable, script, dirpath], env=ENVIRONMENT, capture_output=True, text=True, cwd=dirpath

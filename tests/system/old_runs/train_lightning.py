@@ -1,7 +1,7 @@
 """A tiny Lightning training whose arithmetic is exact on every processor: ``DIRPATH [KILL_AT_STEP]``.
 
-The loss is absolute and every factor a power of two, so that no float is ever rounded. Prints the final weights and
-momenta.
+The loss is absolute and every factor a power of two, so that no float is ever rounded. It prints the final weights
+and momenta.
 """
 
 import os

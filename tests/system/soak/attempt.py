@@ -19,35 +19,35 @@ from typing import Any
 from tests.system.faults.inject import Call, interposed, kill_before
 
 LIMIT = 120.0  # seconds that a start may take on a busy machine
-MOURNING = 2.0  # seconds that the other processes get to notice that one of them is gone
+MOURNING = 2.0  # seconds in which the other processes must notice that one of them is gone
 POLL = 0.01  # seconds
 
 
 class Say:
-    """What a training tells the process that forked it.
+    """The messages of a training to the process that forked it.
 
     Attributes:
-        rank: Number of this process among those that train together.
-        port: A free one for them to meet at.
+        rank: The rank of this process.
+        port: A free port at which the ranks meet.
     """
 
     def __init__(self, pipe: int, rank: int, port: int) -> None:
         self._pipe, self.rank, self.port = pipe, rank, port
 
     def begun(self) -> None:
-        """Training begins."""
+        """Report that training begins."""
         self._write({"begun": self.rank})
 
     def done(self, **facts: Any) -> None:
-        """Training has ended, with these facts."""
+        """Report that training has ended, with these facts."""
         self._write({"rank": self.rank, "facts": facts})
 
     def calls(self, number: int) -> None:
-        """So many calls were made below the run directory."""
+        """Report the number of calls below the run directory."""
         self._write({"calls": number})
 
     def _write(self, line: dict[str, Any]) -> None:
-        os.write(self._pipe, json.dumps(line).encode() + b"\n")  # short enough to come through in one piece
+        os.write(self._pipe, json.dumps(line).encode() + b"\n")  # short enough to arrive in one piece
 
 
 Training = Callable[[Path, Say], None]
@@ -55,12 +55,12 @@ Training = Callable[[Path, Say], None]
 
 @dataclass(frozen=True)
 class Kill:
-    """One end with -9.
+    """One kill with -9.
 
     Attributes:
-        victim: Which process is killed; the others follow.
-        after: Seconds from the training's beginning; None where ``call`` is given.
-        call: The call below the run directory that it dies ahead of.
+        victim: The process that is killed; the others follow.
+        after: Seconds from the training's beginning; None if ``call`` is given.
+        call: The call below the run directory before which it dies.
     """
 
     victim: int
@@ -74,13 +74,13 @@ class Kill:
 
 @dataclass
 class Attempt:
-    """What one start of a training came to.
+    """The outcome of one start of a training.
 
     Attributes:
         facts: The facts of all processes at the end of training, by rank.
-        killed: The training did not end.
-        seconds: From the training's beginning to the end.
-        calls: Calls below the run directory, in a start that nobody kills.
+        killed: Whether the training was killed before its end.
+        seconds: Seconds from the training's beginning to its end.
+        calls: The number of calls below the run directory, in a start without a kill.
     """
 
     facts: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -90,10 +90,10 @@ class Attempt:
 
 
 def attempt(training: Training, dirpath: Path, processes: int = 1, kill: Kill | None = None) -> Attempt:
-    """Start the training, kill it when its time has come, and wait for its end.
+    """Start the training, kill it at the given time or call, and wait for its end.
 
     Raises:
-        RuntimeError: it ended with an error, or not within `LIMIT`.
+        RuntimeError: It ended with an error, or not within `LIMIT`.
     """
     dirpath.mkdir(parents=True, exist_ok=True)
     log = dirpath.with_name(f"{dirpath.name}.log")
@@ -149,7 +149,7 @@ class _Child:
     """A fork that trains.
 
     Attributes:
-        status: As `os.waitpid` gives it; None while the child lives.
+        status: The status that `os.waitpid` returned; None while the child lives.
     """
 
     def __init__(self, training: Training, dirpath: Path, say: Say, kill: Kill | None, log: Path) -> None:
@@ -170,14 +170,14 @@ class _Child:
                 os._exit(status)
 
     def failed(self) -> bool:
-        """It is gone, and had not come to its end."""
+        """Whether it is gone, and did not reach its end."""
         if self.status is None:
             pid, status = os.waitpid(self._pid, os.WNOHANG)
             self.status = status if pid else None
         return self.status not in (None, 0)
 
     def kill(self) -> None:
-        """With -9, unless it is gone already."""
+        """Kill it with -9, unless it is gone already."""
         if self.status is None:
             os.kill(self._pid, signal.SIGKILL)
             self.status = os.waitpid(self._pid, 0)[1]

@@ -1,4 +1,4 @@
-"""One SHA-256 for all that a training has come to."""
+"""One SHA-256 over the whole result of a training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def digest(value: Any) -> str:
-    """Of nested dicts and lists of arrays, tensors and plain values."""
+    """Return the digest of nested dicts and lists of arrays, tensors and plain values."""
     sha = hashlib.sha256()
     _add(sha, value)
     return sha.hexdigest()

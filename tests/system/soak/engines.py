@@ -1,4 +1,4 @@
-"""The processes that run rows: one an engine, all at the same time, each forking its own trainings."""
+"""The processes that run rows, one for each engine, in parallel, each of which forks its own trainings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SEED = 1
 
 
 class Engines:
-    """Runs rows from the moment that it is entered on.
+    """A context in which the rows run.
 
     Args:
         wanted: For each engine the names of rows, each with its number of runs, in the order in which they are run.
@@ -42,10 +42,10 @@ class Engines:
         return self
 
     def outcome(self, row: str, engine: str) -> Outcome:
-        """Wait until the engine has come to the row, and is through with it.
+        """Wait until the engine has run the row, and return the outcome.
 
         Raises:
-            RuntimeError: a training, or the engine itself, ended with an error.
+            RuntimeError: A training, or the engine itself, ended with an error.
         """
         while (row, engine) not in self._said:
             line = self._processes[engine].stdout.readline()
@@ -64,7 +64,7 @@ class Engines:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for engine, process in self._processes.items():
-            process.terminate()  # it is through with all rows, unless a test was interrupted
+            process.terminate()  # it has run all rows, unless a test was interrupted
             process.wait()
             process.stdout.close()
             self._errors[engine].close()

@@ -1,4 +1,4 @@
-"""Runs a training without interruption, then killed and resumed, and compares what both end with."""
+"""A comparison of the results of an uninterrupted training and of one that is killed and resumed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.system.soak.attempt import Attempt, Kill, Training, attempt
 from tests.system.soak.rows import Row
 
 MOST_KILLS = 3
-WITHIN_SAVES = 1 / 3  # of all kills: ahead of a system call below the run directory instead of at a moment
+WITHIN_SAVES = 1 / 3  # of all kills: before a system call below the run directory instead of at a random time
 
 
 @dataclass
@@ -22,12 +22,12 @@ class Outcome:
     """The runs of one row on one engine.
 
     Attributes:
-        kills: All kills.
-        within_saves: Those ahead of a call below the run directory.
-        resumes: Resumes from a checkpoint.
-        mid_epoch: Those that continued within an epoch.
-        different: A line for each run that ended with something else.
-        seconds: Seconds for all of it.
+        kills: The number of all kills.
+        within_saves: The number of those before a call below the run directory.
+        resumes: The number of resumes from a checkpoint.
+        mid_epoch: The number of those that continued within an epoch.
+        different: A line for each run that ended with a different result.
+        seconds: The duration of the whole row in seconds.
     """
 
     row: str
@@ -45,14 +45,14 @@ def soak(row: Row, engine: str, training: Training, runs: int, seed: int, place:
     """Train once without interruption, then ``runs`` times with up to three kills each.
 
     Raises:
-        RuntimeError: a training ended with an error, or not at all.
+        RuntimeError: A training ended with an error, or not at all.
     """
     outcome, began = Outcome(row.name, engine), time.monotonic()
     whole = attempt(training, place / "whole", row.processes)
     for number in range(runs):
         draw = random.Random(f"{seed} {row.name} {engine} {number}")
         dirpath, kills, facts = place / f"run-{number}", [], {}
-        while not kills:  # a training may end before its first kill comes; that is no interrupted run
+        while not kills:  # a training may end before its first kill, and is then no interrupted run
             shutil.rmtree(dirpath, ignore_errors=True)
             facts = _interrupted(row, training, dirpath, whole, draw, kills)
         manifest = Manifest.read(dirpath)
@@ -76,7 +76,7 @@ def soak(row: Row, engine: str, training: Training, runs: int, seed: int, place:
 def _interrupted(
     row: Row, training: Training, dirpath: Path, whole: Attempt, draw: random.Random, kills: list[Kill]
 ) -> dict[int, dict[str, Any]]:
-    """Start the training again and again until it ends; ``kills`` gets those that came in time."""
+    """Start the training again and again until it ends; add the kills that came in time to ``kills``."""
     for _ in range(draw.randint(1, MOST_KILLS)):
         fraction = draw.random() * (1 - _newest_step(dirpath) / row.total)  # of what is left to train
         if draw.random() < WITHIN_SAVES:

@@ -1,4 +1,4 @@
-"""The Keras rows, on the backend that ``KERAS_BACKEND`` names. Each trains in a directory, and says what it came to."""
+"""The Keras rows, on the backend that ``KERAS_BACKEND`` names. Each trains in a directory, and returns its result."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Slow(keras.callbacks.Callback):
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches that are computed when they are asked for."""
+    """Batches that are computed when they are taken."""
 
     def __init__(self, x: np.ndarray, y: np.ndarray) -> None:
         super().__init__(workers=1)
@@ -66,7 +66,7 @@ def noisy() -> list[keras.layers.Layer]:
 
 
 def siblings() -> list[keras.callbacks.Callback]:
-    """Nothing is good enough for them: the rate falls in epochs 3 and 5, where training ends with epoch 1's weights."""
+    """Return callbacks that see no improvement: the rate falls in epochs 3 and 5; 5 ends it, with epoch 1's weights."""
     plateau = keras.callbacks.ReduceLROnPlateau("val_loss", factor=0.5, patience=2, min_delta=1.5)
     stopping = keras.callbacks.EarlyStopping("val_loss", patience=4, min_delta=1.5, restore_best_weights=True)
     return [plateau, stopping]

@@ -1,4 +1,4 @@
-"""The Lightning rows. Each trains in a directory, from its newest checkpoint on, and says what it has come to."""
+"""The Lightning rows. Each trains in a directory, from its newest checkpoint on, and returns its result."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Slow(Callback):
 
 
 class Plateau(Model):
-    """Its learning rate falls whenever its metric does not get better by a lot."""
+    """A module whose learning rate falls whenever its metric does not improve by a lot."""
 
     def __init__(self, monitor: str, interval: str, patience: int) -> None:
         super().__init__()

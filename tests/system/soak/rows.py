@@ -14,12 +14,12 @@ class Row:
     """One kind of training.
 
     Attributes:
-        name: Its name in the documents.
+        name: The name in the documents.
         what: The training.
-        engines: What it runs on: ``lightning``, or Keras' backends.
-        updates: Optimizer updates in an epoch.
-        total: Optimizer updates in the whole training.
-        processes: How many train together.
+        engines: The engines that it runs on: ``lightning``, or Keras' backends.
+        updates: The number of optimizer updates in an epoch.
+        total: The number of optimizer updates in the whole training.
+        processes: The number of ranks.
     """
 
     name: str
@@ -51,5 +51,5 @@ BY_NAME = {row.name: row for row in ROWS}
 
 
 def ci_engine(row: Row) -> str:
-    """The one engine that the row runs on in CI; each backend has its turn."""
+    """Return the one engine that the row runs on in CI; each backend gets some of the rows."""
     return row.engines[ROWS.index(row) % len(row.engines)]

@@ -1,6 +1,6 @@
-"""Runs rows on one engine, in forks of this process, which only imports it: ``ENGINE SEED ROW RUNS [ROW RUNS ...]``.
+"""A script that runs rows on one engine, in forks of this process: ``ENGINE SEED ROW RUNS [ROW RUNS ...]``.
 
-Writes one line of JSON for each row: its outcome, or ``{"row": ..., "error": ...}``.
+It writes one line of JSON for each row: its outcome, or ``{"row": ..., "error": ...}``.
 """
 
 import importlib

@@ -18,18 +18,18 @@ HEAD = (
 
 
 def line(outcomes: Sequence[Outcome]) -> str:
-    """One row, on all of its engines."""
+    """Return one row of the table, over all of the row's engines."""
     return _line(f"`{outcomes[0].row}`", ", ".join(NAMES[outcome.engine] for outcome in outcomes), outcomes)
 
 
 def table(rows: Sequence[Sequence[Outcome]]) -> str:
-    """All rows, and their sum."""
+    """Return the table of all rows, and their sum."""
     everything = [outcome for outcomes in rows for outcome in outcomes]
     return HEAD + "".join(map(line, rows)) + _line("all", "", everything)
 
 
 def write(rows: Sequence[Sequence[Outcome]]) -> None:
-    """Put the table into the document, in place of the one that is there."""
+    """Replace the table in the document."""
     text = DOCUMENT.read_text()
     before, after = text[: text.index(BEGIN) + len(BEGIN)], text[text.index(END) :]
     DOCUMENT.write_text(before + table(rows) + after)

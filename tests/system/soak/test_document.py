@@ -1,4 +1,4 @@
-"""docs/exact-resume.md speaks of the rows that there are, and of no others."""
+"""The rows that docs/exact-resume.md names, which must be exactly the existing ones."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Killed with -9 at random moments and resumed, each training ends with the bits of the uninterrupted one.
+"""Trainings that are killed with -9 at random times and resumed, and must end with the bits of an uninterrupted one.
 
 ``make soak`` runs each row in full, CI once.
 """
@@ -11,7 +11,7 @@ from tests.system.soak.rows import ROWS, RUNS, ci_engine
 
 
 def wanted(request, runs_of):
-    """For each engine what the selected tests ask of it."""
+    """Return for each engine the rows that the selected tests need."""
     names = {
         item.callspec.params["row"].name for item in request.session.items if request.fixturename in item.fixturenames
     }
@@ -36,7 +36,7 @@ def in_full(request):
 
 @pytest.fixture(scope="session")
 def results():
-    """The outcomes by row; the document gets them when all rows are there."""
+    """Return the outcomes by row, and write them to the document once all rows have run."""
     found = {}
     yield found
     if len(found) == len(ROWS):

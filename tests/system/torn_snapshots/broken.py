@@ -1,4 +1,4 @@
-"""Staging that leaves one tensor uncopied, for the hunt to find."""
+"""A staging that leaves one tensor uncopied, which the hunt must find."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def alias(engine: str) -> None:
-    """Have each snapshot hold the training's own memory in one place. Of Keras' backends, torch changes it in place."""
+    """Make each snapshot hold the training's own memory in one place. Of Keras' backends, torch changes it in place."""
     {"lightning": _in_lightning, "torch": _in_keras}[engine]()
 
 

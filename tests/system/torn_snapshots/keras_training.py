@@ -1,4 +1,4 @@
-"""A Keras training in which everything that is saved says which step it is from. ``KERAS_BACKEND`` says on what."""
+"""A Keras training on ``KERAS_BACKEND`` in which every saved value names its step."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RATE = "optimizer/vars/1"  # the only thing in a file that is no step
 
 @keras.saving.register_keras_serializable("hunt")
 class Stamp(keras.optimizers.Optimizer):
-    """Sets each variable, and its slot, to the number of the step."""
+    """An optimizer that sets each variable, and its slot, to the number of the step."""
 
     def build(self, variables: Any) -> None:
         super().build(variables)
@@ -37,7 +37,7 @@ class Stamp(keras.optimizers.Optimizer):
 
 @keras.saving.register_keras_serializable("hunt")
 class Everything(keras.layers.Layer):
-    """Weights of several sizes, a counter of its own, and an array that is no variable."""
+    """A layer with weights of several sizes, its own counter, and an array that is no variable."""
 
     def build(self, shape: Any) -> None:
         self.large = self.add_weight(shape=(300, 300), initializer="zeros")
@@ -61,7 +61,7 @@ class Everything(keras.layers.Layer):
 
 
 class Noting(keras.callbacks.Callback):
-    """Counts steps, and hands out its state as it is, for itself to change it later."""
+    """A callback that counts steps, and returns its state uncopied, which it changes later."""
 
     def __init__(self, layer: Everything, pace: Pace, moments: Moments, dirpath: Path) -> None:
         super().__init__()
@@ -79,11 +79,11 @@ class Noting(keras.callbacks.Callback):
         return {"count": self.count, "list": self.list, "array": self.array}
 
     def load_state_dict(self, state: Any) -> None:
-        """Never asked for: no run is resumed here."""
+        """Do nothing: no run is resumed here."""
 
 
 def train(dirpath: Path, contents: str, moments: Moments, pace: Pace) -> list[Record]:
-    """Train and save; returns the records."""
+    """Train and save, and return the records."""
     layer = Everything()
     model = keras.Sequential([keras.Input((1,)), layer], name="everything")
     model.compile(Stamp(0.5), "mse", jit_compile=False)
@@ -96,7 +96,7 @@ def train(dirpath: Path, contents: str, moments: Moments, pace: Pace) -> list[Re
 
 
 def steps_in(path: Path, contents: str) -> set[int]:
-    """All steps that a file says it is from."""
+    """Return all steps that the values in a file name."""
     found: list[Any] = []
     if contents == "full":
         with zipfile.ZipFile(path) as archive:

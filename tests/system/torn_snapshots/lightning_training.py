@@ -1,4 +1,4 @@
-"""A Lightning training in which everything that is saved says which step it is from."""
+"""A Lightning training in which every saved value names its step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SMALL = 128  # bfloat16 counts no further than 256
 
 
 class Stamp(torch.optim.Optimizer):
-    """Sets everything there is to the number of the step."""
+    """An optimizer that sets every value to the number of the step."""
 
     def __init__(self, module: Everything) -> None:
         super().__init__(module.parameters(), {"lr": 1.0, "count": 0})
@@ -43,7 +43,7 @@ class Stamp(torch.optim.Optimizer):
 
 
 class Notes:
-    """What is no tensor: numpy arrays and Python values, changed in place."""
+    """State without tensors: numpy arrays and Python values, changed in place."""
 
     def __init__(self) -> None:
         self.array, self.many = np.zeros(2000, np.float64), np.zeros((3, 4), np.int64)
@@ -59,7 +59,7 @@ class Notes:
 
 
 class Everything(lightning.LightningModule):
-    """Parameters and buffers of several types and sizes, some of them tied or parts of others, and an extra state."""
+    """A module with parameters and buffers of several types and sizes, some tied or views, and an extra state."""
 
     def __init__(self, pace: Pace, moments: Moments, dirpath: Path) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class Everything(lightning.LightningModule):
         return self.extra.all()
 
     def set_extra_state(self, state: Any) -> None:
-        """Never asked for: no run is resumed here."""
+        """Do nothing: no run is resumed here."""
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["noted"] = self.noted.all()
@@ -102,7 +102,7 @@ class Everything(lightning.LightningModule):
 
 
 class Noting(Callback):
-    """Hands out its state as it is, for others to change it later."""
+    """A callback that returns its state uncopied, which others change later."""
 
     def __init__(self, notes: Notes) -> None:
         self._notes = notes
@@ -112,7 +112,7 @@ class Noting(Callback):
 
 
 def train(dirpath: Path, contents: str, moments: Moments, pace: Pace) -> list[Record]:
-    """Train and save; returns the records."""
+    """Train and save, and return the records."""
     ours = LightningCheckpoint(dirpath, moments.policy, contents=contents, clock=FastClock())
     module = Everything(pace, moments, dirpath)
     data = DataLoader(TensorDataset(torch.zeros(BATCHES, 1)), 1)
@@ -126,7 +126,7 @@ def train(dirpath: Path, contents: str, moments: Moments, pace: Pace) -> list[Re
 
 
 def steps_in(path: Path, contents: str) -> set[int]:
-    """All steps that a file says it is from; 0 stands for what should not be there."""
+    """Return all steps that the values in a file name; 0 stands for a value that should not be there."""
     checkpoint = torch.load(path, weights_only=False)
     parts: list[Any] = [checkpoint["state_dict"], checkpoint["noted"], checkpoint["global_step"]]
     if contents == "full":

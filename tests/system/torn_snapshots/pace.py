@@ -1,4 +1,4 @@
-"""Has each write last while training goes on for some steps, and says when to save."""
+"""Writes that last while training continues for some steps, and the steps at which to save."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from ckpt_callbacks.run.source import Embedded
 from ckpt_callbacks.runtime.clock import Alarm, Clock
 
 BATCHES = 24  # of one epoch
-SPAN = 3  # steps that a write lasts at least
+SPAN = 3  # steps that a write lasts at the least
 _LAST = (EventKind.END, EventKind.PREEMPT, EventKind.EXCEPTION)
 
 
 class FastClock(Clock):
-    """A thousand seconds pass in one, so that a wish for a save is looked for at each step."""
+    """A clock a thousand times too fast, so that a save request is looked for at each step."""
 
     def monotonic(self) -> float:
         return time.monotonic() * 1000
 
     def alarm(self, ring: Callable[[], None]) -> Alarm:
-        """Its seconds are over before a thread would wake."""
+        """Return an alarm whose seconds are over before a thread would wake."""
         alarm = Alarm(self.monotonic, ring)
         alarm.set = lambda moment: ring()
         return alarm
 
 
 class Moments:
-    """When to save: at random steps, some of them on demand, and at the ends of epochs.
+    """The moments to save: at random steps, some of them on demand, and at the ends of epochs.
 
-    Two of them are never so near that the training would have to wait for the first one's file.
+    No two of them are so near that the training would have to wait for the first one's file.
     """
 
     def __init__(self, saves: int, seed: int) -> None:
@@ -58,16 +58,16 @@ class Moments:
         return Policy(Every(epochs=1) | Predicate(lambda event: event.step in self.by_rule, "drawn"), KeepAll())
 
     def wish(self, dirpath: Path, step: int) -> None:
-        """Ask for a save as `ckpt save` does, if one is to be asked for now."""
+        """Request a save as `ckpt save` does, if one is to be requested now."""
         if step in self.on_demand:
             (dirpath / "SAVE_NOW").touch()
 
 
 class Pace:
-    """Holds the worker back until the training is some steps further, and counts them; then the training waits for it.
+    """A brake on the worker until the training is some steps further, after which the training waits for the worker.
 
     Attributes:
-        spans: For each step that was saved, how many more were trained until its file was written.
+        spans: For each saved step, the number of steps trained until its file was written.
     """
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class Pace:
         self.spans: dict[int, int] = {}
 
     def advance(self, step: int) -> None:
-        """The training has made this step, and everything in it says so."""
+        """Note that the training has made this step, and that all its values name it."""
         with self._changed:
             self._step = step
             self._changed.notify_all()
@@ -88,7 +88,7 @@ class Pace:
             self._finish()
 
     def reach(self, step: int) -> None:
-        """Wait until the training has come there, as long as it can."""
+        """Wait until the training has reached a step, as long as it can."""
         with self._changed:
             assert self._changed.wait_for(lambda: self._free or self._step >= step, timeout=60), "training stands still"
 

@@ -19,7 +19,7 @@ _HEAD = (
 
 
 def write(found: Sequence[Mapping[str, Any]]) -> None:
-    """Put the table into the document, in place of the one that is there."""
+    """Replace the table in the document."""
     text = DOCUMENT.read_text()
     rows = [_row(NAMES[one["engine"]], one["contents"], [one]) for one in found] + [_row("all", "", found)]
     before, after = text[: text.index(BEGIN) + len(BEGIN)], text[text.index(END) :]
@@ -27,7 +27,7 @@ def write(found: Sequence[Mapping[str, Any]]) -> None:
 
 
 def read() -> list[list[str]]:
-    """The cells of the table's rows."""
+    """Return the cells of the table's rows."""
     text = DOCUMENT.read_text().partition(BEGIN)[2].partition(END)[0]
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()[2:]]
 

@@ -1,4 +1,4 @@
-"""No file holds more than one step, however long it is written while training goes on.
+"""Files that are written while training continues, none of which may hold more than one step.
 
 ``make hunt`` looks into 1,000 of them, ``make test-faults`` into some 30 of each engine.
 """
@@ -23,7 +23,7 @@ WIDTH = 2  # searches at a time
 
 
 def search(engine, saves, *broken):
-    """What the hunt found on an engine: one finding for each contents."""
+    """Return what the hunt found on an engine: one finding for each contents."""
     command = [sys.executable, HERE / "search.py", engine, str(saves), "1", *broken]
     begun = time.monotonic()
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
@@ -34,7 +34,7 @@ def search(engine, saves, *broken):
 
 @pytest.fixture(scope="session")
 def begun():
-    """Begins searches ahead of the tests that ask for what they found."""
+    """Return a function that starts searches before the tests that need their findings."""
     pool = ThreadPoolExecutor(WIDTH)
     yield lambda wanted: {one: pool.submit(search, *one) for one in wanted}
     pool.shutdown(cancel_futures=True)
@@ -51,7 +51,7 @@ def thousand(begun):
 
 
 def check(found, saves):
-    """Nothing is torn, and the hunt was one: it saw so many files, each written while training went on."""
+    """Check that nothing is torn, and that the hunt saw enough files, each written while training continued."""
     assert [one["contents"] for one in found] == ["full", "weights"]
     assert sum(one["saves"] for one in found) >= saves
     for one in found:
@@ -81,7 +81,7 @@ def test_a_snapshot_with_one_tensor_that_was_not_copied_is_found(engine, some):
 
 @pytest.fixture(scope="session")
 def results():
-    """What was found, by engine; the document gets it when all are there."""
+    """Return the findings by engine, and write them to the document once all are there."""
     found = {}
     yield found
     if len(found) == len(ENGINES):
