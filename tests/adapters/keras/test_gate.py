@@ -13,7 +13,7 @@ AWAKE = SAVE | Predicate(lambda event: False)
 
 
 class Time(keras.callbacks.Callback):
-    """A clock in whose time a batch takes a hundredth of a second."""
+    """A callback with a clock by which a batch takes a hundredth of a second."""
 
     def __init__(self, clock):
         super().__init__()
