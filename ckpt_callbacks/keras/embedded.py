@@ -1,4 +1,4 @@
-"""What a checkpoint carries besides Keras' own state, as JSON values that plain Keras does not look at."""
+"""The state of a fit that is embedded in each checkpoint, as JSON values that plain Keras does not look at."""
 
 from __future__ import annotations
 
@@ -16,91 +16,107 @@ VERSION = 1
 
 
 @dataclass(frozen=True)
-class Moment:
-    """What goes on changing while nothing is trained: in a validation, say.
+class VolatileState:
+    """The state that changes even while no batch is trained, such as in a validation.
 
     Attributes:
-        random: States of the random generators. seeds: values of the model's seed variables.
-        metrics: Values of its metrics' variables. siblings: states of the other callbacks.
+        random: The states of the random generators.
+        seeds: The values of the model's seed variables.
+        metrics: The values of the variables of the model's metrics.
+        callbacks: The states of the other callbacks.
     """
 
     random: Mapping[str, np.ndarray] = field(default_factory=dict)
     seeds: tuple[np.ndarray, ...] = ()
     metrics: tuple[np.ndarray, ...] = ()
-    siblings: States = ()
+    callbacks: States = ()
 
     def to_json(self) -> dict[str, Any]:
+        """Return the state as it stands in a checkpoint."""
         return {
             "random": {name: array_to_json(array) for name, array in self.random.items()},
             "seeds": [array_to_json(array) for array in self.seeds],
             "metrics": [array_to_json(array) for array in self.metrics],
-            "siblings": to_json(self.siblings),
+            "siblings": to_json(self.callbacks),
         }
 
     @classmethod
-    def from_json(cls, facts: Mapping[str, Any]) -> Moment:
+    def from_json(cls, state: Mapping[str, Any]) -> VolatileState:
+        """Return the state that stands in a checkpoint."""
         return cls(
-            random={name: array_from_json(array) for name, array in facts["random"].items()},
-            seeds=tuple(map(array_from_json, facts["seeds"])),
-            metrics=tuple(map(array_from_json, facts["metrics"])),
-            siblings=tuple(from_json(state) for state in facts["siblings"]),
+            random={name: array_from_json(array) for name, array in state["random"].items()},
+            seeds=tuple(map(array_from_json, state["seeds"])),
+            metrics=tuple(map(array_from_json, state["metrics"])),
+            callbacks=tuple(from_json(state) for state in state["siblings"]),
         )
 
 
 @dataclass(frozen=True)
-class Carried:
-    """What is needed to go on from a checkpoint.
+class FitState:
+    """The state of one fit.
 
     Attributes:
-        snapshot: See `Run.snapshot`. record: see `Run.facts`.
-        batch: Batches of the running epoch that were trained; 0 at an epoch's beginning. batches: how many it has.
-        begun: The next batch had begun, so that it may have been drawn already.
+        run: The state of the run; see `Embedded.run`.
+        record: The record of the checkpoint; see `Embedded.record`.
+        batch: Batches of the running epoch that were trained; 0 at an epoch's beginning.
+        batches: Batches in the epoch; None if unknown.
+        next_begun: The next batch had begun, so that it may have been drawn already.
         validating: All batches of the epoch were trained, and its validation had begun.
-        backend, optimizer: What wrote it.
-        further: For each further optimizer that was built, by its attribute, which of the model's weights it steps.
-        moment: The rest of the state at the save, or when the validation began.
-        epoch_random: Random states at the running epoch's beginning.
+        backend: The backend that wrote the checkpoint.
+        optimizer: The class of the optimizer; empty if it was not built.
+        further_optimizers: The further optimizers that were built, by their attributes of the model: the indices of
+            the model's weights that each of them steps.
+        volatile: The volatile state at the save, or when the validation began.
+        epoch_random: The states of the random generators at the running epoch's beginning.
     """
 
-    snapshot: Mapping[str, Any]
+    run: Mapping[str, Any]
     record: Mapping[str, Any] | None = None
     batch: int = 0
     batches: int | None = None
-    begun: bool = False
+    next_begun: bool = False
     validating: bool = False
     backend: str = ""
     optimizer: str = ""
-    further: Mapping[str, list[int]] = field(default_factory=dict)
-    moment: Moment = Moment()
+    further_optimizers: Mapping[str, list[int]] = field(default_factory=dict)
+    volatile: VolatileState = VolatileState()
     epoch_random: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain JSON values; `from_json` reads them back."""
+        """Return the state as it stands in a checkpoint."""
         return {
-            **vars(self),
-            "version": VERSION,
-            "moment": self.moment.to_json(),
+            "snapshot": self.run,
+            "record": self.record,
+            "batch": self.batch,
+            "batches": self.batches,
+            "begun": self.next_begun,
+            "validating": self.validating,
+            "backend": self.backend,
+            "optimizer": self.optimizer,
+            "further": self.further_optimizers,
+            "moment": self.volatile.to_json(),
             "epoch_random": {name: array_to_json(array) for name, array in self.epoch_random.items()},
+            "version": VERSION,
         }
 
     @classmethod
-    def from_json(cls, facts: Mapping[str, Any]) -> Carried:
-        """What `to_json` described.
+    def from_json(cls, state: Mapping[str, Any]) -> FitState:
+        """Return the state that stands in a checkpoint.
 
         Raises:
-            ResumeError: it was written by a newer version.
+            ResumeError: A newer version wrote the checkpoint.
         """
-        check_version(facts.get("version"), VERSION, "the checkpoint")
+        check_version(state.get("version"), VERSION, "the checkpoint")
         return cls(
-            snapshot=facts["snapshot"],
-            record=facts.get("record"),
-            batch=facts["batch"],
-            batches=facts["batches"],
-            begun=facts["begun"],
-            validating=facts["validating"],
-            backend=facts["backend"],
-            optimizer=facts["optimizer"],
-            further=facts.get("further", {}),
-            moment=Moment.from_json(facts["moment"]),
-            epoch_random={name: array_from_json(array) for name, array in facts["epoch_random"].items()},
+            run=state["snapshot"],
+            record=state.get("record"),
+            batch=state["batch"],
+            batches=state["batches"],
+            next_begun=state["begun"],
+            validating=state["validating"],
+            backend=state["backend"],
+            optimizer=state["optimizer"],
+            further_optimizers=state.get("further", {}),
+            volatile=VolatileState.from_json(state["moment"]),
+            epoch_random={name: array_from_json(array) for name, array in state["epoch_random"].items()},
         )

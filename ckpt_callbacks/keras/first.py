@@ -1,4 +1,4 @@
-"""The part of `KerasCheckpoint` that has to go before all other callbacks, where the rest goes behind them."""
+"""A helper callback that runs before all others."""
 
 from __future__ import annotations
 
@@ -6,32 +6,38 @@ from collections.abc import Callable, Mapping
 
 import keras
 
+from .progress import Progress
+from .resume import ResumePoint
 
-class Ahead(keras.callbacks.Callback):
-    """Passes hooks on.
+
+class FirstCallback(keras.callbacks.Callback):
+    """The first callback of a fit, while `KerasCheckpoint` itself is the last one.
 
     Args:
-        epoch_begins, epoch_ends: Called at each epoch. train_ends: called when the `fit` ends.
-        batch_begins: Called with the number of each batch, where it is given.
+        progress: The place of the fit.
+        point: The place where the fit continues. None if it starts from scratch.
+        end_epoch: Called when an epoch ends.
     """
 
-    def __init__(
-        self,
-        epoch_begins: Callable[[], None],
-        epoch_ends: Callable[[], None],
-        train_ends: Callable[[], None],
-        batch_begins: Callable[[int], None] | None = None,
-    ) -> None:
+    def __init__(self, progress: Progress, point: ResumePoint | None, end_epoch: Callable[[], None]) -> None:
         super().__init__()
-        self._epoch_begins, self._epoch_ends, self._train_ends = epoch_begins, epoch_ends, train_ends
-        if batch_begins is not None:
-            self.on_train_batch_begin = lambda batch, logs=None: batch_begins(batch)
+        self._progress, self._point, self._end_epoch = progress, point, end_epoch
+        if point is not None and point.is_between_batches:
+            self.on_train_batch_begin = self._begin_batch  # Keras calls this hook at each batch where there is one
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        self._epoch_begins()
+        if self._point is not None and not self._progress.has_begun:
+            self._point.before_epoch()
+
+    def _begin_batch(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        if self._point is not None and self._progress.is_first_batch and batch >= self._progress.skipped:
+            self._point.before_batch()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        self._epoch_ends()
+        self._end_epoch()
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
-        self._train_ends()
+        # Nothing was left to train: the other callbacks repeat what they do at the end (such as loading the best
+        # weights), and may be asked for their state after `fit`.
+        if self._point is not None and not self._progress.has_begun:
+            self._point.restore_callbacks()

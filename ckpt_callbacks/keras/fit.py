@@ -1,145 +1,289 @@
-"""Tells the run what happens in a `fit`, and writes what it wants to have saved."""
+"""One call of `Model.fit`: what it reports to its run, and how it is saved."""
 
 from __future__ import annotations
 
 import logging
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from os import PathLike
 from typing import Any
 
 import keras
 
-from ..errors import PolicyError
 from ..events import Event, EventKind
 from ..policy.decision import Decision
 from ..run.run import Run
 from ..run.snapshot import Snapshot
 from ..run.source import Embedded
-from .capture import carry, facts_of, moment_of
-from .embedded import Moment
-from .fit_call import FitCall
-from .guard import Guard, StateIsGone
+from .callbacks import OtherCallbacks
+from .embedded import VolatileState
+from .first import FirstCallback
+from .fit_call import FitCall, InitialEpoch
+from .metadata import training_metadata
+from .metrics import floats
 from .model import lora
 from .progress import Progress
+from .resume import ResumePoint, load_verified, resume_run
 from .staging import KerasStaging
-from .train_function import put_back
+from .state import fit_state, volatile_state
+from .train_function import BatchSkipper, StateIsGone, restore_train_function
+from .updates import UpdateCounter
 
 log = logging.getLogger("ckpt_callbacks")
 
 
-class ObservesFit:
-    """The part of `KerasCheckpoint` that watches one `fit` after the other."""
+class Fit:
+    """One call of `Model.fit`, from `on_train_begin` to its end; the source of the run's snapshots meanwhile.
 
-    _run: Run
-    _staging: KerasStaging
-    _model: keras.Model
-    model: keras.Model  # the same; on JAX, reading it brings its variables up to date
-    params: dict[str, int]
-    _batch_metrics: bool
-    _before_validation: Moment | None = None  # what it was when the validation began that goes on
+    It does not refer to the callback, whose end gives the directory back.
 
-    def _watch(self, model: keras.Model) -> None:
-        """A `fit` of ``model`` begins, which the caller is in."""
-        put_back(model)  # what the last one left behind, if an exception ended it
-        self._fit = FitCall.of(model)
-        if self._fit.holds_twice(self):
-            raise PolicyError(f"{self.dirpath}: this callback is given to fit() more than once; expected it once")
-        if self._fit.validates_averages and self._run.policy.best_metric is not None:
-            log.warning(
-                "%s: SwapEMAWeights validates averaged weights, and others are saved: the best checkpoint would not be "
-                "what was measured; expected SwapEMAWeights(swap_on_epoch=True)", self.dirpath,
-            )  # fmt: skip
-        self._siblings = self._fit.siblings(self)
-        self._progress: Progress  # from the moment on where it is known where it begins
-        self._before_validation, self._prepared = None, False
-        inexact = (self._fit.inexact, lora.INEXACT if lora.has_lora(model) else None)
-        self._inexact = "; ".join(filter(None, inexact)) or None  # to be said at the first save
+    Args:
+        run: The run of the callback.
+        model: The model that is trained.
+        params: The parameters that Keras gives to callbacks.
+        call: The call.
+        others: The other callbacks of the call.
+        staging: The memory that the model is copied into.
+        batch_metrics: Whether the metrics of each batch are reported.
+        closed: Called when the fit has ended or failed, or was taken over.
 
-    def _watch_for_exceptions(self, model: keras.Model) -> None:
-        if self._run.policy.saves_on_exception:
-            failed = _weakly(self._save_failed_step)
-            Guard(model, failed)
-            self._fit.guard_data(failed)
+    Attributes:
+        call: As given.
+        progress: The place of the fit. Set by `open`.
+    """
 
-    def _begin_validation(self) -> None:
+    progress: Progress
+
+    def __init__(
+        self,
+        run: Run,
+        model: keras.Model,
+        params: Mapping[str, Any],
+        call: FitCall,
+        others: OtherCallbacks,
+        staging: KerasStaging,
+        *,
+        batch_metrics: bool,
+        closed: Callable[[], object],
+    ) -> None:
+        self._run, self._model, self._params, self.call, self._others = run, model, params, call, others
+        self._staging, self._batch_metrics, self._closed = staging, batch_metrics, closed
+        self._initial_epoch = InitialEpoch(model)
+        self._resume_point: ResumePoint | None = None
+        self._before_validation: VolatileState | None = None  # when the running validation began
+        self._has_validated = self._is_prepared = False
+        reasons = (call.inexact, lora.INEXACT if lora.has_lora(model) else None)
+        self._inexact = "; ".join(filter(None, reasons)) or None  # logged at the first save
+
+    @property
+    def model(self) -> keras.Model:
+        """The model. On JAX, this brings its variables up to date."""
+        if hasattr(self._model, "jax_state_sync"):
+            self._model.jax_state_sync()
+        return self._model
+
+    # -- the run's source --------------------------------------------------------------------------------------------
+
+    def snapshot(self, embedded: Embedded) -> Snapshot:
+        """Return a snapshot of the training; see `Source`."""
+        if self._inexact is not None and not embedded.weights_only:
+            log.warning("%s: a run resumed from here is not exact: %s", self._run.dirpath, self._inexact)
+            self._inexact = None
         model = self.model
-        if self._progress.begin_validation(model):
-            self._before_validation = moment_of(model, self._siblings)
-            self._save_what_cannot_wait()
+        volatile = self._before_validation or volatile_state(model, self._others)
+        state = fit_state(model, embedded, volatile, self.progress.position())
+        return self._staging.stage(model, self._run.suffix, state)
 
-    def _release(self, close: Callable[[], object] | None = None) -> None:
-        self._active = False  # between the beginning and the end of a `fit`
-        put_back(self._model)
+    def metadata(self) -> Mapping[str, Any]:
+        """Return the metadata of the training, for a record."""
+        return training_metadata(self.model)
+
+    # -- the beginning -----------------------------------------------------------------------------------------------
+
+    def open(self, resume: str | PathLike[str], *, trained: bool) -> None:
+        """Open the run directory, and start the run, at the place where a checkpoint was taken if there is one.
+
+        Args:
+            resume: See `KerasCheckpoint`.
+            trained: Whether the callback has trained this model before.
+        """
         try:
-            (close or self._run.close)()
+            self._run.open()
+            self._start(resume, trained)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, resume: str | PathLike[str], trained: bool) -> None:
+        run, model, skipped, ended_by = self._run, self.model, 0, None
+        point = self._resume_point = resume_run(run, resume, model, self.call, self._others, trained=trained)
+        if point is not None:
+            skipped, ended_by = point.batch, point.ended_by
+            self._initial_epoch.set(run.state.epoch)
+        self.progress = Progress(self.call, UpdateCounter(model, run.state.step, skipped), run.state.epoch, skipped)
+        decision = run.start(self, step=self.progress.step, epoch=self.progress.epochs)
+        reasons = decision.stop.reasons if decision.stop is not None else ()
+        reasons += (f"{ended_by} had ended it",) if ended_by else ()
+        if reasons:
+            self._initial_epoch.set(self._params["epochs"])
+            log.warning("%s: stopped before training: %s", run.dirpath, "; ".join(reasons))
+
+    def first_callback(self) -> FirstCallback:
+        """Return the callback that must run before all others."""
+        return FirstCallback(self.progress, self._resume_point, self._save_before_winding_down)
+
+    # -- the events --------------------------------------------------------------------------------------------------
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Begin an epoch; ``epoch`` is the number that Keras gives it."""
+        if not self.progress.has_begun:
+            self._initial_epoch.reset()
+            if self._resume_point is not None:
+                self._resume_point.begin_epoch()
+        self.progress.begin_epoch(epoch)
+        self._run.gate.batch = 0
+
+    def begin_batch(self, batch: int) -> None:
+        """Begin a batch that the gate did not skip, and report the batches before it."""
+        if batch < self.progress.skipped:
+            return
+        if self._resume_point is not None and self.progress.is_first_batch:
+            self._resume_point.begin_batch()
+        self.progress.begin(batch)
+        if self._batch_metrics:  # each batch is reported when it ends
+            return
+        if self._report_step(batch, {}, next_begun=True):
+            # Keras would train this batch nevertheless; without it, `fit` ends with the state that was saved.
+            model = self.model
+            BatchSkipper(model, 1, floats(model.get_metrics_result()), draws=False)
+        else:
+            self._run.close_gate()
+            self._run.gate.batch = self.progress.batch_of(self._run.gate.step)
+
+    def end_batch(self, batch: int, logs: Mapping[str, float] | None) -> None:
+        """Report a batch and its metrics. The last one of an epoch is reported with the epoch's end."""
+        done = self.progress.bounded(batch + 1)
+        if done > self.progress.skipped and done != self.call.batches:
+            self._report_step(done, floats(logs))
+
+    def begin_validation(self) -> None:
+        """Begin a validation, before which and within which urgent saves are possible."""
+        if not self.call.is_running:
+            return
+        self._has_validated = True
+        if self._resume_point is not None and self.progress.is_first_epoch:
+            self._resume_point.begin_validation()
+        self._save_before_winding_down()
+        model = self.model
+        if self.progress.begin_validation(model):
+            self._before_validation = volatile_state(model, self._others)
+            self._save_if_urgent()
+
+    def pass_validation_batch(self) -> None:
+        """Save within a validation if that is urgent; it may last longer than there is time after a signal."""
+        if self._before_validation is not None:
+            self._save_if_urgent()
+
+    def end_validation(self) -> None:
+        """End a validation."""
+        self.pass_validation_batch()
+        self._before_validation = None
+
+    def end_epoch(self, logs: Mapping[str, float] | None) -> None:
+        """Report an epoch. One that was cut short does not count."""
+        if self.progress.ending:
+            return
+        self.progress.end_epoch(self.model)
+        complete = self._has_validated or not self.call.validates
+        self._obey(self._observe(EventKind.EPOCH_END, floats(logs), complete=complete))
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def end(self, *, restore_best_weights: bool) -> None:
+        """End a fit that ran to its end, and load the best weights if that was asked for."""
+        run, point = self._run, self._resume_point
+        with self._closed_on_failure():
+            final = run.view.final()
+            # A run may be resumed at its very end, from before its last state was saved.
+            if self.progress.has_begun or (point is not None and (final is None or final.step < run.state.step)):
+                self._observe(EventKind.END, {})
+            else:
+                log.warning("%s: nothing was left to train; the run is at step %d", run.dirpath, run.state.step)
+                if final is not None and point is not None and point.path != final.path:
+                    load_verified(self.model, final, run.directory.staging)  # which may be averages, or the best ones
+            if restore_best_weights and (best := run.view.best()) is not None:
+                load_verified(self.model, best, run.directory.staging)
+        self.close(run.end)
+
+    def fail(self, error: Exception) -> None:
+        """End a fit in which a step or its data raised, with a last save where the state is whole."""
+        try:
+            if self.progress.begun is None and self.progress.skipped:
+                log.warning("%s: failed before anything new was trained, so nothing was saved", self._run.dirpath)
+            elif isinstance(error, StateIsGone) or not self.progress.move_after_failure(self.model):
+                log.warning("%s: the failed step left an inconsistent state, so nothing was saved", self._run.dirpath)
+            else:
+                self._observe(EventKind.EXCEPTION, {})
+        except Exception as problem:  # the exception that ends `fit` must be the one that propagates
+            log.warning("%s: nothing was saved after the exception: %s", self._run.dirpath, problem)
+        self.close()
+
+    def close(self, close_run: Callable[[], object] | None = None) -> None:
+        """Undo all changes to the model, close the run (by `Run.close` or ``close_run``), and give the memory back."""
+        restore_train_function(self._model)
+        self._initial_epoch.reset()
+        try:
+            (close_run or self._run.close)()
         finally:
             self._staging.release()
+            self._closed()
 
-    def _step_ends_fit(self, batch: int, metrics: Mapping[str, float], begun: bool = False) -> bool:
-        self._progress.stand_at(batch, begun)
-        if self._progress.step <= max(self._run.state.step, self._progress.step_before):
+    # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _report_step(self, batch: int, metrics: Mapping[str, float], next_begun: bool = False) -> bool:
+        """Report the updates before a batch, if there are any. Return whether that ends the fit."""
+        self.progress.move_to(batch, next_begun)
+        if self.progress.step <= max(self._run.state.step, self.progress.step_before):
             if self._run.should_exit:  # gradients are being accumulated, and there is no time to wait for the update
-                self._save_what_cannot_wait()
+                self._save_if_urgent()
             return False
-        if not self._prepared:
+        if not self._is_prepared:
             self._prepare()
         decision = self._observe(EventKind.STEP_END, metrics)
         if decision.stop is None:
             return False
-        self._end_in_mid_epoch()
+        self._end_amid_epoch()
         self._obey(decision)
         return True
 
-    def _rest(self) -> None:
-        """Let the batches pass by that can lead to nothing."""
-        if not self._batch_metrics:  # else each has something to tell
-            self._run.close_gate()
-            self._run.gate.batch = self._progress.batch_of(self._run.gate.step)
-
     def _save_before_winding_down(self) -> None:
-        """Another callback stopped training in mid-epoch: save before Keras validates and ends the epoch."""
-        if self._progress.ending or not self.model.stop_training:
+        """Save if another callback has stopped training amid an epoch, before Keras validates and ends the epoch."""
+        if self.progress.ending or not self.model.stop_training:
             return
-        batches, done = self._fit.batches or self.params.get("steps"), self._progress.done(self.model)
+        batches, done = self.call.batches or self._params.get("steps"), self.progress.done(self.model)
         if batches is None or done < batches:
-            self._progress.stand_at(done)
-            self._end_in_mid_epoch()
+            self.progress.move_to(done)
+            self._end_amid_epoch()
 
-    def _end_in_mid_epoch(self) -> None:
-        self._progress.ending = True
+    def _end_amid_epoch(self) -> None:
+        self.progress.ending = True
         self._observe(EventKind.END, {})
 
-    def _save_what_cannot_wait(self) -> None:
-        with self._released_on_failure():
-            self._run.save_if_urgent(step=self._progress.step, epoch=self._progress.epochs)
-
-    def _save_failed_step(self, error: Exception) -> None:
-        """A step or its data raised ``error``, which ends `fit`."""
-        if not self._active:
-            return
-        try:
-            if self._progress.begun is None and self._progress.skipped:
-                log.warning("%s: raised before anything new was trained; nothing is saved", self.dirpath)
-            elif isinstance(error, StateIsGone) or not self._progress.stand_behind_failure(self.model):
-                log.warning("%s: the step that raised left no whole state behind; it is not saved", self.dirpath)
-            else:
-                self._observe(EventKind.EXCEPTION, {})
-        except Exception as problem:  # the one that ends `fit` is the one to be seen
-            log.warning("%s: nothing was saved on the exception: %s", self.dirpath, problem)
-        self._release()
+    def _save_if_urgent(self) -> None:
+        with self._closed_on_failure():
+            self._run.save_if_urgent(step=self.progress.step, epoch=self.progress.epochs)
 
     def _observe(self, kind: EventKind, metrics: Mapping[str, float], *, complete: bool = False) -> Decision:
-        with self._released_on_failure():
-            event = Event(kind, self._progress.step, self._progress.epochs, metrics=metrics, complete=complete)
+        with self._closed_on_failure():
+            event = Event(kind, self.progress.step, self.progress.epochs, metrics=metrics, complete=complete)
             return self._run.observe(event)
 
     @contextmanager
-    def _released_on_failure(self) -> Iterator[None]:
+    def _closed_on_failure(self) -> Iterator[None]:
         try:
             yield
         except BaseException:
-            self._release()
+            self.close()
             raise
 
     def _obey(self, decision: Decision) -> None:
@@ -148,32 +292,8 @@ class ObservesFit:
             log.warning("stopping: %s", "; ".join(decision.stop.reasons))
 
     def _prepare(self) -> None:
-        """The first step is done: the optimizer has all that a checkpoint takes."""
-        self._prepared = True
-        size = self._staging.expected_size(self.model, self._run.suffix)
-        self._run.run_in_background(lambda: self._staging.prepare(size, self._run.suffix))
-
-    def metadata(self) -> dict[str, Any]:
-        """Return facts for a record; see `Source`."""
-        return facts_of(self.model)
-
-    def snapshot(self, embedded: Embedded) -> Snapshot:
-        """Return the training's state; see `Source`."""
-        if self._inexact is not None and not embedded.weights_only:
-            log.warning("%s: a run resumed from here is not exact: %s", self.dirpath, self._inexact)
-            self._inexact = None
-        model = self.model
-        moment = self._before_validation or moment_of(model, self._siblings)
-        carried = carry(model, embedded, moment, self._progress.position())
-        return self._staging.stage(model, self._run.suffix, carried)
-
-
-def _weakly(method: Callable[[Exception], None]) -> Callable[[Exception], None]:
-    # A model keeps its train function, and should not keep the callback: its end gives the directory back.
-    reference = weakref.WeakMethod(method)
-
-    def call(error: Exception) -> None:
-        if (method := reference()) is not None:
-            method(error)
-
-    return call
+        """Allocate staging memory after the first step, when the optimizer has all its variables."""
+        self._is_prepared = True
+        staging, suffix = self._staging, self._run.suffix
+        size = staging.expected_size(self.model, suffix)
+        self._run.run_in_background(lambda: staging.prepare(size, suffix))

@@ -1,6 +1,6 @@
-"""What a running `fit` knows and does not tell its callbacks.
+"""The arguments and the state of the running `fit`, as far as Keras does not pass them to callbacks.
 
-Callbacks learn the number of epochs and, when it is known beforehand, of batches. Whether there is a validation set,
+Callbacks get the number of epochs and, when it is known in advance, of batches. Whether there is a validation set,
 whether the data is exhausted, and whether `fit` still runs stand only in its local variables, which are read here.
 """
 
@@ -16,14 +16,17 @@ import keras
 
 from .callbacks import OtherCallbacks
 from .exactness import what_is_inexact
-from .guard import GuardedData
+from .train_function import GuardedData
 
 
 class FitCall:
-    """One call of `model.fit`; where it cannot be found, everything about it is unknown.
+    """One call of `model.fit`. Everything about it is unknown if it cannot be found.
+
+    Args:
+        variables: The local variables of the call.
 
     Attributes:
-        validates: A validation set was given; taken to be so when unknown.
+        validates: A validation set was given, or it is unknown whether one was.
     """
 
     def __init__(self, variables: dict[str, Any]) -> None:
@@ -35,7 +38,7 @@ class FitCall:
 
     @classmethod
     def of(cls, model: keras.Model) -> FitCall:
-        """The innermost call of ``model.fit`` that this thread is in."""
+        """Return the innermost call of ``model.fit`` on this thread."""
         for frame in _outwards(sys._getframe()):
             if frame.f_code.co_name == "fit" and frame.f_locals.get("self") is model:
                 return cls(frame.f_locals)
@@ -43,22 +46,22 @@ class FitCall:
 
     @property
     def batches(self) -> int | None:
-        """Batches in an epoch; None until a source of unknown length is exhausted for the first time."""
+        """The number of batches in an epoch; None until a source of unknown length is exhausted for the first time."""
         data = self._data()
         return None if data is None else data.num_batches
 
     @property
     def batch_spec(self) -> Any:
-        """Shapes and types of a batch, for TensorFlow, which creates variables only when it sees one; or None."""
+        """The shapes and types of a batch, which TensorFlow needs to create variables; None if unknown."""
         return getattr(getattr(self._data(), "_distributed_dataset", None), "element_spec", None)
 
     @property
     def inexact(self) -> str | None:
-        """Why a resumed run cannot see the same data in the same order, and what it does; None when it can."""
+        """The reason why a resumed run cannot see the same data in the same order; None when it can."""
         return what_is_inexact(self._data(), self._shuffle)
 
     def guard_data(self, failed: Callable[[Exception], None]) -> None:
-        """Call ``failed`` when the data raises, where `fit` takes it from outside of ``model.train_function``."""
+        """Call ``failed`` when the data raises, where `fit` draws it outside of ``model.train_function``."""
         data = self._data()
         if data is not None and keras.backend.backend() == "torch":
             take = data._get_iterator
@@ -66,7 +69,7 @@ class FitCall:
 
     @property
     def is_running(self) -> bool:
-        """The call has not ended, neither normally nor by an exception, in any thread."""
+        """True while the call runs, in any thread."""
         callbacks = self._callbacks()
         return callbacks is not None and any(
             frame.f_code.co_name == "fit" and frame.f_locals.get("callbacks") is callbacks
@@ -74,31 +77,51 @@ class FitCall:
             for frame in _outwards(innermost)
         )
 
-    def siblings(self, ours: keras.callbacks.Callback) -> OtherCallbacks:
-        """The callbacks beside ``ours``; Keras' own, such as `History`, among them."""
+    def other_callbacks(self, own: keras.callbacks.Callback) -> OtherCallbacks:
+        """Return the callbacks beside ``own``, including Keras' own ones, such as `History`."""
         callbacks = self._callbacks()
         if callbacks is None:
             return OtherCallbacks()
-        return OtherCallbacks([c for c in callbacks.callbacks if c is not ours], callbacks._flush_futures)
+        return OtherCallbacks([c for c in callbacks.callbacks if c is not own], callbacks._flush_futures)
 
     @property
     def validates_averages(self) -> bool:
-        """What is validated are averaged weights, and what is there at an epoch's end are not."""
+        """True if averaged weights are validated, and the model holds other weights at an epoch's end."""
         callbacks = self._callbacks()
         swaps = keras.callbacks.SwapEMAWeights
         return callbacks is not None and any(isinstance(c, swaps) and not c.swap_on_epoch for c in callbacks.callbacks)
 
-    def holds_twice(self, ours: keras.callbacks.Callback) -> bool:
-        """One object was given more than once, which would be called twice for everything."""
+    def holds_twice(self, own: keras.callbacks.Callback) -> bool:
+        """Return whether one callback was given more than once: each of its hooks would be called twice."""
         callbacks = self._callbacks()
-        return callbacks is not None and sum(callback is ours for callback in callbacks.callbacks) > 1
+        return callbacks is not None and sum(callback is own for callback in callbacks.callbacks) > 1
 
-    def surround(self, ours: keras.callbacks.Callback, ahead: keras.callbacks.Callback) -> None:
-        """From the next hook on, call ``ahead`` before all other callbacks, and ``ours`` after them."""
+    def surround(self, first: keras.callbacks.Callback, last: keras.callbacks.Callback) -> None:
+        """From the next hook on, call ``first`` before all other callbacks, and ``last`` after them."""
         callbacks = self._callbacks()
         if callbacks is not None:
-            # A new list: the present one is being walked through.
-            callbacks.callbacks = [ahead, *(c for c in callbacks.callbacks if c is not ours), ours]
+            # A new list, because Keras iterates over the present one.
+            callbacks.callbacks = [first, *(c for c in callbacks.callbacks if c is not last), last]
+
+
+class InitialEpoch:
+    """The epoch that a fit begins with, which Keras lets callbacks set in `on_train_begin` and reads right afterwards.
+
+    Args:
+        model: The model that is trained.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self._model, self._is_set = model, False
+
+    def set(self, epoch: int) -> None:
+        """Begin with an epoch, by its number in Keras."""
+        self._model._initial_epoch, self._is_set = epoch, True
+
+    def reset(self) -> None:
+        """Leave the next fit as it is. May be called more than once."""
+        if self._is_set:
+            self._model._initial_epoch, self._is_set = None, False
 
 
 def _outwards(frame: FrameType | None) -> Iterator[FrameType]:

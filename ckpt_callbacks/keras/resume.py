@@ -1,158 +1,263 @@
-"""Going on from a checkpoint."""
+"""The return of a fit to the place where its checkpoint was taken."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from ..errors import ResumeError
+from ..errors import ResumeError, VerifyError
 from ..formats.keras.refusal import one_line
+from ..record import Record
+from ..run.run import Run
+from ..store.digest import verify
 from .callbacks import OtherCallbacks
-from .capture import assign, floats, optimizer_of, seed_variables
-from .embedded import Carried
+from .embedded import FitState
 from .fit_call import FitCall
+from .metrics import floats
 from .model.load import load as load_model
+from .model.load import load_weights, read_embedded
 from .rng import set_random_state
-from .train_function import StandIn
+from .state import assign, optimizer_name, seed_variables
+from .train_function import BatchSkipper
+from .updates import UpdateCounter, has_trained
 
 log = logging.getLogger("ckpt_callbacks")
 
 
-def load(model: keras.Model, path: Path, carried: Carried, fit: FitCall, scratch: Path) -> None:
-    """Bring weights, optimizer and seeds of ``model`` to where they were when ``path`` was written.
+def resume_run(
+    run: Run, resume: str | PathLike[str], model: keras.Model, call: FitCall, others: OtherCallbacks, *, trained: bool
+) -> ResumePoint | None:
+    """Load the checkpoint that a fit continues from, and restore the run. Return None when there is none.
+
+    Args:
+        run: The run.
+        resume: See `KerasCheckpoint`.
+        model: The model.
+        call: The call of `fit`.
+        others: The other callbacks of that call.
+        trained: Whether the callback has trained this model before.
+    """
+    path = checkpoint_to_load(run, resume, model, trained=trained)
+    if path is None:
+        if run.is_first_fit and resume != "never":
+            adopt_run(run, model)
+        return None
+    state = read_embedded(path)
+    load(model, path, state, call, run.directory.staging)
+    run.restore(state.run)
+    point = ResumePoint(path, model, state, call, others)
+    log.warning("resumed from %s, at step %d, epoch %d", path, run.state.step, run.state.epoch)
+    return point
+
+
+def checkpoint_to_load(run: Run, resume: str | PathLike[str], model: keras.Model, *, trained: bool) -> Path | None:
+    """Return the checkpoint that a model continues from; None to train the model as it is.
+
+    Args:
+        run: The run.
+        resume: See `KerasCheckpoint`.
+        model: The model.
+        trained: Whether the callback has trained this model before.
 
     Raises:
-        ResumeError: the file was written by another model or optimizer.
+        ResumeError: ``resume`` names a file that does not exist.
+        VerifyError: ``resume`` names a damaged checkpoint.
     """
-    if carried.optimizer not in ("", optimizer_of(model)):
+    if resume == "never":
+        return None
+    if resume == "auto":
+        if trained or has_trained(model):
+            return None
+        record = next(run.view.verified_resumable(), None)
+        return record.path if record else None
+    if not run.is_first_fit:
+        return None
+    path = Path(resume)
+    if not path.is_file():
+        raise ResumeError(f"{path}: is no file; expected resume='auto', 'never' or the path of a checkpoint")
+    record = run.view.find(path)
+    if record is not None:
+        verify(record)
+    return path
+
+
+def adopt_run(run: Run, model: keras.Model) -> None:
+    """Attach an already trained model to the run that it came from, without loading weights."""
+    if not has_trained(model):
+        return
+    step = UpdateCounter(model, 0).at(0)
+    for record in run.view.verified_resumable():
+        if record.step <= step:
+            run.restore(read_embedded(record.path).run)
+            return
+
+
+def load(model: keras.Model, path: Path, state: FitState, call: FitCall, scratch: Path) -> None:
+    """Load weights, optimizer and seeds from a checkpoint.
+
+    Args:
+        model: The model.
+        path: The checkpoint.
+        state: The state that is embedded in it.
+        call: The call of `fit` that continues from it.
+        scratch: A folder on disk for a temporary copy.
+
+    Raises:
+        ResumeError: The checkpoint was written by a different model or optimizer.
+    """
+    if state.optimizer not in ("", optimizer_name(model)):
         raise ResumeError(
-            f"{path}: was written with the optimizer {carried.optimizer}; {model.name!r} has {optimizer_of(model)}; "
+            f"{path}: was written with the optimizer {state.optimizer}; {model.name!r} has {optimizer_name(model)}; "
             "compile the model as before, choose another directory, or pass resume='never'"
         )
-    _build(model, path, fit)
-    if carried.optimizer and not model.optimizer.built:
+    _build(model, path, call)
+    if state.optimizer and not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
-    for name, places in carried.further.items():
+    for name, places in state.further_optimizers.items():
         one, weights = getattr(model, name, None), model.weights
         if isinstance(one, keras.optimizers.Optimizer) and not one.built and max(places, default=0) < len(weights):
             one.build([weights[place] for place in places])
-    load_model(model, path, scratch, with_optimizer=bool(carried.optimizer))
-    if not assign(seed_variables(model), carried.moment.seeds):
-        log.warning("%s: the model's random layers differ from those that wrote it; they start anew", path)
+    load_model(model, path, scratch, with_optimizer=bool(state.optimizer))
+    if not assign(seed_variables(model), state.volatile.seeds):
+        log.warning(
+            "%s: the model's random layers differ from those in the checkpoint; their seeds start from scratch", path
+        )
 
 
-def _build(model: keras.Model, path: Path, fit: FitCall) -> None:
-    """Create all variables that there will be something to load for."""
+def load_verified(model: keras.Model, record: Record, scratch: Path) -> None:
+    """Load the weights of a checkpoint at the end of a fit, unless the file is damaged, which is logged.
+
+    Args:
+        model: The model.
+        record: The checkpoint.
+        scratch: A folder on disk for a temporary copy.
+    """
+    try:
+        verify(record)
+    except VerifyError as error:
+        log.warning("did not load the weights: %s", error)
+        return
+    load_weights(model, record.path, scratch)
+    log.info("loaded the weights of %s", record.file)
+
+
+def _build(model: keras.Model, path: Path, call: FitCall) -> None:
+    """Create all variables that the checkpoint has values for."""
     problem = "call model.build()"
-    if fit.batch_spec is not None:
+    if call.batch_spec is not None:
         try:
             # What `fit` does before it calls any callback on torch and JAX, and on TensorFlow at the first batch.
-            model._symbolic_build(data_batch=fit.batch_spec)
+            model._symbolic_build(data_batch=call.batch_spec)
         except (ValueError, RuntimeError) as error:
             problem = f"{one_line(error)}; call model.build()"
     if not (model.built or model.weights):
         raise ResumeError(f"{path}: {model.name!r} has no variables yet to load it into: {problem} before model.fit()")
 
 
-class Position:
-    """Brings a resumed `fit` to the place in the epoch where the checkpoint was taken.
+class ResumePoint:
+    """The place in an epoch where a checkpoint was taken, with all that brings a fit back there.
 
     Args:
-        path: The checkpoint. model: the model, loaded already.
-        carried: What the checkpoint carries. fit: the call that goes on. siblings: its other callbacks.
+        path: The checkpoint.
+        model: The model, with the checkpoint loaded.
+        state: The state that is embedded in the checkpoint.
+        call: The call of `fit` that continues.
+        others: The other callbacks of that call.
 
     Attributes:
-        path: The checkpoint. batch: batches of the first epoch that are skipped.
-        between_batches: The place is behind the hooks of one batch and before those of the next.
+        path: The checkpoint.
+        batch: Batches of the first epoch that are skipped.
+        is_between_batches: The place is after the hooks of one batch and before those of the next.
     """
 
-    def __init__(
-        self, path: Path, model: keras.Model, carried: Carried, fit: FitCall, siblings: OtherCallbacks
-    ) -> None:
-        self.path, self._model, self._carried, self._siblings = path, model, carried, siblings
-        self._same_backend = carried.backend == keras.backend.backend()
-        self.batch = carried.batch
-        self._at_epoch_begin = not (carried.batch or carried.begun)
-        if None not in (fit.batches, carried.batches) and fit.batches != carried.batches:
-            self._give_up(f"an epoch has {fit.batches} batches now, and had {carried.batches}")
-        elif carried.batch % model.steps_per_execution and carried.batch != carried.batches:
+    def __init__(self, path: Path, model: keras.Model, state: FitState, call: FitCall, others: OtherCallbacks) -> None:
+        self.path, self._model, self._state, self._others = path, model, state, others
+        self._is_same_backend = state.backend == keras.backend.backend()
+        self.batch = state.batch
+        self._is_epoch_begin = not (state.batch or state.next_begun)
+        if None not in (call.batches, state.batches) and call.batches != state.batches:
+            self._give_up(f"an epoch has {call.batches} batches now, and had {state.batches}")
+        elif state.batch % model.steps_per_execution and state.batch != state.batches:
             self._give_up(f"steps_per_execution is {model.steps_per_execution} now")
-        elif not self._at_epoch_begin and not self._same_backend:
+        elif not self._is_epoch_begin and not self._is_same_backend:
             log.warning(
-                "%s: was taken after %d batches of an epoch, with the backend %s; with %s the data may come in "
-                "another order", path, carried.batch, carried.backend, keras.backend.backend(),
+                "%s: was taken after %d batches of an epoch, with the backend %s; with %s the data may come in a "
+                "different order", path, state.batch, state.backend, keras.backend.backend(),
             )  # fmt: skip
-        self.between_batches = self.batch > 0 and not (carried.begun or carried.validating)
+        self.is_between_batches = self.batch > 0 and not (state.next_begun or state.validating)
 
     def _give_up(self, problem: str) -> None:
         if not self.batch:
             return
-        self.batch, self._at_epoch_begin = 0, True
+        self.batch, self._is_epoch_begin = 0, True
         log.warning(
             "%s: was taken after %d batches of an epoch, but %s: that epoch is trained again from its beginning",
-            self.path, self._carried.batch, problem,
+            self.path, self._state.batch, problem,
         )  # fmt: skip
 
     @property
     def ended_by(self) -> str | None:
-        """The callback that had ended the training at this place, and would again."""
-        return self._siblings.stopped(self._carried.moment.siblings) if self._at_epoch_begin else None
+        """The callback that had ended the training here, and would end it again; None if there is none."""
+        return self._others.stopped(self._state.volatile.callbacks) if self._is_epoch_begin else None
 
-    def restore_siblings(self) -> None:
-        """Give the other callbacks their states; says which ones have none."""
-        strange = self._siblings.restore(self._carried.moment.siblings)
-        if strange:
+    def restore_callbacks(self) -> None:
+        """Restore the states of the other callbacks; log those that have none in the checkpoint, or only there."""
+        unmatched = self._others.restore(self._state.volatile.callbacks)
+        if unmatched:
             log.warning(
-                "%s: was written beside other callbacks; without a state to go on from, or without use for theirs: %s",
-                self.path, ", ".join(strange),
+                "%s: the callbacks differ from those in the checkpoint; not restored: %s",
+                self.path, ", ".join(unmatched),
             )  # fmt: skip
 
     def before_epoch(self) -> None:
-        """To be called when the first epoch begins, before all other callbacks."""
-        self.restore_siblings()
-        if self._at_epoch_begin:
-            self._set_random_state(self._carried.epoch_random or self._carried.moment.random)
+        """Restore the state when the first epoch begins, before all other callbacks."""
+        self.restore_callbacks()
+        if self._is_epoch_begin:
+            self._set_random_state(self._state.epoch_random or self._state.volatile.random)
 
     def begin_epoch(self) -> None:
-        """To be called when the first epoch begins, after all other callbacks."""
-        if self._at_epoch_begin:
+        """Skip the batches that were trained, when the first epoch begins, after all other callbacks."""
+        if self._is_epoch_begin:
             return
-        self._set_random_state(self._carried.epoch_random)  # so that the order of the data is drawn as it was
+        self._set_random_state(self._state.epoch_random)  # so that the order of the data is drawn as it was
         if not self.batch:
             return
         model = self._model
-        if not assign(model.metrics_variables, self._carried.moment.metrics):
-            log.warning("%s: its metrics differ; this epoch's ones leave out its first batches", self.path)
+        if not assign(model.metrics_variables, self._state.volatile.metrics):
+            log.warning(
+                "%s: the model's metrics changed; this epoch's values omit the batches before the resume", self.path
+            )
         calls = -(-self.batch // model.steps_per_execution)
-        StandIn(model, calls, floats(model.get_metrics_result()), ended=self._end_skipping)
+        BatchSkipper(model, calls, floats(model.get_metrics_result()), skipped=self._end_skipping)
 
     def before_batch(self) -> None:
-        """To be called when the first batch begins that is not skipped, before all other callbacks."""
-        if self.between_batches:
-            self._siblings.restore(self._carried.moment.siblings)
+        """Restore the state when the first batch begins that is not skipped, before all other callbacks."""
+        if self.is_between_batches:
+            self._others.restore(self._state.volatile.callbacks)
 
     def begin_batch(self) -> None:
-        """To be called when the first batch begins that is not skipped, after all other callbacks."""
-        if self._carried.begun and not self._at_epoch_begin:
-            self._arrive()
+        """Restore the state when the first batch begins that is not skipped, after all other callbacks."""
+        if self._state.next_begun and not self._is_epoch_begin:
+            self._restore_volatile()
 
     def begin_validation(self) -> None:
-        """To be called when the validation of the first epoch begins, after all other callbacks."""
-        if self._carried.validating and not self._at_epoch_begin:
-            self._arrive()
+        """Restore the state when the validation of the first epoch begins, after all other callbacks."""
+        if self._state.validating and not self._is_epoch_begin:
+            self._restore_volatile()
 
     def _end_skipping(self) -> None:
-        if self.between_batches:
-            self._set_random_state(self._carried.moment.random)
+        if self.is_between_batches:
+            self._set_random_state(self._state.volatile.random)
 
-    def _arrive(self) -> None:
-        self._set_random_state(self._carried.moment.random)
-        self._siblings.restore(self._carried.moment.siblings)
+    def _restore_volatile(self) -> None:
+        self._set_random_state(self._state.volatile.random)
+        self._others.restore(self._state.volatile.callbacks)
 
     def _set_random_state(self, state: Mapping[str, np.ndarray]) -> None:
-        if self._same_backend and state:
+        if self._is_same_backend and state:
             set_random_state(state)

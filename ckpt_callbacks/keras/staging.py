@@ -1,9 +1,10 @@
-"""Takes a model's state in a moment, to be written while training goes on."""
+"""Copies of a model's state in reused host memory, to be written while training continues."""
 
 from __future__ import annotations
 
 import json
 import logging
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from ..memory.arena import Arena
 from ..memory.pages import round_up
 from ..memory.pool import ArenaPool
 from ..run.snapshot import LiveSnapshot, Snapshot
-from .embedded import Carried
+from .embedded import FitState
 from .model import config_json as configuration
 from .model.copy import copy
 from .model.parts import optimizers, shapes
@@ -37,24 +38,25 @@ log = logging.getLogger("ckpt_callbacks")
 
 
 class KerasStaging:
-    """The memory that one callback copies models into, and the writer of what is in it.
+    """The memory that one callback copies models into, and the writer of its files.
 
     Args:
-        staging: ``"memory"``: copy the state. ``"none"``: copy nothing; training waits until a file is written.
+        staging: ``"memory"`` to copy the state, ``"none"`` to copy nothing and wait until each file is written.
     """
 
     def __init__(self, staging: str = "memory") -> None:
         self._copies = staging == "memory"
         self._writer = FileWriter() if _UNKNOWN is None else None
         self._arenas = ArenaPool(Arena)
-        self._said = False
-        self._with_config: bool | None = None  # Keras can write the model's configuration; None: nobody asked yet
+        self._warned = False
+        self._with_config: bool | None = None  # Keras can write the model's configuration; None: not known yet
 
     def prepare(self, size: int, suffix: str) -> None:
-        """Do on any thread what the first snapshot would take longest for.
+        """Do in advance, on any thread, what would take the first snapshot longest.
 
         Args:
-            size: Bytes of memory to get; see `expected_size`. suffix: of the files to come.
+            size: The bytes to allocate for one snapshot; see `expected_size`.
+            suffix: The suffix of the files.
         """
         if suffix == KERAS:
             # Whatever the backend, Keras imports TensorFlow, if it is there, to make JSON of the first object.
@@ -62,51 +64,57 @@ class KerasStaging:
         self._arenas.prepare(size)
 
     def expected_size(self, model: keras.Model, suffix: str) -> int:
-        """Bytes that an arena needs for a snapshot of a model; 0 where none will be taken.
+        """Return the number of bytes that an arena needs for a snapshot of a model; 0 if none will be copied.
 
         Args:
-            model: The model; of an optimizer that is not built yet nothing is known. suffix: of the files to come.
+            model: The model. An optimizer that is not built yet has no state, and counts for nothing.
+            suffix: The suffix of the files.
         """
         if not self._copies or self._why_live(model, suffix) is not None:
             return 0
         try:
             found = _walk(model, suffix)
-        except Exception:  # `stage` meets it again, and says so
+        except Exception:  # `stage` fails in the same way, and logs it
             return 0
         return sum(round_up(entry.nbytes) for group in found.groups for entry in group.entries)
 
-    def stage(self, model: keras.Model, suffix: str, carried: Carried) -> Snapshot:
-        """A copy of the model's state and of what goes into the file with it.
+    def stage(self, model: keras.Model, suffix: str, state: FitState) -> Snapshot:
+        """Copy a model's state, so that nothing that happens later changes what will be written.
 
         Args:
-            model: The model; on JAX, its variables are in step with the training. suffix: of the file. carried: ours.
+            model: The model. On JAX, its variables must be up to date.
+            suffix: The suffix of the file.
+            state: The state to embed in the file.
+
+        Returns:
+            The snapshot; a live one if the model cannot be copied, or no copy was asked for.
         """
         with_config = self._has_config(model, suffix)
         if not self._copies:
-            return LiveSnapshot(lambda path: Written(save(model, path, carried, with_config=with_config)))
+            return LiveSnapshot(lambda path: Written(save(model, path, state, with_config=with_config)))
         if (why := self._why_live(model, suffix)) is not None:
-            return self._live_because(why, model, carried, with_config)
+            return self._live_because(why, model, state, with_config)
         arena = self._arenas.take()
         try:
-            try:
-                content = _content(model, suffix, carried, arena, with_config)
-                return _Copied(content, self._writer, arena, self._arenas)
-            except BaseException:
-                self._arenas.give_back(arena)
-                raise
+            with ExitStack() as stack:
+                stack.callback(self._arenas.give_back, arena)
+                content = _content(model, suffix, state, arena, with_config)
+                snapshot = _Staged(content, self._writer, arena, self._arenas)
+                stack.pop_all()  # from here on, the snapshot gives the arena back
+                return snapshot
         except NotEnoughMemory as error:
-            return self._live_because(str(error), model, carried, with_config)
+            why = str(error)
         except Exception as error:  # Keras' private parts are not as they were, or the model's own code raises
             why = f"its state cannot be copied: {first_line(error)}"
-            return self._live_because(why, model, carried, with_config)
+        return self._live_because(why, model, state, with_config)
 
     def release(self) -> None:
-        """Give all memory back, also that of snapshots that are released later."""
+        """Give all memory back, including that of snapshots that are released later."""
         self._arenas.release()
         self._with_config = None  # another model may come
 
     def _has_config(self, model: keras.Model, suffix: str) -> bool:
-        """Says once where Keras cannot write the model's configuration; asked of its own files alone."""
+        """Return whether Keras can write the model's configuration, which ``.keras`` files hold. Log once if not."""
         if suffix != KERAS or not _saves_as_keras(model):
             return True
         if self._with_config is None:
@@ -127,11 +135,11 @@ class KerasStaging:
             return f"{type(model).__name__}.save is not Keras' own"
         return _UNKNOWN if model.built or model.weights else "the model is not built"
 
-    def _live_because(self, why: str, model: keras.Model, carried: Carried, with_config: bool) -> Snapshot:
+    def _live_because(self, why: str, model: keras.Model, state: FitState, with_config: bool) -> Snapshot:
         def written(path: Path) -> Written:
-            found = Written(save(model, path, carried, with_config=with_config))
-            if not self._said:  # after the save, because a model that cannot be saved at all is another matter
-                self._said = True
+            found = Written(save(model, path, state, with_config=with_config))
+            if not self._warned:  # after the save, because a save that fails has its own error
+                self._warned = True
                 log.warning("KerasCheckpoint: training waits while %r is written: %s", model.name, why)
             return found
 
@@ -139,7 +147,7 @@ class KerasStaging:
 
 
 @dataclass
-class _Copied:
+class _Staged:
     """A snapshot in an arena."""
 
     content: KerasFile | None
@@ -149,11 +157,11 @@ class _Copied:
     live: bool = field(default=False, init=False)
 
     def write(self, path: Path) -> Written:
-        assert self.content is not None, "it was released"
+        assert self.content is not None, "the snapshot was released"
         return self.writer.write(self.content, path)
 
     def release(self) -> None:
-        self.content = None  # the views of the arena's memory go before it does
+        self.content = None  # the views of the arena's memory must go first
         self.home.give_back(self.arena)
 
 
@@ -166,13 +174,13 @@ def _walk(model: keras.Model, suffix: str) -> Walk:
     return walk(model, skip=() if full else optimizers(model), assets=full)
 
 
-def _content(model: keras.Model, suffix: str, carried: Carried, arena: Arena, with_config: bool) -> KerasFile:
+def _content(model: keras.Model, suffix: str, state: FitState, arena: Arena, with_config: bool) -> KerasFile:
     found = _walk(model, suffix)
     entries = [entry for group in found.groups for entry in group.entries]
     data = arena.carve([entry.nbytes for entry in entries])
     arrays = [np.ndarray(entry.shape, entry.dtype, view) for entry, view in zip(entries, data, strict=True)]
     copy(found.values, arrays)
-    facts = embedded_for(suffix, carried)
+    facts = embedded_for(suffix, state)
     parts: dict[str, object] = {}
     if suffix == KERAS:
         config, metadata = config_of(model) if with_config else configuration.stand_in(model)

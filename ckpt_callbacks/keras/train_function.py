@@ -1,18 +1,25 @@
-"""What stands in the place of ``model.train_function`` for a while."""
+"""Replacements of ``model.train_function``: one skips batches, one notices exceptions, for which Keras has no hook."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
 
+_JAX_STATE = ("trainable_variables", "non_trainable_variables", "optimizer_variables", "metrics_variables")
 
-class Substitute:
-    """Takes the place of ``model.train_function``.
+
+class ReplacedTrainFunction:
+    """A function in the place of ``model.train_function``.
+
+    Args:
+        model: The model that is trained.
 
     Attributes:
-        model: The model. function: what was there before.
+        model: As given.
+        function: The function that it replaced.
     """
 
     def __init__(self, model: keras.Model) -> None:
@@ -20,19 +27,21 @@ class Substitute:
         model.train_function = self
 
 
-def put_back(model: keras.Model) -> None:
-    """Remove every `Substitute`, also those that an exception left behind."""
-    while isinstance(model.train_function, Substitute):
+def restore_train_function(model: keras.Model) -> None:
+    """Remove every `ReplacedTrainFunction`, including those that an exception left in place."""
+    while isinstance(model.train_function, ReplacedTrainFunction):
         model.train_function = model.train_function.function
 
 
-class StandIn(Substitute):
-    """Takes batches from the data without training on them; then puts back what was there.
+class BatchSkipper(ReplacedTrainFunction):
+    """A train function that draws batches without training on them, and then restores the one that it replaced.
 
     Args:
-        model: The model that is trained. calls: how often `fit` will call this.
-        logs: What each call returns as its metrics.
-        takes: Each call takes its batches from the data. ended: called at the end of the last one.
+        model: The model that is trained.
+        calls: Number of calls until the original is restored.
+        logs: The metrics that each call returns.
+        draws: Whether each call draws its batches from the data.
+        skipped: Called at the end of the last call.
     """
 
     def __init__(
@@ -41,21 +50,90 @@ class StandIn(Substitute):
         calls: int,
         logs: Mapping[str, float],
         *,
-        takes: bool = True,
-        ended: Callable[[], None] = lambda: None,
+        draws: bool = True,
+        skipped: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(model)
-        self._left, self._logs, self._takes, self._ended = calls, logs, takes, ended
+        self._left, self._logs, self._draws, self._skipped = calls, logs, draws, skipped
 
     def __call__(self, *arguments: Any) -> Any:
         # TensorFlow passes an iterator, torch a list of batches, and JAX the model's state and an iterator.
         *state, data = arguments
-        if self._takes and not isinstance(data, list):
+        if self._draws and not isinstance(data, list):
             next(data)
             for _ in range(self.model.steps_per_execution - 1):
                 next(data, None)  # the last execution of an epoch may be a short one
         self._left -= 1
         if self._left == 0:
             self.model.train_function = self.function
-            self._ended()
+            self._skipped()
         return (self._logs, *state) if state else self._logs
+
+
+class ExceptionGuard(ReplacedTrainFunction):
+    """A train function that calls the original, and reports an exception before it propagates.
+
+    Args:
+        model: The model that is trained.
+        failed: Called with the exception.
+    """
+
+    def __init__(self, model: keras.Model, failed: Callable[[Exception], None]) -> None:
+        super().__init__(model)
+        self._failed = failed
+
+    def __call__(self, *arguments: Any) -> Any:
+        try:
+            return self.function(*arguments)
+        except Exception as error:
+            if not _ends_the_data(error):
+                self._report(error, arguments[:-1])
+            raise
+
+    def _report(self, error: Exception, state: tuple[Any, ...]) -> None:
+        if state and not _restore_jax_state(self.model, state[0]):
+            error = StateIsGone()  # JAX had given the memory of the old state to the step that failed
+        self._failed(error)
+
+
+class StateIsGone(Exception):
+    """A step failed, and the state before it no longer exists."""
+
+
+class GuardedData:
+    """The batches of a source, with exceptions reported before they propagate.
+
+    Args:
+        source: The batches.
+        failed: Called with the exception when a batch cannot be drawn.
+    """
+
+    def __init__(self, source: Iterable[Any], failed: Callable[[Exception], None]) -> None:
+        self._source, self._failed = source, failed
+
+    def __iter__(self) -> Iterator[Any]:
+        return self._batches(iter(self._source))  # begun at once, as Keras does: a torch loader draws a seed then
+
+    def _batches(self, batches: Iterator[Any]) -> Iterator[Any]:
+        try:
+            yield from batches
+        except Exception as error:
+            self._failed(error)
+            raise
+
+
+def _ends_the_data(error: Exception) -> bool:
+    tensorflow = sys.modules.get("tensorflow")
+    return isinstance(error, StopIteration) or (
+        tensorflow is not None and isinstance(error, tensorflow.errors.OutOfRangeError)
+    )
+
+
+def _restore_jax_state(model: keras.Model, state: tuple[list[Any], ...]) -> bool:
+    """Give a model on JAX the state that a step began with. Return False when that no longer exists."""
+    if any(getattr(array, "is_deleted", bool)() for arrays in state for array in arrays):
+        return False
+    # While a model trains, `fit` holds the state; this is how a callback gets it into the variables.
+    model._jax_state, model._jax_state_synced = dict(zip(_JAX_STATE, state, strict=True)), False
+    model.jax_state_sync()
+    return True

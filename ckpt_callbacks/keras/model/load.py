@@ -20,13 +20,13 @@ from ...formats.keras import archive as keras_zip
 from ...formats.keras import embedded
 from ...formats.keras.refusal import one_line
 from ...formats.keras.suffix import KERAS, LEGACY, WEIGHTS
-from ..embedded import Carried
+from ..embedded import FitState
 from ..mismatch import error_for, refuse_other_model
 from .lora import FirstFactors
 from .parts import as_built, optimizers
 
 
-def read_embedded(path: Path) -> Carried:
+def read_embedded(path: Path) -> FitState:
     """Return the data that `KerasCheckpoint` embedded in a file.
 
     Raises:
@@ -49,7 +49,7 @@ def read_embedded(path: Path) -> Carried:
             "model.load_weights() and pass resume='never'"
         )
     try:
-        return Carried.from_json(facts)
+        return FitState.from_json(facts)
     except ResumeError as error:
         raise ResumeError(f"{path}: {error}") from None
 

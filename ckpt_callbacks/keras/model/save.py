@@ -17,12 +17,12 @@ from ...formats.keras import embedded
 from ...formats.keras.refusal import explain_refusal
 from ...formats.keras.space import check_space
 from ...formats.keras.suffix import WEIGHTS
-from ..embedded import Carried
+from ..embedded import FitState
 from . import config_json as configuration
 from .parts import as_built, optimizers, shapes
 
 
-def save(model: keras.Model, path: Path, carried: Carried, *, with_config: bool = True) -> Shapes:
+def save(model: keras.Model, path: Path, carried: FitState, *, with_config: bool = True) -> Shapes:
     """Write a model to a file, whose suffix gives its format, and return the tensors that must be found in it.
 
     Args:
@@ -48,7 +48,7 @@ def save(model: keras.Model, path: Path, carried: Carried, *, with_config: bool 
     return shapes(model)
 
 
-def embedded_for(name: str, carried: Carried) -> dict[str, Any]:
+def embedded_for(name: str, carried: FitState) -> dict[str, Any]:
     """Return the data to embed in a file of this name: with weights alone, no state to resume from."""
     return {"record": carried.record} if name.endswith(WEIGHTS) else carried.to_json()
 

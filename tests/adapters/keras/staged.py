@@ -10,11 +10,11 @@ import numpy as np
 from ckpt_callbacks.formats.keras import archive as keras_zip
 from ckpt_callbacks.formats.keras import embedded_dataset
 from ckpt_callbacks.formats.keras.suffix import KERAS
-from ckpt_callbacks.keras.embedded import Carried
+from ckpt_callbacks.keras.embedded import FitState
 from ckpt_callbacks.keras.model.parts import optimizers
 from tests.adapters.keras.task import BACKEND, model
 
-CARRIED = Carried(snapshot={"state": 1}, record={"id": "a"})
+CARRIED = FitState(run={"state": 1}, record={"id": "a"})
 
 
 @keras.saving.register_keras_serializable("test_staging")

@@ -258,7 +258,7 @@ def test_where_an_epoch_cannot_be_entered_it_is_trained_again_and_that_is_said(t
 
 
 def test_random_layers_go_on_where_they_were(tmp_path):
-    from ckpt_callbacks.keras.capture import seed_variables
+    from ckpt_callbacks.keras.state import seed_variables
 
     def seeds(trained):
         return [keras.ops.convert_to_numpy(v).tolist() for v in seed_variables(trained)]

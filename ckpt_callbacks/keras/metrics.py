@@ -1,0 +1,17 @@
+"""The metrics that Keras passes to its callbacks, as plain numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def floats(logs: Mapping[str, Any] | None) -> dict[str, float]:
+    """Return metrics as plain numbers, without those that are no numbers."""
+    found = {}
+    for name, value in (logs or {}).items():
+        try:
+            found[name] = float(value)
+        except (TypeError, ValueError):
+            continue
+    return found

@@ -1,0 +1,85 @@
+"""The state of a model beside what Keras writes into its files."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from ..run.source import Embedded
+from .callbacks import OtherCallbacks
+from .embedded import FitState, VolatileState
+from .rng import random_state
+
+
+def volatile_state(model: keras.Model, others: OtherCallbacks) -> VolatileState:
+    """Return the volatile state as it is now.
+
+    Args:
+        model: The model that is trained.
+        others: The other callbacks of the fit.
+    """
+    return VolatileState(
+        random_state(), values(seed_variables(model)), values(model.metrics_variables), others.states()
+    )  # fmt: skip
+
+
+def fit_state(model: keras.Model, embedded: Embedded, volatile: VolatileState, position: Mapping[str, Any]) -> FitState:
+    """Return the state that a checkpoint of a model embeds.
+
+    Args:
+        model: The model that is trained.
+        embedded: The state of the run.
+        volatile: The volatile state at the place of the checkpoint.
+        position: The place in the epoch; see `Progress.position`.
+    """
+    return FitState(
+        run=embedded.run,
+        record=embedded.record,
+        backend=keras.backend.backend(),
+        optimizer=optimizer_name(model) if model.optimizer is not None and model.optimizer.built else "",
+        further_optimizers=further_optimizers(model),
+        volatile=volatile if position["batch"] else dataclasses.replace(volatile, metrics=()),
+        **position,
+    )
+
+
+def optimizer_name(model: keras.Model) -> str:
+    """Return the class of the model's optimizer."""
+    return type(model.optimizer).__name__
+
+
+def further_optimizers(model: keras.Model) -> dict[str, list[int]]:
+    """Return the optimizers besides the one that the model was compiled with; see `FitState.further_optimizers`."""
+    found, places = {}, {}
+    for name, one in vars(model).items():
+        if not isinstance(one, keras.optimizers.Optimizer) or one is model.optimizer or not one.built:
+            continue
+        places = places or {id(weight): place for place, weight in enumerate(model.weights)}
+        stepped = [places.get(id(weight)) for weight in getattr(one, "_trainable_variables", (None,))]
+        if None not in stepped:  # else it steps variables outside of the model, or wraps another optimizer
+            found[name] = stepped
+    return found
+
+
+def seed_variables(model: keras.Model) -> list[Any]:
+    """Return the variables of the model's random layers, which Keras does not count among the weights."""
+    weights = {id(variable) for variable in model.non_trainable_weights}
+    return [variable for variable in model.non_trainable_variables if id(variable) not in weights]
+
+
+def values(variables: Sequence[Any]) -> tuple[np.ndarray, ...]:
+    """Return copies of the values of variables."""
+    return tuple(np.array(keras.ops.convert_to_numpy(variable)) for variable in variables)
+
+
+def assign(variables: Sequence[Any], wanted: Sequence[np.ndarray]) -> bool:
+    """Assign values to variables. Return False, with nothing changed, when the shapes differ."""
+    if [tuple(variable.shape) for variable in variables] != [value.shape for value in wanted]:
+        return False
+    for variable, value in zip(variables, wanted, strict=True):
+        variable.assign(value)
+    return True
