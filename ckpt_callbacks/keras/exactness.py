@@ -39,7 +39,7 @@ def what_is_inexact(data: Any, shuffle: Any) -> str | None:
         data: Keras' iterator over the epochs; None if it is unknown.
         shuffle: The argument of `fit`.
     """
-    adapter = getattr(data, "data_adapter", None)
+    adapter: Any = getattr(data, "data_adapter", None)
     kind = type(adapter).__name__
     if kind == "GeneratorDataAdapter":
         return _GENERATOR

@@ -98,6 +98,7 @@ class KerasStaging:
         try:
             with ExitStack() as stack:
                 stack.callback(self._arenas.give_back, arena)
+                assert self._writer is not None  # else it is live, see above
                 content = _content(model, suffix, state, arena, with_config)
                 snapshot = _Staged(content, self._writer, arena, self._arenas)
                 stack.pop_all()  # from here on, the snapshot gives the arena back
@@ -181,12 +182,11 @@ def _content(model: keras.Model, suffix: str, state: FitState, arena: Arena, wit
     arrays = [np.ndarray(entry.shape, entry.dtype, view) for entry, view in zip(entries, data, strict=True)]
     copy(found.values, arrays)
     facts = embedded_for(suffix, state)
-    parts: dict[str, object] = {}
-    if suffix == KERAS:
-        config, metadata = config_of(model) if with_config else configuration.stand_in(model)
-        metadata = keras_zip.merge(metadata, facts)
-        parts["before"] = ((keras_zip.METADATA, metadata.encode()), (configuration.MEMBER, config.encode()))
-        parts["after"] = tuple((f"assets/{name}", content) for name, content in found.assets)
-    else:
-        parts["facts"] = json.dumps(facts).encode()
-    return KerasFile(model.name, shapes(model), found.groups, arrays, data, **parts)
+    if suffix != KERAS:
+        text = json.dumps(facts).encode()
+        return KerasFile(model.name, shapes(model), found.groups, arrays, data, facts=text)
+    config, metadata = config_of(model) if with_config else configuration.stand_in(model)
+    metadata = keras_zip.merge(metadata, facts)
+    before = ((keras_zip.METADATA, metadata.encode()), (configuration.MEMBER, config.encode()))
+    after = tuple((f"assets/{name}", content) for name, content in found.assets)
+    return KerasFile(model.name, shapes(model), found.groups, arrays, data, before, after)

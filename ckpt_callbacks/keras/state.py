@@ -54,14 +54,16 @@ def optimizer_name(model: keras.Model) -> str:
 
 def further_optimizers(model: keras.Model) -> dict[str, list[int]]:
     """Return the optimizers besides the one that the model was compiled with; see `FitState.further_optimizers`."""
-    found, places = {}, {}
+    found: dict[str, list[int]] = {}
+    places: dict[int, int] = {}
     for name, one in vars(model).items():
         if not isinstance(one, keras.optimizers.Optimizer) or one is model.optimizer or not one.built:
             continue
         places = places or {id(weight): place for place, weight in enumerate(model.weights)}
         stepped = [places.get(id(weight)) for weight in getattr(one, "_trainable_variables", (None,))]
-        if None not in stepped:  # else it steps variables outside of the model, or wraps another optimizer
-            found[name] = stepped
+        known = [place for place in stepped if place is not None]
+        if len(known) == len(stepped):  # else it steps variables outside of the model, or wraps another optimizer
+            found[name] = known
     return found
 
 

@@ -21,7 +21,7 @@ class UpdateCounter:
         self._per_update = getattr(_innermost(model.optimizer), "gradient_accumulation_steps", None) or 1
         runs = _runs(model)
         self._counting = bool(runs) or (runs == 0 and done == 0)
-        self._before = (runs if self._counting else done * self._per_update) - batch
+        self._before = ((runs or 0) if self._counting else done * self._per_update) - batch
 
     def at(self, batch: int) -> int:
         """Return the updates that are done after a number of batches of the running epoch."""
@@ -51,7 +51,7 @@ class UpdateCounter:
         runs = _runs(model)
         if runs is None or (batch and runs == self._before):
             self._counting = False
-        self._before = runs if self._counting else self._before + batch
+        self._before = runs if self._counting and runs is not None else self._before + batch
 
 
 def has_trained(model: keras.Model) -> bool:

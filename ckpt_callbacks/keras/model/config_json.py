@@ -28,6 +28,6 @@ def stand_in(model: keras.Model) -> tuple[str, str]:
     `load_model` refuses them with an error that names the class; `load_weights` does not look at them.
     """
     name = f"{type(model).__name__}, whose configuration could not be saved,"
-    config = {"module": None, "class_name": name, "config": {}, "registered_name": name}
+    config: dict[str, object] = {"module": None, "class_name": name, "config": {}, "registered_name": name}
     metadata = {"keras_version": keras.__version__, "date_saved": time.strftime("%Y-%m-%d@%H:%M:%S")}
     return json.dumps(config), json.dumps(metadata)

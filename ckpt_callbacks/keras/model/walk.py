@@ -49,7 +49,8 @@ def walk(model: keras.Model, *, skip: Sequence[Any] = (), assets: bool = False) 
     with _Assets() as files, _variables_of(_optimizers(vars(model).values())), _cached_skipsets():
         saving_lib._save_state(model, store, files if assets else None, "", {id(one) for one in skip})
         found = tuple(files.contents())
-    groups, values = [], []
+    groups: list[Group] = []
+    values: list[Any] = []
     for path, metadata, entries in store.made:
         groups.append(Group(path, tuple(metadata.items()), tuple(_entry(*item) for item in entries.items())))
         values += entries.values()
