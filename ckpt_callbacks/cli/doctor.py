@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..errors import StoreError
-from ..recovery.doctor import examine
+from ..recovery.diagnosis import examine
 from . import options
 
 

@@ -10,7 +10,7 @@ import click
 from ..record import Record
 from ..units import roughly
 from . import cells, options, table
-from .listing import Listing
+from .records import Listing
 
 
 @click.command()

@@ -19,7 +19,7 @@ from ..run.run import Run
 from ..runtime.clock import Clock
 from .fit import Fit
 from .fit_call import FitCall
-from .private import check_private_names
+from .private_names import check_private_names
 from .staging import KerasStaging
 from .train_function import ExceptionGuard, restore_train_function
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..record import check_version
 from .arrays import array_from_json, array_to_json, from_json, to_json
-from .callbacks import States
+from .other_callbacks import States
 
 VERSION = 1
 

@@ -15,19 +15,19 @@ from ..policy.decision import Decision
 from ..run.run import Run
 from ..run.snapshot import Snapshot
 from ..run.source import Embedded
-from .callbacks import OtherCallbacks
 from .embedded import VolatileState
-from .first import FirstCallback
+from .first_callback import FirstCallback
 from .fit_call import FitCall, InitialEpoch
 from .metadata import training_metadata
 from .metrics import floats
 from .model import lora
+from .other_callbacks import OtherCallbacks
 from .progress import Progress
 from .resume import ResumePoint, load_verified, resume_run
 from .staging import KerasStaging
 from .state import fit_state, volatile_state
 from .train_function import BatchSkipper, StateIsGone, restore_train_function
-from .updates import UpdateCounter
+from .update_counter import UpdateCounter
 
 log = logging.getLogger("ckpt_callbacks")
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import keras
 
-from .callbacks import OtherCallbacks
 from .exactness import what_is_inexact
+from .other_callbacks import OtherCallbacks
 from .train_function import GuardedData
 
 

@@ -8,7 +8,7 @@ import keras
 
 from .fit_call import FitCall
 from .rng import random_state
-from .updates import UpdateCounter
+from .update_counter import UpdateCounter
 
 
 class Progress:

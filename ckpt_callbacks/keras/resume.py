@@ -11,20 +11,20 @@ import keras
 import numpy as np
 
 from ..errors import ResumeError, VerifyError
-from ..formats.keras.refusal import one_line
+from ..formats.keras.unsupported import one_line
 from ..record import Record
 from ..run.run import Run
 from ..store.digest import verify
-from .callbacks import OtherCallbacks
 from .embedded import FitState
 from .fit_call import FitCall
 from .metrics import floats
 from .model.load import load as load_model
 from .model.load import load_weights, read_embedded
+from .other_callbacks import OtherCallbacks
 from .rng import set_random_state
 from .state import assign, optimizer_name, seed_variables
 from .train_function import BatchSkipper
-from .updates import UpdateCounter, has_trained
+from .update_counter import UpdateCounter, has_trained
 
 log = logging.getLogger("ckpt_callbacks")
 

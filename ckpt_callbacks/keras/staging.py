@@ -14,8 +14,8 @@ import numpy as np
 from ..errors import NotEnoughMemory, first_line
 from ..formats import Written
 from ..formats.keras import archive as keras_zip
-from ..formats.keras.refusal import one_line
 from ..formats.keras.suffix import KERAS, LEGACY
+from ..formats.keras.unsupported import one_line
 from ..memory.arena import Arena
 from ..memory.pages import round_up
 from ..memory.pool import ArenaPool

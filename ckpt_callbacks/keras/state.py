@@ -10,8 +10,8 @@ import keras
 import numpy as np
 
 from ..run.source import Embedded
-from .callbacks import OtherCallbacks
 from .embedded import FitState, VolatileState
+from .other_callbacks import OtherCallbacks
 from .rng import random_state
 
 

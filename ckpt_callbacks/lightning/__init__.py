@@ -12,7 +12,7 @@ except ModuleNotFoundError as error:
 try:
     from .callback import LightningCheckpoint
 except ImportError:  # of a private name of a version that does not work, perhaps
-    from .private import check_private_names
+    from .private_names import check_private_names
 
     check_private_names()
     raise

@@ -16,7 +16,7 @@ from ..runtime.clock import Clock
 from .compat import ModelCheckpointAttributes
 from .fit import Fit
 from .fit_call import convert_before_loading, refuse_last
-from .private import check_private_names
+from .private_names import check_private_names
 
 
 class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):

@@ -20,14 +20,14 @@ from lightning.pytorch.strategies import Strategy
 
 from ..errors import PolicyError, ResumeError, first_line
 from ..formats import Written
-from ..formats.torch import file as torch_file
 from ..formats.torch import format as torch_zip
+from ..formats.torch import writer as torch_file
 from ..formats.torch.pickler import is_known
 from ..run.snapshot import LiveSnapshot, Snapshot
 from ..run.source import Embedded
-from ..torch.mapped import MappedCheckpoint, can_map
+from ..torch.mapped_checkpoint import MappedCheckpoint, can_map
 from ..torch.staging import DEVICES, TorchStaging, expected_size, step_only_storages
-from .mismatch import loads_plainly, refuse_other_model
+from .model_mismatch import loads_plainly, refuse_other_model
 
 log = logging.getLogger("ckpt_callbacks")
 

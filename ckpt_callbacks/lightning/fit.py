@@ -19,12 +19,12 @@ from ..run.source import Embedded
 from ..torch.staging import TorchStaging
 from . import loops
 from .averaging import AveragedWeights, end_averages
+from .batch_gate import BatchGate
 from .checkpoint_io import StagedCheckpointIO
 from .embedded import Place
 from .epoch_sums import unsaved_metrics
 from .exactness import what_is_inexact
 from .fit_call import path_to_load, refuse_to_begin_again
-from .gate import BatchGate
 from .metadata import training_metadata
 from .metrics import FreshMetrics
 from .processes import TrainerProcesses, check_same_path, leave_at_exit

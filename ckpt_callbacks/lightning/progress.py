@@ -12,7 +12,7 @@ from . import loops
 from .data_order import DataOrder, generator_states, is_plain, prefetched
 from .embedded import FitState, Place, ProcessState
 from .epoch_sums import epoch_sums
-from .frozen import frozen
+from .frozen_parameters import frozen
 
 
 class Progress:

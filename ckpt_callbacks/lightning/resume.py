@@ -14,7 +14,7 @@ from . import loops
 from .data_order import is_plain, push_prefetched, set_generator_states
 from .embedded import FitState, Place, ProcessState
 from .epoch_sums import restore_epoch_sums
-from .frozen import freeze
+from .frozen_parameters import freeze
 from .progress import Progress
 
 log = logging.getLogger("ckpt_callbacks")

@@ -23,12 +23,12 @@ from .committer import Committer
 from .control import ControlChannel
 from .decider import SAFE_POINTS, Decider
 from .directory import RunDirectory
-from .gate import StepGate
 from .listeners import Listener
 from .outcomes import Outcomes
 from .resume import restore_state
 from .saver import Saver, template
 from .source import Source
+from .step_gate import StepGate
 from .view import RunView
 
 log = logging.getLogger("ckpt_callbacks")

@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import Busy
 from ..events import Event, EventKind
 from ..policy.decision import Save
-from ..policy.draft import draft_record
+from ..policy.draft_record import draft_record
 from ..policy.filename import FileName
 from ..policy.policy import Policy
 from ..policy.state import State

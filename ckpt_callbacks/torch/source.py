@@ -12,7 +12,7 @@ from ..errors import ResumeError, first_line
 from ..formats.torch.format import KEY
 from ..run.snapshot import Snapshot
 from ..run.source import Embedded
-from .mapped import MappedCheckpoint, can_map
+from .mapped_checkpoint import MappedCheckpoint, can_map
 from .rng import random_state, set_random_state
 from .staging import TorchStaging
 

@@ -12,7 +12,7 @@ import torch
 
 from ..errors import NotEnoughMemory, first_line
 from ..formats import Shapes, Written
-from ..formats.torch import file as torch_file
+from ..formats.torch import writer as torch_file
 from ..formats.torch.pickler import Pickled, pickled
 from ..memory.copy import Copy, copy_memory
 from ..memory.pages import round_up

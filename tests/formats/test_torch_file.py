@@ -13,9 +13,9 @@ import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ckpt_callbacks.formats.torch import file as torch_file
 from ckpt_callbacks.formats.torch import format as torch_zip
 from ckpt_callbacks.formats.torch import pickler as torch_pickle
+from ckpt_callbacks.formats.torch import writer as torch_file
 from ckpt_callbacks.formats.torch.pickler import is_known
 from ckpt_callbacks.torch.staging import TorchStaging
 

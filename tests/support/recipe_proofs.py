@@ -104,7 +104,7 @@ assert not record.resumable and record.contents == "weights-fp16"
     "Thinning": _PLAY
     + """
 import torch
-from ckpt_callbacks.formats.torch import file
+from ckpt_callbacks.formats.torch import writer as file
 from ckpt_callbacks.policy.retention import KeepWeights
 from ckpt_callbacks.run.snapshot import LiveSnapshot
 from ckpt_callbacks.store.digest import verify

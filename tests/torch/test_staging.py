@@ -5,7 +5,7 @@ import logging
 import pytest
 import torch
 
-from ckpt_callbacks.formats.torch import file as torch_file
+from ckpt_callbacks.formats.torch import writer as torch_file
 from ckpt_callbacks.lightning import LightningCheckpoint, checkpoint_io
 from ckpt_callbacks.memory import arena
 from ckpt_callbacks.torch import staging as staging_module

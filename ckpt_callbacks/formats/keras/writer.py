@@ -28,8 +28,8 @@ from . import archive as keras_zip
 from . import embedded_dataset
 from .entries import Group
 from .layout import FileLayout, feed, lay_out, unlike
-from .refusal import explain_refusal
 from .space import check_space
+from .unsupported import explain_refusal
 
 log = logging.getLogger("ckpt_callbacks")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...errors import VerifyError, first_line
 from ..format import Shapes, missing
-from .outline import Outline, outline
+from .tensor_shapes import Outline, outline
 
 _opened: set[tuple[str, str]] = set()  # the classes in files that torch itself has opened in this process
 

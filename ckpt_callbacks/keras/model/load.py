@@ -18,10 +18,10 @@ import numpy as np
 from ...errors import ResumeError
 from ...formats.keras import archive as keras_zip
 from ...formats.keras import embedded
-from ...formats.keras.refusal import one_line
 from ...formats.keras.suffix import KERAS, LEGACY, WEIGHTS
+from ...formats.keras.unsupported import one_line
 from ..embedded import FitState
-from ..mismatch import error_for, refuse_other_model
+from ..model_mismatch import error_for, refuse_other_model
 from .lora import FirstFactors
 from .parts import as_built, optimizers
 

@@ -14,9 +14,9 @@ import keras
 from ...formats import Shapes
 from ...formats.keras import archive as keras_zip
 from ...formats.keras import embedded
-from ...formats.keras.refusal import explain_refusal
 from ...formats.keras.space import check_space
 from ...formats.keras.suffix import WEIGHTS
+from ...formats.keras.unsupported import explain_refusal
 from ..embedded import FitState
 from . import config_json as configuration
 from .parts import as_built, optimizers, shapes

@@ -10,7 +10,7 @@ from keras.src.callbacks.callback_list import CallbackList
 
 import ckpt_callbacks
 from ckpt_callbacks.errors import CkptError
-from ckpt_callbacks.keras import private
+from ckpt_callbacks.keras import private_names as private
 from ckpt_callbacks.runtime.private_names import missing
 from tests.adapters.keras.task import BACKEND, checkpoint, fit, quick
 from tests.support.private_names import names_below, private_names
@@ -44,7 +44,7 @@ def test_the_list_is_complete_and_holds_nothing_else():
     assert used | WITH_A_DEFAULT | INHERITED == {name for name in listed if name.startswith("_")}
     modules = {path.rpartition(".")[2] for path, _ in LISTED}
     assert set().union(*(names_below(room, "keras.src") for room in ROOMS)) <= listed | modules | DOCUMENTED
-    files = [path for room in ROOMS for path in room.rglob("*.py") if path.name != "private.py"]
+    files = [path for room in ROOMS for path in room.rglob("*.py") if path.name != "private_names.py"]
     sources = "".join(path.read_text() for path in files)
     assert [name for name in sorted(listed) if name not in sources] == []
 

@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from ckpt_callbacks.formats.torch.file import TorchFile
+from ckpt_callbacks.formats.torch.writer import TorchFile
 from tests.adapters.lightning.task import fit
 
 

@@ -10,7 +10,7 @@ from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 
 import ckpt_callbacks.lightning
 from ckpt_callbacks.errors import CkptError
-from ckpt_callbacks.lightning import private
+from ckpt_callbacks.lightning import private_names as private
 from ckpt_callbacks.runtime.private_names import missing
 from tests.adapters.lightning.task import fit
 from tests.support.private_names import private_names
@@ -27,7 +27,7 @@ def test_the_list_is_complete_and_holds_nothing_else():
     used = private_names(ROOM) - {"_getframe", "_fit"}  # python's, and the callback's own
     listed = {name for _, name in LISTED}
     assert used == {name for name in listed if name.startswith("_")}
-    sources = "".join(path.read_text() for path in ROOM.glob("*.py") if path.name != "private.py")
+    sources = "".join(path.read_text() for path in ROOM.glob("*.py") if path.name != "private_names.py")
     assert all(name in sources for name in listed)
 
 

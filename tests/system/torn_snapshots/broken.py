@@ -12,7 +12,7 @@ def alias(engine: str) -> None:
 
 
 def _in_lightning() -> None:
-    from ckpt_callbacks.formats.torch import file as torch_file
+    from ckpt_callbacks.formats.torch import writer as torch_file
     from ckpt_callbacks.torch import staging
 
     copy = staging._copy

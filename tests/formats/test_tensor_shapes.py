@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ckpt_callbacks.errors import VerifyError
 from ckpt_callbacks.formats.torch import check as torch_check
 from ckpt_callbacks.formats.torch import format as torch_zip
-from ckpt_callbacks.formats.torch.outline import outline
+from ckpt_callbacks.formats.torch.tensor_shapes import outline
 
 check = torch_zip.TORCH.check
 DTYPES = st.sampled_from([torch.float32, torch.float64, torch.bfloat16, torch.float8_e4m3fn, torch.int8, torch.bool])

@@ -3,7 +3,7 @@
 import pytest
 
 from ckpt_callbacks import EMA, Event, Every, KeepAll, Metric, Policy, decide, fold
-from ckpt_callbacks.policy.draft import draft_record
+from ckpt_callbacks.policy.draft_record import draft_record
 
 VAL = Metric("val", mode="min", smoothing=EMA(0.5))
 POLICY = Policy(Every(epochs=1), KeepAll(), best_by=VAL)

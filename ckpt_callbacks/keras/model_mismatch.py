@@ -9,7 +9,7 @@ import h5py
 import keras
 
 from ..errors import ResumeError
-from ..formats.keras.refusal import shorten
+from ..formats.keras.unsupported import shorten
 
 # For each place in the model, the layer's name and the shapes of the layer's variables.
 Layers = dict[str, tuple[str, list[tuple[int, ...]]]]
