@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 from ckpt_callbacks.store.manifest import Manifest
-from tests.support.processes import ENVIRONMENT, ROOT
+from tests.support.forks import forks_of
+from tests.support.processes import ROOT
 
 CKPT = Path(sys.executable).with_name("ckpt")
 
@@ -14,19 +15,17 @@ CKPT = Path(sys.executable).with_name("ckpt")
 class Training:
     """A script that takes a run directory and the seconds that a batch lasts, and says where it is."""
 
-    def __init__(self, script):
-        self.script = ROOT / script
+    def __init__(self, folder):
+        self.script = ROOT / folder / "train_interrupted.py"
+        self.module = f"{folder.replace('/', '.')}.task"
 
     def start(self, dirpath, pause, *arguments):
         """Begin, and go on in the background."""
-        command = [sys.executable, self.script, dirpath, str(pause), *arguments]
-        return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
+        return forks_of(self.module).start(self.script, dirpath, pause, *arguments)
 
     def outcome(self, dirpath, *arguments):
         """Train to the end without pauses; the last line that the script says."""
-        command = [sys.executable, self.script, dirpath, "0", *arguments]
-        done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=True)
-        return done.stdout.splitlines()[-1]
+        return forks_of(self.module).run(self.script, dirpath, 0, *arguments).splitlines()[-1]
 
     def saves_on_demand(self, dirpath, line):
         """Ask for a save once the script has said ``line``, and wait until it is there."""

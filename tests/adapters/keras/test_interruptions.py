@@ -12,7 +12,7 @@ from tests.adapters.keras.task import ONCE, checkpoint, fit, quick
 from tests.support.interrupted import Training, wait_for
 from tests.support.processes import ENVIRONMENT
 
-TRAINING = Training("tests/adapters/keras/train_interrupted.py")
+TRAINING = Training("tests/adapters/keras")
 
 
 @pytest.fixture(scope="module")

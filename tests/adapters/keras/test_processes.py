@@ -15,14 +15,10 @@ from tests.adapters.keras.task import (
     BACKEND,
     ONCE,
 )  # fmt: skip
+from tests.support.forks import forks_of
 from tests.support.processes import ENVIRONMENT
 
 HERE = Path(__file__).parent
-
-
-def run(*arguments):
-    command = [sys.executable, *map(str, arguments)]
-    return subprocess.Popen(command, env=ENVIRONMENT)
 
 
 def lines(path):
@@ -32,14 +28,15 @@ def lines(path):
 @(pytest.mark.slow if BACKEND != "tensorflow" else lambda test: test)
 def test_a_killed_training_goes_on_like_one_that_was_not(tmp_path):
     dirpath, whole = tmp_path / "killed", tmp_path / "whole"
-    victim = run(HERE / "train_slowly.py", dirpath, tmp_path / "first.facts", 0.1)
+    forks = forks_of("tests.adapters.keras.task")
+    victim = forks.start(HERE / "train_slowly.py", dirpath, tmp_path / "first.facts", 0.1)
     deadline = time.monotonic() + 120
     while not any(r.epoch == 2 and r.status.value == "verified" for r in Manifest.read(dirpath).records.values()):
         assert victim.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     os.kill(victim.pid, signal.SIGKILL)
     victim.wait()
-    assert run(HERE / "train_slowly.py", dirpath, tmp_path / "second.facts", 0, whole).wait(120) == 0
+    forks.run(HERE / "train_slowly.py", dirpath, tmp_path / "second.facts", 0, whole)
     resumed, uninterrupted = lines(tmp_path / "second.facts"), lines(f"{whole}.facts")
     assert resumed[0]["step"] >= 8
     assert resumed == uninterrupted[-len(resumed) :]
@@ -49,4 +46,4 @@ def test_a_killed_training_goes_on_like_one_that_was_not(tmp_path):
 @ONCE
 @pytest.mark.slow
 def test_a_mirrored_model_saves_and_resumes(tmp_path):
-    assert run(HERE / "train_mirrored.py", tmp_path).wait(120) == 0
+    subprocess.run([sys.executable, HERE / "train_mirrored.py", tmp_path], env=ENVIRONMENT, check=True, timeout=120)

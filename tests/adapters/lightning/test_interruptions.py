@@ -2,7 +2,6 @@
 
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,11 +13,11 @@ from ckpt_callbacks.lightning import LightningCheckpoint
 from ckpt_callbacks.store.manifest import Manifest
 from tests.adapters.lightning.task import EACH_EPOCH, Model, fit, loaders, trainer
 from tests.adapters.lightning.train_interrupted import LOADERS, train
+from tests.support.forks import forks_of
 from tests.support.interrupted import CKPT, Training, wait_for
-from tests.support.processes import ENVIRONMENT
 
 HERE = Path(__file__).parent
-TRAINING = Training("tests/adapters/lightning/train_interrupted.py")
+TRAINING = Training("tests/adapters/lightning")
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +79,7 @@ def test_a_signal_that_comes_once_all_is_trained_still_ends_the_process(tmp_path
 
 
 def test_a_save_that_outlasts_the_grace_period_is_abandoned_without_harm(tmp_path):
-    child = subprocess.Popen([sys.executable, HERE / "train_gracelessly.py", tmp_path], env=ENVIRONMENT)
+    child = forks_of(TRAINING.module).start(HERE / "train_gracelessly.py", tmp_path)
     assert child.wait(60) == 128 + signal.SIGTERM
     callback = LightningCheckpoint(tmp_path, EACH_EPOCH)
     assert callback.resume_path() == str(callback.last().path) and callback.last().step == 10

@@ -4,8 +4,6 @@ import gc
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -22,7 +20,7 @@ from ckpt_callbacks.lightning import LightningCheckpoint
 from ckpt_callbacks.store.manifest import Manifest
 from tests.adapters.lightning.crash import HERE, Crash
 from tests.adapters.lightning.task import EACH_EPOCH, Model, data, fit, loaders, trainer, weights
-from tests.support.processes import ENVIRONMENT
+from tests.support.forks import forks_of
 
 
 @pytest.mark.parametrize(
@@ -265,10 +263,11 @@ def test_a_killed_run_continues_as_if_nothing_had_happened(tmp_path):
     script = HERE / "train_slowly.py"
 
     def command(name):
-        return [sys.executable, str(script), str(tmp_path / name), str(tmp_path / f"{name}.jsonl")]
+        return script, tmp_path / name, tmp_path / f"{name}.jsonl"
 
-    subprocess.run(command("whole"), env=ENVIRONMENT, check=True, timeout=120)
-    child = subprocess.Popen([*command("killed"), "0.1"], env=ENVIRONMENT)
+    forks = forks_of("tests.adapters.lightning.task")
+    forks.run(*command("whole"))
+    child = forks.start(*command("killed"), 0.1)
     try:
         deadline = time.monotonic() + 120
         while not any(r.epoch == 2 for r in Manifest.read(tmp_path / "killed").live()):
@@ -279,7 +278,7 @@ def test_a_killed_run_continues_as_if_nothing_had_happened(tmp_path):
         child.wait()
     before = (tmp_path / "killed.jsonl").read_text().splitlines()
     assert len(before) < 4, "the kill came before the end"
-    subprocess.run(command("killed"), env=ENVIRONMENT, check=True, timeout=120)
+    forks.run(*command("killed"))
     facts = {
         name: {e["epoch"]: e for e in map(json.loads, (tmp_path / f"{name}.jsonl").read_text().splitlines())}
         for name in ("whole", "killed")

@@ -1,21 +1,19 @@
 """One contract for every adapter: the same curve gives the same decisions, reasons and survivors."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.processes import ENVIRONMENT
+from tests.support.forks import forks_of
 from tests.system.contract import expected
 
 HERE = Path(__file__).parent
 ADAPTERS = {
-    "lightning": ("play_lightning.py", {}),
-    "keras-tensorflow": ("play_keras.py", {"KERAS_BACKEND": "tensorflow"}),
-    "keras-torch": ("play_keras.py", {"KERAS_BACKEND": "torch"}),
-    "keras-jax": ("play_keras.py", {"KERAS_BACKEND": "jax"}),
+    "lightning": ("play_lightning.py", "lightning", {}),
+    "keras-tensorflow": ("play_keras.py", "keras", {"KERAS_BACKEND": "tensorflow"}),
+    "keras-torch": ("play_keras.py", "keras", {"KERAS_BACKEND": "torch"}),
+    "keras-jax": ("play_keras.py", "keras", {"KERAS_BACKEND": "jax"}),
 }
 CASES = {
     "all saved": ([], expected.ALL_SAVED, expected.ALL_SAVED_SURVIVORS, expected.ALL_SAVED_ALIASES),
@@ -31,15 +29,10 @@ CASES = {
 @pytest.mark.parametrize("adapter", ADAPTERS)
 @pytest.mark.parametrize("case", CASES)
 def test_the_curve_gives_the_expected_decisions(adapter, case, tmp_path):
-    script, environment = ADAPTERS[adapter]
+    script, framework, environment = ADAPTERS[adapter]
     flags, saves, survivors, aliases = CASES[case]
-    done = subprocess.run(
-        [sys.executable, HERE / script, tmp_path / "run", *flags],
-        env={**ENVIRONMENT, **environment},
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    got = json.loads(done.stdout.splitlines()[-1])
+    printed = forks_of(framework, **environment).run(HERE / script, tmp_path / "run", *flags)
+    got = json.loads(printed.splitlines()[-1])
     assert [tuple(save) for save in got["saves"]] == saves
     assert {int(step): reasons for step, reasons in got["survivors"].items()} == survivors
     assert len(got["files"]) == len(survivors), "what survives is what is on disk"
