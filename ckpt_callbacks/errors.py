@@ -1,4 +1,4 @@
-"""Every error that this package raises on purpose, in one tree::
+"""All errors that this package raises on purpose, in one tree::
 
     CkptError
     ├── PolicyError (ValueError)          a policy value that makes no sense
@@ -7,7 +7,7 @@
     ├── StoreError                        a problem with a run directory or a file in it
     │   ├── DirectoryInUse                another training writes to the directory
     │   ├── CommitError                   a checkpoint that could not be written or committed
-    │   │   └── Busy                      a save that was skipped, because earlier ones were still being written
+    │   │   └── Busy                      a save that was skipped because earlier ones were still being written
     │   ├── RecoveryError (OSError)       an interrupted run that could not be recovered
     │   ├── NotEnoughMemory (MemoryError) too little memory for a snapshot
     │   └── VerifyError                   a file that does not match its digest
@@ -45,7 +45,7 @@ class ConfigError(CkptError, ValueError):
 
 
 class MetricError(CkptError):
-    """A metric that the policy monitors, and that the training never logged.
+    """A metric that the policy monitors but the training never logged.
 
     Raised at the end of the first epoch that should have logged it. The message lists the logged names.
     """
@@ -64,11 +64,11 @@ class CommitError(StoreError):
 
 
 class Busy(CommitError):
-    """A save that was skipped, because as many as `max_pending` allows were still being written."""
+    """A save that was skipped because as many as `max_pending` allows were still being written."""
 
 
 class RecoveryError(StoreError, OSError):
-    """An I/O error while a run directory was recovered after an interrupted training."""
+    """An I/O error during the recovery of a run directory after an interrupted training."""
 
 
 class NotEnoughMemory(StoreError, MemoryError):
@@ -92,11 +92,11 @@ class MissingDependency(CkptError, ImportError):
 
     @classmethod
     def of(cls, module: str, extra: str) -> MissingDependency:
-        """Return the error for a module, which the named extra of this package installs."""
+        """Return the error for a module that the named extra of this package installs."""
         return cls(f'{module} is not installed: run `pip install "ckpt-callbacks[{extra}]"`')
 
 
 def first_line(error: BaseException) -> str:
-    """Return the message of any error in one line, or its class where it has none."""
+    """Return the message of any error on one line, or its class if it has none."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__

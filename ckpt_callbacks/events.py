@@ -16,7 +16,7 @@ class EventKind(str, Enum):
 
     START = "start"  # `fit` begins, fresh or resumed
     STEP_END = "step_end"  # an optimizer step is done
-    VALIDATION_END = "validation_end"  # a validation in mid-epoch is done
+    VALIDATION_END = "validation_end"  # a validation in the middle of an epoch is done
     EPOCH_END = "epoch_end"  # an epoch and its validation are done
     PREEMPT = "preempt"  # the job scheduler or the user asks the process to end
     DEMAND = "demand"  # a user asked for a checkpoint
@@ -32,21 +32,21 @@ class Event:
 
     Attributes:
         kind: What happened.
-        step: Optimizer updates done so far. For `SAVED` and `DROPPED`: at which the outcome became known; 0 for that of
-            the last event.
+        step: Optimizer updates done so far. For `SAVED` and `DROPPED`: those done when the outcome became known; 0
+            means as many as at the last event.
         epoch: *Completed* epochs: 1 at the first epoch's end.
         time: Training time in seconds, accumulated over all resumes; it never decreases.
         wall: UTC seconds since 1970; for names, records and deadlines.
-        metrics: Metrics measured at exactly this step's weights, and no older ones.
+        metrics: Metrics measured with exactly this step's weights; no older ones.
         complete: Every metric that this loop will ever log could have been logged by now, so a monitored
             one that never was is an error.
-        deadline: When the job will be ended, in UTC seconds since 1970, as far as that is known. Another number is
-            another deadline, so it stays the same at every event unless the job's end is really moved.
-        save_id: For `SAVED` and `DROPPED`: the `Save.id` of which this is the outcome.
+        deadline: When the job will be ended, in UTC seconds since 1970, if that is known. A different number means a
+            different deadline, so it stays the same at every event unless the job's end has really moved.
+        save_id: For `SAVED` and `DROPPED`: the `Save.id` of the save that this is the outcome of.
         error: For `DROPPED`: the reason.
-        busy: For `DROPPED`: the save was not tried, because earlier ones were still being written.
-        blocked: For `SAVED` and `DROPPED`: for how many seconds the save blocked the training thread. None where that
-            was not measured, or nothing had to be written.
+        busy: For `DROPPED`: the save was not attempted, because earlier ones were still being written.
+        blocked: For `SAVED` and `DROPPED`: for how many seconds the save blocked the training thread. None if that
+            was not measured, or if nothing had to be written.
     """
 
     kind: EventKind

@@ -44,7 +44,7 @@ class Record:
         time: Training time in seconds, accumulated over resumes.
         wall: UTC seconds since 1970.
         metrics: Raw metrics measured at this checkpoint's weights.
-        scores: Smoothed values of the same moment, by `Metric.series`.
+        scores: Smoothed values at the same moment, by `Metric.series`.
         timings: Seconds that the save took: ``blocked``, for which the training waited; ``written`` and ``verified``,
             from the decision until the file was durable, and until it was read back. Unmeasured ones are missing.
         size: Bytes on disk.
@@ -53,9 +53,9 @@ class Record:
         resumable: A run can continue from it.
         status: Its state, from ``writing`` to ``deleted``.
         run: Identifies the run, across resumes.
-        attempt: Number of the start of the run that saved it, from 1.
+        attempt: Number of the run's start that saved it, from 1.
         parent: Id of the record from which that start continued, if any.
-        superseded: A later attempt resumed from an older checkpoint, and so left this one on a dead branch.
+        superseded: A later attempt resumed from an older checkpoint, which left this one on a dead branch.
         exceptional: Saved while training was failing, so that it never becomes ``best``.
         final: The state at the end of a `fit`.
         tags: Names that people gave it.
@@ -96,7 +96,7 @@ class Record:
     @property
     def path(self) -> Path:
         """The path of the checkpoint."""
-        from pathlib import Path  # here, because the core is imported in a few dozen milliseconds without it
+        from pathlib import Path  # here, so that importing the core takes only a few dozen milliseconds
 
         return Path(self.directory, self.file)
 
@@ -152,7 +152,7 @@ class Attempt:
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> Attempt:
-        """Return the attempt that was written; unknown facts, from a newer version, are dropped."""
+        """Return the attempt that was written; facts from a newer version that this one does not know are dropped."""
         return cls(**known_fields(cls, facts))
 
 
@@ -166,13 +166,13 @@ def attempt_framework(attempt: Attempt) -> str | None:
 
 
 def known_fields(cls: type, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of the ``facts`` that are fields of a dataclass; a newer version may have written others."""
+    """Return only the ``facts`` that are fields of a dataclass; a newer version may have written others."""
     known = {f.name for f in fields(cls)}
     return {name: value for name, value in facts.items() if name in known}
 
 
 def check_version(found: object, known: int, what: str) -> None:
-    """Refuse what a newer version wrote in a way that this one does not know.
+    """Refuse data that a newer version wrote in a format that this one does not know.
 
     Args:
         found: The version that was read.
@@ -180,7 +180,7 @@ def check_version(found: object, known: int, what: str) -> None:
         what: The subject of the error message, such as ``"policy state"``.
 
     Raises:
-        ResumeError: ``found`` is newer than ``known``, or is no version.
+        ResumeError: ``found`` is newer than ``known``, or is not a version.
     """
     if not isinstance(found, int) or found > known:
         raise ResumeError(f"{what}: version is {found!r}; expected at most {known}; install a newer ckpt-callbacks")

@@ -1,4 +1,4 @@
-"""The settings of a run: everything a callback takes beside its policy."""
+"""The settings of a run: everything a callback takes besides its policy."""
 
 from __future__ import annotations
 

@@ -21,11 +21,11 @@ _SECONDS_IN = {
 _BYTES_IN = {"B": 1, "KB": 1000}
 _BYTES_IN |= {f"{prefix}B": 1000**power for power, prefix in enumerate("kMGTP", start=1)}
 _BYTES_IN |= {f"{prefix}iB": 1024**power for power, prefix in enumerate("KMGTP", start=1)}
-# Few enough digits that no text is too large for a float, or takes long to read.
+# Few enough digits that no number overflows a float or takes long to parse.
 _NUMBER = r"[0-9]{1,15}(?:\.[0-9]{1,15})?"
 _AMOUNT = re.compile(rf"({_NUMBER}) ?([A-Za-z]+)")
 
-# For editors that check a file while it is typed.
+# For editors that check a file as it is typed.
 DURATION_PATTERN = rf"^{_NUMBER} ?({'|'.join(_SECONDS_IN)})$"
 SIZE_PATTERN = rf"^{_NUMBER} ?({'|'.join(_BYTES_IN)})$"
 
@@ -69,7 +69,7 @@ def as_seconds(value: object, what: str = "duration", *, positive: bool = False)
     Args:
         value: A number of seconds; or text with a unit: s, min, h or d, or the unit's name, as in ``"10 minutes"``.
         what: The value's name in the error.
-        positive: Refuse 0, too.
+        positive: Also refuse 0.
 
     Raises:
         PolicyError: It is neither, or is negative or not finite.
@@ -114,7 +114,7 @@ def as_utc(value: object, what: str = "moment") -> float:
     moment: object = value
     if isinstance(value, str):
         try:
-            moment = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", value))  # Python 3.10 knows no Z
+            moment = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", value))  # Python 3.10 does not accept Z
         except ValueError:
             moment = None
     if isinstance(moment, datetime):
@@ -155,12 +155,12 @@ def _duration(unit: str, n: object, size: int) -> float:
 
 
 def format_number(number: float) -> str:
-    """Return the number in full, and the same text for 20 and 20.0, so that it may stand in a name or a key."""
+    """Return the number in full, and the same text for 20 and 20.0, so that it can be part of a name or a key."""
     return str(int(number)) if number == int(number) else str(number)
 
 
 def is_count(value: object, least: int = 1) -> TypeGuard[int]:
-    """Return whether ``value`` is a whole number of at least ``least``; ``True`` is none."""
+    """Return whether ``value`` is a whole number of at least ``least``; ``True`` is not one."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
@@ -171,7 +171,7 @@ def check_count(where: str, field: str, value: object, least: int = 1) -> None:
 
 
 def is_finite(value: object) -> TypeGuard[int | float]:
-    """Return whether ``value`` is a finite number; ``True`` and ``False`` are none."""
+    """Return whether ``value`` is a finite number; ``True`` and ``False`` are not."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return -sys.float_info.max <= value <= sys.float_info.max  # whole numbers may be too large for math.isfinite
@@ -181,4 +181,4 @@ def _read(text: str, units: Mapping[str, int]) -> Fraction | None:
     found = _AMOUNT.fullmatch(text)
     if found is None or found[2] not in units:
         return None
-    return Fraction(found[1]) * units[found[2]]  # a fraction, because 0.1 is no float
+    return Fraction(found[1]) * units[found[2]]  # a fraction, because a float cannot represent 0.1 exactly

@@ -34,7 +34,7 @@ class EventView(Protocol):
     saving: bool
 
     def is_owed(self, trigger: Trigger) -> bool:
-        """Return whether ``trigger`` became due and no save has answered it yet."""
+        """Return whether ``trigger`` has become due and no save has answered it yet."""
 
     def improvement(self, metric: Metric) -> float | None:
         """Return the value measured at this event, if it beats every value that was saved."""
@@ -59,22 +59,22 @@ class Trigger:
 
     Triggers combine: ``a | b`` fires when either does, ``a & b`` when both do, ``~a`` when ``a`` does not.
 
-    `Predicate` is the simple way to a rule of one's own. A subclass has to define `check` and `describe`. All other
-    methods have defaults under which any rule is right, at a price: it is asked at every step, and in a training of
-    several processes each event is broadcast. A subclass that knows better overrides `quiet_until`, and sets
+    `Predicate` is the simplest way to write your own rule. A subclass has to define `check` and `describe`. The
+    defaults of all other methods are correct for any rule, but costly: the rule is asked at every step, and each event
+    is broadcast when several processes train together. A subclass that can do without overrides `quiet_until`, and sets
     `may_differ_across_ranks` to False.
 
     Attributes:
-        kinds: Kinds of events, such as `EventKind.PREEMPT`, that it is there to answer. None by default.
+        kinds: Kinds of events, such as `EventKind.PREEMPT`, that it exists to answer. None by default.
     """
 
     kinds: ClassVar[frozenset[EventKind]] = frozenset()
 
     @property
     def may_differ_across_ranks(self) -> bool:
-        """Whether the processes of one training may answer differently at the same step, because of a clock, say.
+        """Whether the processes that train together may answer differently at the same step, say because of a clock.
 
-        They have to agree on each event then. True by default.
+        If so, they have to agree on each event. True by default.
         """
         return True
 
@@ -91,7 +91,7 @@ class Trigger:
         return ()
 
     def leaves(self) -> Iterator[Trigger]:
-        """Return all leaves, in the order in which they were written."""
+        """Return all leaves, in the order they were written in."""
         parts = self.parts()
         if not parts:
             yield self
@@ -115,7 +115,7 @@ class Trigger:
     def quiet_until(self, state: State, deadline: float | None) -> Horizon:
         """Return how long a leaf gives the same answer at the ends of steps that bring no metrics.
 
-        By default `NOW`: it may change its mind at each of them, and is asked at each.
+        By default `NOW`: the answer may change at each of them, so the leaf is asked every time.
 
         Args:
             state: The state after the last event.
@@ -124,17 +124,17 @@ class Trigger:
         return NOW
 
     def threshold_count(self, event: Event) -> float | None:
-        """Return the number of thresholds that were passed at ``event``, or the one that was.
+        """Return how many thresholds have been passed at ``event``, or the threshold itself for a deadline.
 
-        The state remembers it, and a save is owed from when `becomes_due` says so until one was made. None, by
-        default, is for a trigger without thresholds.
+        The state remembers it, and a save is owed from the moment `becomes_due` says so until one is made. The default,
+        None, is for a trigger without thresholds.
         """
         return None
 
     def becomes_due(self, before: float, count: float, event: Event) -> bool:
         """Return whether a save is owed when the `threshold_count` goes from ``before`` to ``count`` at ``event``.
 
-        By default when it has grown, except at the start: a run that begins further on passes no threshold.
+        By default, when it has grown, except at the start: a run that begins partway through passes no threshold.
         """
         return count > before and event.kind is not EventKind.START
 
@@ -194,7 +194,7 @@ class AnyOf(_Group):
 class AllOf(_Group):
     """Save at the first event where all of the triggers are due or true: ``a & b``.
 
-    An interval stays due until it was saved, so ``Every(epochs=1) & Improves(val)`` saves at the first improvement
+    An interval stays due until a save is made, so ``Every(epochs=1) & Improves(val)`` saves at the first improvement
     after each epoch.
 
     Args:
@@ -219,7 +219,7 @@ class AllOf(_Group):
 class Not(Trigger):
     """Fire when the other trigger does not: ``~a``.
 
-    ``~Every(...)`` means "not due". A save that it takes part in does not count as one of the other trigger.
+    ``~Every(...)`` means "not due". A save that it takes part in does not count as a save by the other trigger.
 
     Args:
         trigger: The other trigger.

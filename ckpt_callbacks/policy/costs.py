@@ -9,7 +9,7 @@ from typing import Any
 
 from ..record import known_fields
 
-_REMEMBERED = 5  # saves: few enough to follow a disk that grows slower, enough that one odd save decides nothing
+_REMEMBERED = 5  # saves: few enough to follow a disk that gets slower, enough that one odd save does not matter
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Costs:
     Attributes:
         blocked: Seconds for which all saves together blocked the training, failed ones included.
         recent: The seconds of the last few successful saves, oldest first; a failed one says little about the next.
-        asked: Training time at which the newest successful save was requested; None before there is one.
+        asked: Training time when the newest successful save was requested; None before there is one.
     """
 
     blocked: float = 0.0
@@ -30,13 +30,13 @@ class Costs:
     def expected(self) -> float | None:
         """Seconds for which one more save would block, as the median of the recent ones; None where that is unknown.
 
-        A median, because the first save of a process, or one while the disk is busy, is no measure for the others.
-        Of two middle values it is the higher one.
+        A median, because the first save of a process, or one made while the disk is busy, says little about the others.
+        Of two middle values, the higher one is taken.
         """
         return sorted(self.recent)[len(self.recent) // 2] if self.recent else None
 
     def with_saved(self, asked: float, blocked: float | None) -> Costs:
-        """Return the costs after a successful save, which was requested at that training time."""
+        """Return the costs after a successful save, which was requested at the training time ``asked``."""
         measured = () if blocked is None else (blocked,)
         return Costs(
             blocked=self.blocked + sum(measured),

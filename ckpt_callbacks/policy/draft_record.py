@@ -28,7 +28,7 @@ def draft_record(
 ) -> Record:
     """Return a record of ``save`` with every fact that is known before its file is written.
 
-    It has neither an id nor a file name: both are given to it when the file is.
+    It has neither an id nor a file name yet: it gets both when the file is written.
 
     Args:
         save: What the engine asked for.
@@ -37,7 +37,7 @@ def draft_record(
         policy: The policy that `state` belongs to.
         state: The state after ``event``.
         run: Identifies the run.
-        attempt: Number of the start of this run that saves.
+        attempt: Number of the run's current start, from 1.
         parent: Id of the record from which that start continued, if any.
         contents: ``"full"`` or ``"weights"``.
         metadata: Plain JSON values that describe the training.

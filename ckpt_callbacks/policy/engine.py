@@ -21,7 +21,7 @@ from .track import Track
 
 _OUTCOMES = (EventKind.SAVED, EventKind.DROPPED)
 _ALWAYS = {EventKind.END: "end of training", EventKind.DEMAND: "on demand"}  # saved regardless of the policy
-_LONGEST_PAUSE = 1024  # steps between two tries while saves keep failing
+_LONGEST_PAUSE = 1024  # steps between two attempts while saves keep failing
 
 
 class _StateView:
@@ -49,7 +49,7 @@ class _StateView:
 def decide(policy: Policy, state: State, event: Event) -> tuple[State, Decision]:
     """Return the state after one event, and what to do about it.
 
-    Everything is observed first and decided then, so that no rule starves another. A requested save stays pending
+    Everything is observed before anything is decided, so that no rule starves another. A requested save stays pending
     until `Event.saved` or `Event.dropped` reports its outcome.
 
     Args:
@@ -58,7 +58,7 @@ def decide(policy: Policy, state: State, event: Event) -> tuple[State, Decision]
         event: The event.
 
     Raises:
-        MetricError: A monitored metric could have been logged by now and never was.
+        MetricError: A monitored metric should have been logged by now, but never was.
     """
     if event.kind in _OUTCOMES:
         return _settle(policy, state, event), Decision()
@@ -67,7 +67,7 @@ def decide(policy: Policy, state: State, event: Event) -> tuple[State, Decision]
         _check_names(policy, state)
     intervals = _advance(policy, state, event)
     if any(intervals.get(key) != state.intervals.get(key) for key in (leaf.key for leaf in policy.deadlines)):
-        state = dataclasses.replace(state, failures=0, retry_step=0)  # no time to wait out what failed before
+        state = dataclasses.replace(state, failures=0, retry_step=0)  # no time to wait after earlier failures
     state = dataclasses.replace(state, step=event.step, epoch=event.epoch, time=event.time, intervals=intervals)
     state, save = _ask_to_save(policy, state, event)
     return state, Decision(save, _ask_to_stop(policy, state, event))
@@ -76,13 +76,13 @@ def decide(policy: Policy, state: State, event: Event) -> tuple[State, Decision]
 def deadline_is_due(policy: Policy, state: State, event: Event) -> bool:
     """Return whether a deadline is near at ``event``, and no save has answered it yet.
 
-    To be asked before `decide` where more events follow at the same step: a save that waits for a validation's
-    metrics might come too late.
+    Call it before `decide` where more events follow at the same step: a save that waits for the metrics of a validation
+    might come too late.
 
     Args:
         policy: The policy.
-        state: The state after the last event; it does not change.
-        event: The event that ends the step, or would.
+        state: The state after the last event; it is not changed.
+        event: The event that ends the step, or would end it.
     """
     near = [leaf for leaf in policy.deadlines if leaf.threshold_count(event) is not None]
     intervals = _advance(policy, state, event) if near else {}
@@ -93,11 +93,11 @@ def horizon(policy: Policy, state: State, deadline: float | None = None) -> Hori
     """Return the first step, training time and time of day at which the end of a step can lead to anything.
 
     Until one of them is reached, a `STEP_END` event of the same epoch that brings no metrics may be left out: `decide`
-    would ask for nothing at it, and decides the same about every later event without having seen it.
+    would ask for nothing at it, and makes the same decision about every later event without having seen it.
 
-    The triggers answer such an event now as they will until the first of them comes to its own `quiet_until`. So when
-    they ask for no save now, they ask for none before; else the horizon is now, or the step from which on a failed
-    save is tried again.
+    The triggers keep giving their present answer to such an event until the first of them reaches its `quiet_until`. So
+    if they ask for no save now, they ask for none until then; otherwise the horizon is now, or the step from which a
+    failed save may be tried again.
 
     Args:
         policy: The policy.
@@ -111,7 +111,7 @@ def horizon(policy: Policy, state: State, deadline: float | None = None) -> Hori
     steady = policy.stop is None or policy.stop.only_on_metrics
     if not begun or not steady or nearest.step <= state.step or _stop_reasons(policy, state):
         return NOW
-    # Far from every deadline: that none is near holds until the horizon.
+    # Wall time -inf is far from every deadline; none comes near before the horizon.
     event = Event(EventKind.STEP_END, state.step, state.epoch, state.time, wall=-math.inf, deadline=deadline)
     saves = policy.save.check(_StateView(policy, state, event)) is not None
     return nearest.earlier(Horizon(step=state.retry_step)) if saves else nearest
@@ -123,7 +123,7 @@ def fold(policy: Policy, events: Iterable[Event], state: State | None = None) ->
     Args:
         policy: The policy.
         events: The events, the outcomes of saves included.
-        state: The state before them; that of a new run, by default.
+        state: The state before them; by default, that of a new run.
     """
     state, decisions = state or State(), []
     for event in events:
@@ -169,8 +169,8 @@ def _check_names(policy: Policy, state: State) -> None:
 
 
 def never_logged(state: State) -> str:
-    """Return the end of a message about a name that is none of the logged ones."""
-    return f"was never logged; logged were: {', '.join(sorted(state.logged_names)) or 'none at all'}"
+    """Return the end of a message about a name that was never logged."""
+    return f"was never logged; logged names: {', '.join(sorted(state.logged_names)) or 'none at all'}"
 
 
 def _advance(policy: Policy, state: State, event: Event) -> Mapping[str, IntervalState]:
@@ -180,19 +180,19 @@ def _advance(policy: Policy, state: State, event: Event) -> Mapping[str, Interva
         if count is None:
             continue
         key = leaf.key
-        # A rule that is new to this state counts from where the run stood, not from 0.
+        # A rule that is new to this state counts from where the run was, not from 0.
         before = intervals.get(key) or IntervalState(leaf.threshold_count(_last_event(state)) or 0, False)
         intervals[key] = IntervalState(count, before.owed or leaf.becomes_due(before.crossed, count, event))
     return intervals
 
 
 def _last_event(state: State) -> Event:
-    # The state holds no time of day: before every deadline.
+    # The state holds no time of day, so use one that is before every deadline.
     return Event(EventKind.START, step=state.step, epoch=state.epoch, time=state.time, wall=-math.inf)
 
 
 def scores_at(policy: Policy, state: State, event: Event) -> dict[str, float]:
-    """Return the smoothed values measured at ``event``, the last one that was observed, by `Metric.series`."""
+    """Return the smoothed values measured at ``event``, the last observed event, by `Metric.series`."""
     return {m.series: v for m, v in _values_at(policy, state, event).items() if m.smoothing or m.start_from_epoch}
 
 
@@ -226,7 +226,7 @@ def _ask_to_save(policy: Policy, state: State, event: Event) -> tuple[State, Sav
         time=event.time,
     )
     save = Save(state.saves + 1, reasons, scores_at(policy, state, event))
-    # This save answers the triggers of older pending ones, too, so their outcome does not matter for those any more.
+    # This save also answers the triggers of older pending saves, whose outcomes no longer matter to those triggers.
     older = {
         id_: dataclasses.replace(asked, triggers=tuple(key for key in asked.triggers if key not in pending.triggers))
         for id_, asked in state.pending.items()
@@ -254,7 +254,7 @@ def _stop_reasons(policy: Policy, state: State) -> tuple[str, ...]:
 def _settle(policy: Policy, state: State, event: Event) -> State:
     """Return the state after the outcome of a save.
 
-    A dropped save stays owed, and tries grow rarer while they keep failing.
+    A dropped save stays owed, and attempts become rarer while they keep failing.
     """
     pending = dict(state.pending)
     asked = None if event.save_id is None else pending.pop(event.save_id, None)

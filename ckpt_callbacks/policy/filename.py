@@ -1,6 +1,6 @@
 """File names from a template.
 
-Names are decoration: the manifest knows the facts, and nothing parses a name.
+Names are decoration: the facts are in the manifest, and nothing parses a name.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..errors import PolicyError
 from ..record import ALIASES, Record
 
 DEFAULT = "{model}-{epoch:03d}-{step}"
-# The fields that are always known, with a value of the right type to try a format on.
+# The fields that are always known, each with a value of the right type to test a format with.
 BUILT_IN: dict[str, Any] = {
     "model": "model", "run": "run", "epoch": 1, "step": 1, "attempt": 1, "date": "20260101", "time": "000000",
 }  # fmt: skip
@@ -35,7 +35,7 @@ class FileName:
 
     Args:
         template: Literal text and ``{name}`` or ``{name:format}``; the name may contain a slash (``{val/loss}``).
-        metadata: Keys of the metadata that will be given.
+        metadata: Keys of the metadata that will be supplied.
         metrics: Names of metrics that are expected, so that none of them is refused as a misspelt field.
     """
 
@@ -85,7 +85,7 @@ class FileName:
             raise PolicyError(f"{where}: {{{name}:{spec}}}: {error}") from None
 
     def unknown(self, known: Container[str]) -> list[str]:
-        """Return the fields that can only be metrics or metadata, and are none of the ``known`` ones."""
+        """Return the fields that can only be metrics or metadata, and are not among the ``known`` ones."""
         names = (name for _, name, _, _ in self._parts() if name)
         return [name for name in names if not (name in BUILT_IN or name in FROM_METADATA or name in known)]
 

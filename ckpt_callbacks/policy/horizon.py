@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Horizon:
-    """The point up to which the ends of steps change nothing: an event that reaches none of the three may be left out.
+    """The point up to which the ends of steps change nothing: an event that reaches none of the three may be skipped.
 
     Attributes:
-        step: Optimizer updates; infinity where no step is near.
+        step: Optimizer updates; infinity where no step matters.
         time: Training time in seconds, or infinity.
         wall: UTC seconds since 1970, or infinity.
     """
@@ -21,7 +21,7 @@ class Horizon:
     wall: float = math.inf
 
     def earlier(self, other: Horizon) -> Horizon:
-        """Return the nearer of both on each axis."""
+        """Return the nearer of the two on each axis."""
         return Horizon(min(self.step, other.step), min(self.time, other.time), min(self.wall, other.wall))
 
 

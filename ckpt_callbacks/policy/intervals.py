@@ -13,7 +13,7 @@ from .horizon import NEVER, Horizon
 
 _SECONDS_IN = {"seconds": 1.0, "minutes": 60.0, "hours": 3600.0}
 SHARE = "overhead"  # of the training time
-_ROUNDING = 1e-12  # the share by which a moment may be computed too late; thresholds are counted another way
+_ROUNDING = 1e-12  # relative error by which a moment may be computed too late; thresholds are counted differently
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Interval:
 
     Attributes:
         unit: ``epochs``, ``steps``, ``seconds``, ``minutes`` or ``hours``; or ``overhead``, a share of the training
-            time, from which the distance follows once the cost of a save is known.
+            time, which determines the distance once the cost of a save is known.
         n: How many of them.
     """
 
@@ -31,7 +31,7 @@ class Interval:
 
     @classmethod
     def given(cls, rule: Any) -> Interval:
-        """Return the one interval that is set among the fields of a rule, which is a dataclass.
+        """Return the one interval that is set among the fields of a rule, a dataclass.
 
         Raises:
             PolicyError: No interval is set, or several are, or its value makes no sense.
@@ -46,10 +46,10 @@ class Interval:
 
     @classmethod
     def checked(cls, where: str, unit: str, n: object) -> Interval:
-        """Return an interval, if ``n`` is finite and positive; whole for epochs and steps, below 1 for a share.
+        """Return an interval of ``n``: finite and positive, whole for epochs and steps, below 1 for a share.
 
         Raises:
-            PolicyError: ``n`` is not; the message begins with ``where``.
+            PolicyError: ``n`` is out of range; the message begins with ``where``.
         """
         if unit not in (*_SECONDS_IN, SHARE):
             check_count(where, unit, n)
@@ -61,7 +61,7 @@ class Interval:
 
     @property
     def is_clocked(self) -> bool:
-        """Whether a clock measures it."""
+        """Whether it is measured by a clock."""
         return self.unit in _SECONDS_IN or self.unit == SHARE
 
     def count(self, place: Event | Record) -> float:
@@ -71,9 +71,9 @@ class Interval:
         return (place.epoch if self.unit == "epochs" else place.step) // self.n
 
     def end_of(self, count: float) -> Horizon:
-        """Return when the interval with this number, from 1, is complete; rather too early than too late.
+        """Return when the interval with this number, from 1, is complete; if in doubt, slightly too early.
 
-        Within an epoch no interval of epochs ends.
+        No interval of epochs ends within an epoch.
         """
         if self.unit in _SECONDS_IN:
             return Horizon(time=count * self.n * _SECONDS_IN[self.unit] * (1 - _ROUNDING))

@@ -13,27 +13,27 @@ from ..record import Record
 from ..units import check_count, format_number, is_finite
 from .smoothing import Smoothing
 
-JOINT = " (together)"  # ends each `Metric.joint_key`, in the state of checkpoints, too
+JOINT = " (together)"  # ends each `Metric.joint_key`, also in the state of checkpoints
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A logged value, its direction, and how it is compared. It means the same in every rule that it is given to.
+    """A logged value, its direction, and how it is compared. It means the same in every rule that uses it.
 
     Example: ``val = Metric("val_loss", mode="min")``, then ``Improves(val)``, ``KeepBest(3, by=val)`` and
     ``Patience(val, checks=5)``.
 
     Args:
-        monitor: Name of a logged value; or a list of names, of which the first that was logged wins; or a
-            mapping of names to weights, whose weighted sum is taken when all of them were logged.
+        monitor: Name of a logged value; or a list of names, of which the first that was logged is used; or a
+            mapping of names to weights, for their weighted sum, which needs all of them to be logged.
         mode: ``"min"`` or ``"max"``. It is never guessed from the name.
         smoothing: `EMA`, `Mean` or `Median`, applied before anything is compared.
-        min_delta: The least change that counts as an improvement, at least 0.
+        min_delta: The smallest change that counts as an improvement, at least 0.
         min_delta_mode: ``"abs"``, or ``"rel"`` for a fraction of the best value so far.
-        baseline: A value that must be surpassed, too, to count as an improvement.
-        start_from_epoch: Number of first epochs whose measurements feed the smoother, but are not compared.
+        baseline: A value that must also be beaten to count as an improvement.
+        start_from_epoch: Number of initial epochs whose measurements feed the smoother, but are not compared.
         nan: The effect of a NaN or infinite value: ``"stale"`` (a check without improvement) or
-            ``"skip"`` (as if it had not been measured). It never ranks.
+            ``"skip"`` (as if it had not been measured). Such a value never ranks.
     """
 
     monitor: str | tuple[str, ...] | tuple[tuple[str, float], ...]
@@ -75,7 +75,7 @@ class Metric:
 
     @cached_property
     def series(self) -> str:
-        """The identity of the sequence of compared values: the name and its smoothing, but no thresholds."""
+        """The identity of the sequence of compared values: the name and its smoothing, without thresholds."""
         return f"{self.smoothing} of {self.name}" if self.smoothing else self.name
 
     @cached_property
@@ -106,7 +106,7 @@ class Metric:
         return sum(weight * metrics[name] for name, weight in self.monitor)
 
     def score(self, record: Record) -> float | None:
-        """Return the finite value that ranks ``record``; None when it has none, or lies in the warm-up."""
+        """Return the finite value that ranks ``record``; None when it has none, or is from the warm-up."""
         if record.epoch < self.start_from_epoch:
             return None
         # The last epoch of the warm-up and a moment later look alike in a record; only the latter was given a score.
@@ -115,7 +115,7 @@ class Metric:
         return value if value is not None and math.isfinite(value) else None
 
     def better(self, value: float, than: float) -> bool:
-        """Return whether ``value`` is better than ``than``, by whatever little."""
+        """Return whether ``value`` is better than ``than``, by any margin."""
         return value < than if self.mode == "min" else value > than
 
     def improves(self, value: float, on: float | None) -> bool:
@@ -128,7 +128,7 @@ class Metric:
         return self.better(value, reference - delta if self.mode == "min" else reference + delta)
 
     def rank(self, record: Record) -> tuple[float, int] | None:
-        """Return a sort key, best first, the older record before an equal one; None for a record that never ranks."""
+        """Return a sort key, best first, older first among equals; None for a record that never ranks."""
         score = self.score(record)
         if score is None or record.exceptional:
             return None
@@ -152,7 +152,7 @@ def _is_weighted(part: object) -> bool:
 
 
 def _frozen_monitor(monitor: object) -> str | tuple[str, ...] | tuple[tuple[str, float], ...]:
-    # A mapping or list would make the policy unhashable; a tuple of pairs is a mapping that was frozen before.
+    # A mapping or list would make the policy unhashable; a tuple of pairs is a mapping that is already frozen.
     if isinstance(monitor, str) and monitor:
         return monitor
     if isinstance(monitor, Mapping):

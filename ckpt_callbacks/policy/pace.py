@@ -14,14 +14,14 @@ from .state import State
 
 
 class Pace:
-    """The interval of a trigger, as it follows from what saves cost.
+    """The interval of a trigger, derived from what saves cost.
 
-    Before anything was measured it is due at once: that save measures, and finds a broken disk early. While a save is
-    pending it is not due. A failed save leaves the run as unsafe as before, so it stays due.
+    Before anything has been measured, a save is due at once: it takes the first measurement, and finds a broken disk
+    early. While a save is pending, none is due. A failed save leaves the run as unsafe as before, so one stays due.
     """
 
     def interval(self, cost: float) -> float:
-        """Return the training time from one save to the next, where one blocks for ``cost`` seconds; in seconds."""
+        """Return the training time between saves that each block for ``cost`` seconds; in seconds."""
         raise NotImplementedError
 
     def describe(self) -> str:
@@ -29,18 +29,18 @@ class Pace:
         raise NotImplementedError
 
     def due_at(self, costs: Costs) -> float:
-        """Return the training time, in seconds, from which it is due if no save is pending."""
+        """Return the training time, in seconds, from which a save is due if none is pending."""
         if costs.expected is None or costs.asked is None:
             return 0.0
         return costs.asked + self.interval(costs.expected)
 
     def quiet_until(self, state: State) -> Horizon:
-        """Return how long it stays due, or not due; see `Trigger.quiet_until`."""
+        """Return how long a save stays due, or not due; see `Trigger.quiet_until`."""
         due_at = self.due_at(state.costs)
         return NEVER if state.pending or state.time >= due_at else Horizon(time=due_at)
 
     def check(self, trigger: Trigger, view: EventView) -> Firing | None:
-        """Return the firing of the ``trigger`` that has this pace, if it is due."""
+        """Return the firing of the ``trigger`` that has this pace, if a save is due."""
         if view.saving or view.event.time < self.due_at(view.costs):
             return None
         return Firing((self.explain(view.costs),), (trigger,))
@@ -57,7 +57,7 @@ class Pace:
 class Overhead(Pace):
     """The pace of saves that together may block a given share of the training time.
 
-    The share holds for the whole run, and since the last save.
+    The share is respected over the whole run, and also since the last save.
     """
 
     share: float
@@ -66,7 +66,7 @@ class Overhead(Pace):
         return cost / self.share
 
     def due_at(self, costs: Costs) -> float:
-        # Within the share since the last save, too: time that was not spent for long is not spent all at once.
+        # Also within the share since the last save, so that time saved up over a long while is not spent all at once.
         return max(super().due_at(costs), (costs.blocked + (costs.expected or 0.0)) / self.share)
 
     def describe(self) -> str:
@@ -105,7 +105,7 @@ class Optimal(Trigger):
     """Save at the interval that loses the least training time to saves and failures together.
 
     The interval is that of Daly (2006), a refinement of Young (1974). It counts from the last save that any rule
-    requested, and follows the measured cost of a save while that changes.
+    requested, and follows the measured cost of a save as that changes.
 
     Example: ``Optimal(mtbf=hours(6))``.
 
@@ -120,7 +120,7 @@ class Optimal(Trigger):
 
     @cached_property
     def pace(self) -> Pace:
-        """The interval, as it follows from what saves cost."""
+        """The interval, derived from what saves cost."""
         return LeastLoss(self.mtbf)
 
     def check(self, view: EventView) -> Firing | None:

@@ -18,7 +18,7 @@ from .triggers import OnDeadline
 
 @dataclass(frozen=True)
 class Policy:
-    """When to save, what to keep, when to stop: a value, which both callbacks take.
+    """When to save, what to keep, when to stop, as one value that both callbacks take.
 
     Example::
 
@@ -31,10 +31,10 @@ class Policy:
 
     Args:
         save: The trigger that says when to save.
-        keep: The retention rule that says which checkpoints survive; all, by default.
+        keep: The retention rule that says which checkpoints survive; by default, all.
         stop: The stopping rule, or None.
-        best_by: The metric that ranks the alias ``best``; by default that of the first `KeepBest`, else of the
-            first `Improves`.
+        best_by: The metric that decides which checkpoint is ``best``; by default that of the first `KeepBest`, else
+            that of the first `Improves`.
     """
 
     save: Trigger
@@ -59,7 +59,7 @@ class Policy:
 
     @cached_property
     def best_metric(self) -> Metric | None:
-        """The metric that ranks the alias ``best``."""
+        """The metric that decides which checkpoint is ``best``."""
         saved_for = (metric for leaf in self.leaves for metric in leaf.metrics())
         return self.best_by or best_by(self.keep) or next(saved_for, None)
 
@@ -75,7 +75,7 @@ class Policy:
         found += self.keep.metrics()
         found += [self.best_by] if self.best_by else []
         keys: dict[Metric, str] = {}
-        # Metrics of one series differ by their place; by warm-up first, so that rules may change their order.
+        # Metrics of one series are numbered; sorted by warm-up first, so that rules may be reordered.
         for metric in sorted(dict.fromkeys(found), key=lambda metric: metric.start_from_epoch):
             base = f"{metric.mode} {metric.series}"
             same = sum(key == base or key.startswith(f"{base} #") for key in keys.values())
@@ -104,17 +104,17 @@ class Policy:
 
     @cached_property
     def adaptive(self) -> tuple[Trigger, ...]:
-        """The triggers that choose their interval by what saves cost, each once."""
+        """The triggers that derive their interval from what saves cost, each once."""
         return tuple(leaf for leaf in self.leaves if leaf.pace is not None)
 
     @cached_property
     def saves_on_preempt(self) -> bool:
-        """Whether a trigger asks for a last save when the process is about to be ended."""
+        """Whether a trigger asks for a last save when the process is about to be terminated."""
         return any(EventKind.PREEMPT in leaf.kinds for leaf in self.leaves)
 
     @cached_property
     def saves_on_exception(self) -> bool:
-        """Whether a trigger asks for a save when training raised."""
+        """Whether a trigger asks for a save when training raises an exception."""
         return any(EventKind.EXCEPTION in leaf.kinds for leaf in self.leaves)
 
     @classmethod
@@ -126,7 +126,7 @@ class Policy:
             allow_code: Import the functions that `Predicate` rules of the file name.
 
         Raises:
-            ConfigError: The file is wrong; the error lists every mistake.
+            ConfigError: The file has mistakes; the error lists all of them.
         """
         from ..config import Config
 

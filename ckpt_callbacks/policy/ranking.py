@@ -9,7 +9,7 @@ from .metric import Metric
 
 
 def ranked_records(records: Sequence[Record], metric: Metric) -> list[Record]:
-    """Return the records that have a finite value of the metric, the best first, and the oldest first among equals."""
+    """Return the records that have a finite value of the metric, best first, and oldest first among equals."""
     ranks = [(rank, record) for record in records if (rank := metric.rank(record)) is not None]
     return [record for _, record in sorted(ranks, key=lambda pair: pair[0])]
 
@@ -38,5 +38,5 @@ def newest_resumable(records: Sequence[Record]) -> Record | None:
 
 
 def alias_targets(records: Sequence[Record], best: Metric | None) -> dict[str, Record | None]:
-    """Return the record that each alias of a run stands for; ``best`` is the metric of the alias of that name."""
+    """Return the record that each alias of a run stands for; the metric ``best`` decides the alias of that name."""
     return {"last": last_record(records), "best": best_record(records, best), "final": final_record(records)}

@@ -1,6 +1,6 @@
 """Retention rules: which checkpoints survive.
 
-Each rule counts by itself over all records; a record that any rule keeps survives.
+Each rule looks at all records independently; a record that any rule keeps survives.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class KeepAll(Retention):
 class KeepLast(Retention):
     """Keep the newest checkpoints.
 
-    Checkpoints that a later resume superseded take only the places that the others leave free.
+    Checkpoints superseded by a later resume take only the places that the others leave free.
 
     Args:
         n: How many, at least 1.
@@ -120,7 +120,7 @@ class KeepBest(Retention):
         best = ranked_records(records, by)[: self.n]
         for place, record in enumerate(best, start=1):
             yield record, f"best {self.n} by {by.name} (#{place})"
-        # Superseded records may fill all places; the best of the current line survives, too.
+        # Superseded records may fill all places; the best of the current line survives as well.
         live = best_record(records, by)
         if live is not None and live not in best:
             yield live, f"best by {by.name}"
@@ -128,7 +128,7 @@ class KeepBest(Retention):
 
 @dataclass(frozen=True, repr=False)
 class KeepEvery(Retention):
-    """Keep the first checkpoint at or after each multiple of an interval. Exactly one interval is given.
+    """Keep the first checkpoint at or after each multiple of an interval. Pass exactly one interval.
 
     Examples: ``KeepEvery(epochs=10)``, ``KeepEvery(hours=6)``.
 
@@ -166,7 +166,7 @@ class KeepEvery(Retention):
 
 @dataclass(frozen=True)
 class KeepWithin(Retention):
-    """Keep the checkpoints of the last hours before the newest one, so that time alone deletes nothing.
+    """Keep the checkpoints of the last hours before the newest one; the mere passing of time deletes nothing.
 
     Args:
         hours: Hours by which a checkpoint may be older than the newest one.
@@ -247,7 +247,7 @@ def plan(retention: Retention, records: Sequence[Record], *, best: Metric | None
     Args:
         retention: One rule, or several combined with ``|``.
         records: Records that have a file, in any order; the argument is not changed.
-        best: The metric that ranks the alias ``best``; by default that of the first `KeepBest`.
+        best: The metric that decides which checkpoint is ``best``; by default that of the first `KeepBest`.
     """
     ordered = sorted(records, key=lambda record: record.id)
     reasons: dict[int, list[str]] = defaultdict(list)

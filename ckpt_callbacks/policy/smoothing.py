@@ -77,7 +77,7 @@ class Mean(_WindowSmoothing):
     """The mean of the last measurements.
 
     Args:
-        window: How many measurements, at least 1. While there are fewer, the mean of those.
+        window: How many measurements, at least 1. While there are fewer, the mean of those is taken.
     """
 
     def read(self, memory: Memory) -> float:
@@ -89,7 +89,7 @@ class Median(_WindowSmoothing):
     """The median of the last measurements, which ignores single spikes.
 
     Args:
-        window: How many measurements, at least 1. While there are fewer, the median of those.
+        window: How many measurements, at least 1. While there are fewer, the median of those is taken.
     """
 
     def read(self, memory: Memory) -> float:
@@ -99,5 +99,5 @@ class Median(_WindowSmoothing):
 
 
 def _within(values: Sequence[float], average: float) -> float:
-    # Rounding can take an average outside of what was averaged; a constant metric would seem to improve.
+    # Rounding can move an average outside the range of its values; a constant metric would then seem to improve.
     return min(max(average, min(values)), max(values))

@@ -19,7 +19,7 @@ class IntervalState:
     """The state of one `Every`, `At` or `OnDeadline`.
 
     Attributes:
-        crossed: How many thresholds were crossed; for a deadline, the last one that was near.
+        crossed: How many thresholds have been crossed; for a deadline, the last one that came near.
         owed: A save is owed.
     """
 
@@ -47,7 +47,7 @@ class State:
     """Everything that `decide` remembers of a run: plain facts, no configuration.
 
     Checkpoints contain it, so that a resumed run decides as the interrupted one would have. `to_json` and `from_json`
-    keep it exactly.
+    preserve it exactly.
 
     Attributes:
         step: Optimizer updates done.
@@ -57,12 +57,12 @@ class State:
         intervals: Where each interval and each deadline stands, by `Trigger.key`.
         non_finite: How often in a row each metric that `NonFinite` watches was NaN or infinite.
         pending: Saves without an outcome, by `Save.id`.
-        saves: How many saves were requested.
-        failures: How many saves failed in a row.
+        saves: How many saves have been requested.
+        failures: How many saves have failed in a row.
         retry_step: The step before which a failed save is not tried again.
         logged_names: Names of all metrics that were ever logged.
         joint_keys: The weighted sums whose parts were ever logged at one event, by `Metric.joint_key`.
-        costs: What the saves cost so far.
+        costs: What the saves have cost so far.
     """
 
     step: int = 0
@@ -121,5 +121,5 @@ class State:
             },
             logged_names=seen - joint,
             joint_keys=joint,
-            costs=Costs.from_json(facts.get("costs", {})),  # states from before it was counted have none
+            costs=Costs.from_json(facts.get("costs", {})),  # states written before costs were measured have none
         )

@@ -1,6 +1,6 @@
 """Stopping rules: when training ends.
 
-They are functions of the metrics' state, so they hold again after a resume.
+They are functions of the metrics' state, so they give the same answer after a resume.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Stopping:
         return False
 
     def reasons(self, track_of: TrackOf, counts: Mapping[str, int]) -> tuple[str, ...]:
-        """Return why training should stop; nothing, if it should continue.
+        """Return why training should stop; an empty tuple if it should continue.
 
         Args:
             track_of: Returns the state of one of the rule's `metrics`.
@@ -70,7 +70,7 @@ class Patience(Stopping):
     Args:
         metric: The metric that must improve, by more than its ``min_delta``.
         checks: Measurements without improvement after which training stops, at least 1.
-        start_from_epoch: Number of first epochs whose measurements are not counted.
+        start_from_epoch: Number of initial epochs whose measurements are not counted.
     """
 
     metric: Metric
@@ -148,11 +148,11 @@ class Diverges(_Threshold):
 
 @dataclass(frozen=True)
 class NonFinite(Stopping):
-    """Stop when a metric was NaN or infinite for a number of measurements in a row.
+    """Stop when a metric has been NaN or infinite for a number of measurements in a row.
 
     Args:
-        monitor: One or more names of metrics, such as ``"train_loss"``. Each is counted by itself; those that are
-            never logged are left out.
+        monitor: One or more names of metrics, such as ``"train_loss"``. Each is counted separately; those that are
+            never logged are ignored.
         consecutive: Measurements in a row, at least 1.
     """
 
@@ -206,7 +206,7 @@ class AnyStop(Stopping):
         return tuple(metric for rule in self.rules for metric in rule.metrics())
 
     def reasons(self, track_of: TrackOf, counts: Mapping[str, int]) -> tuple[str, ...]:
-        # Rules may be equal, or say the same; each reason is given once.
+        # Rules may be equal, or give the same reason; each reason is listed once.
         return tuple(dict.fromkeys(reason for rule in self.rules for reason in rule.reasons(track_of, counts)))
 
     def __repr__(self) -> str:

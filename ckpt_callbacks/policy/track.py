@@ -1,4 +1,4 @@
-"""The running state of one metric: its smoothed value, its best one, and how long it has not improved."""
+"""The running state of one metric: its smoothed value, its best value, and how long it has not improved."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Track:
 
     Attributes:
         memory: The smoother's memory.
-        value: The last compared value; None while there is none, in the warm-up, and after one that was not finite.
+        value: The last compared value; None before the first one, during the warm-up and after one that was not finite.
         best: The best value measured.
         saved: The best value of all saved checkpoints.
-        checks: How many measurements were compared.
+        checks: How many measurements have been compared.
         stale: How many of them in a row did not improve.
     """
 
@@ -58,7 +58,7 @@ class Track:
         )
 
     def fresh(self, metric: Metric, event: Event) -> float | None:
-        """Return the compared value if it was measured at ``event``, which was observed last, and is finite."""
+        """Return the compared value if it was measured at ``event``, the last observed event, and is finite."""
         raw = metric.measure(event.metrics)
         return self.value if raw is not None and math.isfinite(raw) else None
 

@@ -18,7 +18,7 @@ from .state import State
 
 
 class _Owed(Trigger):
-    """A leaf that is due from a threshold until a save in which it took part."""
+    """A leaf that is due from a threshold until a save that it takes part in."""
 
     def check(self, view: EventView) -> Firing | None:
         return Firing((self.describe(),), (self,)) if view.is_owed(self) else None
@@ -34,7 +34,7 @@ class _Owed(Trigger):
 
 
 class _QuietBetweenMetrics(Trigger):
-    """A leaf that goes by the metrics of an event, or by its kind: the end of a step alone brings it no news."""
+    """A leaf that looks at the metrics of an event, or at its kind; the mere end of a step tells it nothing new."""
 
     may_differ_across_ranks = False
 
@@ -44,9 +44,9 @@ class _QuietBetweenMetrics(Trigger):
 
 @dataclass(frozen=True, repr=False)
 class Every(_Owed):
-    """Save each time that another interval is complete. Exactly one interval is given.
+    """Save each time another interval is complete. Pass exactly one interval.
 
-    Once due, it stays so until a save was made, also one that another rule requested together with it.
+    Once due, it stays due until a save is made, even one that another rule requested together with it.
 
     Examples: ``Every(epochs=1)``, ``Every(minutes=30)``, ``Every(overhead=0.01)``.
 
@@ -56,8 +56,8 @@ class Every(_Owed):
         seconds: Seconds of training time, accumulated over resumes.
         minutes: Minutes of training time, accumulated over resumes.
         hours: Hours of training time, accumulated over resumes.
-        overhead: The share of the training time, such as 0.01, for which saves may block it. Due as often as that
-            allows, given the measured cost of a save; saves of other rules and failed ones count, too.
+        overhead: The share of the training time, such as 0.01, that saves may block. Due as often as that allows,
+            given the measured cost of a save; saves by other rules and failed saves count as well.
     """
 
     epochs: int | None = None
@@ -77,7 +77,7 @@ class Every(_Owed):
 
     @cached_property
     def pace(self) -> Pace | None:
-        """For ``overhead``, the interval that follows from what saves cost."""
+        """For ``overhead``, the interval derived from what saves cost."""
         return None if self.overhead is None else Overhead(self.overhead)
 
     @property
@@ -110,7 +110,7 @@ class At(_Owed):
 
     Args:
         steps: Optimizer updates.
-        epochs: Completed epochs; give either these or steps.
+        epochs: Completed epochs; pass either these or steps.
     """
 
     steps: tuple[int, ...] = ()
@@ -146,17 +146,17 @@ class At(_Owed):
 class OnDeadline(_Owed):
     """Save when the end of the job is near, once for each deadline.
 
-    It stays due until a save in which it took part. A deadline is identified by its time: what was saved for one is
-    saved for it in every resume, while a further job of the run has its own end, and so its own deadline. A run that
-    starts when its deadline is near already, and was never saved for it, is due at once: that training has nowhere
-    else to be safe.
+    It stays due until a save that it takes part in. A deadline is identified by its time: once a save has answered it,
+    it stays answered in every resume, while a later job of the run has its own end, and so its own deadline. If a run
+    starts when its deadline is already near, and has not saved for it yet, a save is due at once: there may be no later
+    chance.
 
     Example: ``OnDeadline(minutes(10))``.
 
     Args:
         before: How long before the end: seconds, such as ``minutes(10)``, or text such as ``"10 min"``.
         end: The end of the job: UTC seconds since 1970; or a datetime, or ISO 8601 text, with its offset from UTC. By
-            default the end that the job scheduler gives (`Event.deadline`); without either, it is never due.
+            default, the end reported by the job scheduler (`Event.deadline`); without either, it is never due.
     """
 
     before: float
@@ -196,8 +196,8 @@ class OnDeadline(_Owed):
 class Improves(_QuietBetweenMetrics):
     """Save when a metric beats the best value of all saved checkpoints.
 
-    The value has to be measured at the very weights that are saved. A failed save does not count: the next value that
-    is better than the saved ones is saved.
+    The value has to be measured with exactly the weights that are saved. A failed save does not count: the next value
+    that is better than the saved ones triggers a save.
 
     Args:
         metric: The metric, whose ``min_delta`` says by how much.
@@ -234,7 +234,7 @@ class OnPreempt(_QuietBetweenMetrics):
 
 @dataclass(frozen=True)
 class OnException(_QuietBetweenMetrics):
-    """Save when training raised an exception. Such a checkpoint never becomes ``best``."""
+    """Save when training raises an exception. Such a checkpoint never becomes ``best``."""
 
     kinds = frozenset({EventKind.EXCEPTION})
 
@@ -247,7 +247,7 @@ class OnException(_QuietBetweenMetrics):
 
 @dataclass(frozen=True)
 class Predicate(Trigger):
-    """Save when a function of yours returns True.
+    """Save when your own function returns True.
 
     Example: ``Predicate(lambda event: event.step in (1, 10, 100), name="powers of ten")``.
 

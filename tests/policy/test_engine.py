@@ -165,8 +165,8 @@ def test_saves_are_numbered_and_a_decision_lists_all_reasons():
     ("policy", "metrics", "message"),
     [
         (Policy(save=Improves(VAL)), {"loss": 0.5, "acc": 0.9},
-         "the metric 'val_loss' was never logged; logged were: acc, loss"),
-        (Policy(save=Improves(VAL)), {}, "the metric 'val_loss' was never logged; logged were: none at all"),
+         "the metric 'val_loss' was never logged; logged names: acc, loss"),
+        (Policy(save=Improves(VAL)), {}, "the metric 'val_loss' was never logged; logged names: none at all"),
         (Policy(save=never & ~Improves(VAL)), {"loss": 0.5}, "the metric 'val_loss' was never logged"),
         (Policy(save=never, keep=KeepBest(1, by=VAL)), {"loss": 0.5}, "the metric 'val_loss' was never logged"),
         (Policy(save=never, stop=Patience(VAL, checks=2)), {"loss": 0.5}, "the metric 'val_loss' was never logged"),
@@ -174,9 +174,9 @@ def test_saves_are_numbered_and_a_decision_lists_all_reasons():
         (Policy(save=never, best_by=Metric("val_loss", mode="min", start_from_epoch=5)), {"loss": 0.5},
          "the metric 'val_loss' was never logged"),
         (Policy(save=never, best_by=Metric(["train_loss", "loss"], mode="min")), {"acc": 0.5},
-         "the metric 'train_loss or loss' was never logged; logged were: acc"),
+         "the metric 'train_loss or loss' was never logged; logged names: acc"),
         (Policy(save=never, best_by=Metric({"a": 1, "b": 2}, mode="min")), {"a": 0.5},
-         r"the metric 'a \+ 2\*b' was never logged; logged were: a"),
+         r"the metric 'a \+ 2\*b' was never logged; logged names: a"),
     ],
 )  # fmt: skip
 def test_a_metric_that_was_never_logged_is_an_error_once_it_could_have_been(policy, metrics, message):

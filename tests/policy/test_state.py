@@ -51,7 +51,7 @@ def test_names_that_were_logged_are_told_from_sums_that_were_measured():
     assert (state.logged_names, state.joint_keys) == ({"a", "b", "c"}, {"a + 2*b (together)"})
     assert state.to_json()["seen"] == ["a", "a + 2*b (together)", "b", "c"]  # as earlier versions wrote it
     assert State.from_json(json.loads(json.dumps(state.to_json()))) == state
-    with pytest.raises(MetricError, match=r"'d' was never logged; logged were: a, b, c$"):
+    with pytest.raises(MetricError, match=r"'d' was never logged; logged names: a, b, c$"):
         decide(Policy(save=Improves(Metric("d", mode="min"))), state, Event.epoch_end(step=2, epoch=1))
 
 

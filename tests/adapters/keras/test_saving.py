@@ -172,7 +172,7 @@ def test_the_best_weights_are_restored_on_request(tmp_path):
 def test_a_metric_that_is_never_logged_is_an_error_at_the_first_epoch_end(tmp_path):
     callback = checkpoint(tmp_path, Policy(Improves(Metric("val_los", mode="min"))))
     logged = "accuracy, loss, val_accuracy, val_loss"
-    with pytest.raises(MetricError, match=f"'val_los' was never logged; logged were: {logged}"):
+    with pytest.raises(MetricError, match=f"'val_los' was never logged; logged names: {logged}"):
         fit(quick(), callback)
 
 

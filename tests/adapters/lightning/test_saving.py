@@ -168,7 +168,7 @@ def test_loggers_are_told_once_the_file_is_there(tmp_path):
 def test_a_metric_that_is_never_logged_is_an_error_that_names_the_others(tmp_path):
     from ckpt_callbacks import Metric
 
-    with pytest.raises(MetricError, match=r"'vall_loss' was never logged; logged were: .*train_loss.*val_loss"):
+    with pytest.raises(MetricError, match=r"'vall_loss' was never logged; logged names: .*train_loss.*val_loss"):
         fit(tmp_path, Policy(Improves(Metric("vall_loss", mode="min"))))
 
 
@@ -200,7 +200,7 @@ def test_somebody_elses_file_with_the_name_of_an_alias_is_left_alone_and_said(tm
 
 def test_an_unknown_name_in_the_template_is_said_at_the_first_epochs_end(tmp_path, caplog):
     fit(tmp_path, arguments={"filename": "{epoch}-{val_los:.3f}"})
-    assert "filename: {val_los} was never logged; logged were: " in caplog.text
+    assert "filename: {val_los} was never logged; logged names: " in caplog.text
 
 
 def test_weights_alone_warn_when_the_callback_is_built(tmp_path, caplog):

@@ -60,7 +60,7 @@ def test_k8_steps_and_a_monitor_go_together_and_a_missing_one_is_an_error(tmp_pa
 
     before = [(record.path, digest(record.path)) for record in ours.records()]
     missing = checkpoint(tmp_path / "ours", Policy(Improves(Metric("vall_loss", mode="min")), KeepBest(1, by=VAL)))
-    with pytest.raises(MetricError, match=r"'vall_loss' was never logged; logged were: .*loss.*val_loss") as caught:
+    with pytest.raises(MetricError, match=r"'vall_loss' was never logged; logged names: .*loss.*val_loss") as caught:
         fit(quick(), missing, epochs=4)
     assert "\n" not in str(caught.value)
     assert [(path, digest(path)) for path, _ in before] == before
