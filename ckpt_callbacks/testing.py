@@ -90,4 +90,4 @@ class FakeWriter:
         return Written()
 
     def release(self) -> None:
-        """Do nothing: there is no memory to give back."""
+        """Do nothing: there is no memory to release."""

@@ -8,13 +8,13 @@ from .format import Format, Shapes, Written
 from .keras.format import ARCHIVE, HDF5
 from .torch.format import TORCH
 
-# By suffix; the longest one that fits counts. People with files of their own kind may add to it.
+# By suffix; the longest match wins. Users may add formats of their own.
 FORMATS: dict[str, Format] = {format.suffix: format for format in (TORCH, ARCHIVE, HDF5)}
 
 __all__ = ["FORMATS", "Format", "Shapes", "Written", "format_of"]
 
 
 def format_of(path: Path) -> Format | None:
-    """Return the format of a checkpoint, by its suffix; None if there is none for it."""
+    """Return the format of a checkpoint, by its suffix; None if no format has that suffix."""
     suffix = max((suffix for suffix in FORMATS if path.name.endswith(suffix)), key=len, default=None)
     return FORMATS[suffix] if suffix is not None else None

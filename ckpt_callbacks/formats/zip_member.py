@@ -22,7 +22,7 @@ def open_member(path: Path, name: str) -> io.BufferedIOBase | io.RawIOBase:
     Raises:
         OSError: There is no such file, or it cannot be read.
         KeyError: The archive has no such member.
-        zipfile.BadZipFile: The file is no archive.
+        zipfile.BadZipFile: The file is not an archive.
     """
     with zipfile.ZipFile(path) as archive:
         info = archive.getinfo(name)

@@ -25,7 +25,7 @@ def to_json(value: Any) -> Any:
         return value
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
-            raise TypeError("a mapping has keys that are no strings")
+            raise TypeError("a mapping has keys that are not strings")
         return {key: to_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [to_json(item) for item in value]

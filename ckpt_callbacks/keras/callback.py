@@ -40,9 +40,9 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
         metadata: Facts for every record, such as ``{"dataset": "digits-v1"}``.
         on_error: ``"warn"`` or ``"raise"`` when a save fails.
         grace: With `OnPreempt`: time from a signal to the end of the process, in seconds or as ``"30 s"``.
-        min_free: Bytes that a save must leave free on the disk, or text such as ``"5 GB"``; else the save is skipped.
-        background: Write on a worker thread while training runs, which is blocked for a copy of the state alone. True
-            by default.
+        min_free: Bytes that a save must leave free on the disk, or text such as ``"5 GB"``; otherwise it is skipped.
+        background: Write on a worker thread while training runs; training is blocked only while the state is copied.
+            True by default.
         max_pending: Number of snapshots that may wait to be written, each in its own memory. 1 by default.
         when_busy: ``"wait"`` when ``max_pending`` snapshots wait, or ``"skip"`` the save, which then stays due. The
             last save is never skipped.
@@ -56,7 +56,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
         clock: A clock for tests.
 
     Raises:
-        ConfigError: A YAML file is wrong.
+        ConfigError: A YAML file has mistakes.
         PolicyError: An argument makes no sense.
     """
 
@@ -95,11 +95,11 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
             described=config.described,
         )  # fmt: skip
         super().__init__(run)
-        # On the training's thread, a copy would be for nothing.
+        # On the training's thread, a copy would be pointless.
         self._staging = KerasStaging(settings.staging if settings.background else "none")
         if restore_best_weights and config.policy.best_metric is None:
             raise PolicyError(
-                "KerasCheckpoint: restore_best_weights is True, and the policy knows no best; expected a rule with a "
+                "KerasCheckpoint: restore_best_weights is True, but the policy has no best; expected a rule with a "
                 "metric, such as Improves(Metric('val_loss', mode='min')), or best_by"
             )
         self._resume, self._restore_best_weights, self._batch_metrics = resume, restore_best_weights, batch_metrics
@@ -115,7 +115,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
     def from_yaml(
         cls, path: str | PathLike[str], *, dirpath: str | PathLike[str] | None = None, **settings: Any
     ) -> KerasCheckpoint:
-        """Return the callback that a YAML file describes. Arguments that are given here win over the file."""
+        """Return the callback that a YAML file describes. Arguments passed here take precedence over the file."""
         return cls(dirpath, path, **settings)
 
     # -- hooks -------------------------------------------------------------------------------------------------------
@@ -133,7 +133,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
         )  # fmt: skip
         fit.open(self._resume, trained=self._trained() is model)
         self._fit, _fitting[self._run.dirpath] = fit, self
-        # What others still do at the end of an epoch or of a fit (learning rate, best weights) is part of the state.
+        # Changes by others at the end of an epoch or of a fit (learning rate, best weights) are part of the state.
         call.surround(fit.first_callback(), self)
         if self._run.policy.saves_on_exception:
             failed = _weakly(self._fail)
@@ -187,7 +187,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
             raise PolicyError(f"{self.dirpath}: this callback is given to fit() more than once; expected it once")
         if call.validates_averages and self._run.policy.best_metric is not None:
             log.warning(
-                "%s: SwapEMAWeights validates averaged weights, and others are saved: the best checkpoint would not be "
+                "%s: SwapEMAWeights validates averaged weights, but others are saved: the best checkpoint would not be "
                 "what was measured; expected SwapEMAWeights(swap_on_epoch=True)", self.dirpath,
             )  # fmt: skip
 
@@ -206,8 +206,8 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
 
 
 def _weakly(method: Callable[..., None]) -> Callable[..., None]:
-    # A model keeps its train function, and the run its fit; neither may keep the callback, whose end gives the
-    # directory back.
+    # A model keeps its train function, and the run its fit; neither may keep the callback alive, whose deletion
+    # releases the directory.
     reference = weakref.WeakMethod(method)
 
     def call(*arguments: Any) -> None:

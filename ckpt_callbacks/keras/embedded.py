@@ -32,7 +32,7 @@ class VolatileState:
     callbacks: States = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the state as it stands in a checkpoint."""
+        """Return the state in the form that a checkpoint holds."""
         return {
             "random": {name: array_to_json(array) for name, array in self.random.items()},
             "seeds": [array_to_json(array) for array in self.seeds],
@@ -42,7 +42,7 @@ class VolatileState:
 
     @classmethod
     def from_json(cls, state: Mapping[str, Any]) -> VolatileState:
-        """Return the state that stands in a checkpoint."""
+        """Return the state that a checkpoint holds."""
         return cls(
             random={name: array_from_json(array) for name, array in state["random"].items()},
             seeds=tuple(map(array_from_json, state["seeds"])),
@@ -60,7 +60,7 @@ class FitState:
         record: The record of the checkpoint; see `Embedded.record`.
         batch: Batches of the running epoch that were trained; 0 at an epoch's beginning.
         batches: Batches in the epoch; None if unknown.
-        next_begun: The next batch had begun, so that it may have been drawn already.
+        next_begun: The next batch had begun, so it may have been drawn already.
         validating: All batches of the epoch were trained, and its validation had begun.
         backend: The backend that wrote the checkpoint.
         optimizer: The class of the optimizer; empty if it was not built.
@@ -83,7 +83,7 @@ class FitState:
     epoch_random: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the state as it stands in a checkpoint."""
+        """Return the state in the form that a checkpoint holds."""
         return {
             "snapshot": self.run,
             "record": self.record,
@@ -101,7 +101,7 @@ class FitState:
 
     @classmethod
     def from_json(cls, state: Mapping[str, Any]) -> FitState:
-        """Return the state that stands in a checkpoint.
+        """Return the state that a checkpoint holds.
 
         Raises:
             ResumeError: A newer version wrote the checkpoint.

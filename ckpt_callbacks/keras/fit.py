@@ -33,9 +33,9 @@ log = logging.getLogger("ckpt_callbacks")
 
 
 class Fit:
-    """One call of `Model.fit`, from `on_train_begin` to its end; the source of the run's snapshots meanwhile.
+    """One call of `Model.fit`, from `on_train_begin` to its end, during which it is the source of the run's snapshots.
 
-    It does not refer to the callback, whose end gives the directory back.
+    It holds no reference to the callback, whose deletion releases the directory.
 
     Args:
         run: The run of the callback.
@@ -49,7 +49,7 @@ class Fit:
 
     Attributes:
         call: As given.
-        progress: The place of the fit. Set by `open`.
+        progress: The position of the fit. Set by `open`.
     """
 
     progress: Progress
@@ -101,7 +101,7 @@ class Fit:
     # -- the beginning -----------------------------------------------------------------------------------------------
 
     def open(self, resume: str | PathLike[str], *, trained: bool) -> None:
-        """Open the run directory, and start the run, at the place where a checkpoint was taken if there is one.
+        """Open the run directory and start the run, at the place where its checkpoint was taken if there is one.
 
         Args:
             resume: See `KerasCheckpoint`.
@@ -153,7 +153,7 @@ class Fit:
         if self._batch_metrics:  # each batch is reported when it ends
             return
         if self._report_step(batch, {}, next_begun=True):
-            # Keras would train this batch nevertheless; without it, `fit` ends with the state that was saved.
+            # Keras would still train this batch; without it, `fit` ends with the state that was saved.
             model = self.model
             BatchSkipper(model, 1, floats(model.get_metrics_result()), draws=False)
         else:
@@ -167,7 +167,7 @@ class Fit:
             self._report_step(done, floats(logs))
 
     def begin_validation(self) -> None:
-        """Begin a validation, before which and within which urgent saves are possible."""
+        """Begin a validation. Urgent saves are possible before it and during it."""
         if not self.call.is_running:
             return
         self._has_validated = True
@@ -180,7 +180,7 @@ class Fit:
             self._save_if_urgent()
 
     def pass_validation_batch(self) -> None:
-        """Save within a validation if that is urgent; it may last longer than there is time after a signal."""
+        """Save during a validation if that is urgent: the validation may outlast the time left after a signal."""
         if self._before_validation is not None:
             self._save_if_urgent()
 
@@ -204,19 +204,19 @@ class Fit:
         run, point = self._run, self._resume_point
         with self._closed_on_failure():
             final = run.view.final()
-            # A run may be resumed at its very end, from before its last state was saved.
+            # A run may be resumed at its very end, from a checkpoint taken before its last state was saved.
             if self.progress.has_begun or (point is not None and (final is None or final.step < run.state.step)):
                 self._observe(EventKind.END, {})
             else:
                 log.warning("%s: nothing was left to train; the run is at step %d", run.dirpath, run.state.step)
                 if final is not None and point is not None and point.path != final.path:
-                    load_verified(self.model, final, run.directory.staging)  # which may be averages, or the best ones
+                    load_verified(self.model, final, run.directory.staging)  # may be averages, or the best weights
             if restore_best_weights and (best := run.view.best()) is not None:
                 load_verified(self.model, best, run.directory.staging)
         self.close(run.end)
 
     def fail(self, error: Exception) -> None:
-        """End a fit in which a step or its data raised, with a last save where the state is whole."""
+        """End a fit in which a step or its data raised an exception, with a last save if the state is consistent."""
         try:
             if self.progress.begun is None and self.progress.skipped:
                 log.warning("%s: failed before anything new was trained, so nothing was saved", self._run.dirpath)
@@ -229,7 +229,7 @@ class Fit:
         self.close()
 
     def close(self, close_run: Callable[[], object] | None = None) -> None:
-        """Undo all changes to the model, close the run (by `Run.close` or ``close_run``), and give the memory back."""
+        """Undo all changes to the model, close the run (by `Run.close` or ``close_run``), and release the memory."""
         restore_train_function(self._model)
         self._initial_epoch.reset()
         try:
@@ -257,7 +257,7 @@ class Fit:
         return True
 
     def _save_before_winding_down(self) -> None:
-        """Save if another callback has stopped training amid an epoch, before Keras validates and ends the epoch."""
+        """Save if another callback has stopped training mid-epoch, before Keras validates and ends the epoch."""
         if self.progress.ending or not self.model.stop_training:
             return
         batches, done = self.call.batches or self._params.get("steps"), self.progress.done(self.model)

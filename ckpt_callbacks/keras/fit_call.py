@@ -1,7 +1,7 @@
-"""The arguments and the state of the running `fit`, as far as Keras does not pass them to callbacks.
+"""The arguments and state of the running `fit` that Keras does not pass to callbacks.
 
 Callbacks get the number of epochs and, when it is known in advance, of batches. Whether there is a validation set,
-whether the data is exhausted, and whether `fit` still runs stand only in its local variables, which are read here.
+whether the data is exhausted, and whether `fit` is still running: only its local variables, read here, tell that.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class FitCall:
     def __init__(self, variables: dict[str, Any]) -> None:
         self.validates = variables.get("validation_data", True) is not None
         self._shuffle = variables.get("shuffle")
-        # Weak, because a callback outlives `fit`, and the data should not.
+        # Weak, because a callback outlives `fit`, but the data should not.
         self._callbacks = _weak(variables.get("callbacks"))
         self._data = _weak(variables.get("epoch_iterator"))
 
@@ -61,7 +61,7 @@ class FitCall:
         return what_is_inexact(self._data(), self._shuffle)
 
     def guard_data(self, failed: Callable[[Exception], None]) -> None:
-        """Call ``failed`` when the data raises, where `fit` draws it outside of ``model.train_function``."""
+        """Call ``failed`` when the data raises, if `fit` draws it outside ``model.train_function``."""
         data = self._data()
         if data is not None and keras.backend.backend() == "torch":
             take = data._get_iterator
@@ -78,7 +78,7 @@ class FitCall:
         )
 
     def other_callbacks(self, own: keras.callbacks.Callback) -> OtherCallbacks:
-        """Return the callbacks beside ``own``, including Keras' own ones, such as `History`."""
+        """Return the callbacks other than ``own``, including those that Keras adds, such as `History`."""
         callbacks = self._callbacks()
         if callbacks is None:
             return OtherCallbacks()
@@ -86,7 +86,7 @@ class FitCall:
 
     @property
     def validates_averages(self) -> bool:
-        """True if averaged weights are validated, and the model holds other weights at an epoch's end."""
+        """True if averaged weights are validated, but the model holds other weights at an epoch's end."""
         callbacks = self._callbacks()
         swaps = keras.callbacks.SwapEMAWeights
         return callbacks is not None and any(isinstance(c, swaps) and not c.swap_on_epoch for c in callbacks.callbacks)
@@ -100,7 +100,7 @@ class FitCall:
         """From the next hook on, call ``first`` before all other callbacks, and ``last`` after them."""
         callbacks = self._callbacks()
         if callbacks is not None:
-            # A new list, because Keras iterates over the present one.
+            # A new list, because Keras is iterating over the current one.
             callbacks.callbacks = [first, *(c for c in callbacks.callbacks if c is not last), last]
 
 

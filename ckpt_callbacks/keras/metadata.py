@@ -25,6 +25,6 @@ def training_metadata(model: keras.Model) -> dict[str, Any]:
 
 
 def _name(model: keras.Model) -> str:
-    # Keras numbers the models of a process that have no name: the class alone is the same in each process.
+    # Keras numbers the models of a process that have no name: only the class is the same in each process.
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(model).__name__).lower()
     return type(model).__name__ if re.fullmatch(rf"{snake}(_\d+)?", model.name) else model.name

@@ -98,5 +98,5 @@ def _layers(model: keras.Model) -> Layers:
 
 
 def _by_place(layers: list[tuple[str, list[tuple[int, ...]]]]) -> Layers:
-    # The legacy format identifies layers by their order alone.
+    # The legacy format identifies layers only by their order.
     return {str(place): layer for place, layer in enumerate(layer for layer in layers if layer[1])}

@@ -1,4 +1,4 @@
-"""The state of the other callbacks of a `fit`, which they lose when the next one begins."""
+"""The state of the other callbacks of a `fit`, which they lose when the next `fit` begins."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class OtherCallbacks:
         self._faulty: set[int] = set()
 
     def states(self) -> States:
-        """Return their present states, which later hooks do not change."""
+        """Return their current states, which later hooks do not change."""
         self._flush()
         found = []
         for name, callback in self._named():
@@ -63,7 +63,7 @@ class OtherCallbacks:
         return sorted(name for name, _ in wanted.keys() ^ found.keys())
 
     def stopped(self, states: States) -> str | None:
-        """Return the name of the callback that had ended the training, and would end it again; None if none had.
+        """Return the name of the callback that ended the training, and would end it again; None if none did.
 
         Args:
             states: The states of the callbacks at that time.
@@ -89,7 +89,7 @@ class OtherCallbacks:
             return None
         try:
             return to_json(callback.state_dict())
-        except Exception as error:  # the user's code: no reason to lose a checkpoint
+        except Exception as error:  # the user's code: not a reason to lose a checkpoint
             self._warn(callback, "state_dict()", error)
             return None
 

@@ -12,7 +12,7 @@ from .update_counter import UpdateCounter
 
 
 class Progress:
-    """The place of a fit: epoch, batch and number of updates.
+    """The position of a fit: epoch, batch and number of updates.
 
     Args:
         call: The call of `fit`.
@@ -24,11 +24,11 @@ class Progress:
         epochs: Completed epochs.
         epochs_before: Epochs that were completed before the fit.
         skipped: Batches of the running epoch that are skipped; 0 from the second epoch on.
-        batch: Batches of the running epoch before the event that is observed.
+        batch: Batches of the running epoch before the observed event.
         next_begun: The batch after those has begun.
         begun: The last batch of the running epoch that began and is trained. None before the first one.
         validating: All batches were trained, and the epoch's validation has begun.
-        ending: Training stops amid the epoch, so that the rest of the epoch does not count.
+        ending: Training stops mid-epoch, so the rest of the epoch does not count.
     """
 
     def __init__(self, call: FitCall, steps: UpdateCounter, epochs: int, skipped: int = 0) -> None:
@@ -58,7 +58,7 @@ class Progress:
 
     @property
     def step(self) -> int:
-        """The number of updates at the event that is observed."""
+        """The number of updates at the observed event."""
         return self._steps.at(self.batch)
 
     def begin_epoch(self, epoch: int) -> None:
@@ -95,32 +95,32 @@ class Progress:
         self.batch, self.next_begun = batch, next_begun
 
     def move_after_failure(self, model: keras.Model) -> bool:
-        """Move to the place where a batch or its data raised. Return False if the model's state is amid an update."""
+        """Move to the place where a batch or its data raised. Return False if the model is in mid-update."""
         failed = self.done(model) if self.begun is None else self.begun
         moved = self._steps.count(model, failed) - failed
         self.move_to(failed + moved, next_begun=moved == 0 and self.begun is not None)
         return 0 <= moved <= model.steps_per_execution
 
     def begin_validation(self, model: keras.Model) -> bool:
-        """Begin a validation. Return False if it is not one of this fit, but a callback's own."""
+        """Begin a validation. Return False if it belongs to a callback rather than to this fit."""
         if self.ending:
             return True
         batches, done = self._call.batches, self.done(model)
         if batches is not None and done < batches:
             return False
-        # Keras counts one batch too many where it has only just learned how many there are.
+        # Keras counts one batch too many if it has only just learned how many there are.
         self.move_to(self._steps.count(model, done))
         self.validating = True
         return True
 
     def end_epoch(self, model: keras.Model) -> None:
-        """End an epoch of which all batches were trained."""
+        """End an epoch whose batches were all trained."""
         self._steps.end_epoch(model, self.done(model))
         self.begun, self.skipped, self.batch, self.next_begun, self.validating = None, 0, 0, False, False
         self.epochs += 1
 
     def position(self) -> dict[str, Any]:
-        """Return the fields of `FitState` that tell the place."""
+        """Return the fields of `FitState` that describe the position."""
         return {
             "batch": self.batch,
             "batches": self.batch if self.validating else self._call.batches,

@@ -79,7 +79,7 @@ def checkpoint_to_load(run: Run, resume: str | PathLike[str], model: keras.Model
         return None
     path = Path(resume)
     if not path.is_file():
-        raise ResumeError(f"{path}: is no file; expected resume='auto', 'never' or the path of a checkpoint")
+        raise ResumeError(f"{path}: is not a file; expected resume='auto', 'never' or the path of a checkpoint")
     record = run.view.find(path)
     if record is not None:
         verify(record)
@@ -130,7 +130,7 @@ def load(model: keras.Model, path: Path, state: FitState, call: FitCall, scratch
 
 
 def load_verified(model: keras.Model, record: Record, scratch: Path) -> None:
-    """Load the weights of a checkpoint at the end of a fit, unless the file is damaged, which is logged.
+    """Load the weights of a checkpoint at the end of a fit; if the file is damaged, only log that.
 
     Args:
         model: The model.
@@ -151,7 +151,7 @@ def _build(model: keras.Model, path: Path, call: FitCall) -> None:
     problem = "call model.build()"
     if call.batch_spec is not None:
         try:
-            # What `fit` does before it calls any callback on torch and JAX, and on TensorFlow at the first batch.
+            # `fit` does this before it calls any callback on torch and JAX, and at the first batch on TensorFlow.
             model._symbolic_build(data_batch=call.batch_spec)
         except (ValueError, RuntimeError) as error:
             problem = f"{one_line(error)}; call model.build()"
@@ -160,7 +160,7 @@ def _build(model: keras.Model, path: Path, call: FitCall) -> None:
 
 
 class ResumePoint:
-    """The place in an epoch where a checkpoint was taken, with all that brings a fit back there.
+    """The place in an epoch where a checkpoint was taken, with everything that takes a fit back there.
 
     Args:
         path: The checkpoint.
@@ -202,11 +202,11 @@ class ResumePoint:
 
     @property
     def ended_by(self) -> str | None:
-        """The callback that had ended the training here, and would end it again; None if there is none."""
+        """The callback that ended the training here, and would end it again; None if there is none."""
         return self._others.stopped(self._state.volatile.callbacks) if self._is_epoch_begin else None
 
     def restore_callbacks(self) -> None:
-        """Restore the states of the other callbacks; log those that have none in the checkpoint, or only there."""
+        """Restore the states of the other callbacks; log those with a state only here or only in the checkpoint."""
         unmatched = self._others.restore(self._state.volatile.callbacks)
         if unmatched:
             log.warning(
@@ -221,10 +221,10 @@ class ResumePoint:
             self._set_random_state(self._state.epoch_random or self._state.volatile.random)
 
     def begin_epoch(self) -> None:
-        """Skip the batches that were trained, when the first epoch begins, after all other callbacks."""
+        """Skip the batches already trained, when the first epoch begins, after all other callbacks."""
         if self._is_epoch_begin:
             return
-        self._set_random_state(self._state.epoch_random)  # so that the order of the data is drawn as it was
+        self._set_random_state(self._state.epoch_random)  # so that the data gets the same order again
         if not self.batch:
             return
         model = self._model
@@ -236,12 +236,12 @@ class ResumePoint:
         BatchSkipper(model, calls, floats(model.get_metrics_result()), skipped=self._end_skipping)
 
     def before_batch(self) -> None:
-        """Restore the state when the first batch begins that is not skipped, before all other callbacks."""
+        """Restore the state when the first batch that is not skipped begins, before all other callbacks."""
         if self.is_between_batches:
             self._others.restore(self._state.volatile.callbacks)
 
     def begin_batch(self) -> None:
-        """Restore the state when the first batch begins that is not skipped, after all other callbacks."""
+        """Restore the state when the first batch that is not skipped begins, after all other callbacks."""
         if self._state.next_begun and not self._is_epoch_begin:
             self._restore_volatile()
 

@@ -29,7 +29,7 @@ from .model.save import embedded_for, save
 try:
     from ..formats.keras.writer import FileWriter, KerasFile
     from .model.walk import Walk, config_of, walk
-except (AttributeError, ImportError) as error:  # parts of Keras that it does not promise to keep
+except (AttributeError, ImportError) as error:  # parts of Keras with no promise of stability
     _UNKNOWN: str | None = f"Keras {keras.__version__} is not as expected inside: {first_line(error)}"
 else:
     _UNKNOWN = None
@@ -52,14 +52,14 @@ class KerasStaging:
         self._with_config: bool | None = None  # Keras can write the model's configuration; None: not known yet
 
     def prepare(self, size: int, suffix: str) -> None:
-        """Do in advance, on any thread, what would take the first snapshot longest.
+        """Do the slowest work of the first snapshot in advance, on any thread.
 
         Args:
             size: The bytes to allocate for one snapshot; see `expected_size`.
             suffix: The suffix of the files.
         """
         if suffix == KERAS:
-            # Whatever the backend, Keras imports TensorFlow, if it is there, to make JSON of the first object.
+            # With any backend, Keras imports TensorFlow, if installed, when it first turns an object into JSON.
             keras.saving.serialize_keras_object(keras.initializers.Zeros())
         self._arenas.prepare(size)
 
@@ -67,7 +67,7 @@ class KerasStaging:
         """Return the number of bytes that an arena needs for a snapshot of a model; 0 if none will be copied.
 
         Args:
-            model: The model. An optimizer that is not built yet has no state, and counts for nothing.
+            model: The model. An optimizer that is not built yet has no state, and adds nothing.
             suffix: The suffix of the files.
         """
         if not self._copies or self._why_live(model, suffix) is not None:
@@ -87,7 +87,7 @@ class KerasStaging:
             state: The state to embed in the file.
 
         Returns:
-            The snapshot; a live one if the model cannot be copied, or no copy was asked for.
+            The snapshot; a live one if the model cannot be copied, or no copy was requested.
         """
         with_config = self._has_config(model, suffix)
         if not self._copies:
@@ -101,18 +101,18 @@ class KerasStaging:
                 assert self._writer is not None  # else it is live, see above
                 content = _content(model, suffix, state, arena, with_config)
                 snapshot = _Staged(content, self._writer, arena, self._arenas)
-                stack.pop_all()  # from here on, the snapshot gives the arena back
+                stack.pop_all()  # from here on, the snapshot releases the arena
                 return snapshot
         except NotEnoughMemory as error:
             why = str(error)
-        except Exception as error:  # Keras' private parts are not as they were, or the model's own code raises
+        except Exception as error:  # Keras' internals have changed, or the model's own code raises
             why = f"its state cannot be copied: {first_line(error)}"
         return self._live_because(why, model, state, with_config)
 
     def release(self) -> None:
-        """Give all memory back, including that of snapshots that are released later."""
+        """Release all memory, including that of snapshots that are released later."""
         self._arenas.release()
-        self._with_config = None  # another model may come
+        self._with_config = None  # the next model may be another
 
     def _has_config(self, model: keras.Model, suffix: str) -> bool:
         """Return whether Keras can write the model's configuration, which ``.keras`` files hold. Log once if not."""
@@ -124,7 +124,7 @@ class KerasStaging:
             if problem is not None:
                 log.warning(
                     "KerasCheckpoint: the configuration of %r cannot be saved: %s; a run resumes without it, and "
-                    "load_weights() reads the files, but load_model() does not: write get_config() for that",
+                    "load_weights() reads the files, but load_model() does not: implement get_config() for that",
                     model.name, one_line(problem),
                 )  # fmt: skip
         return self._with_config
@@ -139,7 +139,7 @@ class KerasStaging:
     def _live_because(self, why: str, model: keras.Model, state: FitState, with_config: bool) -> Snapshot:
         def written(path: Path) -> Written:
             found = Written(save(model, path, state, with_config=with_config))
-            if not self._warned:  # after the save, because a save that fails has its own error
+            if not self._warned:  # after the save, because a failed save reports its own error
                 self._warned = True
                 log.warning("KerasCheckpoint: training waits while %r is written: %s", model.name, why)
             return found

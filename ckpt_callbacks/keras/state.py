@@ -1,4 +1,4 @@
-"""The state of a model beside what Keras writes into its files."""
+"""The state of a model that Keras does not write into its files."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def further_optimizers(model: keras.Model) -> dict[str, list[int]]:
         places = places or {id(weight): place for place, weight in enumerate(model.weights)}
         stepped = [places.get(id(weight)) for weight in getattr(one, "_trainable_variables", (None,))]
         known = [place for place in stepped if place is not None]
-        if len(known) == len(stepped):  # else it steps variables outside of the model, or wraps another optimizer
+        if len(known) == len(stepped):  # else it steps variables outside the model, or wraps another optimizer
             found[name] = known
     return found
 

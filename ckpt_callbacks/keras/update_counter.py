@@ -9,7 +9,7 @@ class UpdateCounter:
     """The number of optimizer updates done at each batch of the running epoch.
 
     It reads the optimizer's own counter when a fit or an epoch begins, and counts batches in between. A model that
-    trains without changing that counter (a GAN with its own optimizers) is counted by its batches alone.
+    trains without changing that counter (a GAN with its own optimizers) is counted only by its batches.
 
     Args:
         model: The model that is trained.

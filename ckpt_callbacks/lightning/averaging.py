@@ -31,7 +31,7 @@ class AveragedWeights:
         Args:
             trainer: The training.
             snapshot: Takes the snapshot.
-            wait: Returns once nothing is copied any longer.
+            wait: Returns once all copying is done.
         """
         if not (self.in_model and _averaging(trainer)):
             return snapshot()
@@ -49,7 +49,7 @@ class AveragedWeights:
 
 
 def end_averages(trainer: Trainer) -> None:
-    """Give the model its averaged weights, as the end of a training does; one with nothing to train has no end."""
+    """Give the model its averaged weights, which Lightning does at the end only if there was anything to train."""
     for callback in trainer.callbacks:
         if isinstance(callback, WeightAveraging):
             callback.on_train_end(trainer, trainer.lightning_module)

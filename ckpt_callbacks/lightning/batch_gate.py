@@ -37,7 +37,7 @@ class BatchGate:
         self._run.close_gate()
         self._manual = not trainer.lightning_module.automatic_optimization
         self._limit = min(self._run_gate.step, loops.max_steps(trainer))
-        # By itself Lightning takes at most one step a batch; a module that optimizes manually, any number.
+        # Lightning itself takes at most one step per batch; a module that optimizes manually may take any number.
         steps = math.inf if self._manual else self._limit - step - 1
         self._left = min(loops.batches_to_skip(trainer), steps)
         self._logged = len(self._results)

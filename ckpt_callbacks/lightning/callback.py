@@ -32,9 +32,9 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         metadata: Facts for every record, such as ``{"dataset": "digits-v1"}``.
         on_error: ``"warn"`` or ``"raise"`` when a save fails.
         grace: With `OnPreempt`: time from a signal to the end of the process, in seconds or as ``"30 s"``.
-        min_free: Bytes that a save must leave free on the disk, or text such as ``"5 GB"``; else the save is skipped.
-        background: Write on a worker thread while training runs, which is blocked for a copy of the state alone. True
-            by default.
+        min_free: Bytes that a save must leave free on the disk, or text such as ``"5 GB"``; otherwise it is skipped.
+        background: Write on a worker thread while training runs; training is blocked only while the state is copied.
+            True by default.
         max_pending: Number of snapshots that may wait to be written, each in its own memory. 1 by default.
         when_busy: ``"wait"`` when ``max_pending`` snapshots wait, or ``"skip"`` the save, which then stays due. The
             last save is never skipped.
@@ -44,7 +44,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         clock: A clock for tests.
 
     Raises:
-        ConfigError: A YAML file is wrong.
+        ConfigError: A YAML file has mistakes.
         PolicyError: An argument makes no sense.
     """
 
@@ -77,14 +77,14 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
             described=config.described,
         )  # fmt: skip
         super().__init__(run)
-        self._staging = settings.staging if settings.background else "none"  # a copy would be for nothing
+        self._staging = settings.staging if settings.background else "none"  # a copy would be pointless
         self._fit: Fit | None = None
 
     @classmethod
     def from_yaml(
         cls, path: str | PathLike[str], *, dirpath: str | PathLike[str] | None = None, **settings: Any
     ) -> LightningCheckpoint:
-        """Return the callback that a YAML file describes. Arguments that are given here win over the file."""
+        """Return the callback that a YAML file describes. Arguments passed here take precedence over the file."""
         return cls(dirpath, path, **settings)
 
     # -- state -------------------------------------------------------------------------------------------------------
@@ -101,14 +101,14 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
             return
         states = checkpoint.get("callbacks", {})
         own = [key for key in states if key.startswith(type(self).__name__)]
-        # The key holds the directory; when that was moved, a single candidate is meant.
+        # The key contains the directory; if that was moved, a single candidate must be the one.
         key = self.state_key if self.state_key in states else own[0] if len(own) == 1 else None
         self._fit.load(checkpoint, None if key is None else states[key])
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if self._fit is None or not self._run.is_open:
             return
-        # Of several callbacks, those after the one that saves have not been notified yet where training is.
+        # With several callbacks, those after the one that saves do not know yet where training is.
         fits = [callback._fit for callback in trainer.callbacks if isinstance(callback, LightningCheckpoint)]
         saving = next((fit for fit in fits if fit is not None and fit.is_saving), self._fit)
         checkpoint["callbacks"][self.state_key].update(saving.state())

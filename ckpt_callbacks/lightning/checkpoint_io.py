@@ -1,4 +1,4 @@
-"""The plugin that takes the checkpoints of this package out of Lightning's hands, and loads them."""
+"""The plugin that writes this package's checkpoints in place of Lightning, and loads them."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ class _Collector:
 
 
 class StagedCheckpointIO(_WrappingCheckpointIO):
-    """Writes this package's files straight to their place; hands everything else to the wrapped plugin.
+    """Writes this package's files straight into place; passes everything else to the wrapped plugin.
 
-    Lightning's own writer goes through ``$TMPDIR``, which may lie on another file system.
+    Lightning's own writer goes through ``$TMPDIR``, which may be on another file system.
 
     Args:
         trainer: The trainer whose strategy has the plugin.
@@ -83,7 +83,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         while inner is not None:
             if isinstance(inner, AsyncCheckpointIO):
                 raise PolicyError(
-                    "Trainer(plugins=AsyncCheckpointIO): it returns before the file is there, so nothing could be "
+                    "Trainer(plugins=AsyncCheckpointIO): it returns before the file exists, so nothing could be "
                     "verified; remove the plugin"
                 )
             inner = getattr(inner, "checkpoint_io", None)
@@ -128,11 +128,11 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
 
     @property
     def copies(self) -> bool:
-        """Whether a snapshot is a copy; memory for one would otherwise be held for nothing."""
+        """Whether a snapshot is a copy; otherwise there is no need to hold memory for one."""
         return self.staging.copies and self._why_live() is None
 
     def expected_size(self, weights_only: bool) -> int:
-        """Return the number of bytes that an arena needs for a checkpoint, as far as is known in advance."""
+        """Return the number of bytes that an arena needs for a checkpoint, as far as that is known in advance."""
         return expected_size(self.trainer.lightning_module, () if weights_only else self.trainer.optimizers)
 
     def _why_live(self) -> str | None:
@@ -177,7 +177,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
             return
         try:
             collector.snapshot = self._take(checkpoint, collector.embedded, storage_options)
-        except Exception as error:  # kept for the caller: the other processes would wait at a barrier for ever
+        except Exception as error:  # kept for the caller: the other processes would wait at a barrier forever
             collector.error = error
 
     def _take(self, checkpoint: dict[str, Any], embedded: Embedded, storage_options: Any | None) -> Snapshot:
@@ -220,7 +220,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         return checkpoint
 
     def before_optimizer_step(self) -> None:
-        """Protect what is still being copied, or lies in a mapped file, from a change. Call it before each step."""
+        """Protect what is still being copied, or is in a mapped file, from changes. Call it before each step."""
         self.staging.wait()
         if self._mapped is not None:
             self._mapped.detach(self.trainer.optimizers)
@@ -230,7 +230,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
 def step_only(trainer: Trainer) -> set[int]:
     """Return the addresses of the storages on a device that only an optimizer step changes.
 
-    With manual optimization a step may be made that no hook announces.
+    With manual optimization, a step may happen that no hook announces.
     """
     if trainer.strategy.root_device.type != "cuda" or not trainer.lightning_module.automatic_optimization:
         return set()

@@ -1,7 +1,7 @@
 """The order in which an epoch's batches come, for loaders that cannot say where they are.
 
 A plain `DataLoader` has no state. But its order was drawn from the random generators when the epoch began; once these
-are restored, the batches that were trained already can be drawn again and left out.
+are restored, the batches that were already trained can be drawn again and skipped.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class DataOrder:
 
     def begin_epoch(self, trainer: Trainer) -> None:
         """Keep the random state. Call it before an epoch's first batch is drawn."""
-        # Lightning makes the very first epoch's iterators when `fit` begins, and those of the others after this hook.
+        # Lightning makes the very first epoch's iterators when `fit` begins, and those of later epochs after this hook.
         self._state = {
             "before_fit": None if trainer.current_epoch else self._before_fit,
             "random": random_state(),
@@ -45,12 +45,12 @@ class DataOrder:
         return self._state
 
     def skip(self, trainer: Trainer, state: dict[str, Any], batches: int) -> None:
-        """Begin the epoch's data again, and leave out its first batches.
+        """Restart the epoch's data, and skip its first batches.
 
         Args:
             trainer: The trainer.
             state: What `state` returned in the interrupted training.
-            batches: Number of batches to leave out.
+            batches: Number of batches to skip.
 
         Raises:
             ResumeError: There are fewer batches.
@@ -59,7 +59,7 @@ class DataOrder:
         fetcher = trainer.fit_loop._data_fetcher
         loops.set_sampler_epoch(trainer)
         if state["before_fit"] is not None:
-            # Persistent workers were made by now; they count as the first ones again.
+            # Persistent workers exist by now; they count as the first ones again.
             for loader in loops.loaders(trainer):
                 _shutdown_workers_and_reset_iterator(loader)
             set_random_state(state["before_fit"])
@@ -73,7 +73,7 @@ class DataOrder:
                 next(fetcher)
         except StopIteration:
             raise ResumeError(
-                f"the checkpoint was taken after {batches} batches of an epoch, and the data has fewer now; expected "
+                f"the checkpoint was taken after {batches} batches of an epoch, but the data has fewer now; expected "
                 "the data that it was trained on, or a checkpoint from an epoch's end"
             ) from None
         fetcher.fetched -= batches  # the loop itself counts the batches that it knows of
@@ -105,7 +105,7 @@ def generators_of(loader: Any) -> Iterator[Any]:
 def prefetched(trainer: Trainer) -> list[Any]:
     """Return the batches that were taken from stateful loaders and are not trained yet.
 
-    Lightning looks one batch ahead where the data has no length, so that the loaders are one batch further.
+    Lightning looks one batch ahead if the data has no length, so the loaders are one batch further on.
     """
     batches = _fetched(trainer)
     return [] if is_plain(trainer) or not _is_loadable(batches) else batches

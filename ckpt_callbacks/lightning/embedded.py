@@ -11,7 +11,7 @@ from ..torch.rng import RandomState
 
 
 class Place(str, Enum):
-    """A place in an epoch, by the word that stands for it in a checkpoint."""
+    """A place in an epoch; the value is the word for it in checkpoints."""
 
     EPOCH_END = "epoch_end"  # all of the epoch is done
     MID_EPOCH = "mid_epoch"  # a batch is done, and the next one follows
@@ -37,14 +37,14 @@ class ProcessState:
     prefetched: list[Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the state as it stands in a checkpoint."""
+        """Return the state in the form that a checkpoint holds."""
         state = {"random": self.random, "generators": self.generators}
         later = {"results": self.epoch_sums, "order": self.order, "ahead": self.prefetched}
         return state | {key: value for key, value in later.items() if value is not None}
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> ProcessState:
-        """Return the state that stands in a checkpoint."""
+        """Return the state that a checkpoint holds."""
         return cls(
             state["random"], state["generators"], state.get("results"), state.get("order"), state.get("ahead")
         )  # fmt: skip
@@ -59,8 +59,8 @@ class FitState:
         plateau_steps: Steps of ReduceLROnPlateau that Lightning would still have taken after the save.
         plateau_metrics: The last values of the metrics that ReduceLROnPlateau waits for.
         should_stop: Something had asked the training to stop.
-        frozen: The parameters without gradients. None in a file that does not tell.
-        epochs: Completed epochs. None in a file that does not tell.
+        frozen: The parameters without gradients. None if the file does not say.
+        epochs: Completed epochs. None if the file does not say.
         processes: The states of the processes, by rank.
     """
 
@@ -73,7 +73,7 @@ class FitState:
     processes: Sequence[ProcessState] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the state as it stands in a checkpoint."""
+        """Return the state in the form that a checkpoint holds."""
         return {
             "at": self.place.value,
             "owed": list(self.plateau_steps),
@@ -86,7 +86,7 @@ class FitState:
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> FitState:
-        """Return the state that stands in a checkpoint."""
+        """Return the state that a checkpoint holds."""
         return cls(
             Place(state["at"]),
             state["owed"],

@@ -1,6 +1,6 @@
 """The sums of what the training loop has logged in the running epoch, which become the epoch's metrics at its end.
 
-Lightning forgets them over a resume, so that an epoch's mean would be that of its last batches alone.
+Lightning loses them on resume, so an epoch's mean would be that of only its last batches.
 """
 
 from __future__ import annotations

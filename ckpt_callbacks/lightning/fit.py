@@ -35,7 +35,7 @@ log = logging.getLogger("ckpt_callbacks")
 
 
 class Fit:
-    """One call of `Trainer.fit`, from its `setup` to its end; the source of the run's snapshots meanwhile.
+    """One call of `Trainer.fit`, from its `setup` to its end, during which it is the source of the run's snapshots.
 
     Args:
         run: The run of the callback.
@@ -62,7 +62,7 @@ class Fit:
         self._step = self._epochs = 0
         self._has_validated = self._is_prepared = self._has_warned = False
         self._validated: tuple[int, dict[str, float]] | None = None  # step and metrics of the epoch's last validation
-        self._ended_at: int | None = None  # the step at which a wind-down was met with a save
+        self._ended_at: int | None = None  # the step of the save made when training began to wind down
 
     # -- the run's source --------------------------------------------------------------------------------------------
 
@@ -89,7 +89,7 @@ class Fit:
         return self._progress.state(self._trainer, self._epochs).to_dict()
 
     def correct(self, saved: dict[str, Any]) -> None:
-        """Correct what Lightning writes of its ``loops``; log once why a resume from there may not be exact."""
+        """Correct the ``loops`` that Lightning writes; log once why a resume from here may not be exact."""
         self._progress.correct(self._trainer, saved)
         mid_epoch = self._progress.place is not Place.EPOCH_END
         if not self._has_warned and (why := what_is_inexact(self._trainer, mid_epoch)) is not None:
@@ -178,8 +178,8 @@ class Fit:
         self.gate.close(trainer, self._step)
 
     def pass_validation_batch(self) -> None:
-        """Save within a validation, before or after a batch of it, if that is urgent."""
-        # Several processes may validate different numbers of batches, so that they could not agree here.
+        """Save during a validation, before or after one of its batches, if that is urgent."""
+        # Several processes may validate different numbers of batches, so they could not agree here.
         single = self._run.processes.is_single
         if self._progress.place is Place.VALIDATION and single and not self._trainer.sanity_checking:
             self._save_if_urgent()
@@ -204,7 +204,7 @@ class Fit:
         self._step = trainer.global_step
         metrics, partial = self._metrics.of_epoch(trainer), self._progress.is_partial
         for name in unsaved_metrics(trainer) if partial else ():
-            metrics.pop(name, None)  # a value of the last batches alone is not the epoch's
+            metrics.pop(name, None)  # a value of only the last batches is not the epoch's
         if self._validated is not None and self._validated[0] == self._step:
             metrics = {**self._validated[1], **metrics}
         self._validated = None
@@ -223,7 +223,7 @@ class Fit:
     # -- the end -----------------------------------------------------------------------------------------------------
 
     def fail(self, exception: BaseException) -> None:
-        """End a fit that raises, with a last save where the state is whole."""
+        """End a fit that raised an exception, with a last save if the state is consistent."""
         trainer = self._trainer
         if not self._run.processes.is_single:
             leave_at_exit()
@@ -272,7 +272,7 @@ class Fit:
     ) -> None:
         event = Event(kind, self._step, self._epochs, metrics=metrics, complete=complete)
         decision = self._run.observe(event, unchanged=unchanged)
-        if kind is not EventKind.STEP_END:  # in what comes next, others put other weights into the model, and back
+        if kind is not EventKind.STEP_END:  # next, other callbacks may swap other weights into the model and back
             self.io.staging.wait()
         self._obey(decision, together=kind in (EventKind.VALIDATION_END, EventKind.EPOCH_END))
 
@@ -281,8 +281,8 @@ class Fit:
         self.io.staging.wait()  # before, or within, a validation: as in `_observe`
 
     def _save_before_winding_down(self, unchanged: bool) -> None:
-        # What Lightning does from here on (a validation, the end of a partial epoch) no resumed run could tell apart
-        # from a whole epoch; so a resume starts from what is saved here.
+        # A resumed run could not tell what Lightning does from here on (a validation, the end of a partial epoch) from
+        # a whole epoch; so a resume starts from what is saved here.
         if loops.winding_down(self._trainer) and self._ended_at != self._step:
             self._ended_at = self._step
             self._observe(EventKind.END, {}, unchanged=unchanged)

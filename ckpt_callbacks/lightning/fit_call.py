@@ -1,7 +1,7 @@
 """The arguments of the running `fit`, and the checks that they pass before a checkpoint is loaded.
 
-Lightning's hooks do not get the path to resume from, which stands in local variables of `Trainer.fit` until the
-checkpoint is loaded.
+Lightning's hooks do not get the path to resume from, which is only in local variables of `Trainer.fit` until
+the checkpoint is loaded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..errors import ResumeError
 
 
 def path_to_load() -> Any:
-    """Return what the running `fit` resumes from, which `trainer.ckpt_path` tells only once it has been loaded."""
+    """Return what the running `fit` resumes from, which `trainer.ckpt_path` shows only once it has been loaded."""
     return _path_given_to(Trainer._run)
 
 

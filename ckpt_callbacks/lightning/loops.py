@@ -1,4 +1,4 @@
-"""The private state of Lightning's loops: where they stand, and how they are moved elsewhere."""
+"""The private state of Lightning's loops: where they are, and how they are moved elsewhere."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def validation_follows(trainer: Trainer) -> bool:
 
 
 def validation_progress(trainer: Trainer) -> dict[str, Any]:
-    """Return how many batches were validated so far."""
+    """Return how many batches have been validated so far."""
     return trainer.fit_loop.epoch_loop.val_loop.batch_progress.state_dict()
 
 
@@ -50,7 +50,7 @@ def winding_down(trainer: Trainer) -> bool:
 
 
 def batches_to_skip(trainer: Trainer) -> float:
-    """Return how many of the next batches neither end the epoch nor are followed by a validation; rather too few."""
+    """Return how many of the next batches neither end the epoch nor are followed by a validation; a lower bound."""
     epoch_loop = trainer.fit_loop.epoch_loop
     if trainer._val_check_time_interval is not None:
         return 0  # by the clock
@@ -73,7 +73,7 @@ def accumulating(trainer: Trainer) -> bool:
 
 
 def running_epoch(trainer: Trainer) -> tuple[Any, Any]:
-    """Return what the training loop has logged, and the progress that knows of each batch whether it is the last."""
+    """Return what the training loop has logged, and the progress that tells whether a batch is the last."""
     epoch_loop = trainer.fit_loop.epoch_loop
     return epoch_loop._results, epoch_loop.batch_progress
 
@@ -129,7 +129,7 @@ def begin_with_validation(trainer: Trainer, states: Sequence[dict[str, Any]]) ->
 def begin_next_epoch(trainer: Trainer) -> None:
     """Make a resumed `fit` begin with a new epoch, as the uninterrupted one did.
 
-    Otherwise the loops take a run with ``max_steps`` for one that stopped in mid-epoch and train a step too many, and
+    Otherwise the loops take a run with ``max_steps`` for one that stopped mid-epoch and train one step too many, and
     read the epoch's data in an order that was drawn before the random state was restored. A stateful data loader
     gets its state, from which it draws the next epoch's order.
     """
@@ -151,14 +151,14 @@ def _end_old_epoch(trainer: Trainer, states: Sequence[dict[str, Any]]) -> None:
 
 
 def stop_as_before(trainer: Trainer, stopping: bool) -> None:
-    """Stop a resumed `fit` that `EarlyStopping` had stopped, and still would; Lightning would train one epoch more."""
+    """Stop a resumed `fit` that `EarlyStopping` had stopped, and still would; Lightning would train another epoch."""
     for callback in trainer.early_stopping_callbacks:
         if stopping and callback.wait_count >= callback.patience:
             trainer.should_stop = True
 
 
 def stop(trainer: Trainer, reasons: Sequence[str], together: bool = False) -> None:
-    """Stop training for any reasons there are.
+    """Stop training if there is any reason to.
 
     Args:
         trainer: The trainer.
@@ -183,14 +183,14 @@ def set_sampler_epoch(trainer: Trainer) -> bool:
 
 
 def reload(trainer: Trainer, states: Sequence[dict[str, Any]]) -> None:
-    """Load the states of stateful loaders in mid-epoch once more: Lightning did so in the order of epoch 0."""
+    """Load the states of stateful loaders again mid-epoch: Lightning loaded them in the order of epoch 0."""
     if states and set_sampler_epoch(trainer):
         trainer.fit_loop._combined_loader._load_state_dicts(states)
         iter(trainer.fit_loop._data_fetcher)
 
 
 def end_resumed_epoch(trainer: Trainer) -> None:
-    """Let an epoch that was resumed in its middle end like any other; Lightning would leave ReduceLROnPlateau out."""
+    """Let an epoch that was resumed midway end like any other; Lightning would leave ReduceLROnPlateau out."""
     trainer.fit_loop._restarting = False
 
 
@@ -221,7 +221,7 @@ def apply_plateau_steps(trainer: Trainer, pending: Sequence[tuple[int, float]]) 
 
 
 def plateau_metrics(trainer: Trainer) -> dict[str, float]:
-    """Return the last values of the metrics that schedulers wait for; Lightning forgets them over a resume."""
+    """Return the last values of the metrics that schedulers wait for; Lightning loses them on resume."""
     names = {config.monitor for config in trainer.lr_scheduler_configs if config.reduce_on_plateau}
     return {name: float(trainer.callback_metrics[name]) for name in names if name in trainer.callback_metrics}
 

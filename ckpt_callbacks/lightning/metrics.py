@@ -10,25 +10,25 @@ from lightning.pytorch import Trainer
 
 
 class FreshMetrics:
-    """Tells newly measured metrics from those that `trainer.callback_metrics` still holds."""
+    """Distinguishes newly measured metrics from older ones that `trainer.callback_metrics` still holds."""
 
     def __init__(self) -> None:
         self._last_steps: dict[str, Any] = {}
         self._others: dict[str, Any] = {}
 
     def begin(self, trainer: Trainer) -> None:
-        """Take all metrics that are there for old, such as those that a resume has restored for schedulers."""
+        """Treat all present metrics as old, such as those that a resume has restored for schedulers."""
         self._others = dict(trainer.callback_metrics)
 
     def of_epoch(self, trainer: Trainer) -> dict[str, float]:
-        """Return what the loop that ends now (training epoch or validation) logged on epoch level."""
+        """Return what the loop that ends now (training epoch or validation) logged at epoch level."""
         values = trainer.callback_metrics
         names = [name for item in _items(trainer) if item.meta.on_epoch for name in _names(item, on_step=False)]
         fresh = {name: _number(values[name]) for name in names if name in values}
         return fresh | self._set_by_hand(trainer, values)
 
     def of_step(self, trainer: Trainer, wanted: frozenset[str]) -> dict[str, float]:
-        """Return those of the ``wanted`` metrics that the batch that ends now logged on step level."""
+        """Return those of the ``wanted`` metrics that were logged at step level by the batch that ends now."""
         fresh = {}
         for item in _items(trainer):
             if item.meta.on_step and item.meta.name in wanted:
@@ -51,7 +51,7 @@ class FreshMetrics:
 
 
 def has_step_metrics(results: Mapping[str, Any], wanted: frozenset[str]) -> bool:
-    """Return whether some of the ``wanted`` metrics are logged on step level, as far as an epoch's ``results`` show."""
+    """Return whether some of the ``wanted`` metrics are logged at step level, as far as an epoch's ``results`` show."""
     return any(item.meta.on_step and item.meta.name in wanted for item in results.values())
 
 

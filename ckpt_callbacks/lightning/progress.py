@@ -1,4 +1,4 @@
-"""The progress of a fit through its epochs, as far as a checkpoint has to tell it."""
+"""The progress of a fit through its epochs, as far as a checkpoint has to record it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Progress:
         place: Where it is.
         plateau_interval: ``step`` or ``epoch``, set in hooks after which Lightning would still step
             ReduceLROnPlateau, a step that is lost on resume.
-        is_partial: The epoch was begun by another process, so that not all of its metrics may be known here.
+        is_partial: The epoch was begun by another process, so some of its metrics may be unknown here.
         order: What the epoch's data order was drawn from.
     """
 
@@ -56,7 +56,7 @@ class Progress:
         self.place = Place.EPOCH_END
 
     def move_to(self, place: Place, trainer: Trainer) -> None:
-        """Stand where a checkpoint was taken."""
+        """Move to the place where a checkpoint was taken."""
         self.place = place
         if place is Place.VALIDATION:
             self.await_validation(trainer)
@@ -90,7 +90,7 @@ class Progress:
         return ProcessState(random, generators, epoch_sums(trainer), order, prefetched(trainer))
 
     def correct(self, trainer: Trainer, saved: dict[str, Any]) -> None:
-        """Correct what Lightning writes of its ``loops`` at this place."""
+        """Correct the ``loops`` that Lightning writes at this place."""
         if self.place is Place.EPOCH_END:
             loops.mark_epoch_complete(saved)
         elif self.place is Place.VALIDATION:

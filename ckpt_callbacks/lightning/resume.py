@@ -21,7 +21,7 @@ log = logging.getLogger("ckpt_callbacks")
 
 
 class ResumePoint:
-    """The place where a checkpoint was taken, with all that brings a fit back there.
+    """The place where a checkpoint was taken, with everything that takes a fit back there.
 
     Args:
         state: The embedded state.
@@ -85,4 +85,4 @@ class ResumePoint:
             return
         warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
         progress.order.skip(trainer, own.order, 0 if loops.epoch_is_whole(trainer) else batches)
-        log.info("left out the %d batches of the epoch that were trained already", batches)
+        log.info("skipped the %d batches of the epoch that were already trained", batches)

@@ -53,6 +53,6 @@ def _left(mounted: Path, path: str, limits: tuple[str, ...], used: str, cache: s
                 pairs = (line.split() for line in (folder / "memory.stat").read_text().splitlines())
                 held -= sum(int(count) for name, count in pairs if name in cache)
             for name in limits:
-                with contextlib.suppress(OSError, ValueError):  # "max" is no number
+                with contextlib.suppress(OSError, ValueError):  # "max" is not a number
                     if (limit := int((folder / name).read_text())) < _UNLIMITED:
                         yield limit - held

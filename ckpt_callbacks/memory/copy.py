@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 _CHUNK = 8 << 20  # bytes; the last thread waits for the others to finish one of these
 _ALONE = 32 << 20  # bytes that are copied sooner than threads start
-_THREADS = 4  # with more, memory is no faster on most machines
+_THREADS = 4  # more threads do not make copying faster on most machines
 
 # The target address, the source address, and the number of bytes.
 Copy = tuple[int, int, int]

@@ -26,17 +26,17 @@ PolicyOf = Callable[[Manifest], Policy | None]
 
 
 def examine(dirpath: Path, policy_of: PolicyOf, *, repair: bool) -> Iterator[str]:
-    """Yield one line for each thing that is wrong, after it was repaired where that is asked for.
+    """Yield one line for each problem, after repairing it if that is requested.
 
     Damaged checkpoints are marked as failed. No file is deleted, except leftovers of interrupted saves and deletions.
 
     Args:
         dirpath: The run directory.
         policy_of: Returns the policy that says which checkpoint is the best, or None where none is known.
-        repair: Apply the repairs; else nothing is changed.
+        repair: Apply the repairs; otherwise nothing is changed.
 
     Raises:
-        StoreError: It is no run directory.
+        StoreError: It is not a run directory.
         DirectoryInUse: A training runs there.
     """
     layout, manifest = Layout(dirpath), Manifest(dirpath)
@@ -117,7 +117,7 @@ def _wrong_links(manifest: Manifest, policy: Policy | None) -> Iterator[Repair]:
     known = {record.file for record in manifest.records.values()}
     for name, record in alias_targets(records, policy.best_metric if policy else None).items():
         if name == "best" and policy is None:
-            continue  # without a policy, no checkpoint is known as the best
+            continue  # without a policy, it is unknown which checkpoint is the best
         if read_alias(dirpath, name, known) != (record.file if record else None):
             yield Repair(
                 f"{name}: does not point to {record.file}"

@@ -23,13 +23,14 @@ log = logging.getLogger("ckpt_callbacks")
 def recover(manifest: Manifest) -> list[str]:
     """Bring the directory and its manifest into agreement. Only the holder of the training lock may call it.
 
-    A lost or truncated manifest is rebuilt first (see `find_unlisted`), then see `find_unfinished`.
+    A lost or truncated manifest is rebuilt first (see `find_unlisted`), then unfinished work is settled (see
+    `find_unfinished`).
 
     Returns:
         One line for each repair.
 
     Raises:
-        RecoveryError: The disk failed. Repairs that were applied before stay; the next call applies the rest.
+        RecoveryError: The disk failed. Repairs already applied remain; the next call applies the rest.
     """
     done = []
     with _recovery_errors(manifest):
@@ -44,8 +45,8 @@ def find_unfinished(manifest: Manifest) -> Iterator[Repair]:
     """Yield a repair for each save and each deletion that a killed training left unfinished.
 
     Leftovers in the staging folder are removed. A checkpoint that was renamed, but not journalled as such, is kept if
-    its bytes match the digest of the intent; else the save is marked as failed. A journalled deletion is completed.
-    Files that the manifest does not list are not touched.
+    its bytes match the digest of the intent; otherwise the save is marked as failed. A journalled deletion is
+    completed. Files that the manifest does not list are not touched.
     """
     staging = manifest.layout.staging
     if staging.is_dir() and any(staging.iterdir()):
@@ -66,10 +67,10 @@ def mark_damaged(manifest: Manifest, damaged: dict[int, VerifyError], best: Call
 
     Args:
         manifest: The manifest.
-        damaged: Errors of checkpoints that are known not to verify, by id. Afterwards it contains only those that
-            cannot be read: this training does without them, and the next one tries them again.
-        best: Returns the record that ranks first among those that are not in ``damaged``. It is verified, then the
-            next one, until one verifies.
+        damaged: Errors of checkpoints that are known to fail verification, by id. Afterwards it contains only those
+            that cannot be read: this training ignores them, and the next one tries them again.
+        best: Returns the record that ranks first among those that are not in ``damaged``. It is called again
+            until that record passes verification.
 
     Raises:
         RecoveryError: The disk failed.
@@ -115,7 +116,7 @@ def _finish_save(manifest: Manifest, record: Record) -> Iterator[Repair]:
     except Unreadable as error:
         log.warning("%s; unreadable after an interrupted save; will be checked again next time", error)
     except VerifyError as error:
-        # It was never reported as saved. The file of that name may be another one by now.
+        # It was never reported as saved. By now, the file of that name may be a different one.
         what = (
             "interrupted before the file was in place" if record.status is Status.WRITING else f"interrupted: {error}"
         )

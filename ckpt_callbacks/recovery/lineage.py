@@ -9,14 +9,14 @@ from ..store.manifest import Manifest
 
 
 def supersede(manifest: Manifest, run: str, attempt: int) -> None:
-    """Mark the records that an attempt rolled back; to be called once the attempt has its first checkpoint."""
+    """Mark the records that an attempt rolled back. Call it once the attempt has its first checkpoint."""
     for record in wrongly_marked(manifest, run, attempt):
         manifest.change(record.id, superseded=not record.superseded)
 
 
 def wrongly_marked(manifest: Manifest, run: str, attempt: int) -> list[Record]:
     """Return the records whose `superseded` flag is wrong for the given attempt."""
-    # Deleted records too: the line may lead through one that retention has removed since.
+    # Including deleted records: the line may lead through one that retention has since removed.
     line = ancestors(list(manifest.records.values()), manifest.attempts, run, attempt)
     return [record for record in manifest.live() if record.superseded != (record.id not in line)]
 

@@ -16,16 +16,16 @@ from ..store.manifest import Manifest
 from .lineage import supersede, wrongly_marked
 from .repair import Repair
 
-REBUILT = "rebuilt"  # the fact that marks an attempt which no training wrote down
+REBUILT = "rebuilt"  # the fact that marks an attempt that no training recorded
 
 
 def find_unlisted(manifest: Manifest) -> Iterator[Repair]:
     """Yield a repair for each checkpoint that the manifest does not list, oldest first.
 
     Where the manifest lists trainings, only checkpoints of their runs, and targets of `last`, `best` and `final`,
-    are restored: others were brought from somewhere else. A file that repeats a listed record is a copy. Other files,
-    and unreadable ones, are skipped. Facts that became known after a file was written are not in it: tags, and that
-    it was the final one.
+    are restored: others were copied from somewhere else. A file that repeats a listed record is a copy. Other files,
+    and unreadable ones, are skipped. Facts that became known only after a file was written are not restored: its tags,
+    and whether it was the final one.
     """
     known = {(record.run, record.id) for record in manifest.records.values()}
     found: list[Record] = []
@@ -68,7 +68,7 @@ def _unnamed(manifest: Manifest) -> Iterator[Record]:
 
 
 def _record(path: Path) -> Record | None:
-    """Return the record that a file contains; None where it is no intact checkpoint of this package."""
+    """Return the record that a file contains; None if it is not an intact checkpoint of this package."""
     form = format_of(path)
     try:
         if form is None or (facts := form.facts(path)) is None:
@@ -85,7 +85,7 @@ def _record(path: Path) -> Record | None:
 
 
 def _has_valid_checksums(path: Path) -> bool:
-    """Return whether the checksums of a zip archive hold; any other file has none.
+    """Return whether the checksums of a zip archive match; any other file has none.
 
     Without the lost digest, nothing else reveals a flipped bit.
     """

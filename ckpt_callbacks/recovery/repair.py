@@ -1,4 +1,4 @@
-"""A repair: one thing that is wrong in a run directory, and its remedy."""
+"""A repair: one problem in a run directory, and its remedy."""
 
 from __future__ import annotations
 

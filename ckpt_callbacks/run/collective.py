@@ -1,7 +1,7 @@
 """The part of a save that all processes of a training take together.
 
 The primary process writes. Where the state cannot be copied, every process takes part in each attempt to write it:
-the primary one announces the path before it writes, and None when it will write no more.
+the primary one announces the path before it writes, and None when it will not write again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def announce(processes: Processes, snapshot: Snapshot | None) -> Snapshot | None
         snapshot: This process's snapshot; None if none could be taken.
 
     Returns:
-        The snapshot to write; one that takes the others along where they have to.
+        The snapshot to write; it makes the other processes write along if they have to.
     """
     live = processes.broadcast(snapshot is not None and snapshot.live)
     if snapshot is None or not live or processes.is_single:
@@ -35,7 +35,7 @@ def announce(processes: Processes, snapshot: Snapshot | None) -> Snapshot | None
 
 
 def finish(processes: Processes, snapshot: Snapshot | None) -> None:
-    """Tell the other processes that nothing more is written. Called on the primary process, after the save."""
+    """Tell the other processes that nothing more will be written. Called on the primary process, after the save."""
     if not processes.is_single and snapshot is not None and snapshot.live:
         processes.broadcast(None)
 

@@ -25,7 +25,7 @@ from .snapshot import Snapshot
 log = logging.getLogger("ckpt_callbacks")
 
 _TRIES = 2
-_HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}  # trying again at once cannot help
+_HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}  # an immediate retry cannot help
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,13 @@ class SaveJob:
 
     Attributes:
         save: The `Save.id` that it answers.
-        draft: The record as far as it is known before the file is written, its id from `Committer.new_id` included.
+        draft: What is known of the record before the file is written, including its id from `Committer.new_id`.
         stem: The file name without its suffix.
         suffix: The file's suffix.
         asked: When the save was asked for, on the run's clock.
         snapshot: What to write; None where `unchanged` or `failed` is set.
-        unchanged: The id of the record that holds these very weights already, or will when its save is done. It takes
-            over the draft's metrics and reasons, and nothing is written.
+        unchanged: The id of the record that already holds exactly these weights, or will once its save is done. The
+            draft's metrics and reasons are added to it, and nothing is written.
         failed: Why no snapshot could be taken.
         blocked: Seconds that training waited for the snapshot; None if it waits for the file.
     """
@@ -87,12 +87,12 @@ class Committer:
         self._directory, self._worker, self._clock, self._min_free = directory, worker, clock, min_free
         self._manifest, self._layout = directory.manifest, directory.manifest.layout
         self._given: set[int] = set()  # ids of saves that are not done
-        self._unrecorded: list[Record] = []  # failures that the journal did not take
+        self._unrecorded: list[Record] = []  # failures that could not be written to the journal
         self._leftovers: list[Path] = []  # files of failed saves that could not be removed
         self._continued: tuple[str, int] | None = None  # the attempt whose predecessors are marked as superseded
 
     def new_id(self) -> int:
-        """Return an id for one more save, which keeps it in its second try. Called on the training's thread."""
+        """Return an id for one more save, which keeps it when it is retried. Called on the training's thread."""
         known = (*list(self._given), *(failed.id for failed in list(self._unrecorded)))
         id_ = max((self._manifest.next_id, *(id_ + 1 for id_ in known)))
         self._given.add(id_)
@@ -101,7 +101,7 @@ class Committer:
     def save(self, job: SaveJob, done: Callable[[SaveOutcome], None]) -> None:
         """Hand one save to the worker, which calls ``done`` with its outcome.
 
-        Where the snapshot is live, all is done on the caller's thread before this returns.
+        If the snapshot is live, everything is done on the caller's thread before this returns.
         """
         here = job.snapshot is not None and job.snapshot.live
         self._worker.submit(lambda: done(self._carry_out(job)), here=here)
@@ -125,7 +125,7 @@ class Committer:
             if job.snapshot is not None:
                 job.snapshot.release()
         reported = None if error is None else self._report(job, error)
-        self._given.discard(job.draft.id)  # it stands in the manifest now, or was not needed
+        self._given.discard(job.draft.id)  # it is in the manifest now, or was not needed
         if record is not None and reported is None:
             self._prune_quietly(record)
         blocked = None  # nothing had to be written
@@ -152,7 +152,7 @@ class Committer:
                 if _are_equal(staged, last.path):
                     remove(staged)
                     return self._merge_into(last, draft)
-                # Something changed the weights after training (an average, the best ones): no place to train on from.
+                # Something changed the weights after training (averages, the best ones); do not resume from them.
                 draft = draft.replace(resumable=False)
             found_digest, size = written.digest, written.size
             if found_digest is None or size is None:
@@ -160,7 +160,7 @@ class Committer:
                 found_digest, size = digest(staged)
             name = free_name(self._layout.dirpath, job.stem, job.suffix)
             record = draft.replace(file=name, digest=found_digest, size=size, status=Status.WRITING)
-            manifest.put(record)  # the intent, with the digest: so a crash after the rename can be told apart
+            manifest.put(record)  # the intent, with the digest, so that recovery can recognise a crash after the rename
             target = self._layout.dirpath / name
             commit(staged, target)
             record = manifest.put(record.replace(status=Status.COMMITTED))
@@ -184,11 +184,11 @@ class Committer:
         records = self._manifest.verified(draft.run)
         needed = max((r.size for r in records[-1:]), default=0) + self._min_free
         if space.free(self._layout.dirpath) < needed:
-            # What no rule keeps is still there when a deletion failed, or when the rules have changed.
+            # Checkpoints that no rule keeps still exist if a deletion failed, or if the rules have changed.
             self._prune_quietly()
         if (free := space.free(self._layout.dirpath)) < needed:
             raise OSError(
-                errno.ENOSPC, f"{free} bytes are free; {needed} are needed, to leave min_free={self._min_free}"
+                errno.ENOSPC, f"{free} bytes are free; {needed} are needed to leave min_free={self._min_free}"
             )
 
     def _same_step(self, draft: Record) -> Record | None:
@@ -199,7 +199,7 @@ class Committer:
         return last
 
     def _merge_into(self, record: Record, draft: Record) -> Record:
-        """Give ``record`` the metrics, scores and reasons of another save of the very same weights."""
+        """Give ``record`` the metrics, scores and reasons of another save of the same weights."""
         return self._manifest.change(
             record.id,
             epoch=max(record.epoch, draft.epoch),
@@ -213,9 +213,9 @@ class Committer:
         text = f"{type(error).__name__}: {first_line(error)}"
         failed = job.draft.replace(file=f"{job.stem}{job.suffix}", status=Status.FAILED, error=text)
         try:
-            if failed.id:  # else the save whose file it was to share is on record as failed
+            if failed.id:  # otherwise the save whose file it was to share is recorded as failed
                 self._manifest.put(failed)
-        except Exception as journal_error:  # the journal may lie on the same full disk
+        except Exception as journal_error:  # the journal may be on the same full disk
             log.warning("%s: the failure could not be recorded: %s", self._layout.journal, journal_error)
             self._unrecorded.append(failed)
         report = CommitError(
@@ -226,11 +226,11 @@ class Committer:
         return report
 
     def _prune_quietly(self, saved: Record | None = None) -> None:
-        """Prune the directory; first, after the first save of a resumed run, mark what the run went back from."""
+        """Prune the directory; after the first save of a resumed run, first mark what the run rolled back."""
         try:
             if saved is not None and self._continued != (saved.run, saved.attempt):
                 supersede(self._manifest, saved.run, saved.attempt)
-                # Not before: what the journal did not take is tried again by the next save.
+                # Only now: if the journal could not be written, the next save tries again.
                 self._continued = saved.run, saved.attempt
             self._directory.prune()
         except Exception as error:  # the checkpoint itself is safe; the next save prunes again
@@ -244,7 +244,7 @@ class Committer:
             self._leftovers.append(path)
 
     def _retry_leftovers(self) -> None:
-        """Do what earlier saves that failed could not do: their disk was full, say."""
+        """Do what earlier failed saves could not do, say because the disk was full."""
         leftovers, self._leftovers = self._leftovers, []
         for path in leftovers:
             self._remove_quietly(path)
@@ -264,8 +264,8 @@ def _are_equal(one: Path, other: Path) -> bool:
         return False
     try:
         return form.same(one, other)
-    except OSError:  # the disk failed, and may not the next time
+    except OSError:  # the disk failed, and may work the next time
         raise
-    except Exception as error:  # whatever a framework raises: two files are no harm, and a state that is lost is
+    except Exception as error:  # whatever a framework raises: two files do no harm, a lost state does
         log.warning("%s: could not be compared with %s: %s", one.name, other.name, first_line(error))
         return False

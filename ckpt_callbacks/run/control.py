@@ -1,4 +1,4 @@
-"""Requests from outside of a running training: to save, or to save and end."""
+"""Requests from outside a running training: to save, or to save and end."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ..runtime.clock import Clock
 from ..runtime.processes import Processes
 from ..runtime.signals import SignalWatch
 
-_POLL_EVERY = 0.5  # seconds between two looks at the disk
+_POLL_EVERY = 0.5  # seconds between two checks of the disk
 
 
 class ControlChannel:
-    """Signals, and the file by which people ask for a checkpoint.
+    """Signals, and the file that people touch to ask for a checkpoint.
 
     Args:
         save_now: The file that asks for a save.
@@ -31,7 +31,7 @@ class ControlChannel:
         self._signals = SignalWatch(grace, notify)
         self._polled_at = 0.0
         self._touched_at = 0  # when the file was touched, in nanoseconds
-        self._agreed: signal.Signals | None = None  # the signal that all processes know of
+        self._agreed: signal.Signals | None = None  # the signal that all processes have agreed on
         self._requested, self._retry_at = False, 0
         self._pending: set[int] = set()  # ids of saves on request that have no outcome yet
 
@@ -74,7 +74,7 @@ class ControlChannel:
         self._pending.add(save)
 
     def ended(self, save: int, error: Exception | None, retry_at: int, processes: Processes) -> None:
-        """Note the outcome of a save; an unsuccessful one leaves the request standing.
+        """Note the outcome of a save; an unsuccessful one leaves the request open.
 
         Args:
             save: The save's id.
@@ -104,7 +104,7 @@ class ControlChannel:
         return number
 
     def _is_requested(self, processes: Processes) -> bool:
-        # A look at the disk now and then, not at each step.
+        # Check the disk now and then, not at each step.
         now = self._clock.monotonic()
         if not processes.is_primary or now < self.next_poll:
             return False
@@ -113,7 +113,7 @@ class ControlChannel:
             return False
         try:
             self._touched_at = os.stat(self._save_now).st_mtime_ns
-        except OSError:  # it is not there, or the disk is broken
+        except OSError:  # it does not exist, or the disk is broken
             return False
         return True
 
@@ -121,5 +121,5 @@ class ControlChannel:
         self._requested, self._retry_at = False, 0
         if processes.is_primary:
             with contextlib.suppress(OSError):
-                if os.stat(self._save_now).st_mtime_ns == self._touched_at:  # else it asks again, for a later state
+                if os.stat(self._save_now).st_mtime_ns == self._touched_at:  # else the request is a new one
                     self._save_now.unlink()

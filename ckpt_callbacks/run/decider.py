@@ -47,16 +47,16 @@ class Decider:
 
     @property
     def horizon(self) -> Horizon:
-        """Until when the policy stays silent."""
+        """The point until which the policy stays silent."""
         return horizon(self._policy, self.state, self._deadline)
 
     @property
     def lacks_deadline(self) -> bool:
-        """True if a rule waits for the job's end, and nobody says when that is."""
+        """True if a rule waits for the job's end, and that time is unknown."""
         return self._deadline is None and any(leaf.end is None for leaf in self._policy.deadlines)
 
     def begin(self) -> None:
-        """Begin a training: from now on training time continues where the state has it."""
+        """Begin a training: from now on, training time continues from the time in the state."""
         self.time_zero = self._clock.monotonic() - self.state.time
 
     def decide(self, event: Event, processes: Processes) -> tuple[Decision, Event]:
@@ -97,6 +97,6 @@ class Decider:
         time, wall = self._clock.monotonic() - self.time_zero, self._clock.wall()
         deadline, metrics = self._deadline, event.metrics
         if (metrics and self._policy.monitored.intersection(metrics)) or self._policy.may_differ_across_ranks:
-            # what processes measure differs; what they do must not
+            # processes may measure different values, but must act alike
             time, wall, deadline, metrics = processes.broadcast((time, wall, deadline, metrics))
         return dataclasses.replace(event, time=time, wall=wall, metrics=metrics, deadline=deadline)

@@ -31,7 +31,7 @@ class RunDirectory:
         dirpath: The run directory, which need not exist.
         policy: Says what is best, and what is kept.
         framework: Identifies who writes the files, such as ``"lightning"``.
-        name: What messages call the caller, such as ``"LightningCheckpoint"``.
+        name: The caller's name in messages, such as ``"LightningCheckpoint"``.
 
     Attributes:
         view: Questions about the checkpoints.
@@ -78,7 +78,7 @@ class RunDirectory:
     def repair_if_idle(self) -> None:
         """Finish or undo what a killed training left half done, unless a training holds the directory now.
 
-        So the caller, who wants to know where to resume from, sees every checkpoint that is there.
+        This way a caller that looks for a checkpoint to resume from sees every one that exists.
         """
         if self.is_open or not is_primary_process() or not self._holds_anything():
             return
@@ -109,7 +109,7 @@ class RunDirectory:
         run = self.view.current = self.view.current or share(uuid.uuid4().hex[:12])
         number = share(max((a.number for a in self.manifest.attempts if a.run == run), default=0) + 1)
         who = {"host": environment()["host"], "framework": self._framework}
-        # Versions that know no framework read the holder.
+        # Versions that do not know ``framework`` read the holder.
         attempt = Attempt(run, number, parent, wall, {**who, "holder": self._name, **facts})
         if self.processes.is_primary:
             try:
@@ -136,7 +136,7 @@ class RunDirectory:
         """Move the aliases as the last save should have, in case it was interrupted before. A failure is logged."""
         try:
             self.move_aliases()
-        except OSError as error:  # links are for people: none of them is worth a training
+        except OSError as error:  # links are for people, and not worth ending a training for
             log.warning("%s: the aliases could not be moved: %s", self.dirpath, error)
 
     def prune(self) -> None:
@@ -145,7 +145,7 @@ class RunDirectory:
         pruning.prune(self.manifest, self._policy, self.view.run_id)
 
     def release(self) -> None:
-        """Give the directory back; harmless when it is not held."""
+        """Release the directory; harmless if it is not held."""
         if self.is_open and self.processes.is_primary:
             self._lock.release()
         self.is_open = False
@@ -162,11 +162,11 @@ class RunDirectory:
         self.restore_aliases()
 
     def _refuse_another_framework(self) -> None:
-        """Raise `StoreError` where another framework's callback has trained, before anything is touched."""
+        """Raise `StoreError` if another framework's callback has trained here, before anything is touched."""
         for attempt in self.manifest.attempts:
             found = attempt_framework(attempt)
             if found is not None and found != self._framework:
                 raise StoreError(
-                    f"{self.dirpath}: holds a run of {attempt.facts.get('holder', found)}, from whose files "
-                    f"{self._name} cannot continue; expected an empty directory, or one of its own"
+                    f"{self.dirpath}: holds a run of {attempt.facts.get('holder', found)}, whose files "
+                    f"{self._name} cannot resume from; expected an empty directory, or one of its own runs"
                 )

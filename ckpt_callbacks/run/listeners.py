@@ -17,8 +17,8 @@ Listener = Callable[[Record], None]
 class Notifier:
     """Calls the listeners of a run.
 
-    A listener is called on the training's thread. One that has a true attribute ``background``, as a tracker or mirror
-    should, is called on a thread for listeners instead, in the order of the saves. A listener that raises is logged;
+    A listener is called on the training's thread. One whose attribute ``background`` is true, as for a tracker or
+    mirror, is called on a thread for listeners instead, in the order of the saves. A listener that raises is logged;
     neither the others nor the training notice.
 
     Args:
@@ -39,11 +39,11 @@ class Notifier:
                 self._call(listener, record)
 
     def close(self) -> None:
-        """Return when every background listener has been called."""
+        """Wait until every background listener has been called."""
         self._worker.close()
 
     def _call(self, listener: Listener, record: Record) -> None:
         try:
             listener(record)
-        except Exception as error:  # its failure is no reason to end a training
+        except Exception as error:  # its failure is not a reason to end a training
             log.warning("%s: a listener failed on %s: %s: %s", self._where, record.file, type(error).__name__, error)

@@ -18,13 +18,13 @@ log = logging.getLogger("ckpt_callbacks")
 
 
 class Outcomes:
-    """What became of the saves of a run, told on the training's thread.
+    """The outcomes of a run's saves, reported on the training's thread.
 
     Args:
         directory: The run directory.
         saver: Where the outcomes come from.
         decider: Folds them into the engine's state.
-        control: Keeps a save request standing whose save failed.
+        control: Keeps a save request open if its save failed.
         settings: The run's settings.
         listeners: Called with the records of successful saves.
     """
@@ -42,13 +42,13 @@ class Outcomes:
         self._saver, self._decider, self._control, self._settings = saver, decider, control, settings
         self._notifier = Notifier(listeners, str(directory.dirpath))
         self._skipped = 0  # saves that found no free snapshot
-        self._failure: CkptError | None = None  # the first one that was not raised yet
+        self._failure: CkptError | None = None  # the first one that has not been raised yet
 
     def deliver(self, step: int = 0, *, may_raise: bool = False, together: bool = True) -> None:
-        """Tell the engine and the listeners what became of saves. Collective, unless not ``together``.
+        """Tell the engine and the listeners what became of saves. Collective if ``together``.
 
         Args:
-            step: Updates done by now; those of the last event, if they are more.
+            step: Updates done by now; the last event's number is used if it is higher.
             may_raise: Raise a failure, with ``on_error="raise"``.
             together: True if all processes of the training call this now.
 

@@ -34,7 +34,7 @@ def prune(manifest: Manifest, policy: Policy, run: str) -> list[Record]:
 
 
 def delete(manifest: Manifest, record: Record) -> None:
-    """Delete one checkpoint. The journal knows of it first, so that a crash in between can be told apart."""
+    """Delete one checkpoint. The journal records it first, so that recovery can recognise a crash in between."""
     manifest.change(record.id, status=Status.DELETED)
     remove(record.path, aside=manifest.layout.staging)
     log.info("deleted %s", record.file)
@@ -49,7 +49,7 @@ def move_aliases(manifest: Manifest, run: str, best: Metric | None) -> list[str]
         best: The metric behind ``best``.
 
     Returns:
-        The names that a file has which this package did not create; they were left alone.
+        The names taken by files that this package did not create; those files were left alone.
     """
     known = {record.file for record in list(manifest.records.values())}
     refused = []

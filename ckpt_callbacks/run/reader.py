@@ -28,7 +28,7 @@ class RunReader:
         return str(self._run.dirpath)
 
     def resume_path(self) -> str | None:
-        """Return the newest checkpoint that a run can continue from and that verifies; None if there is none."""
+        """Return the newest checkpoint that a run can continue from and that passes verification, or None."""
         self._run.directory.repair_if_idle()
         record = next(self._run.view.verified_resumable(), None)
         return str(record.path) if record else None
@@ -46,11 +46,11 @@ class RunReader:
         return self._view().final()
 
     def records(self) -> list[Record]:
-        """Return all checkpoints of the run that are there, oldest first."""
+        """Return all checkpoints of the run that exist, oldest first."""
         return self._view().records()
 
     def wait(self) -> None:
-        """Return when every save that was asked for is on the disk, or has failed."""
+        """Wait until every requested save is on the disk, or has failed."""
         self._run.wait()
 
     def plan(self) -> Plan:

@@ -27,7 +27,7 @@ def embed_state(
         attempt: Number of the start of this run.
         newest: The record of the checkpoint itself while one is saved, else the run's last one.
         saving: True if ``newest`` is the checkpoint's own record.
-        records: The record id of each save that was asked for, by `Save.id`.
+        records: The record id of each requested save, by `Save.id`.
     """
     return {
         "version": VERSION,
@@ -41,12 +41,12 @@ def embed_state(
 
 
 def restore_state(embedded: Mapping[str, Any], policy: Policy, manifest: Manifest, dirpath: Path) -> State:
-    """Return the engine's state with which a run continues from a checkpoint.
+    """Return the engine's state for a run that continues from a checkpoint.
 
     Args:
         embedded: What `embed_state` returned when the checkpoint was written.
-        policy: The policy of today, which may differ from the one that the checkpoint was written with.
-        manifest: The run directory's manifest; it knows what became of the saves that were pending.
+        policy: The current policy, which may differ from the one that the checkpoint was written with.
+        manifest: The run directory's manifest; it tells what became of the saves that were pending.
         dirpath: The run directory, for messages.
 
     Raises:
@@ -60,7 +60,7 @@ def restore_state(embedded: Mapping[str, Any], policy: Policy, manifest: Manifes
         record = manifest.records.get(records.get(str(save_id)))
         kept = record is not None and (record.status.on_disk or record.status is Status.DELETED)
         saved = save_id == embedded["save"] or kept
-        # Two saves may share one file, for which training was blocked once.
+        # Two saves may share one file, which blocked the training only once.
         blocked = record.timings.get("blocked") if record is not None and record.id not in counted else None
         if record is not None:
             counted.add(record.id)

@@ -1,4 +1,4 @@
-"""One training in one run directory: the loop between the engine, which decides, and the store, which keeps."""
+"""One training in one run directory: the loop between the engine, which decides, and the store, which saves."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Run:
         settings: Everything else.
         suffix: The suffix of the native files, such as ``".ckpt"``.
         framework: Identifies who writes the files, such as ``"lightning"``.
-        name: What messages call the caller, such as ``"LightningCheckpoint"``.
+        name: The caller's name in messages, such as ``"LightningCheckpoint"``.
         described: The policy as plain values, for the manifest, so that `ckpt ls` can say what is kept and why.
         clock: Replaceable for tests.
 
@@ -95,7 +95,7 @@ class Run:
         self._source: Source | None = None
         self._parent: int | None = None
         if settings.contents == "weights":
-            log.warning("%s: keeps weights alone; a run cannot be resumed from them", self.dirpath)
+            log.warning("%s: saves only weights; a run cannot be resumed from them", self.dirpath)
 
     @property
     def view(self) -> RunView:
@@ -132,7 +132,7 @@ class Run:
         return self._control.should_exit(self.processes)
 
     def embedded_state(self) -> dict[str, Any]:
-        """Return the run's state for a checkpoint that somebody else saves; its own saves get it in `Embedded.run`."""
+        """Return the run's state for a checkpoint saved by other code; the run's own saves get it in `Embedded.run`."""
         return self._saver.embedded_state(self.state)
 
     # -- the life of a training --------------------------------------------------------------------------------------
@@ -159,7 +159,7 @@ class Run:
             self.view.current, self._parent = embedded["run"], embedded["record"]
 
     def start(self, source: Source, *, step: int, epoch: int) -> Decision:
-        """Begin a `fit`: fresh, after `restore`, or as a further one of this object.
+        """Begin a `fit`: a fresh one, one after `restore`, or another one of this object.
 
         Args:
             source: The training.
@@ -170,7 +170,7 @@ class Run:
             A decision that may ask to stop at once.
         """
         self._source = source
-        if not self.is_first_fit:  # a further `fit` of this object continues where the last one ended
+        if not self.is_first_fit:  # another `fit` of this object continues where the last one ended
             last = last_record(self.view.records())
             self._parent = last.id if last else self._parent
         attempt = self.directory.begin(self._parent, self._clock.wall(), {"policy": plain(self._described, 12)})
@@ -190,7 +190,7 @@ class Run:
 
         Args:
             event: What happened; the run stamps its clocks and its deadline.
-            unchanged: True if the weights are still those of the event before, so that its metrics are theirs too.
+            unchanged: True if the weights are still those of the previous event, so that its metrics apply to them too.
 
         Raises:
             MetricError: A monitored metric was never logged.
@@ -205,7 +205,7 @@ class Run:
     def save_if_urgent(self, *, step: int, epoch: int) -> None:
         """Save at once if a signal, a save request or a deadline asks for it.
 
-        For moments that are no event: before a validation, and within one.
+        For moments that are not events: before a validation, and during one.
 
         Args:
             step: Optimizer updates done so far.
@@ -213,15 +213,15 @@ class Run:
         """
         self._begin_event(step)
         event = Event.step_end(step=step, epoch=epoch)
-        # Only for a deadline: a signal or a request is no reason to ask the other rules before the validation.
+        # Only for a deadline: a signal or a request is not a reason to ask the other rules before the validation.
         if self._decider.deadline_is_due(event, self.processes):
             self._handle(event)
         self._serve_requests(event)
 
     def close_gate(self) -> None:
-        """Let `gate` skip the next steps: the last one was observed.
+        """Let `gate` skip the next steps, once the last one has been observed.
 
-        Processes that train together agree at each step, so they never skip one.
+        Processes that train together have to agree at each step, so they never skip one.
         """
         if self.processes.is_single:
             self.gate.close_until(self._decider.horizon, self._decider.time_zero, self._control.next_poll)
@@ -236,26 +236,26 @@ class Run:
         self._worker.submit(job)
 
     def wait(self) -> None:
-        """Return when every save that was asked for has finished. Any process may call this alone."""
+        """Wait until every requested save has finished. Any process may call this on its own."""
         self._worker.wait()
         if self.processes.is_single:  # others deliver outcomes collectively, at the next event
             self._outcomes.deliver()
 
     def end_without_training(self) -> None:
-        """End a `fit` that had nothing to train: its checkpoint becomes ``final``."""
+        """End a `fit` that had nothing left to train; its checkpoint becomes ``final``."""
         last = self.view.last()
         if self.processes.is_primary and last is not None and self.view.final() is None:
             self.directory.manifest.change(last.id, final=True)
             self.directory.restore_aliases()
 
     def end(self) -> None:
-        """End a `fit` that ended by itself: `close`, and end the process if a signal has come since the last step."""
+        """End a `fit` that ran to its end: `close`, and end the process if a signal has come since the last step."""
         number = self.close()
         if number is not None:
             self._control.end_process(number)
 
     def close(self) -> signal.Signals | None:
-        """Finish pending saves and give the directory back. May be called more than once.
+        """Finish pending saves and release the directory. May be called more than once.
 
         Returns:
             The signal that asked the training to end, if one did.
@@ -271,7 +271,7 @@ class Run:
             self.directory.release()
 
     def _begin_event(self, step: int) -> None:
-        """Look at what has happened so far; what happens from now on opens the gate again."""
+        """Look at what has happened so far; anything that happens from now on opens the gate again."""
         self.gate.clear()
         if self.processes.is_single:
             self._outcomes.deliver(step, may_raise=True)

@@ -60,8 +60,8 @@ class Saver:
 
     Attributes:
         attempt: The start of the run that trains now; None before the first.
-        finished: Outcomes of saves, oldest first, until the run takes them from here.
-        records: The record id of each save that was asked for, by `Save.id`.
+        finished: Outcomes of saves, oldest first, until the run collects them.
+        records: The record id of each requested save, by `Save.id`.
     """
 
     def __init__(
@@ -85,15 +85,15 @@ class Saver:
         self.finished: deque[SaveOutcome] = deque()
         self.records: dict[int, int] = {}
         self._handed_over = 0
-        self._newest: Record | None = None  # what is known of the newest file that was asked for
-        self._unwritten: set[int] = set()  # ids of files that were asked for and are not finished
+        self._newest: Record | None = None  # what is known of the newest requested file
+        self._unwritten: set[int] = set()  # ids of requested files that are not finished
 
     def begin(self, attempt: Attempt) -> None:
         """Begin a training."""
         self.attempt, self._newest = attempt, None
 
     def save(self, save: Save, event: Event, measured: Event, state: State, source: Source) -> None:
-        """Take a snapshot and hand it over to be written; its outcome comes through `finished`.
+        """Take a snapshot and hand it over to be written; its outcome appears in `finished`.
 
         The last saves of a training are never skipped, and have finished when this returns.
 
@@ -107,7 +107,7 @@ class Saver:
         try:
             self._save(save, event, measured, state, source)
         except BaseException:
-            # An interrupt, say. If this training continues, it has to know that nobody writes this save.
+            # An interrupt, say. If this training continues, it has to know that nothing will write this save.
             if save.id != self._handed_over:
                 self._skip(save, "interrupted")
             raise
@@ -115,7 +115,7 @@ class Saver:
             self._worker.wait()
 
     def embedded_state(self, state: State) -> dict[str, Any]:
-        """Return the run's state for a checkpoint that somebody else saves, as plain JSON values."""
+        """Return the run's state for a checkpoint saved by other code, as plain JSON values."""
         return self._embedded_state(state, self._directory.view.last(), saving=False)
 
     def drain_outcomes(self, *, together: bool) -> list[SaveOutcome]:
@@ -200,17 +200,17 @@ class Saver:
         self._notify()
 
     def _is_written(self, event: Event) -> bool:
-        """Return True if the newest file is of this step, and is there or being written.
+        """Return True if the newest file is from this step, and exists or is being written.
 
-        Between two events of one step nothing but evaluation runs, so that it holds these very weights.
+        Between two events of one step nothing but evaluation runs, so the file holds exactly these weights.
         """
         newest = self._newest
         if newest is None or newest.step != event.step:
             return False
-        if newest.id in self._unwritten:  # asked first: what has finished by now has its last status already
+        if newest.id in self._unwritten:  # checked first: a save that has finished by now already has its last status
             return True
         record = self._directory.manifest.records.get(newest.id)
-        # Not Path.exists, which raises when the disk is broken.
+        # Not Path.exists, which raises if the disk is broken.
         return record is not None and record.status.on_disk and os.path.exists(record.path)
 
     def _draft(
@@ -242,7 +242,7 @@ class Saver:
 
 
 def template(settings: Settings, suffix: str, policy: Policy) -> FileName:
-    """Return the template of a run's file names; people may type the suffix too."""
+    """Return the template of a run's file names, without the suffix if the user typed it."""
     if not settings.filename:
         return FileName()
     filename = settings.filename.removesuffix(suffix) if isinstance(settings.filename, str) else settings.filename

@@ -25,7 +25,7 @@ class Snapshot(Protocol):
         """Write the native file or directory. Called again after a failure; unless live, on any thread."""
 
     def release(self) -> None:
-        """Give the memory back. Called once, after the last `write`."""
+        """Release the memory. Called once, after the last `write`."""
 
 
 @dataclass(frozen=True)

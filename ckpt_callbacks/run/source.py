@@ -11,7 +11,7 @@ from .snapshot import Snapshot
 
 @dataclass(frozen=True)
 class Embedded:
-    """What this package writes into a checkpoint beside the framework's own state.
+    """What this package adds to a checkpoint besides the framework's own state.
 
     Attributes:
         record: The record of the checkpoint as plain JSON values, from which a lost manifest is rebuilt.
@@ -25,7 +25,7 @@ class Embedded:
 
     @property
     def weights_only(self) -> bool:
-        """True for a checkpoint that nothing can be resumed from."""
+        """True for a checkpoint that no run can be resumed from."""
         return self.contents != "full"
 
 
@@ -38,7 +38,7 @@ class Source(Protocol):
         Called on the training's thread, on every process, and only when a save is due.
 
         Args:
-            embedded: What the file must hold beside the framework's own state.
+            embedded: What the file must hold besides the framework's own state.
         """
 
     def metadata(self) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from ..runtime.clock import Clock
 
 
 class StepGate:
-    """The one thing that an adapter looks at when a step ends.
+    """The only thing that an adapter checks when a step ends.
 
     The adapter must report the step once `step` is reached or `alarm` is set. Until the first `close_until` it must
     report every step.
@@ -18,8 +18,8 @@ class StepGate:
         clock: The run's clock.
 
     Attributes:
-        step: Optimizer updates from which on each step must be reported.
-        alarm: True if something has happened outside of the training loop: a signal, a finished save, a due time.
+        step: Number of optimizer updates from which every step must be reported.
+        alarm: True if something has happened outside the training loop: a signal, a finished save, a due time.
         batch: For adapters that count batches: the first batch of the running epoch that may be the one with `step`.
     """
 
@@ -37,7 +37,7 @@ class StepGate:
         self.alarm = True
 
     def clear(self) -> None:
-        """Forget what has happened so far; what happens from now on opens the gate again."""
+        """Forget what has happened so far; anything that happens from now on opens the gate again."""
         self.alarm, self.step = False, -math.inf
 
     def close_until(self, horizon: Horizon, time_zero: float, latest: float) -> None:

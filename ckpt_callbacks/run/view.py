@@ -1,4 +1,4 @@
-"""The checkpoints of one run, as its manifest and its policy tell of them."""
+"""The checkpoints of one run, as its manifest and its policy describe them."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class RunView:
 
     Args:
         manifest: The run directory's manifest; the directory need not exist.
-        policy: Says what is best, and what is kept. None where only the manifest is at hand: then ``best`` is what the
-            link on the disk says.
+        policy: Says what is best, and what is kept. None if only the manifest is available; then ``best`` is what the
+            link on the disk points at.
 
     Attributes:
         manifest: As given.
         policy: As given.
         current: Identifies the run that trains here; empty until one does.
-        damaged: The checkpoints that were found not to verify, by record id.
+        damaged: The errors of checkpoints that failed verification, by record id.
     """
 
     def __init__(self, manifest: Manifest, policy: Policy | None) -> None:
@@ -45,11 +45,11 @@ class RunView:
 
     @property
     def run_id(self) -> str:
-        """The run that trains here, else the newest one that the manifest knows."""
+        """The run that trains here, or else the newest one in the manifest."""
         return self.current or self.manifest.newest_run
 
     def records(self) -> list[Record]:
-        """Return the run's verified records whose files are there, oldest first."""
+        """Return the run's verified records whose files exist, oldest first."""
         return [r for r in self.manifest.verified(self.run_id) if r.id not in self.damaged]
 
     def last(self) -> Record | None:
@@ -80,7 +80,7 @@ class RunView:
     def verified_resumable(self) -> Iterator[Record]:
         """Yield the records that a run can continue from, newest first. Reads every byte of each before it is yielded.
 
-        A checkpoint that does not verify is skipped with a warning that says why.
+        A checkpoint that fails verification is skipped with a warning that says why.
         """
         self.manifest.refresh()
         for problem in self.manifest.problems:
@@ -101,6 +101,6 @@ class RunView:
             yield record
 
     def find(self, path: str | Path) -> Record | None:
-        """Return the live record of the checkpoint at ``path``, if it is one of this directory."""
+        """Return the live record of the checkpoint at ``path``, if it belongs to this directory."""
         wanted = Path(path).resolve()
         return next((r for r in self.manifest.live() if r.path.resolve() == wanted), None)

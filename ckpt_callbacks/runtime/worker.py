@@ -83,7 +83,7 @@ class BackgroundWorker:
             self._pool = ThreadPoolExecutor(1, _THREAD)
         taken = _Job(job)
         with self._lock:
-            self._jobs.add(taken)  # first, because it may be done before this goes on
+            self._jobs.add(taken)  # first, because it may be done before this thread continues
         try:
             self._pool.submit(self._do, taken)
         except RuntimeError as error:  # no thread can be started: a limit is reached, or the process ends

@@ -43,7 +43,7 @@ def commit(staged: Path, target: Path) -> None:
 
 
 def remove(path: Path, aside: Path | None = None) -> None:
-    """Delete a file or a directory tree, durably; a missing one is no error.
+    """Delete a file or a directory tree, durably; a missing one is not an error.
 
     Args:
         path: File or directory.

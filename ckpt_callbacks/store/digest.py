@@ -104,7 +104,7 @@ def _feed(hasher: xxhash.xxh3_128, path: Path, from_device: bool, progress: Prog
             if progress is not None:
                 progress(count)
             if count < len(view) and size == os.fstat(file.fileno()).st_size:
-                break  # some file systems refuse a read from here, which is no whole block
+                break  # some file systems refuse to read this rest, which is not a whole block
     return size
 
 

@@ -46,7 +46,7 @@ class DirectFile:
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
-            # The file system has no O_DIRECT, and may have created the file nevertheless.
+            # The file system has no O_DIRECT, but may have created the file anyway.
             self._direct = False
             self._file = os.open(path, flags & ~os.O_EXCL, 0o644)
         try:

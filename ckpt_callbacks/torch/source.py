@@ -20,8 +20,8 @@ from .staging import TorchStaging
 class TorchSource:
     """The model, optimizers and learning-rate schedulers of a training loop, for `Run.start`.
 
-    A checkpoint is a dictionary with the keys of a Lightning checkpoint: ``state_dict``, and, unless it holds weights
-    alone, ``optimizer_states`` and ``lr_schedulers``. `torch.load` reads it with ``weights_only=True``. The states of
+    A checkpoint is a dictionary with the keys of a Lightning checkpoint: ``state_dict``, and, unless it holds only
+    weights, ``optimizer_states`` and ``lr_schedulers``. `torch.load` reads it with ``weights_only=True``. The states of
     the random generators and of the run are under the key ``ckpt_callbacks``. The position in the data is not saved: a
     loop derives it from `Run.state`.
 
@@ -72,10 +72,10 @@ class TorchSource:
             The state for `Run.restore`.
 
         Raises:
-            ResumeError: The file is no such checkpoint, holds weights alone, or does not fit this training.
+            ResumeError: The file is not such a checkpoint, holds only weights, or does not fit this training.
         """
         if not can_map(path):
-            raise ResumeError(f"{path}: is no file of torch.save; expected a checkpoint that TorchSource wrote")
+            raise ResumeError(f"{path}: is not a torch.save file; expected a checkpoint that TorchSource wrote")
         try:
             mapped = MappedCheckpoint(path, "cpu", weights_only=True)
             state = mapped.loaded[KEY]

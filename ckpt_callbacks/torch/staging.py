@@ -106,11 +106,11 @@ class TorchStaging:
 
 
 def expected_size(module: torch.nn.Module, optimizers: Sequence[torch.optim.Optimizer] = ()) -> int:
-    """Return the number of bytes that an arena needs for a checkpoint, as far as is known in advance.
+    """Return the number of bytes that an arena needs for a checkpoint, as far as that is known in advance.
 
     Args:
         module: The model.
-        optimizers: The optimizers whose state is saved. Before their first step they have none, and count for nothing.
+        optimizers: The optimizers whose state is saved. Before their first step they have none, and add nothing.
     """
     tensors = [*module.parameters(), *module.buffers(), *_states(optimizers)]
     storages = {s.data_ptr(): s for s in map(_storage, tensors) if s is not None}

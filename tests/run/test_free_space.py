@@ -75,7 +75,7 @@ def test_where_every_checkpoint_is_kept_the_save_is_skipped_and_says_why(tmp_pat
     assert written == []
     assert [record.epoch for record in run.view.records()] == [1, 2, 3]
     (failed,) = [record for record in run.directory.manifest.records.values() if record.status is Status.FAILED]
-    why = "1400 bytes are free; 1500 are needed, to leave min_free=500"
+    why = "1400 bytes are free; 1500 are needed to leave min_free=500"
     assert why in failed.error and why in caplog.text
     disk(3 * SIZE + 1500)  # one that just fits
     assert [record.epoch for record in train(tmp_path, KeepAll(), (5,), 500).view.records()] == [1, 2, 3, 5]

@@ -79,7 +79,7 @@ def test_what_does_not_fit_is_refused_in_one_line(tmp_path):
         source(optimizers=2).load(path)
     with pytest.raises(ResumeError, match="holds no state that TorchSource could resume from"):
         source().load(saved(tmp_path / "weights", source(), contents="weights"))
-    with pytest.raises(ResumeError, match=r"is no file of torch\.save"):
+    with pytest.raises(ResumeError, match=r"is not a torch\.save file"):
         source().load(tmp_path / "missing.ckpt")
 
 

@@ -15,10 +15,10 @@ def read(path: Path) -> dict[str, Any] | None:
     """Return the embedded data of a file; None if it holds none.
 
     Raises:
-        OSError: The file cannot be read, or is no HDF5 file.
+        OSError: The file cannot be read, or is not an HDF5 file.
         KeyError: The archive lacks Keras' metadata.
-        ValueError: The embedded data are no JSON.
-        zipfile.BadZipFile: The file is no archive.
+        ValueError: The embedded data are not JSON.
+        zipfile.BadZipFile: The file is not an archive.
     """
     if path.suffix == KERAS:
         return archive.read(path)

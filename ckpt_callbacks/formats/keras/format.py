@@ -22,7 +22,7 @@ def _readable(path: Path) -> Iterator[None]:
     except VerifyError:
         raise
     except Exception as error:
-        problem = "is no Keras archive that can be read" if path.suffix == KERAS else "h5py cannot open it"
+        problem = "is not a readable Keras archive" if path.suffix == KERAS else "h5py cannot open it"
         raise VerifyError(f"{path}: {problem}: {first_line(error)}") from error
 
 

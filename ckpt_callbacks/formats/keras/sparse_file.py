@@ -11,7 +11,7 @@ from ...memory.pages import PAGE
 class SparseFile(io.BytesIO):
     """A file that keeps the pages that were written; everything else reads as zeros.
 
-    It holds what HDF5 writes around the data. It is an `io.BytesIO` by name alone, because Keras' store takes those.
+    It holds what HDF5 writes around the data. It is an `io.BytesIO` in name only, because Keras' store accepts those.
     """
 
     def __init__(self) -> None:

@@ -49,9 +49,9 @@ class KerasFile:
         groups: The groups of the HDF5 file.
         arrays: The value of each entry of the groups, in order.
         data: The bytes of each of the arrays.
-        before: The names and contents of an archive's members before the weights; empty if the file is no archive.
+        before: The names and contents of an archive's members before the weights; empty if the file is not an archive.
         after: The names and contents of an archive's members after the weights.
-        facts: This package's data in a file that is no archive.
+        facts: This package's data in a file that is not an archive.
     """
 
     model: str

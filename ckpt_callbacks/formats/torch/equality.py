@@ -60,6 +60,6 @@ class _Unpickler(RestrictedUnpickler):
 
 
 class _TensorsAlone:
-    """The module that torch reads pickles with, as far as it uses one."""
+    """The parts of the `pickle` module that torch uses to read pickles."""
 
     Unpickler, load, UnpicklingError = _Unpickler, pickle.load, pickle.UnpicklingError

@@ -30,11 +30,11 @@ def read_embedded(path: Path) -> FitState:
     """Return the data that `KerasCheckpoint` embedded in a file.
 
     Raises:
-        ResumeError: It holds none, or is no such file.
+        ResumeError: It holds none, or is not such a file.
     """
     if path.name.endswith(WEIGHTS):
         raise ResumeError(
-            f"{path}: holds weights alone, and a run cannot be resumed from it; expected a checkpoint with "
+            f"{path}: holds only weights, so a run cannot be resumed from it; expected a checkpoint with "
             "contents='full', or call model.load_weights() and pass resume='never'"
         )
     try:
@@ -42,7 +42,7 @@ def read_embedded(path: Path) -> FitState:
     except FileNotFoundError:
         raise ResumeError(f"{path}: does not exist; expected the path of a checkpoint") from None
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise ResumeError(f"{path}: is no Keras file that can be read: {one_line(error)}") from error
+        raise ResumeError(f"{path}: is not a readable Keras file: {one_line(error)}") from error
     if facts is None:
         raise ResumeError(
             f"{path}: holds no state of a run; expected a file that KerasCheckpoint wrote, or call "
@@ -81,7 +81,7 @@ def load(model: keras.Model, path: Path, scratch: Path, *, with_optimizer: bool 
 
 
 def load_weights(model: keras.Model, path: Path, scratch: Path) -> None:
-    """Load the weights alone, and leave the optimizer as it is.
+    """Load only the weights, and leave the optimizer as it is.
 
     Args:
         model: The model.

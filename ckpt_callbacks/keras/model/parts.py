@@ -11,7 +11,7 @@ from ...formats import Shapes
 
 
 def optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:
-    """Return the model's optimizers, which are no part of its weights."""
+    """Return the model's optimizers, which are not part of its weights."""
     return [value for value in vars(model).values() if isinstance(value, keras.optimizers.Optimizer)]
 
 

@@ -49,7 +49,7 @@ def save(model: keras.Model, path: Path, carried: FitState, *, with_config: bool
 
 
 def embedded_for(name: str, carried: FitState) -> dict[str, Any]:
-    """Return the data to embed in a file of this name: with weights alone, no state to resume from."""
+    """Return the data to embed in a file of this name: for weights only, no state to resume from."""
     return {"record": carried.record} if name.endswith(WEIGHTS) else carried.to_json()
 
 

@@ -36,7 +36,7 @@ def test_two_callbacks_on_one_directory_are_refused(tmp_path):
         (dict(dirpath=None), "dirpath is missing"),
         (
             dict(restore_best_weights=True),
-            "restore_best_weights is True, and the policy knows no best; expected a rule",
+            "restore_best_weights is True, but the policy has no best; expected a rule",
         ),
     ],
 )

@@ -73,7 +73,7 @@ def test_a_file_that_was_cut_off_is_one_line_and_auto_takes_the_one_before(tmp_p
     data = written[suffix].read_bytes()
     path = tmp_path / f"cut{suffix}"
     path.write_bytes(data[: int(size * len(data))])
-    with pytest.raises(ResumeError, match="is no Keras file that can be read") as caught:
+    with pytest.raises(ResumeError, match="is not a readable Keras file") as caught:
         fit(quick(), checkpoint(tmp_path / "run", resume=path))
     assert "\n" not in str(caught.value)
     ours = checkpoint(tmp_path / "auto", format=suffix[1:])

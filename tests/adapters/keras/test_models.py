@@ -41,7 +41,7 @@ def test_a_model_without_a_configuration_goes_on_exactly_and_that_is_said_once(t
     assert len(said) == 1 and said[0].startswith(
         "KerasCheckpoint: the configuration of 'built' cannot be saved: Object Built was created by passing "
         "non-serializable argument values"
-    ) and said[0].endswith("but load_model() does not: write get_config() for that")  # fmt: skip
+    ) and said[0].endswith("but load_model() does not: implement get_config() for that")  # fmt: skip
     record = first.records()[2]
     assert record.step == 6 and record.resumable
     resumed = built()

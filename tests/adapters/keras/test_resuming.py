@@ -148,10 +148,10 @@ def test_a_path_that_cannot_be_resumed_from_is_one_clear_line(tmp_path):
     trained.save(tmp_path / "plain.keras")
     (tmp_path / "junk.keras").write_text("junk")
     cases = {
-        tmp_path / "missing.keras": "is no file; expected resume='auto', 'never' or the path of a checkpoint",
-        weights.last().path: "holds weights alone, and a run cannot be resumed from it",
+        tmp_path / "missing.keras": "is not a file; expected resume='auto', 'never' or the path of a checkpoint",
+        weights.last().path: "holds only weights, so a run cannot be resumed from it",
         tmp_path / "plain.keras": "holds no state of a run",
-        tmp_path / "junk.keras": "is no Keras file that can be read",
+        tmp_path / "junk.keras": "is not a readable Keras file",
     }
     for path, text in cases.items():
         with pytest.raises(ResumeError, match=text) as caught:

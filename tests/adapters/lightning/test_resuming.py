@@ -144,7 +144,7 @@ def test_data_that_has_become_shorter_is_one_clear_line(tmp_path):
     policy = Policy(Every(steps=1), KeepLast(2))
     with pytest.raises(ZeroDivisionError):
         fit(tmp_path, policy, extra=[Crash(8)])
-    with pytest.raises(ResumeError, match="after 8 batches of an epoch, and the data has fewer now"):
+    with pytest.raises(ResumeError, match="after 8 batches of an epoch, but the data has fewer now"):
         fit(tmp_path, policy, resume=True, loader=lambda dataset, size, shuffle: DataLoader(dataset, 40))
 
 

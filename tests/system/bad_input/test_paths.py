@@ -107,7 +107,7 @@ def test_a_run_of_another_framework_is_refused_and_left_as_it_is(trained, tmp_pa
     run_dir = copied(trained / kind / "run", tmp_path / "run")
     before = sorted((path.name, path.is_symlink(), path.lstat().st_mtime_ns) for path in run_dir.iterdir())
     with pytest.raises(
-        StoreError, match=r"holds a run of .*Checkpoint, from whose files .*Checkpoint cannot continue"
+        StoreError, match=r"holds a run of .*Checkpoint, whose files .*Checkpoint cannot resume from"
     ) as caught:
         fit(other, run_dir, 1)
     one_line(caught)
