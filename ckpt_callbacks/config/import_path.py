@@ -24,7 +24,7 @@ def reference_to(function: Callable[..., Any]) -> str:
     """
     module, name = getattr(function, "__module__", None), getattr(function, "__qualname__", None)
     try:
-        # A module that runs as __main__ has another name, or none, when the file is read.
+        # A module that runs as __main__ has a different name, or none, when the file is read.
         if module and name and module != "__main__" and find(f"{module}:{name}") is function:
             return f"{module}:{name}"
     except (ImportError, AttributeError):

@@ -109,7 +109,7 @@ class MetricNode(TypedDict):
 
 
 def _define(raw: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> dict[str, Metric]:
-    # A wrong metric is one mistake, not one more at each place that names it.
+    # A wrong metric counts as one mistake, not as another at each place that names it.
     reading = Reading.of(info)
     if isinstance(raw, dict):
         reading.metrics = dict.fromkeys(raw, Metric("unknown", mode="min"))

@@ -161,7 +161,7 @@ def _refuse_others(rule: Rule, value: Any, attributes: Iterable[str]) -> None:
 
 
 def _moment(moment: float) -> Any:
-    """Return UTC seconds as a date and time where one is exact, else as a number."""
+    """Return UTC seconds as a date and time if that is exact, otherwise as a number."""
     try:
         date = datetime.fromtimestamp(moment, timezone.utc)
     except (OverflowError, ValueError, OSError):

@@ -77,7 +77,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         """Wrap the plugin of the trainer's strategy.
 
         Raises:
-            PolicyError: It returns before a file is written.
+            PolicyError: The plugin returns before a file is written.
         """
         inner = self.checkpoint_io
         while inner is not None:

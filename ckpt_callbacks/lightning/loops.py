@@ -145,8 +145,8 @@ def begin_next_epoch(trainer: Trainer) -> None:
 def _end_old_epoch(trainer: Trainer, states: Sequence[dict[str, Any]]) -> None:
     loader = trainer.fit_loop._combined_loader
     loader._load_state_dicts(states)
-    # The new epoch begins with another `iter`. Not of the fetcher, which draws a batch where data has no length, and
-    # nothing would train that batch.
+    # The new epoch begins with another `iter`. Do not call the fetcher's: if the data has no length, it draws a batch
+    # that nothing would train.
     iter(loader)
 
 

@@ -39,7 +39,7 @@ class FreshMetrics:
         return fresh
 
     def _set_by_hand(self, trainer: Trainer, values: dict[str, Any]) -> dict[str, float]:
-        # Some callbacks write into `trainer.callback_metrics` themselves. A value is new when it is another object.
+        # Some callbacks write into `trainer.callback_metrics` themselves. A value is new if it is a different object.
         loops = trainer.fit_loop.epoch_loop
         logged = {n for r in (loops._results, loops.val_loop._results) for i in r.values() for n in _names(i, None)}
         fresh = {}

@@ -46,7 +46,7 @@ class Arena:
         return [whole[offset : offset + size] for offset, size in zip(offsets, sizes, strict=True)]
 
     def reserve(self, size: int) -> None:
-        """Hold at least ``size`` bytes, all of them touched. Safe on another thread as long as none carves.
+        """Hold at least ``size`` bytes, all of them touched. Safe on another thread as long as no thread carves.
 
         Raises:
             NotEnoughMemory: The machine has too little left.

@@ -156,7 +156,7 @@ class KeepEvery(Retention):
             buckets[self.interval.count(record)].append(record)
         for bucket, found in buckets.items():
             if bucket >= 1:
-                # A run that went back and passes here again replaces the record that it superseded.
+                # A run that went back and reaches this point again replaces the record that it superseded.
                 first = min(found, key=lambda r: (r.superseded, r.step, r.id))
                 yield first, self.interval.describe()
 

@@ -172,7 +172,7 @@ class Committer:
             timings["blocked"] = timings["verified"] if job.blocked is None else job.blocked
             return manifest.change(draft.id, status=Status.VERIFIED, timings=timings)
         except BaseException:
-            # As long as it is staged, a file with that name is not this save's.
+            # While this save's file is still staged, a file with that name belongs to something else.
             moved = target is not None and not os.path.lexists(staged)
             self._remove_quietly(target if moved and target is not None else staged)
             raise
@@ -258,7 +258,7 @@ class Committer:
 
 
 def _are_equal(one: Path, other: Path) -> bool:
-    """Return True if two checkpoint files hold equal weights; False where that is not known."""
+    """Return True if two checkpoint files hold equal weights; False if that is unknown."""
     form = format_of(one)
     if form is None:
         return False

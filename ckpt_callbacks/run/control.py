@@ -37,7 +37,7 @@ class ControlChannel:
 
     @property
     def next_poll(self) -> float:
-        """When to look at the disk again, in the clock's monotonic seconds."""
+        """The time of the next disk check, in the clock's monotonic seconds."""
         return self._polled_at + _POLL_EVERY
 
     def expect_signals(self, processes: Processes) -> None:

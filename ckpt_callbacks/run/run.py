@@ -232,7 +232,7 @@ class Run:
             self._outcomes.deliver(may_raise=True)
 
     def run_in_background(self, job: Callable[[], None]) -> None:
-        """Run a job on the worker that the first save would otherwise have to wait for."""
+        """Run a job on the worker, so that the first save does not have to wait for it."""
         self._worker.submit(job)
 
     def wait(self) -> None:

@@ -37,7 +37,7 @@ _LAST = (
 
 
 class _Action(Enum):
-    """What is done about a save."""
+    """The way a save is handled."""
 
     COPY = "take a snapshot and write it"
     REUSE = "the newest file holds these weights already, or will"

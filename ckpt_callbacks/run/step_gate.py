@@ -49,7 +49,7 @@ class StepGate:
             latest: When to open again in any case, in the clock's monotonic seconds.
         """
         self.step = horizon.step
-        # The time of day may be set; that is noticed when `latest` comes.
+        # The system clock may be changed; that is noticed once `latest` is reached.
         now, wall = self._clock.monotonic(), math.inf
         if horizon.wall < math.inf:
             wall = now + horizon.wall - self._clock.wall()

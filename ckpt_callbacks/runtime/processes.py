@@ -25,7 +25,7 @@ class Processes:
         """Return the primary process's value on every process. Collective, in the same order everywhere.
 
         Args:
-            value: The value; the other processes may give None.
+            value: The value; the other processes may pass None.
         """
         return cast(_T, value)
 
@@ -43,7 +43,7 @@ class Processes:
         return requested, number, finished
 
     def chained_handler(self, handler: Any) -> Any:
-        """Return what must still be called of a signal handler that was installed before."""
+        """Return the part of a previously installed signal handler that must still be called."""
         return handler
 
 

@@ -21,7 +21,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 class SignalWatch:
     """Remembers the first of the signals until the training loop asks for it; a second one ends the process at once.
 
-    Handlers that were installed before are called too. If the training has not ended ``grace`` seconds after the
+    Previously installed handlers are called too. If the training has not ended ``grace`` seconds after the
     signal, the process is ended; a save that is being written is abandoned, which harms no checkpoint.
 
     Args:
@@ -44,7 +44,7 @@ class SignalWatch:
         """Begin to watch. Python delivers signals to the main thread only; elsewhere this does nothing.
 
         Args:
-            chained: Returns what must still be called of a handler that was installed before.
+            chained: Returns the part of a previously installed handler that must still be called.
         """
         if threading.current_thread() is not threading.main_thread():
             return

@@ -25,7 +25,7 @@ class Worker(Protocol):
         """Accept a job. With ``here``, run it on the caller's thread once all earlier ones are done."""
 
     def wait(self, at_most: int = 0) -> None:
-        """Return when at most ``at_most`` jobs are not done."""
+        """Wait until at most ``at_most`` jobs are unfinished."""
 
     def close(self) -> None:
         """Finish all jobs. Later ones are still accepted."""
@@ -40,7 +40,7 @@ class InlineWorker:
         job()
 
     def wait(self, at_most: int = 0) -> None:
-        """Return at once: no job is ever left."""
+        """Return at once: no job is ever pending."""
 
     close = wait
 
@@ -56,7 +56,7 @@ class _Job:
 class BackgroundWorker:
     """Runs the jobs one after the other on one thread, which lives from the first job to `close`.
 
-    A process that ends without `close` still finishes its jobs. A fork of the process has none of them.
+    A process that ends without `close` still finishes its jobs. A fork of the process does not inherit them.
     """
 
     def __init__(self) -> None:
@@ -114,7 +114,7 @@ class BackgroundWorker:
         self._mind_forks()
         pool, self._pool = self._pool, None
         if pool is not None:
-            # The garbage collector may run a finalizer on any thread, and none can wait for itself.
+            # The garbage collector may run a finalizer on any thread, and no thread can wait for itself.
             pool.shutdown(wait=not threading.current_thread().name.startswith(_THREAD))
 
     def _mind_forks(self) -> None:

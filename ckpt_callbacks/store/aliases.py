@@ -38,7 +38,7 @@ def move_alias(dirpath: Path, name: str, file: str | None, known: Collection[str
 def read_alias(dirpath: Path, name: str, known: Collection[str]) -> str | None:
     """Return the file that ``name`` points to, or None; ``known`` as in `move_alias`."""
     found = [link for link in _links(dirpath, name) if _target(link) in known]
-    # There are two where a crash came between a new suffix and the removal of the old link.
+    # There are two if a crash came between creating a link with a new suffix and removing the old one.
     newest = max(found, key=lambda link: link.lstat().st_mtime_ns, default=None)
     return _target(newest) if newest is not None else None
 
@@ -77,7 +77,7 @@ def _links(dirpath: Path, name: str) -> list[Path]:
 
 
 def _target(path: Path) -> str | None:
-    """Return the name in a link or a pointer; None for any other file, and for none."""
+    """Return the name in a link or a pointer; None for any other file, or if there is none."""
     try:
         if path.is_symlink():
             return os.readlink(path)

@@ -25,7 +25,7 @@ def flush(path: Path) -> None:
 
 
 def commit(staged: Path, target: Path) -> None:
-    """Rename ``staged`` to ``target`` in the same file system, durably. After a failure, ``staged`` is where it was.
+    """Rename ``staged`` to ``target`` in the same file system, durably. After a failure, ``staged`` is still in place.
 
     Raises:
         FileExistsError: The target exists; nothing is ever overwritten.

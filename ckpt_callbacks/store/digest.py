@@ -104,7 +104,7 @@ def _feed(hasher: xxhash.xxh3_128, path: Path, from_device: bool, progress: Prog
             if progress is not None:
                 progress(count)
             if count < len(view) and size == os.fstat(file.fileno()).st_size:
-                break  # some file systems refuse to read this rest, which is not a whole block
+                break  # some file systems refuse a read here, of less than a whole block
     return size
 
 
@@ -116,13 +116,13 @@ def _buffer() -> mmap.mmap:
 
 
 def _opened(path: Path, from_device: bool) -> io.FileIO:
-    """Open a file; for reads that bypass the page cache where asked for, if the system can."""
+    """Open a file; if requested, for reads that bypass the page cache where the system can."""
     if from_device and (direct := getattr(os, "O_DIRECT", 0)):
         file = None
         try:
             file = io.FileIO(path, opener=lambda name, flags: os.open(name, flags | direct))
             with pages.allocate(pages.PAGE) as probe:
-                file.readinto(probe)  # some file systems take the flag and refuse to read
+                file.readinto(probe)  # some file systems accept the flag but refuse to read
             file.seek(0)
             return file
         except OSError as error:

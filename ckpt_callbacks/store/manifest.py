@@ -110,7 +110,7 @@ class Manifest:
         return self.records[record.id]
 
     def change(self, id_: int, **facts: Any) -> Record:
-        """Append a change of some facts of a record, and return the changed record."""
+        """Append a change to some facts of a record, and return the changed record."""
         changed = self.records[id_].replace(**facts).to_json()
         self._append({"id": id_, "set": {name: changed[name] for name in facts}})
         return self.records[id_]

@@ -34,7 +34,7 @@ def reserve(file: int, size: int) -> None:
     """Reserve ``size`` bytes for an open, empty file; where that is not supported, check that they are free.
 
     Raises:
-        OSError: They are not.
+        OSError: They are not free.
     """
     try:
         fallocate(file, size)
@@ -48,20 +48,20 @@ def require(where: int | Path, size: int) -> None:
     """Check that the disk of an open file, or of a path, has ``size`` free bytes.
 
     Raises:
-        OSError: It has fewer.
+        OSError: It has fewer free bytes.
     """
     if (left := free(where)) < size:
         raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} ({size} bytes are needed, {left} are free)")
 
 
 def free(where: int | Path) -> float:
-    """Return the free bytes of the disk of an open file, or of a path; infinity where the disk does not tell.
+    """Return the free bytes of the disk of an open file, or of a path; infinity if the disk does not report it.
 
     Raises:
-        OSError: It cannot be asked.
+        OSError: The disk cannot be queried.
     """
     usage = shutil.disk_usage(where)
-    # Some file systems do not tell their size, and report 0 bytes, all of them free.
+    # Some file systems do not report their size, but 0 bytes, all of them free.
     return usage.free if usage.total else math.inf
 
 

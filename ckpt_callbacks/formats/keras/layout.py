@@ -90,7 +90,7 @@ def unlike(written: h5py.File, groups: Sequence[Group], values: Sequence[np.ndar
         values: The value of each entry, in order.
     """
     reference = saving_lib.H5IOStore(SparseFile(), mode="w")
-    # The shapes are compared with the values below; here all is cut down to single numbers.
+    # The shapes are compared with the values below; here, every value is reduced to a single number.
     feed(reference, groups, [np.zeros([min(n, 1) for n in value.shape], value.dtype) for value in values])
     try:
         expected, found = _described(reference.h5_file), _described(written)

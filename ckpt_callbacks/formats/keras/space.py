@@ -11,7 +11,7 @@ _PER_VARIABLE = 8192  # bytes that HDF5 needs for itself, and more
 
 
 def check_space(sizes: Iterable[int], folder: Path) -> None:
-    """Require the disk space for variables.
+    """Check that the disk has space for variables.
 
     A full disk can end in a segmentation fault inside HDF5, which nothing could catch.
 

@@ -41,7 +41,7 @@ _FACTS = 4096  # embedded data in an HDF5 file are padded to a multiple of this,
 
 @dataclass(frozen=True)
 class KerasFile:
-    """All that goes into a file. None of it changes while the file is written.
+    """Everything that goes into a file, none of which changes while the file is written.
 
     Attributes:
         model: The model's name.

@@ -57,7 +57,7 @@ class TorchFile:
         pieces += [(f"data/{number}", storage) for number, storage in enumerate(self.storages)]
         pieces.append(("version", b"3\n"))
         members: list[Member] = []
-        # Headers and padding are small; what they add is left to the file system.
+        # Headers and padding are small, so no space is reserved for them.
         with DirectFile(path, sum(map(_size, self.storages)) + len(self.data)) as file:
             for name, piece in pieces:
                 data = in_memory(piece.cpu()) if isinstance(piece, torch.UntypedStorage) else piece

@@ -1,6 +1,6 @@
 """The contents of a Keras file, found by Keras' own walk through the model. Variables are noted, not copied.
 
-The walk is taken for every snapshot, so that no layout can be out of date. It takes some 0.1 ms a layer.
+The walk is taken for every snapshot, so that no layout can be out of date. It takes about 0.1 ms per layer.
 """
 
 from __future__ import annotations
