@@ -15,7 +15,7 @@ ROOM ?=
 ROOM_TESTS = $(if $(ROOM),$(or $(wildcard $(ROOM:%=tests/%) $(ROOM:%=tests/adapters/%) $(ROOM:%=tests/system/%) \
 	$(ROOM:%=tests/test_%.py)),$(error there are no tests of ROOM=$(ROOM))),tests)
 
-.PHONY: demo lint build test test-faults soak hunt bench bench-quick clean
+.PHONY: demo lint build test test-faults test-oldest soak hunt bench bench-quick clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -41,6 +41,24 @@ build: $(STAMP)
 # All quick tests; `make test ROOM=policy` (or keras, contract, units ...) runs one room's.
 test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) $(ROOM_TESTS) -m "not slow and not soak"
+
+OLDEST := .venv-oldest
+# Replaces oldest versions, such as OLDEST_BUT="torch==2.13.0" where pip finds no CPU build of an older torch.
+OLDEST_BUT ?=
+
+$(OLDEST)/.installed: pyproject.toml tests/support/oldest.py
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/pip install -q --disable-pip-version-check --no-deps -e .
+	$(OLDEST)/bin/python tests/support/oldest.py $(OLDEST_BUT) > $(OLDEST)/constraints.txt
+	$(OLDEST)/bin/pip install -q --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) \
+		$$(grep '^torch==' $(OLDEST)/constraints.txt)
+	$(OLDEST)/bin/pip install -q --disable-pip-version-check -c $(OLDEST)/constraints.txt -e '.[test]'
+	touch $@
+
+# The quick tests with the oldest versions that pyproject.toml allows; what these warn of is no error.
+test-oldest: $(OLDEST)/.installed
+	OMP_NUM_THREADS=1 PYTEST_ADDOPTS="-W default" $(OLDEST)/bin/python -m pytest $(PARALLEL) $(ROOM_TESTS) \
+		-m "not slow and not soak"
 
 # Kills and injected errors at every step of the commit protocol; further signals, and processes that train together.
 test-faults: $(STAMP)
@@ -71,4 +89,4 @@ bench-quick: $(BENCH)
 	$(BIN)/python -m benchmarks.run --quick
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) $(OLDEST) runs
