@@ -29,7 +29,7 @@ def strace():
     try:
         tracer = _attach(child.pid, [])
         child.kill()
-        tracer.wait()
+        _end(tracer)
     except (OSError, RuntimeError) as error:
         pytest.skip(f"strace cannot be used here: {error}")
     finally:
@@ -70,7 +70,7 @@ def straced(dirpath: Path, options: list[str], work: Callable[[], Any], save: in
     tracer = _attach(child, ["-P", path, *options])
     os.kill(child, signal.SIGCONT)
     status = os.waitpid(child, 0)[1]
-    tracer.wait()
+    _end(tracer)
     text = said.read_text() if said.exists() else ""
     shutil.rmtree(said.parent)
     return status, text
@@ -83,6 +83,11 @@ def counted(dirpath: Path, work: Callable[[], Any]) -> Counter[str]:
         found = Counter(re.findall(r"^(?:\d+ +)?(\w+)\(", log.read(), re.MULTILINE))
     assert found, "nothing was seen to be written"
     return found
+
+
+def _end(tracer: subprocess.Popen[str]) -> None:
+    """Wait for the end of strace, and close its output."""
+    tracer.communicate()
 
 
 def _attach(process: int, options: list[str]) -> subprocess.Popen[str]:
@@ -99,4 +104,6 @@ def _attach(process: int, options: list[str]) -> subprocess.Popen[str]:
             return tracer
         if "ptrace" in line:
             break
+    tracer.kill()
+    _end(tracer)
     raise RuntimeError(line.strip())
