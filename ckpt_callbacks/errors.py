@@ -5,7 +5,7 @@
     ├── ConfigError (ValueError)          a wrong YAML file; `.problems` lists all mistakes
     ├── MetricError                       a monitored metric that was never logged
     ├── StoreError                        a problem with a run directory or a file in it
-    │   ├── DirectoryInUse                another training writes to the directory
+    │   ├── DirectoryInUse                another training run writes to the directory
     │   ├── CommitError                   a checkpoint that could not be written or committed
     │   │   └── Busy                      a save that was skipped because earlier ones were still being written
     │   ├── RecoveryError (OSError)       an interrupted run that could not be recovered
@@ -56,7 +56,7 @@ class StoreError(CkptError):
 
 
 class DirectoryInUse(StoreError):
-    """A run directory that another training, or another callback of this process, writes to."""
+    """A run directory that another training run, or another callback of this process, writes to."""
 
 
 class CommitError(StoreError):
@@ -72,7 +72,7 @@ class RecoveryError(StoreError, OSError):
 
 
 class NotEnoughMemory(StoreError, MemoryError):
-    """Too little memory for a snapshot of the training's state."""
+    """Too little memory for a snapshot of the training run's state."""
 
 
 class VerifyError(StoreError):

@@ -1,4 +1,4 @@
-"""The facts of one checkpoint, and of one start of a training, in the manifest."""
+"""The facts of one checkpoint, and of one start of a training run, in the manifest."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .errors import ResumeError
 if TYPE_CHECKING:
     from pathlib import Path
 
-ALIASES = ("last", "best", "final")  # links that stand for a checkpoint of a run
+ALIASES = ("last", "best", "final")  # links to a run's checkpoints
 
 
 class Status(str, Enum):
@@ -58,7 +58,7 @@ class Record:
         superseded: A later attempt resumed from an older checkpoint, which left this one on a dead branch.
         exceptional: Saved while training was failing, so that it never becomes ``best``.
         final: The state at the end of a `fit`.
-        tags: Names that people gave it.
+        tags: Names that users gave it.
         pinned: Never deleted.
         reasons: Why it was saved.
         error: Why it failed, if it did.
@@ -134,7 +134,7 @@ _FRAMEWORK_OF = {"LightningCheckpoint": "lightning", "KerasCheckpoint": "keras"}
 
 @dataclass(frozen=True)
 class Attempt:
-    """One start of a training, as the manifest keeps it.
+    """One start of a training run, as the manifest keeps it.
 
     Attributes:
         run: Identifies the run, across resumes.
@@ -157,7 +157,7 @@ class Attempt:
 
 
 def attempt_framework(attempt: Attempt) -> str | None:
-    """Return the framework whose files the attempt wrote, such as ``"lightning"``; None where that is not known.
+    """Return the framework whose files the attempt wrote, such as ``"lightning"``; None if that is not known.
 
     Journals of earlier versions name the callback's class instead, as ``holder``.
     """

@@ -55,7 +55,7 @@ class FakeAlarm(Alarm):
 
 
 class FakeWriter:
-    """A training whose checkpoint is a small file, for `Run.start`; chosen writes fail.
+    """A training run whose checkpoint is a small file, for `Run.start`; chosen writes fail.
 
     Args:
         payload: The content of the file.
@@ -63,7 +63,7 @@ class FakeWriter:
 
     Attributes:
         calls: Number of writes so far.
-        embedded: What the last snapshot was given.
+        embedded: The `Embedded` that the last snapshot was given.
     """
 
     live = False

@@ -1,7 +1,7 @@
 """The command ``ckpt``: what a run directory holds, why, and whether it is intact.
 
 Standard output holds results only; problems, progress and errors go to standard error. The exit status is 0 when all is
-well, 1 when something is wrong (or no training runs where a save is requested), and 2 for a wrong call.
+well, 1 when something is wrong (or no training is running where a save is requested), and 2 for wrong usage.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main() -> None:
     """See what a run directory holds, why, and whether it is intact."""
 
 
-# A command is a file of this folder that defines a command of its own name.
+# A command is a file in this folder that defines a command with the file's name.
 for _module in pkgutil.iter_modules(__path__):
     if not _module.name.startswith("_"):
         _command = getattr(importlib.import_module(f"{__name__}.{_module.name}"), _module.name, None)

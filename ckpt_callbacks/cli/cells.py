@@ -15,7 +15,7 @@ def count(n: int, noun: str) -> str:
 
 
 def status(record: Record) -> str:
-    """Return the status of a record, and what is special about it."""
+    """Return the status of a record, and anything special about it."""
     missing = record.status.on_disk and not os.path.lexists(record.path)
     marks = ("MISSING", missing), ("superseded", record.superseded), ("exceptional", record.exceptional)
     return ", ".join((record.status.value, *(mark for mark, holds in marks if holds)))

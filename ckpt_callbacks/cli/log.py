@@ -17,7 +17,7 @@ from .records import Listing
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line: each save, then each rule.")
 @options.config
 def log(run_dir: Path, as_json: bool, config: Path | None) -> None:
-    """Show how often a run saved, why, and what that cost.
+    """Show how often a run saved, why, and what the saves cost.
 
     Lists every save of RUN_DIR in order, including failed and deleted ones: how long it blocked training, and when it
     was durable. Then the interval chosen by each cost-based rule of the policy.

@@ -18,7 +18,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON o
 config = click.option(
     "--config",
     type=click.Path(path_type=Path),
-    help="The YAML file with the policy. By default, the policy of the newest training.",
+    help="The YAML file with the policy. By default, the policy of the newest training run.",
 )
 
 
@@ -50,7 +50,7 @@ def open_manifest(run_dir: Path) -> Manifest:
 
 
 def policy_of(config: Path | None, manifest: Manifest) -> Policy | None:
-    """Return the policy of a file, or the one that the newest training had.
+    """Return the policy of a file, or the one that the newest training run had.
 
     Args:
         config: The file that ``--config`` names.

@@ -16,7 +16,7 @@ _FAILURES = 3  # number of failed saves that are still news
 
 
 class Listing:
-    """All records of a directory, with what the newest run's policy says of them.
+    """All records of a directory, with what the newest run's policy says about them.
 
     Args:
         manifest: The directory's manifest.
@@ -25,7 +25,7 @@ class Listing:
     Attributes:
         records: All records, oldest first.
         aliases: The names of each record, by record id.
-        kept: The reasons why each record survives, by record id; without a policy only those that the manifest knows.
+        kept: The reasons why each record survives, by record id; without a policy, only those that the manifest knows.
     """
 
     def __init__(self, manifest: Manifest, policy: Policy | None = None) -> None:
@@ -41,7 +41,7 @@ class Listing:
         self.kept = {record.id: tuple(self._reasons(record)) for record in manifest.live()}
 
     def listed(self, everything: bool) -> tuple[list[Record], str]:
-        """Return the records to list, and in words how many were left out.
+        """Return the records to list, and a text that says how many were left out.
 
         Args:
             everything: Leave out none.

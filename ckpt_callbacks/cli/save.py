@@ -13,15 +13,15 @@ from . import options
 @click.command()
 @options.run_dir
 def save(run_dir: Path) -> None:
-    """Ask the training that runs in RUN_DIR for a checkpoint.
+    """Ask the training run in RUN_DIR for a checkpoint.
 
-    It saves at its next step, regardless of its policy. The exit status is 1 when no training runs there.
+    It saves at its next step, regardless of its policy. The exit status is 1 when no training is running there.
     """
     layout = options.open_manifest(run_dir).layout
     lock = FileLock(layout.training_lock)
     if lock.try_acquire():
         lock.release()
-        click.echo(f"{run_dir}: no training runs here", err=True)
+        click.echo(f"{run_dir}: no training is running here", err=True)
         raise SystemExit(1)
     layout.save_now.touch()
-    click.echo(f"{run_dir}: the training was asked to save at its next step")
+    click.echo(f"{run_dir}: the training run was asked to save at its next step")

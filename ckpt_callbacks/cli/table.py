@@ -25,7 +25,7 @@ _NARROWEST = 8
 
 
 def print_rows(rows: Sequence[dict[str, str]], records: Sequence[Record]) -> None:
-    """Print one line for each row; on a terminal, what does not fit follows on separate lines.
+    """Print one line for each row; on a terminal, columns that do not fit follow on separate lines.
 
     Args:
         rows: The text of each column, by the column's name.
@@ -42,7 +42,7 @@ def print_rows(rows: Sequence[dict[str, str]], records: Sequence[Record]) -> Non
 
 
 def print_nested(facts: Mapping[str, Any]) -> None:
-    """Print facts one on a line, and nested ones indented. Empty ones are left out."""
+    """Print one fact per line, with nested facts indented. Empty ones are left out."""
     for line in _nested({name: value for name, value in facts.items() if value not in ("", None, [], {})}):
         click.echo(line)
 

@@ -1,4 +1,4 @@
-"""Annotations for the pydantic types of the file: how a part of it becomes a policy value."""
+"""Annotations for the pydantic types of the file: they say how each part of it becomes a policy value."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def combine_with(group: Callable[..., Any]) -> AfterValidator:
 
 
 class OneOrMore:
-    """Annotation of a list: a single item stands for a list of one."""
+    """Annotation of a list; a single item is read as a list of one."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_before_validator_function(
@@ -60,7 +60,7 @@ class OneOf:
     """Annotation of a mapping that has exactly one field and becomes its value.
 
     Args:
-        alone: The fields without a value, whose names may stand alone.
+        alone: The fields without a value, which are written as their names alone.
     """
 
     def __init__(self, *alone: str) -> None:

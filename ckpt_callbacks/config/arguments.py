@@ -1,4 +1,4 @@
-"""The arguments of a callback: what the caller gave, over what a YAML file says, over the defaults."""
+"""The arguments of a callback: the caller's values take precedence over a YAML file, and both over the defaults."""
 
 from __future__ import annotations
 

@@ -41,11 +41,11 @@ class Config:
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], *, source: str = "policy", allow_code: bool = False) -> Config:
-        """Read a document that is parsed already.
+        """Read a document that has already been parsed.
 
         Args:
             mapping: What the file would hold.
-            source: The first words of each error message, in the place of a file's path.
+            source: The first words of each error message, instead of a file's path.
             allow_code: As for `from_yaml`.
 
         Raises:

@@ -39,7 +39,7 @@ def choices(shape: type) -> str:
 
 
 def near(word: object, known: Iterable[object]) -> str:
-    """Return ``; did you mean 'epochs'?`` if one of ``known`` resembles ``word``, else an empty text."""
+    """Return ``; did you mean 'epochs'?`` if one of ``known`` resembles ``word``, else an empty string."""
     found = difflib.get_close_matches(str(word), map(str, known), n=1)
     return f"; did you mean {found[0]!r}?" if found else ""
 
@@ -60,7 +60,7 @@ def _line(details: ErrorDetails, parsed: Any, shape: type) -> str:
         if kind == "missing":
             text = f"missing; expected {_expected(wanted)}"
         elif kind == "recursion_loop":
-            text = f"got an alias of what it stands in; expected {_expected(wanted)}"
+            text = f"got an alias of a part that contains it; expected {_expected(wanted)}"
         elif kind == "too_short":
             why = ", which would delete every checkpoint" if loc == ("keep",) else ""
             text = f"got an empty list{why}; expected at least one item: {_expected(wanted)}"

@@ -1,4 +1,4 @@
-"""References in a file: metrics by the name that the file gives them, functions by their place in a module."""
+"""References in a file: metrics by the name that the file gives them, functions by their import path."""
 
 from __future__ import annotations
 

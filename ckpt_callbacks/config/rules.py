@@ -1,6 +1,6 @@
 """The rules that YAML knows: the name, class and fields of each trigger, retention rule and stopping rule.
 
-`schema` makes its types from these tables and `writer` walks them, so that one more rule is one more row.
+`schema` makes its types from these tables and `writer` walks them, so adding a rule means adding a row.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Rule:
     Attributes:
         name: Its name in the file.
         kind: Its class.
-        value: What follows the name: `Fields`, the type of a single value, which is the first field of the class, or
-            None if the name stands alone.
+        value: What follows the name: `Fields`; or the type of a single value, which is the first field of the class; or
+            None if nothing follows it.
         renamed: The class's name of a field, by the file's, where the two differ.
         explicit: Fields that are written even if they equal their default.
     """
@@ -57,7 +57,7 @@ class Rule:
     explicit: tuple[str, ...] = ()
 
 
-_TRIGGERS = "Triggers"  # the type that `schema` makes of the table, by its name: triggers stand within triggers
+_TRIGGERS = "Triggers"  # the type that `schema` makes of the table, by its name: triggers nest in triggers
 _COUNTS = Annotated[list[Count], Field(min_length=1), OneOrMore()]
 _NAMES = Annotated[list[Name], Field(min_length=1), OneOrMore()]
 _BY_METRIC = {"by": "metric"}

@@ -1,6 +1,6 @@
 """The schema of the file: pydantic types that read each part straight into the policy value that it stands for.
 
-Reading in one pass is what lets all mistakes of a file be reported at once, including those that only a policy value
+Because the file is read in one pass, all its mistakes can be reported at once, including those that only a policy value
 notices.
 """
 

@@ -28,7 +28,7 @@ _MOMENTS = (Moment, NotRequired[Moment])
 
 
 def document(config: Config) -> dict[str, Any]:
-    """Return the canonical document: fields in the order in which people write them, defaults left out.
+    """Return the canonical document, with fields in the usual order and defaults left out.
 
     Raises:
         PolicyError: A part has no form in YAML, such as a lambda.
@@ -74,7 +74,7 @@ class _MetricNames:
 
 
 def _metrics(*parts: Any) -> Iterator[Metric]:
-    """Yield the metrics that rules name, in the order in which they stand."""
+    """Yield the metrics that the rules name, in the order of their appearance."""
     for part in parts:
         if isinstance(part, Metric):
             yield part
@@ -118,7 +118,7 @@ class _Writer:
         return found
 
     def fields(self, value: Any) -> dict[str, Any]:
-        """Return the fields of a dataclass that differ from their defaults, by the names that they have there."""
+        """Return the fields of a dataclass that differ from their defaults, by their names in the file."""
         return {name: self._plain(part) for name, part in _given(value).items()}
 
     def _plain(self, value: Any) -> Any:
@@ -149,7 +149,7 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 
 def _refuse_others(rule: Rule, value: Any, attributes: Iterable[str]) -> None:
-    """Raise `PolicyError` unless the attributes that are written are all that the value is made of."""
+    """Raise `PolicyError` if the value has attributes that would not be written."""
     others = [field.name for field in dataclasses.fields(value) if field.name not in attributes]
     if not others:
         return
@@ -157,7 +157,7 @@ def _refuse_others(rule: Rule, value: Any, attributes: Iterable[str]) -> None:
     for name in others:
         given = getattr(value, name)
         if given != getattr(read_back, name):
-            raise PolicyError(f"{rule.kind.__name__}: {name} is {given!r}, for which YAML has no place; expected none")
+            raise PolicyError(f"{rule.kind.__name__}: {name} is {given!r}, for which YAML has no field; expected none")
 
 
 def _moment(moment: float) -> Any:
@@ -170,5 +170,5 @@ def _moment(moment: float) -> Any:
 
 
 def _number(value: float) -> float:
-    """Return 20 for 20.0, so that both are written alike."""
+    """Return 20 for 20.0, so that both are written the same way."""
     return int(value) if value == int(value) and abs(value) < _LARGEST_INTEGER else float(value)

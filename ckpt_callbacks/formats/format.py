@@ -19,7 +19,7 @@ class Written:
     """The facts about a file, or directory, that was just written.
 
     Attributes:
-        shapes: The tensors that must be found in it; empty where they are not known.
+        shapes: The tensors that it must contain; empty if they are not known.
         digest: The digest of every byte, where the writer forced them to the device; else None.
         size: The size in bytes, where the writer forced them to the device; else None.
     """
@@ -48,7 +48,7 @@ class Format:
 
 
 def missing(path: Path, wanted: Shapes, found: Shapes) -> str | None:
-    """Return one line about the first tensors that are wanted and not found; None if all are found."""
+    """Return one line about the first wanted tensors that were not found; None if all were found."""
     left = Counter(wanted) - Counter(found)
     lacking = [f"{name or 'a tensor'} of shape {shape}" for name, shape in left.elements()]
     if not lacking:

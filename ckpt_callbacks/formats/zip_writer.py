@@ -1,4 +1,4 @@
-"""The headers and the directory of a zip archive of stored members, the large ones of which begin on a page.
+"""The headers and the directory of a zip archive of stored members, in which the large ones are page-aligned.
 
 Source: APPNOTE.TXT, the .ZIP File Format Specification (PKWARE), sections 4.3.7 to 4.3.16 and 4.5.3.
 """
@@ -36,7 +36,7 @@ class Member:
         crc: The CRC-32 of its data.
         offset: The position of its header in the archive.
         timestamp: Its time and date; see `timestamp`.
-        align: Its data begin at a multiple of this number of bytes.
+        align: Its data begins at a multiple of this number of bytes.
     """
 
     name: str
@@ -97,6 +97,6 @@ def _encoded(name: str) -> tuple[bytes, int]:
 
 
 def timestamp() -> tuple[int, int]:
-    """Return the local time and date, encoded as in archives."""
+    """Return the local time and date in the encoding of zip archives."""
     year, month, day, hour, minute, second = time.localtime()[:6]
     return hour << 11 | minute << 5 | second // 2, (year - 1980) << 9 | month << 5 | day

@@ -14,7 +14,7 @@ from ..run.snapshot import LiveSnapshot, Snapshot
 
 
 class AveragedWeights:
-    """The averaged weights of one training.
+    """The averaged weights of one training run.
 
     Attributes:
         in_model: True while a validation runs.
@@ -26,7 +26,7 @@ class AveragedWeights:
     def snapshot_without(
         self, trainer: Trainer, snapshot: Callable[[], Snapshot], wait: Callable[[], None]
     ) -> Snapshot:
-        """Return a snapshot of the model with its trained weights, from which a resumed training continues.
+        """Return a snapshot of the model with its trained weights, from which a resumed training run continues.
 
         Args:
             trainer: The training.

@@ -15,7 +15,7 @@ class BatchGate:
     """Counts down the batches that need not be observed, at the cost of a few comparisons each.
 
     Args:
-        run: The run of one training.
+        run: The run that the fit reports to.
 
     Attributes:
         step: With manual optimization, the updates after the last batch that was skipped.
@@ -29,7 +29,7 @@ class BatchGate:
         self.step = 0
 
     def close(self, trainer: Trainer, step: int) -> None:
-        """Find out how many batches can be skipped, after the batch that ends now was observed at ``step``."""
+        """Find out how many batches can be skipped after the one that ends now, which was observed at ``step``."""
         self._left, self._skipped = 0, False
         self._results, self._batches = loops.running_epoch(trainer)
         if has_step_metrics(self._results, self._run.policy.monitored):
@@ -46,7 +46,7 @@ class BatchGate:
         """Return whether nothing can happen at the batch that ends now."""
         if self._left <= 0:
             return False
-        self._left -= 1  # an infinite number stays infinite, so what was granted must not be derived from it
+        self._left -= 1  # an infinite number stays infinite, so the number granted must not be derived from it
         self._skipped = True
         if (
             self._run_gate.alarm
@@ -63,5 +63,5 @@ class BatchGate:
         return True
 
     def is_amid_update(self, trainer: Trainer) -> bool:
-        """Return whether, after skipped batches, the batch that ends now was not the last one of an update."""
+        """Return whether the batch that ends now, after skipped ones, was not the last one of an update."""
         return self._skipped and not self._manual and loops.accumulating(trainer)

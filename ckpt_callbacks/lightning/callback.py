@@ -38,8 +38,8 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         max_pending: Number of snapshots that may wait to be written, each in its own memory. 1 by default.
         when_busy: ``"wait"`` when ``max_pending`` snapshots wait, or ``"skip"`` the save, which then stays due. The
             last save is never skipped.
-        staging: ``"memory"`` to copy the state before it is written, ``"none"`` where there is no memory for a copy:
-            the state is written in place while training waits.
+        staging: ``"memory"`` to copy the state before it is written, ``"none"`` if there is no memory for a copy: the
+            state is written in place while training waits.
         allow_code: Let a YAML file name predicates to import.
         clock: A clock for tests.
 

@@ -40,8 +40,8 @@ class _Collector:
 
     Attributes:
         path: The file that this package writes.
-        embedded: What goes into it in addition to Lightning's own state.
-        snapshot: What was collected; None on processes that Lightning gives no checkpoint.
+        embedded: What the file holds in addition to Lightning's own state.
+        snapshot: What was collected; None on processes to which Lightning gives no checkpoint.
         error: Why nothing was collected.
     """
 
@@ -97,7 +97,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
             strategy.checkpoint_io = self.checkpoint_io
         while isinstance(outer, _WrappingCheckpointIO):
             if outer.checkpoint_io is self:
-                outer._checkpoint_io = self.checkpoint_io  # its setter only sets what was never set
+                outer._checkpoint_io = self.checkpoint_io  # its setter has no effect once it was set
             outer = outer.checkpoint_io
 
     @property
@@ -111,19 +111,19 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
     # -- saving ------------------------------------------------------------------------------------------------------
 
     def snapshot(self, embedded: Embedded) -> Snapshot:
-        """Return the training's state as it is now, for a checkpoint. All processes call it together.
+        """Return the current state of training, for a checkpoint. All processes call it together.
 
         Args:
             embedded: What goes into the file in addition to Lightning's own state.
         """
         if self._writes_together:
             return self._live(lambda path: self._write_together(path, embedded))
-        # Of several processes, only the first one is given the checkpoint.
+        # With several processes, only the first one is given the checkpoint.
         return self._collect(_IN_MEMORY, embedded) or LiveSnapshot(lambda path: Written())
 
     @property
     def embedded(self) -> Embedded | None:
-        """What goes into the checkpoint that Lightning collects for this plugin now; None while it collects none."""
+        """What goes into the checkpoint that Lightning is collecting for this plugin; None while it collects none."""
         return self._collector.embedded if self._collector is not None else None
 
     @property
@@ -136,7 +136,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         return expected_size(self.trainer.lightning_module, () if weights_only else self.trainer.optimizers)
 
     def _why_live(self) -> str | None:
-        """Return why no copy can be made; None where one can."""
+        """Return why no copy can be made; None if one can."""
         strategy, plugin = self.trainer.strategy, self._plugin
         if self._writes_together:
             return f"{type(strategy).__name__} has its own way to save"
@@ -160,7 +160,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         return snapshot.write(path) if snapshot is not None else Written()
 
     def _collect(self, path: Path, embedded: Embedded) -> Snapshot | None:
-        """Have Lightning collect a checkpoint; return None on processes that it gives none."""
+        """Have Lightning collect a checkpoint; return None on processes to which it gives none."""
         self._collector = collector = _Collector(path, embedded)
         try:
             self.trainer.save_checkpoint(path, weights_only=embedded.weights_only)

@@ -9,7 +9,7 @@ from ..run.reader import RunReader
 
 
 class ModelCheckpointAttributes(RunReader):
-    """ModelCheckpoint's attributes, answered from the manifest."""
+    """The attributes of ModelCheckpoint, with values from the manifest."""
 
     save_top_k = -1
     save_last = True

@@ -1,4 +1,4 @@
-"""The order in which an epoch's batches come, for loaders that cannot say where they are.
+"""The order of an epoch's batches, for loaders that cannot report their position.
 
 A plain `DataLoader` has no state. But its order was drawn from the random generators when the epoch began; once these
 are restored, the batches that were already trained can be drawn again and skipped.
@@ -80,7 +80,7 @@ class DataOrder:
 
 
 def is_plain(trainer: Trainer) -> bool:
-    """Return whether none of the loaders can say where it is."""
+    """Return whether none of the loaders can report its position."""
     return not any(isinstance(loader, _Stateful) for loader in loops.loaders(trainer))
 
 
@@ -112,7 +112,7 @@ def prefetched(trainer: Trainer) -> list[Any]:
 
 
 def push_prefetched(trainer: Trainer, batches: list[Any]) -> None:
-    """Let the batches that `prefetched` found come first."""
+    """Put the batches that `prefetched` found first."""
     if batches:
         trainer.fit_loop._data_fetcher.batches[:0] = batches
 
@@ -127,7 +127,7 @@ def _fetched(trainer: Trainer) -> list[Any]:
 
 
 def _is_loadable(value: Any) -> bool:
-    """Return whether `torch.load(weights_only=True)` reads it back."""
+    """Return whether `torch.load(weights_only=True)` can read a value back."""
     if isinstance(value, dict):
         return _is_loadable(list(value.items()))
     if type(value) in (list, tuple):

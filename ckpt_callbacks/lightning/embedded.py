@@ -13,7 +13,7 @@ from ..torch.rng import RandomState
 class Place(str, Enum):
     """A place in an epoch; the value is the word for it in checkpoints."""
 
-    EPOCH_END = "epoch_end"  # all of the epoch is done
+    EPOCH_END = "epoch_end"  # the whole epoch is done
     MID_EPOCH = "mid_epoch"  # a batch is done, and the next one follows
     VALIDATION = "validation"  # a batch is done, and a validation follows
 
@@ -26,7 +26,7 @@ class ProcessState:
         random: The states of the random generators.
         generators: The states of the generators that loaders and samplers were given.
         epoch_sums: What was logged in the running epoch. None at an epoch's end.
-        order: What the order of the running epoch was drawn from. None at an epoch's end, and with stateful loaders.
+        order: What the order of the running epoch was drawn from. None at an epoch's end, and for stateful loaders.
         prefetched: Batches that were taken from stateful loaders and are not trained yet. None at an epoch's end.
     """
 
@@ -56,7 +56,7 @@ class FitState:
 
     Attributes:
         place: Where in an epoch the checkpoint was taken.
-        plateau_steps: Steps of ReduceLROnPlateau that Lightning would still have taken after the save.
+        plateau_steps: Steps of ReduceLROnPlateau that Lightning would have taken only after the save.
         plateau_metrics: The last values of the metrics that ReduceLROnPlateau waits for.
         should_stop: Something had asked the training to stop.
         frozen: The parameters without gradients. None if the file does not say.

@@ -28,7 +28,7 @@ _STATELESS = (
 
 
 def what_is_inexact(trainer: Trainer, mid_epoch: bool) -> str | None:
-    """Return why a run that resumes from a checkpoint taken now may differ; None when it does not.
+    """Return why a run that resumes from a checkpoint taken now may differ; None if no reason is known.
 
     Args:
         trainer: The trainer.

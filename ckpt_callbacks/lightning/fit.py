@@ -41,7 +41,7 @@ class Fit:
         run: The run of the callback.
         trainer: The trainer.
         staging: ``memory`` or ``none``.
-        on_saved: Called on the training's thread with each record that is durable and verified.
+        on_saved: Called on the training thread with each record that is durable and verified.
 
     Attributes:
         gate: Knows the batches that can be skipped.
@@ -113,7 +113,7 @@ class Fit:
             checkpoint: What was loaded.
             state: The state of the callback in it; None if there is none.
         """
-        if self._resumed_at is None:  # a second checkpoint is loaded by another callback, which found it
+        if self._resumed_at is None:  # another callback found and loads a second checkpoint
             self._resumed_at = checkpoint.get("global_step", 0)
         if state is None:
             log.warning(
@@ -156,7 +156,7 @@ class Fit:
     # -- the events --------------------------------------------------------------------------------------------------
 
     def end_batch(self) -> None:
-        """Report a batch that the gate did not skip, if it was the last one of an update."""
+        """Report a batch that the gate did not skip, if it completed an update."""
         trainer = self._trainer
         if trainer.global_step == max(self._step, self.gate.step) or self.gate.is_amid_update(trainer):
             return
@@ -216,7 +216,7 @@ class Fit:
         self._progress.plateau_interval = None
 
     def end_training(self) -> None:
-        """Report the end of the training."""
+        """Report the end of training."""
         self._step = self._trainer.global_step
         self._observe(EventKind.END, {})
 

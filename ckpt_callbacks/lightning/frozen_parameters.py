@@ -17,7 +17,7 @@ def frozen(module: LightningModule) -> list[str]:
 
 
 def freeze(module: LightningModule, wanted: Collection[str]) -> None:
-    """Freeze the parameters in ``wanted`` and unfreeze all others; log what that changes."""
+    """Freeze the parameters in ``wanted``, unfreeze all others, and log the changes."""
     wanted, changed = set(wanted), []
     for name, parameter in module.named_parameters():
         if parameter.requires_grad is (name in wanted):

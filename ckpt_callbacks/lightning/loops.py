@@ -24,7 +24,7 @@ def epoch_is_whole(trainer: Trainer) -> bool:
 def validation_follows(trainer: Trainer) -> bool:
     """Return whether a validation follows the batch that ends now, even if nothing asks training to stop."""
     epoch_loop, should_stop = trainer.fit_loop.epoch_loop, trainer.should_stop
-    trainer.should_stop = False  # when it should stop, Lightning validates at any batch
+    trainer.should_stop = False  # when training should stop, Lightning validates after any batch
     try:
         return epoch_loop._should_check_val_fx(trainer.fit_loop._data_fetcher)
     finally:
@@ -79,15 +79,15 @@ def running_epoch(trainer: Trainer) -> tuple[Any, Any]:
 
 
 def loaders(trainer: Trainer) -> list[Any]:
-    """Return the training's data loaders; none before Lightning has made them."""
+    """Return the training run's data loaders; none before Lightning has made them."""
     combined = trainer.fit_loop._combined_loader
     return [] if combined is None else list(combined.flattened)
 
 
 def mark_epoch_complete(loops: dict[str, Any]) -> None:
-    """Correct a checkpoint's ``loops`` that was taken at an epoch's end: the epoch counts as completed.
+    """Correct the ``loops`` of a checkpoint that was taken at an epoch's end: the epoch counts as completed.
 
-    Lightning counts it only after its hooks, and would finish it once more on resume.
+    Lightning counts the epoch only after its hooks, and would finish it once more on resume.
     """
     progress = loops["fit_loop"]["epoch_progress"]
     for part in ("total", "current"):
@@ -95,7 +95,7 @@ def mark_epoch_complete(loops: dict[str, Any]) -> None:
 
 
 def mark_validation_due(loops: dict[str, Any], progress: dict[str, Any]) -> None:
-    """Correct a checkpoint's ``loops`` that was taken between a batch and the end of the validation after it.
+    """Correct the ``loops`` of a checkpoint that was taken between a batch and the end of the validation after it.
 
     The batch counts as completed, and the epoch and the validation do not.
 
@@ -174,7 +174,7 @@ def stop(trainer: Trainer, reasons: Sequence[str], together: bool = False) -> No
 
 
 def set_sampler_epoch(trainer: Trainer) -> bool:
-    """Set the running epoch in distributed samplers, which Lightning does only later; return whether there are any."""
+    """Set the running epoch in distributed samplers, as Lightning does only later; return whether there are any."""
     fit_loop = trainer.fit_loop
     for loader in fit_loop._combined_loader.flattened:
         _set_sampler_epoch(loader, fit_loop.epoch_progress.current.processed)

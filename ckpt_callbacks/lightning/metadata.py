@@ -1,4 +1,4 @@
-"""The metadata of a Lightning training, for every record."""
+"""The metadata of a Lightning training run, for every record."""
 
 from __future__ import annotations
 

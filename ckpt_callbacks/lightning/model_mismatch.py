@@ -26,7 +26,7 @@ def refuse_other_model(trainer: Trainer, path: Any, checkpoint: Mapping[str, Any
 
 
 def differences(trainer: Trainer, checkpoint: Mapping[str, Any]) -> str | None:
-    """Return one line on what differs; None when all weights have the same names and shapes, or when it is unknown."""
+    """Describe the differences; None when all weights have the same names and shapes, or when that is unknown."""
     saved = checkpoint.get("state_dict")
     if not loads_plainly(trainer) or not isinstance(saved, Mapping):
         return None
@@ -45,7 +45,7 @@ def differences(trainer: Trainer, checkpoint: Mapping[str, Any]) -> str | None:
 def loads_plainly(trainer: Trainer) -> bool:
     """Return whether the weights in a checkpoint are copied into the model as they are.
 
-    A module or a strategy that changes what is loaded, or how, knows better what fits.
+    If a module or a strategy changes what is loaded, or how, it also decides what fits.
     """
     module = trainer.lightning_module
     changed = any(
@@ -58,7 +58,7 @@ def loads_plainly(trainer: Trainer) -> bool:
 def _specially_loaded(module: LightningModule) -> Iterator[str]:
     """Yield the prefixes of weights that may have other shapes, or other names, in a file that fits."""
     for name, part in module.named_modules():
-        changed = not type(part)._load_from_state_dict.__module__.startswith("torch.nn.")  # an observer's, say
+        changed = not type(part)._load_from_state_dict.__module__.startswith("torch.nn.")  # such as an observer's
         own = (*part.parameters(recurse=False), *part.buffers(recurse=False))
         if changed or any(map(is_lazy, own)) or part._load_state_dict_pre_hooks:
             yield f"{name}." if name else ""

@@ -32,8 +32,8 @@ class TrainerProcesses(Processes):
         return bool(requested), number, finished
 
     def chained_handler(self, handler: Any) -> Any:
-        # Lightning's own handler communicates with the other processes from within the signal, wherever they are just
-        # then, and may hang all of them. `all_reduce_requests` does what it is for, between two steps.
+        # Lightning's own handler communicates with the other processes from within the signal, wherever they are at
+        # that moment, and may hang all of them. `all_reduce_requests` does the same job, between two steps.
         if self.is_single or not isinstance(handler, _HandlersCompose):
             return handler
         notifier = _SignalConnector._sigterm_notifier_fn
@@ -58,7 +58,8 @@ def check_same_path(trainer: Trainer, processes: Processes, path: Any) -> None:
 def leave_at_exit() -> None:
     """Have this process leave its group before it ends.
 
-    Lightning sees to that with NCCL; threads of gloo abort the interpreter now and then, and its exit code is lost.
+    With NCCL, Lightning takes care of that; with gloo, its threads sometimes abort the interpreter, and the exit code
+    is lost.
     """
     atexit.register(_leave)
 

@@ -63,7 +63,7 @@ class Progress:
         self.is_partial = place is not Place.EPOCH_END
 
     def state(self, trainer: Trainer, epochs: int) -> FitState:
-        """Return what a checkpoint that is taken here carries. All processes call it together.
+        """Return what a checkpoint at this place has to contain. All processes call it together.
 
         Args:
             trainer: The trainer.

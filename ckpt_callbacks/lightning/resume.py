@@ -50,7 +50,7 @@ class ResumePoint:
         """Bring a fit that loaded the checkpoint to its place. Call it when training begins.
 
         Raises:
-            ResumeError: The data is no longer what it was.
+            ResumeError: The data has changed.
         """
         state, ranks = self.state, self.state.processes
         own = ranks[trainer.global_rank] if trainer.global_rank < len(ranks) else None

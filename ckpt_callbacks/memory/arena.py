@@ -10,15 +10,15 @@ from ..errors import NotEnoughMemory
 from .available import available_memory
 from .pages import HUGE, allocate, exclude_from_forks, round_up
 
-_PIECE = 32 << 20  # bytes touched at a time, so that a failing machine is noticed and other threads run
+_PIECE = 32 << 20  # bytes touched at a time, so that a lack of memory is noticed and other threads can run
 _LEFT_FREE = 256 << 20
 
 
 class Arena:
     """One block of page-aligned memory, carved into pieces that each begin on a page.
 
-    Fresh pages cost several times what copying into warm ones does, so an arena keeps its memory until `release`. The
-    caller makes sure that the last snapshot has been written before the next one is copied in.
+    Fresh pages cost several times as much as copying into warm ones, so an arena keeps its memory until `release`. The
+    caller ensures that the last snapshot has been written before the next one is copied in.
     """
 
     def __init__(self) -> None:

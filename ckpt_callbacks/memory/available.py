@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 _PROC, _CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
-_UNLIMITED = 1 << 60  # version 1 has no word for "no limit", and writes the largest number of pages
+_UNLIMITED = 1 << 60  # version 1 writes the largest number of pages for "no limit"
 
 # For each version of cgroups: the files with its limits, the file with the usage, and the lines of the file cache in
 # ``memory.stat``. That cache is dropped when memory is needed; a tmpfs counts as cache in other lines, and stays.
@@ -18,8 +18,8 @@ _V1 = (("memory.limit_in_bytes",), "memory.usage_in_bytes", {"total_inactive_fil
 def available_memory(proc: Path = _PROC, cgroups: Path = _CGROUPS) -> int | None:
     """Return the bytes that this process may still allocate without swapping; None if unknown.
 
-    The limits of containers, jobs (SLURM) and services (systemd) count. Each may be set on any group above the
-    process's own; the tightest one holds.
+    The limits of containers, jobs (SLURM) and services (systemd) are respected. They may be set on any group above the
+    process's own; the tightest one applies.
 
     Args:
         proc: Mount point of the kernel's process files.
@@ -45,7 +45,7 @@ def _left(mounted: Path, path: str, limits: tuple[str, ...], used: str, cache: s
     if ".." in group.parts:  # outside of this container
         group = PurePosixPath()
     for level in (group, *group.parents):
-        # A container may know its path on the host, and yet see only its own group, as the root.
+        # A container may know its path on the host, yet see only its own group, as the root.
         with contextlib.suppress(OSError, ValueError):
             folder = mounted / level
             held = int((folder / used).read_text())

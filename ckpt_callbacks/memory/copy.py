@@ -17,10 +17,10 @@ Copy = tuple[int, int, int]
 
 
 def copy_memory(copies: Sequence[Copy]) -> None:
-    """Make all copies, on the calling thread, and on a few more where there is much to copy.
+    """Make all copies, on the calling thread and, if there is much to copy, on a few more.
 
-    One core alone gets half of the memory's speed, or less. Each free thread takes the next piece, so that one whose
-    core is busy delays the others by one piece at most. The interpreter's lock is held only briefly.
+    One core alone gets half of the memory's speed, or less. Each free thread takes the next piece, so a thread whose
+    core is busy delays the others by at most one piece. The interpreter's lock is held only briefly.
 
     Args:
         copies: The copies. No memory may change or move in the meantime, and no two targets overlap.

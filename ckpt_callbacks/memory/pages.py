@@ -9,13 +9,13 @@ import sys
 PAGE = 4096  # bytes; what O_DIRECT requires of addresses, lengths and offsets on common disks
 HUGE = 2 << 20  # bytes of a huge page on most machines
 
-_WIPEONFORK = 18  # the advice of Linux 4.14 and later; Python 3.11 has no name for it
+_WIPEONFORK = 18  # `madvise` advice of Linux 4.14 and later, for which Python 3.11 has no name
 
 
 def allocate(size: int) -> mmap.mmap:
-    """Return new private memory, zeroed when it is touched.
+    """Return new private memory, which is zeroed when it is first touched.
 
-    Huge pages are requested: a device reads into them and writes from them at a fifth of the processor's time, and
+    Huge pages are requested: a device reads into them and writes from them at a fifth of the processor time, and
     faster, because there are 512 times fewer pages to pin.
     """
     private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_ANONYMOUS") else {}
@@ -26,7 +26,7 @@ def allocate(size: int) -> mmap.mmap:
 
 
 def exclude_from_forks(memory: mmap.mmap) -> None:
-    """Give forks of this process zeros in place of the memory, where the system can.
+    """Give forks of this process zeros instead of the memory, if the system can.
 
     Each shared page would be copied when this process writes to it again, and the fork would hold the old one.
     """

@@ -1,4 +1,4 @@
-"""The arenas of all snapshots that one callback has at a time."""
+"""The arenas of all the snapshots that one callback holds."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class ArenaPool(Generic[_A]):
         self._keeps = True  # returned arenas are kept
 
     def prepare(self, size: int) -> None:
-        """Allocate memory for one snapshot of ``size`` bytes in advance; it would delay the first save most.
+        """Allocate memory for one snapshot of ``size`` bytes in advance, because this would delay the first save most.
 
-        Callable on any thread. Where the machine has too little memory, the save that takes the arena fails.
+        May be called on any thread. If the machine has too little memory, the save that takes the arena fails.
         """
-        with self._lock:  # a save in the meantime waits: fresh pages would take it as long
+        with self._lock:  # a save in the meantime waits, because fresh pages would take just as long
             arena = self._free.pop() if self._free else self._make()
             with contextlib.suppress(NotEnoughMemory):
                 arena.reserve(size)
@@ -52,7 +52,7 @@ class ArenaPool(Generic[_A]):
         arena.release()
 
     def release(self) -> None:
-        """Release all memory, also that of arenas that are given back later."""
+        """Release all memory, including that of arenas that are given back later."""
         with self._lock:
             self._keeps = False
             arenas, self._free = self._free, []

@@ -192,7 +192,7 @@ class AnyOf(_Group):
 
 @dataclass(frozen=True, repr=False)
 class AllOf(_Group):
-    """Save at the first event where all of the triggers are due or true: ``a & b``.
+    """Save at the first event at which all of the triggers are due or true: ``a & b``.
 
     An interval stays due until a save is made, so ``Every(epochs=1) & Improves(val)`` saves at the first improvement
     after each epoch.

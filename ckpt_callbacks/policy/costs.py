@@ -28,7 +28,7 @@ class Costs:
 
     @property
     def expected(self) -> float | None:
-        """Seconds for which one more save would block, as the median of the recent ones; None where that is unknown.
+        """Seconds for which one more save would block, as the median of the recent ones; None if that is unknown.
 
         A median, because the first save of a process, or one made while the disk is busy, says little about the others.
         Of two middle values, the higher one is taken.

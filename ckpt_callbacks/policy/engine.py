@@ -40,7 +40,7 @@ class _StateView:
         value = track.fresh(metric, self.event)
         if value is None:
             return None
-        for pending in self._state.pending.values():  # a pending save counts as done, until it is dropped
+        for pending in self._state.pending.values():  # a pending save counts as done unless it is dropped
             if key in pending.scores:
                 track = track.with_saved(metric, pending.scores[key])
         return value if metric.improves(value, track.saved) else None
@@ -90,7 +90,7 @@ def deadline_is_due(policy: Policy, state: State, event: Event) -> bool:
 
 
 def horizon(policy: Policy, state: State, deadline: float | None = None) -> Horizon:
-    """Return the first step, training time and time of day at which the end of a step can lead to anything.
+    """Return the first step, training time and time of day at which the end of a step can have any effect.
 
     Until one of them is reached, a `STEP_END` event of the same epoch that brings no metrics may be left out: `decide`
     would ask for nothing at it, and makes the same decision about every later event without having seen it.

@@ -109,7 +109,7 @@ class Metric:
         """Return the finite value that ranks ``record``; None when it has none, or is from the warm-up."""
         if record.epoch < self.start_from_epoch:
             return None
-        # The last epoch of the warm-up and a moment later look alike in a record; only the latter was given a score.
+        # The last epoch of the warm-up and the moment after it look alike in a record, but only the latter has a score.
         scored = self.smoothing is not None or 0 < self.start_from_epoch == record.epoch
         value = record.scores.get(self.series) if scored else self.measure(record.metrics)
         return value if value is not None and math.isfinite(value) else None
@@ -119,7 +119,7 @@ class Metric:
         return value < than if self.mode == "min" else value > than
 
     def improves(self, value: float, on: float | None) -> bool:
-        """Return whether ``value`` beats ``on`` and the baseline, where they are given, by more than ``min_delta``."""
+        """Return whether ``value`` beats ``on`` and the baseline, if they are given, by more than ``min_delta``."""
         references = [reference for reference in (on, self.baseline) if reference is not None]
         if not references:
             return True

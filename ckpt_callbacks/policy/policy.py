@@ -94,7 +94,7 @@ class Policy:
 
     @cached_property
     def may_differ_across_ranks(self) -> bool:
-        """Whether its decisions depend on more than steps, epochs and metrics: on a clock, or on a function."""
+        """Whether its decisions depend on a clock or a function, and not only on steps, epochs and metrics."""
         return any(leaf.may_differ_across_ranks for leaf in self.leaves)
 
     @cached_property

@@ -15,7 +15,7 @@ def ranked_records(records: Sequence[Record], metric: Metric) -> list[Record]:
 
 
 def best_record(records: Sequence[Record], metric: Metric | None) -> Record | None:
-    """Return the best record that was not superseded; None where no record has a finite value."""
+    """Return the best record that was not superseded; None if no record has a finite value."""
     if metric is None:
         return None
     return next(iter(ranked_records([r for r in records if not r.superseded], metric)), None)
@@ -27,7 +27,7 @@ def last_record(records: Sequence[Record]) -> Record | None:
 
 
 def final_record(records: Sequence[Record]) -> Record | None:
-    """Return the newest record with which a `fit` ended, unless it was superseded."""
+    """Return the newest record of the end of a `fit`, unless it was superseded."""
     return last_record([record for record in records if record.final])
 
 

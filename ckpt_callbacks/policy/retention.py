@@ -241,7 +241,7 @@ def best_by(retention: Retention) -> Metric | None:
 def plan(retention: Retention, records: Sequence[Record], *, best: Metric | None = None) -> Plan:
     """Decide which records survive.
 
-    Whatever the rules say, these survive: pinned records, the newest verified one that a run can continue from, and
+    These survive whatever the rules say: pinned records, the newest verified one that a run can continue from, and
     the targets of ``last``, ``best`` and ``final``.
 
     Args:

@@ -33,7 +33,7 @@ class Pending:
 
     Attributes:
         triggers: Keys of the intervals that it answers.
-        scores: The compared values that it would secure, by the keys of their tracks.
+        scores: The compared values that it would save, by the keys of their tracks.
         time: Training time when it was requested.
     """
 
@@ -55,7 +55,7 @@ class State:
         time: Training time in seconds.
         tracks: Smoothed value, best value and patience of each metric, by `Policy.tracks`.
         intervals: Where each interval and each deadline stands, by `Trigger.key`.
-        non_finite: How often in a row each metric that `NonFinite` watches was NaN or infinite.
+        non_finite: How many times in a row each metric that `NonFinite` watches was NaN or infinite.
         pending: Saves without an outcome, by `Save.id`.
         saves: How many saves have been requested.
         failures: How many saves have failed in a row.

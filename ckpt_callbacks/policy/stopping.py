@@ -38,7 +38,7 @@ class Stopping:
 
         Args:
             track_of: Returns the state of one of the rule's `metrics`.
-            counts: How often in a row each of the `non_finite_names` was NaN or infinite.
+            counts: How many times in a row each of the `non_finite_names` was NaN or infinite.
         """
         raise NotImplementedError
 

@@ -178,7 +178,7 @@ class OnDeadline(_Owed):
         return end if end is not None and event.wall >= end - self.before else None
 
     def becomes_due(self, before: float, count: float, event: Event) -> bool:
-        return count != before  # at a start, too
+        return count != before  # also at a start
 
     def check(self, view: EventView) -> Firing | None:
         # A save that an earlier job missed before its own deadline is not owed to a later one.

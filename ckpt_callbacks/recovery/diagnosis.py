@@ -1,4 +1,4 @@
-"""The examination of a run directory: everything that can be wrong in it, as repairs."""
+"""The examination of a run directory: everything that may be wrong in it, as a series of repairs."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _reported(repairs: list[Repair], repair: bool) -> Iterator[str]:
 
 
 def _obstructions(path: Path, kind: str, is_right: Callable[[Path], bool]) -> Iterator[Repair]:
-    """Yield a repair where another kind of file has the name of the private folder or of the manifest."""
+    """Yield a repair if another kind of file has the name of the private folder or of the manifest."""
     if os.path.lexists(path) and not is_right(path):
         aside = path.with_name(free_name(path.parent, path.name, ".damaged"))
         yield Repair(f"{path}: is not a {kind}", f"renamed to {aside.name}", lambda: _set_aside(path, aside))

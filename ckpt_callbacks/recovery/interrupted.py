@@ -1,4 +1,4 @@
-"""Recovery of a run directory after an interrupted training."""
+"""Recovery of a run directory after an interrupted training run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger("ckpt_callbacks")
 
 
 def recover(manifest: Manifest) -> list[str]:
-    """Bring the directory and its manifest into agreement. Only the holder of the training lock may call it.
+    """Make the directory and its manifest agree. Only the holder of the training lock may call it.
 
     A lost or truncated manifest is rebuilt first (see `find_unlisted`), then unfinished work is settled (see
     `find_unfinished`).
@@ -42,7 +42,7 @@ def recover(manifest: Manifest) -> list[str]:
 
 
 def find_unfinished(manifest: Manifest) -> Iterator[Repair]:
-    """Yield a repair for each save and each deletion that a killed training left unfinished.
+    """Yield a repair for each save and each deletion that a killed training run left unfinished.
 
     Leftovers in the staging folder are removed. A checkpoint that was renamed, but not journalled as such, is kept if
     its bytes match the digest of the intent; otherwise the save is marked as failed. A journalled deletion is
@@ -63,7 +63,7 @@ def find_unfinished(manifest: Manifest) -> Iterator[Repair]:
 
 
 def mark_damaged(manifest: Manifest, damaged: dict[int, VerifyError], best: Callable[[], Record | None]) -> None:
-    """Mark missing and damaged checkpoints as failed, so that they neither rank as best nor take a place.
+    """Mark missing and damaged checkpoints as failed, so that they neither rank as best nor take a place in a rule.
 
     Args:
         manifest: The manifest.
@@ -93,13 +93,13 @@ def mark_damaged(manifest: Manifest, damaged: dict[int, VerifyError], best: Call
 
 @contextlib.contextmanager
 def _recovery_errors(manifest: Manifest) -> Iterator[None]:
-    """Turn errors of the disk into a `RecoveryError`."""
+    """Turn disk errors into a `RecoveryError`."""
     try:
         yield
     except OSError as error:
         raise RecoveryError(
-            f"{manifest.layout.dirpath}: could not recover from an interrupted training: {error.strerror or error}; "
-            "try again, or choose another directory"
+            f"{manifest.layout.dirpath}: could not recover from an interrupted training run: "
+            f"{error.strerror or error}; try again, or choose another directory"
         ) from error
 
 
@@ -131,7 +131,7 @@ def _finish_save(manifest: Manifest, record: Record) -> Iterator[Repair]:
 
 
 def _is_leftover(manifest: Manifest, record: Record) -> bool:
-    # A later checkpoint, or another program, may have taken the name since.
+    # By now, a later checkpoint or another program may have taken the name.
     taken = any(other.file == record.file and other.status.on_disk for other in list(manifest.records.values()))
     if taken or not os.path.lexists(record.path):
         return False

@@ -22,7 +22,7 @@ def wrongly_marked(manifest: Manifest, run: str, attempt: int) -> list[Record]:
 
 
 def ancestors(records: Sequence[Record], attempts: Sequence[Attempt], run: str, attempt: int) -> set[int]:
-    """Return the ids of the records on the line that leads to an attempt, its own included.
+    """Return the ids of the records on the line that leads to an attempt, including the attempt's own records.
 
     An attempt that resumed from an older record leaves all later ones on a dead branch.
     """

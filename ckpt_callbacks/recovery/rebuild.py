@@ -1,4 +1,4 @@
-"""The rebuilding of a lost or truncated manifest from the records that checkpoints contain."""
+"""The reconstruction of a lost or truncated manifest from the records that checkpoints contain."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def find_unlisted(manifest: Manifest) -> Iterator[Repair]:
             "restored from its embedded record",
             partial(_enter, manifest, record),
         )
-    # Also after a crash between the entries and this one.
+    # This also covers a crash between the entries and this one.
     if found or (_being_rebuilt(manifest) and manifest.live() and wrongly_marked(manifest, *_newest(manifest))):
         yield Repair(
             "the marks of checkpoints that a later resume superseded are missing",
@@ -53,7 +53,7 @@ def find_unlisted(manifest: Manifest) -> Iterator[Repair]:
 
 
 def _being_rebuilt(manifest: Manifest) -> bool:
-    """Return whether no training has written to the manifest since it was lost: a rebuild may have been interrupted."""
+    """Return whether only a rebuild, which may have been interrupted, has written to the manifest since its loss."""
     return all(attempt.facts.get(REBUILT) for attempt in manifest.attempts)
 
 

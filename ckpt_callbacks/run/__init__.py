@@ -1,1 +1,1 @@
-"""One training in one run directory, for any framework."""
+"""One training run in one run directory, for any framework."""

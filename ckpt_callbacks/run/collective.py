@@ -1,4 +1,4 @@
-"""The part of a save that all processes of a training take together.
+"""The part of a save that all processes of a training run carry out together.
 
 The primary process writes. Where the state cannot be copied, every process takes part in each attempt to write it:
 the primary one announces the path before it writes, and None when it will not write again.
@@ -17,7 +17,7 @@ def announce(processes: Processes, snapshot: Snapshot | None) -> Snapshot | None
     """Tell the other processes whether they have to write too. Called on the primary process.
 
     Args:
-        processes: The processes of the training.
+        processes: The processes of the training run.
         snapshot: This process's snapshot; None if none could be taken.
 
     Returns:

@@ -58,13 +58,13 @@ class SaveJob:
 
 @dataclass(frozen=True)
 class SaveOutcome:
-    """What became of a save.
+    """The outcome of a save.
 
     Attributes:
         save: The `Save.id`.
-        record: The record, on the primary process and if the save succeeded.
+        record: The record; None if the save failed, and on all processes but the primary one.
         error: Why it failed; None if it succeeded.
-        blocked: Seconds that training waited for it; None where nothing had to be written.
+        blocked: Seconds that training waited for it; None if nothing had to be written.
     """
 
     save: int
@@ -114,7 +114,7 @@ class Committer:
             for _ in range(0 if error is not None else _TRIES):
                 try:
                     record = self._write(job)
-                except Exception as caught:  # whatever a framework raises: a failed save never ends a training
+                except Exception as caught:  # whatever a framework raises: a failed save never ends a training run
                     error = caught
                     if getattr(caught, "errno", None) in _HOPELESS:
                         break
@@ -178,7 +178,7 @@ class Committer:
             raise
 
     def _check_free(self, draft: Record) -> None:
-        """Make sure that ``min_free`` bytes are left after a save of the size that the last one had."""
+        """Make sure that ``min_free`` bytes are left after a save of the same size as the last one."""
         if not self._min_free:
             return
         records = self._manifest.verified(draft.run)
@@ -192,7 +192,7 @@ class Committer:
             )
 
     def _same_step(self, draft: Record) -> Record | None:
-        """Return the last record, if the final state ``draft`` was taken at the same step, so that it may repeat it."""
+        """Return the last record if the final state ``draft`` was taken at the same step, and so may be identical."""
         last = last_record(self._manifest.verified(draft.run))
         if not draft.final or last is None or (last.step, last.contents) != (draft.step, draft.contents):
             return None

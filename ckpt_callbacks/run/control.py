@@ -22,8 +22,8 @@ class ControlChannel:
     Args:
         save_now: The file that asks for a save.
         grace: Seconds from a signal to the end of the process.
-        clock: Says when to look at the disk again.
-        notify: Called when a signal comes.
+        clock: Says when to check the disk again.
+        notify: Called when a signal arrives.
     """
 
     def __init__(self, save_now: Path, grace: float, clock: Clock, notify: Callable[[], None]) -> None:
@@ -48,7 +48,7 @@ class ControlChannel:
         """Poll for requests and share them between processes. Collective.
 
         Args:
-            processes: The processes of the training.
+            processes: The processes of the training run.
             finished: Number of saves that this process knows to have finished.
 
         Returns:
@@ -62,7 +62,7 @@ class ControlChannel:
         return finished > 0
 
     def should_exit(self, processes: Processes) -> bool:
-        """Return True if a signal asks the training to end."""
+        """Return True if a signal asks training to end."""
         return (self._signals.pending if processes.is_single else self._agreed) is not None
 
     def save_is_due(self, step: int) -> bool:
@@ -70,7 +70,7 @@ class ControlChannel:
         return self._requested and not self._pending and step >= self._retry_at
 
     def began(self, save: int) -> None:
-        """Note that the save with this id answers the request."""
+        """Record that the save with this id answers the request."""
         self._pending.add(save)
 
     def ended(self, save: int, error: Exception | None, retry_at: int, processes: Processes) -> None:
@@ -80,7 +80,7 @@ class ControlChannel:
             save: The save's id.
             error: Why it failed, or None.
             retry_at: The step before which a failed save is not tried again.
-            processes: The processes of the training.
+            processes: The processes of the training run.
         """
         if save not in self._pending:
             return
@@ -97,7 +97,7 @@ class ControlChannel:
         self._signals.end_process(number)
 
     def close(self) -> signal.Signals | None:
-        """Stop watching. Returns the signal that came, if one did."""
+        """Stop watching. Returns the signal that arrived, if any."""
         self._signals.remove()
         number = self._signals.pending
         self._signals.forget()

@@ -1,4 +1,4 @@
-"""A run directory that one training at a time holds."""
+"""A run directory that one training run at a time holds."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log = logging.getLogger("ckpt_callbacks")
 
 
 class RunDirectory:
-    """A run directory: locked while a training holds it, and repaired when it is taken.
+    """A run directory: locked while a training run holds it, and repaired when it is taken.
 
     Args:
         dirpath: The run directory, which need not exist.
@@ -37,7 +37,7 @@ class RunDirectory:
         view: Questions about the checkpoints.
         manifest: The view's manifest.
         processes: The processes that train together.
-        is_open: True while this process's training holds the directory.
+        is_open: True while this process's training run holds the directory.
     """
 
     def __init__(self, dirpath: Path, policy: Policy, framework: str, name: str) -> None:
@@ -58,7 +58,7 @@ class RunDirectory:
         """Take the directory: create it, lock it, read its manifest, finish what was interrupted.
 
         Raises:
-            DirectoryInUse: Another training holds it.
+            DirectoryInUse: Another training run holds it.
             StoreError: The directory cannot be written, or holds a run of another framework.
         """
         if self.is_open or not self.processes.is_primary:
@@ -76,7 +76,7 @@ class RunDirectory:
         self._repair()
 
     def repair_if_idle(self) -> None:
-        """Finish or undo what a killed training left half done, unless a training holds the directory now.
+        """Finish or undo what a killed training run left half done, unless another one holds the directory now.
 
         This way a caller that looks for a checkpoint to resume from sees every one that exists.
         """
@@ -86,7 +86,7 @@ class RunDirectory:
             self.manifest.layout.private.mkdir(exist_ok=True)
             self._lock.acquire()
         except (OSError, DirectoryInUse):
-            return  # it is read as it is
+            return  # the directory is read as it is
         try:
             self._repair()
         except (OSError, StoreError) as error:
@@ -95,10 +95,10 @@ class RunDirectory:
             self._lock.release()
 
     def begin(self, parent: int | None, wall: float, facts: Mapping[str, Any]) -> Attempt:
-        """Enter a start of the training into the journal. Collective.
+        """Record a start of training in the journal. Collective.
 
         Args:
-            parent: Id of the record that the training continues from; None for a fresh one.
+            parent: Id of the record that training continues from; None for a fresh start.
             wall: UTC seconds since 1970.
             facts: Plain JSON values to keep with it.
 
@@ -119,7 +119,7 @@ class RunDirectory:
         return attempt
 
     def move_aliases(self) -> None:
-        """Point ``last``, ``best`` and ``final`` at the checkpoints that they stand for.
+        """Point ``last``, ``best`` and ``final`` at their checkpoints.
 
         Raises:
             OSError: The disk failed.
@@ -133,7 +133,7 @@ class RunDirectory:
                 )  # fmt: skip
 
     def restore_aliases(self) -> None:
-        """Move the aliases as the last save should have, in case it was interrupted before. A failure is logged."""
+        """Move the aliases as the last save should have, in case it was interrupted. A failure is logged."""
         try:
             self.move_aliases()
         except OSError as error:  # links are for people, and not worth ending a training for

@@ -50,7 +50,7 @@ class Outcomes:
         Args:
             step: Updates done by now; the last event's number is used if it is higher.
             may_raise: Raise a failure, with ``on_error="raise"``.
-            together: True if all processes of the training call this now.
+            together: True if all processes of the training run call this now.
 
         Raises:
             CommitError: A save failed.

@@ -41,12 +41,12 @@ def delete(manifest: Manifest, record: Record) -> None:
 
 
 def move_aliases(manifest: Manifest, run: str, best: Metric | None) -> list[str]:
-    """Point ``last``, ``best`` and ``final`` at the checkpoints that they stand for.
+    """Point ``last``, ``best`` and ``final`` at their checkpoints.
 
     Args:
         manifest: The run directory's manifest.
         run: Identifies the run.
-        best: The metric behind ``best``.
+        best: The metric that ranks ``best``.
 
     Returns:
         The names taken by files that this package did not create; those files were left alone.

@@ -1,4 +1,4 @@
-"""Questions that people ask a callback about its run, the same in every framework."""
+"""The questions that a callback answers about its run, the same in every framework."""
 
 from __future__ import annotations
 

@@ -19,13 +19,13 @@ VERSION = 1
 def embed_state(
     state: State, run: str, attempt: int, *, newest: Record | None, saving: bool, records: Mapping[int, int]
 ) -> dict[str, Any]:
-    """Return what a checkpoint carries so that its run can be continued: plain JSON values.
+    """Return what a checkpoint has to contain so that its run can be continued, as plain JSON values.
 
     Args:
-        state: The engine's state after the event that asked for the save.
+        state: The engine's state after the event that requested the save.
         run: Identifies the run.
         attempt: Number of the start of this run.
-        newest: The record of the checkpoint itself while one is saved, else the run's last one.
+        newest: The record of the checkpoint itself if one is being saved, else the run's last one.
         saving: True if ``newest`` is the checkpoint's own record.
         records: The record id of each requested save, by `Save.id`.
     """

@@ -35,7 +35,7 @@ log = logging.getLogger("ckpt_callbacks")
 
 
 class Run:
-    """One training in one run directory, for any framework.
+    """One training run in one run directory, for any framework.
 
     An adapter opens the directory, starts the run with its `Source`, and reports events; the run has the engine decide,
     carries saves out, tells the engine how they went, and notifies the listeners.
@@ -54,7 +54,7 @@ class Run:
         policy: As given.
         settings: As given.
         suffix: As given.
-        directory: The run directory, which one training at a time holds.
+        directory: The run directory, which one training run at a time holds.
         gate: Says which steps must be reported.
         listeners: Functions that are called with each record once its checkpoint is durable and verified; see
             `Notifier`.
@@ -118,7 +118,7 @@ class Run:
 
     @property
     def is_open(self) -> bool:
-        """True while this training holds the directory."""
+        """True while this training run holds the directory."""
         return self.directory.is_open
 
     @property
@@ -128,26 +128,26 @@ class Run:
 
     @property
     def should_exit(self) -> bool:
-        """True if a signal asks the training to end: the next event of a finished step saves, and ends the process."""
+        """True if a signal asks training to end: the next event of a finished step saves, and ends the process."""
         return self._control.should_exit(self.processes)
 
     def embedded_state(self) -> dict[str, Any]:
         """Return the run's state for a checkpoint saved by other code; the run's own saves get it in `Embedded.run`."""
         return self._saver.embedded_state(self.state)
 
-    # -- the life of a training --------------------------------------------------------------------------------------
+    # -- the life of a training run ------------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Take the directory.
 
         Raises:
-            DirectoryInUse: Another training holds it.
+            DirectoryInUse: Another training run holds it.
             StoreError: The directory cannot be written, or holds a run of another framework.
         """
         self.directory.open()
 
     def restore(self, embedded: Mapping[str, Any]) -> None:
-        """Continue from the state that a checkpoint carries: `Embedded.run`.
+        """Continue from the state that a checkpoint contains: `Embedded.run`.
 
         Raises:
             ResumeError: The checkpoint was written by a newer version.
@@ -258,7 +258,7 @@ class Run:
         """Finish pending saves and release the directory. May be called more than once.
 
         Returns:
-            The signal that asked the training to end, if one did.
+            The signal that asked training to end, if any.
         """
         try:
             number = self._control.close()

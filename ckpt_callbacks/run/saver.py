@@ -1,4 +1,4 @@
-"""The saves that the engine asks for, carried out by all processes of a training together."""
+"""The saves that the engine asks for, carried out by all processes of a training run together."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LAST = (
     EventKind.END,
     EventKind.PREEMPT,
     EventKind.EXCEPTION,
-)  # nothing follows them, so they wait for the file
+)  # no event follows them, so they wait for the file
 
 
 class _Action(Enum):
@@ -45,13 +45,13 @@ class _Action(Enum):
 
 
 class Saver:
-    """Turns decisions to save into records, on the training's thread.
+    """Turns decisions to save into records, on the training thread.
 
     Args:
         directory: The run directory.
         policy: The run's policy.
         committer: Writes the files.
-        worker: What the committer writes on.
+        worker: The worker on which the committer writes.
         settings: The run's settings.
         suffix: The files' suffix.
         filename: Template of the file names.
@@ -89,13 +89,13 @@ class Saver:
         self._unwritten: set[int] = set()  # ids of requested files that are not finished
 
     def begin(self, attempt: Attempt) -> None:
-        """Begin a training."""
+        """Begin a training run."""
         self.attempt, self._newest = attempt, None
 
     def save(self, save: Save, event: Event, measured: Event, state: State, source: Source) -> None:
         """Take a snapshot and hand it over to be written; its outcome appears in `finished`.
 
-        The last saves of a training are never skipped, and have finished when this returns.
+        The last saves of a training run are never skipped, and have finished when this returns.
 
         Args:
             save: What the engine asked for.
@@ -122,7 +122,8 @@ class Saver:
         """Return the outcomes since the last call, oldest first.
 
         Args:
-            together: True if all processes of the training call this now; all receive the same outcomes.
+            together: True if all processes of the training run call this now, in which case all receive the same
+                outcomes.
         """
         outcomes = []
         while self.finished:
@@ -170,7 +171,7 @@ class Saver:
         else:
             self._newest = draft = draft.replace(id=self._committer.new_id())
         job = SaveJob(save.id, draft, stem, self._suffix, asked, unchanged=unchanged)
-        self.records[save.id] = record = unchanged or draft.id  # before the snapshot, which carries it
+        self.records[save.id] = record = unchanged or draft.id  # before the snapshot, which contains it
         if action is _Action.COPY:
             job = self._with_snapshot(job, state, source)
         self._unwritten.add(record)
@@ -182,7 +183,7 @@ class Saver:
         snapshot, failed = None, None
         try:
             snapshot = source.snapshot(self._embedded(job.draft, state))
-        except Exception as error:  # whatever a framework raises: a failed save never ends a training
+        except Exception as error:  # whatever a framework raises: a failed save never ends a training run
             failed = error
         snapshot = announce(self._directory.processes, snapshot)
         live = snapshot is not None and snapshot.live

@@ -1,4 +1,4 @@
-"""The state of a training at one moment, as an adapter hands it over to be written."""
+"""The state of a training run at one moment, as an adapter provides it for writing."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ..formats import Written
 
 
 class Snapshot(Protocol):
-    """A training's state, all of it from one moment.
+    """A training run's state, all of it from one moment.
 
     Attributes:
-        live: True if nothing was copied: `write` reads the training's own memory, so it is called at once and on the
-            training's thread.
+        live: True if nothing was copied: `write` reads the training run's own memory, so it is called at once and on
+            the training thread.
     """
 
     @property
@@ -30,7 +30,7 @@ class Snapshot(Protocol):
 
 @dataclass(frozen=True)
 class LiveSnapshot:
-    """A snapshot that reads the training's own memory instead of a copy.
+    """A snapshot that reads the training run's own memory instead of a copy.
 
     Attributes:
         writer: Writes the file at the given path.

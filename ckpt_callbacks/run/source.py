@@ -1,4 +1,4 @@
-"""The interface that a training offers to its run."""
+"""The interface that a training run offers to its run."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Embedded:
 
 
 class Source(Protocol):
-    """A training, as its adapter provides it to a `Run`."""
+    """A training run, as its adapter provides it to a `Run`."""
 
     def snapshot(self, embedded: Embedded) -> Snapshot:
-        """Return the training's state as it is now.
+        """Return the current state of training.
 
-        Called on the training's thread, on every process, and only when a save is due.
+        Called on the training thread, on every process, and only when a save is due.
 
         Args:
             embedded: What the file must hold besides the framework's own state.

@@ -69,7 +69,7 @@ class RunView:
         return final_record(self.records())
 
     def aliases(self) -> dict[str, Record | None]:
-        """Return the record that each alias stands for."""
+        """Return the record of each alias."""
         return {"last": self.last(), "best": self.best(), "final": self.final()}
 
     def plan(self) -> Plan:
@@ -78,7 +78,7 @@ class RunView:
         return plan(self.policy.keep, self.records(), best=self.policy.best_metric)
 
     def verified_resumable(self) -> Iterator[Record]:
-        """Yield the records that a run can continue from, newest first. Reads every byte of each before it is yielded.
+        """Yield the records that a run can continue from, newest first, after reading every byte of each.
 
         A checkpoint that fails verification is skipped with a warning that says why.
         """
@@ -96,7 +96,7 @@ class RunView:
                 log.warning("skipping this checkpoint and trying an older one: %s", error)
                 self.damaged[record.id] = error
                 continue
-            self.damaged.pop(record.id, None)  # it could not be read before
+            self.damaged.pop(record.id, None)  # it could not be read earlier
             log.info("%s: verified in %.2f s", record.path, time.perf_counter() - begun)
             yield record
 

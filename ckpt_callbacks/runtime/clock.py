@@ -1,4 +1,4 @@
-"""The clocks that the engine is given and never reads itself, and an alarm on one of them."""
+"""The clocks, whose readings the engine receives but never takes itself, and an alarm on one of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-_LINGERS = 10.0  # seconds that the thread waits to be set again
+_LINGERS = 10.0  # seconds for which the thread waits to be set again
 
 
 class Clock:
@@ -29,26 +29,26 @@ class Clock:
 class Alarm:
     """A thread that sleeps until a given time and then calls a function.
 
-    Asking for the time would cost a training step more than all else that a callback does in it.
+    Asking for the time would cost a training step more than everything else that a callback does in it.
 
     Args:
         now: Returns seconds that never go backwards.
-        ring: Called on the thread. It must not block, may come late, and may come once too often just after a later
-            time was set.
+        ring: Called on the thread. It must not block. The call may come late, and may come once too often just after a
+            later time was set.
     """
 
     def __init__(self, now: Callable[[], float], ring: Callable[[], None]) -> None:
         self._now, self._ring = now, ring
         self._lock = threading.RLock()  # not the condition's `with`: Ctrl-C in its Python code could leave it locked
         self._changed = threading.Condition(self._lock)
-        self._due_at = self._awaited = math.inf  # the time that was set last, and the one that the thread sleeps for
+        self._due_at = self._awaited = math.inf  # the time that was set last, and the one until which it sleeps
         self._thread: threading.Thread | None = None
 
     def set(self, due_at: float) -> None:
         """Ring at ``due_at`` instead of the time that was set before. An infinite time ends the thread."""
         with self._lock:
             self._due_at = due_at
-            if self._thread is None or not self._thread.is_alive():  # the latter in a fork of the process
+            if self._thread is None or not self._thread.is_alive():  # the latter case is a fork of the process
                 if due_at == math.inf:
                     return
                 self._thread = threading.Thread(target=self._run, name="ckpt_alarm", daemon=True)

@@ -54,7 +54,7 @@ def job_end(environ: Mapping[str, str] = os.environ) -> float | None:
 
     Args:
         environ: The environment. SLURM sets ``SLURM_JOB_END_TIME`` to the end of the job's time limit; a value that is
-            no time is ignored, because no training should fail over it.
+            not a time is ignored, because no training run should fail because of it.
     """
     try:
         end = float(environ.get("SLURM_JOB_END_TIME", ""))

@@ -1,4 +1,4 @@
-"""A check that the private names of a framework, on which an adapter relies, are still there."""
+"""A check that the private names of a framework on which an adapter relies still exist."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ PrivateName = tuple[str, str]  # where it is, as a dotted path, and the name
 
 
 def check(package: str, requirement: str, names: Iterable[PrivateName]) -> None:
-    """Raise one line that names what is gone.
+    """Raise a one-line error that lists the missing names.
 
     Args:
-        package: The framework, as pip calls it.
-        requirement: The versions that work, as pip takes them.
+        package: The name of the framework's package on PyPI.
+        requirement: The versions that work, as a pip requirement.
         names: The dotted path of a module, class or function, and a name in it: a member, a variable, or an attribute
             that the methods of the class, or the function, set.
 
@@ -35,7 +35,7 @@ def check(package: str, requirement: str, names: Iterable[PrivateName]) -> None:
 
 
 def missing(names: Iterable[PrivateName]) -> list[str]:
-    """Return the dotted paths of those ``names`` that are gone."""
+    """Return the dotted paths of the ``names`` that do not exist."""
     return [f"{path}.{name}" for path, name in names if not _has(_resolve(path), name)]
 
 
@@ -65,7 +65,7 @@ def _has(owner: Any, name: str) -> bool:
 
 
 def _gives(cls: type, name: str) -> bool:
-    """Return whether the instances have the name: the class declares it, or one of its methods sets it."""
+    """Return whether instances have the name: the class declares it, or one of its methods sets it."""
     if name in inspect.get_annotations(cls):
         return True
     methods = [inspect.unwrap(member) for member in vars(cls).values() if inspect.isfunction(member)]

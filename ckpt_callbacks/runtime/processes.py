@@ -11,7 +11,7 @@ _RANKS = ("RANK", "SLURM_PROCID", "LOCAL_RANK")  # set by torchrun, by SLURM, an
 
 
 class Processes:
-    """The processes of one training. The default is a single process; adapters override it.
+    """The processes of one training run. The default is a single process; adapters override it.
 
     Attributes:
         is_primary: True for the process that decides, writes to the journal and deletes.
@@ -38,7 +38,7 @@ class Processes:
             finished: Number of saves that this process knows to have finished.
 
         Returns:
-            Whether any process was asked, any signal, and the most finished saves.
+            Whether any process was asked, a signal that any of them was sent, and the highest number of finished saves.
         """
         return requested, number, finished
 
@@ -48,5 +48,5 @@ class Processes:
 
 
 def is_primary_process(environ: Mapping[str, str] = os.environ) -> bool:
-    """Return True if this is the first process of its training, by its environment before the training begins."""
+    """Return True if this is the first process, judging by the environment before training begins."""
     return all(environ.get(name, "0") in ("", "0") for name in _RANKS)

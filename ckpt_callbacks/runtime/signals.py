@@ -1,4 +1,4 @@
-"""Signals that ask a training to end, after a save at its next safe point."""
+"""Signals that ask a training run to end, after a save at its next safe point."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SignalWatch:
 
     Args:
         grace: Seconds from the signal to the end of the process.
-        notify: Called when the first signal comes.
+        notify: Called when the first signal arrives.
         signals: The signals to watch for.
     """
 
@@ -37,7 +37,7 @@ class SignalWatch:
         self._previous: dict[int, Any] = {}
         self._chained: Callable[[Any], Any] = lambda handler: handler
         self._timer: threading.Timer | None = None
-        self._passes_on = False  # handlers stay installed, and pass every signal on
+        self._passes_on = False  # the handlers stay installed, and pass on every signal
         self.pending: signal.Signals | None = None
 
     def install(self, chained: Callable[[Any], Any] = lambda handler: handler) -> None:
@@ -56,10 +56,10 @@ class SignalWatch:
         self._chained = chained
 
     def remove(self) -> None:
-        """Restore the previous handlers where this object's are still installed.
+        """Restore the previous handlers if this object's are still installed.
 
-        Only the main thread may do that, and the garbage collector may end a training on any thread. The handlers then
-        stay installed and pass on every signal.
+        Only the main thread may do that, but the garbage collector may end a training run on any thread. In that case,
+        the handlers stay installed and pass on every signal.
         """
         if self._previous and threading.current_thread() is not threading.main_thread():
             self._passes_on = True

@@ -1,4 +1,4 @@
-"""The worker that carries out saves: a background thread, or the training's own thread."""
+"""The worker that carries out saves: a background thread, or the training thread itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Worker(Protocol):
         """Number of jobs that are not done."""
 
     def submit(self, job: Callable[[], None], *, here: bool = False) -> None:
-        """Accept a job. With ``here``, run it on the caller's thread once all earlier ones are done."""
+        """Accept a job. With ``here``, run it on the caller's thread after all earlier ones."""
 
     def wait(self, at_most: int = 0) -> None:
         """Wait until at most ``at_most`` jobs are unfinished."""
@@ -86,7 +86,7 @@ class BackgroundWorker:
             self._jobs.add(taken)  # first, because it may be done before this thread continues
         try:
             self._pool.submit(self._do, taken)
-        except RuntimeError as error:  # no thread can be started: a limit is reached, or the process ends
+        except RuntimeError as error:  # no thread can be started: a limit is reached, or the process is ending
             self._take_back(taken)
             if not self._said:
                 self._said = True

@@ -1,8 +1,8 @@
-"""The aliases ``last``, ``best`` and ``final``: relative links next to the checkpoints, which move.
+"""The aliases ``last``, ``best`` and ``final``: relative links next to the checkpoints, which move during training.
 
-A link carries the suffix of what it points to (``best.keras``), because frameworks choose a reader by it. Where the
-file system has no links, a small text file (``best.pointer``) holds the name. Links are for people; the package
-itself asks the manifest.
+A link has the suffix of its target (``best.keras``), because frameworks choose a reader by suffix. On file systems
+without links, a small text file (``best.pointer``) holds the name. Links are for people; the package itself asks the
+manifest.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def move_alias(dirpath: Path, name: str, file: str | None, known: Collection[str
         known: Names of all files that the manifest lists; a link to any other file is left alone.
 
     Returns:
-        False where a file that this package did not create has the alias's name.
+        False if a file that this package did not create has the alias's name.
     """
     moved = _point(dirpath, name, file, _suffix(file), known) if file is not None else None
-    for stale in _links(dirpath, name):  # only now, so that there is no moment without the alias
+    for stale in _links(dirpath, name):  # only now, so that the alias always exists
         if stale != moved and _target(stale) in known:
             stale.unlink(missing_ok=True)
     return moved is not None or file is None
@@ -49,7 +49,7 @@ def pointed_at(dirpath: Path) -> set[str]:
 
 
 def _point(dirpath: Path, name: str, file: str, suffix: str, known: Collection[str]) -> Path | None:
-    """Point ``name`` at ``file``; return the link, or None where a foreign file has its name."""
+    """Point ``name`` at ``file``; return the link, or None if a foreign file has its name."""
     link = dirpath / f"{name}{suffix}"
     if os.path.lexists(link) and _target(link) not in known:
         return None

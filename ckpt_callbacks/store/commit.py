@@ -1,4 +1,4 @@
-"""The commit of a finished checkpoint: moved into place so that a crash leaves all of it, or nothing."""
+"""The commit of a finished checkpoint: moved into place so that a crash leaves either all of it or nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .digest import files_below
 
-_CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}  # the answers of some network file systems
+_CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}  # the errors of some network file systems
 
 
 def flush(path: Path) -> None:
@@ -47,8 +47,8 @@ def remove(path: Path, aside: Path | None = None) -> None:
 
     Args:
         path: File or directory.
-        aside: A private folder in the same file system. A directory is moved there first, so that a crash leaves all
-            of it under its name, or nothing.
+        aside: A private folder in the same file system. A directory is moved there first, so that a crash leaves either
+            all of it under its name or nothing.
     """
     if path.is_dir() and not path.is_symlink():
         doomed = path
@@ -74,7 +74,7 @@ def free_name(dirpath: Path, stem: str, suffix: str) -> str:
 
 
 def sync_folder(path: Path) -> None:
-    """Force the entries of a folder to the device, on file systems that can."""
+    """Force the entries of a folder to the device, if the file system can."""
     try:
         _fsync(path)
     except OSError as error:

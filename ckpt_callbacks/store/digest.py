@@ -18,7 +18,7 @@ from ..record import Record
 
 _NO_FILE = (errno.ELOOP, errno.ENOTDIR)  # the name belongs to something else
 _FEW = 16 * pages.PAGE
-_CHUNK = 8 << 20  # bytes of one read: whole pages, as direct reads require
+_CHUNK = 8 << 20  # bytes per read: whole pages, as direct reads require
 
 Progress = Callable[[int], object]
 
@@ -31,7 +31,7 @@ def digest(path: Path, *, from_device: bool = False, progress: Progress | None =
 
     Args:
         path: File or directory.
-        from_device: Bypass the page cache, where the system can, so that the bytes come from the device and not from
+        from_device: Bypass the page cache, if the system can, so that the bytes come from the device and not from
             memory that was just written.
         progress: Called with the number of bytes after each piece.
     """
@@ -68,10 +68,10 @@ def verify(record: Record, *, from_device: bool = False, progress: Progress | No
     path = record.path
     try:
         if stat.S_IFMT(path.stat().st_mode) not in (stat.S_IFREG, stat.S_IFDIR):  # reading a pipe would wait
-            raise VerifyError(f"{path}: is neither a file nor a directory any more")
+            raise VerifyError(f"{path}: is no longer a file or a directory")
         found, size = digest(path, from_device=from_device, progress=progress)
     except FileNotFoundError:
-        raise VerifyError(f"{path}: missing; the manifest has it with {record.size} bytes") from None
+        raise VerifyError(f"{path}: missing; the manifest lists it with {record.size} bytes") from None
     except OSError as error:
         kind = VerifyError if error.errno in _NO_FILE else Unreadable
         raise kind(f"{path}: cannot be read: {error.strerror or error}") from error

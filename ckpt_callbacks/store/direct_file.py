@@ -1,4 +1,4 @@
-"""A file that is written front to back without the page cache, and digested on the way."""
+"""A file that is written front to back without the page cache, and hashed at the same time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .digest import named
 from .space import reserve
 
 _DIRECT = getattr(os, "O_DIRECT", 0)
-_CHUNK = 8 << 20  # bytes of one write; hashed just before, while they are in the processor's cache
+_CHUNK = 8 << 20  # bytes per write; hashed just before, while they are in the processor's cache
 _BOUNCE = 1 << 20
 LARGE = 256 << 10  # bytes; a system call for each smaller piece would take longer than copying them together
 
@@ -24,14 +24,14 @@ class DirectFile:
     """A new file that is written front to back, once.
 
     Large pieces that begin on a page in memory and on a block in the file go straight from there to the device; all
-    others go through a small buffer. Where the file system has no O_DIRECT, the page cache is used. The bytes are
+    others go through a small buffer. On file systems without O_DIRECT, the page cache is used. The bytes are
     hashed in memory, so that reading the device later shows whether they arrived.
 
-    Use it as a context manager: leaving it without `finish` closes the file, and leaves it partially written.
+    Use it as a context manager: leaving it without `finish` closes the file, which stays partially written.
 
     Args:
         path: The file, which must not exist.
-        size: Its size in bytes, if that is known, so that disk space is reserved at once.
+        size: Its size in bytes, if known, so that disk space is reserved at once.
     """
 
     def __init__(self, path: Path, size: int = 0) -> None:

@@ -12,12 +12,12 @@ class Layout:
 
     Attributes:
         dirpath: The directory.
-        private: The folder with the files that are not for people.
+        private: The folder with the files that are not meant for people.
         journal: The manifest.
         journal_lock: The lock that a writer takes for each line.
-        training_lock: The lock that a training holds.
-        owner: The host and process of that training.
-        save_now: The file that asks a running training for a save.
+        training_lock: The lock that a training run holds.
+        owner: The file that names the holder's host and process.
+        save_now: The file that asks a training run for a save.
         staging: The folder in which checkpoints are written before they are moved into place.
     """
 

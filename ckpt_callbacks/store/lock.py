@@ -1,9 +1,9 @@
 """File locks that die with their process.
 
 POSIX record locks (`fcntl.lockf`), because data-loader workers are forked: they would keep a ``flock`` after the
-training was killed, and so refuse the resumed one. The price is that such a lock does not exclude a second holder in
-the same process, and that closing any descriptor of the file drops it; so nothing else opens these files, and
-process-wide tables exclude the second holder.
+training process was killed, and the resumed one would be refused. The price is that such a lock does not exclude a
+second holder in the same process, and that closing any descriptor of the file drops it; so nothing else opens these
+files, and process-wide tables exclude the second holder.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from types import TracebackType
 
 from ..errors import DirectoryInUse, StoreError
 
-_POLL = 0.05  # seconds between two tries
+_POLL = 0.05  # seconds between two attempts
 _guards: dict[Path, threading.Lock] = {}  # one for each lock file, to exclude other threads
 _held: dict[Path, TrainingLock] = {}
 _held_guard = threading.Lock()
@@ -81,11 +81,11 @@ class FileLock:
 
 
 class TrainingLock:
-    """The lock of a training on its directory. A second training is refused, with the first one's host and pid.
+    """The lock of a training run on its directory. A second one is refused, with the first one's host and pid.
 
     Args:
         path: The lock file.
-        owner: A file next to it that names the holder's host and process, only to inform.
+        owner: A file next to it that names the holder's host and process, for information only.
         holder: The holder's name in messages, such as the callback's class.
     """
 
@@ -98,7 +98,7 @@ class TrainingLock:
         """Take the lock.
 
         Raises:
-            DirectoryInUse: Another training, or another callback of this process, holds it.
+            DirectoryInUse: Another training run, or another callback of this process, holds it.
         """
         with _held_guard:
             if self._key in _held:
@@ -119,13 +119,13 @@ class TrainingLock:
     def _take(self) -> None:
         if not self._lock.try_acquire():
             raise DirectoryInUse(
-                f"{self._dirpath}: another training writes here ({self._read_owner()}); "
+                f"{self._dirpath}: another training run is writing here ({self._read_owner()}); "
                 "wait until it has ended, or choose another directory"
             )
         facts = {"host": socket.gethostname(), "pid": os.getpid(), "holder": self._holder, "since": time.time()}
         try:
             self._owner.write_text(json.dumps(facts), encoding="utf-8")
-        except OSError:  # it only informs; none is better than that of an earlier training
+        except OSError:  # it is for information only; none is better than that of an earlier training run
             with contextlib.suppress(OSError):
                 self._owner.unlink(missing_ok=True)
 
@@ -138,18 +138,18 @@ class TrainingLock:
 
 
 def real(path: Path) -> Path:
-    """Return the path without links; a loop of links stays, so that opening it fails."""
+    """Return the path with links resolved; a loop of links stays, so that opening it fails."""
     return Path(os.path.realpath(path))
 
 
 def reclaim(path: Path) -> bool:
-    """Lock ``path`` again, if a training of this process held it before the file was deleted.
+    """Lock ``path`` again, if a training run of this process held it before the file was deleted.
 
     Returns:
-        False where no training of this process held it.
+        False if no training run of this process held it.
 
     Raises:
-        DirectoryInUse: Another training has taken the directory since.
+        DirectoryInUse: Another training run has taken the directory since.
     """
     with _held_guard:
         training = _held.get(real(path))

@@ -1,8 +1,8 @@
 """The manifest: the source of truth about a run's checkpoints, as an append-only journal.
 
 Each line is ``CRC32 JSON\\n``. A line holds a whole record (``{"record": {...}}``), a change of some of its facts
-(``{"id": 3, "set": {...}}``), or the start of a training (``{"attempt": {...}}``). A torn last line is
-left by a crash: it was never acknowledged, and is ignored, then removed. A damaged line in the middle is skipped and
+(``{"id": 3, "set": {...}}``), or the start of a training run (``{"attempt": {...}}``). A torn last line is left by a
+crash: it was never acknowledged, so it is ignored and then removed. A damaged line in the middle is skipped and
 reported.
 """
 
@@ -28,7 +28,7 @@ from .lock import FileLock, reclaim
 
 log = logging.getLogger("ckpt_callbacks")
 _HEAD = re.compile(rb"(?=[0-9a-f]{8} \{)")
-_REMEMBERED = 1024  # bytes before the offset, by which a journal is recognized
+_REMEMBERED = 1024  # bytes before the offset by which a journal is recognized
 
 
 class Manifest:
@@ -37,7 +37,7 @@ class Manifest:
     Attributes:
         layout: The paths of the directory.
         records: All records by id, deleted and failed ones included.
-        attempts: All starts of trainings, oldest first.
+        attempts: All starts of training, oldest first.
         problems: One line for each journal line that could not be used.
     """
 
@@ -55,7 +55,7 @@ class Manifest:
 
     @classmethod
     def read(cls, dirpath: str | os.PathLike[str]) -> Manifest:
-        """Return the manifest of a directory; an empty one where there is none.
+        """Return the manifest of a directory; an empty one if there is none.
 
         Raises:
             StoreError: The journal exists but cannot be read.
@@ -71,10 +71,10 @@ class Manifest:
 
     @property
     def newest_run(self) -> str:
-        """The run that was trained last; an empty text where none was."""
+        """The run that was trained last; an empty string if there is none."""
         if self.attempts:
             return self.attempts[-1].run
-        return next((record.run for record in reversed(self.live())), "")  # the line of its start is lost
+        return next((record.run for record in reversed(self.live())), "")  # the line with its start is lost
 
     def live(self) -> list[Record]:
         """Return the records whose file should exist, in the order of their ids."""
@@ -87,7 +87,7 @@ class Manifest:
         return [r for r in self.live() if r.run == run and r.status is not Status.COMMITTED]
 
     def refresh(self) -> None:
-        """Read the lines that other writers appended. Of a deleted journal, everything known stays known.
+        """Read the lines that other writers appended. If the journal was deleted, everything known stays known.
 
         Raises:
             StoreError: The journal cannot be read, or is not the one that was read before.
@@ -116,11 +116,11 @@ class Manifest:
         return self.records[id_]
 
     def start(self, attempt: Attempt) -> None:
-        """Append the start of a training."""
+        """Append the start of a training run."""
         self._append({"attempt": asdict(attempt)})
 
     def rewrite(self) -> None:
-        """Replace the journal by a new one with everything known, in one step, and keep the old one next to it."""
+        """Replace the journal with a new one of everything known, in one step, and keep the old one next to it."""
         journal, draft = self.layout.journal, self.layout.journal.with_suffix(".new")
         with self._mutex, self._lock:
             draft.unlink(missing_ok=True)
@@ -137,7 +137,7 @@ class Manifest:
         return b"".join(lines + [_line({"record": record.to_json()}) for _, record in sorted(self.records.items())])
 
     def _unread(self) -> bytes | None:
-        """Return the bytes after the part that was read; None where the journal is missing or was emptied."""
+        """Return the bytes after the part that was read; None if the journal is missing or was emptied."""
         journal = self.layout.journal
         try:
             with journal.open("rb") as file:
@@ -158,7 +158,7 @@ class Manifest:
         return b""
 
     def _read_again(self) -> None:
-        """Read a replaced journal from its start, if it contains everything known of the one before."""
+        """Read a replaced journal from its start if it contains everything known from the previous one."""
         found = Manifest.read(self.layout.dirpath)
         if self.attempts != found.attempts[: len(self.attempts)] or not self.records.keys() <= found.records.keys():
             raise StoreError(
@@ -186,11 +186,11 @@ class Manifest:
             self.refresh()
 
     def _restored(self) -> bytes:
-        """Return the lines of a journal that was deleted while this training runs, from memory."""
+        """Return the lines of a journal that was deleted during training, from memory."""
         journal = self.layout.journal
         if not reclaim(self.layout.training_lock):
             raise StoreError(f"{journal}: the manifest vanished; the file or the whole run was deleted")
-        log.warning("%s: the manifest was deleted while this training runs; rewrote it from memory", journal)
+        log.warning("%s: the manifest was deleted during training; rewrote it from memory", journal)
         lines = [_line({"attempt": asdict(attempt)}) for attempt in self.attempts]
         for _, record in sorted(self.records.items()):
             if record.status.on_disk and not os.path.lexists(record.path):
@@ -237,7 +237,7 @@ class Manifest:
 
 
 def _inside(record: Record) -> Record:
-    """Return the record, if its file lies directly in the run directory: retention deletes files by this name."""
+    """Return the record if its file lies directly in the run directory: retention deletes files by this name."""
     if not isinstance(record.file, str) or record.file in ("", ".", "..", PRIVATE) or set(record.file) & {"/", "\0"}:
         raise ValueError(f"{record.file!r} is not the name of a file in the run directory")
     return record

@@ -16,12 +16,12 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def fallocate(file: int, size: int) -> None:
-    """Reserve disk space with Linux' own call.
+    """Reserve disk space with Linux's own call.
 
-    Without support of the file system, `os.posix_fallocate` would write into each block instead.
+    If the file system does not support it, `os.posix_fallocate` would write into each block instead.
 
     Raises:
-        OSError: There is no such call, the file system does not support it, or the disk has less.
+        OSError: There is no such call, the file system does not support it, or the disk has too little space.
     """
     if _fallocate is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
@@ -31,7 +31,7 @@ def fallocate(file: int, size: int) -> None:
 
 
 def reserve(file: int, size: int) -> None:
-    """Reserve ``size`` bytes for an open, empty file; where that is not supported, check that they are free.
+    """Reserve ``size`` bytes for an open, empty file; if that is not supported, check that they are free.
 
     Raises:
         OSError: They are not free.
@@ -39,7 +39,7 @@ def reserve(file: int, size: int) -> None:
     try:
         fallocate(file, size)
     except OSError as error:
-        require(file, size)  # its message has the figures
+        require(file, size)  # its error message has the figures
         if error.errno in _FULL:
             raise
 

@@ -1,4 +1,4 @@
-"""Copies from CUDA devices into host memory, while the training's own kernels run."""
+"""Copies from CUDA devices into host memory that run alongside training's own kernels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class PinnedArena(Arena):
         self._pinned: int | None = None  # the address of the memory that is registered with CUDA
 
     def pin(self) -> None:
-        """Pin the memory, once. If CUDA refuses, copies are still correct, but the caller waits for them."""
+        """Pin the memory, once. If CUDA refuses, copies are still correct, but the caller has to wait for them."""
         if self._pinned is None and self._memory is not None:
             address = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
             if int(torch.cuda.cudart().cudaHostRegister(address, self.size, 0)) == 0:
@@ -52,8 +52,8 @@ class DeviceCopies:
     """The copies of one snapshot, on one separate stream for each device.
 
     Args:
-        step_only: Addresses of the storages that only an optimizer step changes. The next forward and backward run
-            while they are copied; all others are copied in the order of the training's own kernels.
+        step_only: Addresses of the storages that only an optimizer step changes. They are copied during the next
+            forward and backward pass; all others are copied in order with training's own kernels.
     """
 
     def __init__(self, step_only: Collection[int]) -> None:
@@ -84,7 +84,7 @@ class DeviceCopies:
             self._events += [(device, s.record_event()) for s in (stream, torch.cuda.current_stream(device))]
 
     def hold_back(self) -> None:
-        """Make every later kernel of the training run after the copies, without waiting here."""
+        """Make every later kernel of training run after the copies, without waiting here."""
         for device, event in self._events:
             torch.cuda.current_stream(device).wait_event(event)
 

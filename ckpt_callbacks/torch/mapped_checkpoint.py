@@ -23,7 +23,7 @@ def can_map(path: Any) -> bool:
 
 
 class MappedCheckpoint:
-    """A checkpoint as `torch.load` returns it, whose tensors lie in pages of the file at first.
+    """A checkpoint as `torch.load` returns it, whose tensors are at first pages of the file.
 
     A model copies weights into its own tensors when it loads them. Optimizers keep the tensors that they are given, and
     the mapped pages would keep a deleted file on the disk; so a thread copies these tensors before the first optimizer
@@ -57,14 +57,14 @@ class MappedCheckpoint:
         self._thread: threading.Thread | None = None
 
     def copy_in_background(self) -> None:
-        """Start to copy the tensors of optimizers that are in host memory."""
+        """Start copying the optimizers' tensors that are in host memory."""
         thread = threading.Thread(target=self._copy, name="ckpt_callbacks restore", daemon=True)
         with contextlib.suppress(RuntimeError):  # no thread can be started; `detach` copies then
             thread.start()
             self._thread = thread
 
     def detach(self, optimizers: Sequence[Optimizer]) -> None:
-        """Move the optimizers' tensors from the file's pages into memory. Tensors elsewhere stay as they are."""
+        """Move the optimizers' tensors from the file's pages into memory. Other tensors stay as they are."""
         if self._thread is not None:
             self._thread.join()
         copies: dict[int, torch.UntypedStorage] = {}
@@ -92,7 +92,7 @@ class MappedCheckpoint:
 def _same(one: torch.UntypedStorage, other: torch.UntypedStorage) -> bool:
     """Return True if two storages of one size hold equal bytes."""
     first, second = (torch.empty(0, dtype=torch.uint8).set_(storage) for storage in (one, other))
-    whole = len(first) // 8 * 8  # in words of eight bytes it takes a seventh of the time
+    whole = len(first) // 8 * 8  # comparing words of eight bytes takes a seventh of the time
     words = (bytes_[:whole].view(torch.int64) for bytes_ in (first, second))
     return torch.equal(*words) and torch.equal(first[whole:], second[whole:])
 

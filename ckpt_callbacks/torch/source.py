@@ -1,4 +1,4 @@
-"""A plain PyTorch training as the source of a run's checkpoints."""
+"""A plain PyTorch training loop as the source of a run's checkpoints."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class TorchSource:
         self._staging = TorchStaging(staging)
 
     def snapshot(self, embedded: Embedded) -> Snapshot:
-        """Return the training's state as it is now."""
+        """Return the current state of training."""
         weights = self.module.state_dict()
         state: dict[str, Any] = {"record": embedded.record}
         checkpoint: dict[str, Any] = {"state_dict": weights, KEY: state}
@@ -54,7 +54,8 @@ class TorchSource:
             checkpoint["lr_schedulers"] = [scheduler.state_dict() for scheduler in self.schedulers]
             state |= {"run": embedded.run, "random": random_state()}
         shapes = [(name, tuple(value.shape)) for name, value in weights.items() if hasattr(value, "shape")]
-        # Copies on a device keep the order of the training's own kernels: a loop may change anything between two steps.
+        # Copies on a device run in order with training's own kernels, because a loop may change anything between two
+        # steps.
         return self._staging.stage(checkpoint, shapes)
 
     def metadata(self) -> Mapping[str, Any]:

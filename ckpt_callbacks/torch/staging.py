@@ -1,4 +1,4 @@
-"""Copies of a training's state in reused host memory, to be written while training continues."""
+"""Copies of a training run's state in reused host memory, to be written while training continues."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ class TorchStaging:
         self._arenas.prepare(size)
 
     def live(self, written: Callable[[Path], Written], why: str | None) -> Snapshot:
-        """Return a snapshot that reads the training's own memory.
+        """Return a snapshot that reads the training run's own memory.
 
         Args:
             written: Writes the file.
-            why: The reason why no copy can be made. It is logged once, unless no copy was asked for.
+            why: The reason why no copy can be made. It is logged once, unless no copy was requested.
         """
 
         def write(path: Path) -> Written:
@@ -66,11 +66,11 @@ class TorchStaging:
 
         Args:
             checkpoint: Anything that `torch.save` takes.
-            shapes: The tensors that must be found in the file; see `Written`.
+            shapes: The tensors that the file must contain; see `Written`.
             step_only: Addresses of storages that only an optimizer step changes; see `DeviceCopies`.
 
         Returns:
-            The snapshot; a live one if the object cannot be copied, or no copy was asked for.
+            The snapshot; a live one if the object cannot be copied, or no copy was requested.
         """
 
         def written(path: Path) -> Written:
@@ -95,13 +95,13 @@ class TorchStaging:
         return _Staged(content, shapes, copies, lambda: self._arenas.give_back(arena))
 
     def wait(self) -> None:
-        """Make the training's later work on a device wait for the copies that are being made from it."""
+        """Make training's later work on a device wait for the copies that are being made from it."""
         copies, self._latest = self._latest, None
         if copies is not None:
             copies.hold_back()
 
     def release(self) -> None:
-        """Give all memory back, including that of snapshots that are released later."""
+        """Give back all memory, including that of snapshots that are released later."""
         self._arenas.release()
 
 
@@ -152,9 +152,9 @@ class _Staged:
         try:
             if self._copies is not None:
                 self._copies.finish()
-        except Exception as error:  # the device is broken, which the training will find out by itself
+        except Exception as error:  # the device is broken, which training will notice by itself
             log.warning("a copy from a device failed: %s", first_line(error))
-        self._content = None  # its views of the arena go before the arena is used again
+        self._content = None  # its views of the arena are dropped before the arena is reused
         self._done()
 
 
@@ -179,7 +179,7 @@ def _copy(
     for storage in found.storages:
         piece = pieces.get(storage._cdata)
         if piece is None:
-            # A few bytes: worth neither a page nor the release of the interpreter's lock that memmove comes with.
+            # A few bytes: not worth a page, nor the release of the interpreter's lock that comes with memmove.
             held.append(bytes(torch_file.in_memory(storage)))
             continue
         if copies is not None and storage.device.type == "cuda":
@@ -187,7 +187,7 @@ def _copy(
         else:
             here.append((ctypes.addressof(ctypes.c_char.from_buffer(piece)), storage.data_ptr(), len(piece)))
         held.append(piece)
-    # Not by torch, whose threads wait for each other at each tensor: ten times longer where cores are busy.
+    # Not by torch, whose threads wait for each other at each tensor, which takes ten times as long when cores are busy.
     copy_memory(here)
     if copies is not None:
         copies.mark_end()
@@ -202,5 +202,5 @@ def _needs_arena(storage: torch.UntypedStorage) -> bool:
 def _storage(tensor: torch.Tensor) -> torch.UntypedStorage | None:
     try:
         return tensor.untyped_storage()
-    except (NotImplementedError, RuntimeError):  # sparse tensors, and those that have none yet
+    except (NotImplementedError, RuntimeError):  # sparse tensors, and tensors without memory so far
         return None

@@ -19,7 +19,7 @@ def test_verify_reads_everything_and_says_ok(run_dir):
     [
         (lambda path: path.write_bytes(b"x" * 2344 + b"y"), "its bytes changed: digest is xxh3_128:"),
         (lambda path: path.write_bytes(b"x" * 2344), "has 2344 bytes; the manifest says 2345"),
-        (lambda path: path.unlink(), "missing; the manifest has it with 2345 bytes"),
+        (lambda path: path.unlink(), "missing; the manifest lists it with 2345 bytes"),
     ],
 )
 def test_verify_names_what_does_not_match(run_dir, damage, problem):

@@ -127,7 +127,7 @@ MISTAKES = [
     ("save: [[on_preempt]]", f"save[0]: got a list; expected a mapping with one of {TRIGGERS}"),
     (
         "save: &a {not: *a}",
-        f"save.not: got an alias of what it stands in; expected a mapping with one of {TRIGGERS}",
+        f"save.not: got an alias of a part that contains it; expected a mapping with one of {TRIGGERS}",
     ),
     (
         "save: [on_exception, on_premt]",

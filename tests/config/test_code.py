@@ -88,7 +88,7 @@ def test_what_has_no_form_in_yaml_cannot_be_written():
 
     with pytest.raises(PolicyError, match=r"Mine\(\) cannot be written as YAML"):
         Policy(Mine() | OnPreempt()).to_yaml()
-    with pytest.raises(PolicyError, match="name is 'mine', for which YAML has no place"):
+    with pytest.raises(PolicyError, match="name is 'mine', for which YAML has no field"):
         Policy(Predicate(strategies.even_step, name="mine")).to_yaml()
     with pytest.raises(PolicyError, match="cannot be written as YAML"):
         Config(Policy(OnPreempt()), Settings(metadata={"x": object()})).to_yaml()

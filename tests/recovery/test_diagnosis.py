@@ -156,7 +156,7 @@ def test_not_while_a_training_runs(run_dir):
     try:
         command = [CKPT, "doctor", run_dir]
         done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 2 and "another training writes here" in done.stderr
+        assert done.returncode == 2 and "another training run is writing here" in done.stderr
         assert subprocess.run([*command, "--dry-run"], stdout=subprocess.DEVNULL).returncode == 0
     finally:
         callback._run.close()

@@ -84,7 +84,7 @@ def test_any_flipped_bit_of_a_folder_is_noticed(tmp_path):
         (lambda f: (f / "sub/.metadata").rename(f / ".metadata"), "its bytes changed"),
         (lambda f: (f / "more").write_bytes(b""), "its bytes changed"),
         (lambda f: write_folder(f, {"a.distcp": b"0123456789\0", "b.distcp": b"\0" * 4}), "its bytes changed"),
-        (lambda f: f.rename(f.with_name("elsewhere")), "missing; the manifest has it with 19 bytes"),
+        (lambda f: f.rename(f.with_name("elsewhere")), "missing; the manifest lists it with 19 bytes"),
     ],
 )
 def test_any_other_change_of_a_folder_is_noticed(tmp_path, change, message):
@@ -101,7 +101,7 @@ def test_any_other_change_of_a_folder_is_noticed(tmp_path, change, message):
         (lambda path: path.write_bytes(b"checkpoin"), "has 9 bytes; the manifest says 10"),
         (lambda path: path.write_bytes(b"checkpoint\0"), "has 11 bytes; the manifest says 10"),
         (lambda path: path.write_bytes(b""), "has 0 bytes; the manifest says 10"),
-        (lambda path: path.unlink(), "missing; the manifest has it with 10 bytes"),
+        (lambda path: path.unlink(), "missing; the manifest lists it with 10 bytes"),
         (lambda path: (path.unlink(), write_folder(path, {"a.ckpt": b"checkpoint"})), "its bytes changed"),
         (lambda path: (path.unlink(), path.symlink_to("gone")), "missing"),
     ],

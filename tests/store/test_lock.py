@@ -88,7 +88,7 @@ def test_a_second_training_is_refused_with_the_first_ones_host_and_process(layou
     with pytest.raises(DirectoryInUse) as caught:
         training_lock(layout).acquire()
     assert str(caught.value) == (
-        f"{layout.dirpath}: another training writes here (host {socket.gethostname()}, process {process.pid}); "
+        f"{layout.dirpath}: another training run is writing here (host {socket.gethostname()}, process {process.pid}); "
         "wait until it has ended, or choose another directory"
     )
 

@@ -1,6 +1,6 @@
 """The zip archive of a ``.keras`` file. This package's data are one more key of its ``metadata.json``.
 
-A member for them alone would make Keras take the archive for one with assets, and unpack all of it at each load.
+With a separate member, Keras would mistake the archive for one with assets, and unpack all of it at each load.
 """
 
 from __future__ import annotations

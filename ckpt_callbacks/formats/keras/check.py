@@ -17,7 +17,7 @@ from .suffix import KERAS
 
 
 def check(path: Path, wanted: Shapes) -> None:
-    """Open a file as Keras does, and look for tensors in it by their shapes: the file has other names for them.
+    """Open a file as Keras does, and look for tensors in it by their shapes, because their names differ in the file.
 
     Args:
         path: The file.
@@ -39,7 +39,7 @@ def check(path: Path, wanted: Shapes) -> None:
 
 
 def tensors(group: Any) -> Iterator[tuple[str, Any]]:
-    """Yield the name of each dataset and the dataset, without this package's own."""
+    """Yield each dataset with its name, except this package's own."""
     import h5py
 
     found: list[tuple[str, Any]] = []

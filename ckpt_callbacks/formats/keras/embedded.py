@@ -1,4 +1,4 @@
-"""This package's own data in a Keras file of either kind, which Keras itself does not look at."""
+"""This package's own data in a Keras file of either kind, which Keras itself ignores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dataset with this package's data in ``.weights.h5`` and ``.h5`` files, which Keras does not look at."""
+"""The dataset with this package's data in ``.weights.h5`` and ``.h5`` files, which Keras ignores."""
 
 from __future__ import annotations
 

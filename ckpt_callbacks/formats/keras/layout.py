@@ -1,4 +1,4 @@
-"""The layout of a Keras HDF5 file, taken from HDF5 itself, so that the file can be written front to back without it."""
+"""The layout of a Keras HDF5 file, taken from HDF5 itself, so that the file can be written front to back."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class FileLayout:
 
     Attributes:
         size: The size of the file in bytes.
-        pieces: Bytes that HDF5 writes around the data, or the number of the entry whose data come here.
+        pieces: Bytes that HDF5 writes around the data, or the number of the entry whose data goes here.
     """
 
     size: int
     pieces: tuple[bytes | int, ...]
 
     def filled(self, data: Sequence[memoryview]) -> Iterator[bytes | memoryview]:
-        """Return the pieces of the file, with the entries' data in their places."""
+        """Return the pieces of the file, with the entries' data in place."""
         return (piece if isinstance(piece, bytes) else data[piece] for piece in self.pieces)
 
 
@@ -43,7 +43,7 @@ def lay_out(groups: Sequence[Group], facts: int = 0) -> FileLayout:
 
     Args:
         groups: The groups of the file.
-        facts: The size in bytes of this package's data , which are the last entry; 0 for none.
+        facts: The size in bytes of this package's data, which is the last entry; 0 for none.
     """
     file = SparseFile()
     store = _EmptyStore(file)
@@ -82,7 +82,7 @@ def feed(store: saving_lib.H5IOStore, groups: Sequence[Group], values: Sequence[
 
 
 def unlike(written: h5py.File, groups: Sequence[Group], values: Sequence[np.ndarray]) -> str | None:
-    """Compare a file with what Keras would have written, and return one line on the first difference; None if equal.
+    """Compare a file with what Keras would have written, and describe the first difference; None if equal.
 
     Args:
         written: The open file.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...store.space import require
 
-_PER_VARIABLE = 8192  # bytes that HDF5 needs for itself, and more
+_PER_VARIABLE = 8192  # bytes; more than HDF5 needs for itself
 
 
 def check_space(sizes: Iterable[int], folder: Path) -> None:
@@ -20,6 +20,6 @@ def check_space(sizes: Iterable[int], folder: Path) -> None:
         folder: The folder that the file will be written to.
 
     Raises:
-        OSError: The disk has less space.
+        OSError: The disk has too little space.
     """
     require(folder, sum(size + _PER_VARIABLE for size in sizes))

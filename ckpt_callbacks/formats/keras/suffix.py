@@ -15,7 +15,7 @@ def suffix_of(contents: str, format: str | None) -> str:
         format: ``"keras"`` or ``"h5"``; None for the usual one.
 
     Raises:
-        PolicyError: There is no such format, or not with these contents.
+        PolicyError: There is no such format, or it does not exist with these contents.
     """
     if format not in (None, "keras", "h5"):
         raise PolicyError(f"KerasCheckpoint: format is {format!r}; expected 'keras' or 'h5', or None for the usual one")

@@ -1,4 +1,4 @@
-"""Keras' refusals to save or load a model, as errors of one line."""
+"""Keras' refusals to save or load a model, as one-line errors."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ class KerasFile:
 
     Attributes:
         model: The model's name.
-        shapes: The tensors that must be found in the file; see `Written`.
+        shapes: The tensors that the file must contain; see `Written`.
         groups: The groups of the HDF5 file.
         arrays: The value of each entry of the groups, in order.
         data: The bytes of each of the arrays.
@@ -65,7 +65,7 @@ class KerasFile:
 
     @property
     def padded_facts(self) -> bytes:
-        """The data, followed by blanks, which JSON may end in."""
+        """The data, padded with blanks, which are allowed at the end of JSON."""
         return self.facts + b" " * (-len(self.facts) % _FACTS)
 
 
@@ -99,7 +99,7 @@ class FileWriter:
                 problem = self._problem(content, path)
             except OSError:
                 raise
-            except Exception as error:  # h5py raises whatever comes up
+            except Exception as error:  # h5py may raise anything
                 problem = first_line(error)
             if problem is None:
                 self._checked = True
@@ -127,7 +127,7 @@ class FileWriter:
         return Written(content.shapes, digest, size)
 
     def _problem(self, content: KerasFile, path: Path) -> str | None:
-        """Return one line on how a file differs from Keras' own; None if it does not."""
+        """Return one line that says how a file differs from Keras' own; None if it does not."""
         with ExitStack() as stack:
             file: Path | io.IOBase = path
             if content.before:
@@ -142,7 +142,7 @@ class FileWriter:
 
 
 def _archived(content: KerasFile, weights: list[bytes | memoryview], size: int) -> tuple[list[bytes | memoryview], int]:
-    """Return the pieces of an archive with those of the weights in it, and its size."""
+    """Return the pieces of an archive, those of the weights included, and its size."""
     now, crc = archive.timestamp(), 0
     pieces: list[bytes | memoryview] = []
     members: list[archive.Member] = []

@@ -25,7 +25,7 @@ def check(path: Path, wanted: Shapes) -> None:
         VerifyError: The file is damaged, or tensors are missing.
     """
     if not is_archive(path):
-        return  # the user's plugin wrote something else: its digest is all that can be compared
+        return  # the user's plugin wrote something else: only its digest can be compared
     seen = _outline(path)
     if seen is not None and seen.named <= _opened and missing(path, wanted, seen.shapes) is None:
         return

@@ -1,4 +1,4 @@
-"""Pickling as `torch.save` does it: a pickle of everything but the numbers, and the storages that hold those.
+"""Pickling as `torch.save` does it: a pickle of everything except the tensors' data, and the storages that hold it.
 
 The stream is the one that `torch.load` has read since torch 1.6; see `torch.serialization._save`.
 """
@@ -25,7 +25,7 @@ class Pickled:
 
     Attributes:
         data: The pickle; it names storages ``"0"``, ``"1"``, ...
-        storages: Each distinct storage, alive.
+        storages: Each distinct storage, kept alive.
         members: For each name, the place in ``storages``. One place may have several names: views of different types.
     """
 
@@ -37,7 +37,8 @@ class Pickled:
 def pickled(obj: Any) -> Pickled:
     """Pickle an object as `torch.save` does.
 
-    Storages are kept whole, however small a view of them is: so does `torch.save`, and tied tensors stay tied.
+    Storages are kept whole, even if only a small view of them is used. `torch.save` does the same, and tied tensors
+    stay tied.
 
     Raises:
         Exception: Whatever the user's own class raises when it is pickled.
@@ -49,7 +50,7 @@ def pickled(obj: Any) -> Pickled:
 
 @functools.cache
 def is_known() -> bool:
-    """Return True if this torch pickles as this module does, by trying it, because some of the names are private."""
+    """Return True if this torch pickles as this module does. This is tested, because some names are private."""
     shared = torch.arange(6.0)
     probe = {
         "a": [shared, shared[1:3]],
@@ -87,7 +88,8 @@ class _Pickler(pickle.Pickler):
         if storage._cdata not in self._places:
             self._places[storage._cdata] = len(self.storages)
             self.storages.append(storage)
-        # By type too: what is loaded under one name has one type, so torch.save refuses views of different types.
+        # By type as well: whatever is loaded under one name has one type, so torch.save refuses views of different
+        # types.
         known = (storage._cdata, kind.__name__)
         if known not in self._names:
             self._names[known] = str(len(self.members))

@@ -1,7 +1,7 @@
-"""A quick look into a file of `torch.save`, without Python code that runs for each byte of a pickle.
+"""A fast reader of the shapes in a `torch.save` file, without Python code that runs for each byte of a pickle.
 
-torch's own reader of untrusted pickles is written in Python: for thousands of tensors it holds the interpreter's lock
-for a good part of a second, which training waits for.
+torch's own reader of untrusted pickles is written in Python: with thousands of tensors, it holds the interpreter's lock
+for a good part of a second, and training waits for it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from ..format import Shapes
 from .unpickler import Placeholder, RestrictedUnpickler
 
-_ITEM_SIZES = {  # bytes; asking torch's own classes gives warnings, which cannot be silenced in one thread alone
+_ITEM_SIZES = {  # bytes; asking torch's own classes causes warnings, which cannot be silenced in just one thread
     **dict.fromkeys(("UntypedStorage", "ByteStorage", "CharStorage", "BoolStorage"), 1),
     **dict.fromkeys(("HalfStorage", "BFloat16Storage", "ShortStorage"), 2),
     **dict.fromkeys(("FloatStorage", "IntStorage"), 4),
@@ -70,17 +70,17 @@ class _Reader(RestrictedUnpickler):
         return _OrderedDict if (module, name) == ("collections", "OrderedDict") else None
 
     def persistent_load(self, pid: tuple[Any, Any, str, Any, int]) -> int:
-        """Return the number of elements of a storage, all of whose bytes are in the file."""
+        """Return the number of elements of a storage, once all of its bytes are known to be in the file."""
         _, itemsize, key, _, count = pid
         if itemsize is Placeholder:
-            raise NotImplementedError(f"a storage of no known type: {key}")
+            raise NotImplementedError(f"a storage of unknown type: {key}")
         if self._size_of(f"data/{key}") != count * itemsize:
             raise ValueError(f"data/{key} does not have {count * itemsize} bytes")
         return count
 
 
 class _OrderedDict(dict[Any, Any]):
-    """A dictionary that may have attributes, as those of torch do."""
+    """A dictionary that may have attributes, like those that torch saves."""
 
 
 class _Tensor(Placeholder):

@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Placeholder:
-    """A stand-in for an object of any class, which ignores all that a pickle does to it and equals nothing else."""
+    """A stand-in for an object of any class, which ignores whatever a pickle does to it and equals nothing else."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         pass
@@ -32,5 +32,5 @@ class RestrictedUnpickler(pickle.Unpickler):
         return Placeholder if found is None else found
 
     def allowed(self, module: str, name: str) -> Any:
-        """Return what takes the place of a class or function that the pickle names; None for a `Placeholder`."""
+        """Return the replacement for a class or function that the pickle names; None for a `Placeholder`."""
         return None

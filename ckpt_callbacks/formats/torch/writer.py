@@ -1,4 +1,4 @@
-"""A writer of the files that `torch.save` writes, past the page cache and from memory that holds a snapshot."""
+"""A writer of `torch.save` files, straight from the memory of a snapshot and bypassing the page cache."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class TorchFile:
 
     Attributes:
         data: The pickle.
-        storages: The storages, in the order of their names. Those of `LARGE` size lie on pages, if they can. Those on a
-            device are in host memory only while they are written: there may be no room for all of them.
+        storages: The storages, in the order of their names. Those of `LARGE` size are page-aligned, if possible. Those
+            on a device are in host memory only while they are written: there may be no room for all of them.
     """
 
     data: bytes
@@ -46,7 +46,7 @@ class TorchFile:
     def write(self, path: Path) -> tuple[str, int]:
         """Write a new file, force it to the device, and return its digest and size.
 
-        Neither torch nor the training's memory is changed, and the interpreter's lock is held for moments only.
+        Neither torch nor the training run's memory is changed, and the interpreter's lock is held only briefly.
 
         Raises:
             OSError: The disk is full, or broken.
@@ -77,7 +77,7 @@ def write(path: Path, obj: Any, shapes: Shapes = ()) -> Written:
     Args:
         path: The file; it must not exist.
         obj: Anything that `torch.save` takes.
-        shapes: The tensors that must be found in the file, for the result.
+        shapes: The tensors that the file must contain, for the result.
 
     Raises:
         OSError: The disk is full, or broken.
@@ -99,7 +99,7 @@ def write(path: Path, obj: Any, shapes: Shapes = ()) -> Written:
 
 
 def in_memory(storage: torch.UntypedStorage) -> memoryview:
-    """Return the bytes of a storage in host memory, which they keep alive.
+    """Return the bytes of a storage in host memory; they keep the storage alive.
 
     Raises:
         NotImplementedError: The storage has a size, but no memory.
