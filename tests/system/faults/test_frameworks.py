@@ -116,7 +116,7 @@ def test_forty_flipped_bits(place, figures, suffix):
             verify(newest)
         noticed += 1
         if newest.resumable:
-            assert next(new_run(dirpath).resumable()).id == before.id
+            assert next(new_run(dirpath).view.verified_resumable()).id == before.id
 
     def resumed():
         callback = train(framework, dirpath, epochs=4, policy=policy, **settings)

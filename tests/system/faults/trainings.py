@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import select
 import shutil
 import tempfile
 import traceback
@@ -162,10 +163,14 @@ def side_by_side(jobs: Iterable[Callable[[], object]], width: int = 2) -> list[s
             child = os.fork()
             if child == 0:
                 do(job, said / str(number))
-            running[child] = number
-        child, status = os.wait()
-        number = running.pop(child)
-        if status != 0:
+            running[os.pidfd_open(child)] = number, child
+        # Not os.wait(), which also ends with a child of an earlier test or of a library.
+        for ended in select.select(list(running), [], [])[0]:
+            number, child = running.pop(ended)
+            os.close(ended)
+            _, status = os.waitpid(child, 0)
+            if status == 0:
+                continue
             text = said / str(number)
             losses.append(text.read_text() if text.exists() else f"job {number} ended with status {status}")
     shutil.rmtree(said)
