@@ -13,13 +13,13 @@ _ARRAY = "ckpt_callbacks.array"
 
 
 def to_json(value: Any) -> Any:
-    """Return a value as JSON values, from which `from_json` makes it again.
+    """Convert a value to JSON values, from which `from_json` restores it.
 
     Args:
         value: The value. Its tuples become lists, and its tensors numpy arrays.
 
     Raises:
-        TypeError: It holds something that is neither a JSON value nor an array.
+        TypeError: The value contains something that is neither a JSON value nor an array.
     """
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -35,7 +35,7 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(value: Any) -> Any:
-    """Return the value that `to_json` was given."""
+    """Return the value that was passed to `to_json`."""
     if isinstance(value, list):
         return [from_json(item) for item in value]
     if isinstance(value, dict):
@@ -52,5 +52,5 @@ def array_to_json(array: np.ndarray) -> dict[str, Any]:
 
 
 def array_from_json(facts: Mapping[str, Any]) -> np.ndarray:
-    """Return the array that `array_to_json` was given."""
+    """Return the array that was passed to `array_to_json`."""
     return np.frombuffer(base64.b64decode(facts["data"]), dtype=facts["dtype"]).reshape(facts["shape"]).copy()

@@ -29,35 +29,36 @@ _fitting: weakref.WeakValueDictionary[Path, KerasCheckpoint] = weakref.WeakValue
 
 
 class KerasCheckpoint(RunReader, keras.callbacks.Callback):
-    """A callback that saves, keeps, stops and resumes as a policy says, with plain Keras files.
+    """A callback that carries out a policy with plain Keras files: it saves, prunes, stops and resumes.
 
     Args:
         dirpath: The run directory. May be None when ``policy`` is a file that names it.
-        policy: A `Policy`, the path of a YAML file, or what such a file holds.
+        policy: A `Policy`, the path of a YAML file, or the contents of such a file.
         filename: Template of the file names, such as ``"{epoch:03d}-{val_loss:.3f}"``.
         contents: ``"full"`` (a run can be resumed from it) or ``"weights"``.
-        format: ``"h5"`` for full checkpoints as legacy ``.h5``; else they are ``.keras``.
-        metadata: Facts for every record, such as ``{"dataset": "digits-v1"}``.
-        on_error: ``"warn"`` or ``"raise"`` when a save fails.
-        grace: With `OnPreempt`: time from a signal to the end of the process, in seconds or as ``"30 s"``.
-        min_free: Bytes that a save must leave free on the disk, or text such as ``"5 GB"``; otherwise it is skipped.
+        format: ``"h5"`` to write full checkpoints as legacy ``.h5``; by default they are ``.keras``.
+        metadata: Facts to store in every record, such as ``{"dataset": "digits-v1"}``.
+        on_error: What to do when a save fails: ``"warn"`` or ``"raise"``.
+        grace: With `OnPreempt`, the time from a signal to the end of the process, in seconds or as ``"30 s"``.
+        min_free: Bytes that must stay free on the disk, or a string such as ``"5 GB"``. A save that would leave less
+            is skipped.
         background: Write on a worker thread while training runs; training is blocked only while the state is copied.
             True by default.
         max_pending: Number of snapshots that may wait to be written, each in its own memory. 1 by default.
-        when_busy: ``"wait"`` when ``max_pending`` snapshots wait, or ``"skip"`` the save, which then stays due. The
-            last save is never skipped.
-        staging: ``"memory"`` to copy the state before it is written, ``"none"`` where there is no memory for a copy:
-            the state is written in place while training waits.
-        resume: ``"auto"`` to continue in `fit` from the newest checkpoint that verifies, with a model that has not
-            trained yet; ``"never"``; or the path of the checkpoint to continue from.
-        batch_metrics: Let the policy see the metrics of each batch, which costs Keras its asynchronous dispatch.
+        when_busy: What to do when ``max_pending`` snapshots are already waiting: ``"wait"``, or ``"skip"`` the save,
+            which then stays due. The last save is never skipped.
+        staging: ``"memory"`` to copy the state before it is written, or ``"none"`` if there is no memory for a copy;
+            training then waits while the state is written.
+        resume: ``"auto"`` to make `fit` continue from the newest checkpoint that passes verification, if the model has
+            not been trained yet; ``"never"``; or the path of the checkpoint to continue from.
+        batch_metrics: Let the policy see the metrics of each batch. This disables Keras' asynchronous dispatch.
         restore_best_weights: Load the best checkpoint's weights into the model when `fit` ends.
         allow_code: Let a YAML file name predicates to import.
         clock: A clock for tests.
 
     Raises:
         ConfigError: A YAML file has mistakes.
-        PolicyError: An argument makes no sense.
+        PolicyError: An argument is invalid.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
             described=config.described,
         )  # fmt: skip
         super().__init__(run)
-        # On the training's thread, a copy would be pointless.
+        # If the file is written on the training thread, a copy is pointless.
         self._staging = KerasStaging(settings.staging if settings.background else "none")
         if restore_best_weights and config.policy.best_metric is None:
             raise PolicyError(
@@ -104,7 +105,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
             )
         self._resume, self._restore_best_weights, self._batch_metrics = resume, restore_best_weights, batch_metrics
         if batch_metrics:
-            # Keras gives up its asynchronous dispatch for callbacks that have this method.
+            # Keras disables asynchronous dispatch if any callback has this method.
             self.on_train_batch_end = self._end_batch
         self._trained: Callable[[], Any] = lambda: None
         self._gate = run.gate
@@ -133,7 +134,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
         )  # fmt: skip
         fit.open(self._resume, trained=self._trained() is model)
         self._fit, _fitting[self._run.dirpath] = fit, self
-        # Changes by others at the end of an epoch or of a fit (learning rate, best weights) are part of the state.
+        # The state includes what other callbacks change at the end of an epoch or fit (learning rate, best weights).
         call.surround(fit.first_callback(), self)
         if self._run.policy.saves_on_exception:
             failed = _weakly(self._fail)
@@ -146,7 +147,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
             self._fit.begin_epoch(epoch)
 
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
-        # Not on_train_batch_end, for the sake of asynchronous dispatch; and `self.model` would synchronise JAX.
+        # Not on_train_batch_end, which would disable asynchronous dispatch. Reading `self.model` would synchronise JAX.
         gate, fit = self._gate, self._fit
         if fit is None:
             return
@@ -164,7 +165,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
             self._fit.begin_validation()
 
     def on_test_batch_begin(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
-        # Not on_test_batch_end, for the sake of asynchronous dispatch.
+        # Not on_test_batch_end, which would disable asynchronous dispatch.
         if self._fit is not None:
             self._fit.pass_validation_batch()
 
@@ -192,7 +193,8 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
             )  # fmt: skip
 
     def _take_over(self) -> None:
-        # `fit` may have ended with an exception, for which Keras has no hook; notebooks keep such callbacks alive.
+        # The last `fit` may have ended with an exception, for which Keras has no hook, and a notebook may keep its
+        # callback alive.
         last = _fitting.get(self._run.dirpath)
         if last is not None and last._fit is not None and not last._fit.call.is_running:
             last._fit.close()
@@ -206,8 +208,8 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
 
 
 def _weakly(method: Callable[..., None]) -> Callable[..., None]:
-    # A model keeps its train function, and the run its fit; neither may keep the callback alive, whose deletion
-    # releases the directory.
+    # A model holds its train function, and the run holds its fit. Neither may keep the callback alive, because
+    # deleting it releases the directory.
     reference = weakref.WeakMethod(method)
 
     def call(*arguments: Any) -> None:

@@ -1,4 +1,4 @@
-"""The state of a fit that is embedded in each checkpoint, as JSON values that plain Keras does not look at."""
+"""The state of a fit that is embedded in each checkpoint, as JSON values that plain Keras ignores."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class VolatileState:
-    """The state that changes even while no batch is trained, such as in a validation.
+    """The state that changes even while no batch is trained, such as during a validation.
 
     Attributes:
         random: The states of the random generators.
@@ -58,16 +58,16 @@ class FitState:
     Attributes:
         run: The state of the run; see `Embedded.run`.
         record: The record of the checkpoint; see `Embedded.record`.
-        batch: Batches of the running epoch that were trained; 0 at an epoch's beginning.
-        batches: Batches in the epoch; None if unknown.
-        next_begun: The next batch had begun, so it may have been drawn already.
-        validating: All batches of the epoch were trained, and its validation had begun.
+        batch: Number of batches of the running epoch that were trained; 0 at the beginning of an epoch.
+        batches: Number of batches in the epoch; None if unknown.
+        next_begun: True if the next batch had begun, so that it may already have been drawn.
+        validating: True if all batches of the epoch were trained and its validation had begun.
         backend: The backend that wrote the checkpoint.
         optimizer: The class of the optimizer; empty if it was not built.
-        further_optimizers: The further optimizers that were built, by their attributes of the model: the indices of
-            the model's weights that each of them steps.
+        further_optimizers: For each further optimizer that was built, by its attribute name in the model: the indices
+            of the model's weights that it updates.
         volatile: The volatile state at the save, or when the validation began.
-        epoch_random: The states of the random generators at the running epoch's beginning.
+        epoch_random: The states of the random generators at the beginning of the running epoch.
     """
 
     run: Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""Reasons why a resumed run may not see the data of an uninterrupted one in the same order."""
+"""Reasons why a resumed run may see the data in a different order from an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _PART = (
 
 
 def what_is_inexact(data: Any, shuffle: Any) -> str | None:
-    """Return why a run that resumes from a checkpoint taken now may differ, and what it does; None when it does not.
+    """Return why a run that resumes from a checkpoint taken now may differ, and how; None if it does not.
 
     Args:
         data: Keras' iterator over the epochs; None if it is unknown.
@@ -59,7 +59,7 @@ def what_is_inexact(data: Any, shuffle: Any) -> str | None:
 def _shuffles(dataset: Any) -> bool:
     """Return whether a resumed run may see the data of a `tf.data` pipeline in a different order."""
     if not hasattr(dataset, "_inputs"):
-        return True  # distributed: nothing is known about it
+        return True  # a distributed dataset, about which nothing is known
     return any(_is_random(stage) for stage in _stages(dataset))
 
 

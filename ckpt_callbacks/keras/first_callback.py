@@ -11,10 +11,10 @@ from .resume import ResumePoint
 
 
 class FirstCallback(keras.callbacks.Callback):
-    """The first callback of a fit, while `KerasCheckpoint` itself is the last one.
+    """A callback that runs first in a fit; `KerasCheckpoint` itself runs last.
 
     Args:
-        progress: The place of the fit.
+        progress: The position of the fit.
         point: The place where the fit continues. None if it starts from scratch.
         end_epoch: Called when an epoch ends.
     """
@@ -23,7 +23,7 @@ class FirstCallback(keras.callbacks.Callback):
         super().__init__()
         self._progress, self._point, self._end_epoch = progress, point, end_epoch
         if point is not None and point.is_between_batches:
-            self.on_train_batch_begin = self._begin_batch  # Keras calls this hook at each batch where there is one
+            self.on_train_batch_begin = self._begin_batch  # Keras calls this hook at each batch if it exists
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         if self._point is not None and not self._progress.has_begun:
@@ -37,7 +37,7 @@ class FirstCallback(keras.callbacks.Callback):
         self._end_epoch()
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
-        # Nothing was left to train: the other callbacks repeat what they do at the end (such as loading the best
-        # weights), and may be asked for their state after `fit`.
+        # If nothing was left to train, the other callbacks still repeat what they do at the end (such as loading the
+        # best weights), and the script may read their state after `fit`.
         if self._point is not None and not self._progress.has_begun:
             self._point.restore_callbacks()

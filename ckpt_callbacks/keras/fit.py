@@ -33,14 +33,14 @@ log = logging.getLogger("ckpt_callbacks")
 
 
 class Fit:
-    """One call of `Model.fit`, from `on_train_begin` to its end, during which it is the source of the run's snapshots.
+    """One call of `Model.fit`, from `on_train_begin` to its end. It is the source of the run's snapshots.
 
-    It holds no reference to the callback, whose deletion releases the directory.
+    It holds no reference to the callback, because deleting the callback releases the directory.
 
     Args:
         run: The run of the callback.
         model: The model that is trained.
-        params: The parameters that Keras gives to callbacks.
+        params: The parameters that Keras passes to callbacks.
         call: The call.
         others: The other callbacks of the call.
         staging: The memory that the model is copied into.
@@ -70,7 +70,7 @@ class Fit:
         self._staging, self._batch_metrics, self._closed = staging, batch_metrics, closed
         self._initial_epoch = InitialEpoch(model)
         self._resume_point: ResumePoint | None = None
-        self._before_validation: VolatileState | None = None  # when the running validation began
+        self._before_validation: VolatileState | None = None  # the state when the running validation began
         self._has_validated = self._is_prepared = False
         reasons = (call.inexact, lora.INEXACT if lora.has_lora(model) else None)
         self._inexact = "; ".join(filter(None, reasons)) or None  # logged at the first save
@@ -101,7 +101,7 @@ class Fit:
     # -- the beginning -----------------------------------------------------------------------------------------------
 
     def open(self, resume: str | PathLike[str], *, trained: bool) -> None:
-        """Open the run directory and start the run, at the place where its checkpoint was taken if there is one.
+        """Open the run directory and start the run, from its checkpoint if there is one.
 
         Args:
             resume: See `KerasCheckpoint`.
@@ -135,7 +135,7 @@ class Fit:
     # -- the events --------------------------------------------------------------------------------------------------
 
     def begin_epoch(self, epoch: int) -> None:
-        """Begin an epoch; ``epoch`` is the number that Keras gives it."""
+        """Begin an epoch; ``epoch`` is its number in Keras."""
         if not self.progress.has_begun:
             self._initial_epoch.reset()
             if self._resume_point is not None:
@@ -153,7 +153,7 @@ class Fit:
         if self._batch_metrics:  # each batch is reported when it ends
             return
         if self._report_step(batch, {}, next_begun=True):
-            # Keras would still train this batch; without it, `fit` ends with the state that was saved.
+            # Keras would still train this batch. If it is skipped, `fit` ends with the state that was saved.
             model = self.model
             BatchSkipper(model, 1, floats(model.get_metrics_result()), draws=False)
         else:
@@ -161,7 +161,7 @@ class Fit:
             self._run.gate.batch = self.progress.batch_of(self._run.gate.step)
 
     def end_batch(self, batch: int, logs: Mapping[str, float] | None) -> None:
-        """Report a batch and its metrics. The last one of an epoch is reported with the epoch's end."""
+        """Report a batch and its metrics. The last batch of an epoch is reported with the epoch's end."""
         done = self.progress.bounded(batch + 1)
         if done > self.progress.skipped and done != self.call.batches:
             self._report_step(done, floats(logs))
@@ -180,7 +180,7 @@ class Fit:
             self._save_if_urgent()
 
     def pass_validation_batch(self) -> None:
-        """Save during a validation if that is urgent: the validation may outlast the time left after a signal."""
+        """Save during a validation if it is urgent, because the validation may outlast the time left after a signal."""
         if self._before_validation is not None:
             self._save_if_urgent()
 
@@ -190,7 +190,7 @@ class Fit:
         self._before_validation = None
 
     def end_epoch(self, logs: Mapping[str, float] | None) -> None:
-        """Report an epoch. One that was cut short does not count."""
+        """Report an epoch. An epoch that was cut short does not count."""
         if self.progress.ending:
             return
         self.progress.end_epoch(self.model)
@@ -200,7 +200,7 @@ class Fit:
     # -- the end -----------------------------------------------------------------------------------------------------
 
     def end(self, *, restore_best_weights: bool) -> None:
-        """End a fit that ran to its end, and load the best weights if that was asked for."""
+        """End a fit that finished normally, and load the best weights if requested."""
         run, point = self._run, self._resume_point
         with self._closed_on_failure():
             final = run.view.final()
@@ -210,13 +210,13 @@ class Fit:
             else:
                 log.warning("%s: nothing was left to train; the run is at step %d", run.dirpath, run.state.step)
                 if final is not None and point is not None and point.path != final.path:
-                    load_verified(self.model, final, run.directory.staging)  # may be averages, or the best weights
+                    load_verified(self.model, final, run.directory.staging)  # they may be averages, or the best weights
             if restore_best_weights and (best := run.view.best()) is not None:
                 load_verified(self.model, best, run.directory.staging)
         self.close(run.end)
 
     def fail(self, error: Exception) -> None:
-        """End a fit in which a step or its data raised an exception, with a last save if the state is consistent."""
+        """End a fit in which a step or its data raised an exception, and save once more if the state is consistent."""
         try:
             if self.progress.begun is None and self.progress.skipped:
                 log.warning("%s: failed before anything new was trained, so nothing was saved", self._run.dirpath)
@@ -229,7 +229,7 @@ class Fit:
         self.close()
 
     def close(self, close_run: Callable[[], object] | None = None) -> None:
-        """Undo all changes to the model, close the run (by `Run.close` or ``close_run``), and release the memory."""
+        """Undo all changes to the model, close the run (with `Run.close` or ``close_run``), and release the memory."""
         restore_train_function(self._model)
         self._initial_epoch.reset()
         try:

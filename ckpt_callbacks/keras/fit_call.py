@@ -1,7 +1,8 @@
 """The arguments and state of the running `fit` that Keras does not pass to callbacks.
 
-Callbacks get the number of epochs and, when it is known in advance, of batches. Whether there is a validation set,
-whether the data is exhausted, and whether `fit` is still running: only its local variables, read here, tell that.
+Callbacks get the number of epochs and, if it is known in advance, the number of batches. Only the local variables of
+`fit`, which this module reads, tell whether there is a validation set, whether the data is exhausted, and whether `fit`
+is still running.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from .train_function import GuardedData
 
 
 class FitCall:
-    """One call of `model.fit`. Everything about it is unknown if it cannot be found.
+    """One call of `model.fit`. If the call cannot be found, everything about it is unknown.
 
     Args:
         variables: The local variables of the call.
 
     Attributes:
-        validates: A validation set was given, or it is unknown whether one was.
+        validates: True if a validation set was given, or if that is unknown.
     """
 
     def __init__(self, variables: dict[str, Any]) -> None:
@@ -57,11 +58,11 @@ class FitCall:
 
     @property
     def inexact(self) -> str | None:
-        """The reason why a resumed run cannot see the same data in the same order; None when it can."""
+        """The reason why a resumed run cannot see the same data in the same order; None if it can."""
         return what_is_inexact(self._data(), self._shuffle)
 
     def guard_data(self, failed: Callable[[Exception], None]) -> None:
-        """Call ``failed`` when the data raises, if `fit` draws it outside ``model.train_function``."""
+        """Call ``failed`` when drawing data raises an exception, if `fit` draws it outside ``model.train_function``."""
         data = self._data()
         if data is not None and keras.backend.backend() == "torch":
             take = data._get_iterator
@@ -92,7 +93,7 @@ class FitCall:
         return callbacks is not None and any(isinstance(c, swaps) and not c.swap_on_epoch for c in callbacks.callbacks)
 
     def holds_twice(self, own: keras.callbacks.Callback) -> bool:
-        """Return whether one callback was given more than once: each of its hooks would be called twice."""
+        """Return whether a callback was passed more than once, so that each of its hooks would be called twice."""
         callbacks = self._callbacks()
         return callbacks is not None and sum(callback is own for callback in callbacks.callbacks) > 1
 
@@ -105,7 +106,7 @@ class FitCall:
 
 
 class InitialEpoch:
-    """The epoch that a fit begins with, which Keras lets callbacks set in `on_train_begin` and reads right afterwards.
+    """The epoch that a fit begins with. Callbacks may set it in `on_train_begin`; Keras reads it right afterwards.
 
     Args:
         model: The model that is trained.
@@ -115,11 +116,11 @@ class InitialEpoch:
         self._model, self._is_set = model, False
 
     def set(self, epoch: int) -> None:
-        """Begin with an epoch, by its number in Keras."""
+        """Make the fit begin with an epoch, given by its number in Keras."""
         self._model._initial_epoch, self._is_set = epoch, True
 
     def reset(self) -> None:
-        """Leave the next fit as it is. May be called more than once."""
+        """Undo `set`, so that the next fit is not affected. May be called more than once."""
         if self._is_set:
             self._model._initial_epoch, self._is_set = None, False
 

@@ -1,4 +1,4 @@
-"""The metadata of a Keras training, for every record."""
+"""The metadata of a Keras training run, stored in every record."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .rng import script_seed
 
 
 def training_metadata(model: keras.Model) -> dict[str, Any]:
-    """Return model, framework, backend, seed, optimizer and learning rate."""
+    """Return the model, framework, backend, seed, optimizer and learning rate."""
     metadata: dict[str, Any] = {
         "model": _name(model),
         "framework": "keras",
@@ -25,6 +25,6 @@ def training_metadata(model: keras.Model) -> dict[str, Any]:
 
 
 def _name(model: keras.Model) -> str:
-    # Keras numbers the models of a process that have no name: only the class is the same in each process.
+    # Keras numbers unnamed models within a process, so only the name of the class is the same in every process.
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(model).__name__).lower()
     return type(model).__name__ if re.fullmatch(rf"{snake}(_\d+)?", model.name) else model.name

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def floats(logs: Mapping[str, Any] | None) -> dict[str, float]:
-    """Return metrics as plain numbers, without those that are not numbers."""
+    """Return the metrics as plain numbers, and leave out those that are not numbers."""
     found = {}
     for name, value in (logs or {}).items():
         try:

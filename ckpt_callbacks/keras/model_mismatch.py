@@ -17,7 +17,7 @@ _SHOWN = 3
 
 
 def refuse_other_model(model: keras.Model, path: Path, weights: Path, scratch: Path) -> None:
-    """Raise `ResumeError`, naming the layers that differ, when a different model wrote the checkpoint.
+    """Raise `ResumeError`, and name the layers that differ, if a different model wrote the checkpoint.
 
     Args:
         model: The model.
@@ -39,7 +39,7 @@ def error_for(model: keras.Model, path: Path, problem: str) -> ResumeError:
 
 
 def differences(model: keras.Model, weights: Path, scratch: Path) -> str | None:
-    """Return one line on what differs; None when all layers have the same shapes."""
+    """Return the differences in one line; None if all layers have the same shapes."""
     with h5py.File(weights) as file:
         if "model_weights" in file:
             in_file, in_model = _legacy(file["model_weights"]), _layers(model)

@@ -25,11 +25,11 @@ States = tuple[dict[str, Any], ...]
 class OtherCallbacks:
     """The callbacks of a `fit`, other than `KerasCheckpoint`, that have a state to keep.
 
-    Those are Keras' `EarlyStopping`, `ReduceLROnPlateau`, `History` and `SwapEMAWeights`, their subclasses, and every
-    callback that has ``state_dict()`` and ``load_state_dict(state)``, whose state is made of JSON values and arrays.
+    These are Keras' `EarlyStopping`, `ReduceLROnPlateau`, `History` and `SwapEMAWeights`, their subclasses, and every
+    callback with ``state_dict()`` and ``load_state_dict(state)`` whose state consists of JSON values and arrays.
 
     Args:
-        callbacks: All callbacks of the `fit` but `KerasCheckpoint`.
+        callbacks: All callbacks of the `fit` except `KerasCheckpoint`.
         flush: Waits for the hooks that Keras has called on another thread.
     """
 
@@ -50,10 +50,10 @@ class OtherCallbacks:
         return tuple(found)
 
     def restore(self, states: States) -> list[str]:
-        """Set the states that `states` returned, and return the names without a match.
+        """Restore the states that `states` returned, and return the names that have no match.
 
         Args:
-            states: The states, which are matched with the callbacks by class and order.
+            states: The states, which are matched to the callbacks by class and order.
         """
         self._flush()
         wanted = dict(_numbered(state["callback"] for state in states))
@@ -89,7 +89,7 @@ class OtherCallbacks:
             return None
         try:
             return to_json(callback.state_dict())
-        except Exception as error:  # the user's code: not a reason to lose a checkpoint
+        except Exception as error:  # an error in the user's code is no reason to lose a checkpoint
             self._warn(callback, "state_dict()", error)
             return None
 

@@ -16,7 +16,7 @@ _GLOBAL_STATE = "keras.src.backend.common.global_state"
 _SAVING = "keras.src.saving.saving_lib"
 _H5_STORE = f"{_SAVING}.H5IOStore"
 
-# The versions that work are those of `pyproject.toml`.
+# The supported versions are those in `pyproject.toml`.
 KERAS = "keras>=3.12,<4"
 TENSORFLOW = "tensorflow>=2.18"
 
@@ -66,7 +66,7 @@ RELIED_ON_IN_TENSORFLOW: tuple[PrivateName, ...] = (
     ("tensorflow.python.data.ops.shuffle_op._ShuffleDataset", "_seed2"),
 )
 
-# Nothing breaks without these: Keras writes the files itself then, and training waits for it; see `KerasStaging`.
+# Nothing breaks without these: Keras then writes the files itself, and training waits for it; see `KerasStaging`.
 USED_FOR_COPIES: tuple[PrivateName, ...] = (
     ("keras.src.optimizers.base_optimizer", "BaseOptimizer"),
     (_GLOBAL_STATE, "get_global_attribute"),
@@ -89,7 +89,7 @@ USED_FOR_COPIES: tuple[PrivateName, ...] = (
 
 @functools.cache
 def check_private_names() -> None:
-    """Make sure that Keras and TensorFlow have every private name that this adapter cannot do without.
+    """Make sure that Keras and TensorFlow have every private name that this adapter requires.
 
     Raises:
         MissingDependency: An installed version lacks one of them.

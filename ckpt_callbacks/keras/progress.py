@@ -16,19 +16,19 @@ class Progress:
 
     Args:
         call: The call of `fit`.
-        steps: Counts its updates.
-        epochs: Epochs that were completed before the fit.
-        skipped: Batches of the first epoch that an earlier attempt trained.
+        steps: Counts the updates of the fit.
+        epochs: Number of epochs that were completed before the fit.
+        skipped: Number of batches of the first epoch that an earlier attempt trained.
 
     Attributes:
-        epochs: Completed epochs.
-        epochs_before: Epochs that were completed before the fit.
-        skipped: Batches of the running epoch that are skipped; 0 from the second epoch on.
-        batch: Batches of the running epoch before the observed event.
-        next_begun: The batch after those has begun.
-        begun: The last batch of the running epoch that began and is trained. None before the first one.
-        validating: All batches were trained, and the epoch's validation has begun.
-        ending: Training stops mid-epoch, so the rest of the epoch does not count.
+        epochs: Number of completed epochs.
+        epochs_before: Number of epochs that were completed before the fit.
+        skipped: Number of batches of the running epoch that are skipped; 0 from the second epoch on.
+        batch: Number of batches of the running epoch before the observed event.
+        next_begun: True if the batch after those has begun.
+        begun: The last batch of the running epoch that began and was not skipped. None before the first one.
+        validating: True if all batches were trained and the epoch's validation has begun.
+        ending: True if training stops mid-epoch, so that the rest of the epoch does not count.
     """
 
     def __init__(self, call: FitCall, steps: UpdateCounter, epochs: int, skipped: int = 0) -> None:
@@ -62,7 +62,7 @@ class Progress:
         return self._steps.at(self.batch)
 
     def begin_epoch(self, epoch: int) -> None:
-        """Begin an epoch; ``epoch`` is the number that Keras gives it."""
+        """Begin an epoch; ``epoch`` is its number in Keras."""
         if self._first_epoch is None:
             self._first_epoch, self.epochs_before = epoch, max(self.epochs_before, epoch)
         self.epochs = self.epochs_before + epoch - self._first_epoch
@@ -86,7 +86,7 @@ class Progress:
         return self.skipped if self.begun is None else self.bounded(self.begun + model.steps_per_execution)
 
     def bounded(self, batch: int) -> int:
-        """Return ``batch``, or the epoch's last one: an execution of several batches may end before all of them."""
+        """Return ``batch``, but at most the epoch's batches: an execution of several batches may end early."""
         batches = self._call.batches
         return batch if batches is None else min(batch, batches)
 
@@ -95,7 +95,7 @@ class Progress:
         self.batch, self.next_begun = batch, next_begun
 
     def move_after_failure(self, model: keras.Model) -> bool:
-        """Move to the place where a batch or its data raised. Return False if the model is in mid-update."""
+        """Move to the place where a batch or its data raised an exception. Return False if an update was under way."""
         failed = self.done(model) if self.begun is None else self.begun
         moved = self._steps.count(model, failed) - failed
         self.move_to(failed + moved, next_begun=moved == 0 and self.begun is not None)

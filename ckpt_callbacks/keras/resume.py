@@ -1,4 +1,4 @@
-"""The return of a fit to the place where its checkpoint was taken."""
+"""The continuation of a fit at the place where its checkpoint was taken."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ log = logging.getLogger("ckpt_callbacks")
 def resume_run(
     run: Run, resume: str | PathLike[str], model: keras.Model, call: FitCall, others: OtherCallbacks, *, trained: bool
 ) -> ResumePoint | None:
-    """Load the checkpoint that a fit continues from, and restore the run. Return None when there is none.
+    """Load the checkpoint that a fit continues from, and restore the run. Return None if there is no checkpoint.
 
     Args:
         run: The run.
@@ -151,7 +151,7 @@ def _build(model: keras.Model, path: Path, call: FitCall) -> None:
     problem = "call model.build()"
     if call.batch_spec is not None:
         try:
-            # `fit` does this before it calls any callback on torch and JAX, and at the first batch on TensorFlow.
+            # On torch and JAX, `fit` does this before it calls any callback; on TensorFlow, at the first batch.
             model._symbolic_build(data_batch=call.batch_spec)
         except (ValueError, RuntimeError) as error:
             problem = f"{one_line(error)}; call model.build()"
@@ -160,7 +160,7 @@ def _build(model: keras.Model, path: Path, call: FitCall) -> None:
 
 
 class ResumePoint:
-    """The place in an epoch where a checkpoint was taken, with everything that takes a fit back there.
+    """The place in an epoch where a checkpoint was taken, with everything needed to take a fit back there.
 
     Args:
         path: The checkpoint.
@@ -171,8 +171,8 @@ class ResumePoint:
 
     Attributes:
         path: The checkpoint.
-        batch: Batches of the first epoch that are skipped.
-        is_between_batches: The place is after the hooks of one batch and before those of the next.
+        batch: Number of batches of the first epoch to skip.
+        is_between_batches: True if the place is after the hooks of one batch and before those of the next.
     """
 
     def __init__(self, path: Path, model: keras.Model, state: FitState, call: FitCall, others: OtherCallbacks) -> None:
@@ -206,7 +206,7 @@ class ResumePoint:
         return self._others.stopped(self._state.volatile.callbacks) if self._is_epoch_begin else None
 
     def restore_callbacks(self) -> None:
-        """Restore the states of the other callbacks; log those with a state only here or only in the checkpoint."""
+        """Restore the other callbacks; log those whose state exists only here or only in the checkpoint."""
         unmatched = self._others.restore(self._state.volatile.callbacks)
         if unmatched:
             log.warning(
@@ -221,7 +221,7 @@ class ResumePoint:
             self._set_random_state(self._state.epoch_random or self._state.volatile.random)
 
     def begin_epoch(self) -> None:
-        """Skip the batches already trained, when the first epoch begins, after all other callbacks."""
+        """Skip the batches that were already trained, when the first epoch begins, after all other callbacks."""
         if self._is_epoch_begin:
             return
         self._set_random_state(self._state.epoch_random)  # so that the data gets the same order again

@@ -29,7 +29,7 @@ from .model.save import embedded_for, save
 try:
     from ..formats.keras.writer import FileWriter, KerasFile
     from .model.walk import Walk, config_of, walk
-except (AttributeError, ImportError) as error:  # parts of Keras with no promise of stability
+except (AttributeError, ImportError) as error:  # Keras makes no promise that these parts are stable
     _UNKNOWN: str | None = f"Keras {keras.__version__} is not as expected inside: {first_line(error)}"
 else:
     _UNKNOWN = None
@@ -49,7 +49,7 @@ class KerasStaging:
         self._writer = FileWriter() if _UNKNOWN is None else None
         self._arenas = ArenaPool(Arena)
         self._warned = False
-        self._with_config: bool | None = None  # Keras can write the model's configuration; None: not known yet
+        self._with_config: bool | None = None  # whether Keras can write the configuration; None if unknown
 
     def prepare(self, size: int, suffix: str) -> None:
         """Do the slowest work of the first snapshot in advance, on any thread.
@@ -64,7 +64,7 @@ class KerasStaging:
         self._arenas.prepare(size)
 
     def expected_size(self, model: keras.Model, suffix: str) -> int:
-        """Return the number of bytes that an arena needs for a snapshot of a model; 0 if none will be copied.
+        """Return the number of bytes that an arena needs for a snapshot of a model; 0 if nothing will be copied.
 
         Args:
             model: The model. An optimizer that is not built yet has no state, and adds nothing.
@@ -79,7 +79,7 @@ class KerasStaging:
         return sum(round_up(entry.nbytes) for group in found.groups for entry in group.entries)
 
     def stage(self, model: keras.Model, suffix: str, state: FitState) -> Snapshot:
-        """Copy a model's state, so that nothing that happens later changes what will be written.
+        """Copy a model's state, so that later changes do not affect what is written.
 
         Args:
             model: The model. On JAX, its variables must be up to date.
@@ -98,7 +98,7 @@ class KerasStaging:
         try:
             with ExitStack() as stack:
                 stack.callback(self._arenas.give_back, arena)
-                assert self._writer is not None  # else it is live, see above
+                assert self._writer is not None  # otherwise the snapshot is live; see above
                 content = _content(model, suffix, state, arena, with_config)
                 snapshot = _Staged(content, self._writer, arena, self._arenas)
                 stack.pop_all()  # from here on, the snapshot releases the arena
@@ -112,7 +112,7 @@ class KerasStaging:
     def release(self) -> None:
         """Release all memory, including that of snapshots that are released later."""
         self._arenas.release()
-        self._with_config = None  # the next model may be another
+        self._with_config = None  # the next model may be a different one
 
     def _has_config(self, model: keras.Model, suffix: str) -> bool:
         """Return whether Keras can write the model's configuration, which ``.keras`` files hold. Log once if not."""
@@ -162,7 +162,7 @@ class _Staged:
         return self.writer.write(self.content, path)
 
     def release(self) -> None:
-        self.content = None  # the views of the arena's memory must go first
+        self.content = None  # views of the arena's memory must be dropped first
         self.home.give_back(self.arena)
 
 

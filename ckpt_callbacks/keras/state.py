@@ -16,7 +16,7 @@ from .rng import random_state
 
 
 def volatile_state(model: keras.Model, others: OtherCallbacks) -> VolatileState:
-    """Return the volatile state as it is now.
+    """Return the current volatile state.
 
     Args:
         model: The model that is trained.
@@ -62,7 +62,7 @@ def further_optimizers(model: keras.Model) -> dict[str, list[int]]:
         places = places or {id(weight): place for place, weight in enumerate(model.weights)}
         stepped = [places.get(id(weight)) for weight in getattr(one, "_trainable_variables", (None,))]
         known = [place for place in stepped if place is not None]
-        if len(known) == len(stepped):  # else it steps variables outside the model, or wraps another optimizer
+        if len(known) == len(stepped):  # otherwise it updates variables outside the model, or wraps an optimizer
             found[name] = known
     return found
 
@@ -79,7 +79,7 @@ def values(variables: Sequence[Any]) -> tuple[np.ndarray, ...]:
 
 
 def assign(variables: Sequence[Any], wanted: Sequence[np.ndarray]) -> bool:
-    """Assign values to variables. Return False, with nothing changed, when the shapes differ."""
+    """Assign values to variables. If the shapes differ, change nothing and return False."""
     if [tuple(variable.shape) for variable in variables] != [value.shape for value in wanted]:
         return False
     for variable, value in zip(variables, wanted, strict=True):

@@ -1,4 +1,4 @@
-"""Replacements of ``model.train_function``: one skips batches, one notices exceptions, for which Keras has no hook."""
+"""Replacements for ``model.train_function``: one skips batches, one reports exceptions, for which Keras has no hook."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _JAX_STATE = ("trainable_variables", "non_trainable_variables", "optimizer_varia
 
 
 class ReplacedTrainFunction:
-    """A function in the place of ``model.train_function``.
+    """A function that replaces ``model.train_function``.
 
     Args:
         model: The model that is trained.
@@ -62,7 +62,7 @@ class BatchSkipper(ReplacedTrainFunction):
         if self._draws and not isinstance(data, list):
             next(data)
             for _ in range(self.model.steps_per_execution - 1):
-                next(data, None)  # the last execution of an epoch may be a short one
+                next(data, None)  # the last execution of an epoch may be short
         self._left -= 1
         if self._left == 0:
             self.model.train_function = self.function
@@ -101,7 +101,7 @@ class StateIsGone(Exception):
 
 
 class GuardedData:
-    """The batches of a source, with exceptions reported before they propagate.
+    """The batches of a source; exceptions are reported before they propagate.
 
     Args:
         source: The batches.
@@ -112,7 +112,7 @@ class GuardedData:
         self._source, self._failed = source, failed
 
     def __iter__(self) -> Iterator[Any]:
-        return self._batches(iter(self._source))  # begun at once, as Keras does: a torch loader draws a seed then
+        return self._batches(iter(self._source))  # at once, as in Keras: a torch loader then draws a seed
 
     def _batches(self, batches: Iterator[Any]) -> Iterator[Any]:
         try:
@@ -130,10 +130,10 @@ def _ends_the_data(error: Exception) -> bool:
 
 
 def _restore_jax_state(model: keras.Model, state: tuple[list[Any], ...]) -> bool:
-    """Give a model on JAX the state that a step began with. Return False when that no longer exists."""
+    """Give a model on JAX the state that a step began with. Return False if that state no longer exists."""
     if any(getattr(array, "is_deleted", bool)() for arrays in state for array in arrays):
         return False
-    # While a model trains, `fit` holds the state; this is how a callback gets it into the variables.
+    # While a model trains, `fit` holds the state. This is how a callback writes it to the variables.
     model._jax_state, model._jax_state_synced = dict(zip(_JAX_STATE, state, strict=True)), False
     model.jax_state_sync()
     return True

@@ -8,13 +8,13 @@ import keras
 class UpdateCounter:
     """The number of optimizer updates done at each batch of the running epoch.
 
-    It reads the optimizer's own counter when a fit or an epoch begins, and counts batches in between. A model that
-    trains without changing that counter (a GAN with its own optimizers) is counted only by its batches.
+    It reads the optimizer's own counter when a fit or an epoch begins, and counts batches in between. If a model trains
+    without changing that counter (a GAN with its own optimizers), only batches are counted.
 
     Args:
         model: The model that is trained.
-        done: The updates known to be done, for a model that does not count.
-        batch: The batches of the running epoch that are done.
+        done: Number of updates known to be done, for a model whose optimizer does not count.
+        batch: Number of batches of the running epoch that are done.
     """
 
     def __init__(self, model: keras.Model, done: int, batch: int = 0) -> None:
@@ -24,15 +24,15 @@ class UpdateCounter:
         self._before = ((runs or 0) if self._counting else done * self._per_update) - batch
 
     def at(self, batch: int) -> int:
-        """Return the updates that are done after a number of batches of the running epoch."""
+        """Return the number of updates that are done after ``batch`` batches of the running epoch."""
         return (self._before + batch) // self._per_update
 
     def batch_of(self, step: float) -> float:
-        """Return the batches of the running epoch that are done after a number of updates."""
+        """Return the number of batches of the running epoch that are done after ``step`` updates."""
         return step * self._per_update - self._before
 
     def count(self, model: keras.Model, batch: int) -> int:
-        """Return the batches of the running epoch that are done, as the optimizer counts them.
+        """Return the number of batches of the running epoch that are done, as the optimizer counts them.
 
         Args:
             model: The model that is trained.
@@ -60,8 +60,8 @@ def has_trained(model: keras.Model) -> bool:
 
 
 def _runs(model: keras.Model) -> int | None:
-    # The variable that `iterations` is computed from. Where gradients are accumulated, the variable counts batches,
-    # and `iterations` updates.
+    # The variable that `iterations` is computed from. If gradients are accumulated, the variable counts batches, and
+    # `iterations` counts updates.
     variable = getattr(_innermost(model.optimizer), "_iterations", None)
     return None if variable is None else int(keras.ops.convert_to_numpy(variable))
 

@@ -23,9 +23,9 @@ def problem(model: keras.Model) -> Exception | None:
 
 
 def stand_in(model: keras.Model) -> tuple[str, str]:
-    """Return the texts of ``config.json`` and ``metadata.json`` for a model whose own ones Keras cannot write.
+    """Return the contents of ``config.json`` and ``metadata.json`` for a model for which Keras cannot write them.
 
-    `load_model` refuses them with an error that names the class; `load_weights` does not look at them.
+    `load_model` refuses them with an error that names the class; `load_weights` ignores them.
     """
     name = f"{type(model).__name__}, whose configuration could not be saved,"
     config: dict[str, object] = {"module": None, "class_name": name, "config": {}, "registered_name": name}

@@ -19,7 +19,7 @@ def copy(values: Sequence[Any], into: Sequence[np.ndarray]) -> None:
         into: For each of them, the array to copy it into, of the same dtype and shape.
 
     Raises:
-        ValueError: The dtype or shape of a variable's value differs from its own.
+        ValueError: A variable's value differs from the variable in dtype or shape.
     """
     found = _FROM.get(keras.backend.backend(), keras.ops.convert_to_numpy)
     plain: list[tuple[np.ndarray, np.ndarray]] = []  # copied byte by byte, all of them together
@@ -49,8 +49,8 @@ def _address(array: np.ndarray) -> int:
 
 def _from_tensorflow(variable: Any) -> np.ndarray:
     try:
-        return np.asarray(memoryview(variable.value.read_value()))  # no copy if the tensor lies in host memory
-    except (AttributeError, BufferError, TypeError, ValueError):  # bfloat16, say, or mirrored
+        return np.asarray(memoryview(variable.value.read_value()))  # no copy if the tensor is in host memory
+    except (AttributeError, BufferError, TypeError, ValueError):  # such as a bfloat16 or a mirrored variable
         return keras.ops.convert_to_numpy(variable)
 
 

@@ -1,4 +1,4 @@
-"""A loader of files into a model that is built. It runs no code from a file."""
+"""A loader of checkpoint files into a built model. It runs no code from a file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def read_embedded(path: Path) -> FitState:
     """Return the data that `KerasCheckpoint` embedded in a file.
 
     Raises:
-        ResumeError: It holds none, or is not such a file.
+        ResumeError: The file holds no such data, or is not a readable Keras file.
     """
     if path.name.endswith(WEIGHTS):
         raise ResumeError(
@@ -67,7 +67,7 @@ def load(model: keras.Model, path: Path, scratch: Path, *, with_optimizer: bool 
         ResumeError: The file was written by a different model or optimizer.
     """
     try:
-        # Keras only warns when it leaves the optimizer's state out.
+        # Keras only warns if it leaves out the optimizer's state.
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="Skipping variable loading for optimizer")
             with _as_weights(path, scratch) as weights:
@@ -94,7 +94,7 @@ def load_weights(model: keras.Model, path: Path, scratch: Path) -> None:
 
 @contextmanager
 def _as_weights(path: Path, scratch: Path) -> Iterator[Path]:
-    """Yield ``path``, or a copy of the weights in it: inside an archive Keras reads them five times slower."""
+    """Yield ``path``, or a copy of the weights in it, because Keras reads them five times slower inside an archive."""
     if path.suffix != KERAS:
         yield path
         return

@@ -1,4 +1,4 @@
-"""The low-rank factors of a layer's kernel. Keras writes the kernel with their product added, and never the factors."""
+"""The low-rank factors of a layer's kernel. Keras adds their product to the kernel in a file, and never writes them."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _FIRST = ("lora_kernel_a", "lora_embeddings_a")
 
 
 def has_lora(model: keras.Model) -> bool:
-    """Return whether one of the layers has such factors."""
+    """Return whether any layer has such factors."""
     return next(_first_factors(model), None) is not None
 
 
 class FirstFactors:
-    """The first factor of each pair in a model, as it was before a file is loaded.
+    """The first factor of each pair in a model, as it was before a file was loaded.
 
-    Keras sets both factors to zero when it loads a kernel. Neither has a gradient then, and both would stay zero.
+    Keras sets both factors to zero when it loads a kernel. Then neither has a gradient, and both would stay zero.
     """
 
     def __init__(self, model: keras.Model) -> None:
         self._values = [(factor, np.array(keras.ops.convert_to_numpy(factor))) for factor in _first_factors(model)]
 
     def put_back(self) -> None:
-        """Restore the factors after a file is loaded. The second ones are zero, so the layers compute as before."""
+        """Restore the factors after a file was loaded. The second factors are zero, so no output changes."""
         for factor, value in self._values:
             factor.assign(value)
 

@@ -22,9 +22,9 @@ def shapes(model: keras.Model) -> Shapes:
 
 @contextmanager
 def as_built(model: keras.Model) -> Iterator[None]:
-    """Mark a model as built that has weights, but is never called as a whole, as a GAN is.
+    """Mark a model as built if it has weights but is never called as a whole, such as a GAN.
 
-    Keras saves and loads nothing of a model that is not built.
+    Keras neither saves nor loads anything of a model that is not built.
     """
     if model.built or not model.weights:
         yield

@@ -23,7 +23,7 @@ from .parts import as_built, optimizers, shapes
 
 
 def save(model: keras.Model, path: Path, carried: FitState, *, with_config: bool = True) -> Shapes:
-    """Write a model to a file, whose suffix gives its format, and return the tensors that must be found in it.
+    """Write a model to a file in the format that its suffix names, and return the tensors that it must contain.
 
     Args:
         model: The model.
@@ -49,12 +49,12 @@ def save(model: keras.Model, path: Path, carried: FitState, *, with_config: bool
 
 
 def embedded_for(name: str, carried: FitState) -> dict[str, Any]:
-    """Return the data to embed in a file of this name: for weights only, no state to resume from."""
+    """Return the data to embed in a file of this name. A file of weights gets no state to resume from."""
     return {"record": carried.record} if name.endswith(WEIGHTS) else carried.to_json()
 
 
 def _archive_weights(model: keras.Model, path: Path) -> None:
-    """Write a ``.keras`` that lacks the model's configuration and any files that layers save."""
+    """Write a ``.keras`` file without the model's configuration and without any files that layers save."""
     config, metadata = configuration.stand_in(model)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder, zipfile.ZipFile(path, "w") as archive:
         weights = Path(folder, keras_zip.WEIGHTS)

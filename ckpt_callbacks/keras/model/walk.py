@@ -1,6 +1,6 @@
-"""The contents of a Keras file, found by Keras' own walk through the model. Variables are noted, not copied.
+"""The contents of a Keras file, found by Keras' own walk through the model. Variables are recorded, not copied.
 
-The walk is taken for every snapshot, so that no layout can be out of date. It takes about 0.1 ms per layer.
+The model is walked for every snapshot, so that no layout can be out of date. This takes about 0.1 ms per layer.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Walk:
     """The contents of a file.
 
     Attributes:
-        groups: The groups, in the order in which Keras makes them.
+        groups: The groups, in the order in which Keras creates them.
         values: For each entry, in order, the live variable, or an array that nothing else holds.
         assets: The names and contents of the files that layers save besides their variables.
     """
@@ -58,12 +58,12 @@ def walk(model: keras.Model, *, skip: Sequence[Any] = (), assets: bool = False) 
 
 
 def config_of(model: keras.Model) -> tuple[str, str]:
-    """Return the texts of an archive's ``config.json`` and ``metadata.json``."""
+    """Return the contents of an archive's ``config.json`` and ``metadata.json``."""
     return saving_lib._serialize_model_as_json(model)
 
 
 class _WalkStore(saving_lib.H5IOStore):
-    """A store that notes what is put into it. A group that is open for writing can also be read."""
+    """A store that records what is put into it. A group that is open for writing can also be read."""
 
     def __init__(self) -> None:
         self.mode = "w"
@@ -75,7 +75,7 @@ class _WalkStore(saving_lib.H5IOStore):
         return True
 
     def make(self, path: str, metadata: dict[str, Any] | None = None) -> _WalkStore:
-        # A user's class may change a variable, store it and change it back: its variables are copied at once.
+        # A user's class may change a variable, store it and change it back, so its variables are copied at once.
         method = getattr(type(sys._getframe(1).f_locals.get("saveable")), "save_own_variables", None)
         self._by_reference = str(getattr(method, "__module__", "")).startswith("keras.src.")
         self._h5_entry_group = {}
@@ -93,7 +93,7 @@ class _WalkStore(saving_lib.H5IOStore):
 
 
 class _Assets(saving_lib.DiskIOStore):
-    """A store that makes its folder when the first layer asks for it; most models have no assets."""
+    """A store that creates its folder when the first layer asks for it, because most models have no assets."""
 
     def __init__(self) -> None:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -134,7 +134,7 @@ def _optimizers(objects: Any) -> Iterator[BaseOptimizer]:
 
 @contextmanager
 def _variables_of(optimizers: Iterator[BaseOptimizer]) -> Iterator[None]:
-    """Make Keras' optimizers store their variables. They would copy each one to numpy, only for another copy."""
+    """Make Keras' optimizers store their variables. They would copy each one to numpy, to be copied once more later."""
 
     def stores(optimizer: BaseOptimizer) -> Any:
         def save_own_variables(store: Any) -> None:
@@ -155,10 +155,10 @@ def _variables_of(optimizers: Iterator[BaseOptimizer]) -> Iterator[None]:
 
 @contextmanager
 def _cached_skipsets() -> Iterator[None]:
-    """Make the sets of attributes that Keras leaves out of its walk once for each kind of object.
+    """Build each set of attributes that Keras leaves out of its walk only once for each kind of object.
 
-    Keras 3.15 stores it under one name and looks for it under another, and so makes a new `Layer` for every layer,
-    which is three quarters of the time.
+    Keras 3.15 stores such a set under one name and looks for it under another, so it creates a new `Layer` for every
+    layer. This takes three quarters of the time.
     """
     made: list[str] = []
     for kind in ("Operation", "Layer", "Functional", "Sequential", "Metric", "Optimizer", "Loss"):
