@@ -11,7 +11,7 @@ except ModuleNotFoundError as error:
 
 try:
     from .callback import LightningCheckpoint
-except ImportError:  # of a private name of a version that does not work, perhaps
+except ImportError:  # perhaps an unsupported version lacks a private name
     from .private_names import check_private_names
 
     check_private_names()

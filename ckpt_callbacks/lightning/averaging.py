@@ -49,7 +49,7 @@ class AveragedWeights:
 
 
 def end_averages(trainer: Trainer) -> None:
-    """Give the model its averaged weights, which Lightning does at the end only if there was anything to train."""
+    """Give the model its averaged weights. At the end, Lightning does this only if there was anything to train."""
     for callback in trainer.callbacks:
         if isinstance(callback, WeightAveraging):
             callback.on_train_end(trainer, trainer.lightning_module)

@@ -18,7 +18,7 @@ class BatchGate:
         run: The run that the fit reports to.
 
     Attributes:
-        step: With manual optimization, the updates after the last batch that was skipped.
+        step: With manual optimization, the number of updates done after the last batch that was skipped.
     """
 
     def __init__(self, run: Run) -> None:
@@ -63,5 +63,5 @@ class BatchGate:
         return True
 
     def is_amid_update(self, trainer: Trainer) -> bool:
-        """Return whether the batch that ends now, after skipped ones, was not the last one of an update."""
+        """Return whether the batch that ends now, after skipped batches, was not the last one of an update."""
         return self._skipped and not self._manual and loops.accumulating(trainer)

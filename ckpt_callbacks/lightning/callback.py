@@ -20,32 +20,33 @@ from .private_names import check_private_names
 
 
 class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
-    """A callback that saves, keeps and stops as a policy says, with plain Lightning ``.ckpt`` files.
+    """A callback that carries out a policy with plain Lightning ``.ckpt`` files: it saves, prunes and stops.
 
-    Use ``trainer.fit(model, ckpt_path=ckpt.resume_path())`` to resume: the path is None on a fresh run.
+    Use ``trainer.fit(model, ckpt_path=ckpt.resume_path())`` to resume; the path is None on a fresh run.
 
     Args:
         dirpath: The run directory. May be None when ``policy`` is a file that names it.
-        policy: A `Policy`, the path of a YAML file, or what such a file holds.
+        policy: A `Policy`, the path of a YAML file, or the contents of such a file.
         filename: Template of the file names, such as ``"{epoch:03d}-{val_loss:.3f}"``.
         contents: ``"full"`` (a run can be resumed from it) or ``"weights"``.
-        metadata: Facts for every record, such as ``{"dataset": "digits-v1"}``.
-        on_error: ``"warn"`` or ``"raise"`` when a save fails.
-        grace: With `OnPreempt`: time from a signal to the end of the process, in seconds or as ``"30 s"``.
-        min_free: Bytes that a save must leave free on the disk, or text such as ``"5 GB"``; otherwise it is skipped.
+        metadata: Facts to store in every record, such as ``{"dataset": "digits-v1"}``.
+        on_error: What to do when a save fails: ``"warn"`` or ``"raise"``.
+        grace: With `OnPreempt`, the time from a signal to the end of the process, in seconds or as ``"30 s"``.
+        min_free: Bytes that must stay free on the disk, or a string such as ``"5 GB"``. A save that would leave less
+            is skipped.
         background: Write on a worker thread while training runs; training is blocked only while the state is copied.
             True by default.
         max_pending: Number of snapshots that may wait to be written, each in its own memory. 1 by default.
-        when_busy: ``"wait"`` when ``max_pending`` snapshots wait, or ``"skip"`` the save, which then stays due. The
-            last save is never skipped.
-        staging: ``"memory"`` to copy the state before it is written, ``"none"`` if there is no memory for a copy: the
-            state is written in place while training waits.
+        when_busy: What to do when ``max_pending`` snapshots are already waiting: ``"wait"``, or ``"skip"`` the save,
+            which then stays due. The last save is never skipped.
+        staging: ``"memory"`` to copy the state before it is written, or ``"none"`` if there is no memory for a copy;
+            training then waits while the state is written.
         allow_code: Let a YAML file name predicates to import.
         clock: A clock for tests.
 
     Raises:
         ConfigError: A YAML file has mistakes.
-        PolicyError: An argument makes no sense.
+        PolicyError: An argument is invalid.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
             described=config.described,
         )  # fmt: skip
         super().__init__(run)
-        self._staging = settings.staging if settings.background else "none"  # a copy would be pointless
+        self._staging = settings.staging if settings.background else "none"  # a copy is pointless
         self._fit: Fit | None = None
 
     @classmethod
@@ -101,14 +102,14 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
             return
         states = checkpoint.get("callbacks", {})
         own = [key for key in states if key.startswith(type(self).__name__)]
-        # The key contains the directory; if that was moved, a single candidate must be the one.
+        # The key contains the directory. If the directory was moved and there is only one candidate, that is the one.
         key = self.state_key if self.state_key in states else own[0] if len(own) == 1 else None
         self._fit.load(checkpoint, None if key is None else states[key])
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if self._fit is None or not self._run.is_open:
             return
-        # With several callbacks, those after the one that saves do not know yet where training is.
+        # With several callbacks, those after the one that saves do not know the position of training yet.
         fits = [callback._fit for callback in trainer.callbacks if isinstance(callback, LightningCheckpoint)]
         saving = next((fit for fit in fits if fit is not None and fit.is_saving), self._fit)
         checkpoint["callbacks"][self.state_key].update(saving.state())

@@ -41,7 +41,7 @@ class _Collector:
     Attributes:
         path: The file that this package writes.
         embedded: What the file holds in addition to Lightning's own state.
-        snapshot: What was collected; None on processes to which Lightning gives no checkpoint.
+        snapshot: What was collected; None on processes that get no checkpoint from Lightning.
         error: Why nothing was collected.
     """
 
@@ -58,7 +58,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
 
     Args:
         trainer: The trainer whose strategy has the plugin.
-        staging: Holds the snapshots.
+        staging: The memory for the snapshots.
 
     Attributes:
         trainer: As given.
@@ -97,7 +97,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
             strategy.checkpoint_io = self.checkpoint_io
         while isinstance(outer, _WrappingCheckpointIO):
             if outer.checkpoint_io is self:
-                outer._checkpoint_io = self.checkpoint_io  # its setter has no effect once it was set
+                outer._checkpoint_io = self.checkpoint_io  # its setter has no effect once a value is set
             outer = outer.checkpoint_io
 
     @property
@@ -160,7 +160,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         return snapshot.write(path) if snapshot is not None else Written()
 
     def _collect(self, path: Path, embedded: Embedded) -> Snapshot | None:
-        """Have Lightning collect a checkpoint; return None on processes to which it gives none."""
+        """Have Lightning collect a checkpoint; return None on processes that do not get one."""
         self._collector = collector = _Collector(path, embedded)
         try:
             self.trainer.save_checkpoint(path, weights_only=embedded.weights_only)
@@ -230,7 +230,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
 def step_only(trainer: Trainer) -> set[int]:
     """Return the addresses of the storages on a device that only an optimizer step changes.
 
-    With manual optimization, a step may happen that no hook announces.
+    With manual optimization, an optimizer step may happen without a call of any hook.
     """
     if trainer.strategy.root_device.type != "cuda" or not trainer.lightning_module.automatic_optimization:
         return set()

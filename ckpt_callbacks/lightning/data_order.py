@@ -1,7 +1,7 @@
 """The order of an epoch's batches, for loaders that cannot report their position.
 
-A plain `DataLoader` has no state. But its order was drawn from the random generators when the epoch began; once these
-are restored, the batches that were already trained can be drawn again and skipped.
+A plain `DataLoader` has no state. However, its order was drawn from the random generators when the epoch began. Once
+their states are restored, the batches that were already trained can be drawn again and skipped.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class DataOrder:
         fetcher = trainer.fit_loop._data_fetcher
         loops.set_sampler_epoch(trainer)
         if state["before_fit"] is not None:
-            # Persistent workers exist by now; they count as the first ones again.
+            # Persistent workers exist by now. They are treated as the first ones again.
             for loader in loops.loaders(trainer):
                 _shutdown_workers_and_reset_iterator(loader)
             set_random_state(state["before_fit"])
@@ -85,7 +85,7 @@ def is_plain(trainer: Trainer) -> bool:
 
 
 def generator_states(trainer: Trainer) -> list[Any]:
-    """Return the states of the generators that loaders and samplers were given."""
+    """Return the states of the generators that were passed to loaders and samplers."""
     return [generator.get_state() for generator in _generators(trainer)]
 
 
@@ -96,7 +96,7 @@ def set_generator_states(trainer: Trainer, states: list[Any]) -> None:
 
 
 def generators_of(loader: Any) -> Iterator[Any]:
-    """Yield the generators that one loader and its sampler were given."""
+    """Yield the generators that were passed to one loader and its sampler."""
     for owner in (loader, getattr(loader, "sampler", None)):
         if (generator := getattr(owner, "generator", None)) is not None:
             yield generator
@@ -105,14 +105,14 @@ def generators_of(loader: Any) -> Iterator[Any]:
 def prefetched(trainer: Trainer) -> list[Any]:
     """Return the batches that were taken from stateful loaders and are not trained yet.
 
-    Lightning looks one batch ahead if the data has no length, so the loaders are one batch further on.
+    If the data has no length, Lightning fetches one batch in advance, so the loaders are one batch ahead.
     """
     batches = _fetched(trainer)
     return [] if is_plain(trainer) or not _is_loadable(batches) else batches
 
 
 def push_prefetched(trainer: Trainer, batches: list[Any]) -> None:
-    """Put the batches that `prefetched` found first."""
+    """Put the batches that `prefetched` found in front of those to come."""
     if batches:
         trainer.fit_loop._data_fetcher.batches[:0] = batches
 

@@ -11,7 +11,7 @@ from ..torch.rng import RandomState
 
 
 class Place(str, Enum):
-    """A place in an epoch; the value is the word for it in checkpoints."""
+    """A place in an epoch; checkpoints store the value."""
 
     EPOCH_END = "epoch_end"  # the whole epoch is done
     MID_EPOCH = "mid_epoch"  # a batch is done, and the next one follows
@@ -24,7 +24,7 @@ class ProcessState:
 
     Attributes:
         random: The states of the random generators.
-        generators: The states of the generators that loaders and samplers were given.
+        generators: The states of the generators that were passed to loaders and samplers.
         epoch_sums: What was logged in the running epoch. None at an epoch's end.
         order: What the order of the running epoch was drawn from. None at an epoch's end, and for stateful loaders.
         prefetched: Batches that were taken from stateful loaders and are not trained yet. None at an epoch's end.
@@ -58,9 +58,9 @@ class FitState:
         place: Where in an epoch the checkpoint was taken.
         plateau_steps: Steps of ReduceLROnPlateau that Lightning would have taken only after the save.
         plateau_metrics: The last values of the metrics that ReduceLROnPlateau waits for.
-        should_stop: Something had asked the training to stop.
-        frozen: The parameters without gradients. None if the file does not say.
-        epochs: Completed epochs. None if the file does not say.
+        should_stop: True if something had asked training to stop.
+        frozen: The parameters without gradients. None if the file does not contain them.
+        epochs: Number of completed epochs. None if the file does not contain it.
         processes: The states of the processes, by rank.
     """
 

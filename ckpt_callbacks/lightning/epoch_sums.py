@@ -1,6 +1,6 @@
 """The sums of what the training loop has logged in the running epoch, which become the epoch's metrics at its end.
 
-Lightning loses them on resume, so an epoch's mean would be that of only its last batches.
+Lightning loses them on resume, so an epoch's mean would cover only its last batches.
 """
 
 from __future__ import annotations
@@ -65,4 +65,4 @@ def restore_epoch_sums(trainer: Trainer, sums: list[dict[str, Any]]) -> None:
         item._update_count = fields["updates"]
         trainer.fit_loop.epoch_loop._results[fields["key"]] = item.to(device)
     if sums:
-        trainer._logger_connector._first_loop_iter = False  # else the next batch would count as the epoch's first
+        trainer._logger_connector._first_loop_iter = False  # otherwise the next batch would count as the epoch's first

@@ -1,4 +1,4 @@
-"""Reasons why a resumed run may not replay the same batches, or metrics, as an uninterrupted one."""
+"""Reasons why a resumed run may not have the same batches or metrics as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def what_is_inexact(trainer: Trainer, mid_epoch: bool) -> str | None:
 
     Args:
         trainer: The trainer.
-        mid_epoch: The checkpoint is taken before its epoch's end.
+        mid_epoch: True if the checkpoint is taken before the end of its epoch.
     """
     if (why := _inexact_anywhere(trainer)) is not None or not mid_epoch:
         return why

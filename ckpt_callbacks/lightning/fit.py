@@ -35,7 +35,7 @@ log = logging.getLogger("ckpt_callbacks")
 
 
 class Fit:
-    """One call of `Trainer.fit`, from its `setup` to its end, during which it is the source of the run's snapshots.
+    """One call of `Trainer.fit`, from its `setup` to its end. It is the source of the run's snapshots.
 
     Args:
         run: The run of the callback.
@@ -44,7 +44,7 @@ class Fit:
         on_saved: Called on the training thread with each record that is durable and verified.
 
     Attributes:
-        gate: Knows the batches that can be skipped.
+        gate: Determines which batches can be skipped.
         io: Collects the checkpoints.
         averages: Averaged weights, in the model while a validation runs.
     """
@@ -89,7 +89,7 @@ class Fit:
         return self._progress.state(self._trainer, self._epochs).to_dict()
 
     def correct(self, saved: dict[str, Any]) -> None:
-        """Correct the ``loops`` that Lightning writes; log once why a resume from here may not be exact."""
+        """Correct the ``loops`` that Lightning writes, and log once why a resume from here may not be exact."""
         self._progress.correct(self._trainer, saved)
         mid_epoch = self._progress.place is not Place.EPOCH_END
         if not self._has_warned and (why := what_is_inexact(self._trainer, mid_epoch)) is not None:
@@ -113,7 +113,7 @@ class Fit:
             checkpoint: What was loaded.
             state: The state of the callback in it; None if there is none.
         """
-        if self._resumed_at is None:  # another callback found and loads a second checkpoint
+        if self._resumed_at is None:  # otherwise, another callback is loading a second checkpoint
             self._resumed_at = checkpoint.get("global_step", 0)
         if state is None:
             log.warning(
@@ -136,7 +136,7 @@ class Fit:
             )
 
     def start_training(self) -> None:
-        """Start training, at the place where the checkpoint was taken if there is one."""
+        """Start training, at the place where the checkpoint was taken, if there is one."""
         trainer = self._trainer
         point, self._resume_point = self._resume_point, None
         self._is_training = True
@@ -178,7 +178,7 @@ class Fit:
         self.gate.close(trainer, self._step)
 
     def pass_validation_batch(self) -> None:
-        """Save during a validation, before or after one of its batches, if that is urgent."""
+        """Save during a validation, before or after one of its batches, if a save is urgent."""
         # Several processes may validate different numbers of batches, so they could not agree here.
         single = self._run.processes.is_single
         if self._progress.place is Place.VALIDATION and single and not self._trainer.sanity_checking:
@@ -196,7 +196,7 @@ class Fit:
         self._save_before_winding_down(unchanged=True)
 
     def end_epoch(self) -> None:
-        """Report an epoch. One that was cut short does not count."""
+        """Report an epoch. An epoch that was cut short does not count."""
         trainer = self._trainer
         if not loops.epoch_is_whole(trainer):
             return
@@ -204,7 +204,7 @@ class Fit:
         self._step = trainer.global_step
         metrics, partial = self._metrics.of_epoch(trainer), self._progress.is_partial
         for name in unsaved_metrics(trainer) if partial else ():
-            metrics.pop(name, None)  # a value of only the last batches is not the epoch's
+            metrics.pop(name, None)  # a value that covers only the last batches is not the epoch's
         if self._validated is not None and self._validated[0] == self._step:
             metrics = {**self._validated[1], **metrics}
         self._validated = None
@@ -223,7 +223,7 @@ class Fit:
     # -- the end -----------------------------------------------------------------------------------------------------
 
     def fail(self, exception: BaseException) -> None:
-        """End a fit that raised an exception, with a last save if the state is consistent."""
+        """End a fit that raised an exception, and save once more if the state is consistent."""
         trainer = self._trainer
         if not self._run.processes.is_single:
             leave_at_exit()
@@ -241,7 +241,7 @@ class Fit:
             self._close(self._run.close)
 
     def end(self) -> None:
-        """End a fit that ran to its end."""
+        """End a fit that finished normally."""
         if self._resume_point is not None:  # it never began to train
             # The last epoch's own hooks came after the save.
             loops.apply_plateau_steps(self._trainer, self._resume_point.state.plateau_steps)
@@ -281,8 +281,8 @@ class Fit:
         self.io.staging.wait()  # before, or within, a validation: as in `_observe`
 
     def _save_before_winding_down(self, unchanged: bool) -> None:
-        # A resumed run could not tell what Lightning does from here on (a validation, the end of a partial epoch) from
-        # a whole epoch; so a resume starts from what is saved here.
+        # A resumed run could not distinguish what Lightning does from here on (a validation, the end of a partial
+        # epoch) from a whole epoch, so a resume starts from what is saved here.
         if loops.winding_down(self._trainer) and self._ended_at != self._step:
             self._ended_at = self._step
             self._observe(EventKind.END, {}, unchanged=unchanged)

@@ -1,7 +1,7 @@
-"""The arguments of the running `fit`, and the checks that they pass before a checkpoint is loaded.
+"""The arguments of the running `fit`, and checks of them before a checkpoint is loaded.
 
-Lightning's hooks do not get the path to resume from, which is only in local variables of `Trainer.fit` until
-the checkpoint is loaded.
+Lightning's hooks do not receive the path to resume from. Until the checkpoint is loaded, it is only in local variables
+of `Trainer.fit`.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from ..errors import ResumeError
 
 
 def path_to_load() -> Any:
-    """Return what the running `fit` resumes from, which `trainer.ckpt_path` shows only once it has been loaded."""
+    """Return what the running `fit` resumes from. `trainer.ckpt_path` is set only after the checkpoint is loaded."""
     return _path_given_to(Trainer._run)
 
 
 def refuse_last(dirpath: Path) -> None:
-    """Raise `ResumeError` when the user typed ``ckpt_path="last"``."""
-    # Lightning resolves it before any hook, and only among ModelCheckpoints: it would silently start from scratch.
+    """Raise `ResumeError` if the user passed ``ckpt_path="last"``."""
+    # Lightning resolves it before any hook, among ModelCheckpoints only, and would silently start from scratch.
     if _path_given_to(Trainer.fit) == "last" and path_to_load() is None:
         raise ResumeError(
             f'{dirpath}: ckpt_path="last" is not known to Lightning for this callback, and would start from scratch; '
@@ -34,7 +34,7 @@ def refuse_last(dirpath: Path) -> None:
 
 
 def refuse_to_begin_again(dirpath: Path, step: int, resumed_at: int | None) -> None:
-    """Raise `ResumeError` when training begins before the step at which its checkpoint was taken."""
+    """Raise `ResumeError` if training begins before the step at which its checkpoint was taken."""
     if resumed_at is not None and step < resumed_at:
         raise ResumeError(
             f"{dirpath}: a checkpoint of step {resumed_at} was loaded, and another callback has set training back to "
@@ -43,7 +43,7 @@ def refuse_to_begin_again(dirpath: Path, step: int, resumed_at: int | None) -> N
 
 
 def convert_before_loading(trainer: Trainer) -> None:
-    """Convert the model to double before loading; Lightning converts it afterwards, which rounds the weights."""
+    """Convert the model to double before loading. Lightning converts it afterwards, which rounds the weights."""
     if path_to_load() is not None and isinstance(trainer.precision_plugin, DoublePrecision):
         trainer.precision_plugin.convert_module(trainer.lightning_module)
 

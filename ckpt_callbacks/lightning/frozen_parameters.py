@@ -1,4 +1,4 @@
-"""Parameters without gradients. Finetuning schedules do not unfreeze them again after a resume."""
+"""Parameters without gradients. After a resume, finetuning schedules do not unfreeze them again."""
 
 from __future__ import annotations
 

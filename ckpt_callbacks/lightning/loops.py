@@ -1,4 +1,4 @@
-"""The private state of Lightning's loops: where they are, and how they are moved elsewhere."""
+"""The private state of Lightning's loops: their position, and functions that change it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def batches_to_skip(trainer: Trainer) -> float:
     """Return how many of the next batches neither end the epoch nor are followed by a validation; a lower bound."""
     epoch_loop = trainer.fit_loop.epoch_loop
     if trainer._val_check_time_interval is not None:
-        return 0  # by the clock
+        return 0  # validations happen by the clock
     left = trainer.num_training_batches - epoch_loop.batch_progress.current.ready
     if (every := trainer.val_check_batch) < math.inf:
         done = epoch_loop.total_batch_idx if trainer.check_val_every_n_epoch is None else epoch_loop.batch_idx
@@ -73,21 +73,21 @@ def accumulating(trainer: Trainer) -> bool:
 
 
 def running_epoch(trainer: Trainer) -> tuple[Any, Any]:
-    """Return what the training loop has logged, and the progress that tells whether a batch is the last."""
+    """Return what the training loop has logged, and the progress that tells whether a batch is the last one."""
     epoch_loop = trainer.fit_loop.epoch_loop
     return epoch_loop._results, epoch_loop.batch_progress
 
 
 def loaders(trainer: Trainer) -> list[Any]:
-    """Return the training run's data loaders; none before Lightning has made them."""
+    """Return the training run's data loaders; none before Lightning has created them."""
     combined = trainer.fit_loop._combined_loader
     return [] if combined is None else list(combined.flattened)
 
 
 def mark_epoch_complete(loops: dict[str, Any]) -> None:
-    """Correct the ``loops`` of a checkpoint that was taken at an epoch's end: the epoch counts as completed.
+    """Correct the ``loops`` of a checkpoint that was taken at an epoch's end, so that the epoch counts as completed.
 
-    Lightning counts the epoch only after its hooks, and would finish it once more on resume.
+    Lightning counts the epoch only after its hooks, and would finish it a second time on resume.
     """
     progress = loops["fit_loop"]["epoch_progress"]
     for part in ("total", "current"):
@@ -112,7 +112,7 @@ def mark_validation_due(loops: dict[str, Any], progress: dict[str, Any]) -> None
 
 
 def begin_with_validation(trainer: Trainer, states: Sequence[dict[str, Any]]) -> None:
-    """Make a resumed `fit` begin with the validation that the checkpoint was taken before.
+    """Make a resumed `fit` begin with the validation before which the checkpoint was taken.
 
     Args:
         trainer: The trainer.
@@ -129,9 +129,9 @@ def begin_with_validation(trainer: Trainer, states: Sequence[dict[str, Any]]) ->
 def begin_next_epoch(trainer: Trainer) -> None:
     """Make a resumed `fit` begin with a new epoch, as the uninterrupted one did.
 
-    Otherwise the loops take a run with ``max_steps`` for one that stopped mid-epoch and train one step too many, and
-    read the epoch's data in an order that was drawn before the random state was restored. A stateful data loader
-    gets its state, from which it draws the next epoch's order.
+    Otherwise, the loops mistake a run with ``max_steps`` for one that stopped mid-epoch and train one step too many.
+    They also read the epoch's data in an order that was drawn before the random state was restored. A stateful data
+    loader gets its state back, from which it draws the next epoch's order.
     """
     fit_loop = trainer.fit_loop
     states, fit_loop._combined_loader_states_to_load = fit_loop._combined_loader_states_to_load, []
@@ -145,13 +145,13 @@ def begin_next_epoch(trainer: Trainer) -> None:
 def _end_old_epoch(trainer: Trainer, states: Sequence[dict[str, Any]]) -> None:
     loader = trainer.fit_loop._combined_loader
     loader._load_state_dicts(states)
-    # The new epoch begins with another `iter`. Do not call the fetcher's: if the data has no length, it draws a batch
-    # that nothing would train.
+    # The new epoch begins with another `iter`. Do not call the fetcher's `iter`: if the data has no length, it draws a
+    # batch on which nothing would train.
     iter(loader)
 
 
 def stop_as_before(trainer: Trainer, stopping: bool) -> None:
-    """Stop a resumed `fit` that `EarlyStopping` had stopped, and still would; Lightning would train another epoch."""
+    """Stop a resumed `fit` that `EarlyStopping` had stopped and still would. Lightning would train another epoch."""
     for callback in trainer.early_stopping_callbacks:
         if stopping and callback.wait_count >= callback.patience:
             trainer.should_stop = True
@@ -163,7 +163,7 @@ def stop(trainer: Trainer, reasons: Sequence[str], together: bool = False) -> No
     Args:
         trainer: The trainer.
         reasons: Why; empty to continue.
-        together: All processes call it, and stop when one of them has a reason.
+        together: Whether all processes call this, and stop if any of them has a reason.
     """
     should_stop = bool(reasons)
     if together:
@@ -174,7 +174,7 @@ def stop(trainer: Trainer, reasons: Sequence[str], together: bool = False) -> No
 
 
 def set_sampler_epoch(trainer: Trainer) -> bool:
-    """Set the running epoch in distributed samplers, as Lightning does only later; return whether there are any."""
+    """Set the running epoch in distributed samplers, which Lightning does only later; return whether there are any."""
     fit_loop = trainer.fit_loop
     for loader in fit_loop._combined_loader.flattened:
         _set_sampler_epoch(loader, fit_loop.epoch_progress.current.processed)
@@ -190,7 +190,7 @@ def reload(trainer: Trainer, states: Sequence[dict[str, Any]]) -> None:
 
 
 def end_resumed_epoch(trainer: Trainer) -> None:
-    """Let an epoch that was resumed midway end like any other; Lightning would leave ReduceLROnPlateau out."""
+    """Let an epoch that was resumed midway end like any other; Lightning would leave out ReduceLROnPlateau."""
     trainer.fit_loop._restarting = False
 
 

@@ -1,4 +1,4 @@
-"""The metadata of a Lightning training run, for every record."""
+"""The metadata of a Lightning training run, stored in every record."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lightning.pytorch import Trainer
 
 
 def training_metadata(trainer: Trainer) -> dict[str, Any]:
-    """Return model, learning rates, processes, precision, hyperparameters and seed."""
+    """Return the model, learning rates, number of processes, precision, hyperparameters and seed."""
     module = trainer.lightning_module
     metadata: dict[str, Any] = {
         "model": type(module).__name__,

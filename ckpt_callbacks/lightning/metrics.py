@@ -1,4 +1,4 @@
-"""Freshly measured metrics. `trainer.callback_metrics` keeps old values among the new ones."""
+"""Newly measured metrics. `trainer.callback_metrics` keeps old values among the new ones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class FreshMetrics:
         self._others: dict[str, Any] = {}
 
     def begin(self, trainer: Trainer) -> None:
-        """Treat all present metrics as old, such as those that a resume has restored for schedulers."""
+        """Treat all present metrics as old, including those that a resume has restored for schedulers."""
         self._others = dict(trainer.callback_metrics)
 
     def of_epoch(self, trainer: Trainer) -> dict[str, float]:

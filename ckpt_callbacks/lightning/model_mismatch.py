@@ -15,7 +15,7 @@ _SHOWN = 4
 
 
 def refuse_other_model(trainer: Trainer, path: Any, checkpoint: Mapping[str, Any]) -> None:
-    """Raise `ResumeError`, naming the layers that differ, when a different model wrote the checkpoint."""
+    """Raise `ResumeError`, and name the layers that differ, if a different model wrote the checkpoint."""
     found = differences(trainer, checkpoint)
     if found is not None:
         name = type(trainer.lightning_module).__name__
@@ -26,7 +26,7 @@ def refuse_other_model(trainer: Trainer, path: Any, checkpoint: Mapping[str, Any
 
 
 def differences(trainer: Trainer, checkpoint: Mapping[str, Any]) -> str | None:
-    """Describe the differences; None when all weights have the same names and shapes, or when that is unknown."""
+    """Describe the differences; None if all weights have the same names and shapes, or if that is unknown."""
     saved = checkpoint.get("state_dict")
     if not loads_plainly(trainer) or not isinstance(saved, Mapping):
         return None
@@ -45,7 +45,7 @@ def differences(trainer: Trainer, checkpoint: Mapping[str, Any]) -> str | None:
 def loads_plainly(trainer: Trainer) -> bool:
     """Return whether the weights in a checkpoint are copied into the model as they are.
 
-    If a module or a strategy changes what is loaded, or how, it also decides what fits.
+    A module or a strategy that changes what is loaded, or how, also decides what fits.
     """
     module = trainer.lightning_module
     changed = any(

@@ -13,7 +13,7 @@ _EVALUATION_LOOP = "lightning.pytorch.loops.evaluation_loop._EvaluationLoop"
 _COMBINED_LOADER = "lightning.pytorch.utilities.combined_loader"
 _RESULT = f"{_CONNECTORS}.logger_connector.result"
 
-# The versions that work are those of `pyproject.toml`.
+# The supported versions are those in `pyproject.toml`.
 LIGHTNING = "lightning>=2.6,<2.7,!=2.6.2,!=2.6.3"
 TORCH = "torch>=2.6"
 

@@ -32,8 +32,8 @@ class TrainerProcesses(Processes):
         return bool(requested), number, finished
 
     def chained_handler(self, handler: Any) -> Any:
-        # Lightning's own handler communicates with the other processes from within the signal, wherever they are at
-        # that moment, and may hang all of them. `all_reduce_requests` does the same job, between two steps.
+        # Lightning's own handler communicates with the other processes from within the signal handler, wherever they
+        # are at that moment, and may hang all of them. `all_reduce_requests` does the same job between two steps.
         if self.is_single or not isinstance(handler, _HandlersCompose):
             return handler
         notifier = _SignalConnector._sigterm_notifier_fn
@@ -41,10 +41,10 @@ class TrainerProcesses(Processes):
 
 
 def check_same_path(trainer: Trainer, processes: Processes, path: Any) -> None:
-    """Make sure that all processes resume from the checkpoint that the first one resumes from.
+    """Make sure that all processes resume from the same checkpoint as the first one.
 
     Raises:
-        ResumeError: This process was given a different one.
+        ResumeError: A different path was passed in this process.
     """
     own = None if path is None else str(path)
     primary = processes.broadcast(own)
@@ -58,8 +58,8 @@ def check_same_path(trainer: Trainer, processes: Processes, path: Any) -> None:
 def leave_at_exit() -> None:
     """Have this process leave its group before it ends.
 
-    With NCCL, Lightning takes care of that; with gloo, its threads sometimes abort the interpreter, and the exit code
-    is lost.
+    With NCCL, Lightning takes care of that. With gloo, the group's threads sometimes abort the interpreter, and the
+    exit code is lost.
     """
     atexit.register(_leave)
 

@@ -1,4 +1,4 @@
-"""The progress of a fit through its epochs, as far as a checkpoint has to record it."""
+"""The part of a fit's progress through its epochs that a checkpoint has to record."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Progress:
     Attributes:
         place: Where it is.
         plateau_interval: ``step`` or ``epoch``, set in hooks after which Lightning would still step
-            ReduceLROnPlateau, a step that is lost on resume.
-        is_partial: The epoch was begun by another process, so some of its metrics may be unknown here.
+            ReduceLROnPlateau. That step is lost on resume.
+        is_partial: True if another process began the epoch, so that some of its metrics may be unknown here.
         order: What the epoch's data order was drawn from.
     """
 

@@ -1,4 +1,4 @@
-"""The return of a fit to the place where its checkpoint was taken."""
+"""The continuation of a fit at the place where its checkpoint was taken."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = logging.getLogger("ckpt_callbacks")
 
 
 class ResumePoint:
-    """The place where a checkpoint was taken, with everything that takes a fit back there.
+    """The place where a checkpoint was taken, with everything needed to take a fit back there.
 
     Args:
         state: The embedded state.

@@ -1,7 +1,7 @@
 """The part of a save that all processes of a training run carry out together.
 
-The primary process writes. Where the state cannot be copied, every process takes part in each attempt to write it:
-the primary one announces the path before it writes, and None when it will not write again.
+The primary process writes. If the state cannot be copied, every process takes part in each attempt to write it: the
+primary process announces the path before it writes, and announces None when it will not write again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def announce(processes: Processes, snapshot: Snapshot | None) -> Snapshot | None
         snapshot: This process's snapshot; None if none could be taken.
 
     Returns:
-        The snapshot to write; it makes the other processes write along if they have to.
+        The snapshot to write. Writing it makes the other processes write as well if they have to.
     """
     live = processes.broadcast(snapshot is not None and snapshot.live)
     if snapshot is None or not live or processes.is_single:

@@ -34,11 +34,11 @@ class SaveJob:
 
     Attributes:
         save: The `Save.id` that it answers.
-        draft: What is known of the record before the file is written, including its id from `Committer.new_id`.
+        draft: The record as far as it is known before the file is written, with its id from `Committer.new_id`.
         stem: The file name without its suffix.
         suffix: The file's suffix.
-        asked: When the save was asked for, on the run's clock.
-        snapshot: What to write; None where `unchanged` or `failed` is set.
+        asked: When the save was requested, on the run's clock.
+        snapshot: What to write; None if `unchanged` or `failed` is set.
         unchanged: The id of the record that already holds exactly these weights, or will once its save is done. The
             draft's metrics and reasons are added to it, and nothing is written.
         failed: Why no snapshot could be taken.
@@ -62,7 +62,7 @@ class SaveOutcome:
 
     Attributes:
         save: The `Save.id`.
-        record: The record; None if the save failed, and on all processes but the primary one.
+        record: The record; None if the save failed, and on all processes except the primary one.
         error: Why it failed; None if it succeeded.
         blocked: Seconds that training waited for it; None if nothing had to be written.
     """
@@ -92,7 +92,7 @@ class Committer:
         self._continued: tuple[str, int] | None = None  # the attempt whose predecessors are marked as superseded
 
     def new_id(self) -> int:
-        """Return an id for one more save, which keeps it when it is retried. Called on the training's thread."""
+        """Return an id for one more save. A retry keeps the id. Called on the training thread."""
         known = (*list(self._given), *(failed.id for failed in list(self._unrecorded)))
         id_ = max((self._manifest.next_id, *(id_ + 1 for id_ in known)))
         self._given.add(id_)
@@ -160,7 +160,7 @@ class Committer:
                 found_digest, size = digest(staged)
             name = free_name(self._layout.dirpath, job.stem, job.suffix)
             record = draft.replace(file=name, digest=found_digest, size=size, status=Status.WRITING)
-            manifest.put(record)  # the intent, with the digest, so that recovery can recognise a crash after the rename
+            manifest.put(record)  # the intent, with the digest, by which recovery recognises a crash after the rename
             target = self._layout.dirpath / name
             commit(staged, target)
             record = manifest.put(record.replace(status=Status.COMMITTED))
@@ -226,11 +226,11 @@ class Committer:
         return report
 
     def _prune_quietly(self, saved: Record | None = None) -> None:
-        """Prune the directory; after the first save of a resumed run, first mark what the run rolled back."""
+        """Prune the directory. After the first save of a resumed run, mark what the run rolled back before that."""
         try:
             if saved is not None and self._continued != (saved.run, saved.attempt):
                 supersede(self._manifest, saved.run, saved.attempt)
-                # Only now: if the journal could not be written, the next save tries again.
+                # Set only now, so that the next save tries again if the journal could not be written.
                 self._continued = saved.run, saved.attempt
             self._directory.prune()
         except Exception as error:  # the checkpoint itself is safe; the next save prunes again
@@ -244,7 +244,7 @@ class Committer:
             self._leftovers.append(path)
 
     def _retry_leftovers(self) -> None:
-        """Do what earlier failed saves could not do, say because the disk was full."""
+        """Finish what earlier failed saves could not do, for example because the disk was full."""
         leftovers, self._leftovers = self._leftovers, []
         for path in leftovers:
             self._remove_quietly(path)
@@ -266,6 +266,6 @@ def _are_equal(one: Path, other: Path) -> bool:
         return form.same(one, other)
     except OSError:  # the disk failed, and may work the next time
         raise
-    except Exception as error:  # whatever a framework raises: two files do no harm, a lost state does
+    except Exception as error:  # whatever a framework raises: two files do no harm, but a lost state does
         log.warning("%s: could not be compared with %s: %s", one.name, other.name, first_line(error))
         return False

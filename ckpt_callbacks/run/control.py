@@ -1,4 +1,4 @@
-"""Requests from outside a running training: to save, or to save and end."""
+"""Requests from outside to a training run: to save, or to save and end."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class ControlChannel:
 
     @property
     def next_poll(self) -> float:
-        """The time of the next disk check, in the clock's monotonic seconds."""
+        """When to check the disk next, in the clock's monotonic seconds."""
         return self._polled_at + _POLL_EVERY
 
     def expect_signals(self, processes: Processes) -> None:
-        """Begin to watch for signals."""
+        """Start watching for signals."""
         self._signals.install(processes.chained_handler)
 
     def poll(self, processes: Processes, finished: int) -> bool:
@@ -74,7 +74,7 @@ class ControlChannel:
         self._pending.add(save)
 
     def ended(self, save: int, error: Exception | None, retry_at: int, processes: Processes) -> None:
-        """Note the outcome of a save; an unsuccessful one leaves the request open.
+        """Record the outcome of a save. If it failed, the request stays open.
 
         Args:
             save: The save's id.
@@ -104,7 +104,7 @@ class ControlChannel:
         return number
 
     def _is_requested(self, processes: Processes) -> bool:
-        # Check the disk now and then, not at each step.
+        # Check the disk occasionally, not at each step.
         now = self._clock.monotonic()
         if not processes.is_primary or now < self.next_poll:
             return False

@@ -1,4 +1,4 @@
-"""The engine with its state and its clocks: events in, decisions out."""
+"""The engine with its state and its clocks: it takes events and returns decisions."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Decider:
     Args:
         policy: The policy.
         clock: The run's clock.
-        filename: Template of the file names; its names are checked once all metrics could have been logged.
-        metadata: Names that the template may use besides metrics.
+        filename: Template of the file names. The names in it are checked once all metrics could have been logged.
+        metadata: Names that the template may use in addition to metrics.
 
     Attributes:
         state: The engine's state after the last event.
@@ -47,20 +47,20 @@ class Decider:
 
     @property
     def horizon(self) -> Horizon:
-        """The point until which the policy stays silent."""
+        """The point until which the policy decides nothing."""
         return horizon(self._policy, self.state, self._deadline)
 
     @property
     def lacks_deadline(self) -> bool:
-        """True if a rule waits for the job's end, and that time is unknown."""
+        """True if a rule depends on the end of the job, and that time is unknown."""
         return self._deadline is None and any(leaf.end is None for leaf in self._policy.deadlines)
 
     def begin(self) -> None:
-        """Begin a training: from now on, training time continues from the time in the state."""
+        """Begin a training run: from now on, training time continues from the time in the state."""
         self.time_zero = self._clock.monotonic() - self.state.time
 
     def decide(self, event: Event, processes: Processes) -> tuple[Decision, Event]:
-        """Fold one event into the state. Collective where processes must agree.
+        """Fold one event into the state. Collective if processes must agree.
 
         Returns:
             What to do about it, and the event with its clocks stamped.

@@ -1,4 +1,4 @@
-"""A run directory that one training run at a time holds."""
+"""A run directory that at most one training run at a time holds."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class RunDirectory:
         name: The caller's name in messages, such as ``"LightningCheckpoint"``.
 
     Attributes:
-        view: Questions about the checkpoints.
+        view: Answers questions about the checkpoints.
         manifest: The view's manifest.
         processes: The processes that train together.
         is_open: True while this process's training run holds the directory.
@@ -55,7 +55,7 @@ class RunDirectory:
         return self.manifest.layout.staging
 
     def open(self) -> None:
-        """Take the directory: create it, lock it, read its manifest, finish what was interrupted.
+        """Take the directory: create it, lock it, read its manifest, and finish what was interrupted.
 
         Raises:
             DirectoryInUse: Another training run holds it.
@@ -78,7 +78,7 @@ class RunDirectory:
     def repair_if_idle(self) -> None:
         """Finish or undo what a killed training run left half done, unless another one holds the directory now.
 
-        This way a caller that looks for a checkpoint to resume from sees every one that exists.
+        A caller that looks for a checkpoint to resume from then sees every checkpoint that exists.
         """
         if self.is_open or not is_primary_process() or not self._holds_anything():
             return
@@ -100,7 +100,7 @@ class RunDirectory:
         Args:
             parent: Id of the record that training continues from; None for a fresh start.
             wall: UTC seconds since 1970.
-            facts: Plain JSON values to keep with it.
+            facts: Plain JSON values to store with it.
 
         Raises:
             StoreError: The directory cannot be written.
@@ -109,7 +109,7 @@ class RunDirectory:
         run = self.view.current = self.view.current or share(uuid.uuid4().hex[:12])
         number = share(max((a.number for a in self.manifest.attempts if a.run == run), default=0) + 1)
         who = {"host": environment()["host"], "framework": self._framework}
-        # Versions that do not know ``framework`` read the holder.
+        # Versions that do not know ``framework`` read ``holder``.
         attempt = Attempt(run, number, parent, wall, {**who, "holder": self._name, **facts})
         if self.processes.is_primary:
             try:
@@ -136,7 +136,7 @@ class RunDirectory:
         """Move the aliases as the last save should have, in case it was interrupted. A failure is logged."""
         try:
             self.move_aliases()
-        except OSError as error:  # links are for people, and not worth ending a training for
+        except OSError as error:  # links are for people, and not worth ending a training run for
             log.warning("%s: the aliases could not be moved: %s", self.dirpath, error)
 
     def prune(self) -> None:

@@ -17,9 +17,9 @@ Listener = Callable[[Record], None]
 class Notifier:
     """Calls the listeners of a run.
 
-    A listener is called on the training's thread. One whose attribute ``background`` is true, as for a tracker or
-    mirror, is called on a thread for listeners instead, in the order of the saves. A listener that raises is logged;
-    neither the others nor the training notice.
+    A listener is called on the training thread. If its attribute ``background`` is true, as for a tracker or a mirror,
+    it is called on a thread for listeners instead, in the order of the saves. If a listener raises an exception, the
+    exception is logged, and neither the other listeners nor training are affected.
 
     Args:
         listeners: The run's list, which may grow and shrink at any time.
@@ -45,5 +45,5 @@ class Notifier:
     def _call(self, listener: Listener, record: Record) -> None:
         try:
             listener(record)
-        except Exception as error:  # its failure is not a reason to end a training
+        except Exception as error:  # its failure is no reason to end a training run
             log.warning("%s: a listener failed on %s: %s: %s", self._where, record.file, type(error).__name__, error)

@@ -18,11 +18,11 @@ log = logging.getLogger("ckpt_callbacks")
 
 
 class Outcomes:
-    """The outcomes of a run's saves, reported on the training's thread.
+    """The outcomes of a run's saves, reported on the training thread.
 
     Args:
         directory: The run directory.
-        saver: Where the outcomes come from.
+        saver: Provides the outcomes.
         decider: Folds them into the engine's state.
         control: Keeps a save request open if its save failed.
         settings: The run's settings.
@@ -45,11 +45,11 @@ class Outcomes:
         self._failure: CkptError | None = None  # the first one that has not been raised yet
 
     def deliver(self, step: int = 0, *, may_raise: bool = False, together: bool = True) -> None:
-        """Tell the engine and the listeners what became of saves. Collective if ``together``.
+        """Report the outcomes of saves to the engine and the listeners. Collective if ``together``.
 
         Args:
             step: Updates done by now; the last event's number is used if it is higher.
-            may_raise: Raise a failure, with ``on_error="raise"``.
+            may_raise: Whether to raise a failure if ``on_error`` is ``"raise"``.
             together: True if all processes of the training run call this now.
 
         Raises:

@@ -34,7 +34,7 @@ def prune(manifest: Manifest, policy: Policy, run: str) -> list[Record]:
 
 
 def delete(manifest: Manifest, record: Record) -> None:
-    """Delete one checkpoint. The journal records it first, so that recovery can recognise a crash in between."""
+    """Delete one checkpoint. The journal records this first, so that recovery can recognise a crash in between."""
     manifest.change(record.id, status=Status.DELETED)
     remove(record.path, aside=manifest.layout.staging)
     log.info("deleted %s", record.file)

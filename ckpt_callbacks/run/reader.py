@@ -11,11 +11,11 @@ from .view import RunView
 
 
 class RunReader:
-    """Answers from the manifest, at any time: before `fit`, during it and after it.
+    """Answers questions from the manifest, at any time: before, during and after `fit`.
 
     Args:
         run: The run of the callback.
-        arguments: Passed on to the framework's callback class.
+        arguments: Arguments for the framework's callback class.
     """
 
     def __init__(self, run: Run, *arguments: Any, **named: Any) -> None:

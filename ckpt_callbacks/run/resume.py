@@ -25,7 +25,7 @@ def embed_state(
         state: The engine's state after the event that requested the save.
         run: Identifies the run.
         attempt: Number of the start of this run.
-        newest: The record of the checkpoint itself if one is being saved, else the run's last one.
+        newest: The checkpoint's own record if one is being saved, otherwise the run's last record.
         saving: True if ``newest`` is the checkpoint's own record.
         records: The record id of each requested save, by `Save.id`.
     """
@@ -45,8 +45,8 @@ def restore_state(embedded: Mapping[str, Any], policy: Policy, manifest: Manifes
 
     Args:
         embedded: What `embed_state` returned when the checkpoint was written.
-        policy: The current policy, which may differ from the one that the checkpoint was written with.
-        manifest: The run directory's manifest; it tells what became of the saves that were pending.
+        policy: The current policy, which may differ from the one with which the checkpoint was written.
+        manifest: The run directory's manifest, which shows the outcomes of the saves that were pending.
         dirpath: The run directory, for messages.
 
     Raises:
@@ -54,13 +54,13 @@ def restore_state(embedded: Mapping[str, Any], policy: Policy, manifest: Manifes
     """
     check_version(embedded.get("version"), VERSION, f"{dirpath}: the checkpoint")
     state = State.from_json(embedded["state"])
-    # The checkpoint exists, so the save that made it succeeded. Older ones were still being written at that time.
+    # The checkpoint exists, so the save that made it succeeded. Older saves may still have been pending at that time.
     records, counted = embedded.get("under_way", {}), set()
     for save_id in tuple(state.pending):
         record = manifest.records.get(records.get(str(save_id)))
         kept = record is not None and (record.status.on_disk or record.status is Status.DELETED)
         saved = save_id == embedded["save"] or kept
-        # Two saves may share one file, which blocked the training only once.
+        # Two saves may share one file, which blocked training only once.
         blocked = record.timings.get("blocked") if record is not None and record.id not in counted else None
         if record is not None:
             counted.add(record.id)

@@ -1,4 +1,4 @@
-"""One training in one run directory: the loop between the engine, which decides, and the store, which saves."""
+"""One training run in one run directory: it connects the engine, which decides, with the store, which saves."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ log = logging.getLogger("ckpt_callbacks")
 class Run:
     """One training run in one run directory, for any framework.
 
-    An adapter opens the directory, starts the run with its `Source`, and reports events; the run has the engine decide,
-    carries saves out, tells the engine how they went, and notifies the listeners.
+    An adapter opens the directory, starts the run with its `Source`, and reports events. The run asks the engine for
+    decisions, carries out saves, reports their outcomes to the engine, and notifies the listeners.
 
     Args:
         policy: When to save, what to keep, when to stop.
@@ -54,7 +54,7 @@ class Run:
         policy: As given.
         settings: As given.
         suffix: As given.
-        directory: The run directory, which one training run at a time holds.
+        directory: The run directory, which at most one training run at a time holds.
         gate: Says which steps must be reported.
         listeners: Functions that are called with each record once its checkpoint is durable and verified; see
             `Notifier`.
@@ -128,7 +128,7 @@ class Run:
 
     @property
     def should_exit(self) -> bool:
-        """True if a signal asks training to end: the next event of a finished step saves, and ends the process."""
+        """True if a signal asks training to end. The next event of a finished step then saves and ends the process."""
         return self._control.should_exit(self.processes)
 
     def embedded_state(self) -> dict[str, Any]:
@@ -159,10 +159,10 @@ class Run:
             self.view.current, self._parent = embedded["run"], embedded["record"]
 
     def start(self, source: Source, *, step: int, epoch: int) -> Decision:
-        """Begin a `fit`: a fresh one, one after `restore`, or another one of this object.
+        """Begin a `fit`: a fresh one, one after `restore`, or a further one of this object.
 
         Args:
-            source: The training.
+            source: The training run, as its adapter provides it.
             step: Optimizer updates done so far.
             epoch: Completed epochs.
 
@@ -190,11 +190,11 @@ class Run:
 
         Args:
             event: What happened; the run stamps its clocks and its deadline.
-            unchanged: True if the weights are still those of the previous event, so that its metrics apply to them too.
+            unchanged: True if the weights have not changed since the previous event, so that its metrics still apply.
 
         Raises:
             MetricError: A monitored metric was never logged.
-            CommitError: A save failed, this one or an earlier one, with ``on_error="raise"``.
+            CommitError: This save or an earlier one failed, with ``on_error="raise"``.
         """
         self._begin_event(event.step)
         decision = self._handle(event, unchanged=unchanged)
@@ -205,7 +205,7 @@ class Run:
     def save_if_urgent(self, *, step: int, epoch: int) -> None:
         """Save at once if a signal, a save request or a deadline asks for it.
 
-        For moments that are not events: before a validation, and during one.
+        Call it at moments that are not events: before a validation, and during one.
 
         Args:
             step: Optimizer updates done so far.
@@ -213,13 +213,13 @@ class Run:
         """
         self._begin_event(step)
         event = Event.step_end(step=step, epoch=epoch)
-        # Only for a deadline: a signal or a request is not a reason to ask the other rules before the validation.
+        # Only for a deadline: a signal or a request is no reason to evaluate the other rules before the validation.
         if self._decider.deadline_is_due(event, self.processes):
             self._handle(event)
         self._serve_requests(event)
 
     def close_gate(self) -> None:
-        """Let `gate` skip the next steps, once the last one has been observed.
+        """Let `gate` skip the next steps, after the last one was observed.
 
         Processes that train together have to agree at each step, so they never skip one.
         """
@@ -236,7 +236,7 @@ class Run:
         self._worker.submit(job)
 
     def wait(self) -> None:
-        """Wait until every requested save has finished. Any process may call this on its own."""
+        """Wait until every requested save has finished. Any process may call this independently."""
         self._worker.wait()
         if self.processes.is_single:  # others deliver outcomes collectively, at the next event
             self._outcomes.deliver()
@@ -249,7 +249,7 @@ class Run:
             self.directory.restore_aliases()
 
     def end(self) -> None:
-        """End a `fit` that ran to its end: `close`, and end the process if a signal has come since the last step."""
+        """End a `fit` that finished normally: `close`, and end the process if a signal came after the last step."""
         number = self.close()
         if number is not None:
             self._control.end_process(number)
@@ -271,7 +271,7 @@ class Run:
             self.directory.release()
 
     def _begin_event(self, step: int) -> None:
-        """Look at what has happened so far; anything that happens from now on opens the gate again."""
+        """Check what has happened so far; anything that happens from now on opens the gate again."""
         self.gate.clear()
         if self.processes.is_single:
             self._outcomes.deliver(step, may_raise=True)

@@ -1,4 +1,4 @@
-"""The saves that the engine asks for, carried out by all processes of a training run together."""
+"""The saves that the engine requests, carried out by all processes of a training run together."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Saver:
         notify: Called, on any thread, when a save has finished.
 
     Attributes:
-        attempt: The start of the run that trains now; None before the first.
+        attempt: The current start of the run; None before the first one.
         finished: Outcomes of saves, oldest first, until the run collects them.
         records: The record id of each requested save, by `Save.id`.
     """
@@ -93,21 +93,21 @@ class Saver:
         self.attempt, self._newest = attempt, None
 
     def save(self, save: Save, event: Event, measured: Event, state: State, source: Source) -> None:
-        """Take a snapshot and hand it over to be written; its outcome appears in `finished`.
+        """Take a snapshot and hand it over to be written; the outcome appears in `finished`.
 
         The last saves of a training run are never skipped, and have finished when this returns.
 
         Args:
-            save: What the engine asked for.
-            event: The event at which it asked.
+            save: What the engine requested.
+            event: The event at which it requested the save.
             measured: The event whose metrics are those of the weights that are saved.
             state: The engine's state after ``event``.
-            source: The training.
+            source: The training run, as its adapter provides it.
         """
         try:
             self._save(save, event, measured, state, source)
         except BaseException:
-            # An interrupt, say. If this training continues, it has to know that nothing will write this save.
+            # For example, an interrupt. If training continues, it has to know that nothing will write this save.
             if save.id != self._handed_over:
                 self._skip(save, "interrupted")
             raise
@@ -203,7 +203,7 @@ class Saver:
     def _is_written(self, event: Event) -> bool:
         """Return True if the newest file is from this step, and exists or is being written.
 
-        Between two events of one step nothing but evaluation runs, so the file holds exactly these weights.
+        Between two events of one step, only evaluation runs, so the file holds exactly these weights.
         """
         newest = self._newest
         if newest is None or newest.step != event.step:
@@ -211,7 +211,7 @@ class Saver:
         if newest.id in self._unwritten:  # checked first: a save that has finished by now already has its last status
             return True
         record = self._directory.manifest.records.get(newest.id)
-        # Not Path.exists, which raises if the disk is broken.
+        # Not Path.exists, which raises an exception if the disk is broken.
         return record is not None and record.status.on_disk and os.path.exists(record.path)
 
     def _draft(

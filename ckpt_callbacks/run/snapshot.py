@@ -1,4 +1,4 @@
-"""The state of a training run at one moment, as an adapter provides it for writing."""
+"""The state of a training run at one moment, which an adapter provides for writing."""
 
 from __future__ import annotations
 

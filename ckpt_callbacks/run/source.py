@@ -1,4 +1,4 @@
-"""The interface that a training run offers to its run."""
+"""The interface through which a `Run` reads the state of training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .snapshot import Snapshot
 
 @dataclass(frozen=True)
 class Embedded:
-    """What this package adds to a checkpoint besides the framework's own state.
+    """What this package adds to a checkpoint in addition to the framework's own state.
 
     Attributes:
         record: The record of the checkpoint as plain JSON values, from which a lost manifest is rebuilt.
@@ -38,7 +38,7 @@ class Source(Protocol):
         Called on the training thread, on every process, and only when a save is due.
 
         Args:
-            embedded: What the file must hold besides the framework's own state.
+            embedded: What the file must hold in addition to the framework's own state.
         """
 
     def metadata(self) -> Mapping[str, Any]:

@@ -11,8 +11,8 @@ from ..runtime.clock import Clock
 class StepGate:
     """The only thing that an adapter checks when a step ends.
 
-    The adapter must report the step once `step` is reached or `alarm` is set. Until the first `close_until` it must
-    report every step.
+    The adapter must report a step once `step` is reached or `alarm` is set. Until the first call of `close_until`, it
+    must report every step.
 
     Args:
         clock: The run's clock.
@@ -20,7 +20,7 @@ class StepGate:
     Attributes:
         step: Number of optimizer updates from which every step must be reported.
         alarm: True if something has happened outside the training loop: a signal, a finished save, a due time.
-        batch: For adapters that count batches: the first batch of the running epoch that may be the one with `step`.
+        batch: For adapters that count batches: the first batch of the running epoch that may reach `step`.
     """
 
     __slots__ = ("_alarm", "_clock", "alarm", "batch", "step")
@@ -41,7 +41,7 @@ class StepGate:
         self.alarm, self.step = False, -math.inf
 
     def close_until(self, horizon: Horizon, time_zero: float, latest: float) -> None:
-        """Skip steps for as long as the policy stays silent.
+        """Skip steps as long as the policy decides nothing.
 
         Args:
             horizon: The policy's horizon.
@@ -49,7 +49,7 @@ class StepGate:
             latest: When to open again in any case, in the clock's monotonic seconds.
         """
         self.step = horizon.step
-        # The system clock may be changed; that is noticed once `latest` is reached.
+        # Someone may change the system clock. The change is noticed once `latest` is reached.
         now, wall = self._clock.monotonic(), math.inf
         if horizon.wall < math.inf:
             wall = now + horizon.wall - self._clock.wall()

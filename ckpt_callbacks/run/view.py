@@ -24,13 +24,13 @@ class RunView:
 
     Args:
         manifest: The run directory's manifest; the directory need not exist.
-        policy: Says what is best, and what is kept. None if only the manifest is available; then ``best`` is what the
-            link on the disk points at.
+        policy: Says what is best, and what is kept. None if only the manifest is available; ``best`` is then the
+            checkpoint that the link on the disk points to.
 
     Attributes:
         manifest: As given.
         policy: As given.
-        current: Identifies the run that trains here; empty until one does.
+        current: Identifies the run that is training here; empty before training begins.
         damaged: The errors of checkpoints that failed verification, by record id.
     """
 
@@ -45,7 +45,7 @@ class RunView:
 
     @property
     def run_id(self) -> str:
-        """The run that trains here, or else the newest one in the manifest."""
+        """The run that is training here, otherwise the newest one in the manifest."""
         return self.current or self.manifest.newest_run
 
     def records(self) -> list[Record]:
@@ -65,7 +65,7 @@ class RunView:
         return files.get(linked) if linked is not None else None
 
     def final(self) -> Record | None:
-        """Return the state when the last `fit` ended, or None."""
+        """Return the checkpoint of the state in which the last `fit` ended, or None."""
         return final_record(self.records())
 
     def aliases(self) -> dict[str, Record | None]:
@@ -78,7 +78,7 @@ class RunView:
         return plan(self.policy.keep, self.records(), best=self.policy.best_metric)
 
     def verified_resumable(self) -> Iterator[Record]:
-        """Yield the records that a run can continue from, newest first, after reading every byte of each.
+        """Yield the records that a run can continue from, newest first. Every byte of each is read first.
 
         A checkpoint that fails verification is skipped with a warning that says why.
         """

@@ -1,4 +1,4 @@
-"""Copies from CUDA devices into host memory that run alongside training's own kernels."""
+"""Copies from CUDA devices into host memory, made while training's own kernels run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..memory.arena import Arena
 
 
 class PinnedArena(Arena):
-    """An arena of pinned memory, which a device can copy into by itself."""
+    """An arena of pinned memory, into which a device can copy without the CPU."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,13 +43,13 @@ class PinnedArena(Arena):
 
 
 def forget_refusal() -> None:
-    """Clear this thread's last CUDA error, which torch would otherwise raise at its next kernel."""
+    """Clear this thread's last CUDA error; otherwise torch would raise it at its next kernel."""
     with contextlib.suppress(AttributeError, OSError, TypeError):  # torch has not loaded CUDA's symbols globally
         ctypes.CDLL(None).cudaGetLastError()
 
 
 class DeviceCopies:
-    """The copies of one snapshot, on one separate stream for each device.
+    """The copies of one snapshot, on a separate stream for each device.
 
     Args:
         step_only: Addresses of the storages that only an optimizer step changes. They are copied during the next

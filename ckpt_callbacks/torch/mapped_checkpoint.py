@@ -1,4 +1,4 @@
-"""A checkpoint that is mapped into memory instead of being read as a whole first."""
+"""A checkpoint that is mapped into memory instead of being read in full first."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _MAPPED = ("state_dict", "optimizer_states")  # keys whose tensors may stay in t
 
 
 def can_map(path: Any) -> bool:
-    """Return True for a local file in the format that `torch.load` can map into memory."""
+    """Return True if ``path`` is a local file in the format that `torch.load` can map into memory."""
     return isinstance(path, (str, os.PathLike)) and os.path.isfile(path) and zipfile.is_zipfile(path)
 
 
 class MappedCheckpoint:
-    """A checkpoint as `torch.load` returns it, whose tensors are at first pages of the file.
+    """A checkpoint as `torch.load` returns it, whose tensors are mapped pages of the file at first.
 
-    A model copies weights into its own tensors when it loads them. Optimizers keep the tensors that they are given, and
-    the mapped pages would keep a deleted file on the disk; so a thread copies these tensors before the first optimizer
-    step, and `detach` puts the copies in their place. Everything else is copied at once.
+    A model copies weights into its own tensors when it loads them. Optimizers keep the tensors that they receive, and
+    the mapped pages would keep a deleted file on the disk. A thread therefore copies these tensors before the first
+    optimizer step, and `detach` puts the copies in their place. Everything else is copied at once.
 
     Args:
         path: The file; see `can_map`.
@@ -46,7 +46,7 @@ class MappedCheckpoint:
         kept = list(_tensors(loaded.get("optimizer_states"))) if isinstance(loaded, dict) else []
         if not isinstance(loaded, dict) or not all(
             map(_is_plain, kept)
-        ):  # the memory of sparse tensors cannot be exchanged
+        ):  # the memory of sparse tensors cannot be replaced
             loaded, kept = torch.load(os.fspath(path), mmap=False, **settings), []
         else:
             copied = copy.deepcopy({name: value for name, value in loaded.items() if name not in _MAPPED})
@@ -59,7 +59,7 @@ class MappedCheckpoint:
     def copy_in_background(self) -> None:
         """Start copying the optimizers' tensors that are in host memory."""
         thread = threading.Thread(target=self._copy, name="ckpt_callbacks restore", daemon=True)
-        with contextlib.suppress(RuntimeError):  # no thread can be started; `detach` copies then
+        with contextlib.suppress(RuntimeError):  # if no thread can be started, `detach` copies
             thread.start()
             self._thread = thread
 

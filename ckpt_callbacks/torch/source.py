@@ -54,12 +54,12 @@ class TorchSource:
             checkpoint["lr_schedulers"] = [scheduler.state_dict() for scheduler in self.schedulers]
             state |= {"run": embedded.run, "random": random_state()}
         shapes = [(name, tuple(value.shape)) for name, value in weights.items() if hasattr(value, "shape")]
-        # Copies on a device run in order with training's own kernels, because a loop may change anything between two
-        # steps.
+        # Copies on a device run in order with training's own kernels, because the training loop may change anything
+        # between two steps.
         return self._staging.stage(checkpoint, shapes)
 
     def metadata(self) -> Mapping[str, Any]:
-        """Return the model's name and the learning rates."""
+        """Return the name of the model, and the learning rates."""
         rates = [group["lr"] for optimizer in self.optimizers for group in optimizer.param_groups]
         return {"model": type(self.module).__name__, "learning_rate": rates}
 
@@ -73,7 +73,7 @@ class TorchSource:
             The state for `Run.restore`.
 
         Raises:
-            ResumeError: The file is not such a checkpoint, holds only weights, or does not fit this training.
+            ResumeError: The file is not such a checkpoint, holds only weights, or does not fit this model or optimizer.
         """
         if not can_map(path):
             raise ResumeError(f"{path}: is not a torch.save file; expected a checkpoint that TorchSource wrote")
@@ -82,7 +82,7 @@ class TorchSource:
             state = mapped.loaded[KEY]
             run, random = state["run"], state["random"]
             states = mapped.loaded["optimizer_states"], mapped.loaded["lr_schedulers"]
-        except Exception as error:  # torch raises all kinds of errors
+        except Exception as error:  # torch raises many kinds of errors
             raise ResumeError(
                 f"{path}: holds no state that TorchSource could resume from ({first_line(error)}); expected a full "
                 "checkpoint that it wrote"

@@ -55,14 +55,14 @@ class TorchStaging:
         def write(path: Path) -> Written:
             found = written(path)
             if self.copies and why is not None and not self._warned:
-                self._warned = True  # after the save, because a save that fails has its own error
+                self._warned = True  # after the save, because a failed save reports its own error
                 log.warning('%s; training waits until each checkpoint is written, as with staging="none"', why)
             return found
 
         return LiveSnapshot(write)
 
     def stage(self, checkpoint: Any, shapes: Shapes = (), step_only: Collection[int] = ()) -> Snapshot:
-        """Copy an object, so that nothing that happens later changes what will be written.
+        """Copy an object, so that later changes do not affect what is written.
 
         Args:
             checkpoint: Anything that `torch.save` takes.
@@ -81,7 +81,7 @@ class TorchStaging:
         try:
             found = pickled(checkpoint)
             _refuse_unknown(found)
-        except Exception as error:  # torch.save knows a way, or says what is wrong with it
+        except Exception as error:  # torch.save can write it, or says what is wrong with it
             return self.live(written, first_line(error))
         arena = self._arenas.take()
         try:
@@ -95,7 +95,7 @@ class TorchStaging:
         return _Staged(content, shapes, copies, lambda: self._arenas.give_back(arena))
 
     def wait(self) -> None:
-        """Make training's later work on a device wait for the copies that are being made from it."""
+        """Make training's later work on a device wait for the copies from that device."""
         copies, self._latest = self._latest, None
         if copies is not None:
             copies.hold_back()
@@ -118,7 +118,7 @@ def expected_size(module: torch.nn.Module, optimizers: Sequence[torch.optim.Opti
 
 
 def step_only_storages(optimizers: Sequence[torch.optim.Optimizer]) -> set[int]:
-    """Return the addresses of the storages that only an optimizer step changes: those that the optimizers hold.
+    """Return the addresses of the storages that only an optimizer step changes: those held by the optimizers.
 
     Other parameters, such as a momentum encoder's, may change at any time.
     """
@@ -152,7 +152,7 @@ class _Staged:
         try:
             if self._copies is not None:
                 self._copies.finish()
-        except Exception as error:  # the device is broken, which training will notice by itself
+        except Exception as error:  # the device is broken, and training will notice that itself
             log.warning("a copy from a device failed: %s", first_line(error))
         self._content = None  # its views of the arena are dropped before the arena is reused
         self._done()
@@ -179,7 +179,7 @@ def _copy(
     for storage in found.storages:
         piece = pieces.get(storage._cdata)
         if piece is None:
-            # A few bytes: not worth a page, nor the release of the interpreter's lock that comes with memmove.
+            # A few bytes are not worth a page, nor the release of the interpreter's lock that comes with memmove.
             held.append(bytes(torch_file.in_memory(storage)))
             continue
         if copies is not None and storage.device.type == "cuda":
@@ -187,7 +187,7 @@ def _copy(
         else:
             here.append((ctypes.addressof(ctypes.c_char.from_buffer(piece)), storage.data_ptr(), len(piece)))
         held.append(piece)
-    # Not by torch, whose threads wait for each other at each tensor, which takes ten times as long when cores are busy.
+    # Not by torch: its threads wait for each other at each tensor, which takes ten times as long when cores are busy.
     copy_memory(here)
     if copies is not None:
         copies.mark_end()
@@ -195,12 +195,12 @@ def _copy(
 
 
 def _needs_arena(storage: torch.UntypedStorage) -> bool:
-    """Return True for storages that are copied into the arena; small ones in host memory are not."""
+    """Return True if a storage is copied into the arena; small storages in host memory are not."""
     return storage.nbytes() >= torch_file.LARGE or storage.device.type == "cuda"
 
 
 def _storage(tensor: torch.Tensor) -> torch.UntypedStorage | None:
     try:
         return tensor.untyped_storage()
-    except (NotImplementedError, RuntimeError):  # sparse tensors, and tensors without memory so far
+    except (NotImplementedError, RuntimeError):  # sparse tensors, and tensors that have no memory yet
         return None
