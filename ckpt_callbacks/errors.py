@@ -84,7 +84,7 @@ class Unreadable(VerifyError):
 
 
 class ResumeError(CkptError):
-    """A checkpoint that training cannot be resumed from, such as one of a different model."""
+    """A checkpoint from which training cannot be resumed, such as one of a different model."""
 
 
 class MissingDependency(CkptError, ImportError):

@@ -41,7 +41,7 @@ class FakeClock(Clock):
 
 
 class FakeAlarm(Alarm):
-    """An alarm that rings when its clock advances far enough."""
+    """An alarm that rings when its clock has advanced far enough."""
 
     def set(self, due_at: float) -> None:
         self._due_at = due_at

@@ -1,4 +1,4 @@
-"""The single values of a file: their types, and their names in error messages."""
+"""The scalar values in a file: their types, and their names in error messages."""
 
 from __future__ import annotations
 

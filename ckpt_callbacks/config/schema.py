@@ -36,10 +36,10 @@ from .scalars import Count, Delta, Duration, Finite, Index, Mode, Monitor, Size,
 
 
 def read(parsed: Any, *, allow_code: bool) -> tuple[dict[str, Any], list[str]]:
-    """Return the fields of a parsed file as policy values, and one line for each mistake; one of the two is empty.
+    """Return the fields of a parsed file as policy values, and one line for each mistake. One of the two is empty.
 
     Args:
-        parsed: The content of the file as plain values.
+        parsed: The contents of the file as plain values.
         allow_code: Whether predicates may be imported.
     """
     if parsed is None:

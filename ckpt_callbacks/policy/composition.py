@@ -45,8 +45,8 @@ class Firing:
     """The answer of a trigger that asks for a save.
 
     Attributes:
-        reasons: Why, in words.
-        leaves: The single triggers that took part.
+        reasons: The reasons, in words.
+        leaves: The triggers that took part, without their combinations.
     """
 
     reasons: tuple[str, ...]
@@ -105,7 +105,7 @@ class Trigger:
 
     @property
     def pace(self) -> Pace | None:
-        """For a leaf, the interval that follows from what saves cost. None by default: costs do not matter."""
+        """For a leaf, the interval that follows from the cost of saves. None by default: costs do not matter."""
         return None
 
     def metrics(self) -> tuple[Metric, ...]:
@@ -115,7 +115,7 @@ class Trigger:
     def quiet_until(self, state: State, deadline: float | None) -> Horizon:
         """Return how long a leaf gives the same answer at the ends of steps that bring no metrics.
 
-        By default `NOW`: the answer may change at each of them, so the leaf is asked every time.
+        The default, `NOW`, means that the answer may change at each of them, so the leaf is asked every time.
 
         Args:
             state: The state after the last event.
@@ -126,7 +126,7 @@ class Trigger:
     def threshold_count(self, event: Event) -> float | None:
         """Return how many thresholds have been passed at ``event``, or the threshold itself for a deadline.
 
-        The state remembers it, and a save is owed from the moment `becomes_due` says so until one is made. The default,
+        The state stores this value. Once `becomes_due` returns True, a save is owed until one is made. The default,
         None, is for a trigger without thresholds.
         """
         return None
@@ -134,7 +134,8 @@ class Trigger:
     def becomes_due(self, before: float, count: float, event: Event) -> bool:
         """Return whether a save is owed when the `threshold_count` goes from ``before`` to ``count`` at ``event``.
 
-        By default, when it has grown, except at the start: a run that begins partway through passes no threshold.
+        By default, a save is owed if the count has grown, except at the start, because a run that begins partway
+        through passes no threshold.
         """
         return count > before and event.kind is not EventKind.START
 

@@ -1,4 +1,4 @@
-"""The answer of the engine to an event."""
+"""The engine's answer to an event."""
 
 from __future__ import annotations
 
@@ -46,5 +46,5 @@ class Decision:
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """All reasons, those of the save first."""
+        """All reasons; those for the save come first."""
         return (self.save.reasons if self.save else ()) + (self.stop.reasons if self.stop else ())

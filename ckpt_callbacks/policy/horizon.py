@@ -1,4 +1,4 @@
-"""The time for which a policy stays silent."""
+"""The time for which a policy decides nothing."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Horizon:
-    """The point up to which the ends of steps change nothing: an event that reaches none of the three may be skipped.
+    """The point up to which the ends of steps change nothing. An event that reaches none of the three may be skipped.
 
     Attributes:
-        step: Optimizer updates; infinity where no step matters.
+        step: Number of optimizer updates; infinity if no step matters.
         time: Training time in seconds, or infinity.
         wall: UTC seconds since 1970, or infinity.
     """

@@ -55,7 +55,7 @@ class Pace:
 
 @dataclass(frozen=True)
 class Overhead(Pace):
-    """The pace of saves that together may block a given share of the training time.
+    """The pace at which all saves together block at most a given share of the training time.
 
     The share is respected over the whole run, and also since the last save.
     """
@@ -66,7 +66,7 @@ class Overhead(Pace):
         return cost / self.share
 
     def due_at(self, costs: Costs) -> float:
-        # Also within the share since the last save, so that time saved up over a long while is not spent all at once.
+        # Also within the share since the last save, so that time saved up over a long period is not spent all at once.
         return max(super().due_at(costs), (costs.blocked + (costs.expected or 0.0)) / self.share)
 
     def describe(self) -> str:

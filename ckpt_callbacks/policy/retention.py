@@ -241,7 +241,7 @@ def best_by(retention: Retention) -> Metric | None:
 def plan(retention: Retention, records: Sequence[Record], *, best: Metric | None = None) -> Plan:
     """Decide which records survive.
 
-    These survive whatever the rules say: pinned records, the newest verified one that a run can continue from, and
+    These survive regardless of the rules: pinned records, the newest verified record that a run can continue from, and
     the targets of ``last``, ``best`` and ``final``.
 
     Args:

@@ -18,7 +18,7 @@ from .state import State
 
 
 class _Owed(Trigger):
-    """A leaf that is due from a threshold until a save that it takes part in."""
+    """A leaf that becomes due at a threshold, and stays due until a save in which it takes part."""
 
     def check(self, view: EventView) -> Firing | None:
         return Firing((self.describe(),), (self,)) if view.is_owed(self) else None
@@ -34,7 +34,7 @@ class _Owed(Trigger):
 
 
 class _QuietBetweenMetrics(Trigger):
-    """A leaf that looks at the metrics of an event, or at its kind; the mere end of a step tells it nothing new."""
+    """A leaf that depends on the metrics or the kind of an event; the mere end of a step cannot change its answer."""
 
     may_differ_across_ranks = False
 

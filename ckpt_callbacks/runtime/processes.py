@@ -33,12 +33,13 @@ class Processes:
         """Combine the requests of all processes. Collective.
 
         Args:
-            requested: True if this process was asked for a save.
+            requested: True if a save was requested from this process.
             number: The signal that this process was sent; 0 for none.
             finished: Number of saves that this process knows to have finished.
 
         Returns:
-            Whether any process was asked, a signal that any of them was sent, and the highest number of finished saves.
+            Whether a save was requested from any process, a signal that any of them received, and the highest number of
+            finished saves.
         """
         return requested, number, finished
 

@@ -1,9 +1,9 @@
-"""File locks that die with their process.
+"""File locks that end with their process.
 
-POSIX record locks (`fcntl.lockf`), because data-loader workers are forked: they would keep a ``flock`` after the
-training process was killed, and the resumed one would be refused. The price is that such a lock does not exclude a
-second holder in the same process, and that closing any descriptor of the file drops it; so nothing else opens these
-files, and process-wide tables exclude the second holder.
+These are POSIX record locks (`fcntl.lockf`), because data-loader workers are forked: they would keep a ``flock`` after
+the training process was killed, and the resumed process would be refused. The price is that such a lock does not
+exclude a second holder in the same process, and that closing any descriptor of the file drops the lock. Therefore
+nothing else opens these files, and process-wide tables exclude a second holder.
 """
 
 from __future__ import annotations

@@ -237,7 +237,7 @@ class Manifest:
 
 
 def _inside(record: Record) -> Record:
-    """Return the record if its file lies directly in the run directory: retention deletes files by this name."""
+    """Return the record if its file is directly in the run directory, because retention deletes files by this name."""
     if not isinstance(record.file, str) or record.file in ("", ".", "..", PRIVATE) or set(record.file) & {"/", "\0"}:
         raise ValueError(f"{record.file!r} is not the name of a file in the run directory")
     return record

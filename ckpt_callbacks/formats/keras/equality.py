@@ -15,7 +15,7 @@ from .suffix import KERAS
 
 
 def same_weights(a: Path, b: Path) -> bool:
-    """Return True if two files hold equal weights, whatever else differs."""
+    """Return True if two files hold equal weights, even if other contents differ."""
     if a.suffix != b.suffix:
         return False
     if a.suffix == KERAS:

@@ -64,7 +64,7 @@ class SparseFile(io.BytesIO):
 
 
 def _split(position: int, count: int) -> list[tuple[int, int, int, int]]:
-    """Split a range by pages: the place in the range, the page, the place in the page, and the length of each piece."""
+    """Split a range by page; return each piece's offset in the range, page, offset in the page, and length."""
     pieces, start = [], 0
     while start < count:
         page, offset = divmod(position + start, PAGE)
