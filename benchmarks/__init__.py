@@ -1,1 +1,1 @@
-"""Benchmarks of the callbacks against the frameworks' own, other libraries, and the limits of the machine."""
+"""Benchmarks that compare the callbacks with the frameworks' own, other libraries, and the limits of the machine."""

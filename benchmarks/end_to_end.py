@@ -2,9 +2,9 @@
 
     python -m benchmarks.end_to_end [--quick]
 
-The time runs from the end of the first step until `fit` has returned and the last save is written. Each step keeps all
-cores busy with products of matrices. This package also writes the state at the end of `fit`, and compares it with that
-of the last save.
+The timer runs from the end of the first step until `fit` has returned and the last save is written. Each step keeps all
+cores busy with matrix products. This package also writes the state at the end of `fit`, and compares it with that of
+the last save.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from .subject import PEER, Subject
 
 
 def plan(engine: str, quick: bool) -> tuple[int, int, int, int]:
-    """Return the size in bytes, steps, steps between saves, and rounds."""
+    """Return the size in bytes, and the numbers of steps, of steps between saves, and of rounds."""
     if quick:
         return (10 if engine in engines.KERAS else 30) * MB, 16, 4, 1
     return 1200 * MB, 1200, 200, 2
 
 
 def wall(fit, subject: Subject, engine: str, quick: bool) -> float:
-    """Return the seconds of one run."""
+    """Return the wall time of one run in seconds."""
     size, steps, every, _ = plan(engine, quick)
     ends: list[float] = []
 
@@ -37,7 +37,7 @@ def wall(fit, subject: Subject, engine: str, quick: bool) -> float:
 
     fit(subject, size, steps, work=WORK, save=save, end=lambda: ends.append(time.perf_counter()))
     if subject.role == PEER:
-        subject.wait()  # this package has waited when `fit` returns
+        subject.wait()  # this package has already waited by the time `fit` returns
     return time.perf_counter() - ends[0]
 
 

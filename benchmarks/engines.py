@@ -1,4 +1,4 @@
-"""Processes for measurements: one per framework and backend, which forks a fresh process for each measurement.
+"""The measuring processes: one per framework and backend, which forks a fresh process for each measurement.
 
 No measurement inherits the memory, allocator caches or threads of another one, and each framework is imported once.
 """
@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LIGHTNING, GPU = "lightning", "lightning-gpu"
 KERAS = ("tensorflow", "torch", "jax")
 LIMIT_SECONDS = 900  # for one measurement; a longer one is ended, and its row says so
-WORK = 4  # products of matrices in a step that keeps all cores busy
+WORK = 4  # matrix products in a step that keeps all cores busy
 
 
 def scratch() -> tempfile.TemporaryDirectory:

@@ -2,7 +2,7 @@
 
     python -m benchmarks.import_time
 
-Runs with and without the import take turns.
+Runs with and without the import alternate.
 """
 
 import statistics
@@ -12,7 +12,7 @@ import time
 
 
 def seconds(code: str) -> float:
-    """Return the seconds that an interpreter takes for some code."""
+    """Return the seconds that a new interpreter takes to run some code."""
     start = time.perf_counter()
     subprocess.run([sys.executable, "-c", code], check=True)
     return time.perf_counter() - start

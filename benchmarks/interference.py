@@ -2,8 +2,9 @@
 
     python -m benchmarks.interference [--quick]
 
-Each step keeps all cores busy with products of matrices. The benchmark follows a save until a few steps after it has
-landed. The training time lost is the time of these steps minus that of as many undisturbed steps of the same run.
+Each step keeps all cores busy with matrix products. The benchmark follows a save until a few steps after it has
+landed. The training time lost is the time of these steps minus the time of the same number of undisturbed steps in the
+same run.
 """
 
 from __future__ import annotations
@@ -22,17 +23,20 @@ TAIL = 5  # steps after a save has landed, because deletions and write-back that
 
 
 def plan(engine: str, quick: bool) -> tuple[int, int, int, int]:
-    """Return the size in bytes, steps between saves, saves in a fit (the first of which allocates), and rounds."""
+    """Return the size in bytes, and the numbers of steps between saves, of saves in a fit, and of rounds.
+
+    The first save in a fit allocates memory.
+    """
     if quick:
         return (10 if engine in engines.KERAS else 30) * MB, 12, 2, 1
     return 1200 * MB, 200, 5, 2
 
 
 class Watch:
-    """A timer of the steps of a fit, and of the effect that each save has on them.
+    """A timer for the steps of a fit, and for the effect of each save on them.
 
     Args:
-        subject: The way of saving.
+        subject: The saving method.
         every: The number of steps between saves, large enough for a save to land.
         count: The number of saves to measure.
     """
@@ -41,7 +45,7 @@ class Watch:
         self.saves: list[dict[str, float]] = []
         self._subject, self._every, self._count = subject, every, count
         self._ends: list[float] = []  # the times at which steps ended
-        self._from = 0.0  # the start of the save, which is the end of its step
+        self._from = 0.0  # when the save began, which is when its step ended
         self._blocked = 0.0
         self._in_background = False  # the save continued after the hook
         self._landed = 0  # the step at whose end the save had landed; 0 before that
@@ -94,7 +98,7 @@ class Watch:
 
 
 def watched(fit, subject: Subject, engine: str, quick: bool) -> list[dict[str, float]]:
-    """Run one fit and return the effect of each save on its steps."""
+    """Run one fit, and return the effect of each save on its steps."""
     size, every, count, _ = plan(engine, quick)
     watch = Watch(subject, every, count)
     with contextlib.suppress(Enough):

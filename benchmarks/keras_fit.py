@@ -1,4 +1,4 @@
-"""A real Keras fit with a state of a given size, in which the saves of one subject are measured."""
+"""A real Keras fit with a state of a given size, to measure the saves of one subject."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def model_of(size: int, work: int = 0) -> keras.Model:
 
 
 class Around(keras.callbacks.Callback):
-    """A callback that calls ``begin`` before each training step and ``end`` when its result is there."""
+    """A callback that calls ``begin`` before each training step and ``end`` when the result is available."""
 
     def __init__(self, begin: Callable[[], None], end: Callable[[], None]) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ def fit(
     end: Callable[[], None] = lambda: None,
     ready: Callable[[], dict] = dict,
 ) -> None:
-    """Train a number of steps; see `lightning_fit.fit` for the arguments."""
+    """Train for a number of steps; see `lightning_fit.fit` for the arguments."""
     model = model_of(size, work)
     if subject.callback is not None and save is not None:
         hook = getattr(subject.callback, subject.hook)

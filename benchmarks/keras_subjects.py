@@ -1,4 +1,4 @@
-"""The ways of saving that are measured in a Keras fit: this package, its peers, and the limits."""
+"""The saving methods that are measured in a Keras fit: this package, its peers, and the limits."""
 
 from __future__ import annotations
 

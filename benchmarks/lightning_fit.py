@@ -1,4 +1,4 @@
-"""A real Lightning fit with a state of a given size, in which the saves of one subject are measured."""
+"""A real Lightning fit with a state of a given size, to measure the saves of one subject."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ LAYERS = 24
 class Model(lightning.LightningModule):
     """A model of linear layers with Adam; a third of the bytes of its state are weights.
 
-    Only the first step reaches all layers, and gives each its optimizer state. Later steps train the last layer alone,
-    so that a step costs almost nothing for a state of any size, plus ``work`` products of 1024 x 1024 matrices.
+    Only the first step trains all layers, so that each gets its optimizer state. Later steps train only the last layer,
+    so a step costs almost nothing for a state of any size, apart from ``work`` products of 1024 x 1024 matrices.
     """
 
     def __init__(self, size: int, work: int = 0) -> None:
@@ -68,7 +68,7 @@ class Around(lightning.Callback):
 
 
 def trainer_of(subject: LightningSubject, steps: int, extra: tuple = ()) -> lightning.Trainer:
-    """Return a trainer without output for a number of steps, with the callback and plugins of the subject."""
+    """Return a silent trainer for a number of steps, with the callback and plugins of the subject."""
     checkpoint = isinstance(subject.callback, lightning.pytorch.callbacks.Checkpoint)
     return lightning.Trainer(
         max_epochs=1, limit_train_batches=steps, logger=False, enable_progress_bar=False, enable_model_summary=False,
@@ -93,15 +93,15 @@ def fit(
     end: Callable[[], None] = lambda: None,
     ready: Callable[[], dict] = dict,
 ) -> None:
-    """Train a number of steps.
+    """Train for a number of steps.
 
     Args:
-        subject: The way of saving.
-        size: The bytes of the state.
+        subject: The saving method.
+        size: The size of the state in bytes.
         steps: The number of steps.
-        work: The products of matrices in each step.
-        save: Called after each step in place of the subject's hook, with the hook and the number of steps done. It has
-            to call the hook. By default, the hook runs unchanged.
+        work: The number of matrix products in each step.
+        save: Called after each step instead of the subject's hook, with the hook and the number of steps done. It must
+            call the hook. By default, the hook runs unchanged.
         begin: Called before each step.
         end: Called after each step, before the hook.
         ready: Called when the model exists. Returns further arguments for the framework's `fit`.

@@ -1,4 +1,4 @@
-"""The ways of saving that are measured in a Lightning fit: this package, its peers, and the limits."""
+"""The saving methods that are measured in a Lightning fit: this package, its peers, and the limits."""
 
 from __future__ import annotations
 
@@ -70,13 +70,13 @@ class LightningsAsyncCheckpointIO(LightningsModelCheckpoint):
         if executor is None:
             return True  # `fit` has ended and waited
         if self._last is None or self._last[0] != self.step:
-            # It drops its futures; a later one on its single thread tells when they are done.
+            # The plugin drops its futures. A later one on its single thread shows when they are done.
             self._last = self.step, executor.submit(lambda: None)
         return self._last[1].done()
 
 
 class Saving(LightningSubject, lightning.Callback):
-    """A peer that is a function: this is the callback that people write around it."""
+    """The callback that people write around a peer that is only a function."""
 
     role = PEER
 
@@ -162,7 +162,7 @@ class DistributedCheckpoint(Saving):
         if self._future is not None:
             self._future.result()
         if self._stager.state_dict_cache is None and self.accelerator == "cpu":
-            # By default the stager asks for pinned memory, which is an error without a GPU.
+            # By default, the stager asks for pinned memory, which fails without a GPU.
             self._stager.state_dict_cache = _create_cpu_state_dict(dict(state))
         place, self._count = self.folder / str(self._count), self._count + 1
         self._future = dcp.async_save(dict(state), checkpoint_id=place, async_stager=self._stager, no_dist=True)
@@ -173,7 +173,7 @@ class DistributedCheckpoint(Saving):
     def landed(self) -> bool:
         if self._future is None or not self._future.done():
             return self._future is None
-        self._future.result()  # raises what went wrong
+        self._future.result()  # raises the exception, if any
         return True
 
 
@@ -212,7 +212,7 @@ class IgniteDiskSaver(Saving):
 
 
 def warm_buffers(tensors: list[torch.Tensor]) -> list[torch.Tensor]:
-    """Return a buffer for each tensor: pinned if any is on a GPU, else parts of one piece of warm memory."""
+    """Return a buffer for each tensor: pinned if any tensor is on a GPU, else part of one block of warm memory."""
     if any(tensor.is_cuda for tensor in tensors):
         return [torch.empty_like(tensor, device="cpu", pin_memory=True) for tensor in tensors]
     memory, start, buffers = warm_memory(sum(t.nbytes + mmap.PAGESIZE for t in tensors)), 0, []

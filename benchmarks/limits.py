@@ -20,7 +20,7 @@ def warm_memory(size: int) -> mmap.mmap:
 
 
 class RawFile:
-    """A file with as many bytes as a state, written past the page cache. No save to this disk can be faster.
+    """A file as large as a state, written past the page cache. No save to this disk can be faster.
 
     If the file system refuses ``O_DIRECT``, the bytes go through the page cache.
     """

@@ -43,10 +43,10 @@ PACKAGES = (
 
 
 def machine(folder: Path) -> Table:
-    """Return a table that describes the machine, without names of hosts or paths.
+    """Return a table that describes the machine, without host names or paths.
 
     Args:
-        folder: The folder whose file system is named.
+        folder: A folder on the file system to name.
     """
     memory = _first_line("/proc/meminfo", "MemTotal").split()[0]
     pages = Path("/sys/kernel/mm/transparent_hugepage/enabled")

@@ -1,10 +1,10 @@
-"""Microseconds that a callback costs per training step at which nothing is due.
+"""The microseconds that a callback costs per training step at which nothing is due.
 
     python -m benchmarks.overhead [--quick]
 
-All callbacks take part in the same real run and are timed around each call, step by step, so that the noise of the
-machine affects all of them equally. "20 rules" is a policy with twenty rules in save, keep and stop together. "records"
-is the number of checkpoints that the directory already holds.
+All callbacks take part in the same real run, and each call is timed at each step, so that the noise of the machine
+affects all of them equally. "20 rules" is a policy with twenty rules in save, keep and stop together. "records" is the
+number of checkpoints that the directory already holds.
 """
 
 import json
@@ -54,7 +54,7 @@ RULES = {"1 rule": ONE, "20 rules": twenty()}
 
 
 def directory(path, records):
-    """Make a run directory with small checkpoints, all but the last from an earlier run, and return its path."""
+    """Create a run directory with small checkpoints, all but the last from an earlier run, and return its path."""
     path.mkdir()
     manifest = Manifest(path)
     manifest.layout.private.mkdir()
@@ -86,7 +86,7 @@ def ours(callback, folder, **settings):
 
 
 class Timed:
-    """A timer around one hook of a callback, with the nanoseconds of each call."""
+    """A timer around one hook of a callback, which records the nanoseconds of each call."""
 
     def __init__(self, callback, hook):
         self.times, inner = [], getattr(callback, hook)
@@ -161,7 +161,7 @@ def keras_run(steps, folder):
         def on_train_batch_begin(self, batch, logs=None):
             pass
 
-    # The first hook after a step finds the caches cold, also those for the code of the timer.
+    # The first hook after a step finds the caches cold, including those for the code of the timer.
     nothing, peer = Nothing(), keras.callbacks.ModelCheckpoint(f"{folder}/peer.keras", save_freq=NEVER)
     callbacks = ours(KerasCheckpoint, folder, resume="never")
     timed = {(EMPTY,): Timed(nothing, "on_train_batch_begin")}
@@ -193,7 +193,7 @@ def tables(quick):
             spread = Spread(row["median µs"], row["min µs"], row["max µs"])
             cells = (row["framework"], row["callback"], row["rules"], row["records"])
             shown.append((*cells, spread, ratio(spread.median, peer)))
-        # The slowest row, so that neither rules nor records can hide.
+        # The slowest row, so that neither the cost of rules nor that of records can hide.
         slowest = max(row["median µs"] for row in some if row["callback"] in ("LightningCheckpoint", "KerasCheckpoint"))
         bound = 1.5 if name == engines.LIGHTNING else 0.5
         targets.append(Target(f"{some[0]['framework']}: microseconds per step, the slowest of ours", slowest, bound))

@@ -84,7 +84,7 @@ def number(value: float) -> str:
 
 
 def cell(value: object) -> str:
-    """Return the text of a table's cell."""
+    """Return the text of a table cell."""
     if value is None:
         return "-"
     return number(value) if isinstance(value, float) else str(value).replace("|", "/")

@@ -2,8 +2,8 @@
 
     python -m benchmarks.restore [--quick]
 
-All rows of a framework read the same file. "Warm": the file is in the page cache. "Cold": the benchmark dropped it from
-the page cache. The seconds of a fit are those beyond a fit that starts from scratch.
+All rows of a framework read the same file. "Warm" means that the file is in the page cache, "cold" that the benchmark
+dropped it from the page cache. The seconds of a fit are those in excess of a fit that starts from scratch.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ FRESH = "a fit that starts afresh"
 
 
 def plan(engine: str, quick: bool) -> tuple[int, int]:
-    """Return the size in bytes, and rounds."""
+    """Return the size in bytes, and the number of rounds."""
     return (10 if engine in engines.KERAS else 100) * MB if quick else 1200 * MB, 1 if quick else 3
 
 
 def until_first_step(fit, subject: Subject, size: int, before: Callable[[], dict] = dict) -> dict[str, float]:
-    """Return the seconds of ``before``, and those from its start to the start of the first step."""
+    """Return the seconds that ``before`` takes, and those from its start to the start of the first step."""
     moments: list[float] = []
 
     def ready() -> dict:

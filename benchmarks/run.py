@@ -1,4 +1,4 @@
-"""All benchmarks, each in its own process; the results go to ``benchmarks/results.md``.
+"""All benchmarks, each in its own process. The results go to ``benchmarks/results.md``.
 
     python -m benchmarks.run [--quick]
 
@@ -35,7 +35,7 @@ def output_of(script: str, *arguments: str) -> tuple[str, bool]:
 
 
 def missed(text: str) -> list[str]:
-    """Return the rows of missed targets."""
+    """Return the rows of the targets that were missed."""
     return [line for line in text.splitlines() if line.rstrip(" |").endswith("| MISSED")]
 
 

@@ -2,9 +2,9 @@
 
     python -m benchmarks.stall [--quick]
 
-Each row is a real `Trainer.fit` or `model.fit` in its own process. A third of the state is weights, the rest belongs to
-Adam. The timer covers the hook in which a callback saves. Training then waits until the save has landed, so that the
-CPU seconds are those of the save alone. The subjects take turns in each round.
+Each row is a real `Trainer.fit` or `model.fit` in its own process. A third of the state is weights, and the rest
+belongs to Adam. The timer covers the hook in which a callback saves. Training then waits until the save has landed, so
+that the CPU seconds are those of the save alone. The subjects take turns in each round.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TO_DISK = "torch.save, fsync, rename"
 
 
 def plan(engine: str, quick: bool) -> tuple[tuple[int, ...], int, int]:
-    """Return sizes in bytes, rounds, and saves in each fit (the first of which allocates)."""
+    """Return the sizes in bytes, the number of rounds, and that of saves in each fit (the first of which allocates)."""
     if quick:
         return (10 * MB if engine in engines.KERAS else 100 * MB,), 1, 3
     return (10 * MB, 100 * MB, 1200 * MB), 2 if engine in engines.KERAS else 3, 4
@@ -78,7 +78,7 @@ def figures(results: list[dict], floor: float | None) -> dict[str, Spread | None
 
     Args:
         results: The results of its fits.
-        floor: The bytes of memory of the same training without checkpoints.
+        floor: The bytes of memory that the same training uses without checkpoints.
     """
     warm = [save for result in results for save in result.get("saves", ())[1:]]
     found = {key: spread(warm, key) for key in ("blocked", "written", "durable", "verified", "cpu")}

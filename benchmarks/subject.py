@@ -1,4 +1,4 @@
-"""One way of saving, as the benchmarks measure it in any framework."""
+"""One saving method, as the benchmarks measure it in any framework."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Enough(Exception):
 
 
 class NotInstalled(Exception):
-    """Raised if the package that a way of saving needs is missing."""
+    """Raised if the package that a saving method needs is missing."""
 
 
 class Subject:
-    """One way of saving, as a callback of a real fit.
+    """One saving method, as a callback of a real fit.
 
     Attributes:
         name: Its name in the tables.
@@ -83,10 +83,10 @@ class ReportsItself:
 
 
 def measured(subject: Subject, save: Callable[[], object]) -> dict[str, float | None]:
-    """Measure one save while training waits for it to land: seconds, CPU seconds of all threads, bytes of memory.
+    """Measure one save while training waits for it to land: seconds, CPU seconds of all threads, and bytes of memory.
 
     ``written`` is when the write returned. ``durable`` is when the file was forced to the disk, by the benchmark if the
-    subject does not do it. ``verified`` is when the file had been read back.
+    subject does not do that itself. ``verified`` is when the file was read back.
     """
     before = probes.resident()
     probes.forget_peak()

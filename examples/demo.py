@@ -17,7 +17,7 @@ from ckpt_callbacks.store.manifest import Manifest
 
 HERE = Path(__file__).parent
 KILL_AT_EPOCH = 4
-# More threads only wait for each other with a small model. The last two variables silence TensorFlow.
+# With a small model, more threads would only wait for each other. The last two variables silence TensorFlow.
 QUIET = {**os.environ, "OMP_NUM_THREADS": "1", "TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
 console = Console(highlight=False)
 
@@ -69,7 +69,7 @@ def train(script, run_dir, kill_at=None):
 
 
 def main(folder):
-    """Train both frameworks, kill and resume them, list their checkpoints, and open the best ones."""
+    """Train with both frameworks, kill and resume the runs, list their checkpoints, and open the best ones."""
     shutil.rmtree(folder, ignore_errors=True)
     runs = {"Lightning": ("train_lightning.py", OPEN_LIGHTNING), "Keras": ("train_keras.py", OPEN_KERAS)}
     for framework, (script, _) in runs.items():

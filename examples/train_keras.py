@@ -16,7 +16,7 @@ from sklearn.model_selection import train_test_split
 
 from ckpt_callbacks.keras import KerasCheckpoint
 
-# Show the messages of ckpt_callbacks, and only warnings of everything else.
+# Show the messages of ckpt_callbacks, and only warnings from everything else.
 logging.basicConfig(format="%(message)s", level=logging.WARNING)
 logging.getLogger("ckpt_callbacks").setLevel(logging.INFO)
 
@@ -30,7 +30,7 @@ def main(run_dir, epochs=60):
     )
     model.compile(keras.optimizers.Adam(3e-3), "sparse_categorical_crossentropy")
     ckpt = KerasCheckpoint.from_yaml(Path(__file__).with_name("ckpt.yaml"), dirpath=run_dir)
-    # fit() resumes from the newest checkpoint in run_dir that verifies.
+    # fit() resumes from the newest checkpoint in run_dir that passes verification.
     model.fit(x, y, batch_size=32, epochs=epochs, verbose=0, validation_data=(x_val, y_val), callbacks=[ckpt])
 
 

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from ckpt_callbacks.lightning import LightningCheckpoint
 
-# Show the messages of ckpt_callbacks, and only warnings of everything else.
+# Show the messages of ckpt_callbacks, and only warnings from everything else.
 logging.basicConfig(format="%(message)s", level=logging.WARNING)
 logging.getLogger("ckpt_callbacks").setLevel(logging.INFO)
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -55,7 +55,7 @@ def main(run_dir, epochs=60):
         Digits(),
         DataLoader(TensorDataset(x[train], y[train]), 32, shuffle=True),
         DataLoader(TensorDataset(x[val], y[val]), 512),
-        ckpt_path=ckpt.resume_path(),  # the newest checkpoint that verifies, or None on the first run
+        ckpt_path=ckpt.resume_path(),  # the newest checkpoint that passes verification, or None
     )
 
 
