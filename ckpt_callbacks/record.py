@@ -134,7 +134,7 @@ _FRAMEWORK_OF = {"LightningCheckpoint": "lightning", "KerasCheckpoint": "keras"}
 
 @dataclass(frozen=True)
 class Attempt:
-    """One start of a training run, as the manifest keeps it.
+    """One start of a training run, as the manifest stores it.
 
     Attributes:
         run: Identifies the run, across resumes.

@@ -63,7 +63,7 @@ class FakeWriter:
 
     Attributes:
         calls: Number of writes so far.
-        embedded: The `Embedded` that the last snapshot was given.
+        embedded: The `Embedded` that was passed to the last snapshot.
     """
 
     live = False
@@ -73,7 +73,7 @@ class FakeWriter:
         self.embedded: Embedded | None = None
 
     def snapshot(self, embedded: Embedded) -> FakeWriter:
-        """Return this object, which keeps what it was given as ``embedded``."""
+        """Return this object, which stores its argument as ``embedded``."""
         self.embedded = embedded
         return self
 

@@ -84,7 +84,7 @@ def as_bytes(value: object, what: str = "size") -> int:
     """Return a size in bytes, rounded down.
 
     Args:
-        value: A whole number of bytes; or text with a unit: B, kB, MB, GB, TB or PB, where 1 kB is 1000 B, or KiB,
+        value: A whole number of bytes, or a string with a unit: B, kB, MB, GB, TB or PB, where 1 kB is 1000 B, or KiB,
             MiB, GiB, TiB or PiB, where 1 KiB is 1024 B.
         what: The value's name in the error.
 

@@ -1,4 +1,4 @@
-"""The texts of single facts: sizes, dates, statuses and numbers, as `ckpt` prints them."""
+"""The format in which `ckpt` prints single facts: sizes, dates, statuses and numbers."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ config = click.option(
 
 
 def check_is_dir(run_dir: Path) -> None:
-    """Raise `StoreError` unless a run directory is a directory at all."""
+    """Raise `StoreError` unless the path of a run directory is a directory."""
     if not run_dir.is_dir():
         what = "is not a directory" if os.path.lexists(run_dir) else "does not exist"
         raise StoreError(f"{run_dir}: {what}; expected a run directory")

@@ -41,10 +41,10 @@ class Listing:
         self.kept = {record.id: tuple(self._reasons(record)) for record in manifest.live()}
 
     def listed(self, everything: bool) -> tuple[list[Record], str]:
-        """Return the records to list, and a text that says how many were left out.
+        """Return the records to list, and a string that says how many were left out.
 
         Args:
-            everything: Leave out none.
+            everything: Whether to list all of them.
         """
         failed = [record for record in self.records if record.status is Status.FAILED]
         older = set() if everything else {record.id for record in failed[:-_FAILURES]}

@@ -22,7 +22,7 @@ def build(kind: Callable[..., Any], renamed: Mapping[str, str] = MappingProxyTyp
 
     Args:
         kind: The class of the policy value.
-        renamed: The name of an argument of ``kind`` by the field's name in the file, where the two differ.
+        renamed: Maps the name of a field in the file to the name of the argument of ``kind``, if the two differ.
     """
 
     def built(given: Any) -> Any:

@@ -72,7 +72,7 @@ def _line(details: ErrorDetails, parsed: Any, shape: type) -> str:
 
 
 def _path(loc: Loc, parsed: Any, shape: Any) -> str:
-    """Return the path in the file itself, where pydantic saw a single item as a list and a lone name as a field."""
+    """Return the path in the file itself. Pydantic saw a single item as a list, and a lone name as a field."""
     path = ""
     for step in loc:
         alone = get_origin(shape) is list and not isinstance(parsed, list)

@@ -46,7 +46,7 @@ class Rule:
         kind: Its class.
         value: What follows the name: `Fields`; or the type of a single value, which is the first field of the class; or
             None if nothing follows it.
-        renamed: The class's name of a field, by the file's, where the two differ.
+        renamed: Maps the name of a field in the file to its name in the class, if the two differ.
         explicit: Fields that are written even if they equal their default.
     """
 

@@ -8,7 +8,7 @@ from .format import Format, Shapes, Written
 from .keras.format import ARCHIVE, HDF5
 from .torch.format import TORCH
 
-# By suffix; the longest match wins. Users may add formats of their own.
+# By suffix; the longest match wins. Users may add their own formats.
 FORMATS: dict[str, Format] = {format.suffix: format for format in (TORCH, ARCHIVE, HDF5)}
 
 __all__ = ["FORMATS", "Format", "Shapes", "Written", "format_of"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# The tensors that a checkpoint must hold: names (where the format has them) and shapes.
+# The tensors that a checkpoint must hold: names (if the format has them) and shapes.
 Shapes = Sequence[tuple[str, tuple[int, ...]]]
 
 _SHOWN = 3  # missing tensors that an error names
@@ -20,8 +20,8 @@ class Written:
 
     Attributes:
         shapes: The tensors that it must contain; empty if they are not known.
-        digest: The digest of every byte, where the writer forced them to the device; else None.
-        size: The size in bytes, where the writer forced them to the device; else None.
+        digest: The digest of all bytes if the writer forced them to the device, otherwise None.
+        size: The size in bytes if the writer forced them to the device, otherwise None.
     """
 
     shapes: Shapes = ()

@@ -85,7 +85,7 @@ class Fit:
     # -- the run's source --------------------------------------------------------------------------------------------
 
     def snapshot(self, embedded: Embedded) -> Snapshot:
-        """Return a snapshot of the training; see `Source`."""
+        """Return a snapshot of the training state; see `Source`."""
         if self._inexact is not None and not embedded.weights_only:
             log.warning("%s: a run resumed from here is not exact: %s", self._run.dirpath, self._inexact)
             self._inexact = None
@@ -95,7 +95,7 @@ class Fit:
         return self._staging.stage(model, self._run.suffix, state)
 
     def metadata(self) -> Mapping[str, Any]:
-        """Return the metadata of the training, for a record."""
+        """Return the metadata of the training run, for a record."""
         return training_metadata(self.model)
 
     # -- the beginning -----------------------------------------------------------------------------------------------

@@ -130,7 +130,7 @@ def load(model: keras.Model, path: Path, state: FitState, call: FitCall, scratch
 
 
 def load_verified(model: keras.Model, record: Record, scratch: Path) -> None:
-    """Load the weights of a checkpoint at the end of a fit; if the file is damaged, only log that.
+    """Load the weights of a checkpoint at the end of a fit. If the file is damaged, only log a message.
 
     Args:
         model: The model.

@@ -29,7 +29,7 @@ class AveragedWeights:
         """Return a snapshot of the model with its trained weights, from which a resumed training run continues.
 
         Args:
-            trainer: The training.
+            trainer: The trainer.
             snapshot: Takes the snapshot.
             wait: Returns once all copying is done.
         """

@@ -12,7 +12,7 @@ from .metrics import has_step_metrics
 
 
 class BatchGate:
-    """Counts down the batches that need not be observed, at the cost of a few comparisons each.
+    """A countdown of the batches that need not be observed, at the cost of a few comparisons each.
 
     Args:
         run: The run that the fit reports to.

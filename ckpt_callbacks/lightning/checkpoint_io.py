@@ -118,7 +118,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         """
         if self._writes_together:
             return self._live(lambda path: self._write_together(path, embedded))
-        # With several processes, only the first one is given the checkpoint.
+        # With several processes, only the first one receives the checkpoint.
         return self._collect(_IN_MEMORY, embedded) or LiveSnapshot(lambda path: Written())
 
     @property
@@ -215,12 +215,12 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         how = "read" if mapped is None else "mapped into memory"
         log.info("%s: %s in %.2f s", path, how, time.perf_counter() - begun)
         refuse_other_model(self.trainer, path, checkpoint)
-        if mapped is not None and self.trainer.strategy.root_device.type == "cpu":  # others copy what they are given
+        if mapped is not None and self.trainer.strategy.root_device.type == "cpu":  # others copy what they receive
             mapped.copy_in_background()
         return checkpoint
 
     def before_optimizer_step(self) -> None:
-        """Protect what is still being copied, or is in a mapped file, from changes. Call it before each step."""
+        """Protect data that is still being copied, or is in a mapped file, from changes. Call it before each step."""
         self.staging.wait()
         if self._mapped is not None:
             self._mapped.detach(self.trainer.optimizers)

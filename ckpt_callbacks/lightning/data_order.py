@@ -27,12 +27,12 @@ class DataOrder:
         self._state: dict[str, Any] = {}
 
     def begin_fit(self) -> None:
-        """Keep the random state. Call it before the first epoch's iterators are made."""
+        """Store the random state. Call it before the first epoch's iterators are created."""
         self._before_fit = random_state()
 
     def begin_epoch(self, trainer: Trainer) -> None:
-        """Keep the random state. Call it before an epoch's first batch is drawn."""
-        # Lightning makes the very first epoch's iterators when `fit` begins, and those of later epochs after this hook.
+        """Store the random state. Call it before an epoch's first batch is drawn."""
+        # Lightning creates the first epoch's iterators when `fit` begins, and those of later epochs after this hook.
         self._state = {
             "before_fit": None if trainer.current_epoch else self._before_fit,
             "random": random_state(),
@@ -49,7 +49,7 @@ class DataOrder:
 
         Args:
             trainer: The trainer.
-            state: What `state` returned in the interrupted training.
+            state: What `state` returned in the interrupted training run.
             batches: Number of batches to skip.
 
         Raises:

@@ -67,11 +67,11 @@ class Fit:
     # -- the run's source --------------------------------------------------------------------------------------------
 
     def snapshot(self, embedded: Embedded) -> Snapshot:
-        """Return a snapshot of the training; see `Source`."""
+        """Return a snapshot of the training state; see `Source`."""
         return self.averages.snapshot_without(self._trainer, lambda: self.io.snapshot(embedded), self.io.staging.wait)
 
     def metadata(self) -> Mapping[str, Any]:
-        """Return the metadata of the training, for a record."""
+        """Return the metadata of the training run, for a record."""
         return training_metadata(self._trainer)
 
     @property
@@ -107,7 +107,7 @@ class Fit:
         self.io.install()
 
     def load(self, checkpoint: Mapping[str, Any], state: Mapping[str, Any] | None) -> None:
-        """Take note of a checkpoint that Lightning loads.
+        """Process a checkpoint that Lightning loads.
 
         Args:
             checkpoint: What was loaded.

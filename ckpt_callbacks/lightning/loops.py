@@ -53,7 +53,7 @@ def batches_to_skip(trainer: Trainer) -> float:
     """Return how many of the next batches neither end the epoch nor are followed by a validation; a lower bound."""
     epoch_loop = trainer.fit_loop.epoch_loop
     if trainer._val_check_time_interval is not None:
-        return 0  # validations happen by the clock
+        return 0  # validations are due by the clock
     left = trainer.num_training_batches - epoch_loop.batch_progress.current.ready
     if (every := trainer.val_check_batch) < math.inf:
         done = epoch_loop.total_batch_idx if trainer.check_val_every_n_epoch is None else epoch_loop.batch_idx

@@ -76,8 +76,8 @@ def decide(policy: Policy, state: State, event: Event) -> tuple[State, Decision]
 def deadline_is_due(policy: Policy, state: State, event: Event) -> bool:
     """Return whether a deadline is near at ``event``, and no save has answered it yet.
 
-    Call it before `decide` where more events follow at the same step: a save that waits for the metrics of a validation
-    might come too late.
+    Call it before `decide` if more events follow at the same step, because a save that waits for the metrics of a
+    validation might come too late.
 
     Args:
         policy: The policy.
@@ -180,7 +180,7 @@ def _advance(policy: Policy, state: State, event: Event) -> Mapping[str, Interva
         if count is None:
             continue
         key = leaf.key
-        # A rule that is new to this state counts from where the run was, not from 0.
+        # A rule that is new to this state counts from the position of the run, not from 0.
         before = intervals.get(key) or IntervalState(leaf.threshold_count(_last_event(state)) or 0, False)
         intervals[key] = IntervalState(count, before.owed or leaf.becomes_due(before.crossed, count, event))
     return intervals

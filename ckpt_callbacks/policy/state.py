@@ -54,7 +54,7 @@ class State:
         epoch: Completed epochs.
         time: Training time in seconds.
         tracks: Smoothed value, best value and patience of each metric, by `Policy.tracks`.
-        intervals: Where each interval and each deadline stands, by `Trigger.key`.
+        intervals: The state of each interval and of each deadline, by `Trigger.key`.
         non_finite: How many times in a row each metric that `NonFinite` watches was NaN or infinite.
         pending: Saves without an outcome, by `Save.id`.
         saves: How many saves have been requested.

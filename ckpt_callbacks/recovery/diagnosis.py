@@ -32,12 +32,12 @@ def examine(dirpath: Path, policy_of: PolicyOf, *, repair: bool) -> Iterator[str
 
     Args:
         dirpath: The run directory.
-        policy_of: Returns the policy that says which checkpoint is the best, or None where none is known.
+        policy_of: Returns the policy that says which checkpoint is the best, or None if none is known.
         repair: Apply the repairs; otherwise nothing is changed.
 
     Raises:
-        StoreError: It is not a run directory.
-        DirectoryInUse: A training runs there.
+        StoreError: ``dirpath`` is not a run directory.
+        DirectoryInUse: A training run holds the directory.
     """
     layout, manifest = Layout(dirpath), Manifest(dirpath)
     obstructions = list(_obstructions(layout.private, "folder", os.path.isdir))

@@ -22,10 +22,10 @@ REBUILT = "rebuilt"  # the fact that marks an attempt that no training recorded
 def find_unlisted(manifest: Manifest) -> Iterator[Repair]:
     """Yield a repair for each checkpoint that the manifest does not list, oldest first.
 
-    Where the manifest lists trainings, only checkpoints of their runs, and targets of `last`, `best` and `final`,
-    are restored: others were copied from somewhere else. A file that repeats a listed record is a copy. Other files,
-    and unreadable ones, are skipped. Facts that became known only after a file was written are not restored: its tags,
-    and whether it was the final one.
+    If the manifest lists training runs, only the checkpoints of these runs and the targets of `last`, `best` and
+    `final` are restored, because others were copied from somewhere else. A file that repeats a listed record is a copy.
+    Other files, and unreadable ones, are skipped. Facts that became known only after a file was written are not
+    restored: its tags, and whether it was the final one.
     """
     known = {(record.run, record.id) for record in manifest.records.values()}
     found: list[Record] = []

@@ -29,7 +29,7 @@ class Clock:
 class Alarm:
     """A thread that sleeps until a given time and then calls a function.
 
-    Asking for the time would cost a training step more than everything else that a callback does in it.
+    Reading the time would cost more per training step than everything else that a callback does in it.
 
     Args:
         now: Returns seconds that never go backwards.

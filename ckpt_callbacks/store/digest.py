@@ -116,7 +116,7 @@ def _buffer() -> mmap.mmap:
 
 
 def _opened(path: Path, from_device: bool) -> io.FileIO:
-    """Open a file; if requested, for reads that bypass the page cache where the system can."""
+    """Open a file; if requested, for reads that bypass the page cache if the system supports that."""
     if from_device and (direct := getattr(os, "O_DIRECT", 0)):
         file = None
         try:

@@ -31,6 +31,6 @@ def write(path: Path, facts: Mapping[str, Any]) -> None:
     with zipfile.ZipFile(path, "a") as archive:
         entry = archive.getinfo(METADATA)
         metadata = merge(archive.read(entry), facts)
-        archive.filelist.remove(entry)  # the old one's few bytes stay where they are, but nothing names them any longer
+        archive.filelist.remove(entry)  # its few bytes stay in the file, but no entry refers to them any more
         del archive.NameToInfo[METADATA]
         archive.writestr(METADATA, metadata)

@@ -15,7 +15,7 @@ def read(file: Any) -> dict[str, Any] | None:
 
 
 def write(path: Path, text: str) -> None:
-    """Embed a text in a file that Keras has written."""
+    """Embed a string in a file that Keras has written."""
     import h5py
     import numpy as np
 

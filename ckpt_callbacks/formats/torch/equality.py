@@ -14,7 +14,7 @@ _OF_TORCH = (torch.dtype, torch.layout, torch.memory_format, torch.qscheme)  # w
 
 
 def same_weights(a: Path, b: Path) -> bool:
-    """Return True if two checkpoints hold equal weights, whatever else differs."""
+    """Return True if two checkpoints hold equal weights, even if other contents differ."""
     if a.is_dir() or b.is_dir():
         return False
     first, second = map(_weights, (a, b))

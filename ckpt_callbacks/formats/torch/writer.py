@@ -72,7 +72,7 @@ class TorchFile:
 
 
 def write(path: Path, obj: Any, shapes: Shapes = ()) -> Written:
-    """Write an object from where it lies, without a copy of all of it in host memory.
+    """Write an object directly from its own memory, without a copy of all of it in host memory.
 
     Args:
         path: The file; it must not exist.

@@ -134,7 +134,7 @@ def _optimizers(objects: Any) -> Iterator[BaseOptimizer]:
 
 @contextmanager
 def _variables_of(optimizers: Iterator[BaseOptimizer]) -> Iterator[None]:
-    """Make Keras' optimizers store their variables. They would copy each one to numpy, to be copied once more later."""
+    """Make Keras' optimizers store their variables themselves, instead of numpy copies that would be copied again."""
 
     def stores(optimizer: BaseOptimizer) -> Any:
         def save_own_variables(store: Any) -> None:
