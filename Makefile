@@ -8,9 +8,10 @@ TORCH_INDEX ?=
 CONSTRAINTS ?= constraints.txt
 PINNED := $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 TORCH := $(if $(CONSTRAINTS),$(shell sed -n 's/^torch==/torch==/p' $(CONSTRAINTS)),torch>=2.6)
-# How many processes run the tests; the tests of one file share a process, and with it their fixtures.
-JOBS ?= 2
-PARALLEL = -n $(JOBS) --dist loadfile
+# How many processes run the tests: one more than two cores, because some tests wait. The tests of one file share a
+# process, and with it their fixtures.
+JOBS ?= 3
+PARALLEL = -n $(JOBS) --dist loadfile --no-loadscope-reorder
 ROOM ?=
 ROOM_TESTS = $(if $(ROOM),$(or $(wildcard $(ROOM:%=tests/%) $(ROOM:%=tests/adapters/%) $(ROOM:%=tests/system/%) \
 	$(ROOM:%=tests/test_%.py)),$(error there are no tests of ROOM=$(ROOM))),tests)

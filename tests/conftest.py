@@ -10,7 +10,8 @@ for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_TH
     os.environ.setdefault(variable, "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-_SLOW = ("adapters", "system", "test_docs.py")  # whole trainings, from quick to slow
+# Whole trainings, after the quick tests. Files that take long come first, so that no process ends long after the others.
+_SLOW = ("test_docs.py", "test_recipes.py", "adapters", "torch", "system")
 
 
 def pytest_collection_modifyitems(items):

@@ -9,6 +9,7 @@ import pytest
 from tests.adapters.keras.backends import run_on
 
 
+@pytest.mark.slow
 def test_everything_passes_on_torch():
     run_on("torch")
 
