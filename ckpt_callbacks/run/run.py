@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import PolicyError
-from ..events import Event, EventKind
+from ..events import Event
 from ..policy.decision import Decision
 from ..policy.policy import Policy
-from ..policy.ranking import last_record
 from ..policy.state import State
 from ..runtime.clock import Clock
 from ..runtime.environment import plain
@@ -21,12 +20,10 @@ from ..runtime.worker import BackgroundWorker, InlineWorker, Worker
 from ..settings import Settings
 from .committer import Committer
 from .control import ControlChannel
-from .decider import SAFE_POINTS, Decider
 from .directory import RunDirectory
 from .listeners import Listener
-from .outcomes import Outcomes
-from .resume import restore_state
-from .saver import Saver, template
+from .saver import template
+from .session import Session
 from .source import Source
 from .step_gate import StepGate
 from .view import RunView
@@ -77,23 +74,16 @@ class Run:
         self.policy, self.settings, self.suffix = policy, settings, suffix
         self._described = described
         self._clock = clock or Clock()
-        filename = template(settings, suffix, policy)
+        self._filename = template(settings, suffix, policy)
         self.directory = RunDirectory(self.dirpath, policy, framework, name)
         self.gate = StepGate(self._clock)
         self.listeners: list[Listener] = []
-        self._decider = Decider(policy, self._clock, filename, settings.metadata)
         self._control = ControlChannel(
             self.directory.manifest.layout.save_now, settings.grace, self._clock, notify=self.gate.open
         )
         self._worker: Worker = BackgroundWorker() if settings.background else InlineWorker()
-        committer = Committer(self.directory, self._worker, self._clock, settings.min_free)
-        self._saver = Saver(
-            self.directory, policy, committer, self._worker, settings, suffix=suffix, filename=filename,
-            clock=self._clock, notify=self.gate.open,
-        )  # fmt: skip
-        self._outcomes = Outcomes(self.directory, self._saver, self._decider, self._control, settings, self.listeners)
-        self._source: Source | None = None
-        self._parent: int | None = None
+        self._committer = Committer(self.directory, self._worker, self._clock, settings.min_free)
+        self._session = self._new_session()
         if settings.contents == "weights":
             log.warning("%s: saves only weights; a run cannot be resumed from them", self.dirpath)
 
@@ -105,7 +95,7 @@ class Run:
     @property
     def state(self) -> State:
         """The engine's state after the last event."""
-        return self._decider.state
+        return self._session.decider.state
 
     @property
     def processes(self) -> Processes:
@@ -124,16 +114,16 @@ class Run:
     @property
     def is_first_fit(self) -> bool:
         """True if this object has not trained yet."""
-        return self._saver.attempt is None
+        return self._session.is_first_fit
 
     @property
     def should_exit(self) -> bool:
         """True if a signal asks training to end. The next event of a finished step then saves and ends the process."""
-        return self._control.should_exit(self.processes)
+        return self._session.should_exit
 
     def embedded_state(self) -> dict[str, Any]:
         """Return the run's state for a checkpoint saved by other code; the run's own saves get it in `Embedded.run`."""
-        return self._saver.embedded_state(self.state)
+        return self._session.saver.embedded_state(self.state)
 
     # -- the life of a training run ------------------------------------------------------------------------------------
 
@@ -152,11 +142,11 @@ class Run:
         Raises:
             ResumeError: The checkpoint was written by a newer version.
         """
-        manifest = self.directory.manifest
-        manifest.refresh()
-        self._decider.state = restore_state(embedded, self.policy, manifest, self.dirpath)
-        if any(attempt.run == embedded["run"] for attempt in manifest.attempts):
-            self.view.current, self._parent = embedded["run"], embedded["record"]
+        self._session.restore(embedded)
+
+    def begin_new_run(self) -> None:
+        """Forget the run so far: the next `start` begins another one in this directory, whose checkpoints stay."""
+        self._session, self.view.current = self._new_session(), ""
 
     def start(self, source: Source, *, step: int, epoch: int) -> Decision:
         """Begin a `fit`: a fresh one, one after `restore`, or a further one of this object.
@@ -169,14 +159,8 @@ class Run:
         Returns:
             A decision that may ask to stop at once.
         """
-        self._source = source
-        if not self.is_first_fit:  # another `fit` of this object continues where the last one ended
-            last = last_record(self.view.records())
-            self._parent = last.id if last else self._parent
-        attempt = self.directory.begin(self._parent, self._clock.wall(), {"policy": plain(self._described, 12)})
-        self._saver.begin(attempt)
-        self._decider.begin()
-        if self._decider.lacks_deadline:
+        self._session.begin(source, {"policy": plain(self._described, 12)})
+        if self._session.decider.lacks_deadline:
             log.warning(
                 '%s: OnDeadline will never save: SLURM_JOB_END_TIME is not set; pass end="2026-11-24T23:00:00Z"',
                 self.dirpath,
@@ -196,11 +180,7 @@ class Run:
             MetricError: A monitored metric was never logged.
             CommitError: This save or an earlier one failed, with ``on_error="raise"``.
         """
-        self._begin_event(event.step)
-        decision = self._handle(event, unchanged=unchanged)
-        if event.kind in SAFE_POINTS:
-            self._serve_requests(event, unchanged=True)
-        return decision
+        return self._session.observe(event, unchanged=unchanged)
 
     def save_if_urgent(self, *, step: int, epoch: int) -> None:
         """Save at once if a signal, a save request or a deadline asks for it.
@@ -211,12 +191,7 @@ class Run:
             step: Optimizer updates done so far.
             epoch: Completed epochs.
         """
-        self._begin_event(step)
-        event = Event.step_end(step=step, epoch=epoch)
-        # Only for a deadline: a signal or a request is no reason to evaluate the other rules before the validation.
-        if self._decider.deadline_is_due(event, self.processes):
-            self._handle(event)
-        self._serve_requests(event)
+        self._session.save_if_urgent(Event.step_end(step=step, epoch=epoch))
 
     def close_gate(self) -> None:
         """Let `gate` skip the next steps, after the last one was observed.
@@ -224,12 +199,12 @@ class Run:
         Processes that train together have to agree at each step, so they never skip one.
         """
         if self.processes.is_single:
-            self.gate.close_until(self._decider.horizon, self._decider.time_zero, self._control.next_poll)
+            decider = self._session.decider
+            self.gate.close_until(decider.horizon, decider.time_zero, self._control.next_poll)
 
     def poll_requests(self) -> None:
         """Look for signals, save requests and finished saves, and share them between processes. Collective."""
-        if self._control.poll(self.processes, len(self._saver.finished)) and not self.processes.is_single:
-            self._outcomes.deliver(may_raise=True)
+        self._session.poll_requests()
 
     def run_in_background(self, job: Callable[[], None]) -> None:
         """Run a job on the worker, so that the first save does not have to wait for it."""
@@ -239,7 +214,7 @@ class Run:
         """Wait until every requested save has finished. Any process may call this independently."""
         self._worker.wait()
         if self.processes.is_single:  # others deliver outcomes collectively, at the next event
-            self._outcomes.deliver()
+            self._session.outcomes.deliver()
 
     def end_without_training(self) -> None:
         """End a `fit` that had nothing left to train; its checkpoint becomes ``final``."""
@@ -264,36 +239,14 @@ class Run:
             number = self._control.close()
             self.gate.close()
             self._worker.close()
-            self._outcomes.deliver(together=False)
-            self._outcomes.close()
+            self._session.outcomes.deliver(together=False)
+            self._session.outcomes.close()
             return number
         finally:
             self.directory.release()
 
-    def _begin_event(self, step: int) -> None:
-        """Check what has happened so far; anything that happens from now on opens the gate again."""
-        self.gate.clear()
-        if self.processes.is_single:
-            self._outcomes.deliver(step, may_raise=True)
-
-    def _handle(self, event: Event, *, unchanged: bool = False) -> Decision:
-        measured = self._decider.measured if unchanged else None
-        decision, stamped = self._decider.decide(event, self.processes)
-        if decision.save is not None and self._source is not None:
-            if event.kind is EventKind.DEMAND:
-                self._control.began(decision.save.id)
-            self._saver.save(decision.save, stamped, measured or stamped, self.state, self._source)
-            self._outcomes.deliver(event.step, may_raise=True)
-        return decision
-
-    def _serve_requests(self, event: Event, *, unchanged: bool = False) -> None:
-        if self.processes.is_single:
-            self.poll_requests()
-        if self._control.save_is_due(event.step):
-            self._handle(Event.demand(step=event.step, epoch=event.epoch), unchanged=unchanged)
-        if self.should_exit:
-            self._handle(Event.preempt(step=event.step, epoch=event.epoch), unchanged=unchanged)
-            self._worker.wait()
-            self._outcomes.deliver(event.step)
-            self.directory.release()
-            self._control.end_process()
+    def _new_session(self) -> Session:
+        return Session(
+            self.directory, self.policy, self.settings, self._worker, self._committer, self._control, self.gate,
+            self.listeners, suffix=self.suffix, filename=self._filename, clock=self._clock,
+        )  # fmt: skip

@@ -43,7 +43,7 @@ def test_a_save_that_is_interrupted_is_known_to_be_none(tmp_path, where, caplog)
         del run._worker.wait
         first.go.set()
     report(run, EventKind.EXCEPTION, step=20, epoch=2, stage=Held(run, held=False))
-    assert not run.state.pending and not run._saver._unwritten
+    assert not run.state.pending and not run._session.saver._unwritten
     assert [r.step for r in run.view.records()][-1] == 20
     assert "skipped a save, which stays due" in caplog.text and "interrupted" in caplog.text
     epoch(run, 3)
@@ -56,7 +56,7 @@ def test_all_listeners_are_called_with_all_records_when_one_raises_at_the_first(
     held = [epoch(run, number, held=True) for number in (1, 2)]
     for one in held:
         one.go.set()
-    until(lambda: len(run._saver.finished) == 2)
+    until(lambda: len(run._session.saver.finished) == 2)
     run.listeners += [lambda record: 1 / 0, lambda record: heard.append(record.epoch)]
     report(run, EventKind.STEP_END, step=21, epoch=2)
     assert not run.state.pending and heard == [1, 2]

@@ -51,5 +51,5 @@ def start(run: Run, step: int = 0, epoch: int = 0) -> Training:
 def report(run: Run, kind: EventKind, *, stage: Stage | Any = None, **facts: Any) -> Decision:
     """Report an event, at which ``stage``, or its ``snapshot``, takes the snapshot if one is due."""
     if stage is not None:
-        run._source.stage = getattr(stage, "snapshot", stage)
+        run._session._source.stage = getattr(stage, "snapshot", stage)
     return run.observe(Event(kind, **facts))

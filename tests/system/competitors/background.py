@@ -39,7 +39,7 @@ class Writes:
 
     def of_ours(self, callback: Any) -> Any:
         """Watch this package's callback, and return it."""
-        ask = callback._run._saver.save
+        ask = callback._run._session.saver.save
 
         def watched(save: Any, event: Any, measured: Any, state: Any, source: Any) -> None:
             def snapshot(embedded: Any) -> Any:
@@ -49,7 +49,7 @@ class Writes:
 
             ask(save, event, measured, state, SimpleNamespace(snapshot=snapshot, metadata=source.metadata))
 
-        callback._run._saver.save = watched
+        callback._run._session.saver.save = watched
         return callback
 
     def plugin(self) -> AsyncCheckpointIO:

@@ -95,7 +95,7 @@ class Pace:
     @contextmanager
     def slowing(self, run: Run) -> Iterator[None]:
         """Slow the run's writes."""
-        ask, write = run._saver.save, os.pwrite
+        ask, write = run._session.saver.save, os.pwrite
         slow: list[_Slow] = []  # the one that is being written
 
         def slowed_ask(save, event, measured, state, source):  # type: ignore[no-untyped-def]
@@ -116,7 +116,7 @@ class Pace:
             return write(*args)
 
         self._finish = run._worker.wait
-        run._saver.save, os.pwrite = slowed_ask, slowed_write
+        run._session.saver.save, os.pwrite = slowed_ask, slowed_write
         try:
             yield
         finally:

@@ -1,0 +1,160 @@
+"""The engine and the saves of one training run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..events import Event, EventKind
+from ..policy.decision import Decision
+from ..policy.filename import FileName
+from ..policy.policy import Policy
+from ..policy.ranking import last_record
+from ..runtime.clock import Clock
+from ..runtime.worker import Worker
+from ..settings import Settings
+from .committer import Committer
+from .control import ControlChannel
+from .decider import SAFE_POINTS, Decider
+from .directory import RunDirectory
+from .listeners import Listener
+from .outcomes import Outcomes
+from .resume import restore_state
+from .saver import Saver
+from .source import Source
+from .step_gate import StepGate
+
+
+class Session:
+    """One training run, from its first `fit` in this process to its last. It ends when another run begins.
+
+    Args:
+        directory: The run directory.
+        policy: The run's policy.
+        settings: The run's settings.
+        worker: Carries out the saves.
+        committer: Writes the files.
+        control: The requests from outside.
+        gate: Says which steps must be reported.
+        listeners: Called with the records of successful saves.
+        suffix: The files' suffix.
+        filename: Template of the file names.
+        clock: The run's clock.
+
+    Attributes:
+        decider: The engine with its state.
+        saver: Carries out the saves that the engine requests.
+        outcomes: Reports how they ended.
+    """
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        policy: Policy,
+        settings: Settings,
+        worker: Worker,
+        committer: Committer,
+        control: ControlChannel,
+        gate: StepGate,
+        listeners: list[Listener],
+        *,
+        suffix: str,
+        filename: FileName,
+        clock: Clock,
+    ) -> None:
+        self._directory, self._policy, self._worker, self._control = directory, policy, worker, control
+        self._gate, self._clock = gate, clock
+        self.decider = Decider(policy, clock, filename, settings.metadata)
+        self.saver = Saver(
+            directory, policy, committer, worker, settings, suffix=suffix, filename=filename, clock=clock,
+            notify=gate.open,
+        )  # fmt: skip
+        self.outcomes = Outcomes(directory, self.saver, self.decider, control, settings, listeners)
+        self._source: Source | None = None
+        self._parent: int | None = None  # the record from which training continues
+
+    @property
+    def is_first_fit(self) -> bool:
+        """True if no `fit` of this session has begun."""
+        return self.saver.attempt is None
+
+    @property
+    def should_exit(self) -> bool:
+        """True if a signal asks training to end."""
+        return self._control.should_exit(self._directory.processes)
+
+    def restore(self, embedded: Mapping[str, Any]) -> None:
+        """Continue from the state that a checkpoint contains; see `Run.restore`."""
+        manifest, view = self._directory.manifest, self._directory.view
+        manifest.refresh()
+        self.decider.state = restore_state(embedded, self._policy, manifest, self._directory.dirpath)
+        if any(attempt.run == embedded["run"] for attempt in manifest.attempts):
+            view.current, self._parent = embedded["run"], embedded["record"]
+
+    def begin(self, source: Source, facts: Mapping[str, Any]) -> None:
+        """Begin a `fit`.
+
+        Args:
+            source: The training run, as its adapter provides it.
+            facts: Plain JSON values to store with the attempt.
+        """
+        self._source = source
+        if not self.is_first_fit:  # another `fit` continues where the last one ended
+            last = last_record(self._directory.view.records())
+            self._parent = last.id if last else self._parent
+        self.saver.begin(self._directory.begin(self._parent, self._clock.wall(), facts))
+        self.decider.begin()
+
+    def observe(self, event: Event, *, unchanged: bool = False) -> Decision:
+        """Report one event, and carry out what the policy decides; see `Run.observe`."""
+        self._begin_event(event.step)
+        decision = self._handle(event, unchanged=unchanged)
+        if event.kind in SAFE_POINTS:
+            self._serve_requests(event, unchanged=True)
+        return decision
+
+    def save_if_urgent(self, event: Event) -> None:
+        """Save at once if a signal, a save request or a deadline asks for it, at a moment that is not an event.
+
+        Args:
+            event: What a decision at this moment is based on.
+        """
+        self._begin_event(event.step)
+        # Only for a deadline: a signal or a request is no reason to evaluate the other rules before the validation.
+        if self.decider.deadline_is_due(event, self._directory.processes):
+            self._handle(event)
+        self._serve_requests(event)
+
+    def poll_requests(self) -> None:
+        """Look for signals, save requests and finished saves, and share them between processes. Collective."""
+        processes = self._directory.processes
+        if self._control.poll(processes, len(self.saver.finished)) and not processes.is_single:
+            self.outcomes.deliver(may_raise=True)
+
+    def _begin_event(self, step: int) -> None:
+        """Check what has happened so far; anything that happens from now on opens the gate again."""
+        self._gate.clear()
+        if self._directory.processes.is_single:
+            self.outcomes.deliver(step, may_raise=True)
+
+    def _handle(self, event: Event, *, unchanged: bool = False) -> Decision:
+        measured = self.decider.measured if unchanged else None
+        decision, stamped = self.decider.decide(event, self._directory.processes)
+        if decision.save is not None and self._source is not None:
+            if event.kind is EventKind.DEMAND:
+                self._control.began(decision.save.id)
+            self.saver.save(decision.save, stamped, measured or stamped, self.decider.state, self._source)
+            self.outcomes.deliver(event.step, may_raise=True)
+        return decision
+
+    def _serve_requests(self, event: Event, *, unchanged: bool = False) -> None:
+        if self._directory.processes.is_single:
+            self.poll_requests()
+        if self._control.save_is_due(event.step):
+            self._handle(Event.demand(step=event.step, epoch=event.epoch), unchanged=unchanged)
+        if self.should_exit:
+            self._handle(Event.preempt(step=event.step, epoch=event.epoch), unchanged=unchanged)
+            self._worker.wait()
+            self.outcomes.deliver(event.step)
+            self._directory.release()
+            self._control.end_process()
