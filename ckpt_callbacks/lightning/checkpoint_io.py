@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 import pickle
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from ..run.snapshot import LiveSnapshot, Snapshot
 from ..run.source import Embedded
 from ..torch.mapped_checkpoint import MappedCheckpoint, can_map
 from ..torch.staging import DEVICES, TorchStaging, expected_size, step_only_storages
+from .hyperparameters import Hyperparameters
 from .model_mismatch import loads_plainly, refuse_other_model
 
 log = logging.getLogger("ckpt_callbacks")
@@ -63,11 +63,12 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
     Attributes:
         trainer: As given.
         staging: As given.
+        hyperparameters: Those of the module and the data module.
     """
 
     def __init__(self, trainer: Trainer, staging: TorchStaging) -> None:
         super().__init__(trainer.strategy.checkpoint_io)
-        self.trainer, self.staging = trainer, staging
+        self.trainer, self.staging, self.hyperparameters = trainer, staging, Hyperparameters()
         self._collector: _Collector | None = None
         self._mapped: MappedCheckpoint | None = None  # what was resumed from, until the first optimizer step
 
@@ -181,9 +182,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
             collector.error = error
 
     def _take(self, checkpoint: dict[str, Any], embedded: Embedded, storage_options: Any | None) -> Snapshot:
-        for key in ("hyper_parameters", "datamodule_hyper_parameters"):
-            if key in checkpoint:
-                checkpoint[key] = _loadable(checkpoint[key])
+        self.hyperparameters.convert(checkpoint)
         checkpoint[torch_zip.KEY] = {"record": embedded.record}
         shapes = [(n, tuple(t.shape)) for n, t in checkpoint["state_dict"].items() if hasattr(t, "shape")]
         if self._why_live() is None:
@@ -235,14 +234,3 @@ def step_only(trainer: Trainer) -> set[int]:
     if trainer.strategy.root_device.type != "cuda" or not trainer.lightning_module.automatic_optimization:
         return set()
     return step_only_storages(trainer.optimizers)
-
-
-def _loadable(value: Any) -> Any:
-    # A path in the hyperparameters would make the file unreadable for torch.load(weights_only=True).
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if type(value) is dict or (isinstance(value, Mapping) and type(value).__module__.startswith("lightning")):
-        return {key: _loadable(item) for key, item in value.items()}
-    if type(value) in (list, tuple):
-        return type(value)(_loadable(item) for item in value)
-    return value

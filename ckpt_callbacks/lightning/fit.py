@@ -72,7 +72,7 @@ class Fit:
 
     def metadata(self) -> Mapping[str, Any]:
         """Return the metadata of the training run, for a record."""
-        return training_metadata(self._trainer)
+        return training_metadata(self._trainer, self.io.hyperparameters)
 
     @property
     def is_saving(self) -> bool:

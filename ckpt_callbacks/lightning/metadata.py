@@ -7,8 +7,10 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
+from .hyperparameters import Hyperparameters
 
-def training_metadata(trainer: Trainer) -> dict[str, Any]:
+
+def training_metadata(trainer: Trainer, hyperparameters: Hyperparameters) -> dict[str, Any]:
     """Return the model, learning rates, number of processes, precision, hyperparameters and seed."""
     module = trainer.lightning_module
     metadata: dict[str, Any] = {
@@ -16,7 +18,7 @@ def training_metadata(trainer: Trainer) -> dict[str, Any]:
         "learning_rate": [group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups],
         "world_size": trainer.world_size,
         "precision": str(trainer.precision),
-        "hyperparameters": dict(module.hparams),
+        "hyperparameters": hyperparameters.describe(module.hparams),
     }
     if "PL_GLOBAL_SEED" in os.environ:
         metadata["seed"] = int(os.environ["PL_GLOBAL_SEED"])

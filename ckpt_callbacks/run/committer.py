@@ -20,6 +20,7 @@ from ..store import space
 from ..store.commit import commit, flush, free_name, remove
 from ..store.digest import digest, verify
 from .directory import RunDirectory
+from .outlook import Outlook
 from .snapshot import Snapshot
 
 log = logging.getLogger("ckpt_callbacks")
@@ -86,6 +87,7 @@ class Committer:
     def __init__(self, directory: RunDirectory, worker: Worker, clock: Clock, min_free: int = 0) -> None:
         self._directory, self._worker, self._clock, self._min_free = directory, worker, clock, min_free
         self._manifest, self._layout = directory.manifest, directory.manifest.layout
+        self._outlook = Outlook()
         self._given: set[int] = set()  # ids of saves that are not done
         self._unrecorded: list[Record] = []  # failures that could not be written to the journal
         self._leftovers: list[Path] = []  # files of failed saves that could not be removed
@@ -127,6 +129,7 @@ class Committer:
         reported = None if error is None else self._report(job, error)
         self._given.discard(job.draft.id)  # it is in the manifest now, or was not needed
         if record is not None and reported is None:
+            self._outlook.succeed()
             self._prune_quietly(record)
         blocked = None  # nothing had to be written
         if job.unchanged is None:
@@ -220,7 +223,7 @@ class Committer:
             self._unrecorded.append(failed)
         report = CommitError(
             f"{self._layout.dirpath / failed.file}: step {failed.step} was not saved: {text}; "
-            "older checkpoints are untouched, and the next save tries again"
+            f"older checkpoints are untouched, {self._outlook.after(error)}"
         )
         report.__cause__ = error
         return report

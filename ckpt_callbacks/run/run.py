@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from ..policy.decision import Decision
 from ..policy.policy import Policy
 from ..policy.state import State
 from ..runtime.clock import Clock
-from ..runtime.environment import plain
+from ..runtime.plain_values import plain
 from ..runtime.processes import Processes
 from ..runtime.worker import BackgroundWorker, InlineWorker, Worker
 from ..settings import Settings
@@ -159,7 +160,7 @@ class Run:
         Returns:
             A decision that may ask to stop at once.
         """
-        self._session.begin(source, {"policy": plain(self._described, 12)})
+        self._session.begin(source, {"policy": plain(self._described, 12, math.inf)})
         if self._session.decider.lacks_deadline:
             log.warning(
                 '%s: OnDeadline will never save: SLURM_JOB_END_TIME is not set; pass end="2026-11-24T23:00:00Z"',

@@ -19,7 +19,8 @@ from ..policy.policy import Policy
 from ..policy.state import State
 from ..record import Attempt, Record
 from ..runtime.clock import Clock
-from ..runtime.environment import environment, plain
+from ..runtime.environment import environment
+from ..runtime.plain_values import plain
 from ..runtime.worker import Worker
 from ..settings import Settings
 from .collective import announce, finish, follow
@@ -29,6 +30,7 @@ from .resume import embed_state
 from .source import Embedded, Source
 
 log = logging.getLogger("ckpt_callbacks")
+_METADATA = 1000  # items of a container in the user's own metadata
 _LAST = (
     EventKind.END,
     EventKind.PREEMPT,
@@ -80,7 +82,7 @@ class Saver:
         self._directory, self._policy, self._committer, self._worker = directory, policy, committer, worker
         self._settings, self._suffix, self._filename = settings, suffix, filename
         self._clock, self._notify = clock, notify
-        self._metadata: dict[str, Any] = plain(dict(settings.metadata))
+        self._metadata: dict[str, Any] = plain(dict(settings.metadata), most=_METADATA)
         self.attempt: Attempt | None = None
         self.finished: deque[SaveOutcome] = deque()
         self.records: dict[int, int] = {}
@@ -247,4 +249,4 @@ def template(settings: Settings, suffix: str, policy: Policy) -> FileName:
     if not settings.filename:
         return FileName()
     filename = settings.filename.removesuffix(suffix) if isinstance(settings.filename, str) else settings.filename
-    return FileName(filename, tuple(plain(dict(settings.metadata))), tuple(policy.monitored))
+    return FileName(filename, tuple(map(str, settings.metadata)), tuple(policy.monitored))

@@ -32,23 +32,6 @@ def environment() -> Mapping[str, Any]:
     return facts
 
 
-def plain(value: Any, depth: int = 4) -> Any:
-    """Return ``value`` as plain JSON. Unknown types become text, and nesting ends at ``depth``."""
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    if depth > 0 and isinstance(value, Mapping):
-        return {str(key): plain(item, depth - 1) for key, item in value.items()}
-    if depth > 0 and isinstance(value, list | tuple | set | frozenset):
-        return [plain(item, depth - 1) for item in value]
-    if hasattr(value, "item") and getattr(value, "size", None) == 1:
-        return plain(value.item(), 0)
-    return str(value)[:200]
-
-
 def job_end(environ: Mapping[str, str] = os.environ) -> float | None:
     """Return when the scheduler will end this job, in UTC seconds since 1970; None if that is not known.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,10 @@ from ...errors import VerifyError, first_line
 from ..format import Shapes, missing
 from .tensor_shapes import Outline, outline
 
+_Names = frozenset[tuple[str, str]]
 _opened: set[tuple[str, str]] = set()  # the classes in files that torch itself has opened in this process
+_refused: dict[_Names, str] = {}  # the classes in files that it refused without the user's own classes, and why
+_NAMED = re.compile(r"GLOBAL (\S+)")
 
 
 def check(path: Path, wanted: Shapes) -> None:
@@ -27,10 +31,13 @@ def check(path: Path, wanted: Shapes) -> None:
     if not is_archive(path):
         return  # the user's plugin wrote something else: only its digest can be compared
     seen = _outline(path)
-    if seen is not None and seen.named <= _opened and missing(path, wanted, seen.shapes) is None:
+    if seen is not None and (seen.named in _refused or _is_whole(path, wanted, seen)):
         return
-    found = load(path)
-    if found is None:
+    try:
+        found = _load(path)
+    except pickle.UnpicklingError as error:
+        if seen is not None:
+            _refused[seen.named] = _reason(error)
         return
     tensors = found.get("state_dict", {}) if isinstance(found, dict) else {}
     shapes = [(name, tuple(tensor.shape)) for name, tensor in tensors.items() if hasattr(tensor, "shape")]
@@ -38,6 +45,28 @@ def check(path: Path, wanted: Shapes) -> None:
         raise VerifyError(problem)
     if seen is not None:
         _opened.update(seen.named)
+
+
+def why_refused(path: Path) -> str | None:
+    """Return what torch refuses to load from a file without ``weights_only=False``; None if there is nothing."""
+    seen = _outline(path)
+    if seen is not None and (seen.named in _refused or seen.named <= _opened):
+        return _refused.get(seen.named)
+    try:
+        _load(path)
+    except pickle.UnpicklingError as error:
+        return _reason(error)
+    return None
+
+
+def _is_whole(path: Path, wanted: Shapes, seen: Outline) -> bool:
+    return seen.named <= _opened and missing(path, wanted, seen.shapes) is None
+
+
+def _reason(error: pickle.UnpicklingError) -> str:
+    """Return what torch refused: the name of a class, or else the first line of the error."""
+    found = _NAMED.search(str(error))
+    return found.group(1) if found is not None else first_line(error)[:200]
 
 
 def _outline(path: Path) -> Outline | None:
@@ -57,6 +86,13 @@ def is_archive(path: Path) -> bool:
 
 def load(path: Path) -> Any:
     """Return the saved object, with its tensors left on the disk; None if loading it needs the user's own classes."""
+    try:
+        return _load(path)
+    except pickle.UnpicklingError:
+        return None  # weights_only=True refuses classes that it does not know
+
+
+def _load(path: Path) -> Any:
     import torch  # here, because only those who have such files need it
 
     try:
@@ -64,6 +100,6 @@ def load(path: Path) -> Any:
             archive.infolist()
         return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except pickle.UnpicklingError:
-        return None  # weights_only=True refuses classes that it does not know
+        raise
     except Exception as error:  # torch raises all kinds of errors when a file is damaged
         raise VerifyError(f"{path}: torch cannot open it: {first_line(error)}") from error

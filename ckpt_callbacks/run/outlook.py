@@ -1,0 +1,34 @@
+"""What the failure of a save says about the saves to come."""
+
+from __future__ import annotations
+
+import pickle
+
+_TRIES_AGAIN = "and the next save tries again"
+
+
+class Outlook:
+    """Tells failures that may pass from those that come back at each save."""
+
+    def __init__(self) -> None:
+        self._last: str | None = None
+
+    def succeed(self) -> None:
+        """Note that a save has succeeded."""
+        self._last = None
+
+    def after(self, error: Exception) -> str:
+        """Return the end of a sentence about the saves after one that failed."""
+        text, last = f"{type(error).__name__}: {error}", self._last
+        self._last = text
+        if isinstance(error, OSError | MemoryError):  # of the disk or the machine
+            return _TRIES_AGAIN
+        if _cannot_be_pickled(error):
+            return "but the state cannot be pickled, so each save will fail until the script is changed"
+        return "but the save before failed in the same way, so the next ones may, too" if text == last else _TRIES_AGAIN
+
+
+def _cannot_be_pickled(error: Exception) -> bool:
+    if isinstance(error, pickle.PicklingError | RecursionError):
+        return True
+    return isinstance(error, TypeError | AttributeError) and "pickle" in str(error)
