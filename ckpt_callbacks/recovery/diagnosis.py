@@ -18,7 +18,7 @@ from ..store.digest import verify
 from ..store.layout import Layout
 from ..store.lock import TrainingLock
 from ..store.manifest import Manifest
-from .interrupted import find_unfinished
+from .interrupted import FINDERS
 from .rebuild import find_unlisted
 from .repair import Repair
 
@@ -51,7 +51,7 @@ def examine(dirpath: Path, policy_of: PolicyOf, *, repair: bool) -> Iterator[str
         yield from _reported(found, repair)
         if repair or not obstructions:
             manifest.refresh()
-        for find in (_bad_lines, find_unlisted, find_unfinished, _damaged):
+        for find in (_bad_lines, *FINDERS, _damaged):
             yield from _reported(list(find(manifest)), repair)
         yield from _reported(list(_wrong_links(manifest, policy_of(manifest))), repair)
 

@@ -7,13 +7,12 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from functools import partial
 
 from ..errors import RecoveryError, Unreadable, VerifyError
 from ..record import Record, Status
-from ..store.commit import remove
 from ..store.digest import verify
 from ..store.manifest import Manifest
+from .deletions import find_lost_renames, find_unfinished_deletions
 from .rebuild import find_unlisted
 from .repair import Repair
 
@@ -23,8 +22,7 @@ log = logging.getLogger("ckpt_callbacks")
 def recover(manifest: Manifest) -> list[str]:
     """Make the directory and its manifest agree. Only the holder of the training lock may call it.
 
-    A lost or truncated manifest is rebuilt first (see `find_unlisted`), then unfinished work is settled (see
-    `find_unfinished`).
+    A lost or truncated manifest is rebuilt first, then unfinished work is settled: see `FINDERS`.
 
     Returns:
         One line for each repair.
@@ -34,19 +32,19 @@ def recover(manifest: Manifest) -> list[str]:
     """
     done = []
     with _recovery_errors(manifest):
-        for find in (find_unlisted, find_unfinished):
+        for find in FINDERS:
             for repair in list(find(manifest)):
                 repair.apply()
                 done.append(repair.describe(applied=True))
     return done
 
 
-def find_unfinished(manifest: Manifest) -> Iterator[Repair]:
-    """Yield a repair for each save and each deletion that a killed training run left unfinished.
+def find_unfinished_saves(manifest: Manifest) -> Iterator[Repair]:
+    """Yield a repair for each save that a killed training run left unfinished.
 
     Leftovers in the staging folder are removed. A checkpoint that was renamed, but not journalled as such, is kept if
-    its bytes match the digest of the intent; otherwise the save is marked as failed. A journalled deletion is
-    completed. Files that the manifest does not list are not touched.
+    its bytes match the digest of the intent; otherwise the save is marked as failed. Files that the manifest does not
+    list are not touched.
     """
     staging = manifest.layout.staging
     if staging.is_dir() and any(staging.iterdir()):
@@ -54,12 +52,10 @@ def find_unfinished(manifest: Manifest) -> Iterator[Repair]:
     for record in list(manifest.records.values()):
         if record.status in (Status.WRITING, Status.COMMITTED):
             yield from _finish_save(manifest, record)
-        elif record.status is Status.DELETED and _is_leftover(manifest, record):
-            yield Repair(
-                f"{record.file}: its deletion was interrupted",
-                "completed",
-                partial(remove, record.path, aside=staging),
-            )
+
+
+# In this order: what a step finds depends on the repairs before it, and the last one empties the staging folder.
+FINDERS = (find_unlisted, find_lost_renames, find_unfinished_deletions, find_unfinished_saves)
 
 
 def mark_damaged(manifest: Manifest, damaged: dict[int, VerifyError], best: Callable[[], Record | None]) -> None:
@@ -128,15 +124,3 @@ def _finish_save(manifest: Manifest, record: Record) -> Iterator[Repair]:
             "kept, because the file verifies",
             change(status=Status.VERIFIED),
         )
-
-
-def _is_leftover(manifest: Manifest, record: Record) -> bool:
-    # By now, a later checkpoint or another program may have taken the name.
-    taken = any(other.file == record.file and other.status.on_disk for other in list(manifest.records.values()))
-    if taken or not os.path.lexists(record.path):
-        return False
-    try:
-        verify(record)
-    except VerifyError:
-        return False
-    return True

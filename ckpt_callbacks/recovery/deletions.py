@@ -1,0 +1,137 @@
+"""Deletions that a crash interrupted, and checkpoints that a power loss left in the staging folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from ..errors import VerifyError
+from ..record import Record, Status
+from ..store.commit import commit, remove
+from ..store.digest import files_below, verify
+from ..store.manifest import Manifest
+from .repair import Repair
+
+
+def find_unfinished_deletions(manifest: Manifest) -> Iterator[Repair]:
+    """Yield a repair for each checkpoint that the journal calls deleted, and whose bytes still exist.
+
+    The deletion is completed only if the checkpoints that were to remain are really there. Otherwise, the checkpoint
+    counts again: a disk that does not keep its promises may lose a file and keep the journal, and a copy of a live run
+    may contain a newer journal than checkpoints. So does a checkpoint that another program removed and brought back.
+    """
+    survivors = _Survivors(manifest)
+    named = {record.file for record in manifest.live()}
+    for record in list(manifest.records.values()):
+        # By now, a later checkpoint may have taken the name.
+        if record.status is not Status.DELETED or record.file in named:
+            continue
+        if os.path.lexists(record.path):
+            if _is_intact(record):  # otherwise, another program has taken the name
+                yield _finish(manifest, record, survivors)
+        elif (aside := _set_aside(manifest, record)) is not None and not survivors.replace(record):
+            yield Repair(
+                f"{record.file}: its deletion was interrupted, and a checkpoint that was to remain is not intact",
+                "moved back, because its bytes verify",
+                partial(_move_back, manifest, record, aside),
+            )
+
+
+def find_lost_renames(manifest: Manifest) -> Iterator[Repair]:
+    """Yield a repair for each checkpoint that the journal calls committed, and that is still in the staging folder."""
+    for record in manifest.live():
+        if not os.path.lexists(record.path) and (staged := _staged(manifest, record)) is not None:
+            yield Repair(
+                f"{record.file}: is missing, but is in the staging folder",
+                "moved into place, because its bytes verify",
+                partial(commit, staged, record.path),
+            )
+
+
+class _Survivors:
+    """The checkpoints that remain after a deletion, as far as they are really there.
+
+    Args:
+        manifest: The manifest.
+    """
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._manifest = manifest
+        self._intact: dict[int, bool] = {}  # whether the bytes verify, by record id; each is read once
+
+    def replace(self, deleted: Record) -> bool:
+        """Return whether all of them exist, and one of them verifies that is worth as much as the deleted one."""
+        remaining = self._manifest.verified(deleted.run)
+        if not all(map(_has_its_size, remaining)):
+            return False
+        return any(_worth(record) >= _worth(deleted) and self._is_intact(record) for record in reversed(remaining))
+
+    def _is_intact(self, record: Record) -> bool:
+        if record.id not in self._intact:
+            self._intact[record.id] = _is_intact(record)
+        return self._intact[record.id]
+
+
+def _worth(record: Record) -> tuple[bool, bool]:
+    """Return a key that orders checkpoints by their use to a run that is to be resumed."""
+    return record.resumable, not record.superseded
+
+
+def _finish(manifest: Manifest, record: Record, survivors: _Survivors) -> Repair:
+    if record.error is not None:  # see `Manifest`: another program had removed it, which it has undone
+        problem, remedy = f"{record.file}: is marked as deleted by another program", "listed again, because it verifies"
+    elif survivors.replace(record):
+        remove_it = partial(remove, record.path, aside=manifest.layout.staging)
+        return Repair(f"{record.file}: its deletion was interrupted", "completed", remove_it)
+    else:
+        problem = f"{record.file}: its deletion was interrupted, and a checkpoint that was to remain is not intact"
+        remedy = "kept, because its bytes verify"
+    return Repair(problem, remedy, partial(_list_again, manifest, record))
+
+
+def _list_again(manifest: Manifest, record: Record) -> None:
+    manifest.change(record.id, status=Status.VERIFIED, error=None)
+
+
+def _move_back(manifest: Manifest, record: Record, aside: Path) -> None:
+    commit(aside, record.path)
+    _list_again(manifest, record)
+
+
+def _set_aside(manifest: Manifest, record: Record) -> Path | None:
+    """Return the intact folder that `remove` moved to the staging folder before it was to be deleted, or None."""
+    return _find_staged(manifest, record, record.file, ".deleted")
+
+
+def _staged(manifest: Manifest, record: Record) -> Path | None:
+    """Return the intact file that a save wrote before it was to be renamed, or None."""
+    return _find_staged(manifest, record, f"{record.run}-{record.id}.", "")
+
+
+def _find_staged(manifest: Manifest, record: Record, start: str, end: str) -> Path | None:
+    staging = manifest.layout.staging
+    for name in os.listdir(staging) if staging.is_dir() else ():
+        found = record.replace(directory=str(staging), file=name)
+        if name.startswith(start) and name.endswith(end) and _is_intact(found):
+            return found.path
+    return None
+
+
+def _is_intact(record: Record) -> bool:
+    try:
+        verify(record)
+    except VerifyError:
+        return False
+    return True
+
+
+def _has_its_size(record: Record) -> bool:
+    """Return whether a checkpoint exists with the size in its record; nothing in it is read."""
+    path = record.path
+    try:
+        files = files_below(path) if path.is_dir() else [path]
+        return sum(file.stat().st_size for file in files) == record.size
+    except OSError:
+        return False
