@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..store.lock import FileLock
+from ..store.locked_file import is_locked
 from . import options
 
 
@@ -18,9 +18,7 @@ def save(run_dir: Path) -> None:
     It saves at its next step, regardless of its policy. The exit status is 1 when no training is running there.
     """
     layout = options.open_manifest(run_dir).layout
-    lock = FileLock(layout.training_lock)
-    if lock.try_acquire():
-        lock.release()
+    if not is_locked(layout.training_lock):
         click.echo(f"{run_dir}: no training is running here", err=True)
         raise SystemExit(1)
     layout.save_now.touch()

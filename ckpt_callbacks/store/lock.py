@@ -1,15 +1,8 @@
-"""File locks that end with their process.
-
-These are POSIX record locks (`fcntl.lockf`), because data-loader workers are forked: they would keep a ``flock`` after
-the training process was killed, and the resumed process would be refused. The price is that such a lock does not
-exclude a second holder in the same process, and that closing any descriptor of the file drops the lock. Therefore
-nothing else opens these files, and process-wide tables exclude a second holder.
-"""
+"""The locks of a run directory, which end with their process."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import socket
@@ -19,9 +12,10 @@ from pathlib import Path
 from types import TracebackType
 
 from ..errors import DirectoryInUse, StoreError
+from .locked_file import LockedFile, lock
 
 _POLL = 0.05  # seconds between two attempts
-_guards: dict[Path, threading.Lock] = {}  # one for each lock file, to exclude other threads
+_guards: dict[Path, threading.Lock] = {}  # one for each lock file, so that threads wait for each other without polling
 _held: dict[Path, TrainingLock] = {}
 _held_guard = threading.Lock()
 
@@ -36,40 +30,37 @@ class FileLock:
 
     def __init__(self, path: Path, timeout: float = 30.0) -> None:
         self.path, self.timeout = path, timeout
-        self._guard = _guards.setdefault(real(path), threading.Lock())
-        self._descriptor: int | None = None
+        self._key = real(path)
+        self._guard = threading.Lock()
+        self._file: LockedFile | None = None
 
     def try_acquire(self) -> bool:
         """Take the lock if it is free now."""
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            os.close(descriptor)
+        file = lock(self.path)
+        if file is None:
             return False
-        except BaseException:
-            os.close(descriptor)
-            raise
-        self._descriptor = descriptor
+        self._file = file
         return True
 
     def release(self) -> None:
         """Release the lock, if it is held."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        if self._file is not None:
+            self._file.unlock()
+            self._file = None
 
     def __enter__(self) -> FileLock:
         deadline = time.monotonic() + self.timeout
-        if not self._guard.acquire(timeout=self.timeout):
+        guard = _guards.setdefault(self._key, threading.Lock())
+        if not guard.acquire(timeout=self.timeout):
             raise StoreError(f"{self.path}: still locked by another thread after {self.timeout:g} s")
+        self._guard = guard
         try:
             while not self.try_acquire():
                 if time.monotonic() > deadline:
                     raise StoreError(f"{self.path}: still locked by another process after {self.timeout:g} s")
                 time.sleep(_POLL)
         except BaseException:
-            self._guard.release()
+            guard.release()
             raise
         return self
 
@@ -158,3 +149,14 @@ def reclaim(path: Path) -> bool:
         training._lock.release()
         training._take()
         return True
+
+
+def _forget() -> None:
+    """Forget in a forked child what only its parent holds, and guards that a thread held that the child lacks."""
+    global _held_guard
+    _held_guard = threading.Lock()
+    _guards.clear()
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_forget)
