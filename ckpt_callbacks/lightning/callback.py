@@ -16,6 +16,7 @@ from ..runtime.clock import Clock
 from .compat import ModelCheckpointAttributes
 from .fit import Fit
 from .fit_call import convert_before_loading, refuse_last
+from .previous_fit import PreviousFit
 from .private_names import check_private_names
 
 
@@ -80,6 +81,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         super().__init__(run)
         self._staging = settings.staging if settings.background else "none"  # a copy is pointless
         self._fit: Fit | None = None
+        self._previous = PreviousFit()
 
     @classmethod
     def from_yaml(
@@ -124,7 +126,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         check_private_names()
         refuse_last(self._run.dirpath)
         convert_before_loading(trainer)
-        self._fit = Fit(self._run, trainer, self._staging, lambda record: self._notify_loggers(trainer))
+        self._fit = Fit(self._run, trainer, self._staging, lambda record: self._notify_loggers(trainer), self._previous)
         self._fit.open()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -17,17 +17,21 @@ from lightning.pytorch.plugins.io.async_plugin import AsyncCheckpointIO
 from lightning.pytorch.plugins.io.wrapper import _WrappingCheckpointIO
 from lightning.pytorch.strategies import Strategy
 
-from ..errors import PolicyError, ResumeError, first_line
+from ..errors import PolicyError, ResumeError
 from ..formats import Written
 from ..formats.torch import format as torch_zip
 from ..formats.torch import writer as torch_file
+from ..formats.torch.check import refused
 from ..formats.torch.pickler import is_known
 from ..run.snapshot import LiveSnapshot, Snapshot
 from ..run.source import Embedded
 from ..torch.mapped_checkpoint import MappedCheckpoint, can_map
 from ..torch.staging import DEVICES, TorchStaging, expected_size, step_only_storages
+from . import refused_types
+from .fit_call import is_resuming
 from .hyperparameters import Hyperparameters
 from .model_mismatch import loads_plainly, refuse_other_model
+from .unloadable_weights import UnloadableWeights
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -64,11 +68,13 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         trainer: As given.
         staging: As given.
         hyperparameters: Those of the module and the data module.
+        weights: Finds those that a resume will refuse.
     """
 
     def __init__(self, trainer: Trainer, staging: TorchStaging) -> None:
         super().__init__(trainer.strategy.checkpoint_io)
         self.trainer, self.staging, self.hyperparameters = trainer, staging, Hyperparameters()
+        self.weights = UnloadableWeights(trainer)
         self._collector: _Collector | None = None
         self._mapped: MappedCheckpoint | None = None  # what was resumed from, until the first optimizer step
 
@@ -185,6 +191,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         self.hyperparameters.convert(checkpoint)
         checkpoint[torch_zip.KEY] = {"record": embedded.record}
         shapes = [(n, tuple(t.shape)) for n, t in checkpoint["state_dict"].items() if hasattr(t, "shape")]
+        self.weights.check(checkpoint["state_dict"], shapes)
         if self._why_live() is None:
             return self.staging.stage(checkpoint, shapes, step_only(self.trainer))
         if type(self._plugin) is TorchCheckpointIO:
@@ -207,10 +214,8 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
                 self._mapped = mapped = MappedCheckpoint(path, *args, **kwargs)
             checkpoint = super().load_checkpoint(path, *args, **kwargs) if mapped is None else mapped.loaded
         except pickle.UnpicklingError as error:
-            raise ResumeError(
-                f"{path}: holds more than tensors and plain values, which may run code when it is loaded "
-                f"({first_line(error)[:200]}); if you trust the file, pass weights_only=False to trainer.fit()"
-            ) from error
+            way = refused_types.way_to_load() if is_resuming() else refused_types.way_to_save()
+            raise ResumeError(f"{path}: holds {refused(error)}, which may run code when it is loaded; {way}") from error
         how = "read" if mapped is None else "mapped into memory"
         log.info("%s: %s in %.2f s", path, how, time.perf_counter() - begun)
         refuse_other_model(self.trainer, path, checkpoint)

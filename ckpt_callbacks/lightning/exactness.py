@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from lightning.fabric.utilities.types import _Stateful
@@ -21,10 +22,31 @@ from . import loops
 from .data_order import can_save_prefetched, generators_of
 from .epoch_sums import unsaved_metrics
 
+log = logging.getLogger("ckpt_callbacks")
+
 # Lightning wraps the users' samplers in its own, which have no state either.
 _STATELESS = (
     BatchSampler, DistributedSampler, RandomSampler, SequentialSampler, SubsetRandomSampler, WeightedRandomSampler,
 )  # fmt: skip
+
+
+class Inexactness:
+    """Reports once for each reason why a resumed run may differ, at the first save that is affected."""
+
+    def __init__(self) -> None:
+        self._reported: set[str] = set()
+
+    def report(self, trainer: Trainer, *, mid_epoch: bool) -> None:
+        """Look at what is saved now.
+
+        Args:
+            trainer: The trainer.
+            mid_epoch: True if the checkpoint is taken before the end of its epoch.
+        """
+        why = what_is_inexact(trainer, mid_epoch)
+        if why is not None and why not in self._reported:
+            self._reported.add(why)
+            log.warning("resuming from these checkpoints may not replay the same batches: %s", why)
 
 
 def what_is_inexact(trainer: Trainer, mid_epoch: bool) -> str | None:

@@ -13,22 +13,26 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from ..events import Event, EventKind
 from ..policy.decision import Decision
 from ..record import Record
+from ..run.listeners import Listener
 from ..run.run import Run
 from ..run.snapshot import Snapshot
 from ..run.source import Embedded
 from ..torch.staging import TorchStaging
 from . import loops
-from .averaging import AveragedWeights, end_averages
+from .averaging import AveragedWeights
 from .batch_gate import BatchGate
 from .checkpoint_io import StagedCheckpointIO
 from .embedded import Place
 from .epoch_sums import unsaved_metrics
-from .exactness import what_is_inexact
-from .fit_call import path_to_load, refuse_to_begin_again
+from .exactness import Inexactness
+from .fit_call import is_resuming, path_to_load, refuse_to_begin_again
 from .metadata import training_metadata
 from .metrics import FreshMetrics
+from .nothing_left import end_untrained
+from .previous_fit import PreviousFit
 from .processes import TrainerProcesses, check_same_path, leave_at_exit
 from .progress import Progress
+from .refused_types import RefusedTypes
 from .resume import ResumePoint
 
 log = logging.getLogger("ckpt_callbacks")
@@ -42,6 +46,7 @@ class Fit:
         trainer: The trainer.
         staging: ``memory`` or ``none``.
         on_saved: Called on the training thread with each record that is durable and verified.
+        previous: The callback's last fit.
 
     Attributes:
         gate: Determines which batches can be skipped.
@@ -49,18 +54,22 @@ class Fit:
         averages: Averaged weights, in the model while a validation runs.
     """
 
-    def __init__(self, run: Run, trainer: Trainer, staging: str, on_saved: Callable[[Record], None]) -> None:
-        self._run, self._trainer, self._on_saved = run, trainer, on_saved
+    def __init__(
+        self, run: Run, trainer: Trainer, staging: str, on_saved: Callable[[Record], None], previous: PreviousFit
+    ) -> None:  # fmt: skip
+        self._run, self._trainer, self._previous = run, trainer, previous
+        self._listeners: list[Listener] = [on_saved, RefusedTypes()]
         self.gate = BatchGate(run)
         self.io = StagedCheckpointIO(trainer, TorchStaging(staging))
         self._progress = Progress()
         self._metrics = FreshMetrics()
         self.averages = AveragedWeights()
+        self._inexactness = Inexactness()
         self._resume_point: ResumePoint | None = None  # until training begins
         self._resumed_at: int | None = None  # the step of the checkpoint that was loaded first
         self._is_training = False
         self._step = self._epochs = 0
-        self._has_validated = self._is_prepared = self._has_warned = False
+        self._has_validated = self._is_prepared = False
         self._validated: tuple[int, dict[str, float]] | None = None  # step and metrics of the epoch's last validation
         self._ended_at: int | None = None  # the step of the save made when training began to wind down
 
@@ -91,10 +100,7 @@ class Fit:
     def correct(self, saved: dict[str, Any]) -> None:
         """Correct the ``loops`` that Lightning writes, and log once why a resume from here may not be exact."""
         self._progress.correct(self._trainer, saved)
-        mid_epoch = self._progress.place is not Place.EPOCH_END
-        if not self._has_warned and (why := what_is_inexact(self._trainer, mid_epoch)) is not None:
-            self._has_warned = True
-            log.warning("resuming from these checkpoints may not replay the same batches: %s", why)
+        self._inexactness.report(self._trainer, mid_epoch=self._progress.place is not Place.EPOCH_END)
 
     # -- the beginning -----------------------------------------------------------------------------------------------
 
@@ -103,7 +109,7 @@ class Fit:
         self._run.processes = TrainerProcesses(self._trainer)
         check_same_path(self._trainer, self._run.processes, path_to_load())
         self._run.open()
-        self._run.listeners.append(self._on_saved)
+        self._run.listeners += self._listeners
         self.io.install()
 
     def load(self, checkpoint: Mapping[str, Any], state: Mapping[str, Any] | None) -> None:
@@ -113,8 +119,9 @@ class Fit:
             checkpoint: What was loaded.
             state: The state of the callback in it; None if there is none.
         """
-        if self._resumed_at is None:  # otherwise, another callback is loading a second checkpoint
-            self._resumed_at = checkpoint.get("global_step", 0)
+        if not is_resuming():
+            return
+        self._resumed_at = checkpoint.get("global_step", 0)
         if state is None:
             log.warning(
                 "%s: the checkpoint has no state of this callback, so its policy starts from scratch", self._run.dirpath
@@ -126,7 +133,11 @@ class Fit:
     def begin(self) -> None:
         """Begin the fit, before the first epoch's iterators are made."""
         self._progress.begin_fit()
-        if self._resume_point is not None or self._trainer.ckpt_path or not self._run.is_first_fit:
+        self.io.weights.begin()
+        if self._resume_point is not None or self._trainer.ckpt_path:
+            return
+        if not self._run.is_first_fit:
+            self._previous.begin_new_run_unless_continued(self._trainer, self._run)
             return
         if next(self._run.view.verified_resumable(), None) is not None:
             log.warning(
@@ -140,6 +151,7 @@ class Fit:
         trainer = self._trainer
         point, self._resume_point = self._resume_point, None
         self._is_training = True
+        self._previous.begin(trainer)
         self._step, self._epochs = trainer.global_step, trainer.current_epoch
         if point is not None:
             self._epochs = self._run.state.epoch if point.state.epochs is None else point.state.epochs
@@ -243,19 +255,14 @@ class Fit:
     def end(self) -> None:
         """End a fit that finished normally."""
         if self._resume_point is not None:  # it never began to train
-            # The last epoch's own hooks came after the save.
-            loops.apply_plateau_steps(self._trainer, self._resume_point.state.plateau_steps)
-            end_averages(self._trainer)
-            self._run.end_without_training()
-            log.warning("%s: nothing left to train; the run ended at step %d", self._run.dirpath, self._run.state.step)
+            end_untrained(self._trainer, self._run, self._resume_point.state, self._previous)
         self._close(self._run.end)
 
     def _close(self, close: Callable[[], object]) -> None:
         try:
             close()
         finally:
-            if self._on_saved in self._run.listeners:
-                self._run.listeners.remove(self._on_saved)
+            self._run.listeners[:] = [one for one in self._run.listeners if one not in self._listeners]
             self.io.before_optimizer_step()
             self.io.staging.release()
             self.io.uninstall()

@@ -14,19 +14,33 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.plugins.precision import DoublePrecision
+from lightning.pytorch.trainer.connectors.checkpoint_connector import _CheckpointConnector
 
 from ..errors import ResumeError
 
 
 def path_to_load() -> Any:
     """Return what the running `fit` resumes from. `trainer.ckpt_path` is set only after the checkpoint is loaded."""
-    return _path_given_to(Trainer._run)
+    return _argument_of(Trainer._run, "ckpt_path")
+
+
+def is_resuming() -> bool:
+    """Return whether a checkpoint is loaded now because the running `fit` resumes from it.
+
+    Other callbacks load checkpoints, too: LearningRateFinder puts back the state that it has saved itself.
+    """
+    return _frame_of(_CheckpointConnector._restore_modules_and_callbacks) is not None
+
+
+def trusts_checkpoints() -> bool:
+    """Return whether the user passed ``weights_only=False`` to the running `fit`."""
+    return _argument_of(Trainer.fit, "weights_only") is False
 
 
 def refuse_last(dirpath: Path) -> None:
     """Raise `ResumeError` if the user passed ``ckpt_path="last"``."""
     # Lightning resolves it before any hook, among ModelCheckpoints only, and would silently start from scratch.
-    if _path_given_to(Trainer.fit) == "last" and path_to_load() is None:
+    if _argument_of(Trainer.fit, "ckpt_path") == "last" and path_to_load() is None:
         raise ResumeError(
             f'{dirpath}: ckpt_path="last" is not known to Lightning for this callback, and would start from scratch; '
             "call trainer.fit(model, ckpt_path=ckpt.resume_path())"
@@ -48,8 +62,13 @@ def convert_before_loading(trainer: Trainer) -> None:
         trainer.precision_plugin.convert_module(trainer.lightning_module)
 
 
-def _path_given_to(method: Callable[..., Any]) -> Any:
+def _argument_of(method: Callable[..., Any], name: str) -> Any:
+    frame = _frame_of(method)
+    return frame.f_locals.get(name) if frame is not None else None
+
+
+def _frame_of(method: Callable[..., Any]) -> FrameType | None:
     frame: FrameType | None = sys._getframe()
     while frame is not None and frame.f_code is not method.__code__:
         frame = frame.f_back
-    return frame.f_locals.get("ckpt_path") if frame is not None else None
+    return frame

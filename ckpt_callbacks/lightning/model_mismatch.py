@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch.nn.parameter import is_lazy
@@ -15,47 +16,61 @@ _SHOWN = 4
 
 
 def refuse_other_model(trainer: Trainer, path: Any, checkpoint: Mapping[str, Any]) -> None:
-    """Raise `ResumeError`, and name the layers that differ, if a different model wrote the checkpoint."""
-    found = differences(trainer, checkpoint)
-    if found is not None:
-        name = type(trainer.lightning_module).__name__
-        raise ResumeError(
-            f"{path}: was written by a different model than {name}: {found}; expected the model that wrote it; choose "
-            "another directory, or start from scratch without ckpt_path"
-        )
-
-
-def differences(trainer: Trainer, checkpoint: Mapping[str, Any]) -> str | None:
-    """Describe the differences; None if all weights have the same names and shapes, or if that is unknown."""
+    """Raise `ResumeError`, and name the weights that differ, if the checkpoint does not fit the model."""
     saved = checkpoint.get("state_dict")
-    if not loads_plainly(trainer) or not isinstance(saved, Mapping):
-        return None
+    if decides_what_fits(trainer) or not isinstance(saved, Mapping):
+        return
     module = trainer.lightning_module
-    special = tuple(_specially_loaded(module))
-    ours, theirs = _shapes(module.state_dict(), special), _shapes(saved, special)
+    ours, theirs = expected_shapes(module), shapes_of(saved, tuple(specially_loaded(module)))
     differing = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
     if not differing:
-        return None
+        return
     shown = ", ".join(
         f"{name} ({_text(theirs, name)} in the file, {_text(ours, name)} in the model)" for name in differing[:_SHOWN]
     )
-    return shown + (f" and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else "")
+    shown += f" and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
+    name = type(module).__name__
+    if all(name not in theirs for name in differing):
+        why = (
+            f"lacks weights of {name}: {shown}; if they were left out on purpose, set self.strict_loading = False in "
+            "the module; otherwise expected the model that wrote it"
+        )
+    elif set(differing) <= {name for name, _ in module.named_buffers()} & theirs.keys():
+        why = (
+            f"holds buffers of other shapes than {name}: {shown}; if they change their shape in training, give them "
+            "that of the file in the module's on_load_checkpoint(checkpoint)"
+        )
+    else:
+        why = (
+            f"was written by a different model than {name}: {shown}; expected the model that wrote it; choose another "
+            "directory, or start from scratch without ckpt_path"
+        )
+    raise ResumeError(f"{path}: {why}")
 
 
-def loads_plainly(trainer: Trainer) -> bool:
-    """Return whether the weights in a checkpoint are copied into the model as they are.
+def expected_shapes(module: LightningModule) -> dict[str, tuple[int, ...]]:
+    """Return the names and shapes of the weights that a module requires of a checkpoint when it loads strictly."""
+    # Not the module's own `state_dict`, which may leave some out.
+    return shapes_of(torch.nn.Module.state_dict(module), tuple(specially_loaded(module)))
 
-    A module or a strategy that changes what is loaded, or how, also decides what fits.
-    """
+
+def decides_what_fits(trainer: Trainer) -> bool:
+    """Return whether the module or the strategy changes what is loaded, or how, and so decides what fits."""
     module = trainer.lightning_module
     changed = any(
         getattr(type(module), name) is not getattr(LightningModule, name)
-        for name in ("on_load_checkpoint", "load_state_dict", "state_dict")
+        for name in ("on_load_checkpoint", "load_state_dict")
     )
-    return module.strict_loading and not changed and type(trainer.strategy) in (SingleDeviceStrategy, DDPStrategy)
+    return changed or not module.strict_loading or type(trainer.strategy) not in (SingleDeviceStrategy, DDPStrategy)
 
 
-def _specially_loaded(module: LightningModule) -> Iterator[str]:
+def loads_plainly(trainer: Trainer) -> bool:
+    """Return whether the weights in a checkpoint are copied into the model as they are."""
+    writes_plainly = type(trainer.lightning_module).state_dict is LightningModule.state_dict
+    return writes_plainly and not decides_what_fits(trainer)
+
+
+def specially_loaded(module: LightningModule) -> Iterator[str]:
     """Yield the prefixes of weights that may have other shapes, or other names, in a file that fits."""
     for name, part in module.named_modules():
         changed = not type(part)._load_from_state_dict.__module__.startswith("torch.nn.")  # such as an observer's
@@ -64,7 +79,8 @@ def _specially_loaded(module: LightningModule) -> Iterator[str]:
             yield f"{name}." if name else ""
 
 
-def _shapes(state: Mapping[str, Any], special: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+def shapes_of(state: Mapping[str, Any], special: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+    """Return the names and shapes of the tensors in a ``state_dict``, without those of the ``special`` prefixes."""
     return {
         name: tuple(value.shape)
         for name, value in state.items()

@@ -1,4 +1,4 @@
-"""What the failure of a save says about the saves to come."""
+"""The prospects of the saves to come, after one that failed."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def check(path: Path, wanted: Shapes) -> None:
         found = _load(path)
     except pickle.UnpicklingError as error:
         if seen is not None:
-            _refused[seen.named] = _reason(error)
+            _refused[seen.named] = refused(error)
         return
     tensors = found.get("state_dict", {}) if isinstance(found, dict) else {}
     shapes = [(name, tuple(tensor.shape)) for name, tensor in tensors.items() if hasattr(tensor, "shape")]
@@ -55,7 +55,7 @@ def why_refused(path: Path) -> str | None:
     try:
         _load(path)
     except pickle.UnpicklingError as error:
-        return _reason(error)
+        return refused(error)
     return None
 
 
@@ -63,8 +63,8 @@ def _is_whole(path: Path, wanted: Shapes, seen: Outline) -> bool:
     return seen.named <= _opened and missing(path, wanted, seen.shapes) is None
 
 
-def _reason(error: pickle.UnpicklingError) -> str:
-    """Return what torch refused: the name of a class, or else the first line of the error."""
+def refused(error: pickle.UnpicklingError) -> str:
+    """Return what torch refused to load: the name of a class, or else the first line of the error."""
     found = _NAMED.search(str(error))
     return found.group(1) if found is not None else first_line(error)[:200]
 

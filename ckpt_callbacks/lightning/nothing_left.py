@@ -1,0 +1,42 @@
+"""The end of a resumed fit that has nothing left to train."""
+
+from __future__ import annotations
+
+import logging
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Timer
+
+from ..run.run import Run
+from . import loops
+from .averaging import end_averages
+from .embedded import FitState
+from .previous_fit import PreviousFit
+
+log = logging.getLogger("ckpt_callbacks")
+
+
+def end_untrained(trainer: Trainer, run: Run, state: FitState, previous: PreviousFit) -> None:
+    """Bring the model to the end of the run, and say so.
+
+    Args:
+        trainer: The trainer.
+        run: The run.
+        state: The state in the checkpoint.
+        previous: The callback's last fit.
+    """
+    loops.apply_plateau_steps(trainer, state.plateau_steps)  # the last epoch's own hooks came after the save
+    end_averages(trainer)
+    run.end_without_training()
+    why = _why(trainer, previous)
+    log.warning("%s: nothing left to train; the run ended at step %d%s", run.dirpath, run.state.step, why)
+
+
+def _why(trainer: Trainer, previous: PreviousFit) -> str:
+    if previous.is_of_another_module(trainer):
+        return ", by another model of this process; give each fold a directory of its own"
+    for callback in trainer.callbacks:
+        if isinstance(callback, Timer) and (left := callback.time_remaining()) is not None and left <= 0:
+            spent = callback.time_elapsed()
+            return f", because max_time, which counts earlier fits, too, is used up ({spent:.0f} s); expected more"
+    return ""

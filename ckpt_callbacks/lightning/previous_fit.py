@@ -1,0 +1,40 @@
+"""The last fit of a callback, with which the next one is compared."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+
+from lightning.pytorch import LightningModule, Trainer
+
+from ..run.run import Run
+
+log = logging.getLogger("ckpt_callbacks")
+
+
+class PreviousFit:
+    """The module that a callback has last trained, and how far."""
+
+    def __init__(self) -> None:
+        self._module: weakref.ref[LightningModule] | None = None
+
+    def begin(self, trainer: Trainer) -> None:
+        """Note the module of a fit that begins to train."""
+        self._module = weakref.ref(trainer.lightning_module)
+
+    def is_of_another_module(self, trainer: Trainer) -> bool:
+        """Return whether there was one, and it trained another module than the trainer's."""
+        return self._module is not None and self._module() is not trainer.lightning_module
+
+    def begin_new_run_unless_continued(self, trainer: Trainer, run: Run) -> None:
+        """Begin a new run if a fit that loads no checkpoint does not train on, like the next fold's."""
+        other = self.is_of_another_module(trainer)
+        if not other and trainer.global_step >= run.state.step:
+            return
+        what = "another model is trained" if other else f"training begins again at step {trainer.global_step}"
+        log.warning(
+            "%s: %s with the callback of an earlier fit, so a new run begins here; to keep runs apart, such as folds, "
+            "give each one a callback and a directory of its own",
+            run.dirpath, what,
+        )  # fmt: skip
+        run.begin_new_run()

@@ -1,0 +1,124 @@
+"""Checkpoints that a resume will refuse, which is said at the first save."""
+
+import enum
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from ckpt_callbacks.errors import ResumeError
+from ckpt_callbacks.lightning import LightningCheckpoint
+from tests.adapters.lightning.task import EACH_EPOCH, Model, loaders, trainer
+
+
+class Kind(enum.Enum):
+    A = 1
+
+
+class With(Model):
+    def __init__(self, value):
+        super().__init__()
+        self.save_hyperparameters({"value": value})
+
+
+def train(dirpath, module, epochs=2, resume=False, **settings):
+    callback = LightningCheckpoint(dirpath, EACH_EPOCH)
+    path = callback.resume_path() if resume else None
+    trainer(callback, max_epochs=epochs).fit(module, *loaders(), ckpt_path=path, **settings)
+    return callback
+
+
+@pytest.mark.parametrize("value", [Kind.A, np.float64(1), SimpleNamespace(a=1)], ids=lambda v: type(v).__name__)
+def test_types_that_torch_refuses_are_named_at_the_first_save_and_at_the_resume(tmp_path, caplog, value):
+    train(tmp_path, With(value))
+    assert caplog.text.count("which torch does not load by default") == 1
+    with pytest.raises(ResumeError, match="weights_only=False"):
+        train(tmp_path, With(value), 3, resume=True)
+    caplog.clear()
+    train(tmp_path, With(value), 3, resume=True, weights_only=False)
+    assert "torch does not load" not in caplog.text, "the user knows"
+
+
+def test_plain_values_are_not_mentioned(tmp_path, caplog):
+    train(tmp_path, With({"a": [1, 2.0, "x", None]}))
+    assert "these checkpoints" not in caplog.text
+
+
+class HookedAdapter(Model):
+    """Saves a part of its weights."""
+
+    def on_save_checkpoint(self, checkpoint):
+        checkpoint["state_dict"] = {k: v for k, v in checkpoint["state_dict"].items() if k.startswith("net.3")}
+
+
+class OwnStateDict(Model):
+    def state_dict(self, *args, **kwargs):
+        return {k: v for k, v in super().state_dict(*args, **kwargs).items() if k.startswith("net.3")}
+
+
+@pytest.mark.parametrize("kind", [HookedAdapter, OwnStateDict])
+def test_weights_that_are_left_out_are_named_at_the_first_save_and_at_the_resume(tmp_path, caplog, kind):
+    train(tmp_path / "strict", kind())
+    assert caplog.text.count("lack weights of the model (net.0.weight") == 1
+    with pytest.raises(ResumeError, match=r"lacks weights of .*: net.0.weight .*strict_loading = False") as caught:
+        train(tmp_path / "strict", kind(), 3, resume=True)
+    assert "different model" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [HookedAdapter, OwnStateDict])
+def test_weights_that_are_left_out_on_purpose_are_not_mentioned(tmp_path, caplog, kind):
+    def loose():
+        module = kind()
+        module.strict_loading = False
+        return module
+
+    train(tmp_path, loose())
+    callback = train(tmp_path, loose(), 3, resume=True)
+    assert callback.last().epoch == 3 and "these checkpoints" not in caplog.text
+
+
+class Grows(Model):
+    """A memory bank."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(0, 10))
+
+    def training_step(self, batch, index):
+        self.seen = torch.cat([self.seen, batch[0]])
+        return super().training_step(batch, index)
+
+
+class GrowsVocabulary(Model):
+    """An embedding that gets rows."""
+
+    def on_train_epoch_start(self):
+        if self.current_epoch == 0:
+            self.net[3] = torch.nn.Linear(8, 1)
+            self.added = torch.nn.Parameter(torch.ones(3))
+        return super().on_train_epoch_start()
+
+
+class Resizes(Grows):
+    def on_load_checkpoint(self, checkpoint):
+        self.seen = torch.empty_like(checkpoint["state_dict"]["seen"])
+
+
+def test_a_buffer_that_has_grown_is_said_at_the_first_save_and_at_the_resume(tmp_path, caplog):
+    train(tmp_path, Grows())
+    assert caplog.text.count("changed their shape in training (seen from (0, 10) to (120, 10))") == 1
+    with pytest.raises(ResumeError, match=r"holds buffers of other shapes .*on_load_checkpoint") as caught:
+        train(tmp_path, Grows(), 3, resume=True)
+    assert "different model" not in str(caught.value)
+
+
+def test_a_weight_that_was_added_in_training_is_said_at_the_first_save(tmp_path, caplog):
+    train(tmp_path, GrowsVocabulary())
+    assert caplog.text.count("hold weights that the model lacks when it is built (added)") == 1
+
+
+def test_a_module_that_gives_its_buffer_the_shape_of_the_file_goes_on(tmp_path, caplog):
+    train(tmp_path, Resizes())
+    callback = train(tmp_path, Resizes(), 3, resume=True)
+    assert callback.last().epoch == 3 and "these checkpoints" not in caplog.text
