@@ -90,11 +90,9 @@ def adopt_run(run: Run, model: keras.Model) -> None:
     """Attach an already trained model to the run that it came from, without loading weights."""
     if not has_trained(model):
         return
-    step = UpdateCounter(model, 0).at(0)
-    for record in run.view.verified_resumable():
-        if record.step <= step:
-            run.restore(read_embedded(record.path).run)
-            return
+    record = next(run.view.verified_resumable(until=UpdateCounter(model, 0).at(0)), None)
+    if record is not None:
+        run.restore(read_embedded(record.path).run)
 
 
 def load(model: keras.Model, path: Path, state: FitState, call: FitCall, scratch: Path) -> None:

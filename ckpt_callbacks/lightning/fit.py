@@ -139,7 +139,7 @@ class Fit:
         if not self._run.is_first_fit:
             self._previous.begin_new_run_unless_continued(self._trainer, self._run)
             return
-        if next(self._run.view.verified_resumable(), None) is not None:
+        if self._run.view.resumable():
             log.warning(
                 "%s holds checkpoints, but training starts from scratch; to continue from them, call "
                 "trainer.fit(model, ckpt_path=ckpt.resume_path())",

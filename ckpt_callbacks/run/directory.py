@@ -41,7 +41,7 @@ class RunDirectory:
     """
 
     def __init__(self, dirpath: Path, policy: Policy, framework: str, name: str) -> None:
-        self.dirpath, self._policy, self._framework, self._name = dirpath, policy, framework, name
+        self.dirpath, self._framework, self._name = dirpath, framework, name
         self.manifest = Manifest(dirpath)
         self.view = RunView(self.manifest, policy)
         self.processes, self.is_open = Processes(), False
@@ -124,7 +124,7 @@ class RunDirectory:
         Raises:
             OSError: The disk failed.
         """
-        for name in pruning.move_aliases(self.manifest, self.view.run_id, self._policy.best_metric):
+        for name in pruning.move_aliases(self.view):
             if name not in self._refused:
                 self._refused.add(name)
                 log.warning(
@@ -142,7 +142,7 @@ class RunDirectory:
     def prune(self) -> None:
         """Move the aliases, and delete what no retention rule keeps."""
         self.move_aliases()
-        pruning.prune(self.manifest, self._policy, self.view.run_id)
+        pruning.prune(self.view)
 
     def release(self) -> None:
         """Release the directory; harmless if it is not held."""

@@ -69,6 +69,7 @@ class Outcomes:
                 level = logging.WARNING if self._skipped == 1 else logging.INFO
                 log.log(level, "skipped a save, which stays due: %s", outcome.error)
             self._decider.settle(event)
+            self._saver.records.pop(outcome.save, None)
             self._control.ended(outcome.save, outcome.error, self._decider.state.retry_step, processes)
             if outcome.record is not None:
                 records.append(outcome.record)

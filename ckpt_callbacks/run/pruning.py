@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import logging
 
-from ..policy.metric import Metric
-from ..policy.policy import Policy
-from ..policy.ranking import alias_targets
-from ..policy.retention import plan
 from ..record import Record, Status
 from ..store.aliases import move_alias
 from ..store.commit import remove
 from ..store.manifest import Manifest
+from .view import RunView
 
 log = logging.getLogger("ckpt_callbacks")
 
 
-def prune(manifest: Manifest, policy: Policy, run: str) -> list[Record]:
-    """Delete the checkpoints of a run that no retention rule keeps.
+def prune(view: RunView) -> list[Record]:
+    """Delete the checkpoints of a run that no retention rule keeps; those of other runs stay.
 
     Args:
-        manifest: The run directory's manifest.
-        policy: Says what is kept.
-        run: Identifies the run; the checkpoints of other runs stay.
+        view: The run, with a policy.
 
     Returns:
         The records whose checkpoints were deleted.
     """
-    removed = plan(policy.keep, manifest.verified(run), best=policy.best_metric).remove
+    removed = view.plan().remove
     for record in removed:
-        delete(manifest, record)
+        delete(view.manifest, record)
     return list(removed)
 
 
@@ -40,20 +35,19 @@ def delete(manifest: Manifest, record: Record) -> None:
     log.info("deleted %s", record.file)
 
 
-def move_aliases(manifest: Manifest, run: str, best: Metric | None) -> list[str]:
+def move_aliases(view: RunView) -> list[str]:
     """Point ``last``, ``best`` and ``final`` at their checkpoints.
 
     Args:
-        manifest: The run directory's manifest.
-        run: Identifies the run.
-        best: The metric that ranks ``best``.
+        view: The run.
 
     Returns:
         The names taken by files that this package did not create; those files were left alone.
     """
+    manifest = view.manifest
     known = {record.file for record in list(manifest.records.values())}
     refused = []
-    for name, record in alias_targets(manifest.verified(run), best).items():
+    for name, record in view.aliases().items():
         if not move_alias(manifest.layout.dirpath, name, record.file if record else None, known):
             refused.append(name)
     return refused

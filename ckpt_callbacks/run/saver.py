@@ -63,7 +63,7 @@ class Saver:
     Attributes:
         attempt: The current start of the run; None before the first one.
         finished: Outcomes of saves, oldest first, until the run collects them.
-        records: The record id of each requested save, by `Save.id`.
+        records: The record id of each requested save whose outcome the engine does not know yet, by `Save.id`.
     """
 
     def __init__(

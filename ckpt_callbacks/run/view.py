@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,17 +78,24 @@ class RunView:
         assert self.policy is not None
         return plan(self.policy.keep, self.records(), best=self.policy.best_metric)
 
-    def verified_resumable(self) -> Iterator[Record]:
-        """Yield the records that a run can continue from, newest first. Every byte of each is read first.
-
-        A checkpoint that fails verification is skipped with a warning that says why.
-        """
+    def resumable(self) -> list[Record]:
+        """Return the records that a run can continue from, newest first, without reading their files."""
         self.manifest.refresh()
         for problem in self.manifest.problems:
             log.warning("%s", problem)
         self.manifest.problems.clear()
-        for record in sorted(self.manifest.live(), key=lambda r: r.id, reverse=True):
-            if not record.resumable or record.superseded:
+        return [r for r in reversed(self.manifest.live()) if r.resumable and not r.superseded]
+
+    def verified_resumable(self, *, until: float = math.inf) -> Iterator[Record]:
+        """Yield the records that a run can continue from, newest first. Every byte of each is read first.
+
+        A checkpoint that fails verification is skipped with a warning that says why.
+
+        Args:
+            until: The highest step; checkpoints of later ones are left out.
+        """
+        for record in self.resumable():
+            if record.step > until:
                 continue
             begun = time.perf_counter()
             try:

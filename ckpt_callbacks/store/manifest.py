@@ -17,6 +17,7 @@ import threading
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from .lock import FileLock, reclaim
 
 log = logging.getLogger("ckpt_callbacks")
 _HEAD = re.compile(rb"(?=[0-9a-f]{8} \{)")
+_ID = attrgetter("id")
 _REMEMBERED = 1024  # bytes before the offset by which a journal is recognized
 
 
@@ -44,6 +46,7 @@ class Manifest:
     def __init__(self, dirpath: Path) -> None:
         self.layout = Layout(dirpath)
         self.records: dict[int, Record] = {}
+        self._live: dict[int, Record] = {}  # those of the records whose file should exist
         self.attempts: list[Attempt] = []
         self.problems: list[str] = []
         self._highest = 0
@@ -78,9 +81,8 @@ class Manifest:
 
     def live(self) -> list[Record]:
         """Return the records whose file should exist, in the order of their ids."""
-        known = self.records
-        # Each is read once, and the ids are copied in one call: another thread may change the table in the meantime.
-        return [record for record in map(known.__getitem__, sorted(known)) if record.status.on_disk]
+        # `sorted` copies the table in one call before it looks at a record: another thread may change it meanwhile.
+        return sorted(self._live.values(), key=_ID)
 
     def verified(self, run: str) -> list[Record]:
         """Return the run's verified records that have a file; no other may take the place of an older one."""
@@ -123,6 +125,7 @@ class Manifest:
         """Replace the journal with a new one of everything known, in one step, and keep the old one next to it."""
         journal, draft = self.layout.journal, self.layout.journal.with_suffix(".new")
         with self._mutex, self._lock:
+            self.refresh()  # another writer may have appended since
             draft.unlink(missing_ok=True)
             _write(draft, 0, self._known())
             os.link(journal, journal.with_name(free_name(journal.parent, journal.name, ".damaged")))
@@ -165,7 +168,8 @@ class Manifest:
                 f"{self.layout.journal}: is not the manifest that this process read before; the file or the whole "
                 "directory was replaced; choose another directory, or start again"
             )
-        self.records, self.attempts, self._highest = found.records, found.attempts, found._highest
+        self.records, self._live, self._highest = found.records, found._live, found._highest
+        self.attempts = found.attempts
         self._offset, self._lines, self._seen = found._offset, found._lines, found._seen
         self.problems += found.problems
 
@@ -224,16 +228,22 @@ class Manifest:
 
     def _take(self, entry: Mapping[str, Any]) -> None:
         if "record" in entry:
-            record = _inside(Record.from_json(entry["record"], str(self.layout.dirpath)))
-            self.records[record.id] = record
-            self._highest = max(self._highest, record.id)
+            self._keep(Record.from_json(entry["record"], str(self.layout.dirpath)))
         elif "set" in entry:
             self._highest = max(self._highest, entry["id"])
             if entry["id"] in self.records:
                 facts = self.records[entry["id"]].to_json() | entry["set"]
-                self.records[entry["id"]] = _inside(Record.from_json(facts, str(self.layout.dirpath)))
+                self._keep(Record.from_json(facts, str(self.layout.dirpath)))
         elif "attempt" in entry:
             self.attempts.append(Attempt.from_json(entry["attempt"]))
+
+    def _keep(self, record: Record) -> None:
+        self.records[record.id] = _inside(record)
+        if record.status.on_disk:
+            self._live[record.id] = record
+        else:
+            self._live.pop(record.id, None)
+        self._highest = max(self._highest, record.id)
 
 
 def _inside(record: Record) -> Record:

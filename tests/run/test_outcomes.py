@@ -54,6 +54,23 @@ def test_a_record_says_when_it_was_asked_for_and_how_long_it_took(begin):
     assert timings["blocked"] < 0.1 <= timings["written"] <= timings["verified"]
 
 
+def test_a_checkpoint_holds_the_saves_that_are_under_way_and_no_others(begin):
+    """Otherwise, each file of a long run would be larger than the one before."""
+    run = begin(max_pending=3)
+    for number in range(1, 4):
+        epoch(run, number)
+        run.wait()
+    epoch(run, 4, held=True, fails=2).go.set()
+    run.wait()
+    first, second = epoch(run, 5, held=True), epoch(run, 6, held=True)
+    under_way = run.embedded_state()["under_way"]
+    first.go.set(), second.go.set()
+    run.wait()
+    assert list(under_way.values()) == [r.id for r in run.view.records()[-2:]]
+    assert run.embedded_state()["under_way"] == {}
+    assert not run._session.saver.records
+
+
 def test_the_old_best_stays_until_the_new_one_is_durable(begin):
     run = begin(Policy(Every(epochs=1), KeepLast(1) | KeepBest(1, VAL)), max_pending=2)
     epoch(run, 1, 5.0)

@@ -28,6 +28,24 @@ def test_what_was_put_is_read_again(no_flush, tmp_path, appended):
     assert facts(manifest) == facts(again) == [newest[id_] for id_ in sorted(newest)]
     assert again.next_id == max(newest) + 1
     assert again.problems == []
+    existing = [each for _, each in sorted(again.records.items()) if each.status.on_disk]
+    assert manifest.live() == again.live() == existing
+
+
+def test_what_is_live_follows_each_change_of_any_writer(tmp_path):
+    ours = written(tmp_path, [record(2, status=Status.WRITING), record(1), record(3)])
+    theirs = Manifest.read(tmp_path)
+    assert [each.id for each in ours.live()] == [1, 3]
+    for change, live in ((Status.COMMITTED, [1, 2, 3]), (Status.FAILED, [1, 3]), (Status.VERIFIED, [1, 2, 3])):
+        theirs.change(2, status=change)
+        ours.refresh()
+        assert [each.id for each in ours.live()] == [each.id for each in theirs.live()] == live
+    theirs.change(1, tags=("release",))
+    ours.change(3, status=Status.DELETED)
+    assert [each.tags for each in ours.live()] == [("release",), ()]
+    theirs.rewrite()
+    ours.refresh()
+    assert [each.id for each in ours.live()] == [each.id for each in theirs.live()] == [1, 2]
 
 
 def test_non_finite_metrics_stay_what_they_are(tmp_path):

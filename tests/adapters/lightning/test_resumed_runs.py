@@ -1,6 +1,7 @@
 """Run directories over several fits: what is trained, kept and reported."""
 
 import contextlib
+import logging
 
 import pytest
 import torch
@@ -238,3 +239,12 @@ def test_a_callback_that_sets_a_resumed_run_back_is_one_clear_line(tmp_path):
     ):
         train(True, LearningRateFinder(num_training_steps=5))
     assert [record.step for record in train(True).records()] == [10, 20, 30]
+
+
+def test_a_start_from_scratch_in_a_used_directory_says_what_to_type_and_verifies_nothing_for_it(tmp_path, caplog):
+    policy = Policy(Every(epochs=1), KeepAll())
+    fit(tmp_path, policy, max_epochs=1)
+    with caplog.at_level(logging.INFO, "ckpt_callbacks"):
+        fit(tmp_path, policy, max_epochs=1)
+    assert "training starts from scratch; to continue from them, call trainer.fit(model, ckpt_path=" in caplog.text
+    assert "verified in" not in caplog.text
