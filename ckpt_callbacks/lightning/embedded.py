@@ -60,6 +60,7 @@ class FitState:
         plateau_metrics: The last values of the metrics that ReduceLROnPlateau waits for.
         should_stop: True if something had asked training to stop.
         frozen: The parameters without gradients. None if the file does not contain them.
+        frozen_at_start: The same when the fit began to train.
         epochs: Number of completed epochs. None if the file does not contain it.
         processes: The states of the processes, by rank.
     """
@@ -71,6 +72,7 @@ class FitState:
     frozen: list[str] | None = None
     epochs: int | None = None
     processes: Sequence[ProcessState] = ()
+    frozen_at_start: list[str] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state in the form that a checkpoint holds."""
@@ -80,6 +82,7 @@ class FitState:
             "metrics": self.plateau_metrics,
             "stopping": self.should_stop,
             "frozen": self.frozen,
+            "frozen_at_start": self.frozen_at_start,
             "epochs": self.epochs,
             "processes": [process.to_dict() for process in self.processes],
         }
@@ -95,4 +98,5 @@ class FitState:
             state.get("frozen"),
             state.get("epochs"),
             [ProcessState.from_dict(process) for process in state["processes"]],
+            state.get("frozen_at_start"),
         )

@@ -152,6 +152,7 @@ class Fit:
         point, self._resume_point = self._resume_point, None
         self._is_training = True
         self._previous.begin(trainer)
+        self._progress.begin_training(trainer)
         self._step, self._epochs = trainer.global_step, trainer.current_epoch
         if point is not None:
             self._epochs = self._run.state.epoch if point.state.epochs is None else point.state.epochs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from lightning.pytorch import LightningModule
 
@@ -16,13 +16,32 @@ def frozen(module: LightningModule) -> list[str]:
     return [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
 
 
-def freeze(module: LightningModule, wanted: Collection[str]) -> None:
-    """Freeze the parameters in ``wanted``, unfreeze all others, and log the changes."""
-    wanted, changed = set(wanted), []
+def unfreeze(module: LightningModule, at_start: Collection[str] | None, at_save: Collection[str]) -> None:
+    """Unfreeze the parameters that training had unfrozen, and log it.
+
+    What was frozen when training began, or was not, was the decision of a script, and today's script has made its own.
+
+    Args:
+        module: The module, as today's script has made it.
+        at_start: Those that were frozen when the interrupted training began. None if the file does not contain them.
+        at_save: Those that were frozen when the checkpoint was taken.
+    """
+    unfrozen, lost = [], []
     for name, parameter in module.named_parameters():
-        if parameter.requires_grad is (name in wanted):
-            parameter.requires_grad_(name not in wanted)
-            changed.append(f"{name} ({'frozen' if name in wanted else 'trained'})")
-    if changed:
-        shown = changed[:_SHOWN] + [f"and {len(changed) - _SHOWN} more"] * (len(changed) > _SHOWN)
-        log.warning("restored requires_grad from the checkpoint; the script differs: %s", ", ".join(shown))
+        if not parameter.requires_grad and name not in at_save and (at_start is None or name in at_start):
+            parameter.requires_grad_(True)
+            unfrozen.append(f"{name} (trained)")
+        elif parameter.requires_grad and name in at_save and at_start is not None and name not in at_start:
+            lost.append(name)
+    if unfrozen:
+        log.warning("restored requires_grad from the checkpoint; the script differs: %s", _listed(unfrozen))
+    if lost:
+        log.warning(
+            "training had frozen parameters by the time of the checkpoint, and they are trained again, as the script "
+            "has it: %s; to go on as before, freeze them before training",
+            _listed(lost),
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join([*names[:_SHOWN], *[f"and {len(names) - _SHOWN} more"] * (len(names) > _SHOWN)])

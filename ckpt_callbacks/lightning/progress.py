@@ -32,10 +32,15 @@ class Progress:
         self.is_partial = False
         self.order = DataOrder()
         self._before_validation: dict[str, Any] = {}
+        self._frozen_at_start: list[str] | None = None
 
     def begin_fit(self) -> None:
         """Begin a fit. Call it before the first epoch's iterators are made."""
         self.order.begin_fit()
+
+    def begin_training(self, trainer: Trainer) -> None:
+        """Begin to train. Call it before anything of a checkpoint is restored."""
+        self._frozen_at_start = frozen(trainer.lightning_module)
 
     def begin_epoch(self, trainer: Trainer) -> None:
         """Begin a new epoch."""
@@ -76,6 +81,7 @@ class Progress:
             plateau_metrics=loops.plateau_metrics(trainer),
             should_stop=trainer.should_stop,
             frozen=frozen(trainer.lightning_module),
+            frozen_at_start=self._frozen_at_start,
             epochs=epochs,
             processes=_gather(self._process_state(trainer), trainer.world_size),
         )

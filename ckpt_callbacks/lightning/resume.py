@@ -14,7 +14,7 @@ from . import loops
 from .data_order import is_plain, push_prefetched, set_generator_states
 from .embedded import FitState, Place, ProcessState
 from .epoch_sums import restore_epoch_sums
-from .frozen_parameters import freeze
+from .frozen_parameters import unfreeze
 from .progress import Progress
 
 log = logging.getLogger("ckpt_callbacks")
@@ -55,7 +55,7 @@ class ResumePoint:
         state, ranks = self.state, self.state.processes
         own = ranks[trainer.global_rank] if trainer.global_rank < len(ranks) else None
         if state.frozen is not None:
-            freeze(trainer.lightning_module, state.frozen)
+            unfreeze(trainer.lightning_module, state.frozen_at_start, state.frozen)
         if state.place is Place.EPOCH_END:
             loops.begin_next_epoch(trainer)
         else:
