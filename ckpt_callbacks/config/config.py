@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from os import PathLike
 from typing import Any
@@ -51,8 +51,7 @@ class Config:
         Raises:
             ConfigError: The document is wrong; one line for each mistake.
         """
-        parsed = dict(mapping) if isinstance(mapping, Mapping) else mapping
-        return cls._from(parsed, source=source, allow_code=allow_code, problems=[])
+        return cls._from(_built_in(mapping), source=source, allow_code=allow_code, problems=[])
 
     @classmethod
     def _from(cls, parsed: Any, *, source: str, allow_code: bool, problems: list[str]) -> Config:
@@ -87,3 +86,12 @@ class Config:
             PolicyError: A part has no form in YAML, such as a lambda.
         """
         return yaml_text.dump(self.to_mapping())
+
+
+def _built_in(value: Any) -> Any:
+    """Return a document with dictionaries and lists in place of other containers, such as Hydra's."""
+    if isinstance(value, Mapping):
+        return {name: _built_in(part) for name, part in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [_built_in(part) for part in value]
+    return value

@@ -143,7 +143,7 @@ def check_metric(where: str, value: object, example: str = "val_loss") -> None:
 
 def _is_weighted(part: object) -> bool:
     return (
-        isinstance(part, list | tuple)
+        isinstance(part, Sequence)
         and len(part) == 2
         and isinstance(part[0], str)
         and bool(part[0])

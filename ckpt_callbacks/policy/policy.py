@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -43,12 +43,10 @@ class Policy:
     best_by: Metric | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.save, Trigger):
-            raise PolicyError(f"Policy: save is {self.save!r}; expected a trigger, such as Every(epochs=1)")
-        if not isinstance(self.keep, Retention):
-            raise PolicyError(f"Policy: keep is {self.keep!r}; expected a retention rule, such as KeepLast(3)")
-        if self.stop is not None and not isinstance(self.stop, Stopping):
-            raise PolicyError(f"Policy: stop is {self.stop!r}; expected a stopping rule, such as Patience(val, 5)")
+        _check("save", self.save, Trigger, "a trigger, such as Every(epochs=1)")
+        _check("keep", self.keep, Retention, "a retention rule, such as KeepLast(3)")
+        if self.stop is not None:
+            _check("stop", self.stop, Stopping, "a stopping rule, such as Patience(val, 5)")
         if self.best_by is not None:
             check_metric("Policy: best_by", self.best_by)
 
@@ -137,3 +135,11 @@ class Policy:
         from ..config import Config
 
         return Config(policy=self).to_yaml()
+
+
+def _check(field: str, value: object, kind: type, expected: str) -> None:
+    if isinstance(value, kind):
+        return
+    several = isinstance(value, Sequence) and all(isinstance(part, kind) for part in value) and len(value) > 0
+    hint = "; combine several with |, as in a | b" if several else ""
+    raise PolicyError(f"Policy: {field} is {value!r}; expected {expected}{hint}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from itertools import islice
 from typing import Any
 
@@ -44,7 +44,7 @@ class _Plain:
             number = self._shown(value)
             items = {str(key): self.of(item, depth - 1) for key, item in islice(value.items(), number)}
             return items if number == len(value) else {**items, "...": f"and {len(value) - number} more"}
-        if depth > 0 and isinstance(value, list | tuple | set | frozenset):
+        if depth > 0 and isinstance(value, Sequence | Set) and not isinstance(value, bytes | bytearray):
             shown = [self.of(item, depth - 1) for item in islice(value, self._shown(value))]
             return shown if len(shown) == len(value) else [*shown, f"... and {len(value) - len(shown)} more"]
         if hasattr(value, "item") and getattr(value, "size", None) == 1:
