@@ -176,14 +176,15 @@ class Fit:
         self._step, self._progress.plateau_interval = trainer.global_step, "step"
         if not self._is_prepared:
             self._prepare()
+        whole, validates, observed = loops.epoch_is_whole(trainer), loops.validation_follows(trainer), False
+        measured = {} if whole or validates else self._metrics.of_step(trainer, self._run.policy.monitored)
         if not self._run.processes.is_single:
-            self._run.poll_requests()
-        whole, observed = loops.epoch_is_whole(trainer), False
-        if loops.validation_follows(trainer):
+            self._run.poll_requests(measured=bool(measured))
+        if validates:
             self._progress.await_validation(trainer)
             self._save_if_urgent()
         elif not whole:
-            self._observe(EventKind.STEP_END, self._metrics.of_step(trainer, self._run.policy.monitored))
+            self._observe(EventKind.STEP_END, measured)
             observed = True
         if not whole:
             self._save_before_winding_down(unchanged=observed)

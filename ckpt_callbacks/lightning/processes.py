@@ -23,13 +23,15 @@ class TrainerProcesses(Processes):
     def broadcast(self, value: Any) -> Any:
         return value if self.is_single else self._strategy.broadcast(value)
 
-    def all_reduce_requests(self, requested: bool, number: int, finished: int) -> tuple[bool, int, int]:
+    def all_reduce_requests(
+        self, requested: bool, number: int, finished: int, measured: bool
+    ) -> tuple[bool, int, int, bool]:
         if self.is_single:
-            return requested, number, finished
-        requests = torch.tensor([int(requested), number, finished], device=self._strategy.root_device)
+            return requested, number, finished, measured
+        requests = torch.tensor([int(requested), number, finished, int(measured)], device=self._strategy.root_device)
         torch.distributed.all_reduce(requests, torch.distributed.ReduceOp.MAX)
-        requested, number, finished = requests.tolist()
-        return bool(requested), number, finished
+        requested, number, finished, measured = requests.tolist()
+        return bool(requested), number, finished, bool(measured)
 
     def chained_handler(self, handler: Any) -> Any:
         # Lightning's own handler communicates with the other processes from within the signal handler, wherever they

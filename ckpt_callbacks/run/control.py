@@ -24,12 +24,15 @@ class ControlChannel:
         grace: Seconds from a signal to the end of the process.
         clock: Says when to check the disk again.
         notify: Called when a signal arrives.
+
+    Attributes:
+        any_measured: True if any process had measured anything that the policy monitors, at the last poll.
     """
 
     def __init__(self, save_now: Path, grace: float, clock: Clock, notify: Callable[[], None]) -> None:
         self._save_now, self._clock = save_now, clock
         self._signals = SignalWatch(grace, notify)
-        self._polled_at = 0.0
+        self._polled_at, self.any_measured = 0.0, False
         self._touched_at = 0  # when the file was touched, in nanoseconds
         self._agreed: signal.Signals | None = None  # the signal that all processes have agreed on
         self._requested, self._retry_at = False, 0
@@ -44,18 +47,19 @@ class ControlChannel:
         """Start watching for signals."""
         self._signals.install(processes.chained_handler)
 
-    def poll(self, processes: Processes, finished: int) -> bool:
+    def poll(self, processes: Processes, finished: int, measured: bool = False) -> bool:
         """Poll for requests and share them between processes. Collective.
 
         Args:
             processes: The processes of the training run.
             finished: Number of saves that this process knows to have finished.
+            measured: True if this process has measured anything that the policy monitors.
 
         Returns:
             True if any process has a finished save.
         """
-        requested, number, finished = processes.all_reduce_requests(
-            self._is_requested(processes), self._signals.pending or 0, finished
+        requested, number, finished, self.any_measured = processes.all_reduce_requests(
+            self._is_requested(processes), self._signals.pending or 0, finished, measured
         )
         self._requested = self._requested or requested
         self._agreed = signal.Signals(number) if number else None

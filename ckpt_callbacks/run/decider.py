@@ -21,6 +21,8 @@ log = logging.getLogger("ckpt_callbacks")
 
 SAFE_POINTS = (EventKind.STEP_END, EventKind.VALIDATION_END, EventKind.EPOCH_END)
 
+_SHARED = (EventKind.VALIDATION_END, EventKind.EPOCH_END)  # events that may always carry metrics
+
 
 class Decider:
     """A policy, its state, and the clocks that the engine does not read itself.
@@ -59,8 +61,13 @@ class Decider:
         """Begin a training run: from now on, training time continues from the time in the state."""
         self.time_zero = self._clock.monotonic() - self.state.time
 
-    def decide(self, event: Event, processes: Processes) -> tuple[Decision, Event]:
+    def decide(self, event: Event, processes: Processes, any_measured: bool = False) -> tuple[Decision, Event]:
         """Fold one event into the state. Collective if processes must agree.
+
+        Args:
+            event: What happened.
+            processes: The processes that train together.
+            any_measured: True if any of them has measured anything at this step. They all know.
 
         Returns:
             What to do about it, and the event with its clocks stamped.
@@ -68,7 +75,7 @@ class Decider:
         Raises:
             MetricError: A monitored metric was never logged.
         """
-        event = self._stamped(event, processes)
+        event = self._stamped(event, processes, any_measured)
         self.state, decision = decide(self._policy, self.state, event)
         if event.kind in SAFE_POINTS:
             self.measured = event
@@ -93,10 +100,11 @@ class Decider:
         if strange := [name for name in self._policy.non_finite_names if name not in self.state.logged_names]:
             log.warning("NonFinite: %s %s", ", ".join(map(repr, strange)), never_logged(self.state))
 
-    def _stamped(self, event: Event, processes: Processes) -> Event:
+    def _stamped(self, event: Event, processes: Processes, any_measured: bool = False) -> Event:
         time, wall = self._clock.monotonic() - self.time_zero, self._clock.wall()
         deadline, metrics = self._deadline, event.metrics
-        if (metrics and self._policy.monitored.intersection(metrics)) or self._policy.may_differ_across_ranks:
-            # processes may measure different values, but must act alike
+        # Processes may measure different values, or only some of them any, but must act alike. So that none waits for
+        # the others in vain, this does not depend on what this process has measured itself.
+        if any_measured or event.kind in _SHARED or self._policy.may_differ_across_ranks:
             time, wall, deadline, metrics = processes.broadcast((time, wall, deadline, metrics))
         return dataclasses.replace(event, time=time, wall=wall, metrics=metrics, deadline=deadline)

@@ -203,9 +203,13 @@ class Run:
             decider = self._session.decider
             self.gate.close_until(decider.horizon, decider.time_zero, self._control.next_poll)
 
-    def poll_requests(self) -> None:
-        """Look for signals, save requests and finished saves, and share them between processes. Collective."""
-        self._session.poll_requests()
+    def poll_requests(self, measured: bool = False) -> None:
+        """Look for signals, save requests and finished saves, and share them between processes. Collective.
+
+        Args:
+            measured: True if this process has metrics for the step whose end is observed next.
+        """
+        self._session.poll_requests(measured)
 
     def run_in_background(self, job: Callable[[], None]) -> None:
         """Run a job on the worker, so that the first save does not have to wait for it."""

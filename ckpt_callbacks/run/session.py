@@ -125,10 +125,10 @@ class Session:
             self._handle(event)
         self._serve_requests(event)
 
-    def poll_requests(self) -> None:
-        """Look for signals, save requests and finished saves, and share them between processes. Collective."""
+    def poll_requests(self, measured: bool = False) -> None:
+        """Look for signals, save requests and finished saves, and share them between processes; see `Run`."""
         processes = self._directory.processes
-        if self._control.poll(processes, len(self.saver.finished)) and not processes.is_single:
+        if self._control.poll(processes, len(self.saver.finished), measured) and not processes.is_single:
             self.outcomes.deliver(may_raise=True)
 
     def _begin_event(self, step: int) -> None:
@@ -139,7 +139,8 @@ class Session:
 
     def _handle(self, event: Event, *, unchanged: bool = False) -> Decision:
         measured = self.decider.measured if unchanged else None
-        decision, stamped = self.decider.decide(event, self._directory.processes)
+        any_measured = event.kind is EventKind.STEP_END and self._control.any_measured
+        decision, stamped = self.decider.decide(event, self._directory.processes, any_measured)
         if decision.save is not None and self._source is not None:
             if event.kind is EventKind.DEMAND:
                 self._control.began(decision.save.id)

@@ -29,19 +29,22 @@ class Processes:
         """
         return cast(_T, value)
 
-    def all_reduce_requests(self, requested: bool, number: int, finished: int) -> tuple[bool, int, int]:
+    def all_reduce_requests(
+        self, requested: bool, number: int, finished: int, measured: bool
+    ) -> tuple[bool, int, int, bool]:
         """Combine the requests of all processes. Collective.
 
         Args:
             requested: True if a save was requested from this process.
             number: The signal that this process was sent; 0 for none.
             finished: Number of saves that this process knows to have finished.
+            measured: True if this process has measured anything that the policy monitors.
 
         Returns:
-            Whether a save was requested from any process, a signal that any of them received, and the highest number of
-            finished saves.
+            Whether a save was requested from any process, a signal that any of them received, the highest number of
+            finished saves, and whether any process has measured anything.
         """
-        return requested, number, finished
+        return requested, number, finished, measured
 
     def chained_handler(self, handler: Any) -> Any:
         """Return the part of a previously installed signal handler that must still be called."""

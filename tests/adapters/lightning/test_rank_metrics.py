@@ -1,0 +1,40 @@
+"""Metrics that not all processes log: the first process's count, and no process waits for another in vain."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.processes import ENVIRONMENT
+
+SCRIPT = Path(__file__).parent / "train_rank_metrics.py"
+
+
+def run(dirpath, where, who):
+    command = [sys.executable, str(SCRIPT), str(dirpath), where, who]
+    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("where", "who", "found"),
+    [
+        ("epoch", "0", {"5": 1.0, "10": 2.0}),
+        ("mid_epoch", "0", {"2": 1.0, "4": 2.0, "5": None, "7": 3.0, "9": 4.0, "10": None}),
+        pytest.param("mid_epoch", "all", {"2": 1.0, "4": 2.0, "5": None, "7": 3.0, "9": 4.0, "10": None},
+                     marks=pytest.mark.slow),
+        ("step", "0", {**{str(step): float(step) for step in range(1, 5)}, "5": None,
+                       **{str(step): float(step) for step in range(6, 10)}, "10": None}),
+    ],
+)  # fmt: skip
+def test_a_metric_of_the_first_process_is_the_metric_of_all(tmp_path, where, who, found):
+    done = run(tmp_path, where, who)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout.splitlines()[-1]) == found
+
+
+@pytest.mark.parametrize("where", ["epoch", pytest.param("mid_epoch", marks=pytest.mark.slow)])
+def test_a_metric_that_the_first_process_lacks_is_one_clear_line(tmp_path, where):
+    done = run(tmp_path, where, "1")
+    assert done.returncode != 0 and "MetricError" in done.stderr and "'map'" in done.stderr
