@@ -72,11 +72,15 @@ def test_readme_runs(tmp_path):
         assert done.returncode == 0, (command, done.stderr)
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
-def test_yaml_blocks_are_valid(path, tmp_path):
-    for block in blocks(path, "yaml"):
-        (tmp_path / "ckpt.yaml").write_text(block)
-        Config.from_yaml(tmp_path / "ckpt.yaml")
+YAML = [
+    pytest.param(block, id=f"{path.name}-{n}") for path in DOCUMENTS for n, block in enumerate(blocks(path, "yaml"), 1)
+]
+
+
+@pytest.mark.parametrize("block", YAML)
+def test_yaml_blocks_are_valid(block, tmp_path):
+    (tmp_path / "ckpt.yaml").write_text(block)
+    Config.from_yaml(tmp_path / "ckpt.yaml")
 
 
 def test_the_two_examples_of_one_policy_agree(tmp_path):
@@ -132,7 +136,9 @@ def test_quoted_messages_are_logged():
     assert [quote for quote in quotes if re.sub(r"\d+", "%d", quote) not in texts] == []
 
 
-def test_links_between_documents_exist():
-    for path in DOCUMENTS:
-        for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
-            assert (path.parent / target).exists(), f"{path.name} links to {target}"
+LINKS = [(path, target) for path in DOCUMENTS for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text())]
+
+
+@pytest.mark.parametrize("path, target", LINKS, ids=lambda part: getattr(part, "name", part))
+def test_links_between_documents_exist(path, target):
+    assert (path.parent / target).exists()

@@ -3,7 +3,6 @@
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
@@ -19,7 +18,6 @@ from ckpt_callbacks.testing import FakeClock
 from tests.run.background import Held, epoch, wish
 from tests.support.processes import ENVIRONMENT
 from tests.support.training import report
-from tests.support.waiting import until
 from tests.system.faults.inject import in_child
 
 
@@ -57,27 +55,43 @@ def test_a_fork_has_none_of_the_saves_of_its_parent(begin, tmp_path):
 
 @pytest.mark.parametrize("max_pending", [1, 2, 3])
 def test_no_more_snapshots_are_held_than_may_be_pending(begin, max_pending):
-    run, staged, written = begin(max_pending=max_pending), [], []
+    run, staged, written, held, waits = begin(max_pending=max_pending), [], [], [], threading.Event()
 
     class Counted(Held):
         def snapshot(self, embedded):
-            staged.append((len(staged) + 1, len(written)))
+            staged.append(self)
+            held.append(len(staged) - len(written))
             return super().snapshot(embedded)
 
         def release(self):
-            written.append(1)
+            written.append(self)
 
-    def let_go(snapshot):
-        until(lambda: len(staged) >= min(max_pending, 4))
-        time.sleep(0.02)
+    def save(number):
+        report(run, EventKind.EPOCH_END, step=number, epoch=number, metrics={"val": 1.0}, stage=Counted(run))
+
+    def wait(*arguments, wait=run._worker.wait):
+        waits.set()
+        wait(*arguments)
+
+    def let_the_oldest_go():
+        waits.wait(30)
+        next(snapshot for snapshot in staged if not snapshot.go.is_set()).go.set()
+
+    run._worker.wait = wait
+    for number in range(1, max_pending + 1):
+        save(number)
+    assert not waits.is_set(), "a save waited, though another snapshot could be held"
+    for number in range(max_pending + 1, 6):
+        helper = threading.Thread(target=let_the_oldest_go)
+        helper.start()
+        save(number)
+        waits.set()  # if it did not wait, as it should have
+        helper.join()
+        waits.clear()
+    for snapshot in staged:
         snapshot.go.set()
-
-    for number in range(1, 6):
-        snapshot = Counted(run)
-        threading.Thread(target=let_go, args=[snapshot]).start()
-        report(run, EventKind.EPOCH_END, step=number, epoch=number, metrics={"val": 1.0}, stage=snapshot)
     run.wait()
-    assert max(number - done for number, done in staged) == max_pending
+    assert held == [min(number, max_pending) for number in range(1, 6)]
     assert [r.epoch for r in run.view.records()] == [1, 2, 3, 4, 5]
 
 

@@ -50,8 +50,8 @@ def test_a_killed_plain_loop_resumes_to_the_same_bits(tmp_path, whole, kill_at):
     resumed = train(dirpath)
     assert resumed.stdout.startswith("resumed at step ")
     assert outcome(resumed) == whole
-    records = Manifest.read(dirpath).live()
-    assert all(torch.load(record.path, weights_only=True)["state_dict"] for record in records)
+    loaded = [torch.load(record.path, weights_only=True)["state_dict"] for record in Manifest.read(dirpath).live()]
+    assert len(loaded) >= 3 and all(loaded)
 
 
 def saved(dirpath, source, contents="full"):

@@ -2,7 +2,6 @@
 
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -90,7 +89,7 @@ def test_a_second_signal_is_honoured_at_once(tmp_path):
     child = TRAINING.start(tmp_path, 5)
     wait_for(child, "step 0")
     child.send_signal(signal.SIGTERM)
-    time.sleep(0.5)
+    wait_for(child, "SIGTERM: saving at the next safe point")
     child.send_signal(signal.SIGTERM)
     assert child.wait(4) == -signal.SIGTERM
 

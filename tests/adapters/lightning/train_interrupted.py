@@ -1,5 +1,6 @@
-"""A slow training that wants a last save: ``DIRPATH SECONDS_A_BATCH [stateful]``; prints where it is."""
+"""A slow training that wants a last save: ``DIRPATH SECONDS_A_BATCH [stateful]``; prints where it is, and its log."""
 
+import logging
 import sys
 import time
 
@@ -40,4 +41,5 @@ def train(dirpath, pause=0.0, loader="plain"):
 
 
 if __name__ == "__main__":
+    logging.getLogger("ckpt_callbacks").addHandler(logging.StreamHandler(sys.stdout))
     train(sys.argv[1], float(sys.argv[2]), *sys.argv[3:])

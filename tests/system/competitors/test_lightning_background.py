@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from collections.abc import Callable
 
 import lightning
 import numpy as np
@@ -133,38 +134,41 @@ class Told(CSVLogger):
 
 
 class Steps(Callback):
-    """A callback that knows the step, and waits once, in the second epoch, for the write in progress.
+    """A callback that knows the step, and holds the write of step 10 back until step 11, where it waits for its end.
 
-    A few steps of this training take no longer than it takes to record an error.
+    Attributes:
+        wait: Waits until the write has failed.
     """
 
-    def __init__(self, writes):
-        self.writes = writes
+    wait: Callable[[], object]
+
+    def __init__(self):
+        self.go = threading.Event()
+
+    def fail(self, step):
+        assert self.go.wait(30)
+        raise OSError(5, "Input/output error")
 
     def on_train_batch_end(self, trainer, *_):
         self.step = trainer.global_step
-        if self.step == 12:
-            self.writes.wait()
+        if self.step == 11:
+            self.go.set()
+            self.wait()
 
 
 def test_l8_an_error_is_known_at_the_next_step_and_loggers_see_files(tmp_path):
     """Lightning 17915, 19414: an error is raised at the next save, or at the end; loggers are notified too early."""
 
-    pause = threading.Event()
-
-    def broken(step):
-        pause.wait(0.05)
-        raise OSError(5, "Input/output error")
-
-    ends, once = {}, Policy(At(epochs=[1]), KeepAll())
+    pause, ends, once = threading.Event(), {}, Policy(At(epochs=[1]), KeepAll())
     for on_error in ("raise", "warn"):
-        writes = Writes(broken)
-        ours = writes.of_ours(LightningCheckpoint(tmp_path / on_error, once, on_error=on_error))
+        steps = Steps()
+        ours = Writes(steps.fail).of_ours(LightningCheckpoint(tmp_path / on_error, once, on_error=on_error))
+        steps.wait = ours.wait
         try:
-            fit(Model(), steps := Steps(ours), ours, max_epochs=6)
+            fit(Model(), steps, ours, max_epochs=6)
         except CommitError:
             ends[on_error] = steps.step
-    assert ends == {"raise": 12} or ends == {"raise": 11}
+    assert ends == {"raise": 11}
     first, *_ = Manifest.read(tmp_path / "warn").records.values()
     assert (first.step, first.status) == (10, Status.FAILED) and "Input/output error" in first.error
 
@@ -176,8 +180,9 @@ def test_l8_an_error_is_known_at_the_next_step_and_loggers_see_files(tmp_path):
     fit(Model(), ours, max_epochs=2, logger=told)
     assert len(told.there) >= 2 and all(told.there)
 
-    writes = Writes(broken)
-    steps = Steps(writes)
+    steps = Steps()
+    writes = Writes(steps.fail)
+    steps.wait = writes.wait
     with pytest.raises(OSError, match="Input/output"):
         # Nothing after the first epoch is better, so that no other save follows.
         once = ModelCheckpoint(tmp_path / "theirs", monitor="val_loss")
