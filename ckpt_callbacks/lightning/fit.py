@@ -34,6 +34,7 @@ from .processes import TrainerProcesses, check_same_path, leave_at_exit
 from .progress import Progress
 from .refused_types import RefusedTypes
 from .resume import ResumePoint
+from .short_data import ShortData
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -63,6 +64,7 @@ class Fit:
         self.io = StagedCheckpointIO(trainer, TorchStaging(staging))
         self._progress = Progress()
         self._metrics = FreshMetrics()
+        self._short_data = ShortData()
         self.averages = AveragedWeights()
         self._inexactness = Inexactness()
         self._resume_point: ResumePoint | None = None  # until training begins
@@ -214,6 +216,7 @@ class Fit:
         trainer = self._trainer
         if not loops.epoch_is_whole(trainer):
             return
+        self._short_data.end_epoch(trainer)
         self._epochs += 1
         self._step = trainer.global_step
         metrics, partial = self._metrics.of_epoch(trainer), self._progress.is_partial

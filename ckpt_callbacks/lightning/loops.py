@@ -17,7 +17,13 @@ log = logging.getLogger("ckpt_callbacks")
 
 
 def epoch_is_whole(trainer: Trainer) -> bool:
-    """Return whether all batches of the running epoch ran."""
+    """Return whether all batches of the running epoch ran: as many as planned, or all that the data had."""
+    fetcher = trainer.fit_loop._data_fetcher
+    return last_batch_was_reached(trainer) or (fetcher is not None and fetcher.done)
+
+
+def last_batch_was_reached(trainer: Trainer) -> bool:
+    """Return whether the batch done last was the last one that Lightning planned. On resume, the data cannot tell."""
     return trainer.fit_loop.epoch_loop._num_ready_batches_reached()
 
 
@@ -41,6 +47,11 @@ def batches_done(trainer: Trainer) -> int:
     epoch_loop = trainer.fit_loop.epoch_loop
     # A checkpoint that was taken in a batch's last hook does not count that batch yet.
     return epoch_loop.batch_progress.current.completed + int(epoch_loop.restarted_on_train_batch_end)
+
+
+def batches_trained(trainer: Trainer) -> int:
+    """Return how many batches of the running epoch were trained."""
+    return trainer.fit_loop.epoch_loop.batch_progress.current.processed
 
 
 def winding_down(trainer: Trainer) -> bool:
@@ -121,7 +132,7 @@ def begin_with_validation(trainer: Trainer, states: Sequence[dict[str, Any]]) ->
     val_loop = trainer.fit_loop.epoch_loop.val_loop
     val_loop._restart_stage = RestartStage.RESTARTED_MID_EVALUATION  # so that no batch is trained first
     val_loop.restarting = False  # from its first batch on
-    if states and epoch_is_whole(trainer) and trainer.fit_loop._data_fetcher.length is None:
+    if states and last_batch_was_reached(trainer) and trainer.fit_loop._data_fetcher.length is None:
         _end_old_epoch(trainer, states)
         trainer.fit_loop._data_fetcher.batches.clear()  # one of the next epoch was drawn
 
@@ -204,6 +215,8 @@ def pending_plateau_steps(trainer: Trainer, interval: str) -> list[tuple[int, fl
     epoch_loop = trainer.fit_loop.epoch_loop
     if interval == "step" and epoch_loop._should_accumulate():
         return []
+    if interval == "epoch" and not last_batch_was_reached(trainer):
+        return []  # the data ended early, and Lightning steps nothing
     index = trainer.current_epoch if interval == "epoch" else epoch_loop.batch_idx
     pending = []
     for number, config in enumerate(trainer.lr_scheduler_configs):

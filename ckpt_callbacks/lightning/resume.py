@@ -84,5 +84,5 @@ class ResumePoint:
         if own.order is None or not is_plain(trainer) or not batches:
             return
         warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
-        progress.order.skip(trainer, own.order, 0 if loops.epoch_is_whole(trainer) else batches)
+        progress.order.skip(trainer, own.order, 0 if loops.last_batch_was_reached(trainer) else batches)
         log.info("skipped the %d batches of the epoch that were already trained", batches)

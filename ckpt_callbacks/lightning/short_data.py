@@ -1,0 +1,31 @@
+"""Data that ends before its length: a stream whose `__len__` is too large, or that is shorter than a limit."""
+
+from __future__ import annotations
+
+import logging
+
+from lightning.pytorch import Trainer
+
+from . import loops
+
+log = logging.getLogger("ckpt_callbacks")
+
+
+class ShortData:
+    """Says once, when an epoch ends early, what Lightning leaves out in such epochs."""
+
+    def __init__(self) -> None:
+        self._was_said = False
+
+    def end_epoch(self, trainer: Trainer) -> None:
+        """Look at an epoch whose data has ended."""
+        if self._was_said or loops.last_batch_was_reached(trainer):
+            return
+        self._was_said = True
+        log.warning(
+            "the training data ended after %d of %s batches: Lightning validates, and steps schedulers by epoch, after "
+            "the last of these batches, which never comes; expected data that is as long as its `__len__` and "
+            "limit_train_batches say",
+            loops.batches_trained(trainer),
+            trainer.num_training_batches,
+        )
