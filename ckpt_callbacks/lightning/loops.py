@@ -194,10 +194,17 @@ def set_sampler_epoch(trainer: Trainer) -> bool:
 
 
 def reload(trainer: Trainer, states: Sequence[dict[str, Any]]) -> None:
-    """Load the states of stateful loaders again mid-epoch: Lightning loaded them in the order of epoch 0."""
-    if states and set_sampler_epoch(trainer):
-        trainer.fit_loop._combined_loader._load_state_dicts(states)
-        iter(trainer.fit_loop._data_fetcher)
+    """Load the states of stateful loaders mid-epoch if Lightning has not, or has loaded them in the order of epoch 0.
+
+    It does not load them if the loaders existed before the checkpoint was loaded. `trainer.estimated_stepping_batches`,
+    for one, makes Lightning create them, and `configure_optimizers` often asks for it.
+    """
+    fit_loop = trainer.fit_loop
+    pending, fit_loop._combined_loader_states_to_load = fit_loop._combined_loader_states_to_load, []
+    in_order_of_epoch_0 = set_sampler_epoch(trainer)
+    if states and (pending or in_order_of_epoch_0):
+        fit_loop._combined_loader._load_state_dicts(states)
+        iter(fit_loop._data_fetcher)
 
 
 def end_resumed_epoch(trainer: Trainer) -> None:
