@@ -34,7 +34,6 @@ from .processes import TrainerProcesses, check_same_path, leave_at_exit
 from .progress import Progress
 from .refused_types import RefusedTypes
 from .resume import ResumePoint
-from .short_data import ShortData
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -64,7 +63,6 @@ class Fit:
         self.io = StagedCheckpointIO(trainer, TorchStaging(staging))
         self._progress = Progress()
         self._metrics = FreshMetrics()
-        self._short_data = ShortData()
         self.averages = AveragedWeights()
         self._inexactness = Inexactness()
         self._resume_point: ResumePoint | None = None  # until training begins
@@ -216,7 +214,6 @@ class Fit:
         trainer = self._trainer
         if not loops.epoch_is_whole(trainer):
             return
-        self._short_data.end_epoch(trainer)
         self._epochs += 1
         self._step = trainer.global_step
         metrics, partial = self._metrics.of_epoch(trainer), self._progress.is_partial
@@ -225,7 +222,7 @@ class Fit:
         if self._validated is not None and self._validated[0] == self._step:
             metrics = {**self._validated[1], **metrics}
         self._validated = None
-        self._progress.end_epoch()
+        self._progress.end_epoch(trainer)
         self._progress.plateau_interval = "epoch"
         loops.end_resumed_epoch(trainer)
         complete = (self._has_validated or not trainer.enable_validation) and not partial

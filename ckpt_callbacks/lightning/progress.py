@@ -13,6 +13,7 @@ from .data_order import DataOrder, generator_states, is_plain, prefetched
 from .embedded import FitState, Place, ProcessState
 from .epoch_sums import epoch_sums
 from .frozen_parameters import frozen
+from .short_data import ShortData
 
 
 class Progress:
@@ -32,6 +33,7 @@ class Progress:
         self.is_partial = False
         self.order = DataOrder()
         self._before_validation: dict[str, Any] = {}
+        self._short_data = ShortData()
         self._frozen_at_start: list[str] | None = None
 
     def begin_fit(self) -> None:
@@ -56,8 +58,9 @@ class Progress:
         """Finish a validation after which the epoch continues."""
         self.place = Place.MID_EPOCH
 
-    def end_epoch(self) -> None:
+    def end_epoch(self, trainer: Trainer) -> None:
         """Finish the epoch."""
+        self._short_data.end_epoch(trainer)
         self.place = Place.EPOCH_END
 
     def move_to(self, place: Place, trainer: Trainer) -> None:
