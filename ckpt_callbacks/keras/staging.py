@@ -112,7 +112,7 @@ class KerasStaging:
     def release(self) -> None:
         """Release all memory, including that of snapshots that are released later."""
         self._arenas.release()
-        self._with_config = None  # the next model may be a different one
+        self._with_config, self._warned = None, False  # the next model may be a different one
 
     def _has_config(self, model: keras.Model, suffix: str) -> bool:
         """Return whether Keras can write the model's configuration, which ``.keras`` files hold. Log once if not."""

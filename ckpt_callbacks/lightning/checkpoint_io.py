@@ -96,7 +96,13 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
             inner = getattr(inner, "checkpoint_io", None)
         self.trainer.strategy.checkpoint_io = self
 
-    def uninstall(self) -> None:
+    def close(self) -> None:
+        """Finish what is being copied, release the memory, and take part in nothing more."""
+        self.before_optimizer_step()
+        self.staging.release()
+        self._uninstall()
+
+    def _uninstall(self) -> None:
         """Remove this plugin from the strategy, wherever it is in the chain."""
         strategy = self.trainer.strategy
         outer = strategy.checkpoint_io

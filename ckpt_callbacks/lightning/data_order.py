@@ -17,6 +17,7 @@ from lightning.pytorch.utilities.combined_loader import _shutdown_workers_and_re
 from ..errors import ResumeError
 from ..torch.rng import RandomState, random_state, set_random_state
 from . import loops
+from .ignored_warning import IgnoredWarning
 
 
 class DataOrder:
@@ -25,10 +26,15 @@ class DataOrder:
     def __init__(self) -> None:
         self._before_fit: RandomState | None = None
         self._state: dict[str, Any] = {}
+        self._not_resumable = IgnoredWarning("You're resuming from a checkpoint that ended before the epoch ended")
 
     def begin_fit(self) -> None:
         """Store the random state. Call it before the first epoch's iterators are created."""
         self._before_fit = random_state()
+
+    def end_fit(self) -> None:
+        """Let Lightning warn again."""
+        self._not_resumable.end()
 
     def begin_epoch(self, trainer: Trainer) -> None:
         """Store the random state. Call it before an epoch's first batch is drawn."""
@@ -56,6 +62,7 @@ class DataOrder:
             ResumeError: There are fewer batches.
         """
         self._before_fit, self._state = None, state
+        self._not_resumable.begin()
         fetcher = trainer.fit_loop._data_fetcher
         loops.set_sampler_epoch(trainer)
         if state["before_fit"] is not None:

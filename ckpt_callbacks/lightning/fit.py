@@ -99,7 +99,7 @@ class Fit:
 
     def correct(self, saved: dict[str, Any]) -> None:
         """Correct the ``loops`` that Lightning writes, and log once why a resume from here may not be exact."""
-        self._progress.correct(self._trainer, saved)
+        self._progress.correct(saved)
         self._inexactness.report(self._trainer, mid_epoch=self._progress.place is not Place.EPOCH_END)
 
     # -- the beginning -----------------------------------------------------------------------------------------------
@@ -264,10 +264,9 @@ class Fit:
         try:
             close()
         finally:
+            self._progress.end_fit()
             self._run.listeners[:] = [one for one in self._run.listeners if one not in self._listeners]
-            self.io.before_optimizer_step()
-            self.io.staging.release()
-            self.io.uninstall()
+            self.io.close()
 
     def _prepare(self) -> None:
         """Allocate staging memory after the first optimizer step, when the size of a checkpoint is known."""

@@ -40,6 +40,10 @@ class Progress:
         """Begin a fit. Call it before the first epoch's iterators are made."""
         self.order.begin_fit()
 
+    def end_fit(self) -> None:
+        """End the fit."""
+        self.order.end_fit()
+
     def begin_training(self, trainer: Trainer) -> None:
         """Begin to train. Call it before anything of a checkpoint is restored."""
         self._frozen_at_start = frozen(trainer.lightning_module)
@@ -98,7 +102,7 @@ class Progress:
         order = self.order.state() if is_plain(trainer) else None
         return ProcessState(random, generators, epoch_sums(trainer), order, prefetched(trainer))
 
-    def correct(self, trainer: Trainer, saved: dict[str, Any]) -> None:
+    def correct(self, saved: dict[str, Any]) -> None:
         """Correct the ``loops`` that Lightning writes at this place."""
         if self.place is Place.EPOCH_END:
             loops.mark_epoch_complete(saved)

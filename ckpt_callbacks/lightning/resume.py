@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -83,6 +82,5 @@ class ResumePoint:
         batches = loops.batches_done(trainer)
         if own.order is None or not is_plain(trainer) or not batches:
             return
-        warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
         progress.order.skip(trainer, own.order, 0 if loops.last_batch_was_reached(trainer) else batches)
         log.info("skipped the %d batches of the epoch that were already trained", batches)

@@ -37,7 +37,7 @@ class RunDirectory:
         view: Answers questions about the checkpoints.
         manifest: The view's manifest.
         processes: The processes that train together.
-        is_open: True while this process's training run holds the directory.
+        is_open: True from `open` to `release`. Of several processes, only the primary one holds the lock meanwhile.
     """
 
     def __init__(self, dirpath: Path, policy: Policy, framework: str, name: str) -> None:

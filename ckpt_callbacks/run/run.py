@@ -109,7 +109,7 @@ class Run:
 
     @property
     def is_open(self) -> bool:
-        """True while this training run holds the directory."""
+        """True while this training run holds the directory; see `RunDirectory`."""
         return self.directory.is_open
 
     @property
@@ -205,6 +205,8 @@ class Run:
 
     def poll_requests(self, measured: bool = False) -> None:
         """Look for signals, save requests and finished saves, and share them between processes. Collective.
+
+        If any process has a finished save, its outcome is delivered to all of them: to the engine and the listeners.
 
         Args:
             measured: True if this process has metrics for the step whose end is observed next.

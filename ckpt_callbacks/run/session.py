@@ -126,7 +126,7 @@ class Session:
         self._serve_requests(event)
 
     def poll_requests(self, measured: bool = False) -> None:
-        """Look for signals, save requests and finished saves, and share them between processes; see `Run`."""
+        """Share signals, save requests and finished saves between processes, and deliver outcomes; see `Run`."""
         processes = self._directory.processes
         if self._control.poll(processes, len(self.saver.finished), measured) and not processes.is_single:
             self.outcomes.deliver(may_raise=True)

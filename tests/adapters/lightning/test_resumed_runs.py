@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import warnings
 
 import pytest
 import torch
@@ -248,3 +249,17 @@ def test_a_start_from_scratch_in_a_used_directory_says_what_to_type_and_verifies
         fit(tmp_path, policy, max_epochs=1)
     assert "training starts from scratch; to continue from them, call trainer.fit(model, ckpt_path=" in caplog.text
     assert "verified in" not in caplog.text
+
+
+@pytest.mark.parametrize("cut", [4, 13])
+def test_a_resume_in_mid_epoch_leaves_the_filters_of_warnings_as_they_were(tmp_path, cut):
+    policy, before = Policy(Every(steps=1), KeepLast(2)), list(warnings.filters)
+    for crash, kept in ((cut, 0), (cut + 2, 0), (cut + 4, 1)):
+        if kept:  # the user's own filter of the same warning is not ours to remove
+            warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
+            before = list(warnings.filters)
+        with pytest.raises(ZeroDivisionError):
+            fit(tmp_path, policy, extra=[Crash(crash)], resume=True)
+        assert warnings.filters == before
+    fit(tmp_path, policy, resume=True)
+    assert warnings.filters == before
