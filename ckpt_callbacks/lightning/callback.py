@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from os import PathLike
 from typing import Any
 
@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 from ..config.arguments import PolicyLike, build_config
+from ..run.resumed_parts import ResumedParts
 from ..run.run import Run
 from ..runtime.clock import Clock
 from .compat import ModelCheckpointAttributes
@@ -82,6 +83,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         self._staging = settings.staging if settings.background else "none"  # a copy is pointless
         self._fit: Fit | None = None
         self._previous = PreviousFit()
+        self._only: tuple[str, ResumedParts] | None = None
 
     @classmethod
     def from_yaml(
@@ -89,6 +91,20 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
     ) -> LightningCheckpoint:
         """Return the callback that a YAML file describes. Arguments passed here take precedence over the file."""
         return cls(dirpath, path, **settings)
+
+    def resume_path(self, only: Collection[str] | None = None) -> str | None:
+        """Return the newest checkpoint that a run can continue from and that passes verification, or None.
+
+        Args:
+            only: The parts of it that ``trainer.fit(ckpt_path=...)`` restores: ``"weights"``, and any of
+                ``"optimizer"`` and ``"step"``. By default, all of them.
+
+        Raises:
+            PolicyError: A part is unknown.
+        """
+        parts, path = ResumedParts.of(only, f"{type(self).__name__}: resume_path"), super().resume_path()
+        self._only = (path, parts) if path is not None and parts != ResumedParts() else None
+        return path
 
     # -- state -------------------------------------------------------------------------------------------------------
 
@@ -127,6 +143,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         refuse_last(self._run.dirpath)
         convert_before_loading(trainer)
         self._fit = Fit(self._run, trainer, self._staging, lambda record: self._notify_loggers(trainer), self._previous)
+        self._fit.io.only = self._only
         self._fit.open()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -23,6 +23,7 @@ from ..formats.torch import format as torch_zip
 from ..formats.torch import writer as torch_file
 from ..formats.torch.check import refused
 from ..formats.torch.pickler import is_known
+from ..run.resumed_parts import ResumedParts
 from ..run.snapshot import LiveSnapshot, Snapshot
 from ..run.source import Embedded
 from ..torch.mapped_checkpoint import MappedCheckpoint, can_map
@@ -31,6 +32,7 @@ from . import refused_types
 from .fit_call import is_resuming
 from .hyperparameters import Hyperparameters
 from .model_mismatch import loads_plainly, refuse_other_model
+from .parts import select
 from .unloadable_weights import UnloadableWeights
 
 log = logging.getLogger("ckpt_callbacks")
@@ -69,12 +71,14 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         staging: As given.
         hyperparameters: Those of the module and the data module.
         weights: Finds those that a resume will refuse.
+        only: A checkpoint, and the parts of it that a resume restores; None to restore all of any checkpoint.
     """
 
     def __init__(self, trainer: Trainer, staging: TorchStaging) -> None:
         super().__init__(trainer.strategy.checkpoint_io)
         self.trainer, self.staging, self.hyperparameters = trainer, staging, Hyperparameters()
         self.weights = UnloadableWeights(trainer)
+        self.only: tuple[str, ResumedParts] | None = None
         self._collector: _Collector | None = None
         self._mapped: MappedCheckpoint | None = None  # what was resumed from, until the first optimizer step
 
@@ -224,6 +228,9 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
             raise ResumeError(f"{path}: holds {refused(error)}, which may run code when it is loaded; {way}") from error
         how = "read" if mapped is None else "mapped into memory"
         log.info("%s: %s in %.2f s", path, how, time.perf_counter() - begun)
+        if self.only is not None and str(path) == self.only[0] and is_resuming():
+            checkpoint = select(checkpoint, self.only[1])
+            log.warning("%s: resuming from its %s alone, as resume_path(only=...) asks", path, self.only[1])
         refuse_other_model(self.trainer, path, checkpoint)
         if mapped is not None and self.trainer.strategy.root_device.type == "cpu":  # others copy what they receive
             mapped.copy_in_background()

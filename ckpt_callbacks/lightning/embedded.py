@@ -61,6 +61,7 @@ class FitState:
         should_stop: True if something had asked training to stop.
         frozen: The parameters without gradients. None if the file does not contain them.
         frozen_at_start: The same when the fit began to train.
+        optimizers: The classes of the optimizers; see `optimizer_classes`. None if the file does not contain them.
         epochs: Number of completed epochs. None if the file does not contain it.
         processes: The states of the processes, by rank.
     """
@@ -73,6 +74,7 @@ class FitState:
     epochs: int | None = None
     processes: Sequence[ProcessState] = ()
     frozen_at_start: list[str] | None = None
+    optimizers: list[list[str]] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state in the form that a checkpoint holds."""
@@ -84,6 +86,7 @@ class FitState:
             "frozen": self.frozen,
             "frozen_at_start": self.frozen_at_start,
             "epochs": self.epochs,
+            "optimizers": self.optimizers,
             "processes": [process.to_dict() for process in self.processes],
         }
 
@@ -99,4 +102,5 @@ class FitState:
             state.get("epochs"),
             [ProcessState.from_dict(process) for process in state["processes"]],
             state.get("frozen_at_start"),
+            state.get("optimizers"),
         )

@@ -134,17 +134,10 @@ class Fit:
         """Begin the fit, before the first epoch's iterators are made."""
         self._progress.begin_fit()
         self.io.weights.begin()
-        if self._resume_point is not None or self._trainer.ckpt_path:
-            return
-        if not self._run.is_first_fit:
-            self._previous.begin_new_run_unless_continued(self._trainer, self._run)
-            return
-        if self._run.view.resumable():
-            log.warning(
-                "%s holds checkpoints, but training starts from scratch; to continue from them, call "
-                "trainer.fit(model, ckpt_path=ckpt.resume_path())",
-                self._run.dirpath,
-            )
+        if self._resume_point is not None:
+            self._resume_point.optimizers.refuse_others(self._trainer)
+        elif not self._trainer.ckpt_path:
+            self._previous.compare(self._trainer, self._run)
 
     def start_training(self) -> None:
         """Start training, at the place where the checkpoint was taken, if there is one."""

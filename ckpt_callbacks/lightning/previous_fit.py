@@ -26,8 +26,19 @@ class PreviousFit:
         """Return whether there was one, and it trained another module than the trainer's."""
         return self._module is not None and self._module() is not trainer.lightning_module
 
-    def begin_new_run_unless_continued(self, trainer: Trainer, run: Run) -> None:
-        """Begin a new run if a fit that loads no checkpoint does not train on, like the next fold's."""
+    def compare(self, trainer: Trainer, run: Run) -> None:
+        """Compare a fit that loads no checkpoint with what was trained before, in this process and in the directory.
+
+        It begins a new run if it does not train on, like the next fold's.
+        """
+        if run.is_first_fit:
+            if run.view.resumable():
+                log.warning(
+                    "%s holds checkpoints, but training starts from scratch; to continue from them, call "
+                    "trainer.fit(model, ckpt_path=ckpt.resume_path())",
+                    run.dirpath,
+                )
+            return
         other = self.is_of_another_module(trainer)
         if not other and trainer.global_step >= run.state.step:
             return

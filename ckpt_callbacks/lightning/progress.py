@@ -13,6 +13,7 @@ from .data_order import DataOrder, generator_states, is_plain, prefetched
 from .embedded import FitState, Place, ProcessState
 from .epoch_sums import epoch_sums
 from .frozen_parameters import frozen
+from .saved_optimizers import optimizer_classes
 from .short_data import ShortData
 
 
@@ -89,6 +90,7 @@ class Progress:
             should_stop=trainer.should_stop,
             frozen=frozen(trainer.lightning_module),
             frozen_at_start=self._frozen_at_start,
+            optimizers=optimizer_classes(trainer),
             epochs=epochs,
             processes=_gather(self._process_state(trainer), trainer.world_size),
         )

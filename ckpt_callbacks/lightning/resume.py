@@ -15,6 +15,7 @@ from .embedded import FitState, Place, ProcessState
 from .epoch_sums import restore_epoch_sums
 from .frozen_parameters import unfreeze
 from .progress import Progress
+from .saved_optimizers import SavedOptimizers
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -24,14 +25,16 @@ class ResumePoint:
 
     Args:
         state: The embedded state.
+        optimizers: The optimizers in the checkpoint.
         loaders: The states of stateful loaders.
 
     Attributes:
         state: As given.
+        optimizers: As given.
     """
 
-    def __init__(self, state: FitState, loaders: Sequence[dict[str, Any]] = ()) -> None:
-        self.state = state
+    def __init__(self, state: FitState, optimizers: SavedOptimizers, loaders: Sequence[dict[str, Any]] = ()) -> None:
+        self.state, self.optimizers = state, optimizers
         self._loaders = loaders
 
     @classmethod
@@ -43,7 +46,8 @@ class ResumePoint:
             state: The state of the callback in it.
         """
         loaders = checkpoint["loops"]["fit_loop"]["state_dict"].get("combined_loader", [])
-        return cls(FitState.from_dict(state), loaders)
+        fit = FitState.from_dict(state)
+        return cls(fit, SavedOptimizers(checkpoint.get("optimizer_states", ()), fit.optimizers), loaders)
 
     def restore(self, trainer: Trainer, progress: Progress) -> None:
         """Bring a fit that loaded the checkpoint to its place. Call it when training begins.
