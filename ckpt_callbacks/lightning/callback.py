@@ -15,6 +15,7 @@ from ..run.resumed_parts import ResumedParts
 from ..run.run import Run
 from ..runtime.clock import Clock
 from .compat import ModelCheckpointAttributes
+from .compiled_modules import accept_plain_names
 from .fit import Fit
 from .fit_call import convert_before_loading, refuse_last
 from .previous_fit import PreviousFit
@@ -137,6 +138,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._fit = None
+        accept_plain_names(pl_module)
         if stage != "fit" or trainer.fast_dev_run:
             return
         check_private_names()

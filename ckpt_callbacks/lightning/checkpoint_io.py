@@ -29,6 +29,7 @@ from ..run.source import Embedded
 from ..torch.mapped_checkpoint import MappedCheckpoint, can_map
 from ..torch.staging import DEVICES, TorchStaging, expected_size, step_only_storages
 from . import refused_types
+from .compiled_modules import fit_names, write_plain_names
 from .fit_call import is_resuming
 from .hyperparameters import Hyperparameters
 from .model_mismatch import loads_plainly, refuse_other_model
@@ -200,8 +201,10 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
     def _take(self, checkpoint: dict[str, Any], embedded: Embedded, storage_options: Any | None) -> Snapshot:
         self.hyperparameters.convert(checkpoint)
         checkpoint[torch_zip.KEY] = {"record": embedded.record}
+        saved, module = checkpoint["state_dict"], self.trainer.lightning_module
+        write_plain_names(checkpoint, module)
         shapes = [(n, tuple(t.shape)) for n, t in checkpoint["state_dict"].items() if hasattr(t, "shape")]
-        self.weights.check(checkpoint["state_dict"], shapes)
+        self.weights.check(saved, shapes)
         if self._why_live() is None:
             return self.staging.stage(checkpoint, shapes, step_only(self.trainer))
         if type(self._plugin) is TorchCheckpointIO:
@@ -231,6 +234,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         if self.only is not None and str(path) == self.only[0] and is_resuming():
             checkpoint = select(checkpoint, self.only[1])
             log.warning("%s: resuming from its %s alone, as resume_path(only=...) asks", path, self.only[1])
+        fit_names(checkpoint, self.trainer.lightning_module)
         refuse_other_model(self.trainer, path, checkpoint)
         if mapped is not None and self.trainer.strategy.root_device.type == "cpu":  # others copy what they receive
             mapped.copy_in_background()

@@ -11,6 +11,7 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch.nn.parameter import is_lazy
 
 from ..errors import ResumeError
+from .compiled_modules import accepts_plain_names
 
 _SHOWN = 4
 
@@ -75,7 +76,7 @@ def specially_loaded(module: LightningModule) -> Iterator[str]:
     for name, part in module.named_modules():
         changed = not type(part)._load_from_state_dict.__module__.startswith("torch.nn.")  # such as an observer's
         own = (*part.parameters(recurse=False), *part.buffers(recurse=False))
-        if changed or any(map(is_lazy, own)) or part._load_state_dict_pre_hooks:
+        if changed or any(map(is_lazy, own)) or (part._load_state_dict_pre_hooks and not accepts_plain_names(part)):
             yield f"{name}." if name else ""
 
 

@@ -1,0 +1,89 @@
+"""The names of the weights of compiled modules, which `torch.compile` gives a prefix."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+_INNER = "_orig_mod"
+_PREFIX = f"{_INNER}."
+_STATES = ("state_dict", "current_model_state")  # the second one is that of WeightAveraging
+
+
+def write_plain_names(checkpoint: dict[str, Any], module: torch.nn.Module) -> None:
+    """Give the weights in a checkpoint the names that they have in the module before it is compiled."""
+    compiled = [name for name, part in module.named_modules(remove_duplicate=False) if _is_compiled(part)]
+    compiled.sort(key=len, reverse=True)  # a compiled module in another one first
+    for key in _STATES if compiled else ():
+        state = checkpoint.get(key)
+        if isinstance(state, Mapping):
+            checkpoint[key] = _renamed(state, {name: _plain(name, compiled) for name in state}, {})
+
+
+def fit_names(checkpoint: dict[str, Any], module: torch.nn.Module) -> None:
+    """Give the weights in a checkpoint the names that they have in the module, which may be compiled or not."""
+    weights: dict[str, str] = {_without(name): name for name in torch.nn.Module.state_dict(module)}
+    paths: dict[str, str] = {_without(path): path for path, _ in module.named_modules(remove_duplicate=False)}
+    for key in _STATES:
+        state = checkpoint.get(key)
+        if isinstance(state, Mapping):
+            checkpoint[key] = _renamed(state, {name: weights.get(_without(name), name) for name in state}, paths)
+
+
+def accept_plain_names(module: torch.nn.Module) -> None:
+    """Let the compiled parts of a module load weights with and without the prefix, also by other code."""
+    for part in module.modules():
+        if _is_compiled(part) and not accepts_plain_names(part):
+            part.register_load_state_dict_pre_hook(_add_prefix)
+
+
+def accepts_plain_names(part: torch.nn.Module) -> bool:
+    """Return whether `accept_plain_names` has changed how a module loads, and nothing else has."""
+    hooks = [getattr(hook, "hook", hook) for hook in part._load_state_dict_pre_hooks.values()]
+    return hooks == [_add_prefix]
+
+
+def _add_prefix(module: torch.nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    inner = prefix + _PREFIX
+    if any(name.startswith(inner) for name in state):
+        return
+    for name in [name for name in state if name.startswith(prefix)]:
+        state[inner + name.removeprefix(prefix)] = state.pop(name)
+
+
+def _is_compiled(part: torch.nn.Module) -> bool:
+    # By its name: importing the class would load the whole compiler.
+    return type(part).__name__ == "OptimizedModule" and any(name == _INNER for name, _ in part.named_children())
+
+
+def _plain(name: str, compiled: list[str]) -> str:
+    for path in compiled:
+        prefix = f"{path}." if path else ""
+        if name.startswith(prefix + _PREFIX):
+            name = prefix + name.removeprefix(prefix + _PREFIX)
+    return name
+
+
+def _without(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part != _INNER)
+
+
+def _renamed(state: Mapping[str, Any], names: Mapping[str, str], paths: Mapping[str, str]) -> Mapping[str, Any]:
+    """Return a ``state_dict`` with other names.
+
+    Args:
+        state: The ``state_dict``.
+        names: The new name of each weight.
+        paths: The new paths of modules, by those without the prefix, which the others get.
+    """
+    if len(set(names.values())) < len(names) or all(name == new for name, new in names.items()):
+        return state
+    renamed: Any = OrderedDict((names[name], value) for name, value in state.items())
+    versions = getattr(state, "_metadata", None)
+    if versions is not None:
+        kept = [(_without(path), version) for path, version in versions.items()]
+        setattr(renamed, "_metadata", OrderedDict((paths.get(path, path), version) for path, version in kept))  # noqa: B010
+    return renamed
