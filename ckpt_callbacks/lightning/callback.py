@@ -154,16 +154,16 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._fit is not None:
-            self._fit.start_training()
+            self._fit.hooks.call_after(pl_module, "on_train_start", self._fit.start_training)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._fit is not None:
-            self._fit.start_epoch()
+            self._fit.hooks.call_after(pl_module, "on_train_epoch_start", self._fit.start_epoch)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
         fit = self._fit
         if fit is not None and not fit.gate.skips(trainer):
-            fit.end_batch()
+            fit.hooks.call_after(pl_module, "on_train_batch_end", fit.end_batch)
 
     def on_before_optimizer_step(self, *_: Any) -> None:
         if self._fit is not None:
@@ -187,7 +187,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._fit is not None and not trainer.sanity_checking and trainer.state.fn == TrainerFn.FITTING:
-            self._fit.end_validation()
+            self._fit.hooks.call_after(pl_module, "on_validation_end", self._fit.end_validation)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._fit is not None:
@@ -195,7 +195,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._fit is not None:
-            self._fit.end_training()
+            self._fit.hooks.call_after(pl_module, "on_train_end", self._fit.end_training)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if self._fit is None:

@@ -21,12 +21,17 @@ from .ignored_warning import IgnoredWarning
 
 
 class DataOrder:
-    """The random state that the order of the running epoch was drawn from."""
+    """The random state that the order of the running epoch was drawn from.
+
+    Attributes:
+        before_hooks: The random state before the hooks that begin the running epoch.
+    """
 
     def __init__(self) -> None:
         self._before_fit: RandomState | None = None
         self._state: dict[str, Any] = {}
         self._not_resumable = IgnoredWarning("You're resuming from a checkpoint that ended before the epoch ended")
+        self.before_hooks: RandomState | None = None
 
     def begin_fit(self) -> None:
         """Store the random state. Call it before the first epoch's iterators are created."""
@@ -36,8 +41,12 @@ class DataOrder:
         """Let Lightning warn again."""
         self._not_resumable.end()
 
+    def end_epoch(self) -> None:
+        """Keep the random state. Call it after all hooks of an epoch, and when training begins."""
+        self.before_hooks = random_state()
+
     def begin_epoch(self, trainer: Trainer) -> None:
-        """Store the random state. Call it before an epoch's first batch is drawn."""
+        """Keep the random state. Call it after the hooks that begin an epoch, before its first batch is drawn."""
         # Lightning creates the first epoch's iterators when `fit` begins, and those of later epochs after this hook.
         self._state = {
             "before_fit": None if trainer.current_epoch else self._before_fit,

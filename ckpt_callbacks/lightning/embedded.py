@@ -27,6 +27,8 @@ class ProcessState:
         generators: The states of the generators that were passed to loaders and samplers.
         epoch_sums: What was logged in the running epoch. None at an epoch's end.
         order: What the order of the running epoch was drawn from. None at an epoch's end, and for stateful loaders.
+        before_hooks: The states of the random generators before the hooks that begin the running epoch. None at an
+            epoch's end, and if the file does not contain them.
         prefetched: Batches that were taken from stateful loaders and are not trained yet. None at an epoch's end.
     """
 
@@ -35,18 +37,21 @@ class ProcessState:
     epoch_sums: list[dict[str, Any]] | None = None
     order: dict[str, Any] | None = None
     prefetched: list[Any] | None = None
+    before_hooks: RandomState | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state in the form that a checkpoint holds."""
         state = {"random": self.random, "generators": self.generators}
         later = {"results": self.epoch_sums, "order": self.order, "ahead": self.prefetched}
+        later["before_hooks"] = self.before_hooks
         return state | {key: value for key, value in later.items() if value is not None}
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> ProcessState:
         """Return the state that a checkpoint holds."""
         return cls(
-            state["random"], state["generators"], state.get("results"), state.get("order"), state.get("ahead")
+            state["random"], state["generators"], state.get("results"), state.get("order"), state.get("ahead"),
+            state.get("before_hooks"),
         )  # fmt: skip
 
 

@@ -23,11 +23,12 @@ from .averaging import AveragedWeights
 from .batch_gate import BatchGate
 from .checkpoint_io import StagedCheckpointIO
 from .embedded import Place
-from .epoch_sums import unsaved_metrics
+from .epoch_sums import partial_metrics
 from .exactness import Inexactness
 from .fit_call import is_resuming, path_to_load, refuse_to_begin_again
 from .metadata import training_metadata
 from .metrics import FreshMetrics
+from .module_hooks import ModuleHooks
 from .nothing_left import end_untrained
 from .previous_fit import PreviousFit
 from .processes import TrainerProcesses, check_same_path, leave_at_exit
@@ -52,6 +53,7 @@ class Fit:
         gate: Determines which batches can be skipped.
         io: Collects the checkpoints.
         averages: Averaged weights, in the model while a validation runs.
+        hooks: Defers calls until the module's own hooks have run.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Fit:
         self._progress = Progress()
         self._metrics = FreshMetrics()
         self.averages = AveragedWeights()
+        self.hooks = ModuleHooks()
         self._inexactness = Inexactness()
         self._resume_point: ResumePoint | None = None  # until training begins
         self._resumed_at: int | None = None  # the step of the checkpoint that was loaded first
@@ -210,7 +213,7 @@ class Fit:
         self._epochs += 1
         self._step = trainer.global_step
         metrics, partial = self._metrics.of_epoch(trainer), self._progress.is_partial
-        for name in unsaved_metrics(trainer) if partial else ():
+        for name in partial_metrics(trainer) if partial else ():
             metrics.pop(name, None)  # a value that covers only the last batches is not the epoch's
         if self._validated is not None and self._validated[0] == self._step:
             metrics = {**self._validated[1], **metrics}
@@ -258,6 +261,7 @@ class Fit:
             close()
         finally:
             self._progress.end_fit()
+            self.hooks.cancel()
             self._run.listeners[:] = [one for one in self._run.listeners if one not in self._listeners]
             self.io.close()
 

@@ -48,6 +48,7 @@ class Progress:
     def begin_training(self, trainer: Trainer) -> None:
         """Begin to train. Call it before anything of a checkpoint is restored."""
         self._frozen_at_start = frozen(trainer.lightning_module)
+        self.order.end_epoch()
 
     def begin_epoch(self, trainer: Trainer) -> None:
         """Begin a new epoch."""
@@ -66,6 +67,7 @@ class Progress:
     def end_epoch(self, trainer: Trainer) -> None:
         """Finish the epoch."""
         self._short_data.end_epoch(trainer)
+        self.order.end_epoch()
         self.place = Place.EPOCH_END
 
     def move_to(self, place: Place, trainer: Trainer) -> None:
@@ -102,7 +104,9 @@ class Progress:
         if self.place is Place.EPOCH_END:
             return ProcessState(random, generators)
         order = self.order.state() if is_plain(trainer) else None
-        return ProcessState(random, generators, epoch_sums(trainer), order, prefetched(trainer))
+        return ProcessState(
+            random, generators, epoch_sums(trainer), order, prefetched(trainer), self.order.before_hooks
+        )  # fmt: skip
 
     def correct(self, saved: dict[str, Any]) -> None:
         """Correct the ``loops`` that Lightning writes at this place."""

@@ -12,6 +12,7 @@ from ..torch.rng import set_random_state
 from . import loops
 from .data_order import is_plain, push_prefetched, set_generator_states
 from .embedded import FitState, Place, ProcessState
+from .epoch_start import begin_epoch_again
 from .epoch_sums import restore_epoch_sums
 from .frozen_parameters import unfreeze
 from .progress import Progress
@@ -26,6 +27,7 @@ class ResumePoint:
     Args:
         state: The embedded state.
         optimizers: The optimizers in the checkpoint.
+        checkpoint: What was loaded.
         loaders: The states of stateful loaders.
 
     Attributes:
@@ -33,9 +35,15 @@ class ResumePoint:
         optimizers: As given.
     """
 
-    def __init__(self, state: FitState, optimizers: SavedOptimizers, loaders: Sequence[dict[str, Any]] = ()) -> None:
+    def __init__(
+        self,
+        state: FitState,
+        optimizers: SavedOptimizers,
+        checkpoint: Mapping[str, Any],
+        loaders: Sequence[dict[str, Any]] = (),
+    ) -> None:
         self.state, self.optimizers = state, optimizers
-        self._loaders = loaders
+        self._checkpoint, self._loaders = checkpoint, loaders
 
     @classmethod
     def of(cls, checkpoint: Mapping[str, Any], state: Mapping[str, Any]) -> ResumePoint:
@@ -47,7 +55,7 @@ class ResumePoint:
         """
         loaders = checkpoint["loops"]["fit_loop"]["state_dict"].get("combined_loader", [])
         fit = FitState.from_dict(state)
-        return cls(fit, SavedOptimizers(checkpoint.get("optimizer_states", ()), fit.optimizers), loaders)
+        return cls(fit, SavedOptimizers(checkpoint.get("optimizer_states", ()), fit.optimizers), checkpoint, loaders)
 
     def restore(self, trainer: Trainer, progress: Progress) -> None:
         """Bring a fit that loaded the checkpoint to its place. Call it when training begins.
@@ -62,6 +70,7 @@ class ResumePoint:
         if state.place is Place.EPOCH_END:
             loops.begin_next_epoch(trainer)
         else:
+            begin_epoch_again(trainer, own.before_hooks if own is not None else None, self._checkpoint)
             if state.place is Place.VALIDATION:
                 loops.begin_with_validation(trainer, self._loaders)
             if own is not None:
@@ -71,6 +80,9 @@ class ResumePoint:
         if own is not None:
             set_random_state(own.random)
             set_generator_states(trainer, own.generators)
+            progress.order.end_epoch()
+            if state.place is not Place.EPOCH_END:
+                progress.order.before_hooks = own.before_hooks
         progress.move_to(state.place, trainer)
         loops.stop_as_before(trainer, state.should_stop)
         if own is None:

@@ -1,0 +1,48 @@
+"""Calls that come after a hook of the user's module.
+
+Lightning calls a hook of all callbacks before the module's hook of the same name. What a callback saves in
+``on_train_batch_end`` therefore lacks what the module does there: a step of an average or a scheduler, a random draw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from lightning.pytorch import LightningModule
+
+
+class ModuleHooks:
+    """Defers calls until the module's own hook has run."""
+
+    def __init__(self) -> None:
+        self._pending: list[Callable[[], None]] = []  # each removes one deferred call
+
+    def call_after(self, module: LightningModule, name: str, then: Callable[[], None]) -> None:
+        """Call ``then`` once, after the module's hook ``name``, which Lightning calls next.
+
+        The module has the deferred call as an attribute only until then, so that copies of the module do not get it.
+        """
+        attributes, earlier = vars(module), vars(module).get(name)  # another callback may have deferred a call, too
+        hook = getattr(module, name)
+
+        def remove() -> None:
+            self._pending.remove(remove)
+            if earlier is None:
+                attributes.pop(name, None)
+            else:
+                attributes[name] = earlier
+
+        def run(*arguments: Any, **named: Any) -> Any:
+            remove()
+            result = hook(*arguments, **named)
+            then()
+            return result
+
+        attributes[name] = run
+        self._pending.append(remove)
+
+    def cancel(self) -> None:
+        """Remove the calls whose hook never came, because something raised before it."""
+        for remove in reversed(self._pending[:]):
+            remove()
