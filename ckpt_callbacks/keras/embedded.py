@@ -64,8 +64,8 @@ class FitState:
         validating: True if all batches of the epoch were trained and its validation had begun.
         backend: The backend that wrote the checkpoint.
         optimizer: The class of the optimizer; empty if it was not built.
-        further_optimizers: For each further optimizer that was built, by its attribute name in the model: the indices
-            of the model's weights that it updates.
+        further_optimizers: For each further optimizer that was built, by the attribute names that lead to it (see
+            `objects`): the indices of the model's weights that it updates.
         volatile: The volatile state at the save, or when the validation began.
         epoch_random: The states of the random generators at the beginning of the running epoch.
     """

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
 import keras
+import numpy as np
 
 from ..errors import ResumeError
 from ..formats.keras.unsupported import shorten
+from .model.objects import optimizers
+from .model.parts import storing
 
 # For each place in the model, the layer's name and the shapes of the layer's variables.
 Layers = dict[str, tuple[str, list[tuple[int, ...]]]]
 _SHOWN = 3
+_MARK = "optimizer of the model"
 
 
 def refuse_other_model(model: keras.Model, path: Path, weights: Path, scratch: Path) -> None:
@@ -45,11 +50,12 @@ def differences(model: keras.Model, weights: Path, scratch: Path) -> str | None:
             in_file, in_model = _legacy(file["model_weights"]), _layers(model)
         else:
             own = scratch / "own.weights.h5"
-            optimizers = {n: o for n, o in vars(model).items() if isinstance(o, keras.optimizers.Optimizer)}
-            keras.saving.save_weights(model, own, objects_to_skip=list(optimizers.values()))
+            with storing(optimizers(model).values(), _mark):
+                keras.saving.save_weights(model, own)
             try:
                 with h5py.File(own) as mine:
-                    in_file, in_model = (_native(h5, leave_out={"optimizer", *optimizers}) for h5 in (file, mine))
+                    leave_out = ("optimizer/", *_marked(mine))
+                    in_file, in_model = (_native(h5, leave_out) for h5 in (file, mine))
             finally:
                 own.unlink()
     found = list(_compare(in_model, in_file))
@@ -74,11 +80,23 @@ def _text(shapes: list[tuple[int, ...]]) -> str:
     return " + ".join("x".join(map(str, shape)) or "scalar" for shape in shapes)
 
 
-def _native(file: h5py.File, leave_out: set[str]) -> Layers:
+def _mark(_: keras.optimizers.Optimizer, group: Any) -> None:
+    """Mark the group of an optimizer, whose variables Keras compares when it loads them."""
+    group[_MARK] = np.zeros(())
+
+
+def _marked(file: h5py.File) -> list[str]:
+    """Return where the groups of the marked optimizers begin."""
+    found: list[str] = []
+    file.visit(lambda place: found.append(place.removesuffix(f"vars/{_MARK}")) if place.endswith(_MARK) else None)
+    return found
+
+
+def _native(file: h5py.File, leave_out: tuple[str, ...]) -> Layers:
     layers: Layers = {}
 
     def visit(place: str, item: h5py.Group | h5py.Dataset) -> None:
-        if isinstance(item, h5py.Group) and "name" in item.attrs and place.partition("/")[0] not in leave_out:
+        if isinstance(item, h5py.Group) and "name" in item.attrs and not place.startswith(leave_out):
             variables = sorted((int(n), v) for n, v in item.items() if isinstance(v, h5py.Dataset) and n.isdigit())
             if variables:
                 layers[place] = (str(item.attrs["name"]), [tuple(v.shape) for _, v in variables])

@@ -22,7 +22,7 @@ from .model.load import load as load_model
 from .model.load import load_weights, read_embedded
 from .other_callbacks import OtherCallbacks
 from .rng import set_random_state
-from .state import assign, optimizer_name, seed_variables
+from .state import assign, build_further_optimizers, optimizer_name, seed_variables
 from .train_function import BatchSkipper
 from .update_counter import UpdateCounter, has_trained
 
@@ -116,10 +116,7 @@ def load(model: keras.Model, path: Path, state: FitState, call: FitCall, scratch
     _build(model, path, call)
     if state.optimizer and not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
-    for name, places in state.further_optimizers.items():
-        one, weights = getattr(model, name, None), model.weights
-        if isinstance(one, keras.optimizers.Optimizer) and not one.built and max(places, default=0) < len(weights):
-            one.build([weights[place] for place in places])
+    build_further_optimizers(model, state.further_optimizers)
     load_model(model, path, scratch, with_optimizer=bool(state.optimizer))
     if not assign(seed_variables(model), state.volatile.seeds):
         log.warning(

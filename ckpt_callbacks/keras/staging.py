@@ -23,7 +23,8 @@ from ..run.snapshot import LiveSnapshot, Snapshot
 from .embedded import FitState
 from .model import config_json as configuration
 from .model.copy import copy
-from .model.parts import optimizers, shapes
+from .model.objects import optimizers
+from .model.parts import shapes
 from .model.save import embedded_for, save
 
 try:
@@ -172,7 +173,7 @@ def _saves_as_keras(model: keras.Model) -> bool:
 
 def _walk(model: keras.Model, suffix: str) -> Walk:
     full = suffix == KERAS
-    return walk(model, skip=() if full else optimizers(model), assets=full)
+    return walk(model, skip=() if full else list(optimizers(model).values()), assets=full)
 
 
 def _content(model: keras.Model, suffix: str, state: FitState, arena: Arena, with_config: bool) -> KerasFile:

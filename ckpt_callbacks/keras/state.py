@@ -11,6 +11,7 @@ import numpy as np
 
 from ..run.source import Embedded
 from .embedded import FitState, VolatileState
+from .model.objects import optimizers
 from .other_callbacks import OtherCallbacks
 from .rng import random_state
 
@@ -56,15 +57,24 @@ def further_optimizers(model: keras.Model) -> dict[str, list[int]]:
     """Return the optimizers besides the one that the model was compiled with; see `FitState.further_optimizers`."""
     found: dict[str, list[int]] = {}
     places: dict[int, int] = {}
-    for name, one in vars(model).items():
-        if not isinstance(one, keras.optimizers.Optimizer) or one is model.optimizer or not one.built:
+    for path, one in optimizers(model).items():
+        if one is model.optimizer or not one.built:
             continue
         places = places or {id(weight): place for place, weight in enumerate(model.weights)}
         stepped = [places.get(id(weight)) for weight in getattr(one, "_trainable_variables", (None,))]
         known = [place for place in stepped if place is not None]
-        if len(known) == len(stepped):  # otherwise it updates variables outside the model, or wraps an optimizer
-            found[name] = known
+        if len(known) == len(stepped):  # otherwise, it updates variables outside the model
+            found[path] = known
     return found
+
+
+def build_further_optimizers(model: keras.Model, wanted: Mapping[str, Sequence[int]]) -> None:
+    """Create the variables of optimizers that `further_optimizers` described, unless they exist."""
+    found, weights = optimizers(model), model.weights
+    for path, places in wanted.items():
+        one = found.get(path, getattr(model, path, None))
+        if isinstance(one, keras.optimizers.Optimizer) and not one.built and max(places, default=0) < len(weights):
+            one.build([weights[place] for place in places])
 
 
 def seed_variables(model: keras.Model) -> list[Any]:

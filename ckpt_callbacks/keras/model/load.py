@@ -23,7 +23,8 @@ from ...formats.keras.unsupported import one_line
 from ..embedded import FitState
 from ..model_mismatch import error_for, refuse_other_model
 from .lora import FirstFactors
-from .parts import as_built, optimizers
+from .objects import optimizers
+from .parts import as_built
 
 
 def read_embedded(path: Path) -> FitState:
@@ -89,7 +90,7 @@ def load_weights(model: keras.Model, path: Path, scratch: Path) -> None:
         scratch: A folder on disk for a temporary copy.
     """
     with _as_weights(path, scratch) as weights:
-        _load(model, weights, skip=optimizers(model))
+        _load(model, weights, skip=list(optimizers(model).values()))
 
 
 @contextmanager

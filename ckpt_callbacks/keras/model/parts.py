@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import keras
 
 from ...formats import Shapes
 
 
-def optimizers(model: keras.Model) -> list[keras.optimizers.Optimizer]:
-    """Return the model's optimizers, which are not part of its weights."""
-    return [value for value in vars(model).values() if isinstance(value, keras.optimizers.Optimizer)]
-
-
 def shapes(model: keras.Model) -> Shapes:
     """Return the tensors that must be found in a file of the model."""
     return [(weight.path, tuple(weight.shape)) for weight in model.weights]
+
+
+@contextmanager
+def storing(
+    optimizers: Iterable[keras.optimizers.Optimizer], store: Callable[[keras.optimizers.Optimizer, Any], None]
+) -> Iterator[None]:
+    """Make optimizers call ``store`` when Keras saves their variables.
+
+    Args:
+        optimizers: The optimizers.
+        store: Called with each optimizer and the group of the file that it is saved to.
+    """
+    changed = list(optimizers)
+    for optimizer in changed:
+        vars(optimizer)["save_own_variables"] = partial(store, optimizer)
+    try:
+        yield
+    finally:
+        for optimizer in changed:
+            vars(optimizer).pop("save_own_variables", None)
 
 
 @contextmanager

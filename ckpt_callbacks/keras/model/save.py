@@ -19,7 +19,8 @@ from ...formats.keras.suffix import WEIGHTS
 from ...formats.keras.unsupported import explain_refusal
 from ..embedded import FitState
 from . import config_json as configuration
-from .parts import as_built, optimizers, shapes
+from .objects import optimizers
+from .parts import as_built, shapes
 
 
 def save(model: keras.Model, path: Path, carried: FitState, *, with_config: bool = True) -> Shapes:
@@ -35,11 +36,12 @@ def save(model: keras.Model, path: Path, carried: FitState, *, with_config: bool
         OSError: The disk is full.
         StoreError: Keras cannot write this model.
     """
-    variables = [*model.weights, *(v for optimizer in optimizers(model) for v in optimizer.variables)]
+    updaters = list(optimizers(model).values())
+    variables = [*model.weights, *(v for optimizer in updaters for v in optimizer.variables)]
     check_space([math.prod(v.shape) * _bits(v.dtype) // 8 for v in variables], path.parent)
     with explain_refusal(model.name), as_built(model):
         if path.name.endswith(WEIGHTS):
-            keras.saving.save_weights(model, path, objects_to_skip=optimizers(model))
+            keras.saving.save_weights(model, path, objects_to_skip=updaters)
         elif with_config:
             model.save(path)
         else:

@@ -20,6 +20,8 @@ from keras.src.optimizers.base_optimizer import BaseOptimizer
 from keras.src.saving import saving_lib
 
 from ...formats.keras.entries import Entry, Group
+from .objects import optimizers
+from .parts import storing
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ def walk(model: keras.Model, *, skip: Sequence[Any] = (), assets: bool = False) 
         assets: Whether to include the files of layers, as ``.keras`` does.
     """
     store = _WalkStore()
-    with _Assets() as files, _variables_of(_optimizers(vars(model).values())), _cached_skipsets():
+    with _Assets() as files, storing(_usual_optimizers(model), _store_variables), _cached_skipsets():
         saving_lib._save_state(model, store, files if assets else None, "", {id(one) for one in skip})
         found = tuple(files.contents())
     groups: list[Group] = []
@@ -124,33 +126,16 @@ def _entry(key: str, value: Any) -> Entry:
     return Entry(key, np.dtype(value.dtype), tuple(value.shape))
 
 
-def _optimizers(objects: Any) -> Iterator[BaseOptimizer]:
-    """Yield the optimizers among ``objects``, and those inside them."""
-    for one in objects:
-        if isinstance(one, BaseOptimizer):
-            yield one
-            yield from _optimizers(vars(one).values())
+def _usual_optimizers(model: keras.Model) -> Iterator[keras.optimizers.Optimizer]:
+    """Yield the optimizers whose class does not save them in its own way."""
+    usual = BaseOptimizer.save_own_variables
+    return (one for one in optimizers(model).values() if type(one).save_own_variables is usual)
 
 
-@contextmanager
-def _variables_of(optimizers: Iterator[BaseOptimizer]) -> Iterator[None]:
-    """Make Keras' optimizers store their variables themselves, instead of numpy copies that would be copied again."""
-
-    def stores(optimizer: BaseOptimizer) -> Any:
-        def save_own_variables(store: Any) -> None:
-            for number, variable in enumerate(optimizer.variables):
-                store[str(number)] = variable
-
-        return save_own_variables
-
-    changed = [o for o in optimizers if type(o).save_own_variables is BaseOptimizer.save_own_variables]
-    for optimizer in changed:
-        vars(optimizer)["save_own_variables"] = stores(optimizer)
-    try:
-        yield
-    finally:
-        for optimizer in changed:
-            vars(optimizer).pop("save_own_variables", None)
+def _store_variables(optimizer: keras.optimizers.Optimizer, store: Any) -> None:
+    """Store an optimizer's variables themselves, instead of numpy copies that would be copied again."""
+    for number, variable in enumerate(optimizer.variables):
+        store[str(number)] = variable
 
 
 @contextmanager

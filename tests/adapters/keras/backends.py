@@ -9,7 +9,8 @@ from tests.support.processes import ROOT
 
 HERE = Path(__file__).parent
 FILES = (
-    "arguments", "saving", "staging", "resuming", "stopping", "stopping_data", "bad_files", "models", "private_names",
+    "arguments", "saving", "staging", "resuming", "stopping", "stopping_data", "bad_files", "models", "optimizers",
+    "private_names",
 )  # fmt: skip
 
 

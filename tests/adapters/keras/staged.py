@@ -11,7 +11,7 @@ from ckpt_callbacks.formats.keras import archive as keras_zip
 from ckpt_callbacks.formats.keras import embedded_dataset
 from ckpt_callbacks.formats.keras.suffix import KERAS
 from ckpt_callbacks.keras.embedded import FitState
-from ckpt_callbacks.keras.model.parts import optimizers
+from ckpt_callbacks.keras.model.objects import optimizers
 from tests.adapters.keras.task import BACKEND, model
 
 CARRIED = FitState(run={"state": 1}, record={"id": "a"})
@@ -45,7 +45,7 @@ class Nested(keras.Model):
 
 
 def variables(trained):
-    return [*trained.variables, *(v for optimizer in optimizers(trained) for v in optimizer.variables)]
+    return [*trained.variables, *(v for optimizer in optimizers(trained).values() for v in optimizer.variables)]
 
 
 def saved(trained):
@@ -126,7 +126,7 @@ def by_keras(trained, path):
     if path.suffix == KERAS:
         trained.save(path)
     else:
-        keras.saving.save_weights(trained, path, objects_to_skip=optimizers(trained))
+        keras.saving.save_weights(trained, path, objects_to_skip=list(optimizers(trained).values()))
     return contents(path)
 
 

@@ -1,0 +1,65 @@
+"""The Keras objects and variables that a model holds, at any depth: in attributes, lists, tuples, dicts and layers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import keras
+from keras.src.saving.keras_saveable import KerasSaveable
+
+_HOLDERS = (KerasSaveable, keras.random.SeedGenerator)
+_CONTAINERS = (list, tuple, dict)
+
+
+def objects(model: keras.Model) -> Iterator[tuple[str, Any]]:
+    """Yield each Keras object and each variable that a model holds, once, with the attribute names that lead to it.
+
+    An attribute of the model itself has its plain name, and what it holds follows after a slash: ``opts/d``. The same
+    script gives the same names in the same order again.
+    """
+    variables = _variable_types()
+    kinds: dict[type, str] = {}  # most of the values are of a few types
+    seen = {id(model)}
+    left: list[tuple[str, Any]] = [("", model)]
+    while left:
+        path, holder = left.pop()
+        found: list[tuple[str, Any]] = []
+        for name, value in _children(holder):
+            type_ = type(value)
+            if type_ not in kinds:
+                kinds[type_] = _kind(type_, variables)
+            kind = kinds[type_]
+            if kind and id(value) not in seen:
+                seen.add(id(value))
+                place = f"{path}/{name}" if path else str(name)
+                if kind != "container":
+                    yield place, value
+                if kind != "variable":
+                    found.append((place, value))
+        left += reversed(found)
+
+
+def optimizers(model: keras.Model) -> dict[str, keras.optimizers.Optimizer]:
+    """Return all optimizers of a model, and those inside them, by the names that lead to them."""
+    return {path: one for path, one in objects(model) if isinstance(one, keras.optimizers.Optimizer)}
+
+
+def _variable_types() -> tuple[type, ...]:
+    tensorflow = sys.modules.get("tensorflow") if keras.backend.backend() == "tensorflow" else None
+    return (keras.Variable,) if tensorflow is None else (keras.Variable, tensorflow.Variable)
+
+
+def _kind(type_: type, variables: tuple[type, ...]) -> str:
+    if issubclass(type_, variables):
+        return "variable"
+    if issubclass(type_, _HOLDERS):
+        return "holder"
+    return "container" if issubclass(type_, _CONTAINERS) else ""
+
+
+def _children(holder: Any) -> Iterable[tuple[Any, Any]]:
+    if isinstance(holder, list | tuple):
+        return enumerate(holder)
+    return (holder if isinstance(holder, dict) else vars(holder)).items()

@@ -1,0 +1,150 @@
+"""Models with optimizers of their own: in attributes, lists, dicts, layers and sub-models."""
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from ckpt_callbacks import Every, KeepAll, Policy
+from ckpt_callbacks.formats.keras.check import tensors
+from ckpt_callbacks.keras.model.objects import optimizers
+from tests.adapters.keras.task import BACKEND, checkpoint, digits, same
+
+pytestmark = pytest.mark.skipif(BACKEND == "jax", reason="train steps on JAX know one optimizer")
+
+STEPS = Policy(Every(steps=3) | Every(epochs=1), KeepAll())
+
+
+class Updater(keras.layers.Layer):
+    """A layer that has an optimizer."""
+
+    def __init__(self, optimizer):
+        super().__init__()
+        self.optimizer = optimizer
+
+
+class Duel(keras.Model):
+    """Two networks, each with its own optimizer, and no model of its own."""
+
+    def __init__(self, hold):
+        super().__init__(name="duel")
+        self.d = keras.Sequential([keras.Input((64,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(1)])
+        self.g = keras.Sequential([keras.Input((4,)), keras.layers.Dense(64)])
+        self.noise = keras.random.SeedGenerator(3)
+        self.pairs = hold(self)
+
+    if BACKEND == "torch":  # there, Keras trains no model that it cannot call as a whole
+
+        def call(self, x):
+            return self.d(x)
+
+    def compile(self):
+        super().compile(loss="mse")
+
+    def train_step(self, data):
+        real, _ = data
+        d_optimizer, g_optimizer = self.pairs()
+        for part, optimizer, sign in ((self.d, d_optimizer, 1.0), (self.g, g_optimizer, -1.0)):
+            loss = update(self, real, part, optimizer, sign)
+        return {"loss": loss}
+
+
+def loss_of(duel, real, sign):
+    fake = duel.g(keras.random.normal((16, 4), seed=duel.noise))
+    gain = keras.ops.softplus(-duel.d(real)) + keras.ops.softplus(duel.d(fake))
+    return sign * keras.ops.mean(gain)
+
+
+def update(duel, real, part, optimizer, sign):
+    if BACKEND == "torch":
+        duel.zero_grad()
+        loss = loss_of(duel, real, sign)
+        (optimizer.scale_loss(loss) if hasattr(optimizer, "inner_optimizer") else loss).backward()
+        gradients = [weight.value.grad for weight in part.trainable_weights]
+        optimizer.apply(gradients, part.trainable_weights)
+        return loss.detach()
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        loss = loss_of(duel, real, sign)
+        scaled = optimizer.scale_loss(loss) if hasattr(optimizer, "inner_optimizer") else loss
+    gradients = tape.gradient(scaled, part.trainable_weights)
+    optimizer.apply(gradients, part.trainable_weights)
+    return loss
+
+
+def adam():
+    return keras.optimizers.Adam(0.01)
+
+
+def scaled():
+    return keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(0.01))
+
+
+def in_attributes(duel):
+    duel.d_optimizer, duel.g_optimizer = adam(), adam()
+    return lambda: (duel.d_optimizer, duel.g_optimizer)
+
+
+def in_a_list(duel):
+    duel.both = [adam(), keras.optimizers.RMSprop(0.01)]
+    return lambda: duel.both
+
+
+def in_a_dict_of_lists(duel):
+    duel.all = {"d": [adam()], "g": [scaled()]}
+    return lambda: (duel.all["d"][0], duel.all["g"][0])
+
+
+def in_submodels(duel):
+    duel.d.compile(adam())
+    duel.g.compile(keras.optimizers.Adam(0.02, use_ema=True))
+    return lambda: (duel.d.optimizer, duel.g.optimizer)
+
+
+def in_layers(duel):
+    duel.updaters = [Updater(scaled()), Updater(adam())]
+    return lambda: [one.optimizer for one in duel.updaters]
+
+
+def made(hold):
+    keras.utils.set_random_seed(7)
+    duel = Duel(hold)
+    duel.compile()
+    return duel
+
+
+HOLDS = [in_attributes, in_a_list, in_a_dict_of_lists, in_submodels]
+if BACKEND == "tensorflow":  # torch trains no model with a layer that is never built
+    HOLDS.append(in_layers)
+
+
+@pytest.mark.parametrize("staging", ["memory", "none"])
+@pytest.mark.parametrize("hold", HOLDS, ids=lambda hold: hold.__name__)
+def test_each_optimizer_goes_on_exactly_wherever_the_model_holds_it(tmp_path, hold, staging):
+    (x, y), _ = digits()
+
+    def train(name, **settings):
+        duel, callback = made(hold), checkpoint(tmp_path / name, STEPS, staging=staging, **settings)
+        duel.fit(x, y, batch_size=16, epochs=2, verbose=0, callbacks=[callback])
+        return duel, callback
+
+    whole, first = train("whole")
+    for record in first.records()[:2]:
+        resumed, _ = train(f"from-{record.id}", resume=record.path)
+        assert same(whole, resumed), record
+        ours, theirs = optimizers(resumed), optimizers(whole)
+        assert list(ours) == list(theirs) and sum(len(one.variables) > 3 for one in ours.values()) >= 2
+        for path, one in ours.items():
+            assert all(np.array_equal(a, b) for a, b in zip(one.variables, theirs[path].variables, strict=True)), path
+
+
+@pytest.mark.parametrize("hold", [in_a_list, in_submodels], ids=lambda hold: hold.__name__)
+def test_a_file_of_weights_holds_no_optimizer(tmp_path, hold):
+    (x, y), _ = digits()
+    for staging in ("memory", "none"):
+        callback = checkpoint(tmp_path / staging, STEPS, contents="weights", staging=staging)
+        made(hold).fit(x, y, batch_size=16, epochs=1, verbose=0, callbacks=[callback])
+        with h5py.File(callback.final().path) as file:
+            places = [name for name, _ in tensors(file)]
+        assert len(places) == 6 and not [place for place in places if "optimizer" in place or "adam" in place], places
