@@ -129,8 +129,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         if self._fit is None or not self._run.is_open:
             return
         # With several callbacks, those after the one that saves do not know the position of training yet.
-        fits = [callback._fit for callback in trainer.callbacks if isinstance(callback, LightningCheckpoint)]
-        saving = next((fit for fit in fits if fit is not None and fit.is_saving), self._fit)
+        saving = next((fit for fit in _fits(trainer) if fit.is_saving), self._fit)
         checkpoint["callbacks"][self.state_key].update(saving.state())
         saving.correct(checkpoint["loops"])
 
@@ -153,8 +152,10 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
             self._fit.begin()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._fit is not None:
-            self._fit.hooks.call_after(pl_module, "on_train_start", self._fit.start_training)
+        fit = self._fit
+        if fit is not None:
+            leads = next((one for one in _fits(trainer) if one.is_resuming), fit) is fit
+            fit.hooks.call_after(pl_module, "on_train_start", lambda: fit.start_training(leads))
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._fit is not None:
@@ -216,3 +217,9 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
     def _notify_loggers(self, trainer: Trainer) -> None:
         for logger in trainer.loggers:
             logger.after_save_checkpoint(self)
+
+
+def _fits(trainer: Trainer) -> list[Fit]:
+    """Return the fits of all callbacks of a trainer, in their order."""
+    found = [callback._fit for callback in trainer.callbacks if isinstance(callback, LightningCheckpoint)]
+    return [fit for fit in found if fit is not None]

@@ -24,6 +24,7 @@ from ..formats.torch import writer as torch_file
 from ..formats.torch.check import refused
 from ..formats.torch.pickler import is_known
 from ..run.resumed_parts import ResumedParts
+from ..run.run import Run
 from ..run.snapshot import LiveSnapshot, Snapshot
 from ..run.source import Embedded
 from ..torch.mapped_checkpoint import MappedCheckpoint, can_map
@@ -81,6 +82,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         self.weights = UnloadableWeights(trainer)
         self.only: tuple[str, ResumedParts] | None = None
         self._collector: _Collector | None = None
+        self._is_prepared = False
         self._mapped: MappedCheckpoint | None = None  # what was resumed from, until the first optimizer step
 
     # -- as a part of the strategy -----------------------------------------------------------------------------------
@@ -144,14 +146,15 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         """What goes into the checkpoint that Lightning is collecting for this plugin; None while it collects none."""
         return self._collector.embedded if self._collector is not None else None
 
-    @property
-    def copies(self) -> bool:
-        """Whether a snapshot is a copy; otherwise there is no need to hold memory for one."""
-        return self.staging.copies and self._why_live() is None
-
-    def expected_size(self, weights_only: bool) -> int:
-        """Return the number of bytes that an arena needs for a checkpoint, as far as that is known in advance."""
-        return expected_size(self.trainer.lightning_module, () if weights_only else self.trainer.optimizers)
+    def prepare(self, run: Run) -> None:
+        """Allocate memory for copies, once an optimizer step is done and the size of a checkpoint is known."""
+        if self._is_prepared:
+            return
+        self._is_prepared = True
+        if self.trainer.is_global_zero and self.staging.copies and self._why_live() is None:
+            optimizers = () if run.settings.contents == "weights" else self.trainer.optimizers
+            size = expected_size(self.trainer.lightning_module, optimizers)
+            run.run_in_background(lambda: self.staging.prepare(size))
 
     def _why_live(self) -> str | None:
         """Return why no copy can be made; None if one can."""

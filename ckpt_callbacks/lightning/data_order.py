@@ -59,6 +59,14 @@ class DataOrder:
         """Return what `skip` needs, in types that `torch.load(weights_only=True)` reads back."""
         return self._state
 
+    def resume(self, state: dict[str, Any]) -> None:
+        """Continue an epoch.
+
+        Args:
+            state: What `state` returned in the interrupted training run.
+        """
+        self._before_fit, self._state = None, state
+
     def skip(self, trainer: Trainer, state: dict[str, Any], batches: int) -> None:
         """Restart the epoch's data, and skip its first batches.
 
@@ -70,7 +78,7 @@ class DataOrder:
         Raises:
             ResumeError: There are fewer batches.
         """
-        self._before_fit, self._state = None, state
+        self.resume(state)
         self._not_resumable.begin()
         fetcher = trainer.fit_loop._data_fetcher
         loops.set_sampler_epoch(trainer)

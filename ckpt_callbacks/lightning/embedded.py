@@ -68,6 +68,7 @@ class FitState:
         frozen_at_start: The same when the fit began to train.
         optimizers: The classes of the optimizers; see `optimizer_classes`. None if the file does not contain them.
         epochs: Number of completed epochs. None if the file does not contain it.
+        epoch_step: Optimizer updates done when the running epoch began. None if the file does not contain it.
         processes: The states of the processes, by rank.
     """
 
@@ -80,6 +81,7 @@ class FitState:
     processes: Sequence[ProcessState] = ()
     frozen_at_start: list[str] | None = None
     optimizers: list[list[str]] | None = None
+    epoch_step: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state in the form that a checkpoint holds."""
@@ -91,6 +93,7 @@ class FitState:
             "frozen": self.frozen,
             "frozen_at_start": self.frozen_at_start,
             "epochs": self.epochs,
+            "epoch_step": self.epoch_step,
             "optimizers": self.optimizers,
             "processes": [process.to_dict() for process in self.processes],
         }
@@ -108,4 +111,5 @@ class FitState:
             [ProcessState.from_dict(process) for process in state["processes"]],
             state.get("frozen_at_start"),
             state.get("optimizers"),
+            state.get("epoch_step"),
         )

@@ -6,22 +6,31 @@ Lightning calls ``on_train_epoch_start`` only at an epoch's beginning. What modu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-from lightning.pytorch import Trainer
-from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
-from lightning.pytorch.trainer.call import (
-    _call_callback_hooks,
-    _call_callbacks_load_state_dict,
-    _call_lightning_module_hook,
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import (
+    BatchSizeFinder,
+    GradientAccumulationScheduler,
+    LearningRateFinder,
+    LearningRateMonitor,
+    ProgressBar,
 )
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from lightning.pytorch.trainer.call import _call_lightning_module_hook
 
 from ..torch.rng import RandomState, set_random_state
+from . import loops
+
+_ONCE = (LearningRateFinder, BatchSizeFinder, LearningRateMonitor)  # what they did is in the file, or in a logger
+_HARMLESS = (ProgressBar, GradientAccumulationScheduler)  # they change nothing that is in a checkpoint
 
 
-def begin_epoch_again(trainer: Trainer, random: RandomState | None, checkpoint: Mapping[str, Any]) -> None:
+def begin_epoch_again(
+    trainer: Trainer, random: RandomState | None, step: int | None, checkpoint: Mapping[str, Any]
+) -> None:  # fmt: skip
     """Call the hooks that begin an epoch, and undo what they do a second time.
 
     Afterwards, weights, optimizers, schedulers and the states of callbacks are as in the checkpoint, because it was
@@ -30,20 +39,29 @@ def begin_epoch_again(trainer: Trainer, random: RandomState | None, checkpoint: 
     Args:
         trainer: The trainer, which has loaded the checkpoint.
         random: The random state before the hooks in the interrupted training; None if it is unknown.
+        step: Optimizer updates done by then; None if it is unknown.
         checkpoint: What was loaded.
     """
+    if not loops.skips_epoch_start(trainer):
+        return
     if random is not None:
         set_random_state(random)
-    before = _contents(trainer)
-    # This package's callbacks, and Lightning's ModelCheckpoint and EarlyStopping, count as monitoring ones.
-    _call_callback_hooks(trainer, "on_train_epoch_start", monitoring_callbacks=False)
-    _call_lightning_module_hook(trainer, "on_train_epoch_start")
-    _load_again(trainer, checkpoint, has_changed=_contents(trainer) != before)
+    module = trainer.lightning_module
+    called = [callback for callback in trainer.callbacks if _is_called_again(callback)]
+    before, module._current_fx_name = module._current_fx_name, "on_train_epoch_start"
+    with loops.at_step(trainer, step):
+        for callback in called:
+            callback.on_train_epoch_start(trainer, module)
+        _call_lightning_module_hook(trainer, "on_train_epoch_start")
+    module._current_fx_name = before
+    changing = [callback for callback in called if not isinstance(callback, _HARMLESS)]
+    if changing or not _origin(module).startswith("lightning."):
+        _load_again(trainer, checkpoint, changing)
 
 
-def _load_again(trainer: Trainer, checkpoint: Mapping[str, Any], has_changed: bool) -> None:
+def _load_again(trainer: Trainer, checkpoint: Mapping[str, Any], callbacks: Sequence[Callback]) -> None:
     # Other strategies load their files themselves, in parts.
-    if has_changed and isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
+    if isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
         # `WeightAveraging` writes the averages as the module's weights, and the trained ones beside them.
         weights = checkpoint.get("current_model_state", checkpoint["state_dict"])
         strict = trainer.lightning_module.strict_loading
@@ -52,26 +70,18 @@ def _load_again(trainer: Trainer, checkpoint: Mapping[str, Any], has_changed: bo
             trainer.strategy.load_optimizer_state_dict(checkpoint)
     for config, state in zip(trainer.lr_scheduler_configs, checkpoint.get("lr_schedulers", ()), strict=False):
         config.scheduler.load_state_dict(state)
-    _call_callbacks_load_state_dict(trainer, dict(checkpoint))
+    for callback in callbacks:
+        state = checkpoint["callbacks"].get(callback.state_key)
+        if state and not _origin(callback).startswith("lightning."):  # Lightning's own know about a resume
+            callback.load_state_dict(copy.deepcopy(state))
 
 
-def _contents(trainer: Trainer) -> list[Any]:
-    """Return sums that show whether weights or optimizers change. Writes to ``.data`` change no tensor's version."""
-    module = trainer.lightning_module
-    tensors = [*module.parameters(), *module.buffers()]
-    found: list[Any] = []
-    for optimizer in trainer.optimizers:
-        for group in optimizer.param_groups:
-            found.append(
-                [(name, value) for name, value in group.items() if isinstance(value, bool | int | float | str)]
-            )
-        tensors += [t for state in optimizer.state.values() for t in state.values() if isinstance(t, torch.Tensor)]
-    return found + [_sums(t) for t in tensors]
+def _is_called_again(callback: Callback) -> bool:
+    origin = _origin(callback)
+    # This package's own callbacks note in this hook that an epoch begins.
+    return not (isinstance(callback, _ONCE) or origin == Callback.__module__ or origin.startswith(f"{__package__}."))
 
 
-def _sums(tensor: torch.Tensor) -> tuple[float, float]:
-    try:
-        values = tensor.detach().double()
-        return float(values.sum()), float(values.square().sum())
-    except (RuntimeError, ValueError, NotImplementedError, TypeError):  # lazy, quantized or sharded
-        return 0.0, 0.0
+def _origin(owner: Any) -> str:
+    """Return the name of the Python module that defines a hook."""
+    return getattr(owner.on_train_epoch_start, "__module__", None) or ""

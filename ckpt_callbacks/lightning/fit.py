@@ -72,7 +72,7 @@ class Fit:
         self._resumed_at: int | None = None  # the step of the checkpoint that was loaded first
         self._is_training = False
         self._step = self._epochs = 0
-        self._has_validated = self._is_prepared = False
+        self._has_validated = False
         self._validated: tuple[int, dict[str, float]] | None = None  # step and metrics of the epoch's last validation
         self._ended_at: int | None = None  # the step of the save made when training began to wind down
 
@@ -142,8 +142,13 @@ class Fit:
         elif not self._trainer.ckpt_path:
             self._previous.compare(self._trainer, self._run)
 
-    def start_training(self) -> None:
-        """Start training, at the place where the checkpoint was taken, if there is one."""
+    @property
+    def is_resuming(self) -> bool:
+        """True until the place where a checkpoint was taken is restored."""
+        return self._resume_point is not None
+
+    def start_training(self, leads: bool) -> None:
+        """Start training, at the place of the checkpoint if there is one, where the callback that ``leads`` brings it."""
         trainer = self._trainer
         point, self._resume_point = self._resume_point, None
         self._is_training = True
@@ -154,7 +159,7 @@ class Fit:
             self._epochs = self._run.state.epoch if point.state.epochs is None else point.state.epochs
         refuse_to_begin_again(self._run.dirpath, self._step, self._resumed_at)
         if point is not None:
-            point.restore(trainer, self._progress)
+            (point.restore if leads else point.follow)(trainer, self._progress)
         self._metrics.begin(trainer)
         self._obey(self._run.start(self, step=self._step, epoch=self._epochs))
 
@@ -170,8 +175,7 @@ class Fit:
         if trainer.global_step == max(self._step, self.gate.step) or self.gate.is_amid_update(trainer):
             return
         self._step, self._progress.plateau_interval = trainer.global_step, "step"
-        if not self._is_prepared:
-            self._prepare()
+        self.io.prepare(self._run)
         whole, validates, observed = loops.epoch_is_whole(trainer), loops.validation_follows(trainer), False
         measured = {} if whole or validates else self._metrics.of_step(trainer, self._run.policy.monitored)
         if not self._run.processes.is_single:
@@ -264,13 +268,6 @@ class Fit:
             self.hooks.cancel()
             self._run.listeners[:] = [one for one in self._run.listeners if one not in self._listeners]
             self.io.close()
-
-    def _prepare(self) -> None:
-        """Allocate staging memory after the first optimizer step, when the size of a checkpoint is known."""
-        self._is_prepared = True
-        if self._trainer.is_global_zero and self.io.copies:
-            size, staging = self.io.expected_size(self._run.settings.contents == "weights"), self.io.staging
-            self._run.run_in_background(lambda: staging.prepare(size))
 
     def _observe(
         self, kind: EventKind, metrics: dict[str, float], *, complete: bool = False, unchanged: bool = False

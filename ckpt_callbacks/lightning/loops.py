@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -81,6 +82,26 @@ def max_steps(trainer: Trainer) -> float:
 def accumulating(trainer: Trainer) -> bool:
     """Return whether the batch that ends now was not the last one of an update."""
     return trainer.fit_loop.epoch_loop._should_accumulate()
+
+
+def skips_epoch_start(trainer: Trainer) -> bool:
+    """Return whether Lightning continues an epoch, and will not call the hooks that begin it."""
+    return trainer.fit_loop.restarted_mid_epoch or trainer.fit_loop.restarted_on_epoch_end
+
+
+@contextlib.contextmanager
+def at_step(trainer: Trainer, step: int | None) -> Iterator[None]:
+    """Let `trainer.global_step` be ``step`` for a while, unless that is None."""
+    epoch_loop = trainer.fit_loop.epoch_loop
+    if trainer.lightning_module.automatic_optimization:
+        total = epoch_loop.automatic_optimization.optim_progress.optimizer.step.total
+    else:
+        total = epoch_loop.manual_optimization.optim_step_progress.total
+    now, total.completed = total.completed, total.completed if step is None else step
+    try:
+        yield
+    finally:
+        total.completed = now
 
 
 def running_epoch(trainer: Trainer) -> tuple[Any, Any]:

@@ -20,6 +20,7 @@ TORCH = "torch>=2.6"
 RELIED_ON: tuple[PrivateName, ...] = (
     ("lightning.fabric.utilities.data", "_set_sampler_epoch"),
     ("lightning.fabric.utilities.types", "_Stateful"),
+    ("lightning.pytorch.LightningModule", "_current_fx_name"),
     ("lightning.pytorch.Trainer", "_logger_connector"),
     ("lightning.pytorch.Trainer", "_results"),
     ("lightning.pytorch.Trainer", "_run"),
@@ -30,8 +31,6 @@ RELIED_ON: tuple[PrivateName, ...] = (
     ("lightning.pytorch.callbacks.WeightAveraging", "_swap_models"),
     ("lightning.pytorch.plugins.io.wrapper", "_WrappingCheckpointIO"),
     ("lightning.pytorch.plugins.io.wrapper._WrappingCheckpointIO", "_checkpoint_io"),
-    ("lightning.pytorch.trainer.call", "_call_callback_hooks"),
-    ("lightning.pytorch.trainer.call", "_call_callbacks_load_state_dict"),
     ("lightning.pytorch.trainer.call", "_call_lightning_module_hook"),
     ("lightning.pytorch.trainer.setup._init_debugging_flags", "_val_check_time_interval"),
     (_COMBINED_LOADER, "_shutdown_workers_and_reset_iterator"),

@@ -35,6 +35,7 @@ class Progress:
         self.order = DataOrder()
         self._before_validation: dict[str, Any] = {}
         self._short_data = ShortData()
+        self._epoch_step: int | None = None
         self._frozen_at_start: list[str] | None = None
 
     def begin_fit(self) -> None:
@@ -48,7 +49,7 @@ class Progress:
     def begin_training(self, trainer: Trainer) -> None:
         """Begin to train. Call it before anything of a checkpoint is restored."""
         self._frozen_at_start = frozen(trainer.lightning_module)
-        self.order.end_epoch()
+        self._await_epoch(trainer)
 
     def begin_epoch(self, trainer: Trainer) -> None:
         """Begin a new epoch."""
@@ -67,15 +68,31 @@ class Progress:
     def end_epoch(self, trainer: Trainer) -> None:
         """Finish the epoch."""
         self._short_data.end_epoch(trainer)
-        self.order.end_epoch()
+        self._await_epoch(trainer)
         self.place = Place.EPOCH_END
 
-    def move_to(self, place: Place, trainer: Trainer) -> None:
-        """Move to the place where a checkpoint was taken."""
-        self.place = place
-        if place is Place.VALIDATION:
+    def _await_epoch(self, trainer: Trainer) -> None:
+        self.order.end_epoch()
+        self._epoch_step = trainer.global_step
+
+    def move_to(self, state: FitState, trainer: Trainer, own: ProcessState | None) -> None:
+        """Move to the place where a checkpoint was taken. Call it when the random states are restored.
+
+        Args:
+            state: The state in the checkpoint.
+            trainer: The trainer.
+            own: That of this process. None if there is none.
+        """
+        self.place = state.place
+        self._await_epoch(trainer)
+        self.is_partial = self.place is not Place.EPOCH_END
+        if self.is_partial:
+            self._epoch_step = state.epoch_step
+            self.order.before_hooks = own.before_hooks if own is not None else None
+            if own is not None and own.order is not None:
+                self.order.resume(own.order)
+        if self.place is Place.VALIDATION:
             self.await_validation(trainer)
-        self.is_partial = place is not Place.EPOCH_END
 
     def state(self, trainer: Trainer, epochs: int) -> FitState:
         """Return what a checkpoint at this place has to contain. All processes call it together.
@@ -94,6 +111,7 @@ class Progress:
             frozen_at_start=self._frozen_at_start,
             optimizers=optimizer_classes(trainer),
             epochs=epochs,
+            epoch_step=self._epoch_step,
             processes=_gather(self._process_state(trainer), trainer.world_size),
         )
 

@@ -63,14 +63,14 @@ class ResumePoint:
         Raises:
             ResumeError: The data has changed.
         """
-        state, ranks = self.state, self.state.processes
-        own = ranks[trainer.global_rank] if trainer.global_rank < len(ranks) else None
+        state, own = self.state, self._own(trainer)
         if state.frozen is not None:
             unfreeze(trainer.lightning_module, state.frozen_at_start, state.frozen)
         if state.place is Place.EPOCH_END:
             loops.begin_next_epoch(trainer)
         else:
-            begin_epoch_again(trainer, own.before_hooks if own is not None else None, self._checkpoint)
+            before_hooks = own.before_hooks if own is not None else None
+            begin_epoch_again(trainer, before_hooks, state.epoch_step, self._checkpoint)
             if state.place is Place.VALIDATION:
                 loops.begin_with_validation(trainer, self._loaders)
             if own is not None:
@@ -80,13 +80,18 @@ class ResumePoint:
         if own is not None:
             set_random_state(own.random)
             set_generator_states(trainer, own.generators)
-            progress.order.end_epoch()
-            if state.place is not Place.EPOCH_END:
-                progress.order.before_hooks = own.before_hooks
-        progress.move_to(state.place, trainer)
+        self.follow(trainer, progress)
         loops.stop_as_before(trainer, state.should_stop)
         if own is None:
             log.warning("the checkpoint has no random state for rank %d", trainer.global_rank)
+
+    def follow(self, trainer: Trainer, progress: Progress) -> None:
+        """Let ``progress`` be at the place, to which the fit has been brought, possibly by another callback."""
+        progress.move_to(self.state, trainer, self._own(trainer))
+
+    def _own(self, trainer: Trainer) -> ProcessState | None:
+        ranks = self.state.processes
+        return ranks[trainer.global_rank] if trainer.global_rank < len(ranks) else None
 
     def _restore_epoch(self, trainer: Trainer, progress: Progress, own: ProcessState) -> None:
         restore_epoch_sums(trainer, own.epoch_sums or [])
