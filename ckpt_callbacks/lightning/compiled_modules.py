@@ -30,7 +30,7 @@ def fit_names(checkpoint: dict[str, Any], module: torch.nn.Module) -> None:
     for key in _STATES:
         state = checkpoint.get(key)
         if isinstance(state, Mapping):
-            checkpoint[key] = _renamed(state, {name: weights.get(_without(name), name) for name in state}, paths)
+            checkpoint[key] = _renamed(state, {name: weights.get(_without(name)) or name for name in state}, paths)
 
 
 def accept_plain_names(module: torch.nn.Module) -> None:

@@ -120,10 +120,23 @@ def set_generator_states(trainer: Trainer, states: list[Any]) -> None:
 
 
 def generators_of(loader: Any) -> Iterator[Any]:
-    """Yield the generators that were passed to one loader and its sampler."""
-    for owner in (loader, getattr(loader, "sampler", None)):
+    """Yield the generators that were passed to one loader and its samplers."""
+    for owner in (loader, *samplers_of(loader)):
         if (generator := getattr(owner, "generator", None)) is not None:
             yield generator
+
+
+def samplers_of(loader: Any) -> Iterator[Any]:
+    """Yield a loader's samplers, and the samplers in these."""
+    waiting, seen = [loader], set()
+    while waiting:
+        owner = waiting.pop(0)
+        for name in ("sampler", "batch_sampler"):
+            sampler = getattr(owner, name, None)
+            if sampler is not None and id(sampler) not in seen:
+                seen.add(id(sampler))
+                waiting.append(sampler)
+                yield sampler
 
 
 def prefetched(trainer: Trainer) -> list[Any]:

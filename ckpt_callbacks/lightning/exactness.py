@@ -19,7 +19,7 @@ from torch.utils.data import (
 )
 
 from . import loops
-from .data_order import can_save_prefetched, generators_of
+from .data_order import can_save_prefetched, generators_of, samplers_of
 from .epoch_sums import unsaved_metrics
 
 log = logging.getLogger("ckpt_callbacks")
@@ -93,9 +93,8 @@ def _inexact_loader(loader: Any) -> str | None:
     if isinstance(loader.dataset, IterableDataset):
         name = type(loader.dataset).__name__
         return f"{name} is iterated over; expected one with a state_dict, in a StatefulDataLoader"
-    for sampler in (loader.sampler, loader.batch_sampler):
-        known = isinstance(sampler, (*_STATELESS, type(None)))
-        if not known and type(sampler).__module__.split(".")[0] not in ("lightning", "torch"):
+    for sampler in samplers_of(loader):
+        if not isinstance(sampler, _STATELESS) and type(sampler).__module__.split(".")[0] not in ("lightning", "torch"):
             return f"{type(sampler).__name__} may have a state of its own; expected a StatefulDataLoader"
     if loader.num_workers and next(generators_of(loader), None) is not None:
         return "a loader with workers has a generator of its own; expected a StatefulDataLoader"

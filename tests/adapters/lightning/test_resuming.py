@@ -11,7 +11,14 @@ import pytest
 import torch
 from lightning import seed_everything
 from lightning.pytorch.callbacks import Callback
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset, WeightedRandomSampler
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from ckpt_callbacks import Every, KeepAll, KeepLast, Policy
@@ -99,7 +106,22 @@ def weighted(dataset, size, shuffle):
     return DataLoader(dataset, size, sampler=WeightedRandomSampler([1.0, 2.0] * (len(dataset) // 2), len(dataset)))
 
 
-@pytest.mark.parametrize("loader", [with_generator, with_workers, weighted], ids=lambda loader: loader.__name__)
+def batch_sampler(dataset, size, shuffle):
+    sampler = RandomSampler(dataset, generator=torch.Generator().manual_seed(3))
+    return DataLoader(dataset, batch_sampler=BatchSampler(sampler, size, drop_last=False))
+
+
+def weighted_batches(dataset, size, shuffle):
+    count, generator = len(dataset), torch.Generator().manual_seed(3)
+    sampler = WeightedRandomSampler([1.0, 2.0] * (count // 2), count, generator=generator)
+    return DataLoader(dataset, batch_sampler=BatchSampler(sampler, size, False))
+
+
+@pytest.mark.parametrize(
+    "loader",
+    [with_generator, with_workers, weighted, batch_sampler, weighted_batches],
+    ids=lambda loader: loader.__name__,
+)
 def test_plain_loaders_of_other_kinds_resume_exactly_in_mid_epoch(tmp_path, caplog, loader):
     policy = Policy(Every(steps=1), KeepLast(2))
     whole, *_ = fit(tmp_path / "whole", policy, loader=loader)
@@ -120,6 +142,24 @@ def test_a_run_that_is_cut_again_and_again_ends_like_the_uninterrupted_one(tmp_p
             fit(tmp_path / "cut", policy, loader=loader, extra=[Crash(step)], resume=True)
     resumed, *_ = fit(tmp_path / "cut", policy, loader=loader, resume=True)
     assert torch.equal(weights(whole), weights(resumed))
+
+
+def test_a_sampler_within_a_batch_sampler_is_looked_at(tmp_path, caplog):
+    class Other:
+        def __init__(self, count):
+            self.count = count
+
+        def __len__(self):
+            return self.count
+
+        def __iter__(self):
+            yield from range(self.count)
+
+    def unknown(dataset, size, shuffle):
+        return DataLoader(dataset, batch_sampler=BatchSampler(Other(len(dataset)), size, False))
+
+    fit(tmp_path, Policy(Every(steps=4), KeepLast(2)), loader=unknown)
+    assert "Other may have a state of its own; expected a StatefulDataLoader" in caplog.text
 
 
 def test_what_cannot_be_exact_is_said_once_when_it_is_saved(tmp_path, caplog):
