@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -47,6 +47,9 @@ class Event:
         busy: For `DROPPED`: the save was not attempted, because earlier ones were still being written.
         blocked: For `SAVED` and `DROPPED`: for how many seconds the save blocked the training thread. None if that
             was not measured, or if nothing had to be written.
+        weights: An identity of the weights at the event; see `same_weights`. None if it is unknown.
+        batches: Training batches done so far by this process, including those without an update. None if that is
+            unknown.
     """
 
     kind: EventKind
@@ -61,6 +64,8 @@ class Event:
     error: str | None = None
     busy: bool = False
     blocked: float | None = None
+    weights: Hashable | None = None
+    batches: int | None = None
 
     @property
     def epoch_index(self) -> int:
@@ -120,6 +125,11 @@ class Event:
         """Return the outcome of a failed or skipped save."""
         _check("dropped", blocked)
         return cls(EventKind.DROPPED, step, save_id=save_id, error=error, blocked=blocked, busy=busy)
+
+
+def same_weights(a: Event, b: Event) -> bool:
+    """Return True if the weights at two events are known to be the same. False means that they may differ."""
+    return a.weights is not None and a.weights == b.weights
 
 
 def _check(what: str, blocked: float | None) -> None:

@@ -175,7 +175,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         if self._fit is not None:
-            self._fit.end_epoch(logs)
+            self._fit.end_epoch(epoch, logs)
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         if self._fit is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
 from typing import Any
@@ -28,6 +28,7 @@ from .staging import KerasStaging
 from .state import fit_state, volatile_state
 from .train_function import BatchSkipper, StateIsGone, restore_train_function
 from .update_counter import UpdateCounter
+from .weights import MeasuredWeights
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -72,6 +73,7 @@ class Fit:
         self._resume_point: ResumePoint | None = None
         self._before_validation: VolatileState | None = None  # the state when the running validation began
         self._has_validated = self._is_prepared = False
+        self._measured: MeasuredWeights | None = None  # those of the last epoch's end
         reasons = (call.inexact, lora.INEXACT if lora.has_lora(model) else None)
         self._inexact = "; ".join(filter(None, reasons)) or None  # logged at the first save
 
@@ -141,7 +143,7 @@ class Fit:
             if self._resume_point is not None:
                 self._resume_point.begin_epoch()
         self.progress.begin_epoch(epoch)
-        self._run.gate.batch = 0
+        self._run.gate.batch, self._measured = 0, None
 
     def begin_batch(self, batch: int) -> None:
         """Begin a batch that the gate did not skip, and report the batches before it."""
@@ -154,8 +156,7 @@ class Fit:
             return
         if self._report_step(batch, {}, next_begun=True):
             # Keras would still train this batch. If it is skipped, `fit` ends with the state that was saved.
-            model = self.model
-            BatchSkipper(model, 1, floats(model.get_metrics_result()), draws=False)
+            BatchSkipper(self.model, 1, floats(self._model.get_metrics_result()), draws=False)
         else:
             self._run.close_gate()
             self._run.gate.batch = self.progress.batch_of(self._run.gate.step)
@@ -174,9 +175,8 @@ class Fit:
         if self._resume_point is not None and self.progress.is_first_epoch:
             self._resume_point.begin_validation()
         self._save_before_winding_down()
-        model = self.model
-        if self.progress.begin_validation(model):
-            self._before_validation = volatile_state(model, self._others)
+        if self.progress.begin_validation(self.model):
+            self._before_validation = volatile_state(self._model, self._others)
             self._save_if_urgent()
 
     def pass_validation_batch(self) -> None:
@@ -189,13 +189,15 @@ class Fit:
         self.pass_validation_batch()
         self._before_validation = None
 
-    def end_epoch(self, logs: Mapping[str, float] | None) -> None:
-        """Report an epoch. An epoch that was cut short does not count."""
+    def end_epoch(self, epoch: int, logs: Mapping[str, float] | None) -> None:
+        """Report an epoch; ``epoch`` is its number in Keras. An epoch that was cut short does not count."""
         if self.progress.ending:
             return
         self.progress.end_epoch(self.model)
-        complete = self._has_validated or not self.call.validates
-        self._obey(self._observe(EventKind.EPOCH_END, floats(logs), complete=complete))
+        complete, here = self._has_validated or not self.call.validates, object()
+        self._obey(self._observe(EventKind.EPOCH_END, floats(logs), complete=complete, weights=here))
+        if self.model.stop_training or epoch + 1 == self._params["epochs"]:  # the fit ends here
+            self._measured = MeasuredWeights(here, self.model)
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -206,7 +208,7 @@ class Fit:
             final = run.view.final()
             # A run may be resumed at its very end, from a checkpoint taken before its last state was saved.
             if self.progress.has_begun or (point is not None and (final is None or final.step < run.state.step)):
-                self._observe(EventKind.END, {})
+                self._observe(EventKind.END, {}, weights=self._measured and self._measured.identity(self.model))
             else:
                 log.warning("%s: nothing was left to train; the run is at step %d", run.dirpath, run.state.step)
                 if final is not None and point is not None and point.path != final.path:
@@ -249,10 +251,10 @@ class Fit:
             return False
         if not self._is_prepared:
             self._prepare()
-        decision = self._observe(EventKind.STEP_END, metrics)
+        decision = self._observe(EventKind.STEP_END, metrics, weights=(here := object()))
         if decision.stop is None:
             return False
-        self._end_amid_epoch()
+        self._end_amid_epoch(here)  # nothing has changed the weights
         self._obey(decision)
         return True
 
@@ -265,18 +267,17 @@ class Fit:
             self.progress.move_to(done)
             self._end_amid_epoch()
 
-    def _end_amid_epoch(self) -> None:
+    def _end_amid_epoch(self, weights: Hashable | None = None) -> None:
         self.progress.ending = True
-        self._observe(EventKind.END, {})
+        self._observe(EventKind.END, {}, weights=weights)
 
     def _save_if_urgent(self) -> None:
         with self._closed_on_failure():
-            self._run.save_if_urgent(step=self.progress.step, epoch=self.progress.epochs)
+            self._run.save_if_urgent(**self.progress.counts())
 
-    def _observe(self, kind: EventKind, metrics: Mapping[str, float], *, complete: bool = False) -> Decision:
+    def _observe(self, kind: EventKind, metrics: Mapping[str, float], **facts: Any) -> Decision:
         with self._closed_on_failure():
-            event = Event(kind, self.progress.step, self.progress.epochs, metrics=metrics, complete=complete)
-            return self._run.observe(event)
+            return self._run.observe(Event(kind, metrics=metrics, **self.progress.counts(), **facts))
 
     @contextmanager
     def _closed_on_failure(self) -> Iterator[None]:

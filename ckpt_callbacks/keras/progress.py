@@ -39,6 +39,7 @@ class Progress:
         self.next_begun = self.validating = self.ending = False
         self.begun: int | None = None
         self._begun_before: int | None = None
+        self._trained_before = 0  # batches that the fit trained in earlier epochs
         self._epoch_random: dict[str, Any] = {}
 
     @property
@@ -115,9 +116,16 @@ class Progress:
 
     def end_epoch(self, model: keras.Model) -> None:
         """End an epoch whose batches were all trained."""
-        self._steps.end_epoch(model, self.done(model))
+        done = self.done(model)
+        self._steps.end_epoch(model, done)
+        self._trained_before += done - self.skipped
         self.begun, self.skipped, self.batch, self.next_begun, self.validating = None, 0, 0, False, False
         self.epochs += 1
+
+    def counts(self) -> dict[str, Any]:
+        """Return the counts of the observed event, by the fields of `Event`."""
+        batches = self._trained_before + self.batch - self.skipped
+        return {"step": self.step, "epoch": self.epochs, "batches": batches}
 
     def position(self) -> dict[str, Any]:
         """Return the fields of `FitState` that describe the position."""

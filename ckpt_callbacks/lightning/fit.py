@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 from lightning.pytorch import Trainer
@@ -35,6 +35,7 @@ from .processes import TrainerProcesses, check_same_path, leave_at_exit
 from .progress import Progress
 from .refused_types import RefusedTypes
 from .resume import ResumePoint
+from .trained_weights import TrainedWeights
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -64,7 +65,7 @@ class Fit:
         self.gate = BatchGate(run)
         self.io = StagedCheckpointIO(trainer, TorchStaging(staging))
         self._progress = Progress()
-        self._metrics = FreshMetrics()
+        self._metrics, self._trained = FreshMetrics(), TrainedWeights(trainer)
         self.averages = AveragedWeights()
         self.hooks = ModuleHooks()
         self._inexactness = Inexactness()
@@ -73,7 +74,7 @@ class Fit:
         self._is_training = False
         self._step = self._epochs = 0
         self._has_validated = False
-        self._validated: tuple[int, dict[str, float]] | None = None  # step and metrics of the epoch's last validation
+        self._validated: tuple[int, dict[str, float]] | None = None  # batches and metrics of the last validation
         self._ended_at: int | None = None  # the step of the save made when training began to wind down
 
     # -- the run's source --------------------------------------------------------------------------------------------
@@ -155,6 +156,7 @@ class Fit:
         self._previous.begin(trainer)
         self._progress.begin_training(trainer)
         self._step, self._epochs = trainer.global_step, trainer.current_epoch
+        self._trained.begin()
         if point is not None:
             self._epochs = self._run.state.epoch if point.state.epochs is None else point.state.epochs
         refuse_to_begin_again(self._run.dirpath, self._step, self._resumed_at)
@@ -176,18 +178,18 @@ class Fit:
             return
         self._step, self._progress.plateau_interval = trainer.global_step, "step"
         self.io.prepare(self._run)
-        whole, validates, observed = loops.epoch_is_whole(trainer), loops.validation_follows(trainer), False
+        whole, validates = loops.epoch_is_whole(trainer), loops.validation_follows(trainer)
         measured = {} if whole or validates else self._metrics.of_step(trainer, self._run.policy.monitored)
         if not self._run.processes.is_single:
             self._run.poll_requests(measured=bool(measured))
+        weights = object()  # between the two events, nothing changes them
         if validates:
             self._progress.await_validation(trainer)
             self._save_if_urgent()
         elif not whole:
-            self._observe(EventKind.STEP_END, measured)
-            observed = True
+            self._observe(EventKind.STEP_END, measured, weights=weights)
         if not whole:
-            self._save_before_winding_down(unchanged=observed)
+            self._save_before_winding_down(weights)
         self._progress.plateau_interval = None
         self.gate.close(trainer, self._step)
 
@@ -203,11 +205,12 @@ class Fit:
         self._has_validated, self._step = True, self._trainer.global_step
         metrics = self._metrics.of_epoch(self._trainer)
         if loops.epoch_is_whole(self._trainer):
-            self._validated = (self._step, metrics)  # the epoch's own metrics come with its end
+            self._validated = (self._trained.batches, metrics)  # the epoch's own metrics come with its end
             return
         self._progress.continue_epoch()
-        self._observe(EventKind.VALIDATION_END, metrics)
-        self._save_before_winding_down(unchanged=True)
+        weights = self._trained.identity()
+        self._observe(EventKind.VALIDATION_END, metrics, weights=weights)
+        self._save_before_winding_down(weights)
 
     def end_epoch(self) -> None:
         """Report an epoch. An epoch that was cut short does not count."""
@@ -219,20 +222,20 @@ class Fit:
         metrics, partial = self._metrics.of_epoch(trainer), self._progress.is_partial
         for name in partial_metrics(trainer) if partial else ():
             metrics.pop(name, None)  # a value that covers only the last batches is not the epoch's
-        if self._validated is not None and self._validated[0] == self._step:
+        if self._validated is not None and self._validated[0] == self._trained.batches:
             metrics = {**self._validated[1], **metrics}
         self._validated = None
         self._progress.end_epoch(trainer)
         self._progress.plateau_interval = "epoch"
         loops.end_resumed_epoch(trainer)
         complete = (self._has_validated or not trainer.enable_validation) and not partial
-        self._observe(EventKind.EPOCH_END, metrics, complete=complete)
+        self._observe(EventKind.EPOCH_END, metrics, complete=complete, weights=self._trained.identity())
         self._progress.plateau_interval = None
 
     def end_training(self) -> None:
         """Report the end of training."""
         self._step = self._trainer.global_step
-        self._observe(EventKind.END, {})
+        self._observe(EventKind.END, {}, weights=self._trained.identity())
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -246,11 +249,11 @@ class Fit:
                 # Lightning notifies all processes of this exception together, before their next batch.
                 if self._is_training and self._run.policy.saves_on_preempt:
                     self._step = trainer.global_step
-                    self._observe(EventKind.PREEMPT, {})
+                    self._observe(EventKind.PREEMPT, {}, weights=self._trained.identity())
                 exception.code = 128 + signal.SIGTERM
             elif self._is_training and self._run.is_open and trainer.world_size == 1:
                 self._step = trainer.global_step  # another callback may have raised before this one was notified
-                self._observe(EventKind.EXCEPTION, {})
+                self._observe(EventKind.EXCEPTION, {}, weights=self._trained.identity())
         finally:
             self._close(self._run.close)
 
@@ -269,25 +272,23 @@ class Fit:
             self._run.listeners[:] = [one for one in self._run.listeners if one not in self._listeners]
             self.io.close()
 
-    def _observe(
-        self, kind: EventKind, metrics: dict[str, float], *, complete: bool = False, unchanged: bool = False
-    ) -> None:
-        event = Event(kind, self._step, self._epochs, metrics=metrics, complete=complete)
-        decision = self._run.observe(event, unchanged=unchanged)
+    def _observe(self, kind: EventKind, metrics: dict[str, float], **facts: Any) -> None:
+        batches = self._trained.batches
+        decision = self._run.observe(Event(kind, self._step, self._epochs, metrics=metrics, batches=batches, **facts))
         if kind is not EventKind.STEP_END:  # next, other callbacks may swap other weights into the model and back
             self.io.staging.wait()
         self._obey(decision, together=kind in (EventKind.VALIDATION_END, EventKind.EPOCH_END))
 
     def _save_if_urgent(self) -> None:
-        self._run.save_if_urgent(step=self._step, epoch=self._epochs)
+        self._run.save_if_urgent(step=self._step, epoch=self._epochs, batches=self._trained.batches)
         self.io.staging.wait()  # before, or within, a validation: as in `_observe`
 
-    def _save_before_winding_down(self, unchanged: bool) -> None:
+    def _save_before_winding_down(self, weights: Hashable | None) -> None:
         # A resumed run could not distinguish what Lightning does from here on (a validation, the end of a partial
         # epoch) from a whole epoch, so a resume starts from what is saved here.
         if loops.winding_down(self._trainer) and self._ended_at != self._step:
             self._ended_at = self._step
-            self._observe(EventKind.END, {}, unchanged=unchanged)
+            self._observe(EventKind.END, {}, weights=weights)
 
     def _obey(self, decision: Decision, together: bool = False) -> None:
         loops.stop(self._trainer, decision.stop.reasons if decision.stop else (), together)

@@ -55,6 +55,11 @@ def batches_trained(trainer: Trainer) -> int:
     return trainer.fit_loop.epoch_loop.batch_progress.current.processed
 
 
+def batches_trained_in_total(trainer: Trainer) -> int:
+    """Return how many batches have been trained so far, by this process or before a resume."""
+    return trainer.fit_loop.epoch_loop.batch_progress.total.processed
+
+
 def winding_down(trainer: Trainer) -> bool:
     """Return whether training ends with the batch that ends now."""
     loop = trainer.fit_loop

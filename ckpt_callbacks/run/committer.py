@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..errors import CkptError, CommitError, first_line
 from ..formats import format_of
+from ..policy.filename import FileName
 from ..policy.ranking import last_record
 from ..record import Record, Status
 from ..recovery.lineage import supersede
@@ -36,21 +37,26 @@ class SaveJob:
     Attributes:
         save: The `Save.id` that it answers.
         draft: The record as far as it is known before the file is written, with its id from `Committer.new_id`.
-        stem: The file name without its suffix.
+        filename: Template of the file names.
         suffix: The file's suffix.
         asked: When the save was requested, on the run's clock.
+        batches: See `Event`.
+        carries_metrics: True if the draft's metrics were measured at an earlier event, whose weights are believed to be
+            the same.
         snapshot: What to write; None if `unchanged` or `failed` is set.
-        unchanged: The id of the record that already holds exactly these weights, or will once its save is done. The
-            draft's metrics and reasons are added to it, and nothing is written.
+        unchanged: The id of the record of the same event, which already holds this state, or will once its save is
+            done. The draft's reasons are added to it, and nothing is written.
         failed: Why no snapshot could be taken.
         blocked: Seconds that training waited for the snapshot; None if it waits for the file.
     """
 
     save: int
     draft: Record
-    stem: str
+    filename: FileName
     suffix: str
     asked: float
+    batches: int | None = None
+    carries_metrics: bool = False
     snapshot: Snapshot | None = None
     unchanged: int | None = None
     failed: Exception | None = None
@@ -91,6 +97,7 @@ class Committer:
         self._given: set[int] = set()  # ids of saves that are not done
         self._unrecorded: list[Record] = []  # failures that could not be written to the journal
         self._leftovers: list[Path] = []  # files of failed saves that could not be removed
+        self._written: tuple[int, int | None] = 0, 0  # the last file: its record's id, and the batches done by then
         self._continued: tuple[str, int] | None = None  # the attempt whose predecessors are marked as superseded
 
     def new_id(self) -> int:
@@ -155,13 +162,12 @@ class Committer:
                 if _are_equal(staged, last.path):
                     remove(staged)
                     return self._merge_into(last, draft)
-                # Something changed the weights after training (averages, the best ones); do not resume from them.
-                draft = draft.replace(resumable=False)
+                draft = self._other_weights(last, draft, job)
             found_digest, size = written.digest, written.size
             if found_digest is None or size is None:
                 flush(staged)
                 found_digest, size = digest(staged)
-            name = free_name(self._layout.dirpath, job.stem, job.suffix)
+            name = free_name(self._layout.dirpath, job.filename.render(draft), job.suffix)
             record = draft.replace(file=name, digest=found_digest, size=size, status=Status.WRITING)
             manifest.put(record)  # the intent, with the digest, by which recovery recognises a crash after the rename
             target = self._layout.dirpath / name
@@ -173,6 +179,7 @@ class Committer:
                 form.check(record.path, written.shapes)
             timings["verified"] = self._clock.monotonic() - job.asked
             timings["blocked"] = timings["verified"] if job.blocked is None else job.blocked
+            self._written = draft.id, job.batches
             return manifest.change(draft.id, status=Status.VERIFIED, timings=timings)
         except BaseException:
             # While this save's file is still staged, a file with that name belongs to something else.
@@ -195,11 +202,25 @@ class Committer:
             )
 
     def _same_step(self, draft: Record) -> Record | None:
-        """Return the last record if the final state ``draft`` was taken at the same step, and so may be identical."""
+        """Return the last record if ``draft`` was taken at the same step, so that its weights may be the same.
+
+        A record of an earlier start counts only for a final state: its file says where that start was.
+        """
         last = last_record(self._manifest.verified(draft.run))
-        if not draft.final or last is None or (last.step, last.contents) != (draft.step, draft.contents):
+        if last is None or (last.step, last.contents) != (draft.step, draft.contents):
             return None
-        return last
+        return last if draft.final or last.attempt == draft.attempt else None
+
+    def _other_weights(self, last: Record, draft: Record, job: SaveJob) -> Record:
+        """Return the draft of a save at the step of ``last``, when the weights turned out to differ from its own."""
+        known = (last.id, last.attempt) == (self._written[0], draft.attempt)
+        batches = self._written[1] if known else 0  # each start counts its own
+        if job.batches != batches and job.batches is not None and batches is not None:
+            return draft  # training has gone on without counting a step
+        if job.carries_metrics:  # something changed the weights in a way that is invisible
+            draft = draft.replace(metrics={}, scores={})
+        # Something changed the weights after training (averages, the best ones); do not resume from them.
+        return draft.replace(resumable=False) if draft.final else draft
 
     def _merge_into(self, record: Record, draft: Record) -> Record:
         """Give ``record`` the metrics, scores and reasons of another save of the same weights."""
@@ -213,8 +234,8 @@ class Committer:
         )
 
     def _report(self, job: SaveJob, error: Exception) -> CommitError:
-        text = f"{type(error).__name__}: {first_line(error)}"
-        failed = job.draft.replace(file=f"{job.stem}{job.suffix}", status=Status.FAILED, error=text)
+        text, name = f"{type(error).__name__}: {first_line(error)}", job.filename.render(job.draft)
+        failed = job.draft.replace(file=f"{name}{job.suffix}", status=Status.FAILED, error=text)
         try:
             if failed.id:  # otherwise the save whose file it was to share is recorded as failed
                 self._manifest.put(failed)

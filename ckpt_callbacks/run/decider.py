@@ -6,7 +6,7 @@ import dataclasses
 import logging
 from collections.abc import Iterable
 
-from ..events import Event, EventKind
+from ..events import Event, EventKind, same_weights
 from ..policy.decision import Decision
 from ..policy.engine import deadline_is_due, decide, horizon, never_logged
 from ..policy.filename import FileName
@@ -36,7 +36,6 @@ class Decider:
     Attributes:
         state: The engine's state after the last event.
         time_zero: When training time began, on the clock.
-        measured: The last event of a finished step, whose metrics belong to its weights.
     """
 
     def __init__(self, policy: Policy, clock: Clock, filename: FileName, metadata: Iterable[str] = ()) -> None:
@@ -44,7 +43,7 @@ class Decider:
         self.state = State()
         self.time_zero = 0.0
         self._deadline = job_end()
-        self.measured: Event | None = None
+        self._measured: Event | None = None  # the last event of a finished step, whose metrics belong to its weights
         self._names_checked = False
 
     @property
@@ -60,6 +59,7 @@ class Decider:
     def begin(self) -> None:
         """Begin a training run: from now on, training time continues from the time in the state."""
         self.time_zero = self._clock.monotonic() - self.state.time
+        self._measured = None
 
     def decide(self, event: Event, processes: Processes, any_measured: bool = False) -> tuple[Decision, Event]:
         """Fold one event into the state. Collective if processes must agree.
@@ -78,10 +78,18 @@ class Decider:
         event = self._stamped(event, processes, any_measured)
         self.state, decision = decide(self._policy, self.state, event)
         if event.kind in SAFE_POINTS:
-            self.measured = event
+            self._measured = event
         if event.complete and not self._names_checked:
             self._check_names()
         return decision, event
+
+    def measured_at(self, event: Event) -> Event:
+        """Return the event whose metrics are those of the weights at ``event``, which was decided last.
+
+        This is an earlier event if nothing has changed the weights since then.
+        """
+        measured = self._measured
+        return measured if measured is not None and same_weights(measured, event) else event
 
     def settle(self, outcome: Event) -> None:
         """Fold the outcome of a save into the state."""

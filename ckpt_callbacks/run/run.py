@@ -170,20 +170,19 @@ class Run:
             self._control.expect_signals(self.processes)
         return self.observe(Event.start(step=step, epoch=epoch))
 
-    def observe(self, event: Event, *, unchanged: bool = False) -> Decision:
+    def observe(self, event: Event) -> Decision:
         """Report one event, and carry out what the policy decides.
 
         Args:
             event: What happened; the run stamps its clocks and its deadline.
-            unchanged: True if the weights have not changed since the previous event, so that its metrics still apply.
 
         Raises:
             MetricError: A monitored metric was never logged.
             CommitError: This save or an earlier one failed, with ``on_error="raise"``.
         """
-        return self._session.observe(event, unchanged=unchanged)
+        return self._session.observe(event)
 
-    def save_if_urgent(self, *, step: int, epoch: int) -> None:
+    def save_if_urgent(self, *, step: int, epoch: int, batches: int | None = None) -> None:
         """Save at once if a signal, a save request or a deadline asks for it.
 
         Call it at moments that are not events: before a validation, and during one.
@@ -191,8 +190,9 @@ class Run:
         Args:
             step: Optimizer updates done so far.
             epoch: Completed epochs.
+            batches: See `Event`.
         """
-        self._session.save_if_urgent(Event.step_end(step=step, epoch=epoch))
+        self._session.save_if_urgent(Event.step_end(step=step, epoch=epoch, batches=batches))
 
     def close_gate(self) -> None:
         """Let `gate` skip the next steps, after the last one was observed.

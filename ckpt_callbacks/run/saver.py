@@ -42,7 +42,7 @@ class _Action(Enum):
     """The way a save is handled."""
 
     COPY = "take a snapshot and write it"
-    REUSE = "the newest file holds these weights already, or will"
+    REUSE = "another save of this event writes the same state"
     SKIP = "too many saves wait to be written"
 
 
@@ -87,12 +87,16 @@ class Saver:
         self.finished: deque[SaveOutcome] = deque()
         self.records: dict[int, int] = {}
         self._handed_over = 0
-        self._newest: Record | None = None  # what is known of the newest requested file
+        self._of_event: Record | None = None  # what is known of the file that was requested at the current event
         self._unwritten: set[int] = set()  # ids of requested files that are not finished
 
     def begin(self, attempt: Attempt) -> None:
         """Begin a training run."""
-        self.attempt, self._newest = attempt, None
+        self.attempt = attempt
+
+    def begin_event(self) -> None:
+        """Begin an event. All saves until the next one are of the same state."""
+        self._of_event = None
 
     def save(self, save: Save, event: Event, measured: Event, state: State, source: Source) -> None:
         """Take a snapshot and hand it over to be written; the outcome appears in `finished`.
@@ -145,12 +149,16 @@ class Saver:
             return
         draft = self._draft(save, event, measured, state, source.metadata() if processes.is_primary else {})
         if processes.is_primary:
-            self._lead(save, draft, state, source, action, asked)
+            job = SaveJob(
+                save.id, draft, self._filename, self._suffix, asked, batches=event.batches,
+                carries_metrics=measured is not event,
+            )  # fmt: skip
+            self._lead(save, job, state, source, action)
         elif action is _Action.COPY:
             follow(processes, source.snapshot(self._embedded(draft, state)))
 
     def _choose(self, event: Event) -> _Action:
-        if event.kind is not EventKind.END and self._is_written(event):
+        if self._is_written():
             return _Action.REUSE
         if self._worker.waiting >= self._settings.max_pending:
             if self._settings.when_busy == "skip" and event.kind not in (*_LAST, EventKind.DEMAND):
@@ -162,24 +170,19 @@ class Saver:
         self._unwritten.discard(self.records.get(save.id, 0))
         self.finished.append(SaveOutcome(save.id, error=Busy(f"{self._directory.dirpath}: {why}")))
 
-    def _lead(
-        self, save: Save, draft: Record, state: State, source: Source, action: _Action, asked: float
-    ) -> None:  # fmt: skip
-        processes, stem = self._directory.processes, self._filename.render(draft)
-        unchanged = None
-        if action is _Action.REUSE:
-            assert self._newest is not None
-            unchanged = self._newest.id
-        else:
-            self._newest = draft = draft.replace(id=self._committer.new_id())
-        job = SaveJob(save.id, draft, stem, self._suffix, asked, unchanged=unchanged)
-        self.records[save.id] = record = unchanged or draft.id  # before the snapshot, which contains it
+    def _lead(self, save: Save, job: SaveJob, state: State, source: Source, action: _Action) -> None:
         if action is _Action.COPY:
-            job = self._with_snapshot(job, state, source)
+            self._of_event = job.draft.replace(id=self._committer.new_id())
+        assert self._of_event is not None
+        self.records[save.id] = record = self._of_event.id  # before the snapshot, which contains it
+        if action is _Action.COPY:
+            job = self._with_snapshot(dataclasses.replace(job, draft=self._of_event), state, source)
+        else:
+            job = dataclasses.replace(job, unchanged=record)
         self._unwritten.add(record)
         self._committer.save(job, lambda outcome: self._finish(save, record, outcome))
         self._handed_over = save.id
-        finish(processes, job.snapshot)
+        finish(self._directory.processes, job.snapshot)
 
     def _with_snapshot(self, job: SaveJob, state: State, source: Source) -> SaveJob:
         snapshot, failed = None, None
@@ -202,17 +205,17 @@ class Saver:
         self.finished.append(outcome)
         self._notify()
 
-    def _is_written(self, event: Event) -> bool:
-        """Return True if the newest file is from this step, and exists or is being written.
+    def _is_written(self) -> bool:
+        """Return True if a file was requested at the current event, and exists or is being written.
 
-        Between two events of one step, only evaluation runs, so the file holds exactly these weights.
+        Nothing can have changed the state since then. After another event, even of the same step, that is not certain.
         """
-        newest = self._newest
-        if newest is None or newest.step != event.step:
+        requested = self._of_event
+        if requested is None:
             return False
-        if newest.id in self._unwritten:  # checked first: a save that has finished by now already has its last status
+        if requested.id in self._unwritten:  # checked first: a save that has finished already has its last status
             return True
-        record = self._directory.manifest.records.get(newest.id)
+        record = self._directory.manifest.records.get(requested.id)
         # Not Path.exists, which raises an exception if the disk is broken.
         return record is not None and record.status.on_disk and os.path.exists(record.path)
 

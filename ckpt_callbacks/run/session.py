@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -105,12 +106,12 @@ class Session:
         self.saver.begin(self._directory.begin(self._parent, self._clock.wall(), facts))
         self.decider.begin()
 
-    def observe(self, event: Event, *, unchanged: bool = False) -> Decision:
+    def observe(self, event: Event) -> Decision:
         """Report one event, and carry out what the policy decides; see `Run.observe`."""
-        self._begin_event(event.step)
-        decision = self._handle(event, unchanged=unchanged)
+        event = self._begin_event(event)
+        decision = self._handle(event)
         if event.kind in SAFE_POINTS:
-            self._serve_requests(event, unchanged=True)
+            self._serve_requests(event)
         return decision
 
     def save_if_urgent(self, event: Event) -> None:
@@ -119,7 +120,7 @@ class Session:
         Args:
             event: What a decision at this moment is based on.
         """
-        self._begin_event(event.step)
+        event = self._begin_event(event)
         # Only for a deadline: a signal or a request is no reason to evaluate the other rules before the validation.
         if self.decider.deadline_is_due(event, self._directory.processes):
             self._handle(event)
@@ -131,31 +132,42 @@ class Session:
         if self._control.poll(processes, len(self.saver.finished), measured) and not processes.is_single:
             self.outcomes.deliver(may_raise=True)
 
-    def _begin_event(self, step: int) -> None:
-        """Check what has happened so far; anything that happens from now on opens the gate again."""
-        self._gate.clear()
-        if self._directory.processes.is_single:
-            self.outcomes.deliver(step, may_raise=True)
+    def _begin_event(self, event: Event) -> Event:
+        """Check what has happened so far; anything that happens from now on opens the gate again.
 
-    def _handle(self, event: Event, *, unchanged: bool = False) -> Decision:
-        measured = self.decider.measured if unchanged else None
+        Returns:
+            The event, with an identity of its weights.
+        """
+        self._gate.clear()
+        self.saver.begin_event()
+        if self._directory.processes.is_single:
+            self.outcomes.deliver(event.step, may_raise=True)
+        # Unknown weights are the same only for what is served at this very event.
+        return event if event.weights is not None else dataclasses.replace(event, weights=object())
+
+    def _handle(self, event: Event) -> Decision:
         any_measured = event.kind is EventKind.STEP_END and self._control.any_measured
         decision, stamped = self.decider.decide(event, self._directory.processes, any_measured)
         if decision.save is not None and self._source is not None:
             if event.kind is EventKind.DEMAND:
                 self._control.began(decision.save.id)
-            self.saver.save(decision.save, stamped, measured or stamped, self.decider.state, self._source)
+            measured = self.decider.measured_at(stamped)
+            self.saver.save(decision.save, stamped, measured, self.decider.state, self._source)
             self.outcomes.deliver(event.step, may_raise=True)
         return decision
 
-    def _serve_requests(self, event: Event, *, unchanged: bool = False) -> None:
+    def _serve_requests(self, event: Event) -> None:
         if self._directory.processes.is_single:
             self.poll_requests()
         if self._control.save_is_due(event.step):
-            self._handle(Event.demand(step=event.step, epoch=event.epoch), unchanged=unchanged)
+            self._handle(_without_metrics(event, EventKind.DEMAND))
         if self.should_exit:
-            self._handle(Event.preempt(step=event.step, epoch=event.epoch), unchanged=unchanged)
+            self._handle(_without_metrics(event, EventKind.PREEMPT))
             self._worker.wait()
             self.outcomes.deliver(event.step)
             self._directory.release()
             self._control.end_process()
+
+
+def _without_metrics(event: Event, kind: EventKind) -> Event:
+    return dataclasses.replace(event, kind=kind, metrics={}, complete=False)

@@ -1,0 +1,64 @@
+"""An identity of a model's weights."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable
+from typing import Any
+
+import keras
+import numpy as np
+
+_WHOLE, _SAMPLED = 1 << 20, 1 << 16  # elements; reading all of a large variable would take as long as copying it
+
+
+class MeasuredWeights:
+    """The weights that a model has at an event, for a later event to tell whether it still has them.
+
+    Args:
+        event: The identity of the weights at the event; see `Event.weights`.
+        model: The model.
+    """
+
+    def __init__(self, event: Hashable, model: keras.Model) -> None:
+        self._event, self._state = event, _state(model)
+
+    def identity(self, model: keras.Model) -> Hashable | None:
+        """Return the identity if the model still has these weights, as far as its backend can tell; None if not."""
+        return self._event if self._state == _state(model) else None
+
+
+def _state(model: keras.Model) -> object:
+    # Arrays of JAX cannot change, torch counts changes, and TensorFlow can only be asked for the values.
+    values = [variable.value for variable in model.weights]
+    if keras.backend.backend() == "jax":
+        return _Arrays(values)
+    hasher = hashlib.sha256()
+    for value in values:
+        if keras.backend.backend() == "torch":
+            hasher.update(f"{value.data_ptr()} {value._version}".encode())
+        hasher.update(_sample(value))
+    return hasher.hexdigest()
+
+
+def _sample(value: Any) -> bytes:
+    """Return the bytes of a value, or of evenly spaced elements of a large one."""
+    size = int(np.prod(value.shape))
+    if size > _WHOLE:
+        value = keras.ops.reshape(value, (-1,))[:: size // _SAMPLED]
+    return np.ascontiguousarray(keras.ops.convert_to_numpy(value)).tobytes()
+
+
+class _Arrays:
+    """Arrays that cannot change, compared by what they are and not by their values. It keeps them alive.
+
+    Args:
+        arrays: The arrays.
+    """
+
+    def __init__(self, arrays: list[Any]) -> None:
+        self._arrays = arrays
+
+    def __eq__(self, other: object) -> bool:
+        mine, others = self._arrays, getattr(other, "_arrays", [])
+        return len(mine) == len(others) and all(a is b for a, b in zip(mine, others, strict=True))

@@ -1,0 +1,59 @@
+"""An identity of a module's weights."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+
+_WHOLE, _SAMPLED = 4096, 256  # elements; reading all of a large tensor would take as long as copying it
+
+
+@dataclass(frozen=True)
+class Weights:
+    """An identity of the parameters and buffers of a module.
+
+    Attributes:
+        versions: Where each tensor is, and how often torch has changed it. It does not notice changes through
+            ``.data``, and changes when a value is set to what it was.
+        content: A digest of each tensor, and of evenly spaced elements of large ones. It notices averages and other
+            weights that are put in place of these, however that is done.
+    """
+
+    versions: str
+    content: str
+
+
+def weights_of(module: torch.nn.Module) -> Weights | None:
+    """Return an identity of a module's weights; None if there is none, as for lazy parameters and sparse tensors.
+
+    It takes some milliseconds.
+    """
+    try:
+        tensors = [tensor.detach() for tensor in (*module.parameters(), *module.buffers())]
+        return Weights(_versions(tensors), _content(tensors))
+    except (NotImplementedError, RuntimeError, TypeError, ValueError):  # whatever a kind of tensor does not support
+        return None
+
+
+def _versions(tensors: Iterable[torch.Tensor]) -> str:
+    return hashlib.sha256(str([(tensor.data_ptr(), tensor._version) for tensor in tensors]).encode()).hexdigest()
+
+
+def _content(tensors: Iterable[torch.Tensor]) -> str:
+    samples: dict[tuple[torch.device, torch.dtype], list[torch.Tensor]] = {}
+    for tensor in tensors:
+        if type(tensor) is not torch.Tensor:
+            raise TypeError(type(tensor).__name__)
+        if not tensor.is_contiguous():  # in the order of the memory (channels_last), so that nothing is copied
+            tensor = tensor.permute(sorted(range(tensor.dim()), key=tensor.stride, reverse=True))
+        flat = tensor.reshape(-1)
+        sample = flat if len(flat) <= _WHOLE else flat[:: len(flat) // _SAMPLED]
+        samples.setdefault((tensor.device, tensor.dtype), []).append(sample)
+    hasher = hashlib.sha256()
+    for alike in samples.values():
+        # One copy from the device for all tensors of a type.
+        hasher.update(torch.cat(alike).cpu().view(torch.uint8).numpy())
+    return hasher.hexdigest()
