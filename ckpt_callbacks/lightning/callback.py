@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from os import PathLike
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
@@ -166,9 +167,13 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         if fit is not None and not fit.gate.skips(trainer):
             fit.hooks.call_after(pl_module, "on_train_batch_end", fit.end_batch)
 
-    def on_before_optimizer_step(self, *_: Any) -> None:
+    def on_before_optimizer_step(
+        self, trainer: Trainer, pl_module: LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:  # fmt: skip
         if self._fit is not None:
             self._fit.io.before_optimizer_step()
+            if not pl_module.automatic_optimization:
+                self._fit.inexactness.gradients.use(optimizer)
 
     def on_validation_epoch_start(self, *_: Any) -> None:
         if self._fit is not None:

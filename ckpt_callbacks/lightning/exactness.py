@@ -7,6 +7,7 @@ from typing import Any
 
 from lightning.fabric.utilities.types import _Stateful
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelPruning
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
@@ -21,6 +22,8 @@ from torch.utils.data import (
 from . import loops
 from .data_order import can_save_prefetched, generators_of, samplers_of
 from .epoch_sums import unsaved_metrics
+from .manual_gradients import ManualGradients
+from .unsaved_attributes import UnsavedAttributes
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -31,10 +34,20 @@ _STATELESS = (
 
 
 class Inexactness:
-    """Reports once for each reason why a resumed run may differ, at the first save that is affected."""
+    """Reports once for each reason why a resumed run may differ, at the first save that is affected.
+
+    Attributes:
+        gradients: Those of manual optimization.
+    """
 
     def __init__(self) -> None:
         self._reported: set[str] = set()
+        self._attributes = UnsavedAttributes()
+        self.gradients = ManualGradients()
+
+    def begin(self, trainer: Trainer) -> None:
+        """Begin to compare, after the first batch."""
+        self._attributes.begin(trainer)
 
     def report(self, trainer: Trainer, *, mid_epoch: bool) -> None:
         """Look at what is saved now.
@@ -43,10 +56,31 @@ class Inexactness:
             trainer: The trainer.
             mid_epoch: True if the checkpoint is taken before the end of its epoch.
         """
-        why = what_is_inexact(trainer, mid_epoch)
+        self._say(
+            "resuming from these checkpoints may not replay the same batches", what_is_inexact(trainer, mid_epoch)
+        )
+        self._say("a run that resumes from these checkpoints may differ", self._of_the_module(trainer))
+
+    def _say(self, what: str, why: str | None) -> None:
         if why is not None and why not in self._reported:
             self._reported.add(why)
-            log.warning("resuming from these checkpoints may not replay the same batches: %s", why)
+            log.warning("%s: %s", what, why)
+
+    def _of_the_module(self, trainer: Trainer) -> str | None:
+        if any(isinstance(callback, ModelPruning) for callback in trainer.callbacks):
+            return "ModelPruning saves no masks, and prunes anew what has grown back"
+        if self.gradients.are_pending(trainer):
+            return (
+                "the module has accumulated gradients by hand that no checkpoint holds; expected saves where the "
+                "optimizer has just stepped, such as Every(steps=n)"
+            )
+        if "attributes" not in self._reported and (names := self._attributes.changed(trainer)) is not None:
+            self._reported.add("attributes")
+            return (
+                f"attributes of the module change in training and are not in its state dict ({names}); if the training "
+                "depends on them, make them buffers, or save them in on_save_checkpoint(checkpoint)"
+            )
+        return None
 
 
 def what_is_inexact(trainer: Trainer, mid_epoch: bool) -> str | None:

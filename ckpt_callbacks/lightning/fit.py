@@ -55,6 +55,7 @@ class Fit:
         io: Collects the checkpoints.
         averages: Averaged weights, in the model while a validation runs.
         hooks: Defers calls until the module's own hooks have run.
+        inexactness: Reports why a resume may differ.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class Fit:
         self._metrics, self._trained = FreshMetrics(), TrainedWeights(trainer)
         self.averages = AveragedWeights()
         self.hooks = ModuleHooks()
-        self._inexactness = Inexactness()
+        self.inexactness = Inexactness()
         self._resume_point: ResumePoint | None = None  # until training begins
         self._resumed_at: int | None = None  # the step of the checkpoint that was loaded first
         self._is_training = False
@@ -104,7 +105,7 @@ class Fit:
     def correct(self, saved: dict[str, Any]) -> None:
         """Correct the ``loops`` that Lightning writes, and log once why a resume from here may not be exact."""
         self._progress.correct(saved)
-        self._inexactness.report(self._trainer, mid_epoch=self._progress.place is not Place.EPOCH_END)
+        self.inexactness.report(self._trainer, mid_epoch=self._progress.place is not Place.EPOCH_END)
 
     # -- the beginning -----------------------------------------------------------------------------------------------
 
@@ -178,6 +179,7 @@ class Fit:
             return
         self._step, self._progress.plateau_interval = trainer.global_step, "step"
         self.io.prepare(self._run)
+        self.inexactness.begin(self._trainer)
         whole, validates = loops.epoch_is_whole(trainer), loops.validation_follows(trainer)
         measured = {} if whole or validates else self._metrics.of_step(trainer, self._run.policy.monitored)
         if not self._run.processes.is_single:

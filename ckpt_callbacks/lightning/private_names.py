@@ -63,6 +63,7 @@ RELIED_ON: tuple[PrivateName, ...] = (
 )
 
 RELIED_ON_IN_TORCH: tuple[PrivateName, ...] = (
+    ("torch.Tensor", "_version"),
     ("torch.nn.Module", "_load_from_state_dict"),
     ("torch.nn.Module", "_load_state_dict_pre_hooks"),
 )
