@@ -13,6 +13,7 @@ from ckpt_callbacks.lightning import LightningCheckpoint
 from ckpt_callbacks.store.manifest import Manifest
 from tests.adapters.lightning.task import EACH_EPOCH, fit
 from tests.support.command import ckpt
+from tests.support.training import run_of
 
 CKPT = Path(sys.executable).with_name("ckpt")
 FOREIGN = ("notes.txt", "theirs.ckpt", "broken.keras")
@@ -152,14 +153,14 @@ def test_a_whole_directory_is_left_as_it_is(run_dir):
 
 def test_not_while_a_training_runs(run_dir):
     callback = LightningCheckpoint(run_dir, EACH_EPOCH)
-    callback._run.open()
+    run_of(callback).open()
     try:
         command = [CKPT, "doctor", run_dir]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 2 and "another training run is writing here" in done.stderr
         assert subprocess.run([*command, "--dry-run"], stdout=subprocess.DEVNULL).returncode == 0
     finally:
-        callback._run.close()
+        run_of(callback).close()
 
 
 def test_a_wrong_directory_is_one_clear_line(tmp_path):

@@ -17,7 +17,7 @@ from ckpt_callbacks.store.manifest import Manifest
 from ckpt_callbacks.testing import FakeClock
 from tests.run.background import Held, epoch, wish
 from tests.support.processes import ENVIRONMENT
-from tests.support.training import report
+from tests.support.training import report, worker_of, written
 from tests.system.faults.inject import in_child
 
 
@@ -69,7 +69,7 @@ def test_no_more_snapshots_are_held_than_may_be_pending(begin, max_pending):
     def save(number):
         report(run, EventKind.EPOCH_END, step=number, epoch=number, metrics={"val": 1.0}, stage=Counted(run))
 
-    def wait(*arguments, wait=run._worker.wait):
+    def wait(*arguments, wait=worker_of(run).wait):
         waits.set()
         wait(*arguments)
 
@@ -77,7 +77,7 @@ def test_no_more_snapshots_are_held_than_may_be_pending(begin, max_pending):
         waits.wait(30)
         next(snapshot for snapshot in staged if not snapshot.go.is_set()).go.set()
 
-    run._worker.wait = wait
+    worker_of(run).wait = wait
     for number in range(1, max_pending + 1):
         save(number)
     assert not waits.is_set(), "a save waited, though another snapshot could be held"
@@ -103,7 +103,7 @@ def test_what_is_skipped_stays_due_and_is_said_once(begin, caplog):
         report(run, EventKind.STEP_END, step=step, epoch=0, stage=lambda embedded: pytest.fail("was to be skipped"))
     assert caplog.text.count("skipped a save, which stays due") == 1
     first.go.set()
-    run._worker.wait()
+    written(run)
     report(run, EventKind.STEP_END, step=23, epoch=0, stage=Held(run, held=False))
     run.wait()
     assert [r.step for r in run.view.records()] == [10, 23]

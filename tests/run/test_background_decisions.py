@@ -31,7 +31,7 @@ from ckpt_callbacks.store.digest import verify
 from ckpt_callbacks.store.manifest import Manifest
 from ckpt_callbacks.testing import FakeClock
 from tests.run.background import VAL, Held, epoch, wish
-from tests.support.training import new_run, report, start
+from tests.support.training import new_run, report, start, worker_of, written
 from tests.system.faults.inject import in_child
 
 
@@ -47,7 +47,7 @@ def test_a_run_goes_on_from_a_file_that_was_staged_while_an_older_one_was_writte
         wish(run, clock)
         report(run, EventKind.STEP_END, step=11, epoch=1, stage=second)
         first.go.set()
-        run._worker.wait()
+        written(run)
         assert 1 in run.state.pending
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -120,7 +120,7 @@ def test_two_threads_see_one_directory(begin, tmp_path):
             kind = drawn.choice(KINDS)
             metrics = {} if kind is EventKind.STEP_END else {"val": drawn.random()}
             report(run, kind, step=step, epoch=step // 10, metrics=metrics, stage=Held(run, held=False))
-            while run._worker.waiting >= 3:
+            while worker_of(run).waiting >= 3:
                 seen = run.view.records()
                 assert all(r.status is Status.VERIFIED for r in seen) and len({r.id for r in seen}) == len(seen)
                 assert [r.id for r in seen] == sorted(r.id for r in seen)

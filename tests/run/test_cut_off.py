@@ -12,7 +12,7 @@ from ckpt_callbacks.runtime.processes import Processes
 from ckpt_callbacks.runtime.signals import SignalWatch
 from ckpt_callbacks.settings import Settings
 from tests.run.background import EACH, Held, epoch
-from tests.support.training import new_run, report, start
+from tests.support.training import new_run, report, saver_of, start, worker_of, written
 from tests.support.waiting import until
 
 
@@ -34,16 +34,16 @@ def test_a_save_that_is_interrupted_is_known_to_be_none(tmp_path, where, caplog)
     stage = interrupt
     if where == "waiting for the last one":
         first = epoch(run, 1, held=True)
-        stage, run._worker.wait = Held(run), interrupt
+        stage, worker_of(run).wait = Held(run), interrupt
     elif where == "writing":
         stage = lambda embedded: LiveSnapshot(interrupt)  # noqa: E731
     with pytest.raises(KeyboardInterrupt):
         report(run, EventKind.EPOCH_END, step=20, epoch=2, complete=True, stage=stage)
     if where == "waiting for the last one":
-        del run._worker.wait
+        del worker_of(run).wait
         first.go.set()
     report(run, EventKind.EXCEPTION, step=20, epoch=2, stage=Held(run, held=False))
-    assert not run.state.pending and not run._session.saver._unwritten
+    assert not run.state.pending and not saver_of(run)._unwritten
     assert [r.step for r in run.view.records()][-1] == 20
     assert "skipped a save, which stays due" in caplog.text and "interrupted" in caplog.text
     epoch(run, 3)
@@ -56,7 +56,7 @@ def test_all_listeners_are_called_with_all_records_when_one_raises_at_the_first(
     held = [epoch(run, number, held=True) for number in (1, 2)]
     for one in held:
         one.go.set()
-    until(lambda: len(run._session.saver.finished) == 2)
+    until(lambda: len(saver_of(run).finished) == 2)
     run.listeners += [lambda record: 1 / 0, lambda record: heard.append(record.epoch)]
     report(run, EventKind.STEP_END, step=21, epoch=2)
     assert not run.state.pending and heard == [1, 2]
@@ -98,7 +98,7 @@ def test_one_of_several_processes_waits_alone(tmp_path):
     held.go.set()
     run.wait()
     assert Two.shared == 0, "the others do not answer"
-    assert run._worker.waiting == 0 and run.view.last().step == 10
+    assert worker_of(run).waiting == 0 and run.view.last().step == 10
     run.processes = Processes()
     run.close()
 
@@ -107,7 +107,7 @@ def test_a_failed_save_is_tried_again_later_than_where_training_is_when_that_bec
     run = started(tmp_path)
     held = epoch(run, 1, held=True, fails=9)
     held.go.set()
-    run._worker.wait()
+    written(run)
     report(run, EventKind.STEP_END, step=500, epoch=1, stage=Held(run, held=False))
     assert run.state.retry_step > 500
     run.close()

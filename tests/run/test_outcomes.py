@@ -19,7 +19,7 @@ from ckpt_callbacks.store.digest import verify
 from ckpt_callbacks.store.manifest import Manifest
 from ckpt_callbacks.testing import FakeClock
 from tests.run.background import VAL, Held, epoch, nothing
-from tests.support.training import report
+from tests.support.training import report, saver_of, written
 from tests.support.waiting import until
 
 
@@ -38,7 +38,7 @@ def test_nothing_moves_before_a_checkpoint_is_durable(begin):
     nothing(run, 21)
     assert seen() == ([1], 1, 1, {first}, [1])
     second.go.set()
-    run._worker.wait()
+    written(run)
     assert told == [1], "the training was told on another thread than its own"
     nothing(run, 22)
     assert seen() == ([1, 2], 2, 2, {run.view.last().file}, [1, 2])
@@ -68,7 +68,7 @@ def test_a_checkpoint_holds_the_saves_that_are_under_way_and_no_others(begin):
     run.wait()
     assert list(under_way.values()) == [r.id for r in run.view.records()[-2:]]
     assert run.embedded_state()["under_way"] == {}
-    assert not run._session.saver.records
+    assert not saver_of(run).records
 
 
 def test_the_old_best_stays_until_the_new_one_is_durable(begin):
@@ -90,7 +90,7 @@ def test_the_old_best_stays_until_the_new_one_is_durable(begin):
 def test_an_error_is_on_record_and_known_at_the_next_event(begin, caplog):
     run = begin()
     epoch(run, 1, held=True, fails=2).go.set()
-    run._worker.wait()
+    written(run)
     assert run.state.failures == 0
     nothing(run, 11)
     assert run.state.failures == 1 and "step 10 was not saved" in caplog.text
@@ -104,7 +104,7 @@ def test_an_error_is_on_record_and_known_at_the_next_event(begin, caplog):
 def test_an_error_is_raised_at_the_next_event_and_once(begin):
     run = begin(on_error="raise")
     epoch(run, 1, held=True, fails=2).go.set()
-    run._worker.wait()
+    written(run)
     with pytest.raises(CommitError, match="step 10 was not saved: OSError"):
         nothing(run, 11)
     nothing(run, 12)

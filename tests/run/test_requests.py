@@ -16,7 +16,7 @@ from ckpt_callbacks import (
 from ckpt_callbacks.store.manifest import Manifest
 from ckpt_callbacks.testing import FakeClock
 from tests.run.background import Held, epoch, nothing, wish
-from tests.support.training import report
+from tests.support.training import report, written
 
 
 def test_a_wish_is_acknowledged_when_the_checkpoint_is_there(begin):
@@ -28,7 +28,7 @@ def test_a_wish_is_acknowledged_when_the_checkpoint_is_there(begin):
     nothing(run, 6)
     assert wish.exists()
     snapshot.go.set()
-    run._worker.wait()
+    written(run)
     nothing(run, 7)
     assert not wish.exists()
     assert [(r.step, r.reasons) for r in run.view.records()] == [(5, ("on demand",))]
@@ -60,7 +60,7 @@ def test_a_wish_that_comes_while_an_earlier_one_is_written_is_one_of_its_own(beg
     report(run, EventKind.STEP_END, step=5, epoch=0, stage=snapshot)
     os.utime(run.dirpath / "SAVE_NOW", ns=(1, 1))
     snapshot.go.set()
-    run._worker.wait()
+    written(run)
     nothing(run, 6)
     assert (run.dirpath / "SAVE_NOW").exists()
     clock.advance(1)

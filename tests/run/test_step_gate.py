@@ -28,7 +28,7 @@ def passes(run, step):
 def test_it_rests_until_the_step_or_the_moment_that_matters(tmp_path):
     run, clock = started(tmp_path, Every(steps=10) | Every(seconds=0.25))
     assert not passes(run, 1)
-    run._control.poll(run.processes, 0)  # looks for the file
+    run.poll_requests()  # looks for the file
     run.close_gate()
     assert passes(run, 9) and not passes(run, 10)
     clock.advance(0.3)
@@ -38,14 +38,14 @@ def test_it_rests_until_the_step_or_the_moment_that_matters(tmp_path):
 
 def test_it_looks_for_a_wish_twice_a_second_and_for_a_deadline_by_the_time_of_day(tmp_path):
     run, clock = started(tmp_path, OnDeadline(10, end=FakeClock().wall() + 110.2))
-    run._control.poll(run.processes, 0)
+    run.poll_requests()
     run.close_gate()
     assert passes(run, 1)
     clock.advance(0.21)
     assert not passes(run, 1)
     run.close()
     run, clock = started(tmp_path, Every(steps=10))
-    run._control.poll(run.processes, 0)
+    run.poll_requests()
     run.close_gate()
     clock.advance(0.4)
     assert passes(run, 1)
@@ -58,7 +58,7 @@ def test_a_signal_ends_it_at_once_and_stays_until_it_is_looked_at(tmp_path):
     before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     try:
         run, _ = started(tmp_path, OnPreempt())
-        run._control.poll(run.processes, 0)
+        run.poll_requests()
         run.close_gate()
         assert passes(run, 1)
         os.kill(os.getpid(), signal.SIGUSR1)

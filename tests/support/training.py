@@ -10,8 +10,10 @@ from ckpt_callbacks.events import Event, EventKind
 from ckpt_callbacks.policy.decision import Decision
 from ckpt_callbacks.policy.policy import Policy
 from ckpt_callbacks.run.run import Run
+from ckpt_callbacks.run.saver import Saver
 from ckpt_callbacks.run.snapshot import Snapshot
 from ckpt_callbacks.run.source import Embedded
+from ckpt_callbacks.runtime.worker import Worker
 from ckpt_callbacks.settings import Settings
 from ckpt_callbacks.testing import FakeWriter
 
@@ -53,3 +55,31 @@ def report(run: Run, kind: EventKind, *, stage: Stage | Any = None, **facts: Any
     if stage is not None:
         run._session._source.stage = getattr(stage, "snapshot", stage)
     return run.observe(Event(kind, **facts))
+
+
+# -- what has no public name, and tests have to reach ------------------------------------------------------------------
+
+
+def run_of(callback: Any) -> Run:
+    """Return the run of a framework's callback."""
+    return callback._run
+
+
+def worker_of(run: Run) -> Worker:
+    """Return what carries out the run's saves."""
+    return run._worker
+
+
+def saver_of(run: Run) -> Saver:
+    """Return what takes the run's snapshots."""
+    return run._session.saver
+
+
+def written(run: Run) -> None:
+    """Wait until all is written; unlike `Run.wait`, the training is not told of it."""
+    worker_of(run).wait()
+
+
+def look_for_requests_at_once(run: Run) -> None:
+    """Let the run look at the disk at its next step, which it does twice a second."""
+    run._control._polled_at = -1.0

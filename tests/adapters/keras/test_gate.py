@@ -6,6 +6,7 @@ import pytest
 from ckpt_callbacks import At, Every, KeepAll, Policy, Predicate
 from ckpt_callbacks.testing import FakeClock
 from tests.adapters.keras.task import ONCE, checkpoint, fit, model
+from tests.support.training import run_of
 
 pytestmark = [ONCE, pytest.mark.slow]
 SAVE = Every(steps=7) | At(steps=[6]) | Every(seconds=0.065)
@@ -27,13 +28,13 @@ def train(dirpath, save, optimizer=None, **settings):
     clock, kinds = FakeClock(), []
     trained = model(keras.optimizers.SGD(0.1, **(optimizer or {})), run_eagerly=True, **settings)
     callback = checkpoint(dirpath, Policy(save, KeepAll()), clock=clock)
-    tell = callback._run.observe
+    tell = run_of(callback).observe
 
     def observe(event, **facts):
         kinds.append(event.kind.value)
         return tell(event, **facts)
 
-    callback._run.observe = observe
+    run_of(callback).observe = observe
     fit(trained, Time(clock), callback, batch_size=4, epochs=1, validation_data=None)
     return [(r.step, r.epoch, r.reasons) for r in callback.records()], kinds.count("step_end")
 

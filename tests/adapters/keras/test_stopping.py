@@ -8,6 +8,7 @@ from ckpt_callbacks.store.manifest import Manifest
 from ckpt_callbacks.testing import FakeClock
 from tests.adapters.keras.stops import POLICY, TEN, At, Counter, fingerprint, stop, terminate, train
 from tests.adapters.keras.task import ONCE, checkpoint, epochs_of, fit, quick, same
+from tests.support.training import look_for_requests_at_once, run_of
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,7 @@ def test_a_wish_to_save_does_not_wait_for_a_validation(tmp_path):
 
     def wish(callback):
         (tmp_path / "SAVE_NOW").touch()
-        ours._run._control._polled_at = -1.0  # it looks at the disk twice a second
+        look_for_requests_at_once(run_of(ours))
 
     watch = At("on_test_end", 2, lambda _: seen.extend((r.step, r.reasons) for r in ours.records()))
     fit(quick(), At("on_test_begin", 2, wish), watch, ours, validation_batch_size=4)

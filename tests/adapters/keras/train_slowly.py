@@ -14,6 +14,7 @@ import keras
 
 from ckpt_callbacks import Every, Improves, KeepLast, Metric, Patience, Policy
 from tests.adapters.keras.task import VAL, checkpoint, fit, model, updates, weights
+from tests.support.training import run_of
 
 EASY = Metric("val_loss", mode="min", min_delta=0.2)
 POLICY = Policy(Every(epochs=1) | Improves(VAL), KeepLast(2), stop=Patience(EASY, checks=50))
@@ -35,7 +36,7 @@ class Watch(keras.callbacks.Callback):
         optimizer = self.model.optimizer
         moments = b"".join(keras.ops.convert_to_numpy(v).tobytes() for v in optimizer.variables)
         self.checkpoint.wait()
-        tracks = self.checkpoint._run.state.tracks
+        tracks = run_of(self.checkpoint).state.tracks
         line = {
             "step": updates(self.model),
             "learning_rate": float(keras.ops.convert_to_numpy(optimizer.learning_rate)),

@@ -9,6 +9,7 @@ from ckpt_callbacks import At, Every, Improves, KeepAll, Metric, Policy, Predica
 from ckpt_callbacks.lightning import LightningCheckpoint
 from ckpt_callbacks.testing import FakeClock
 from tests.adapters.lightning.task import VAL, Model, data, fit, loaders, trainer
+from tests.support.training import run_of
 
 SAVE = Every(steps=7) | At(steps=[5]) | Every(seconds=0.065) | Improves(VAL)
 AWAKE = SAVE | Predicate(lambda event: False)
@@ -41,13 +42,13 @@ class Manual(Model):
 
 def observed(callback):
     """Every event that the run of ``callback`` is told."""
-    kinds, tell = [], callback._run.observe
+    kinds, tell = [], run_of(callback).observe
 
     def observe(event, **facts):
         kinds.append(event.kind.value)
         return tell(event, **facts)
 
-    callback._run.observe = observe
+    run_of(callback).observe = observe
     return kinds
 
 

@@ -18,6 +18,7 @@ from lightning.pytorch.callbacks import Callback
 from ckpt_callbacks import Every, Improves, KeepLast, OnException, OnPreempt, Patience, Policy
 from ckpt_callbacks.lightning import LightningCheckpoint
 from tests.adapters.lightning.task import VAL, Model, digest, loaders
+from tests.support.training import look_for_requests_at_once, run_of
 
 dirpath, epochs = sys.argv[1], int(sys.argv[2])
 what, rank, step = (*sys.argv[3:], None, None, None)[:3]
@@ -35,9 +36,7 @@ class Disturb(Callback):
             os.kill(os.getpid(), signal.SIGTERM)
         elif what == "ask":
             open(os.path.join(dirpath, "SAVE_NOW"), "w").close()
-            callback._run._control._polled_at = (
-                0.0  # it looks for the file twice a second, and this training does not last that
-            )
+            look_for_requests_at_once(run_of(callback))  # this training does not last half a second
 
 
 def say_whether_it_left():

@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import Callback
 
 from ckpt_callbacks import Every, Improves, KeepLast, Metric, Patience, Policy
 from tests.adapters.lightning.task import VAL, fit
+from tests.support.training import run_of
 
 dirpath, facts, pause = sys.argv[1], sys.argv[2], float(sys.argv[3]) if len(sys.argv) > 3 else 0.0
 EASY = Metric("val_loss", mode="min", min_delta=5.0)
@@ -34,7 +35,7 @@ class Watch(Callback):
                 moments.update(state[name].numpy().tobytes())
         callback = next(c for c in trainer.callbacks if type(c).__name__ == "LightningCheckpoint")
         callback.wait()
-        state = callback._run.state
+        state = run_of(callback).state
         track = state.tracks[policy.tracks[EASY]]
         line = {
             "epoch": epoch,

@@ -11,6 +11,8 @@ from typing import Any
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.plugins.io import AsyncCheckpointIO
 
+from tests.support.training import run_of, saver_of
+
 Before = Callable[[int], object]  # is called with the step of the file
 
 
@@ -39,7 +41,7 @@ class Writes:
 
     def of_ours(self, callback: Any) -> Any:
         """Watch this package's callback, and return it."""
-        ask = callback._run._session.saver.save
+        ask = saver_of(run_of(callback)).save
 
         def watched(save: Any, event: Any, measured: Any, state: Any, source: Any) -> None:
             def snapshot(embedded: Any) -> Any:
@@ -49,7 +51,7 @@ class Writes:
 
             ask(save, event, measured, state, SimpleNamespace(snapshot=snapshot, metadata=source.metadata))
 
-        callback._run._session.saver.save = watched
+        saver_of(run_of(callback)).save = watched
         return callback
 
     def plugin(self) -> AsyncCheckpointIO:

@@ -11,6 +11,7 @@ import pytest
 from ckpt_callbacks import Every, KeepAll, Policy, Status
 from ckpt_callbacks.store.digest import verify
 from ckpt_callbacks.store.manifest import Manifest
+from tests.support.training import run_of
 from tests.system.faults.checks import damaged
 from tests.system.faults.inject import interposed
 from tests.system.faults.trainings import FRAMEWORKS, POLICY, Lines, alone, load_framework, open_plainly, train
@@ -35,7 +36,7 @@ def small_disk(place):
 def trains_to(epochs, framework, dirpath, **settings):
     """Train to the end, and check that all remaining checkpoints load."""
     callback = train(framework, dirpath, epochs=epochs, **settings)
-    assert callback._run.state.epoch == epochs, "training ended before its time"
+    assert run_of(callback).state.epoch == epochs, "training ended before its time"
     for record in callback.records():
         verify(record)
         open_plainly(record.path)

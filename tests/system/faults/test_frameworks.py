@@ -9,6 +9,7 @@ import pytest
 from ckpt_callbacks import Every, KeepAll, Policy, VerifyError
 from ckpt_callbacks.store.digest import verify
 from ckpt_callbacks.store.manifest import Manifest
+from tests.support.training import run_of
 from tests.system.faults.checks import describe
 from tests.system.faults.inject import fail, in_child, interposed, kill_before
 from tests.system.faults.trainings import (
@@ -120,7 +121,7 @@ def test_forty_flipped_bits(place, figures, suffix):
 
     def resumed():
         callback = train(framework, dirpath, epochs=4, policy=policy, **settings)
-        assert callback._run.directory.manifest.attempts[-1].parent == before.id
+        assert run_of(callback).directory.manifest.attempts[-1].parent == before.id
         assert callback.last().epoch == 4
 
     if newest.resumable:

@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 from ckpt_callbacks import EventKind, Every, Improves, KeepBest, KeepLast, KeepTagged, Policy, VerifyError
 from ckpt_callbacks.store.digest import verify
 from ckpt_callbacks.store.manifest import Manifest
-from tests.support.training import new_run, report, start
+from tests.support.training import new_run, report, start, worker_of
 from tests.system.faults.checks import check_foreign, check_links, plant
 from tests.system.faults.inject import in_child, interposed, kill_before
 from tests.system.faults.writer import FILE, FOLDER, VAL, Stage, read, weights
@@ -115,7 +115,7 @@ class Training(RuleBasedStateMachine):
                     said.touch()
 
         self.run.directory._lock._lock.release()  # as a killed process would
-        self.run._worker.close()  # its thread would be missing in the child
+        worker_of(self.run).close()  # its thread would be missing in the child
         in_child(work)
         self.run.close()
         self.value = float(value)

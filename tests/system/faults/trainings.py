@@ -19,6 +19,7 @@ from typing import NoReturn
 
 from ckpt_callbacks import CkptError, Every, Improves, KeepBest, KeepLast, Metric, Policy, Status, StoreError
 from ckpt_callbacks.store.manifest import Manifest
+from tests.support.training import run_of
 from tests.system.faults.checks import check_foreign, check_links, damaged, plant
 from tests.system.faults.inject import Call, in_child, listing
 
@@ -235,7 +236,7 @@ def check_resumes(framework, dirpath, acknowledged, epochs=EPOCHS, contents="ful
 
     def work():
         callback = train(framework, dirpath, epochs=epochs, contents=contents)
-        manifest = callback._run.directory.manifest
+        manifest = run_of(callback).directory.manifest
         if contents == "full" and said and manifest.attempts[-1].number > 1:  # else nothing was left to train
             parent = manifest.records[manifest.attempts[-1].parent]
             assert parent.id >= said[-1][0], f"{said} were saved; resumed from {parent.id}"
@@ -262,7 +263,7 @@ def trains_in_spite_of(fault, framework, dirpath, acknowledged, *, starting=Fals
         assert starting, f"training was ended: {error!r}"
         return
     note(acknowledged, callback)
-    assert callback._run.state.epoch == EPOCHS, "training ended before its time"
+    assert run_of(callback).state.epoch == EPOCHS, "training ended before its time"
     records = Manifest.read(dirpath).records.values()
     recorded = {record.epoch for record in records if record.status is Status.FAILED and record.error}
     for epoch in set(range(1, EPOCHS + 1)) - {epoch for _, epoch in noted(acknowledged)}:

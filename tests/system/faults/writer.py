@@ -28,7 +28,7 @@ from ckpt_callbacks.run.source import Embedded
 from ckpt_callbacks.runtime.environment import environment
 from ckpt_callbacks.settings import Settings
 from ckpt_callbacks.store.direct_file import LARGE, DirectFile
-from tests.support.training import report, start
+from tests.support.training import report, start, worker_of
 
 EPOCHS = 6
 VALUES = (None, 5.0, 3.0, 4.0, 1.0, 2.0, 6.0, 1.5)  # of val, by epoch
@@ -168,7 +168,7 @@ def acknowledgements(path: Path) -> list[int]:
 
 
 def _observe(run: Run, event: EventKind, epoch: int, kind: str, **more: Any) -> None:
-    submit = run._worker.submit
+    submit = worker_of(run).submit
 
     def numbered(job: Callable[[], None], *, here: bool = False) -> None:
         def do() -> None:
@@ -177,11 +177,11 @@ def _observe(run: Run, event: EventKind, epoch: int, kind: str, **more: Any) -> 
 
         submit(do, here=here)
 
-    run._worker.submit = numbered
+    worker_of(run).submit = numbered
     try:
         report(run, event, step=epoch * 10, epoch=epoch, stage=lambda embedded: Stage(epoch, embedded, kind), **more)
     finally:
-        run._worker.submit = submit
+        worker_of(run).submit = submit
 
 
 def _put(path: Path, data: bytes, flags: int = 0) -> None:

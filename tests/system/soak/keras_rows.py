@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 
 from ckpt_callbacks import Every, KeepLast, Policy, Trigger
 from ckpt_callbacks.keras import KerasCheckpoint
+from tests.support.training import run_of
 from tests.system.soak.attempt import Say
 from tests.system.soak.digest import digest
 
@@ -94,7 +95,7 @@ def train(
         **data, epochs=epochs, validation_data=(x[ROWS : ROWS + 64] / 16, y[ROWS : ROWS + 64]), verbose=0,
         callbacks=[Slow(say), *others, ckpt],
     )  # fmt: skip
-    state = ckpt._run.state
+    state = run_of(ckpt).state
     say.done(
         weights=digest([np.array(weight) for weight in model.get_weights()]),
         optimizer=digest([keras.ops.convert_to_numpy(variable) for variable in model.optimizer.variables]),

@@ -17,6 +17,7 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 from ckpt_callbacks import Every, Improves, KeepLast, Policy, Trigger
 from ckpt_callbacks.lightning import LightningCheckpoint
 from tests.adapters.lightning.task import VAL, Model, loaders, trainer
+from tests.support.training import run_of
 from tests.system.soak.attempt import Say
 from tests.system.soak.digest import digest
 
@@ -67,7 +68,7 @@ def train(
         optimizer=digest([optimizer.state_dict() for optimizer in fitter.optimizers]),
         schedule=digest([config.scheduler.state_dict() for config in fitter.lr_scheduler_configs]),
         step=fitter.global_step,
-        epoch=ckpt._run.state.epoch,
+        epoch=run_of(ckpt).state.epoch,
         # Lightning counts the epoch that max_steps cuts off, and no longer when there is nothing left to train.
         loop_epoch=fitter.current_epoch if fitter.max_steps == -1 else None,
     )

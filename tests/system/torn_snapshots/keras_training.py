@@ -16,6 +16,7 @@ from ckpt_callbacks.formats.keras import archive as keras_zip
 from ckpt_callbacks.keras import KerasCheckpoint
 from ckpt_callbacks.keras.arrays import from_json
 from ckpt_callbacks.record import Record
+from tests.support.training import run_of
 from tests.system.torn_snapshots.pace import BATCHES, FastClock, Moments, Pace
 
 RATE = "optimizer/vars/1"  # the only thing in a file that is no step
@@ -90,7 +91,7 @@ def train(dirpath: Path, contents: str, moments: Moments, pace: Pace) -> list[Re
     ours = KerasCheckpoint(dirpath, moments.policy, contents=contents, clock=FastClock())
     noting = Noting(layer, pace, moments, dirpath)
     x = np.ones((BATCHES, 1), "float32")
-    with pace.slowing(ours._run):
+    with pace.slowing(run_of(ours)):
         model.fit(x, x, batch_size=1, epochs=moments.epochs, verbose=0, callbacks=[noting, ours])
     return ours.records()
 

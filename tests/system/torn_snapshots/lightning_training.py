@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from ckpt_callbacks.lightning import LightningCheckpoint
 from ckpt_callbacks.record import Record
+from tests.support.training import run_of
 from tests.system.torn_snapshots.pace import BATCHES, FastClock, Moments, Pace
 
 SMALL = 128  # bfloat16 counts no further than 256
@@ -120,7 +121,7 @@ def train(dirpath: Path, contents: str, moments: Moments, pace: Pace) -> list[Re
         callbacks=[Noting(module.noted), ours], max_epochs=moments.epochs, logger=False, accelerator="cpu",
         enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
-    with pace.slowing(ours._run):
+    with pace.slowing(run_of(ours)):
         trainer.fit(module, data)
     return ours.records()
 

@@ -17,6 +17,7 @@ from ckpt_callbacks.run.run import Run
 from ckpt_callbacks.run.snapshot import Snapshot
 from ckpt_callbacks.run.source import Embedded
 from ckpt_callbacks.runtime.clock import Alarm, Clock
+from tests.support.training import saver_of, worker_of
 
 BATCHES = 24  # of one epoch
 SPAN = 3  # steps that a write lasts at the least
@@ -95,7 +96,7 @@ class Pace:
     @contextmanager
     def slowing(self, run: Run) -> Iterator[None]:
         """Slow the run's writes."""
-        ask, write = run._session.saver.save, os.pwrite
+        ask, write = saver_of(run).save, os.pwrite
         slow: list[_Slow] = []  # the one that is being written
 
         def slowed_ask(save, event, measured, state, source):  # type: ignore[no-untyped-def]
@@ -106,7 +107,7 @@ class Pace:
                 return taken if taken.live else _Slow(taken, event.step, self, slow)
 
             with self._changed:
-                self._free = bool(run._worker.waiting)
+                self._free = bool(worker_of(run).waiting)
                 self._changed.notify_all()
             ask(save, event, measured, state, SimpleNamespace(snapshot=snapshot, metadata=source.metadata))
 
@@ -115,8 +116,8 @@ class Pace:
                 slow[0].piece()
             return write(*args)
 
-        self._finish = run._worker.wait
-        run._session.saver.save, os.pwrite = slowed_ask, slowed_write
+        self._finish = worker_of(run).wait
+        saver_of(run).save, os.pwrite = slowed_ask, slowed_write
         try:
             yield
         finally:
