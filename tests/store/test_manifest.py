@@ -28,8 +28,9 @@ def test_what_was_put_is_read_again(no_flush, tmp_path, appended):
     assert facts(manifest) == facts(again) == [newest[id_] for id_ in sorted(newest)]
     assert again.next_id == max(newest) + 1
     assert again.problems == []
-    existing = [each for _, each in sorted(again.records.items()) if each.status.on_disk]
-    assert manifest.live() == again.live() == existing
+    existing = [id_ for id_ in sorted(newest) if again.records[id_].status.on_disk]
+    assert [each.id for each in manifest.live()] == [each.id for each in again.live()] == existing
+    assert all(each is again.records[each.id] for each in again.live())
 
 
 def test_what_is_live_follows_each_change_of_any_writer(tmp_path):
