@@ -47,14 +47,13 @@ def unsaved_metrics(trainer: Trainer) -> list[str]:
     return sorted({item.meta.name for item in results if not item.is_tensor and item.meta.on_epoch})
 
 
-def partial_metrics(trainer: Trainer) -> list[str]:
-    """Return the names of metrics that do not cover the whole epoch if it was resumed midway.
+def covers_last_batches(item: _ResultMetric) -> bool:
+    """Return whether a metric does not cover the whole epoch if it was resumed midway.
 
-    These are `unsaved_metrics`, and what was logged in ``on_train_epoch_end``: usually a module computes it there from
-    what it has collected in each batch.
+    That is what `epoch_sums` leaves out, and what was logged in ``on_train_epoch_end``: usually a module computes it
+    there from what it has collected in each batch.
     """
-    results = trainer.fit_loop.epoch_loop._results.values()
-    return sorted({*unsaved_metrics(trainer), *(i.meta.name for i in results if i.meta.fx == "on_train_epoch_end")})
+    return not item.is_tensor or item.meta.fx == "on_train_epoch_end"
 
 
 def restore_epoch_sums(trainer: Trainer, sums: list[dict[str, Any]]) -> None:

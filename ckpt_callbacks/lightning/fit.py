@@ -23,7 +23,6 @@ from .averaging import AveragedWeights
 from .batch_gate import BatchGate
 from .checkpoint_io import StagedCheckpointIO
 from .embedded import Place
-from .epoch_sums import partial_metrics
 from .exactness import Inexactness
 from .fit_call import is_resuming, path_to_load, refuse_to_begin_again
 from .metadata import training_metadata
@@ -221,9 +220,8 @@ class Fit:
             return
         self._epochs += 1
         self._step = trainer.global_step
-        metrics, partial = self._metrics.of_epoch(trainer), self._progress.is_partial
-        for name in partial_metrics(trainer) if partial else ():
-            metrics.pop(name, None)  # a value that covers only the last batches is not the epoch's
+        partial = self._progress.is_partial
+        metrics = self._metrics.of_epoch(trainer, partial)
         if self._validated is not None and self._validated[0] == self._trained.batches:
             metrics = {**self._validated[1], **metrics}
         self._validated = None

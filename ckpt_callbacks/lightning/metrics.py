@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
+
+from .epoch_sums import covers_last_batches
+
+log = logging.getLogger("ckpt_callbacks")
 
 
 class FreshMetrics:
@@ -20,12 +25,26 @@ class FreshMetrics:
         """Treat all present metrics as old, including those that a resume has restored for schedulers."""
         self._others = dict(trainer.callback_metrics)
 
-    def of_epoch(self, trainer: Trainer) -> dict[str, float]:
-        """Return what the loop that ends now (training epoch or validation) logged at epoch level."""
+    def of_epoch(self, trainer: Trainer, partial: bool = False) -> dict[str, float]:
+        """Return what the loop that ends now (training epoch or validation) logged at epoch level.
+
+        Args:
+            trainer: The trainer.
+            partial: True if another process began the training epoch. What may cover only its last batches is then left
+                out, which is logged.
+        """
         values = trainer.callback_metrics
-        names = [name for item in _items(trainer) if item.meta.on_epoch for name in _names(item, on_step=False)]
-        fresh = {name: _number(values[name]) for name in names if name in values}
-        return fresh | self._set_by_hand(trainer, values)
+        items = [item for item in _items(trainer) if item.meta.on_epoch]
+        kept = [item for item in items if not (partial and covers_last_batches(item))]
+        names = [name for item in kept for name in _names(item, on_step=False)]
+        fresh, by_hand = {name: values[name] for name in names if name in values}, self._set_by_hand(trainer, values)
+        left_out = {item.meta.name for item in items} - {item.meta.name for item in kept}
+        if partial and (unknown := sorted(left_out | by_hand.keys())):
+            log.warning(
+                "the epoch was resumed midway, so its %s may cover only its last batches, and the policy leaves it out",
+                ", ".join(unknown),
+            )
+        return {name: _number(value) for name, value in fresh.items()} | ({} if partial else by_hand)
 
     def of_step(self, trainer: Trainer, wanted: frozenset[str]) -> dict[str, float]:
         """Return those of the ``wanted`` metrics that were logged at step level by the batch that ends now."""
