@@ -23,6 +23,10 @@ class AveragedWeights:
     def __init__(self) -> None:
         self.in_model = False
 
+    def are_saved(self, trainer: Trainer) -> bool:
+        """Return whether checkpoints hold averages as the weights of the model."""
+        return bool(_averaging(trainer))
+
     def snapshot_without(
         self, trainer: Trainer, snapshot: Callable[[], Snapshot], wait: Callable[[], None]
     ) -> Snapshot:

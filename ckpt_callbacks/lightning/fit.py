@@ -198,6 +198,8 @@ class Fit:
         """Save during a validation, before or after one of its batches, if a save is urgent."""
         # Several processes may validate different numbers of batches, so they could not agree here.
         single = self._run.processes.is_single
+        if not self._trainer.sanity_checking and self._is_training:
+            self._trained.validate()
         if self._progress.place is Place.VALIDATION and single and not self._trainer.sanity_checking:
             self._save_if_urgent()
 
@@ -209,6 +211,7 @@ class Fit:
             self._validated = (self._trained.batches, metrics)  # the epoch's own metrics come with its end
             return
         self._progress.continue_epoch()
+        self._trained.compare_validated(self.averages.are_saved(self._trainer))
         weights = self._trained.identity()
         self._observe(EventKind.VALIDATION_END, metrics, weights=weights)
         self._save_before_winding_down(weights)
@@ -226,6 +229,7 @@ class Fit:
             metrics = {**self._validated[1], **metrics}
         self._validated = None
         self._progress.end_epoch(trainer)
+        self._trained.compare_validated(self.averages.are_saved(trainer))
         self._progress.plateau_interval = "epoch"
         loops.end_resumed_epoch(trainer)
         complete = (self._has_validated or not trainer.enable_validation) and not partial

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable
 
 from lightning.pytorch import Trainer
 
 from ..torch.weights import weights_of
 from . import loops
+
+log = logging.getLogger("ckpt_callbacks")
 
 
 class TrainedWeights:
@@ -20,6 +23,8 @@ class TrainedWeights:
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
         self._batches_before = 0
+        self._validated: str | None = None  # what the running, or the last, validation has measured
+        self._was_said = False
 
     def begin(self) -> None:
         """Begin to train, after a resume has restored the loops."""
@@ -34,3 +39,26 @@ class TrainedWeights:
         """Return an identity of the weights; see `Event.weights`."""
         weights = weights_of(self._trainer.lightning_module)
         return None if weights is None else (self.batches, weights)
+
+    def validate(self) -> None:
+        """Begin a batch of a validation."""
+        if self._validated is None and not self._was_said:
+            weights = weights_of(self._trainer.lightning_module)
+            self._validated = "" if weights is None else weights.trained
+
+    def compare_validated(self, averages_are_saved: bool) -> None:
+        """Say once if the weights that the last validation has measured are not those that are saved now.
+
+        Args:
+            averages_are_saved: True if averages were validated, and files hold them as well.
+        """
+        validated, self._validated = self._validated, None
+        if not validated or averages_are_saved or self._was_said:
+            return
+        weights = weights_of(self._trainer.lightning_module)
+        if weights is not None and weights.trained != validated:
+            self._was_said = True
+            log.warning(
+                "the last validation measured other weights than those that are saved, such as averages that are put "
+                "into the model for it: the metrics in the records, and the best checkpoint by them, are of those"
+            )

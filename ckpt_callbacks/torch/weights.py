@@ -18,12 +18,14 @@ class Weights:
     Attributes:
         versions: Where each tensor is, and how often torch has changed it. It does not notice changes through
             ``.data``, and changes when a value is set to what it was.
-        content: A digest of each tensor, and of evenly spaced elements of large ones. It notices averages and other
-            weights that are put in place of these, however that is done.
+        trained: A digest of each parameter with gradients, and of evenly spaced elements of large ones. It notices
+            averages and other weights that are put in place of these, however that is done.
+        others: The same for all other parameters, and for buffers.
     """
 
     versions: str
-    content: str
+    trained: str
+    others: str
 
 
 def weights_of(module: torch.nn.Module) -> Weights | None:
@@ -32,8 +34,10 @@ def weights_of(module: torch.nn.Module) -> Weights | None:
     It takes some milliseconds.
     """
     try:
-        tensors = [tensor.detach() for tensor in (*module.parameters(), *module.buffers())]
-        return Weights(_versions(tensors), _content(tensors))
+        tensors = [*module.parameters(), *module.buffers()]
+        trained = [tensor.detach() for tensor in tensors if tensor.requires_grad]
+        others = [tensor.detach() for tensor in tensors if not tensor.requires_grad]
+        return Weights(_versions(tensors), _content(trained), _content(others))
     except (NotImplementedError, RuntimeError, TypeError, ValueError):  # whatever a kind of tensor does not support
         return None
 

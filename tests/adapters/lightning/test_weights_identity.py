@@ -66,6 +66,66 @@ def test_a_final_checkpoint_has_the_metrics_of_its_weights(tmp_path, policy, int
     assert callback.best() is not None
 
 
+class Uncounted(Model):
+    """Steps an optimizer of its own, which Lightning does not count."""
+
+    def __init__(self):
+        super().__init__()
+        self.automatic_optimization = False
+        self.own = torch.optim.SGD(self.net.parameters(), 0.01)
+
+    def training_step(self, batch, index):
+        self.own.zero_grad()
+        torch.nn.functional.mse_loss(self.net(batch[0]), batch[1]).backward()
+        self.own.step()
+
+
+class Unoptimized(Uncounted):
+    def configure_optimizers(self):
+        return None
+
+
+@pytest.mark.filterwarnings("ignore:.*no optimizer")
+@pytest.mark.parametrize("kind", [Uncounted, Unoptimized])
+@pytest.mark.parametrize("interval", [1.0, 0.5])
+def test_weights_that_change_without_a_step_have_files_of_their_own(tmp_path, kind, interval):
+    module = kind()
+    policy = Policy(Every(epochs=1) | Improves(VAL), KeepAll())
+    callback = train(module, tmp_path, policy, val_check_interval=interval)
+    records = callback.records()
+    assert len(records) == 3 / interval and callback.final().resumable
+    for record in records:
+        assert measured(module, record) == pytest.approx(record.metrics["val_loss"], rel=1e-5), record.file
+
+
+class Averaging(Model):
+    """Puts averages into the model for each validation."""
+
+    def on_validation_start(self):
+        self.kept = [parameter.detach().clone() for parameter in self.net.parameters()]
+        for parameter in self.net.parameters():
+            parameter.data.mul_(0.9)
+
+    def on_validation_end(self):
+        for parameter, value in zip(self.net.parameters(), self.kept, strict=True):
+            parameter.data.copy_(value)
+
+
+class AveragingCallback(Callback):
+    def on_validation_start(self, trainer, pl_module):
+        Averaging.on_validation_start(pl_module)
+
+    def on_validation_end(self, trainer, pl_module):
+        Averaging.on_validation_end(pl_module)
+
+
+@pytest.mark.parametrize("module, extra", [(Averaging, []), (Model, [AveragingCallback()]), (Model, [])])
+@pytest.mark.parametrize("interval", [1.0, 0.5])
+def test_it_is_said_that_other_weights_were_validated(tmp_path, module, extra, interval, caplog):
+    train(module(), tmp_path, Policy(Improves(VAL), KeepAll()), *extra, val_check_interval=interval)
+    assert caplog.text.count("measured other weights than those that are saved") == (module is Averaging or bool(extra))
+
+
 class Overwrites(Callback):
     """Changes weights at the end, in one of the ways that libraries have."""
 
