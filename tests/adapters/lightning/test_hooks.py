@@ -1,4 +1,4 @@
-"""What hooks of a script do, in runs that are killed in mid-epoch: each ends like the uninterrupted one."""
+"""Hooks of scripts in runs that are killed in mid-epoch, each of which ends like the uninterrupted one."""
 
 import pickle
 
