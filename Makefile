@@ -16,7 +16,7 @@ ROOM ?=
 ROOM_TESTS = $(if $(ROOM),$(or $(wildcard $(ROOM:%=tests/%) $(ROOM:%=tests/adapters/%) $(ROOM:%=tests/system/%) \
 	$(ROOM:%=tests/test_%.py)),$(error there are no tests of ROOM=$(ROOM))),tests)
 
-.PHONY: demo lint build test test-faults test-oldest soak hunt bench bench-quick clean
+.PHONY: demo lint build test test-faults test-oldest soak hunt scripts bench bench-quick clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -73,6 +73,10 @@ soak: $(STAMP)
 # docs/background-saves.md.
 hunt: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/system/torn_snapshots -m soak
+
+# 500 random training scripts, each killed at a random batch and started again.
+scripts: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/system/generated -m soak
 
 BENCH := $(VENV)/.bench-installed
 
