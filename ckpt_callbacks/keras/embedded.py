@@ -24,12 +24,14 @@ class VolatileState:
         seeds: The values of the model's seed variables.
         metrics: The values of the variables of the model's metrics.
         callbacks: The states of the other callbacks.
+        uncounted: The values of the variables that Keras does not count, by name; see `Uncounted`.
     """
 
     random: Mapping[str, np.ndarray] = field(default_factory=dict)
     seeds: tuple[np.ndarray, ...] = ()
     metrics: tuple[np.ndarray, ...] = ()
     callbacks: States = ()
+    uncounted: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the state in the form that a checkpoint holds."""
@@ -38,6 +40,7 @@ class VolatileState:
             "seeds": [array_to_json(array) for array in self.seeds],
             "metrics": [array_to_json(array) for array in self.metrics],
             "siblings": to_json(self.callbacks),
+            "uncounted": {name: array_to_json(array) for name, array in self.uncounted.items()},
         }
 
     @classmethod
@@ -48,6 +51,7 @@ class VolatileState:
             seeds=tuple(map(array_from_json, state["seeds"])),
             metrics=tuple(map(array_from_json, state["metrics"])),
             callbacks=tuple(from_json(state) for state in state["siblings"]),
+            uncounted={name: array_from_json(array) for name, array in state.get("uncounted", {}).items()},
         )
 
 

@@ -20,7 +20,7 @@ from .first_callback import FirstCallback
 from .fit_call import FitCall, InitialEpoch
 from .metadata import training_metadata
 from .metrics import floats
-from .model import lora
+from .model import lora, uncounted
 from .other_callbacks import OtherCallbacks
 from .progress import Progress
 from .resume import ResumePoint, load_verified, resume_run
@@ -72,10 +72,9 @@ class Fit:
         self._initial_epoch = InitialEpoch(model)
         self._resume_point: ResumePoint | None = None
         self._before_validation: VolatileState | None = None  # the state when the running validation began
-        self._has_validated = self._is_prepared = False
+        self._has_validated = self._is_prepared = self._has_warned = False
         self._measured: MeasuredWeights | None = None  # those of the last epoch's end
-        reasons = (call.inexact, lora.INEXACT if lora.has_lora(model) else None)
-        self._inexact = "; ".join(filter(None, reasons)) or None  # logged at the first save
+        self._inexact = (call.inexact, lora.INEXACT if lora.has_lora(model) else None)  # logged at the first save
 
     @property
     def model(self) -> keras.Model:
@@ -88,10 +87,11 @@ class Fit:
 
     def snapshot(self, embedded: Embedded) -> Snapshot:
         """Return a snapshot of the training state; see `Source`."""
-        if self._inexact is not None and not embedded.weights_only:
-            log.warning("%s: a run resumed from here is not exact: %s", self._run.dirpath, self._inexact)
-            self._inexact = None
         model = self.model
+        if not (self._has_warned or embedded.weights_only):
+            self._has_warned = True
+            if why := "; ".join(filter(None, (*self._inexact, uncounted.Uncounted(model).inexact))):
+                log.warning("%s: a run resumed from here is not exact: %s", self._run.dirpath, why)
         volatile = self._before_validation or volatile_state(model, self._others)
         state = fit_state(model, embedded, volatile, self.progress.position())
         return self._staging.stage(model, self._run.suffix, state)

@@ -20,6 +20,7 @@ from .fit_call import FitCall
 from .metrics import floats
 from .model.load import load as load_model
 from .model.load import load_weights, read_embedded
+from .model.uncounted import Uncounted
 from .other_callbacks import OtherCallbacks
 from .rng import set_random_state
 from .state import assign, build_further_optimizers, optimizer_name, seed_variables
@@ -122,6 +123,11 @@ def load(model: keras.Model, path: Path, state: FitState, call: FitCall, scratch
         log.warning(
             "%s: the model's random layers differ from those in the checkpoint; their seeds start from scratch", path
         )
+    if unmatched := Uncounted(model).assign(state.volatile.uncounted):
+        log.warning(
+            "%s: the model has other variables besides its weights than in the checkpoint; not restored: %s",
+            path, ", ".join(unmatched),
+        )  # fmt: skip
 
 
 def load_verified(model: keras.Model, record: Record, scratch: Path) -> None:
@@ -148,8 +154,8 @@ def _build(model: keras.Model, path: Path, call: FitCall) -> None:
         try:
             # On torch and JAX, `fit` does this before it calls any callback; on TensorFlow, at the first batch.
             model._symbolic_build(data_batch=call.batch_spec)
-        except (ValueError, RuntimeError) as error:
-            problem = f"{one_line(error)}; call model.build()"
+        except Exception as error:  # the user's code may need real values, as it gets them in a model that runs eagerly
+            problem = f"{one_line(error)}; call the model on a batch"
     if not (model.built or model.weights):
         raise ResumeError(f"{path}: {model.name!r} has no variables yet to load it into: {problem} before model.fit()")
 
@@ -234,6 +240,7 @@ class ResumePoint:
         """Restore the state when the first batch that is not skipped begins, before all other callbacks."""
         if self.is_between_batches:
             self._others.restore(self._state.volatile.callbacks)
+            Uncounted(self._model).assign(self._state.volatile.uncounted)
 
     def begin_batch(self) -> None:
         """Restore the state when the first batch that is not skipped begins, after all other callbacks."""
@@ -252,6 +259,7 @@ class ResumePoint:
     def _restore_volatile(self) -> None:
         self._set_random_state(self._state.volatile.random)
         self._others.restore(self._state.volatile.callbacks)
+        Uncounted(self._model).assign(self._state.volatile.uncounted)  # a callback may reset states
 
     def _set_random_state(self, state: Mapping[str, np.ndarray]) -> None:
         if self._is_same_backend and state:

@@ -6,7 +6,10 @@ import random
 import sys
 from collections.abc import Mapping
 
+import keras
 import numpy as np
+from keras.src.backend.common import global_state
+from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR, global_seed_generator
 from keras.src.utils.rng_utils import get_random_seed
 
 
@@ -16,7 +19,9 @@ def script_seed() -> int | None:
 
 
 def random_state() -> dict[str, np.ndarray]:
-    """Return the states of the python and numpy generators, and of torch's if torch is loaded.
+    """Return the states of the python and numpy generators, of torch's if torch is loaded, and of Keras' if it exists.
+
+    Keras' is what `keras.random` draws from without a seed.
 
     TensorFlow and JAX draw from seeds that are in the model's variables, or that the script has set.
     """
@@ -28,6 +33,8 @@ def random_state() -> dict[str, np.ndarray]:
         "numpy": np.array(keys, dtype=np.uint32),
         "numpy_rest": np.array([position, has_gauss, cached], dtype=np.float64),
     }
+    if (generator := global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)) is not None:
+        state["keras"] = np.array(keras.ops.convert_to_numpy(generator.state))
     if torch := sys.modules.get("torch"):
         state["torch"] = torch.get_rng_state().numpy()
         if torch.cuda.is_available():
@@ -37,6 +44,8 @@ def random_state() -> dict[str, np.ndarray]:
 
 def set_random_state(state: Mapping[str, np.ndarray]) -> None:
     """Set the generators to the states that `random_state` returned."""
+    if "keras" in state:  # first, because Keras' generator draws from python's when it is created
+        global_seed_generator().state.assign(state["keras"])
     version, has_gauss, gauss = state["python_rest"].tolist()
     random.setstate((int(version), tuple(state["python"].tolist()), gauss if has_gauss else None))
     position, has_gauss, cached = state["numpy_rest"].tolist()

@@ -12,6 +12,7 @@ import numpy as np
 from ..run.source import Embedded
 from .embedded import FitState, VolatileState
 from .model.objects import optimizers
+from .model.uncounted import Uncounted
 from .other_callbacks import OtherCallbacks
 from .rng import random_state
 
@@ -24,7 +25,8 @@ def volatile_state(model: keras.Model, others: OtherCallbacks) -> VolatileState:
         others: The other callbacks of the fit.
     """
     return VolatileState(
-        random_state(), values(seed_variables(model)), values(model.metrics_variables), others.states()
+        random_state(), values(seed_variables(model)), values(model.metrics_variables), others.states(),
+        Uncounted(model).values(),
     )  # fmt: skip
 
 
