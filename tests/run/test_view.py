@@ -1,4 +1,4 @@
-"""What a run's view says about checkpoints that are damaged or cannot be read, and what pruning does with them."""
+"""A run's view of checkpoints that are damaged or cannot be read, and the pruning of these."""
 
 import logging
 import os
