@@ -20,8 +20,8 @@ ROOMS = (PACKAGE / "keras", PACKAGE / "formats" / "keras")
 ALWAYS = private.RELIED_ON + private.USED_FOR_COPIES
 LISTED = ALWAYS + private.RELIED_ON_IN_TENSORFLOW + sum(private.RELIED_ON_WITH_BACKEND.values(), ())
 
-# Python's, and the callback's own.
-NOT_OF_KERAS = {"_current_frames", "_fit", "_getframe"}
+# Python's, torch's, and the callback's own.
+NOT_OF_KERAS = {"_current_frames", "_fit", "_getframe", "_version"}
 # Read by `getattr` with a default, because an optimizer, a callback or a data set may be of another class.
 WITH_A_DEFAULT = {
     "_distributed_dataset", "_ema_weights_in_model", "_iterations", "_reshuffle_each_iteration", "_trainable_variables",
