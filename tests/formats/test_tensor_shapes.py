@@ -21,6 +21,7 @@ def loads(monkeypatch):
     """The files that torch itself was asked to open, when none was opened before."""
     found, load = [], torch_check.load
     monkeypatch.setattr(torch_check, "_opened", set())
+    monkeypatch.setattr(torch_check, "_refused", {})
     monkeypatch.setattr(torch_check, "load", lambda path: (found.append(path.name), load(path))[1])
     return found
 
