@@ -19,10 +19,10 @@ DTYPES = st.sampled_from([torch.float32, torch.float64, torch.bfloat16, torch.fl
 @pytest.fixture
 def loads(monkeypatch):
     """The files that torch itself was asked to open, when none was opened before."""
-    found, load = [], torch_check.load
+    found, load = [], torch_check._load
     monkeypatch.setattr(torch_check, "_opened", set())
     monkeypatch.setattr(torch_check, "_refused", {})
-    monkeypatch.setattr(torch_check, "load", lambda path: (found.append(path.name), load(path))[1])
+    monkeypatch.setattr(torch_check, "_load", lambda path: (found.append(path.name), load(path))[1])
     return found
 
 
