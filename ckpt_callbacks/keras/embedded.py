@@ -66,6 +66,7 @@ class FitState:
         batches: Number of batches in the epoch; None if unknown.
         next_begun: True if the next batch had begun, so that it may already have been drawn.
         validating: True if all batches of the epoch were trained and its validation had begun.
+        trained: Number of batches that were trained in all epochs; None if an earlier version wrote the checkpoint.
         backend: The backend that wrote the checkpoint.
         optimizer: The class of the optimizer; empty if it was not built.
         further_optimizers: For each further optimizer that was built, by the attribute names that lead to it (see
@@ -80,6 +81,7 @@ class FitState:
     batches: int | None = None
     next_begun: bool = False
     validating: bool = False
+    trained: int | None = None
     backend: str = ""
     optimizer: str = ""
     further_optimizers: Mapping[str, list[int]] = field(default_factory=dict)
@@ -95,6 +97,7 @@ class FitState:
             "batches": self.batches,
             "begun": self.next_begun,
             "validating": self.validating,
+            "trained": self.trained,
             "backend": self.backend,
             "optimizer": self.optimizer,
             "further": self.further_optimizers,
@@ -118,6 +121,7 @@ class FitState:
             batches=state["batches"],
             next_begun=state["begun"],
             validating=state["validating"],
+            trained=state.get("trained"),
             backend=state["backend"],
             optimizer=state["optimizer"],
             further_optimizers=state.get("further", {}),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import keras
 
 from .progress import Progress
-from .resume import ResumePoint
+from .resume_point import ResumePoint
 
 
 class FirstCallback(keras.callbacks.Callback):
@@ -34,6 +34,8 @@ class FirstCallback(keras.callbacks.Callback):
             self._point.before_batch()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        if self._point is not None:
+            self._point.end_epoch()
         self._end_epoch()
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:

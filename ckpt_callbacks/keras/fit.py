@@ -23,11 +23,12 @@ from .metrics import floats
 from .model import lora, uncounted
 from .other_callbacks import OtherCallbacks
 from .progress import Progress
-from .resume import ResumePoint, load_verified, resume_run
+from .resume import load_verified, resume_run
+from .resume_point import ResumePoint
 from .staging import KerasStaging
 from .state import fit_state, volatile_state
 from .train_function import BatchSkipper, StateIsGone, restore_train_function
-from .update_counter import UpdateCounter
+from .update_counter import UpdateCounter, updates_done
 from .weights import MeasuredWeights
 
 log = logging.getLogger("ckpt_callbacks")
@@ -117,15 +118,16 @@ class Fit:
             raise
 
     def _start(self, resume: str | PathLike[str], trained: bool) -> None:
-        run, model, skipped, ended_by = self._run, self.model, 0, None
+        run, model = self._run, self.model
         point = self._resume_point = resume_run(run, resume, model, self.call, self._others, trained=trained)
         if point is not None:
-            skipped, ended_by = point.batch, point.ended_by
             self._initial_epoch.set(run.state.epoch)
-        self.progress = Progress(self.call, UpdateCounter(model, run.state.step, skipped), run.state.epoch, skipped)
+        known = (point.batch, point.trained) if point is not None else ()
+        counter = UpdateCounter(model, max(run.state.step, updates_done(model)), *known)
+        self.progress = Progress(self.call, counter, run.state.epoch, point)
         decision = run.start(self, step=self.progress.step, epoch=self.progress.epochs)
         reasons = decision.stop.reasons if decision.stop is not None else ()
-        reasons += (f"{ended_by} had ended it",) if ended_by else ()
+        reasons += (f"{point.ended_by} had ended it",) if point is not None and point.ended_by else ()
         if reasons:
             self._initial_epoch.set(self._params["epochs"])
             log.warning("%s: stopped before training: %s", run.dirpath, "; ".join(reasons))
@@ -147,12 +149,13 @@ class Fit:
 
     def begin_batch(self, batch: int) -> None:
         """Begin a batch that the gate did not skip, and report the batches before it."""
-        if batch < self.progress.skipped:
+        if batch < self.progress.skipped or self.progress.is_trained:
             return
         if self._resume_point is not None and self.progress.is_first_batch:
             self._resume_point.begin_batch()
+        beyond_data = self.progress.is_beyond_data(self._model, batch)
         self.progress.begin(batch)
-        if self._batch_metrics:  # each batch is reported when it ends
+        if beyond_data or self._batch_metrics:  # each batch is reported when it ends
             return
         if self._report_step(batch, {}, next_begun=True):
             # Keras would still train this batch. If it is skipped, `fit` ends with the state that was saved.
@@ -164,20 +167,20 @@ class Fit:
     def end_batch(self, batch: int, logs: Mapping[str, float] | None) -> None:
         """Report a batch and its metrics. The last batch of an epoch is reported with the epoch's end."""
         done = self.progress.bounded(batch + 1)
-        if done > self.progress.skipped and done != self.call.batches:
+        if done > self.progress.skipped and done != self.call.batches and not self.progress.is_trained:
             self._report_step(done, floats(logs))
 
     def begin_validation(self) -> None:
         """Begin a validation. Urgent saves are possible before it and during it."""
-        if not self.call.is_running:
+        if not self.call.is_validating:
             return
         self._has_validated = True
         if self._resume_point is not None and self.progress.is_first_epoch:
             self._resume_point.begin_validation()
         self._save_before_winding_down()
-        if self.progress.begin_validation(self.model):
-            self._before_validation = volatile_state(self._model, self._others)
-            self._save_if_urgent()
+        self.progress.begin_validation(self.model)
+        self._before_validation = volatile_state(self._model, self._others)
+        self._save_if_urgent()
 
     def pass_validation_batch(self) -> None:
         """Save during a validation if it is urgent, because the validation may outlast the time left after a signal."""
@@ -252,19 +255,16 @@ class Fit:
         if not self._is_prepared:
             self._prepare()
         decision = self._observe(EventKind.STEP_END, metrics, weights=(here := object()))
-        if decision.stop is None:
-            return False
-        self._end_amid_epoch(here)  # nothing has changed the weights
-        self._obey(decision)
-        return True
+        if decision.stop is not None:
+            self._end_amid_epoch(here)  # nothing has changed the weights
+            self._obey(decision)
+        return decision.stop is not None
 
     def _save_before_winding_down(self) -> None:
         """Save if another callback has stopped training mid-epoch, before Keras validates and ends the epoch."""
-        if self.progress.ending or not self.model.stop_training:
-            return
-        batches, done = self.call.batches or self._params.get("steps"), self.progress.done(self.model)
-        if batches is None or done < batches:
-            self.progress.move_to(done)
+        is_stopping = self.model.stop_training and not self.progress.ending
+        if is_stopping and not self.progress.is_complete(self.model, self.call.batches or self._params.get("steps")):
+            self.progress.move_to(self.progress.done(self._model))
             self._end_amid_epoch()
 
     def _end_amid_epoch(self, weights: Hashable | None = None) -> None:

@@ -28,6 +28,8 @@ class FitCall:
 
     Attributes:
         validates: True if a validation set was given, or if that is unknown.
+        batches: The number of batches in an epoch, if it was known when the call began. What Keras learns later is no
+            number of batches on TensorFlow, where the attempt to draw one more counts as well.
     """
 
     def __init__(self, variables: dict[str, Any]) -> None:
@@ -36,6 +38,7 @@ class FitCall:
         # Weak, because a callback outlives `fit`, but the data should not.
         self._callbacks = _weak(variables.get("callbacks"))
         self._data = _weak(variables.get("epoch_iterator"))
+        self.batches: int | None = getattr(self._data(), "num_batches", None)
 
     @classmethod
     def of(cls, model: keras.Model) -> FitCall:
@@ -44,12 +47,6 @@ class FitCall:
             if frame.f_code.co_name == "fit" and frame.f_locals.get("self") is model:
                 return cls(frame.f_locals)
         return cls({})
-
-    @property
-    def batches(self) -> int | None:
-        """The number of batches in an epoch; None until a source of unknown length is exhausted for the first time."""
-        data = self._data()
-        return None if data is None else data.num_batches
 
     @property
     def batch_spec(self) -> Any:
@@ -67,6 +64,35 @@ class FitCall:
         if data is not None and keras.backend.backend() == "torch":
             take = data._get_iterator
             data._get_iterator = lambda: GuardedData(take(), failed)
+
+    def watch_data(self, ended: Callable[[bool], None]) -> None:
+        """Call ``ended`` when the data of an epoch ends before the number of batches that Keras expects.
+
+        Args:
+            ended: Called with True if Keras learned it from a batch that could not be drawn.
+        """
+        data = self._data()
+        if data is None:
+            return
+        warn = data._interrupted_warning  # Keras calls it then, and only then
+
+        def interrupted() -> None:
+            ended(isinstance(sys.exc_info()[1], StopIteration))
+            warn()
+
+        data._interrupted_warning = interrupted
+
+    @property
+    def is_validating(self) -> bool:
+        """True if the running hook is of a validation of `fit` itself, and not of one that a callback makes."""
+        callbacks, hooks = self._callbacks(), 0
+        for frame in _outwards(sys._getframe()):
+            variables = frame.f_locals
+            if frame.f_code.co_name == "fit" and variables.get("callbacks") is callbacks:
+                return callbacks is not None and hooks == 1
+            if isinstance(variables.get("self"), keras.callbacks.CallbackList):
+                hooks += 1
+        return False
 
     @property
     def is_running(self) -> bool:

@@ -40,6 +40,7 @@ RELIED_ON: tuple[PrivateName, ...] = (
     (_CALLBACK_LIST, "_flush_futures"),
     (_CALLBACK_LIST, "callbacks"),
     (_EPOCH_ITERATOR, "_get_iterator"),
+    (_EPOCH_ITERATOR, "_interrupted_warning"),
     (_EPOCH_ITERATOR, "data_adapter"),
     (_EPOCH_ITERATOR, "num_batches"),
     (_EPOCH_ITERATOR, "steps_per_epoch"),

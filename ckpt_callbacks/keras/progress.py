@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from .fit_call import FitCall
+from .resume_point import ResumePoint
 from .rng import random_state
 from .update_counter import UpdateCounter
 
@@ -18,12 +19,13 @@ class Progress:
         call: The call of `fit`.
         steps: Counts the updates of the fit.
         epochs: Number of epochs that were completed before the fit.
-        skipped: Number of batches of the first epoch that an earlier attempt trained.
+        point: The place where the fit continues; None if it starts with an epoch of its own.
 
     Attributes:
         epochs: Number of completed epochs.
         epochs_before: Number of epochs that were completed before the fit.
         skipped: Number of batches of the running epoch that are skipped; 0 from the second epoch on.
+        is_trained: True if all batches of the running epoch are skipped.
         batch: Number of batches of the running epoch before the observed event.
         next_begun: True if the batch after those has begun.
         begun: The last batch of the running epoch that began and was not skipped. None before the first one.
@@ -31,15 +33,18 @@ class Progress:
         ending: True if training stops mid-epoch, so that the rest of the epoch does not count.
     """
 
-    def __init__(self, call: FitCall, steps: UpdateCounter, epochs: int, skipped: int = 0) -> None:
+    def __init__(self, call: FitCall, steps: UpdateCounter, epochs: int, point: ResumePoint | None = None) -> None:
         self._call, self._steps = call, steps
+        call.watch_data(self._end_data)
         self._first_epoch: int | None = None  # as Keras counts them
         self.epochs_before = self.epochs = epochs
-        self.skipped = self.batch = skipped
+        self.skipped = self.batch = point.batch if point is not None else 0
+        self.is_trained = point is not None and point.is_validation
         self.next_begun = self.validating = self.ending = False
         self.begun: int | None = None
         self._begun_before: int | None = None
         self._trained_before = 0  # batches that the fit trained in earlier epochs
+        self._data_ended = self._began_without_data = False
         self._epoch_random: dict[str, Any] = {}
 
     @property
@@ -67,7 +72,12 @@ class Progress:
         if self._first_epoch is None:
             self._first_epoch, self.epochs_before = epoch, max(self.epochs_before, epoch)
         self.epochs = self.epochs_before + epoch - self._first_epoch
+        self._data_ended = self._began_without_data = False
         self._epoch_random = random_state()
+
+    def _end_data(self, in_batch: bool) -> None:
+        # On torch, Keras draws a batch before it begins.
+        self._data_ended, self._began_without_data = True, in_batch and keras.backend.backend() != "torch"
 
     @property
     def step_before(self) -> int:
@@ -84,7 +94,32 @@ class Progress:
 
     def done(self, model: keras.Model) -> int:
         """Return the number of batches of the running epoch that were trained."""
-        return self.skipped if self.begun is None else self.bounded(self.begun + model.steps_per_execution)
+        if self.begun is None:
+            return self.skipped
+        steps = model.steps_per_execution
+        if steps > 1 and (self._data_ended or self._call.batches is None):
+            # The last execution may have been short, and only the optimizer can know how short.
+            ahead = self._steps.ahead(model, self.begun)
+            if ahead is not None and -steps < ahead <= steps:
+                return self.begun + ahead
+        return self.begun if self._began_without_data else self.bounded(self.begun + steps)
+
+    def is_beyond_data(self, model: keras.Model, batch: int) -> bool:
+        """Return whether the execution before ``batch`` was short, so that a batch begins that does not exist."""
+        steps = model.steps_per_execution
+        if steps == 1 or self._call.batches is not None:
+            return False
+        ahead = self._steps.ahead(model, batch)
+        return ahead is not None and -steps < ahead < 0
+
+    def is_complete(self, model: keras.Model, batches: int | None) -> bool:
+        """Return whether all batches of the running epoch were trained.
+
+        Args:
+            model: The model that is trained.
+            batches: The number of batches in an epoch, if it is known.
+        """
+        return self.is_trained or self._data_ended or (batches is not None and self.done(model) >= batches)
 
     def bounded(self, batch: int) -> int:
         """Return ``batch``, but at most the epoch's batches: an execution of several batches may end early."""
@@ -98,28 +133,25 @@ class Progress:
     def move_after_failure(self, model: keras.Model) -> bool:
         """Move to the place where a batch or its data raised an exception. Return False if an update was under way."""
         failed = self.done(model) if self.begun is None else self.begun
-        moved = self._steps.count(model, failed) - failed
+        moved = self._steps.ahead(model, failed)
+        if moved is None:
+            return False
         self.move_to(failed + moved, next_begun=moved == 0 and self.begun is not None)
         return 0 <= moved <= model.steps_per_execution
 
-    def begin_validation(self, model: keras.Model) -> bool:
-        """Begin a validation. Return False if it belongs to a callback rather than to this fit."""
-        if self.ending:
-            return True
-        batches, done = self._call.batches, self.done(model)
-        if batches is not None and done < batches:
-            return False
-        # Keras counts one batch too many if it has only just learned how many there are.
-        self.move_to(self._steps.count(model, done))
-        self.validating = True
-        return True
+    def begin_validation(self, model: keras.Model) -> None:
+        """Begin the validation of this fit, after all batches of the epoch unless training stops amid it."""
+        if not self.ending:
+            self.move_to(self.done(model))
+            self.validating = True
 
     def end_epoch(self, model: keras.Model) -> None:
         """End an epoch whose batches were all trained."""
         done = self.done(model)
-        self._steps.end_epoch(model, done)
+        self._steps.end_epoch(model, done, spare=self._data_ended)
         self._trained_before += done - self.skipped
         self.begun, self.skipped, self.batch, self.next_begun, self.validating = None, 0, 0, False, False
+        self.is_trained = False
         self.epochs += 1
 
     def counts(self) -> dict[str, Any]:
@@ -134,5 +166,6 @@ class Progress:
             "batches": self.batch if self.validating else self._call.batches,
             "next_begun": self.next_begun,
             "validating": self.validating,
+            "trained": self._steps.trained(self.batch),
             "epoch_random": self._epoch_random if self.batch or self.next_begun else {},
         }

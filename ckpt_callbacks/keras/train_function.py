@@ -38,7 +38,7 @@ class BatchSkipper(ReplacedTrainFunction):
 
     Args:
         model: The model that is trained.
-        calls: Number of calls until the original is restored.
+        calls: Number of calls until the original is restored. None to skip until `end` is called.
         logs: The metrics that each call returns.
         draws: Whether each call draws its batches from the data.
         skipped: Called at the end of the last call.
@@ -47,7 +47,7 @@ class BatchSkipper(ReplacedTrainFunction):
     def __init__(
         self,
         model: keras.Model,
-        calls: int,
+        calls: int | None,
         logs: Mapping[str, float],
         *,
         draws: bool = True,
@@ -63,11 +63,22 @@ class BatchSkipper(ReplacedTrainFunction):
             next(data)
             for _ in range(self.model.steps_per_execution - 1):
                 next(data, None)  # the last execution of an epoch may be short
-        self._left -= 1
-        if self._left == 0:
-            self.model.train_function = self.function
-            self._skipped()
+        if self._left is not None:
+            self._left -= 1
+            if self._left == 0:
+                self.end()
+                self._skipped()
         return (self._logs, *state) if state else self._logs
+
+    @property
+    def left(self) -> int:
+        """The number of calls that were still to be skipped; 0 if that was not limited."""
+        return self._left or 0
+
+    def end(self) -> None:
+        """Restore the original, if that has not happened yet."""
+        if self.model.train_function is self:
+            self.model.train_function = self.function
 
 
 class ExceptionGuard(ReplacedTrainFunction):

@@ -1,65 +1,107 @@
-"""A count of optimizer updates that does not ask the optimizer, which costs 40 µs on TensorFlow."""
+"""A count of optimizer updates that counts batches, because the optimizer counts something else in many scripts."""
 
 from __future__ import annotations
 
+import logging
+import weakref
+from typing import Any
+
 import keras
+
+log = logging.getLogger("ckpt_callbacks")
+
+_counting_otherwise: weakref.WeakSet[Any] = weakref.WeakSet()  # optimizers that were seen to count no batches
 
 
 class UpdateCounter:
     """The number of optimizer updates done at each batch of the running epoch.
 
-    It reads the optimizer's own counter when a fit or an epoch begins, and counts batches in between. If a model trains
-    without changing that counter (a GAN with its own optimizers), only batches are counted.
+    Each batch counts as one update, or as a part of one if gradients are accumulated. The optimizer's own counter is no
+    measure of that: mixed precision skips updates, SAM makes two for each batch, a GAN has other optimizers, a callback
+    may compile the model again, and on TensorFlow, the end of data of unknown length counts as one more.
 
     Args:
         model: The model that is trained.
-        done: Number of updates known to be done, for a model whose optimizer does not count.
-        batch: Number of batches of the running epoch that are done.
+        step: Number of updates that were done before.
+        batch: Number of batches of the running epoch that were trained before.
+        trained: Number of batches that were trained before, in all epochs. None if only ``step`` is known.
     """
 
-    def __init__(self, model: keras.Model, done: int, batch: int = 0) -> None:
-        self._per_update = getattr(_innermost(model.optimizer), "gradient_accumulation_steps", None) or 1
-        runs = _runs(model)
-        self._counting = bool(runs) or (runs == 0 and done == 0)
-        self._before = ((runs or 0) if self._counting else done * self._per_update) - batch
+    def __init__(self, model: keras.Model, step: int, batch: int = 0, trained: int | None = None) -> None:
+        self._per_update = _batches_per_update(model)
+        counted = _counted(model)
+        if trained is None:
+            trained = step * self._per_update + (counted or 0) % self._per_update
+        self._before = trained - batch
+        self._counted, self._counted_at = counted, batch  # the optimizer's counter, and the batch at which it was read
+        # Whether the optimizer counts batches, as far as is known.
+        self._is_measure = counted is not None and _innermost(model.optimizer) is model.optimizer
+        self._has_warned = counted is None
 
     def at(self, batch: int) -> int:
         """Return the number of updates that are done after ``batch`` batches of the running epoch."""
-        return (self._before + batch) // self._per_update
+        return self.trained(batch) // self._per_update
+
+    def trained(self, batch: int) -> int:
+        """Return the number of batches trained in all epochs after ``batch`` batches of the running one."""
+        return self._before + batch
 
     def batch_of(self, step: float) -> float:
         """Return the number of batches of the running epoch that are done after ``step`` updates."""
         return step * self._per_update - self._before
 
-    def count(self, model: keras.Model, batch: int) -> int:
-        """Return the number of batches of the running epoch that are done, as the optimizer counts them.
-
-        Args:
-            model: The model that is trained.
-            batch: The number to return if the optimizer does not count.
-        """
-        runs = _runs(model)
-        return runs - self._before if self._counting and runs is not None else batch
-
-    def end_epoch(self, model: keras.Model, batch: int) -> None:
-        """Count from the end of the running epoch.
+    def end_epoch(self, model: keras.Model, batch: int, *, spare: int = 0) -> None:
+        """Count from the end of the running epoch. Log once if the optimizer counts something other than batches.
 
         Args:
             model: The model that is trained.
             batch: The number of batches that the epoch had.
+            spare: Number of updates without a batch that the optimizer may have counted at the end of the data.
         """
-        runs = _runs(model)
-        if runs is None or (batch and runs == self._before):
-            self._counting = False
-        self._before = runs if self._counting and runs is not None else self._before + batch
+        counted, trained = _counted(model), batch - self._counted_at
+        if not self._has_warned and counted is not None and self._counted is not None and trained:
+            updates = counted - self._counted
+            if not trained <= updates <= trained + spare:
+                self._is_measure, self._has_warned = False, True
+                _counting_otherwise.add(model.optimizer)
+                log.warning(
+                    "%r: the optimizer counted %d updates in %d batches; steps count batches, with one update for %s",
+                    model.name, updates, trained,
+                    "each" if self._per_update == 1 else f"every {self._per_update}",
+                )  # fmt: skip
+        self._before += batch
+        self._counted, self._counted_at = counted, 0
+
+    def ahead(self, model: keras.Model, batch: int) -> int | None:
+        """Return how many batches more than ``batch`` the optimizer has counted; None if it does not count batches."""
+        counted = _counted(model)
+        if counted is None or self._counted is None:
+            return 0
+        if not self._is_measure:
+            return 0 if counted == self._counted else None
+        return counted - self._counted - (batch - self._counted_at)
+
+
+def updates_done(model: keras.Model) -> int:
+    """Return the number of updates that the model's optimizer has counted; 0 if it is known to count no batches.
+
+    They may be more than the run knows of: trained elsewhere, or by a fit that an exception ended.
+    """
+    if model.optimizer in _counting_otherwise:
+        return 0
+    return (_counted(model) or 0) // _batches_per_update(model)
 
 
 def has_trained(model: keras.Model) -> bool:
     """Return whether the model's optimizer has done an update."""
-    return bool(_runs(model))
+    return bool(_counted(model))
 
 
-def _runs(model: keras.Model) -> int | None:
+def _batches_per_update(model: keras.Model) -> int:
+    return getattr(_innermost(model.optimizer), "gradient_accumulation_steps", None) or 1
+
+
+def _counted(model: keras.Model) -> int | None:
     # The variable that `iterations` is computed from. If gradients are accumulated, the variable counts batches, and
     # `iterations` counts updates.
     variable = getattr(_innermost(model.optimizer), "_iterations", None)

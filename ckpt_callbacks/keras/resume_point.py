@@ -1,0 +1,150 @@
+"""The place in a fit where its checkpoint was taken."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from .embedded import FitState
+from .fit_call import FitCall
+from .metrics import floats
+from .model.uncounted import Uncounted
+from .other_callbacks import OtherCallbacks
+from .rng import set_random_state
+from .state import assign
+from .train_function import BatchSkipper
+
+log = logging.getLogger("ckpt_callbacks")
+
+
+class ResumePoint:
+    """The place in an epoch where a checkpoint was taken, with everything needed to take a fit back there.
+
+    Args:
+        path: The checkpoint.
+        model: The model, with the checkpoint loaded.
+        state: The state that is embedded in the checkpoint.
+        call: The call of `fit` that continues.
+        others: The other callbacks of that call.
+
+    Attributes:
+        path: The checkpoint.
+        batch: Number of batches of the first epoch to skip.
+        is_validation: True if the place is in the validation of the first epoch, so that all its batches are skipped.
+        trained: See `FitState.trained`.
+        is_between_batches: True if the place is after the hooks of one batch and before those of the next.
+    """
+
+    def __init__(self, path: Path, model: keras.Model, state: FitState, call: FitCall, others: OtherCallbacks) -> None:
+        self.path, self._model, self._state, self._others = path, model, state, others
+        self._is_same_backend = state.backend == keras.backend.backend()
+        self.batch, self.trained, self.is_validation = state.batch, state.trained, state.validating
+        self._is_epoch_begin = not (state.batch or state.next_begun or state.validating)
+        self._skipper: BatchSkipper | None = None
+        if self.is_validation:
+            self._warn_of_other_backend()  # whatever the epoch's batches are now, none is left to train
+        elif None not in (call.batches, state.batches) and call.batches != state.batches:
+            self._give_up(f"an epoch has {call.batches} batches now, and had {state.batches}")
+        elif state.batch % model.steps_per_execution and state.batch != state.batches:
+            self._give_up(f"steps_per_execution is {model.steps_per_execution} now")
+        elif not self._is_epoch_begin:
+            self._warn_of_other_backend()
+        self.is_between_batches = self.batch > 0 and not (state.next_begun or state.validating)
+
+    def _warn_of_other_backend(self) -> None:
+        if not self._is_same_backend:
+            log.warning(
+                "%s: was taken after %d batches of an epoch, with the backend %s; with %s the data may come in a "
+                "different order", self.path, self.batch, self._state.backend, keras.backend.backend(),
+            )  # fmt: skip
+
+    def _give_up(self, problem: str) -> None:
+        if not self.batch:
+            return
+        self.batch, self._is_epoch_begin = 0, True
+        log.warning(
+            "%s: was taken after %d batches of an epoch, but %s: that epoch is trained again from its beginning",
+            self.path, self._state.batch, problem,
+        )  # fmt: skip
+
+    @property
+    def ended_by(self) -> str | None:
+        """The callback that ended the training here, and would end it again; None if there is none."""
+        return self._others.stopped(self._state.volatile.callbacks) if self._is_epoch_begin else None
+
+    def restore_callbacks(self) -> None:
+        """Restore the other callbacks; log those whose state exists only here or only in the checkpoint."""
+        unmatched = self._others.restore(self._state.volatile.callbacks)
+        if unmatched:
+            log.warning(
+                "%s: the callbacks differ from those in the checkpoint; not restored: %s",
+                self.path, ", ".join(unmatched),
+            )  # fmt: skip
+
+    def before_epoch(self) -> None:
+        """Restore the state when the first epoch begins, before all other callbacks."""
+        self.restore_callbacks()
+        if self._is_epoch_begin:
+            self._set_random_state(self._state.epoch_random or self._state.volatile.random)
+
+    def begin_epoch(self) -> None:
+        """Skip the batches that were already trained, when the first epoch begins, after all other callbacks."""
+        if self._is_epoch_begin:
+            return
+        self._set_random_state(self._state.epoch_random)  # so that the data gets the same order again
+        if not (self.batch or self.is_validation):
+            return
+        model = self._model
+        if not assign(model.metrics_variables, self._state.volatile.metrics):
+            log.warning(
+                "%s: the model's metrics changed; this epoch's values omit the batches before the resume", self.path
+            )
+        # Before a validation, skip whatever the epoch has: its length may be unknown, or differ from epoch to epoch.
+        calls = None if self.is_validation else -(-self.batch // model.steps_per_execution)
+        logs = floats(model.get_metrics_result())
+        self._skipper = BatchSkipper(model, calls, logs, skipped=self._end_skipping)
+
+    def end_epoch(self) -> None:
+        """End the skipping of batches with the epoch, so that none of the next one is skipped."""
+        if self._skipper is None:
+            return
+        self._skipper.end()
+        if left := self._skipper.left:
+            log.warning(
+                "%s: was taken after %d batches of an epoch, but that epoch's data has ended %d batches before; "
+                "expected the same data", self.path, self.batch, left * self._model.steps_per_execution,
+            )  # fmt: skip
+        self._skipper = None
+
+    def before_batch(self) -> None:
+        """Restore the state when the first batch that is not skipped begins, before all other callbacks."""
+        if self.is_between_batches:
+            self._others.restore(self._state.volatile.callbacks)
+            Uncounted(self._model).assign(self._state.volatile.uncounted)
+
+    def begin_batch(self) -> None:
+        """Restore the state when the first batch that is not skipped begins, after all other callbacks."""
+        if self._state.next_begun and not self._is_epoch_begin:
+            self._restore_volatile()
+
+    def begin_validation(self) -> None:
+        """Restore the state when the validation of the first epoch begins, after all other callbacks."""
+        if self._state.validating and not self._is_epoch_begin:
+            self._restore_volatile()
+
+    def _end_skipping(self) -> None:
+        if self.is_between_batches:
+            self._set_random_state(self._state.volatile.random)
+
+    def _restore_volatile(self) -> None:
+        self._set_random_state(self._state.volatile.random)
+        self._others.restore(self._state.volatile.callbacks)
+        Uncounted(self._model).assign(self._state.volatile.uncounted)  # a callback may reset states
+
+    def _set_random_state(self, state: Mapping[str, np.ndarray]) -> None:
+        if self._is_same_backend and state:
+            set_random_state(state)

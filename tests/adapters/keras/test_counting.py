@@ -1,0 +1,135 @@
+"""Trainings whose optimizer counts something other than batches, and epochs whose length is not known in advance."""
+
+import keras
+import pytest
+
+from ckpt_callbacks import Every, KeepAll, OnPreempt, Policy
+from ckpt_callbacks.store.manifest import Manifest
+from tests.adapters.keras.stops import At, fingerprint, terminate
+from tests.adapters.keras.task import BACKEND, checkpoint, digits, model
+
+EVERY_THIRD = Policy(Every(epochs=1) | Every(steps=3) | OnPreempt(), KeepAll())
+EAGERLY = {"run_eagerly": BACKEND != "jax"}
+TENSORFLOW = pytest.mark.skipif(BACKEND != "tensorflow", reason="tf.data, or a train_step for TensorFlow")
+
+
+class Batches(keras.utils.PyDataset):
+    """A data set whose epochs have the given numbers of batches."""
+
+    def __init__(self, *lengths):
+        super().__init__()
+        self.lengths, self.epoch, self.told = lengths, 0, False
+
+    def __len__(self):
+        return self.lengths[min(self.epoch, len(self.lengths) - 1)]
+
+    def __getitem__(self, index):
+        (x, y), _ = digits()
+        return x[index * 8 : index * 8 + 8], y[index * 8 : index * 8 + 8]
+
+    def on_epoch_end(self):
+        self.epoch += self.told  # Keras calls this once before the first epoch
+        self.told = True
+
+
+def eight(length=8):
+    return Batches(length)
+
+
+def unknown(length=8):
+    """Return a `tf.data` pipeline of unknown length."""
+    import tensorflow as tf
+
+    (x, y), _ = digits()
+    data = tf.data.Dataset.from_tensor_slices((x[: 8 * length], y[: 8 * length])).batch(8)
+    return data.filter(lambda x, y: tf.reduce_sum(x) > -1)
+
+
+def stream(length=8):
+    """Return a torch loader of unknown length."""
+    import torch
+
+    class Stream(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            (x, y), _ = digits()
+            return iter(zip(x[: 8 * length], y[: 8 * length], strict=True))
+
+    return torch.utils.data.DataLoader(Stream(), batch_size=8)
+
+
+def scaled():
+    """Return a model whose first updates are skipped, because their gradients are not finite."""
+    inner = keras.optimizers.Adam(0.01)
+    return model(keras.optimizers.LossScaleOptimizer(inner, initial_scale=2.0**127, dynamic_growth_steps=4), **EAGERLY)
+
+
+def scaled_and_accumulated():
+    inner = keras.optimizers.Adam(0.01, gradient_accumulation_steps=2)
+    return model(keras.optimizers.LossScaleOptimizer(inner, initial_scale=2.0**127, dynamic_growth_steps=4), **EAGERLY)
+
+
+class TwoUpdates(keras.Sequential):
+    """A model that updates its weights twice for each batch, as with SAM."""
+
+    def train_step(self, data):
+        super().train_step(data)
+        return super().train_step(data)
+
+
+def two_updates():
+    made = model()
+    twice = TwoUpdates(made.layers, name="digits")
+    twice.compile(made.optimizer, made.loss, metrics=["accuracy"], run_eagerly=True)
+    return twice
+
+
+def several_at_once():
+    return model(steps_per_execution=3)
+
+
+def train(dirpath, make, data, *callbacks, epochs=3, policy=EVERY_THIRD, **settings):
+    """Return everything in which an uninterrupted run and a resumed one must agree."""
+    trained = make()
+    settings = {"validation_data": digits()[1], "validation_batch_size": 8, "verbose": 0, "shuffle": False, **settings}
+    history = trained.fit(data, epochs=epochs, callbacks=[*callbacks, checkpoint(dirpath, policy)], **settings)
+    return fingerprint(trained), history.epoch, history.history
+
+
+def places(dirpath):
+    return [(record.step, record.epoch) for record in Manifest.read(dirpath).live() if not record.superseded]
+
+
+MAKERS = [scaled, scaled_and_accumulated] + ([two_updates] if BACKEND != "jax" else [])
+SOURCES = {
+    "tensorflow": [(make, eight) for make in MAKERS]
+    + [(model, unknown), (scaled, unknown), (two_updates, unknown), (several_at_once, unknown)],
+    "torch": [(make, eight) for make in MAKERS] + [(model, stream)],
+    "jax": [(make, eight) for make in MAKERS],
+}[BACKEND]
+
+
+@pytest.mark.parametrize(("make", "data"), SOURCES, ids=lambda one: one.__name__)
+@pytest.mark.parametrize(
+    ("hook", "nth"),
+    [("on_test_batch_begin", 2), ("on_test_batch_begin", 6), ("on_train_batch_begin", 14)],
+    ids=["first validation", "second validation", "mid-epoch"],
+)
+def test_a_run_that_is_interrupted_ends_like_the_uninterrupted_one(tmp_path, make, data, hook, nth):
+    if make is several_at_once and hook == "on_train_batch_begin":
+        nth = 5
+    with pytest.raises(SystemExit):
+        train(tmp_path / "cut", make, data(), At(hook, nth, terminate))
+    assert train(tmp_path / "cut", make, data()) == train(tmp_path / "whole", make, data())
+    made = places(tmp_path / "whole")
+    assert set(made) <= set(places(tmp_path / "cut")), "a resumed run saves at the same places"
+    assert [step for step, _ in made] == sorted(step for step, _ in made), "steps never go backwards"
+
+
+@pytest.mark.parametrize("length", [5, 6])
+def test_a_signal_in_the_validation_of_an_epoch_shorter_than_the_first(tmp_path, length):
+    with pytest.raises(SystemExit):
+        train(tmp_path / "cut", model, Batches(8, length), At("on_test_batch_begin", 6, terminate), epochs=2)
+    assert places(tmp_path / "cut")[-1] == (8 + length, 1)
+    resumed = train(tmp_path / "cut", model, Batches(length), epochs=2)  # it begins with the second epoch
+    assert resumed == train(tmp_path / "whole", model, Batches(8, length), epochs=2)
+    assert places(tmp_path / "cut")[-1] == places(tmp_path / "whole")[-1] == (8 + length, 2)
