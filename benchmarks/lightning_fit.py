@@ -67,6 +67,13 @@ class Around(lightning.Callback):
         self.end()
 
 
+def call_whole(hook: Callable[..., object], name: str, trainer, module, *arguments) -> None:
+    """Call a callback's hook, and what it has put off until after the module's own hook, which is empty here."""
+    hook(trainer, module, *arguments)
+    if (put_off := vars(module).get(name)) is not None:
+        put_off(*arguments)
+
+
 def trainer_of(subject: LightningSubject, steps: int, extra: tuple = ()) -> lightning.Trainer:
     """Return a silent trainer for a number of steps, with the callback and plugins of the subject."""
     checkpoint = isinstance(subject.callback, lightning.pytorch.callbacks.Checkpoint)
@@ -112,7 +119,7 @@ def fit(
         def instead(trainer, *arguments) -> None:
             synchronise()
             subject.at(trainer.global_step)
-            save(lambda: hook(trainer, *arguments), trainer.global_step)
+            save(lambda: call_whole(hook, subject.hook, trainer, *arguments), trainer.global_step)
 
         setattr(subject.callback, subject.hook, instead)
     module = Model(size, work)
