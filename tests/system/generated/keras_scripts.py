@@ -80,7 +80,8 @@ class Network(keras.Model):
         out = keras.layers.Dense(10, "softmax")
         self.averages = Averages([hidden, norm, out])
         self.chain = [hidden, norm, drop, out, self.averages]
-        self.others = [keras.optimizers.Adam(0.01) for _ in range(script.optimizers - 1)]
+        several = script.optimizers > 1  # beside the one of `compile`, as in a GAN
+        self.others = [keras.optimizers.Adam(0.01) for _ in range(script.optimizers if several else 0)]
         for layer, shape in zip(self.chain, ((None, 64), (None, 6), (None, 6), (None, 6), (None, 10)), strict=True):
             layer.build(shape)
         self.built = True
@@ -100,9 +101,8 @@ class Network(keras.Model):
             loss = self.compute_loss(x, y, self(x, training=True), training=True)
         variables = self.trainable_variables
         gradients = tape.gradient(loss, variables)
-        optimizers = [self.optimizer, *self.others]
-        for number, optimizer in enumerate(optimizers):
-            part = slice(number, None, len(optimizers))
+        for number, optimizer in enumerate(self.others):
+            part = slice(number, None, len(self.others))
             optimizer.apply(gradients[part], variables[part])
         self._loss_tracker.update_state(loss)
         return self.get_metrics_result()
@@ -220,7 +220,7 @@ def train(script: Script, dirpath: Path, kill: int | None) -> dict[str, Any]:
         callbacks=callbacks + ([] if kill is None else [Killer(kill)]),
     )  # fmt: skip
     best = ckpt.best()
-    optimizers = [model.optimizer, *model.others]
+    optimizers = model.others or [model.optimizer]
     return {
         "weights": digest([np.array(weight) for weight in model.weights]),
         "optimizers": digest([np.array(variable) for one in optimizers for variable in one.variables]),
