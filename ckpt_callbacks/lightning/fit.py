@@ -211,8 +211,7 @@ class Fit:
             self._validated = (self._trained.batches, metrics)  # the epoch's own metrics come with its end
             return
         self._progress.continue_epoch()
-        self._trained.compare_validated(self.averages.are_saved(self._trainer))
-        weights = self._trained.identity()
+        weights = self._trained.identity_after_validation(self.averages.are_saved(self._trainer))
         self._observe(EventKind.VALIDATION_END, metrics, weights=weights)
         self._save_before_winding_down(weights)
 
@@ -229,11 +228,11 @@ class Fit:
             metrics = {**self._validated[1], **metrics}
         self._validated = None
         self._progress.end_epoch(trainer)
-        self._trained.compare_validated(self.averages.are_saved(trainer))
+        weights = self._trained.identity_after_validation(self.averages.are_saved(trainer))
         self._progress.plateau_interval = "epoch"
         loops.end_resumed_epoch(trainer)
         complete = (self._has_validated or not trainer.enable_validation) and not partial
-        self._observe(EventKind.EPOCH_END, metrics, complete=complete, weights=self._trained.identity())
+        self._observe(EventKind.EPOCH_END, metrics, complete=complete, weights=weights)
         self._progress.plateau_interval = None
 
     def end_training(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Hashable
 
 from lightning.pytorch import Trainer
 
-from ..torch.weights import weights_of
+from ..torch.weights import Weights, weights_of
 from . import loops
 
 log = logging.getLogger("ckpt_callbacks")
@@ -37,8 +37,7 @@ class TrainedWeights:
 
     def identity(self) -> Hashable | None:
         """Return an identity of the weights; see `Event.weights`."""
-        weights = weights_of(self._trainer.lightning_module)
-        return None if weights is None else (self.batches, weights)
+        return self._identity(weights_of(self._trainer.lightning_module))
 
     def validate(self) -> None:
         """Begin a batch of a validation."""
@@ -46,19 +45,22 @@ class TrainedWeights:
             weights = weights_of(self._trainer.lightning_module)
             self._validated = "" if weights is None else weights.trained
 
-    def compare_validated(self, averages_are_saved: bool) -> None:
-        """Say once if the weights that the last validation has measured are not those that are saved now.
+    def identity_after_validation(self, averages_are_saved: bool) -> Hashable | None:
+        """Return `identity`, and log once if the last validation has measured other weights than those saved now.
 
         Args:
             averages_are_saved: True if averages were validated, and files hold them as well.
         """
-        validated, self._validated = self._validated, None
-        if not validated or averages_are_saved or self._was_said:
-            return
         weights = weights_of(self._trainer.lightning_module)
-        if weights is not None and weights.trained != validated:
+        validated, self._validated = self._validated, None
+        is_new = validated and not averages_are_saved and not self._was_said
+        if is_new and weights is not None and weights.trained != validated:
             self._was_said = True
             log.warning(
                 "the last validation measured other weights than those that are saved, such as averages that are put "
                 "into the model for it: the metrics in the records, and the best checkpoint by them, are of those"
             )
+        return self._identity(weights)
+
+    def _identity(self, weights: Weights | None) -> Hashable | None:
+        return None if weights is None else (self.batches, weights)
