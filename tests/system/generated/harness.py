@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.system.generated.script import Choices, Script, draw
+from tests.system.soak.attempt import redirect
 
 Training = Callable[[Script, Path, int | None], dict[str, Any]]
 
@@ -83,9 +84,7 @@ def _train(
     if child == 0:
         status = 70
         try:
-            output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-            os.dup2(output, 1)
-            os.dup2(output, 2)
+            redirect(log)
             logging.getLogger("ckpt_callbacks").addHandler(_Warnings(log))
             found.write_text(json.dumps(training(script, dirpath, kill)))
             status = 0

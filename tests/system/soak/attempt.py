@@ -159,7 +159,7 @@ class _Child:
             status = 70
             try:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
-                _redirect(log)
+                redirect(log)
                 _train(training, dirpath, say, kill)
                 status = 0
             except BaseException:
@@ -197,7 +197,8 @@ def _train(training: Training, dirpath: Path, say: Say, kill: Kill | None) -> No
     say.calls(len(calls))
 
 
-def _redirect(log: Path) -> None:
+def redirect(log: Path) -> None:
+    """Let this process append all of its output to a file."""
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
