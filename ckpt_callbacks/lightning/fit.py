@@ -30,7 +30,7 @@ from .metrics import FreshMetrics
 from .module_hooks import ModuleHooks
 from .nothing_left import end_untrained
 from .previous_fit import PreviousFit
-from .processes import TrainerProcesses, check_same_path, leave_at_exit
+from .processes import TrainerProcesses, check_same_path, hold_sigterm, leave_at_exit
 from .progress import Progress
 from .refused_types import RefusedTypes
 from .resume import ResumePoint
@@ -65,16 +65,13 @@ class Fit:
         self.gate = BatchGate(run)
         self.io = StagedCheckpointIO(trainer, TorchStaging(staging))
         self._progress = Progress()
-        self._metrics, self._trained = FreshMetrics(), TrainedWeights(trainer)
         self.averages = AveragedWeights()
-        self.hooks = ModuleHooks()
-        self.inexactness = Inexactness()
+        self._metrics, self._trained = FreshMetrics(), TrainedWeights(trainer, self.averages)
+        self.hooks, self.inexactness = ModuleHooks(), Inexactness()
         self._resume_point: ResumePoint | None = None  # until training begins
         self._resumed_at: int | None = None  # the step of the checkpoint that was loaded first
-        self._is_training = False
+        self._is_training = self._has_validated = False
         self._step = self._epochs = 0
-        self._has_validated = False
-        self._validated: tuple[int, dict[str, float]] | None = None  # batches and metrics of the last validation
         self._ended_at: int | None = None  # the step of the save made when training began to wind down
 
     # -- the run's source --------------------------------------------------------------------------------------------
@@ -157,12 +154,13 @@ class Fit:
         self._progress.begin_training(trainer)
         self._step, self._epochs = trainer.global_step, trainer.current_epoch
         self._trained.begin()
-        if point is not None:
-            self._epochs = self._run.state.epoch if point.state.epochs is None else point.state.epochs
         refuse_to_begin_again(self._run.dirpath, self._step, self._resumed_at)
         if point is not None:
+            self._epochs = self._run.state.epoch if point.state.epochs is None else point.state.epochs
             (point.restore if leads else point.follow)(trainer, self._progress)
         self._metrics.begin(trainer)
+        if self._progress.place is Place.VALIDATION:
+            self._trained.await_validation()
         self._obey(self._run.start(self, step=self._step, epoch=self._epochs))
 
     def start_epoch(self) -> None:
@@ -175,6 +173,8 @@ class Fit:
         """Report a batch that the gate did not skip, if it completed an update."""
         trainer = self._trainer
         if trainer.global_step == max(self._step, self.gate.step) or self.gate.is_amid_update(trainer):
+            if loops.validation_follows(trainer):
+                self._trained.await_validation()
             return
         self._step, self._progress.plateau_interval = trainer.global_step, "step"
         self.io.prepare(self._run)
@@ -184,6 +184,8 @@ class Fit:
         if not self._run.processes.is_single:
             self._run.poll_requests(measured=bool(measured))
         weights = object()  # between the two events, nothing changes them
+        if validates or loops.winding_down(trainer):
+            self._trained.await_validation()
         if validates:
             self._progress.await_validation(trainer)
             self._save_if_urgent()
@@ -196,22 +198,26 @@ class Fit:
 
     def pass_validation_batch(self) -> None:
         """Save during a validation, before or after one of its batches, if a save is urgent."""
-        # Several processes may validate different numbers of batches, so they could not agree here.
-        single = self._run.processes.is_single
-        if not self._trainer.sanity_checking and self._is_training:
-            self._trained.validate()
-        if self._progress.place is Place.VALIDATION and single and not self._trainer.sanity_checking:
+        if self._trainer.sanity_checking or not self._is_training:
+            return
+        self._trained.validate()
+        if not self._run.processes.is_single:
+            return  # several processes may validate different numbers of batches, so they could not agree here
+        if self._trained.were_replaced:
+            hold_sigterm(self._trainer, self._run)  # saves wait for the end of the validation
+        elif self._progress.place is Place.VALIDATION:
             self._save_if_urgent()
 
     def end_validation(self) -> None:
         """Report a validation, at once or with the epoch that it ends."""
         self._has_validated, self._step = True, self._trainer.global_step
+        self._trained.end_validation()
         metrics = self._metrics.of_epoch(self._trainer)
         if loops.epoch_is_whole(self._trainer):
-            self._validated = (self._trained.batches, metrics)  # the epoch's own metrics come with its end
+            self._metrics.keep(metrics, self._trained.batches)  # the epoch's own metrics come with its end
             return
         self._progress.continue_epoch()
-        weights = self._trained.identity_after_validation(self.averages.are_saved(self._trainer))
+        weights = self._trained.identity_after_validation()
         self._observe(EventKind.VALIDATION_END, metrics, weights=weights)
         self._save_before_winding_down(weights)
 
@@ -223,15 +229,12 @@ class Fit:
         self._epochs += 1
         self._step = trainer.global_step
         partial = self._progress.is_partial
-        metrics = self._metrics.of_epoch(trainer, partial)
-        if self._validated is not None and self._validated[0] == self._trained.batches:
-            metrics = {**self._validated[1], **metrics}
-        self._validated = None
+        metrics = self._metrics.take(self._trained.batches) | self._metrics.of_epoch(trainer, partial)
         self._progress.end_epoch(trainer)
-        weights = self._trained.identity_after_validation(self.averages.are_saved(trainer))
         self._progress.plateau_interval = "epoch"
         loops.end_resumed_epoch(trainer)
         complete = (self._has_validated or not trainer.enable_validation) and not partial
+        weights = self._trained.identity_after_validation()
         self._observe(EventKind.EPOCH_END, metrics, complete=complete, weights=weights)
         self._progress.plateau_interval = None
 
@@ -244,19 +247,19 @@ class Fit:
 
     def fail(self, exception: BaseException) -> None:
         """End a fit that raised an exception, and save once more if the state is consistent."""
-        trainer = self._trainer
-        if not self._run.processes.is_single:
+        single = self._run.processes.is_single
+        if not single:
             leave_at_exit()
+        # Lightning raises it in all processes together, before their next batch.
+        preempted = isinstance(exception, SIGTERMException)
+        can_save = self._run.policy.saves_on_preempt if preempted else single and self._run.is_open
         try:
+            if self._is_training and can_save and not (single and self._trained.keep_out(self._run.dirpath)):
+                self._step = self._trainer.global_step  # another callback may have raised before this one was notified
+                kind = EventKind.PREEMPT if preempted else EventKind.EXCEPTION
+                self._observe(kind, {}, weights=self._trained.identity())
             if isinstance(exception, SIGTERMException):
-                # Lightning notifies all processes of this exception together, before their next batch.
-                if self._is_training and self._run.policy.saves_on_preempt:
-                    self._step = trainer.global_step
-                    self._observe(EventKind.PREEMPT, {}, weights=self._trained.identity())
                 exception.code = 128 + signal.SIGTERM
-            elif self._is_training and self._run.is_open and trainer.world_size == 1:
-                self._step = trainer.global_step  # another callback may have raised before this one was notified
-                self._observe(EventKind.EXCEPTION, {}, weights=self._trained.identity())
         finally:
             self._close(self._run.close)
 

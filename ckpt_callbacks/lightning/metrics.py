@@ -20,6 +20,7 @@ class FreshMetrics:
     def __init__(self) -> None:
         self._last_steps: dict[str, Any] = {}
         self._others: dict[str, Any] = {}
+        self._kept: tuple[dict[str, float], int] = {}, 0
 
     def begin(self, trainer: Trainer) -> None:
         """Treat all present metrics as old, including those that a resume has restored for schedulers."""
@@ -45,6 +46,15 @@ class FreshMetrics:
                 ", ".join(unknown),
             )
         return {name: _number(value) for name, value in fresh.items()} | ({} if partial else by_hand)
+
+    def keep(self, metrics: dict[str, float], batches: int) -> None:
+        """Keep the metrics of a validation that ended after a number of ``batches``, for `take`."""
+        self._kept = metrics, batches
+
+    def take(self, batches: int) -> dict[str, float]:
+        """Return what was kept, if it was after the same number of ``batches``, once."""
+        (metrics, at), self._kept = self._kept, ({}, 0)
+        return metrics if at == batches else {}
 
     def of_step(self, trainer: Trainer, wanted: frozenset[str]) -> dict[str, float]:
         """Return those of the ``wanted`` metrics that were logged at step level by the batch that ends now."""

@@ -24,6 +24,7 @@ RELIED_ON: tuple[PrivateName, ...] = (
     ("lightning.pytorch.Trainer", "_logger_connector"),
     ("lightning.pytorch.Trainer", "_results"),
     ("lightning.pytorch.Trainer", "_run"),
+    ("lightning.pytorch.Trainer", "_signal_connector"),
     ("lightning.pytorch.Trainer._run", "ckpt_path"),
     ("lightning.pytorch.Trainer.fit", "ckpt_path"),
     ("lightning.pytorch.Trainer.fit", "weights_only"),

@@ -10,6 +10,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.trainer.connectors.signal_connector import _HandlersCompose, _SignalConnector
 
 from ..errors import ResumeError
+from ..run.run import Run
 from ..runtime.processes import Processes
 
 
@@ -55,6 +56,12 @@ def check_same_path(trainer: Trainer, processes: Processes, path: Any) -> None:
             f"process {trainer.global_rank}: ckpt_path is {path}; the first process has {primary}; expected the same "
             "one: call ckpt.resume_path() after all processes of the last training have ended"
         )
+
+
+def hold_sigterm(trainer: Trainer, run: Run) -> None:
+    """Prevent Lightning from ending a validation after its next batch, if the run answers the signal at its end."""
+    if run.should_exit:
+        trainer._signal_connector.received_sigterm = False
 
 
 def leave_at_exit() -> None:

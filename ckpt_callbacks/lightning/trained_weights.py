@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable
+from pathlib import Path
 
 from lightning.pytorch import Trainer
 
 from ..torch.weights import Weights, weights_of
 from . import loops
+from .averaging import AveragedWeights
 
 log = logging.getLogger("ckpt_callbacks")
 
 
 class TrainedWeights:
-    """The weights of one fit.
+    """The weights of one fit. A script may put others in their place for a validation, such as averages.
 
     Args:
         trainer: The trainer.
+        averages: Those of Lightning's own callback, which no save mistakes for the trained weights.
     """
 
-    def __init__(self, trainer: Trainer) -> None:
-        self._trainer = trainer
+    def __init__(self, trainer: Trainer, averages: AveragedWeights) -> None:
+        self._trainer, self._averages = trainer, averages
         self._batches_before = 0
+        self._before: str | None = None  # the weights before the running validation
         self._validated: str | None = None  # what the running, or the last, validation has measured
         self._was_said = False
 
@@ -39,21 +43,40 @@ class TrainedWeights:
         """Return an identity of the weights; see `Event.weights`."""
         return self._identity(weights_of(self._trainer.lightning_module))
 
+    def await_validation(self) -> None:
+        """Note the weights ahead of a validation, before any hook may replace them."""
+        self._before = None if self._averages.are_saved(self._trainer) else self._content()
+
     def validate(self) -> None:
         """Begin a batch of a validation."""
-        if self._validated is None and not self._was_said:
-            weights = weights_of(self._trainer.lightning_module)
-            self._validated = "" if weights is None else weights.trained
+        if self._validated is None:
+            self._validated = self._content()
 
-    def identity_after_validation(self, averages_are_saved: bool) -> Hashable | None:
-        """Return `identity`, and log once if the last validation has measured other weights than those saved now.
+    def end_validation(self) -> None:
+        """End a validation."""
+        self._before = None
+
+    @property
+    def were_replaced(self) -> bool:
+        """True if the running validation measures other weights."""
+        return self._before is not None and self._before != self._validated
+
+    def keep_out(self, dirpath: Path) -> bool:
+        """Return whether other weights are in the model now, which no file may hold, and log it.
 
         Args:
-            averages_are_saved: True if averages were validated, and files hold them as well.
+            dirpath: The run directory.
         """
+        replaced = self._before is not None and self._before != self._content()
+        if replaced:
+            log.warning("%s: nothing is saved, as the model holds other weights while it is validated", dirpath)
+        return replaced
+
+    def identity_after_validation(self) -> Hashable | None:
+        """Return `identity`, and log once if the last validation has measured other weights than those saved now."""
         weights = weights_of(self._trainer.lightning_module)
         validated, self._validated = self._validated, None
-        is_new = validated and not averages_are_saved and not self._was_said
+        is_new = validated and not self._was_said and not self._averages.are_saved(self._trainer)
         if is_new and weights is not None and weights.trained != validated:
             self._was_said = True
             log.warning(
@@ -61,6 +84,10 @@ class TrainedWeights:
                 "into the model for it: the metrics in the records, and the best checkpoint by them, are of those"
             )
         return self._identity(weights)
+
+    def _content(self) -> str:
+        weights = weights_of(self._trainer.lightning_module)
+        return "" if weights is None else weights.trained
 
     def _identity(self, weights: Weights | None) -> Hashable | None:
         return None if weights is None else (self.batches, weights)

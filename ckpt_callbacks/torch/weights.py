@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -18,8 +18,8 @@ class Weights:
     Attributes:
         versions: Where each tensor is, and how often torch has changed it. It does not notice changes through
             ``.data``, and changes when a value is set to what it was.
-        trained: A digest of each parameter with gradients, and of evenly spaced elements of large ones. It notices
-            averages and other weights that are put in place of these, however that is done.
+        trained: A digest of each parameter with gradients and its place, and of evenly spaced elements of large ones.
+            It notices averages and other weights that are put in place of these, however that is done.
         others: The same for all other parameters, and for buffers.
     """
 
@@ -35,8 +35,8 @@ def weights_of(module: torch.nn.Module) -> Weights | None:
     """
     try:
         tensors = [*module.parameters(), *module.buffers()]
-        trained = [tensor.detach() for tensor in tensors if tensor.requires_grad]
-        others = [tensor.detach() for tensor in tensors if not tensor.requires_grad]
+        trained = {place: tensor.detach() for place, tensor in enumerate(tensors) if tensor.requires_grad}
+        others = {place: tensor.detach() for place, tensor in enumerate(tensors) if not tensor.requires_grad}
         return Weights(_versions(tensors), _content(trained), _content(others))
     except (NotImplementedError, RuntimeError, TypeError, ValueError):  # whatever a kind of tensor does not support
         return None
@@ -46,9 +46,9 @@ def _versions(tensors: Iterable[torch.Tensor]) -> str:
     return hashlib.sha256(str([(tensor.data_ptr(), tensor._version) for tensor in tensors]).encode()).hexdigest()
 
 
-def _content(tensors: Iterable[torch.Tensor]) -> str:
+def _content(tensors: Mapping[int, torch.Tensor]) -> str:
     samples: dict[tuple[torch.device, torch.dtype], list[torch.Tensor]] = {}
-    for tensor in tensors:
+    for tensor in tensors.values():
         if type(tensor) is not torch.Tensor:
             raise TypeError(type(tensor).__name__)
         if not tensor.is_contiguous():  # in the order of the memory (channels_last), so that nothing is copied
@@ -56,7 +56,7 @@ def _content(tensors: Iterable[torch.Tensor]) -> str:
         flat = tensor.reshape(-1)
         sample = flat if len(flat) <= _WHOLE else flat[:: len(flat) // _SAMPLED]
         samples.setdefault((tensor.device, tensor.dtype), []).append(sample)
-    hasher = hashlib.sha256()
+    hasher = hashlib.sha256(str(list(tensors)).encode())
     for alike in samples.values():
         # One copy from the device for all tensors of a type.
         hasher.update(torch.cat(alike).cpu().view(torch.uint8).numpy())

@@ -1,0 +1,123 @@
+"""Weights that a script puts in place of the trained ones for a validation are not saved as the trained ones."""
+
+import pytest
+import torch
+from lightning import seed_everything
+from lightning.pytorch.callbacks import Callback
+
+from ckpt_callbacks import Every, KeepAll, OnException, OnPreempt, Policy
+from ckpt_callbacks.lightning import LightningCheckpoint
+from tests.adapters.lightning.task import Model, digest, loaders, trainer
+from tests.adapters.lightning.test_module_hooks import AfterBatch, SwapsForValidation
+from tests.adapters.lightning.test_resuming_data import At, crash, terminate
+
+
+class ExchangesModules(SwapsForValidation):
+    """Puts the module of averages in the place of the trained one."""
+
+    def swap(self):
+        self.net[3], self.average = self.average, self.net[3]
+
+
+class Swapping(Callback):
+    def on_validation_epoch_start(self, trainer, module):
+        module.swap()
+
+    def on_validation_epoch_end(self, trainer, module):
+        module.swap()
+
+
+class Halves(Model):
+    """Keeps no averages: it measures something that it makes for the validation."""
+
+    def on_validation_epoch_start(self):
+        self.kept = [parameter.detach().clone() for parameter in self.parameters()]
+        for parameter in self.parameters():
+            parameter.data.mul_(0.5)
+
+    def on_validation_epoch_end(self):
+        for parameter, value in zip(self.parameters(), self.kept, strict=True):
+            parameter.data.copy_(value)
+
+
+CASES = {
+    "module": (SwapsForValidation, []),
+    "modules exchanged": (ExchangesModules, []),
+    "callback": (AfterBatch, [Swapping]),
+    "made anew": (Halves, []),
+    "nothing": (AfterBatch, []),
+}
+
+
+class StopsAt(Callback):
+    def __init__(self, batch):
+        self.batch = batch
+
+    def on_train_batch_end(self, trainer, *_):
+        trainer.should_stop = trainer.fit_loop.total_batch_idx + 1 == self.batch
+
+
+def train(dirpath, case, rule, *extra, resume=False, **settings):
+    seed_everything(7, verbose=False)
+    module, callbacks = CASES[case]
+    module, callback = module(), LightningCheckpoint(dirpath, Policy(rule, KeepAll()))
+    fitter = trainer(*extra, *[one() for one in callbacks], callback, **{"num_sanity_val_steps": 0, **settings})
+    fitter.fit(module, *loaders(val_size=10), ckpt_path=callback.resume_path() if resume else None)
+    return digest(module, fitter), callback
+
+
+def trained(record):
+    state = torch.load(record.path, weights_only=True)["state_dict"]
+    return torch.cat([value.flatten() for name, value in state.items() if name.startswith("net.")])
+
+
+def ends(raised, dirpath, case, rule, *extra, **settings):
+    """Train until an exception; return the records."""
+    with pytest.raises(raised):
+        train(dirpath, case, rule, *extra, **settings)
+    return LightningCheckpoint(dirpath, Policy(rule, KeepAll())).records()
+
+
+PLACES = {
+    "epoch's end": (dict(), 6),
+    "mid-epoch": (dict(val_check_interval=4), 6),
+    "amid an accumulation": (dict(val_check_interval=2, accumulate_grad_batches=4), 10),
+}
+
+
+@pytest.mark.parametrize(
+    "case, place",
+    [
+        ("module", "epoch's end"),
+        *[pytest.param(case, "mid-epoch", marks=pytest.mark.slow) for case in CASES],
+        *[pytest.param(case, "amid an accumulation", marks=pytest.mark.slow) for case in CASES],
+    ],
+)
+def test_a_signal_in_a_validation_saves_the_trained_weights(tmp_path, case, place):
+    settings, nth = PLACES[place]
+    whole, callback = train(tmp_path / "whole", case, Every(steps=1), **settings)
+    by_step = {record.step: trained(record) for record in callback.records()}
+    signal = At("on_validation_batch_start", nth, terminate)
+    *_, last = ends(SystemExit, tmp_path / "cut", case, OnPreempt(), signal, **settings)
+    assert "preemption" in last.reasons and torch.equal(trained(last), by_step[last.step])
+    if place != "amid an accumulation":  # gradients are lost there
+        assert train(tmp_path / "cut", case, OnPreempt(), resume=True, **settings)[0] == whole
+
+
+@pytest.mark.parametrize("case", ["module", pytest.param("callback", marks=pytest.mark.slow)])
+def test_a_signal_in_the_validation_after_an_early_stop_saves_the_trained_weights(tmp_path, case):
+    _, callback = train(tmp_path / "whole", case, Every(steps=1), StopsAt(13))
+    records = ends(
+        SystemExit, tmp_path / "cut", case, OnPreempt(), StopsAt(13), At("on_validation_batch_start", 6, terminate)
+    )
+    by_step = {record.step: trained(record) for record in callback.records()}
+    assert records[-1].step == 13
+    assert all(torch.equal(trained(record), by_step[record.step]) for record in records)
+
+
+@pytest.mark.parametrize("case", ["module", "nothing", pytest.param("callback", marks=pytest.mark.slow)])
+def test_an_exception_in_a_validation_saves_no_other_weights(tmp_path, case, caplog):
+    error = At("on_validation_batch_start", 6, crash)
+    records = ends(ZeroDivisionError, tmp_path, case, OnException() | Every(epochs=1), error)
+    assert [record.step for record in records] == ([10, 20] if case == "nothing" else [10])
+    assert caplog.text.count("nothing is saved, as the model holds other weights") == (case != "nothing")
