@@ -30,6 +30,8 @@ class Settings:
         max_pending: Number of snapshots that may wait to be written.
         when_busy: ``wait`` when ``max_pending`` snapshots wait, or ``skip`` the save, which then stays due.
         staging: ``memory`` to copy the state before it is written, ``none`` to write it in place while training waits.
+        resume: Which parts of a checkpoint a resume restores besides the weights, by ``optimizer`` and ``step``; all
+            that are not named are restored. See `ResumedParts`.
 
     Raises:
         PolicyError: A setting has a wrong type or value. The message begins with ``Settings:``.
@@ -46,6 +48,7 @@ class Settings:
     max_pending: int = 1
     when_busy: Literal["wait", "skip"] = "wait"
     staging: Literal["memory", "none"] = "memory"
+    resume: Mapping[str, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "grace", as_seconds(self.grace, "Settings: grace", positive=True))
@@ -57,3 +60,9 @@ class Settings:
         if not isinstance(self.background, bool):
             raise PolicyError(f"Settings: background is {self.background!r}; expected True or False")
         check_count("Settings", "max_pending", self.max_pending)
+        parts = self.resume.items() if isinstance(self.resume, Mapping) else [("", None)]
+        if any(name not in ("optimizer", "step") or not isinstance(restored, bool) for name, restored in parts):
+            raise PolicyError(
+                f"Settings: resume is {self.resume!r}; expected whether to restore the optimizer and the step, such as "
+                "{'optimizer': False}"
+            )

@@ -21,6 +21,7 @@ POLICY = Policy(OnPreempt())
 OTHER = {
     "dirpath": "runs/a", "filename": "{epoch:03d}", "contents": "weights", "metadata": {"a": 1}, "on_error": "raise",
     "grace": 5.0, "min_free": 7, "background": False, "max_pending": 2, "when_busy": "skip", "staging": "none",
+    "resume": {"optimizer": False},
 }  # fmt: skip
 
 
@@ -60,6 +61,11 @@ def test_no_other_file_of_the_configuration_names_a_setting(name):
         ({"when_busy": "drop"}, "when_busy is 'drop'; expected one of wait, skip"),
         ({"staging": "disk"}, "staging is 'disk'; expected one of memory, none"),
         ({"background": 1}, "background is 1; expected True or False"),
+        (
+            {"resume": {"optimizer": "no"}},
+            "resume is {'optimizer': 'no'}; expected whether to restore the optimizer and the step, such as "
+            "{'optimizer': False}",
+        ),
         ({"max_pending": 0}, "max_pending is 0; expected a whole number of at least 1"),
         ({"max_pending": True}, "max_pending is True; expected a whole number of at least 1"),
         ({"grace": 0}, "grace is 0; expected a duration above 0: seconds, or text such as 30 s, 10 min, 1.5 h or 2 d"),

@@ -120,6 +120,17 @@ def _define(raw: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInf
 Metrics = Annotated[dict[str, Annotated[MetricNode, build(Metric)]], WrapValidator(_define)]
 
 
+# -- resuming --------------------------------------------------------------------------------------------------------
+
+
+@with_config(FIELDS)
+class ResumeNode(TypedDict, total=False):
+    """Which parts of a checkpoint a resume restores besides the weights; by default, all."""
+
+    optimizer: bool
+    step: bool
+
+
 # -- the whole file --------------------------------------------------------------------------------------------------
 
 
@@ -157,6 +168,7 @@ class DocumentNode(TypedDict):
     max_pending: NotRequired[Count]
     when_busy: NotRequired[Literal["wait", "skip"]]
     staging: NotRequired[Literal["memory", "none"]]
+    resume: NotRequired[ResumeNode]
 
 
 _DOCUMENT: TypeAdapter[Any] = TypeAdapter(DocumentNode)

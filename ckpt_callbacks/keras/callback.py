@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,13 @@ from ..config.arguments import PolicyLike, build_config
 from ..errors import PolicyError
 from ..formats.keras.suffix import suffix_of
 from ..run.reader import RunReader
+from ..run.resumed_parts import ResumedParts
 from ..run.run import Run
 from ..runtime.clock import Clock
 from .fit import Fit
 from .fit_call import FitCall
 from .private_names import check_private_names
+from .resume import ResumeRequest
 from .staging import KerasStaging
 from .train_function import ExceptionGuard, restore_train_function
 
@@ -50,7 +52,9 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
         staging: ``"memory"`` to copy the state before it is written, or ``"none"`` if there is no memory for a copy;
             training then waits while the state is written.
         resume: ``"auto"`` to make `fit` continue from the newest checkpoint that passes verification, if the model has
-            not been trained yet; ``"never"``; or the path of the checkpoint to continue from.
+            not been trained yet; ``"never"``; or the path of the checkpoint to continue from. A mapping is ``"auto"``
+            with a part of the checkpoint left out: ``{"optimizer": False}`` to train on with a new optimizer,
+            ``{"step": False}`` to begin a new run. The weights are always restored.
         batch_metrics: Let the policy see the metrics of each batch. This disables Keras' asynchronous dispatch.
         restore_best_weights: Load the best checkpoint's weights into the model when `fit` ends.
         allow_code: Let a YAML file name predicates to import.
@@ -77,18 +81,23 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
         max_pending: int | None = None,
         when_busy: str | None = None,
         staging: str | None = None,
-        resume: str | PathLike[str] = "auto",
+        resume: str | PathLike[str] | dict[str, bool] = "auto",
         batch_metrics: bool = False,
         restore_best_weights: bool = False,
         allow_code: bool = False,
         clock: Clock | None = None,
     ) -> None:
-        if not isinstance(resume, str | PathLike):
-            raise PolicyError(f"KerasCheckpoint: resume is {resume!r}; expected 'auto', 'never' or a checkpoint's path")
+        if not isinstance(resume, str | PathLike | Mapping):
+            raise PolicyError(
+                f"KerasCheckpoint: resume is {resume!r}; expected 'auto', 'never' or a checkpoint's path, or which "
+                "parts to restore, such as {'optimizer': False}"
+            )
+        parts, resume = (resume, "auto") if isinstance(resume, Mapping) else (None, resume)
         config = build_config(
             "KerasCheckpoint", dirpath, policy, allow_code=allow_code, filename=filename, contents=contents,
             metadata=metadata, on_error=on_error, grace=grace, min_free=min_free, background=background,
             max_pending=max_pending, when_busy=when_busy, staging=staging,
+            resume=parts,
         )  # fmt: skip
         settings, suffix = config.settings, suffix_of(config.settings.contents, format)
         run = Run(
@@ -107,6 +116,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
         if batch_metrics:
             # Keras disables asynchronous dispatch if any callback has this method.
             self.on_train_batch_end = self._end_batch
+        self._parts = ResumedParts(**settings.resume)
         self._trained: Callable[[], Any] = lambda: None
         self._gate = run.gate
         self._fit: Fit | None = None
@@ -118,6 +128,19 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
     ) -> KerasCheckpoint:
         """Return the callback that a YAML file describes. Arguments passed here take precedence over the file."""
         return cls(dirpath, path, **settings)
+
+    def resume_path(self, only: Collection[str] | None = None) -> str | None:
+        """Return the newest checkpoint that a run can continue from and that passes verification, or None.
+
+        Args:
+            only: The parts of it that the next `fit` restores: ``"weights"``, and any of ``"optimizer"`` and
+                ``"step"``. By default, those of ``resume``.
+
+        Raises:
+            PolicyError: A part is unknown.
+        """
+        self._parts = ResumedParts.of(only, self._run.settings.resume, "KerasCheckpoint: resume_path")
+        return super().resume_path()
 
     # -- hooks -------------------------------------------------------------------------------------------------------
 
@@ -132,7 +155,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
             self._run, model, self.params, call, call.other_callbacks(self), self._staging,
             batch_metrics=self._batch_metrics, closed=_weakly(self._forget),
         )  # fmt: skip
-        fit.open(self._resume, trained=self._trained() is model)
+        fit.open(ResumeRequest(self._resume, self._parts, self._trained() is model))
         self._fit, _fitting[self._run.dirpath] = fit, self
         # The state includes what other callbacks change at the end of an epoch or fit (learning rate, best weights).
         call.surround(fit.first_callback(), self)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from os import PathLike
 from typing import Any
 
 import keras
@@ -23,7 +22,7 @@ from .metrics import floats
 from .model import lora, uncounted
 from .other_callbacks import OtherCallbacks
 from .progress import Progress
-from .resume import load_verified, resume_run
+from .resume import ResumeRequest, load_verified, resume_run
 from .resume_point import ResumePoint
 from .staging import KerasStaging
 from .state import fit_state, volatile_state
@@ -103,27 +102,23 @@ class Fit:
 
     # -- the beginning -----------------------------------------------------------------------------------------------
 
-    def open(self, resume: str | PathLike[str], *, trained: bool) -> None:
-        """Open the run directory and start the run, from its checkpoint if there is one.
-
-        Args:
-            resume: See `KerasCheckpoint`.
-            trained: Whether the callback has trained this model before.
-        """
+    def open(self, request: ResumeRequest) -> None:
+        """Open the run directory and start the run, from the requested checkpoint if there is one."""
         try:
             self._run.open()
-            self._start(resume, trained)
+            self._start(request)
         except BaseException:
             self.close()
             raise
 
-    def _start(self, resume: str | PathLike[str], trained: bool) -> None:
+    def _start(self, request: ResumeRequest) -> None:
         run, model = self._run, self.model
-        point = self._resume_point = resume_run(run, resume, model, self.call, self._others, trained=trained)
+        point = self._resume_point = resume_run(run, request, model, self.call, self._others)
         if point is not None:
             self._initial_epoch.set(run.state.epoch)
         known = (point.batch, point.trained) if point is not None else ()
-        counter = UpdateCounter(model, max(run.state.step, updates_done(model)), *known)
+        step = max(run.state.step, updates_done(model) if request.parts.step else 0)
+        counter = UpdateCounter(model, step, *known)
         self.progress = Progress(self.call, counter, run.state.epoch, point)
         decision = run.start(self, step=self.progress.step, epoch=self.progress.epochs)
         reasons = decision.stop.reasons if decision.stop is not None else ()

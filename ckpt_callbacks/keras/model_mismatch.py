@@ -2,37 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import h5py
 import keras
-import numpy as np
 
 from ..errors import ResumeError
 from ..formats.keras.unsupported import shorten
 from .model.objects import optimizers
 from .model.parts import storing
+from .saved_optimizers import Marked, refuse_other_variables, saved_shapes
 
 # For each place in the model, the layer's name and the shapes of the layer's variables.
 Layers = dict[str, tuple[str, list[tuple[int, ...]]]]
 _SHOWN = 3
-_MARK = "optimizer of the model"
 
 
-def refuse_other_model(model: keras.Model, path: Path, weights: Path, scratch: Path) -> None:
-    """Raise `ResumeError`, and name the layers that differ, if a different model wrote the checkpoint.
+def refuse_other_model(
+    model: keras.Model, path: Path, weights: Path, scratch: Path, skip: Sequence[keras.optimizers.Optimizer] = ()
+) -> None:
+    """Raise `ResumeError`, and name what differs, if a different model or optimizer wrote the checkpoint.
 
     Args:
         model: The model.
         path: The checkpoint.
         weights: The weights in it, as a ``.weights.h5`` or a legacy ``.h5``.
         scratch: A folder on disk for a temporary file.
+        skip: The optimizers that will not be loaded from it.
     """
-    found = differences(model, weights, scratch)
+    with h5py.File(weights) as file:
+        if "model_weights" in file:
+            in_file, in_model = _legacy(file["model_weights"]), _layers(model)
+            saved: list[tuple[Any, Any]] = []
+        else:
+            in_file, in_model, saved = _compared(model, file, scratch)
+    found = _differences(in_model, in_file)
     if found is not None:
         raise error_for(model, path, shorten(found))
+    for optimizer, shapes in saved:
+        if shapes is not None and not any(optimizer is one for one in skip):
+            refuse_other_variables(model, path, optimizer, shapes)
 
 
 def error_for(model: keras.Model, path: Path, problem: str) -> ResumeError:
@@ -43,21 +54,22 @@ def error_for(model: keras.Model, path: Path, problem: str) -> ResumeError:
     )
 
 
-def differences(model: keras.Model, weights: Path, scratch: Path) -> str | None:
+def _compared(model: keras.Model, file: h5py.File, scratch: Path) -> tuple[Layers, Layers, list[tuple[Any, Any]]]:
+    """Return the layers of a file and of the model, and for each optimizer, the shapes of its variables in the file."""
+    own, marked = scratch / "own.weights.h5", Marked(optimizers(model).values())
+    with storing(marked.optimizers, marked.mark):
+        keras.saving.save_weights(model, own)
+    try:
+        with h5py.File(own) as mine:
+            places = marked.places(mine)
+            in_file, in_model = (_native(h5, ("optimizer/", *places)) for h5 in (file, mine))
+    finally:
+        own.unlink()
+    return in_file, in_model, [(one, saved_shapes(file, place)) for place, one in places.items()]
+
+
+def _differences(in_model: Layers, in_file: Layers) -> str | None:
     """Return the differences in one line; None if all layers have the same shapes."""
-    with h5py.File(weights) as file:
-        if "model_weights" in file:
-            in_file, in_model = _legacy(file["model_weights"]), _layers(model)
-        else:
-            own = scratch / "own.weights.h5"
-            with storing(optimizers(model).values(), _mark):
-                keras.saving.save_weights(model, own)
-            try:
-                with h5py.File(own) as mine:
-                    leave_out = ("optimizer/", *_marked(mine))
-                    in_file, in_model = (_native(h5, leave_out) for h5 in (file, mine))
-            finally:
-                own.unlink()
     found = list(_compare(in_model, in_file))
     rest = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     return "; ".join(found[:_SHOWN]) + rest if found else None
@@ -78,18 +90,6 @@ def _compare(in_model: Layers, in_file: Layers) -> Iterator[str]:
 
 def _text(shapes: list[tuple[int, ...]]) -> str:
     return " + ".join("x".join(map(str, shape)) or "scalar" for shape in shapes)
-
-
-def _mark(_: keras.optimizers.Optimizer, group: Any) -> None:
-    """Mark the group of an optimizer, whose variables Keras compares when it loads them."""
-    group[_MARK] = np.zeros(())
-
-
-def _marked(file: h5py.File) -> list[str]:
-    """Return where the groups of the marked optimizers begin."""
-    found: list[str] = []
-    file.visit(lambda place: found.append(place.removesuffix(f"vars/{_MARK}")) if place.endswith(_MARK) else None)
-    return found
 
 
 def _native(file: h5py.File, leave_out: tuple[str, ...]) -> Layers:

@@ -111,6 +111,15 @@ class OtherCallbacks:
         )  # fmt: skip
 
 
+def without_averages(states: States) -> States:
+    """Return the states for an optimizer that has no averages to swap back."""
+    swaps = _FIELDS[keras.callbacks.SwapEMAWeights]
+    return tuple(
+        {**state, "fields": {field: value for field, value in state["fields"].items() if field not in swaps}}
+        for state in states
+    )
+
+
 def _fields(callback: keras.callbacks.Callback) -> tuple[str, ...]:
     return next((fields for kind, fields in _FIELDS.items() if isinstance(callback, kind)), ())
 

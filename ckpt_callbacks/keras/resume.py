@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
@@ -11,70 +12,96 @@ import keras
 from ..errors import ResumeError, VerifyError
 from ..formats.keras.unsupported import one_line
 from ..record import Record
+from ..run.resumed_parts import ResumedParts
 from ..run.run import Run
 from ..store.digest import verify
 from .embedded import FitState
 from .fit_call import FitCall
 from .model.load import load as load_model
 from .model.load import load_weights, read_embedded
+from .model.objects import optimizers
 from .model.uncounted import Uncounted
-from .other_callbacks import OtherCallbacks
+from .other_callbacks import OtherCallbacks, without_averages
 from .resume_point import ResumePoint
-from .state import assign, build_further_optimizers, optimizer_name, seed_variables
+from .saved_optimizers import refuse_other_class
+from .state import assign, build_further_optimizers, seed_variables
 from .update_counter import has_trained, updates_done
 
 log = logging.getLogger("ckpt_callbacks")
 
 
+@dataclass(frozen=True)
+class ResumeRequest:
+    """What a script asks to resume from.
+
+    Attributes:
+        where: ``auto``, ``never`` or a path; see `KerasCheckpoint`.
+        parts: The parts of the checkpoint to restore.
+        trained: Whether the callback has trained this model before.
+    """
+
+    where: str | PathLike[str]
+    parts: ResumedParts
+    trained: bool
+
+
 def resume_run(
-    run: Run, resume: str | PathLike[str], model: keras.Model, call: FitCall, others: OtherCallbacks, *, trained: bool
+    run: Run, request: ResumeRequest, model: keras.Model, call: FitCall, others: OtherCallbacks
 ) -> ResumePoint | None:
-    """Load the checkpoint that a fit continues from, and restore the run. Return None if there is no checkpoint.
+    """Load the checkpoint that a fit continues from, and restore the run. Return None if a new run begins.
 
     Args:
         run: The run.
-        resume: See `KerasCheckpoint`.
+        request: The script's request.
         model: The model.
         call: The call of `fit`.
         others: The other callbacks of that call.
-        trained: Whether the callback has trained this model before.
     """
-    path = checkpoint_to_load(run, resume, model, trained=trained)
+    parts = request.parts
+    path = checkpoint_to_load(run, request, model)
     if path is None:
-        if run.is_first_fit and resume != "never":
+        if run.is_first_fit and request.where != "never" and parts.step:
             adopt_run(run, model)
         return None
     state = read_embedded(path)
-    load(model, path, state, call, run.directory.staging)
+    load(model, path, state, call, run.directory.staging, parts)
+    if parts != ResumedParts():
+        log.warning("%s: resuming from its %s alone, as requested", path, parts)
+    if not parts.step:
+        if not run.is_first_fit:
+            run.begin_new_run()
+        return None
+    if not parts.optimizer:
+        callbacks = without_averages(state.volatile.callbacks)
+        state = replace(state, volatile=replace(state.volatile, callbacks=callbacks))
     run.restore(state.run)
     point = ResumePoint(path, model, state, call, others)
     log.warning("resumed from %s, at step %d, epoch %d", path, run.state.step, run.state.epoch)
     return point
 
 
-def checkpoint_to_load(run: Run, resume: str | PathLike[str], model: keras.Model, *, trained: bool) -> Path | None:
+def checkpoint_to_load(run: Run, request: ResumeRequest, model: keras.Model) -> Path | None:
     """Return the checkpoint that a model continues from; None to train the model as it is.
 
     Args:
         run: The run.
-        resume: See `KerasCheckpoint`.
+        request: The script's request.
         model: The model.
-        trained: Whether the callback has trained this model before.
 
     Raises:
         ResumeError: ``resume`` names a file that does not exist.
         VerifyError: ``resume`` names a damaged checkpoint.
     """
-    if resume == "never":
+    if request.where == "never":
         return None
-    if resume == "auto":
-        if trained or has_trained(model):
+    if request.where == "auto":
+        if request.trained or has_trained(model):
             return None
         record = next(run.view.verified_resumable(), None)
         return record.path if record else None
     if not run.is_first_fit:
         return None
-    path = Path(resume)
+    path = Path(request.where)
     if not path.is_file():
         raise ResumeError(f"{path}: is not a file; expected resume='auto', 'never' or the path of a checkpoint")
     record = run.view.find(path)
@@ -92,7 +119,7 @@ def adopt_run(run: Run, model: keras.Model) -> None:
         run.restore(read_embedded(record.path).run)
 
 
-def load(model: keras.Model, path: Path, state: FitState, call: FitCall, scratch: Path) -> None:
+def load(model: keras.Model, path: Path, state: FitState, call: FitCall, scratch: Path, parts: ResumedParts) -> None:
     """Load weights, optimizer and seeds from a checkpoint.
 
     Args:
@@ -101,21 +128,23 @@ def load(model: keras.Model, path: Path, state: FitState, call: FitCall, scratch
         state: The state that is embedded in it.
         call: The call of `fit` that continues from it.
         scratch: A folder on disk for a temporary copy.
+        parts: The parts of the checkpoint to load.
 
     Raises:
         ResumeError: The checkpoint was written by a different model or optimizer.
     """
-    if state.optimizer not in ("", optimizer_name(model)):
-        raise ResumeError(
-            f"{path}: was written with the optimizer {state.optimizer}; {model.name!r} has {optimizer_name(model)}; "
-            "compile the model as before, choose another directory, or pass resume='never'"
-        )
+    if parts.optimizer:
+        refuse_other_class(model, path, state.optimizer)
     _build(model, path, call)
-    if state.optimizer and not model.optimizer.built:
-        model.optimizer.build(model.trainable_variables)
-    build_further_optimizers(model, state.further_optimizers)
-    load_model(model, path, scratch, with_optimizer=bool(state.optimizer))
-    if not assign(seed_variables(model), state.volatile.seeds):
+    if parts.optimizer:
+        if state.optimizer and not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
+        build_further_optimizers(model, state.further_optimizers)
+        skip = [] if state.optimizer else [model.optimizer]
+    else:
+        skip = list(optimizers(model).values())
+    load_model(model, path, scratch, skip)
+    if parts.step and not assign(seed_variables(model), state.volatile.seeds):
         log.warning(
             "%s: the model's random layers differ from those in the checkpoint; their seeds start from scratch", path
         )

@@ -45,6 +45,8 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
             which then stays due. The last save is never skipped.
         staging: ``"memory"`` to copy the state before it is written, or ``"none"`` if there is no memory for a copy;
             training then waits while the state is written.
+        resume: Which parts of a checkpoint a resume restores besides the weights: ``{"optimizer": False}`` to train on
+            with a new optimizer and new schedules, ``{"step": False}`` to begin a new run. By default, all of them.
         allow_code: Let a YAML file name predicates to import.
         clock: A clock for tests.
 
@@ -68,6 +70,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         max_pending: int | None = None,
         when_busy: str | None = None,
         staging: str | None = None,
+        resume: dict[str, bool] | None = None,
         allow_code: bool = False,
         clock: Clock | None = None,
     ) -> None:
@@ -75,6 +78,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
             "LightningCheckpoint", dirpath, policy, allow_code=allow_code, filename=filename, contents=contents,
             metadata=metadata, on_error=on_error, grace=grace, min_free=min_free, background=background,
             max_pending=max_pending, when_busy=when_busy, staging=staging,
+            resume=resume,
         )  # fmt: skip
         settings = config.settings
         run = Run(
@@ -85,7 +89,8 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         self._staging = settings.staging if settings.background else "none"  # a copy is pointless
         self._fit: Fit | None = None
         self._previous = PreviousFit()
-        self._only: tuple[str, ResumedParts] | None = None
+        # The path that the parts are for; None for any.
+        self._only: tuple[str | None, ResumedParts] = (None, ResumedParts(**settings.resume))
 
     @classmethod
     def from_yaml(
@@ -99,13 +104,14 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
 
         Args:
             only: The parts of it that ``trainer.fit(ckpt_path=...)`` restores: ``"weights"``, and any of
-                ``"optimizer"`` and ``"step"``. By default, all of them.
+                ``"optimizer"`` and ``"step"``. By default, those of ``resume``.
 
         Raises:
             PolicyError: A part is unknown.
         """
-        parts, path = ResumedParts.of(only, f"{type(self).__name__}: resume_path"), super().resume_path()
-        self._only = (path, parts) if path is not None and parts != ResumedParts() else None
+        parts = ResumedParts.of(only, self._run.settings.resume, f"{type(self).__name__}: resume_path")
+        path = super().resume_path()
+        self._only = (None if only is None else path, parts)
         return path
 
     # -- state -------------------------------------------------------------------------------------------------------

@@ -73,14 +73,14 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         staging: As given.
         hyperparameters: Those of the module and the data module.
         weights: Finds those that a resume will refuse.
-        only: A checkpoint, and the parts of it that a resume restores; None to restore all of any checkpoint.
+        only: A checkpoint, or None for any, and the parts of it that a resume restores.
     """
 
     def __init__(self, trainer: Trainer, staging: TorchStaging) -> None:
         super().__init__(trainer.strategy.checkpoint_io)
         self.trainer, self.staging, self.hyperparameters = trainer, staging, Hyperparameters()
         self.weights = UnloadableWeights(trainer)
-        self.only: tuple[str, ResumedParts] | None = None
+        self.only: tuple[str | None, ResumedParts] = (None, ResumedParts())
         self._collector: _Collector | None = None
         self._is_prepared = False
         self._mapped: MappedCheckpoint | None = None  # what was resumed from, until the first optimizer step
@@ -234,9 +234,10 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
             raise ResumeError(f"{path}: holds {refused(error)}, which may run code when it is loaded; {way}") from error
         how = "read" if mapped is None else "mapped into memory"
         log.info("%s: %s in %.2f s", path, how, time.perf_counter() - begun)
-        if self.only is not None and str(path) == self.only[0] and is_resuming():
-            checkpoint = select(checkpoint, self.only[1])
-            log.warning("%s: resuming from its %s alone, as resume_path(only=...) asks", path, self.only[1])
+        wanted, parts = self.only
+        if parts != ResumedParts() and wanted in (None, str(path)) and is_resuming():
+            checkpoint = select(checkpoint, parts)
+            log.warning("%s: resuming from its %s alone, as requested", path, parts)
         fit_names(checkpoint, self.trainer.lightning_module)
         refuse_other_model(self.trainer, path, checkpoint)
         if mapped is not None and self.trainer.strategy.root_device.type == "cpu":  # others copy what they receive

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from ..errors import PolicyError
@@ -24,18 +24,19 @@ class ResumedParts:
     step: bool = True
 
     @classmethod
-    def of(cls, only: Collection[str] | None, where: str) -> ResumedParts:
-        """Return the parts that a user names; None means all.
+    def of(cls, only: Collection[str] | None, setting: Mapping[str, bool], where: str) -> ResumedParts:
+        """Return the parts that a user names.
 
         Args:
-            only: Their names.
+            only: Their names; None for those of the setting.
+            setting: See `Settings.resume`.
             where: The first words of the error message.
 
         Raises:
             PolicyError: A name is unknown, or the weights are missing.
         """
         if only is None:
-            return cls()
+            return cls(**setting)
         if isinstance(only, str) or not set(only) <= set(_PARTS) or "weights" not in only:
             raise PolicyError(
                 f"{where}: only is {only!r}; expected a list of 'weights' and any of 'optimizer' and 'step', such as "

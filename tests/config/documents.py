@@ -46,6 +46,7 @@ best_by: score
 on_error: raise
 contents: weights
 grace: 1.5 min
+resume: {optimizer: false, step: true}
 min_free: 2 GiB
 """
 WITH_NUMBERS = "save: {on_deadline: {before: 600, end: 1795561200}}\ngrace: 30\nmin_free: 5000"

@@ -6,7 +6,7 @@ METRIC = "metrics: {val: {monitor: val_loss, mode: min}}\n"
 WITH_SAVE = "save: on_preempt\n"
 FIELDS = (
     "version, dirpath, metrics, save, keep, stop, best_by, contents, metadata, filename, on_error, grace, min_free, "
-    "background, max_pending, when_busy, staging"
+    "background, max_pending, when_busy, staging, resume"
 )
 SECONDS = "a duration above 0: seconds, or text such as 30 s, 10 min, 1.5 h or 2 d"
 BYTES = "a size: whole bytes, or text such as 500 MB, 5 GB or 2 GiB"
@@ -45,6 +45,9 @@ MISTAKES = [
     (WITH_SAVE + "contents: wieghts", "contents: got 'wieghts'; expected full or weights; did you mean 'weights'?"),
     (WITH_SAVE + "contents: []", "contents: got a list; expected full or weights"),
     (WITH_SAVE + "on_error:", "on_error: got nothing; expected warn or raise"),
+    (WITH_SAVE + "resume: auto", "resume: got 'auto'; expected a mapping with one of optimizer, step"),
+    (WITH_SAVE + "resume: {weights: false}", "resume: unknown field 'weights'; expected one of optimizer, step"),
+    (WITH_SAVE + "resume: {step: 0}", "resume.step: got 0; expected true or false"),
     (WITH_SAVE + "dirpath: 3", "dirpath: got 3; expected text"),
     (WITH_SAVE + "metadata: x", "metadata: got 'x'; expected a mapping"),
     (WITH_SAVE + "metadata: {1: 2}", "metadata: got 1 as a name; expected text"),

@@ -80,7 +80,13 @@ def test_every_form(tmp_path):
             stop=Reaches(val, 0.1) | Diverges(val.raw, 100) | NonFinite("loss", consecutive=3),
             best_by=score,
         ),
-        Settings(contents="weights", on_error="raise", grace=90, min_free=2 * 1024**3),
+        Settings(
+            contents="weights",
+            on_error="raise",
+            grace=90,
+            min_free=2 * 1024**3,
+            resume={"optimizer": False, "step": True},
+        ),
     )
 
 

@@ -6,10 +6,9 @@ import shutil
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import h5py
 import keras
@@ -22,6 +21,7 @@ from ...formats.keras.suffix import KERAS, LEGACY, WEIGHTS
 from ...formats.keras.unsupported import one_line
 from ..embedded import FitState
 from ..model_mismatch import error_for, refuse_other_model
+from ..saved_optimizers import refuse_other_variables
 from .lora import FirstFactors
 from .objects import optimizers
 from .parts import as_built
@@ -55,28 +55,30 @@ def read_embedded(path: Path) -> FitState:
         raise ResumeError(f"{path}: {error}") from None
 
 
-def load(model: keras.Model, path: Path, scratch: Path, *, with_optimizer: bool = True) -> None:
+def load(model: keras.Model, path: Path, scratch: Path, skip: Sequence[keras.optimizers.Optimizer] = ()) -> None:
     """Load weights and optimizer state into a model.
 
     Args:
         model: The model.
         path: A full checkpoint.
         scratch: A folder on disk for a temporary copy.
-        with_optimizer: Whether the file holds the state of the model's optimizer, as it does from the first update on.
+        skip: The optimizers to leave as they are.
 
     Raises:
         ResumeError: The file was written by a different model or optimizer.
     """
+    legacy = path.suffix == LEGACY and model.optimizer is not None and not any(model.optimizer is one for one in skip)
     try:
         # Keras only warns if it leaves out the optimizer's state.
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="Skipping variable loading for optimizer")
             with _as_weights(path, scratch) as weights:
                 with as_built(model):
-                    refuse_other_model(model, path, weights, scratch)
-                _load(model, weights, skip=[] if with_optimizer else [model.optimizer])
-            if path.suffix == LEGACY and with_optimizer:
-                _load_legacy_optimizer(model, path)
+                    refuse_other_model(model, path, weights, scratch, skip)
+                state = _legacy_optimizer_state(model, path) if legacy else []
+                _load(model, weights, skip)
+            for variable, value in zip(model.optimizer.variables if legacy else [], state, strict=True):
+                variable.assign(value)
     except (ValueError, KeyError) as error:
         raise error_for(model, path, one_line(error)) from error
 
@@ -107,24 +109,21 @@ def _as_weights(path: Path, scratch: Path) -> Iterator[Path]:
         yield copy
 
 
-def _load(model: keras.Model, weights: Path, skip: list[Any]) -> None:
+def _load(model: keras.Model, weights: Path, skip: Sequence[keras.optimizers.Optimizer]) -> None:
     factors = FirstFactors(model)
     with as_built(model):
         if weights.name.endswith(WEIGHTS):
-            keras.saving.load_weights(model, weights, objects_to_skip=skip)
+            keras.saving.load_weights(model, weights, objects_to_skip=list(skip))
         else:
             model.load_weights(weights)  # the legacy format's reader leaves the optimizer alone
     factors.put_back()
 
 
-def _load_legacy_optimizer(model: keras.Model, path: Path) -> None:
+def _legacy_optimizer_state(model: keras.Model, path: Path) -> list[np.ndarray]:
     from keras.src.legacy.saving.legacy_h5_format import load_optimizer_weights_from_hdf5_group
 
     with h5py.File(path) as file:
         stored = load_optimizer_weights_from_hdf5_group(file) if "optimizer_weights" in file else []
         values = [np.asarray(value) for value in stored]
-    variables = model.optimizer.variables
-    if [tuple(v.shape) for v in variables] != [value.shape for value in values]:
-        raise ValueError(f"the optimizer has {len(variables)} variables, and the file has {len(values)} for it")
-    for variable, value in zip(variables, values, strict=True):
-        variable.assign(value)
+    refuse_other_variables(model, path, model.optimizer, [value.shape for value in values])
+    return values

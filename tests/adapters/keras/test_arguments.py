@@ -33,6 +33,12 @@ def test_two_callbacks_on_one_directory_are_refused(tmp_path):
         (dict(contents="weights", format="keras"), "contents='weights' is written as .weights.h5"),
         (dict(contents="model"), "contents is 'model'; expected one of full, weights"),
         (dict(resume=None), "resume is None; expected 'auto', 'never' or a checkpoint's path"),
+        (
+            dict(resume={"optimiser": False}),
+            "resume is {'optimiser': False}; expected whether to restore the optimizer",
+        ),
+        (dict(resume={"weights": False}), "resume is {'weights': False}; expected whether to restore the optimizer"),
+        (dict(resume={"step": 0}), "resume is {'step': 0}; expected whether to restore the optimizer and the step"),
         (dict(dirpath=None), "dirpath is missing"),
         (
             dict(restore_best_weights=True),

@@ -163,16 +163,11 @@ def test_a_path_that_cannot_be_resumed_from_is_one_clear_line(tmp_path):
 
 
 @ONCE
-def test_another_model_or_optimizer_is_one_clear_line(tmp_path):
+def test_another_model_is_one_clear_line(tmp_path):
     fit(quick(), checkpoint(tmp_path), epochs=1)
-    for other, text in {
-        model(units=9): "does not fit 'digits'",
-        model(keras.optimizers.SGD()): "was written with the optimizer Adam; 'digits' has SGD",
-        model(keras.optimizers.Adam(use_ema=True)): "Skipping variable loading for optimizer",
-    }.items():
-        with pytest.raises(ResumeError, match=text) as caught:
-            fit(other, checkpoint(tmp_path))
-        assert "\n" not in str(caught.value) and "resume='never'" in str(caught.value)
+    with pytest.raises(ResumeError, match="does not fit 'digits'") as caught:
+        fit(model(units=9), checkpoint(tmp_path))
+    assert "\n" not in str(caught.value) and "resume='never'" in str(caught.value)
 
 
 def test_a_finished_script_run_again_trains_nothing_and_says_so(tmp_path, caplog):

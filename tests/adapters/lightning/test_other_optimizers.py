@@ -127,6 +127,14 @@ def test_weights_and_step_alone_go_on_at_the_step_with_a_new_optimizer(tmp_path,
     assert callback.last().parent is not None
 
 
+def test_the_setting_holds_for_any_path(tmp_path):
+    _, _, first = train(tmp_path, adam)
+    callback, module = LightningCheckpoint(tmp_path, EACH_EPOCH, resume={"optimizer": False}), made(sgd)
+    fitter = trainer(callback, max_epochs=2)
+    fitter.fit(module, *loaders(), ckpt_path=first.last().path)
+    assert fitter.global_step == 20 and fitter.optimizers[0].param_groups[0]["lr"] == 0.01
+
+
 def test_weights_alone_begin_a_new_run(tmp_path):
     first, *_ = train(tmp_path, adam)
     module, fitter, callback = train(tmp_path, lambda m: torch.optim.SGD(m.parameters(), 0.0), 1, ["weights"])
