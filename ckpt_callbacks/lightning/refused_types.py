@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from ..errors import VerifyError
-from ..formats.torch.check import why_refused
+from ..formats.torch.check import number_of_refusals, why_refused
 from ..record import Record
 from .fit_call import trusts_checkpoints
 
@@ -13,22 +13,25 @@ log = logging.getLogger("ckpt_callbacks")
 
 
 class RefusedTypes:
-    """A listener that says so at the first save of a fit whose checkpoints torch refuses to load."""
+    """A listener that says so at the first save of a fit that torch refuses to load."""
 
     background = True  # it may have to read the file
 
     def __init__(self) -> None:
         self._is_done = trusts_checkpoints()
+        self._looked_at: int | None = None  # the number of refusals at the last look
 
     def __call__(self, record: Record) -> None:
-        if self._is_done or record.contents != "full":
+        refusals = number_of_refusals()
+        if self._is_done or record.contents != "full" or self._looked_at == refusals:
             return
         try:
             name = why_refused(record.path)
         except VerifyError:
             return  # it has been deleted; the next one will do
-        self._is_done = True
+        self._looked_at = refusals
         if name is not None:
+            self._is_done = True
             log.warning(
                 "%s: these checkpoints hold %s, which torch does not load by default; to resume from them, %s",
                 record.path, name, way_to_load(),

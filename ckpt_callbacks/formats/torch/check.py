@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 import zipfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from .tensor_shapes import Outline, outline
 _Names = frozenset[tuple[str, str]]
 _opened: set[tuple[str, str]] = set()  # the classes in files that torch itself has opened in this process
 _refused: dict[_Names, str] = {}  # the classes in files that it refused without the user's own classes, and why
+_checks: Counter[_Names] = Counter()
 _NAMED = re.compile(r"GLOBAL (\S+)")
 
 
@@ -32,12 +34,14 @@ def check(path: Path, wanted: Shapes) -> None:
         return  # the user's plugin wrote something else: only its digest can be compared
     seen = _outline(path)
     if seen is not None and (seen.named in _refused or _is_whole(path, wanted, seen)):
+        _checks[seen.named] += 1
         return
     try:
         found = _load(path)
     except pickle.UnpicklingError as error:
         if seen is not None:
             _refused[seen.named] = refused(error)
+            _checks[seen.named] += 1
         return
     tensors = found.get("state_dict", {}) if isinstance(found, dict) else {}
     shapes = [(name, tuple(tensor.shape)) for name, tensor in tensors.items() if hasattr(tensor, "shape")]
@@ -45,6 +49,11 @@ def check(path: Path, wanted: Shapes) -> None:
         raise VerifyError(problem)
     if seen is not None:
         _opened.update(seen.named)
+
+
+def number_of_refusals() -> int:
+    """Return how many checked files torch has refused in this process."""
+    return sum(_checks[names] for names in _refused)
 
 
 def why_refused(path: Path) -> str | None:

@@ -40,6 +40,19 @@ def test_types_that_torch_refuses_are_named_at_the_first_save_and_at_the_resume(
     assert "torch does not load" not in caplog.text, "the user knows"
 
 
+class Late(Model):
+    """Saves such a type from its second epoch on."""
+
+    def on_save_checkpoint(self, checkpoint):
+        checkpoint["kind"] = Kind.A if self.current_epoch else None
+
+
+def test_a_type_that_comes_later_is_named_when_it_comes(tmp_path, caplog):
+    callback = train(tmp_path, Late(), epochs=3)
+    assert caplog.text.count("which torch does not load by default") == 1
+    assert [record.file in caplog.text for record in callback.records()] == [False, True, False]
+
+
 def test_plain_values_are_not_mentioned(tmp_path, caplog):
     train(tmp_path, With({"a": [1, 2.0, "x", None]}))
     assert "these checkpoints" not in caplog.text
