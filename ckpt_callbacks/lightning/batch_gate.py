@@ -28,15 +28,21 @@ class BatchGate:
         self._manual, self._limit = False, math.inf
         self.step = 0
 
-    def close(self, trainer: Trainer, step: int) -> None:
-        """Find out how many batches can be skipped after the one that ends now, which was observed at ``step``."""
+    def close(self, trainer: Trainer, step: int, *, counts_batches: bool) -> None:
+        """Find out how many batches can be skipped after the one that ends now, which was observed at ``step``.
+
+        Args:
+            trainer: The trainer.
+            step: The number of steps done.
+            counts_batches: True if each batch counts as a step.
+        """
         self._left, self._skipped = 0, False
         self._results, self._batches = loops.running_epoch(trainer)
         if has_step_metrics(self._results, self._run.policy.monitored):
             return  # the policy needs the metrics of each batch
         self._run.close_gate()
-        self._manual = not trainer.lightning_module.automatic_optimization
-        self._limit = min(self._run_gate.step, loops.max_steps(trainer))
+        self._manual = not (counts_batches or trainer.lightning_module.automatic_optimization)
+        self._limit = self._run_gate.step if counts_batches else min(self._run_gate.step, loops.max_steps(trainer))
         # Lightning itself takes at most one step per batch; a module that optimizes manually may take any number.
         steps = math.inf if self._manual else self._limit - step - 1
         self._left = min(loops.batches_to_skip(trainer), steps)

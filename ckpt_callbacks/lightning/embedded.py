@@ -70,6 +70,8 @@ class FitState:
         epochs: Number of completed epochs. None if the file does not contain it.
         epoch_step: Optimizer updates done when the running epoch began. None if the file does not contain it.
         processes: The states of the processes, by rank.
+        steps: Number of steps done if batches count as steps. None if Lightning counts, or the file does not contain
+            it.
     """
 
     place: Place
@@ -82,6 +84,7 @@ class FitState:
     frozen_at_start: list[str] | None = None
     optimizers: list[list[str]] | None = None
     epoch_step: int | None = None
+    steps: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state in the form that a checkpoint holds."""
@@ -94,6 +97,7 @@ class FitState:
             "frozen_at_start": self.frozen_at_start,
             "epochs": self.epochs,
             "epoch_step": self.epoch_step,
+            "steps": self.steps,
             "optimizers": self.optimizers,
             "processes": [process.to_dict() for process in self.processes],
         }
@@ -112,4 +116,5 @@ class FitState:
             state.get("frozen_at_start"),
             state.get("optimizers"),
             state.get("epoch_step"),
+            state.get("steps"),
         )

@@ -23,7 +23,8 @@ from . import loops
 from .data_order import can_save_prefetched, generators_of, samplers_of
 from .epoch_sums import unsaved_metrics
 from .manual_gradients import ManualGradients
-from .unsaved_attributes import UnsavedAttributes
+from .step_count import StepCount
+from .unsaved_attributes import UnsavedAttributes, saves_more
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -49,27 +50,34 @@ class Inexactness:
         """Begin to compare, after the first batch."""
         self._attributes.begin(trainer)
 
-    def report(self, trainer: Trainer, *, mid_epoch: bool) -> None:
+    def report(self, trainer: Trainer, steps: StepCount, *, mid_epoch: bool) -> None:
         """Look at what is saved now.
 
         Args:
             trainer: The trainer.
+            steps: The fit's count of steps.
             mid_epoch: True if the checkpoint is taken before the end of its epoch.
         """
         self._say(
             "resuming from these checkpoints may not replay the same batches", what_is_inexact(trainer, mid_epoch)
         )
-        self._say("a run that resumes from these checkpoints may differ", self._of_the_module(trainer))
+        self._say("a run that resumes from these checkpoints may differ", self._of_the_module(trainer, steps))
 
     def _say(self, what: str, why: str | None) -> None:
         if why is not None and why not in self._reported:
             self._reported.add(why)
             log.warning("%s: %s", what, why)
 
-    def _of_the_module(self, trainer: Trainer) -> str | None:
+    def _of_the_module(self, trainer: Trainer, steps: StepCount) -> str | None:
         if any(isinstance(callback, ModelPruning) for callback in trainer.callbacks):
             return "ModelPruning saves no masks, and prunes anew what has grown back"
-        if self.gradients.are_pending(trainer):
+        if "optimizers" not in self._reported and not saves_more(trainer) and (own := steps.unsaved(trainer)):
+            self._reported.add("optimizers")
+            return (
+                f"the state of {', '.join(own)}, which is not one of self.optimizers(), is in no checkpoint; return it "
+                "in configure_optimizers(), or save it in on_save_checkpoint(checkpoint)"
+            )
+        if not steps.is_of_batches and self.gradients.are_pending(trainer):
             return (
                 "the module has accumulated gradients by hand that no checkpoint holds; expected saves where the "
                 "optimizer has just stepped, such as Every(steps=n)"

@@ -101,7 +101,8 @@ class Fit:
     def correct(self, saved: dict[str, Any]) -> None:
         """Correct the ``loops`` that Lightning writes, and log once why a resume from here may not be exact."""
         self._progress.correct(saved)
-        self.inexactness.report(self._trainer, mid_epoch=self._progress.place is not Place.EPOCH_END)
+        mid_epoch = self._progress.place is not Place.EPOCH_END
+        self.inexactness.report(self._trainer, self._progress.steps, mid_epoch=mid_epoch)
 
     # -- the beginning -----------------------------------------------------------------------------------------------
 
@@ -138,7 +139,7 @@ class Fit:
         if self._resume_point is not None:
             self._resume_point.optimizers.refuse_others(self._trainer)
         elif not self._trainer.ckpt_path:
-            self._previous.compare(self._trainer, self._run)
+            self._previous.compare(self._trainer, self._run, self._progress.steps)
 
     @property
     def is_resuming(self) -> bool:
@@ -150,14 +151,15 @@ class Fit:
         trainer = self._trainer
         point, self._resume_point = self._resume_point, None
         self._is_training = True
-        self._previous.begin(trainer)
+        self._previous.begin(trainer, self._progress.steps)
         self._progress.begin_training(trainer)
-        self._step, self._epochs = trainer.global_step, trainer.current_epoch
+        refuse_to_begin_again(self._run.dirpath, trainer.global_step, self._resumed_at)
         self._trained.begin()
-        refuse_to_begin_again(self._run.dirpath, self._step, self._resumed_at)
+        self._epochs = trainer.current_epoch
         if point is not None:
             self._epochs = self._run.state.epoch if point.state.epochs is None else point.state.epochs
             (point.restore if leads else point.follow)(trainer, self._progress)
+        self._step = self._progress.steps.now(trainer)
         self._metrics.begin(trainer)
         if self._progress.place is Place.VALIDATION:
             self._trained.await_validation()
@@ -172,11 +174,12 @@ class Fit:
     def end_batch(self) -> None:
         """Report a batch that the gate did not skip, if it completed an update."""
         trainer = self._trainer
-        if trainer.global_step == max(self._step, self.gate.step) or self.gate.is_amid_update(trainer):
+        step = self._progress.steps.end_batch(trainer)
+        if step == max(self._step, self.gate.step) or self.gate.is_amid_update(trainer):
             if loops.validation_follows(trainer):
                 self._trained.await_validation()
             return
-        self._step, self._progress.plateau_interval = trainer.global_step, "step"
+        self._step, self._progress.plateau_interval = step, "step"
         self.io.prepare(self._run)
         self.inexactness.begin(self._trainer)
         whole, validates = loops.epoch_is_whole(trainer), loops.validation_follows(trainer)
@@ -194,7 +197,7 @@ class Fit:
         if not whole:
             self._save_before_winding_down(weights)
         self._progress.plateau_interval = None
-        self.gate.close(trainer, self._step)
+        self.gate.close(trainer, step, counts_batches=self._progress.steps.is_of_batches)
 
     def pass_validation_batch(self) -> None:
         """Save during a validation, before or after one of its batches, if a save is urgent."""
@@ -210,7 +213,7 @@ class Fit:
 
     def end_validation(self) -> None:
         """Report a validation, at once or with the epoch that it ends."""
-        self._has_validated, self._step = True, self._trainer.global_step
+        self._has_validated = True
         self._trained.end_validation()
         metrics = self._metrics.of_epoch(self._trainer)
         if loops.epoch_is_whole(self._trainer):
@@ -227,7 +230,6 @@ class Fit:
         if not loops.epoch_is_whole(trainer):
             return
         self._epochs += 1
-        self._step = trainer.global_step
         partial = self._progress.is_partial
         metrics = self._metrics.take(self._trained.batches) | self._metrics.of_epoch(trainer, partial)
         self._progress.end_epoch(trainer)
@@ -240,7 +242,6 @@ class Fit:
 
     def end_training(self) -> None:
         """Report the end of training."""
-        self._step = self._trainer.global_step
         self._observe(EventKind.END, {}, weights=self._trained.identity())
 
     # -- the end -----------------------------------------------------------------------------------------------------
@@ -255,7 +256,6 @@ class Fit:
         can_save = self._run.policy.saves_on_preempt if preempted else single and self._run.is_open
         try:
             if self._is_training and can_save and not (single and self._trained.keep_out(self._run.dirpath)):
-                self._step = self._trainer.global_step  # another callback may have raised before this one was notified
                 kind = EventKind.PREEMPT if preempted else EventKind.EXCEPTION
                 self._observe(kind, {}, weights=self._trained.identity())
             if isinstance(exception, SIGTERMException):
@@ -279,7 +279,7 @@ class Fit:
             self.io.close()
 
     def _observe(self, kind: EventKind, metrics: dict[str, float], **facts: Any) -> None:
-        batches = self._trained.batches
+        self._step, batches = self._progress.steps.now(self._trainer), self._trained.batches
         decision = self._run.observe(Event(kind, self._step, self._epochs, metrics=metrics, batches=batches, **facts))
         if kind is not EventKind.STEP_END:  # next, other callbacks may swap other weights into the model and back
             self.io.staging.wait()

@@ -28,7 +28,7 @@ class ManualGradients:
             parameter = _with_gradient(optimizer)
             if parameter is None or self._used.get(id(parameter)) == _version(parameter.grad):
                 continue
-            if any(_is_nonzero(p.grad) for group in optimizer.param_groups for p in group["params"]):
+            if any(is_nonzero(p.grad) for group in optimizer.param_groups for p in group["params"]):
                 return True
         return False
 
@@ -42,5 +42,6 @@ def _version(gradient: torch.Tensor) -> tuple[int, int]:
     return id(gradient), gradient._version
 
 
-def _is_nonzero(gradient: torch.Tensor | None) -> bool:
+def is_nonzero(gradient: torch.Tensor | None) -> bool:
+    """Return whether there is a gradient that would change something."""
     return gradient is not None and bool((gradient.coalesce().values() if gradient.is_sparse else gradient).any())

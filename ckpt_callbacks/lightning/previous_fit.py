@@ -8,6 +8,7 @@ import weakref
 from lightning.pytorch import LightningModule, Trainer
 
 from ..run.run import Run
+from .step_count import StepCount
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -17,19 +18,25 @@ class PreviousFit:
 
     def __init__(self) -> None:
         self._module: weakref.ref[LightningModule] | None = None
+        self._steps = StepCount()
 
-    def begin(self, trainer: Trainer) -> None:
-        """Note the module of a fit that begins to train."""
-        self._module = weakref.ref(trainer.lightning_module)
+    def begin(self, trainer: Trainer, steps: StepCount) -> None:
+        """Note the module of a fit that begins to train, and its count of steps."""
+        self._module, self._steps = weakref.ref(trainer.lightning_module), steps
 
     def is_of_another_module(self, trainer: Trainer) -> bool:
         """Return whether there was one, and it trained another module than the trainer's."""
         return self._module is not None and self._module() is not trainer.lightning_module
 
-    def compare(self, trainer: Trainer, run: Run) -> None:
+    def compare(self, trainer: Trainer, run: Run, steps: StepCount) -> None:
         """Compare a fit that loads no checkpoint with what was trained before, in this process and in the directory.
 
         It begins a new run if it does not train on, like the next fold's.
+
+        Args:
+            trainer: The trainer.
+            run: The run.
+            steps: The fit's count of steps, which continues if the run does.
         """
         if run.is_first_fit:
             if run.view.resumable():
@@ -40,7 +47,8 @@ class PreviousFit:
                 )
             return
         other = self.is_of_another_module(trainer)
-        if not other and trainer.global_step >= run.state.step:
+        if not other and self._steps.now(trainer) >= run.state.step:
+            steps.continue_from(self._steps)
             return
         what = "another model is trained" if other else f"training begins again at step {trainer.global_step}"
         log.warning(

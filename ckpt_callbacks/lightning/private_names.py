@@ -30,6 +30,7 @@ RELIED_ON: tuple[PrivateName, ...] = (
     ("lightning.pytorch.Trainer.fit", "weights_only"),
     ("lightning.pytorch.callbacks.WeightAveraging", "_average_model"),
     ("lightning.pytorch.callbacks.WeightAveraging", "_swap_models"),
+    ("lightning.pytorch.core.optimizer", "_MockOptimizer"),
     ("lightning.pytorch.plugins.io.wrapper", "_WrappingCheckpointIO"),
     ("lightning.pytorch.plugins.io.wrapper._WrappingCheckpointIO", "_checkpoint_io"),
     ("lightning.pytorch.trainer.call", "_call_lightning_module_hook"),

@@ -15,6 +15,7 @@ from .epoch_sums import epoch_sums
 from .frozen_parameters import frozen
 from .saved_optimizers import optimizer_classes
 from .short_data import ShortData
+from .step_count import StepCount
 
 
 class Progress:
@@ -26,6 +27,7 @@ class Progress:
             ReduceLROnPlateau. That step is lost on resume.
         is_partial: True if another process began the epoch, so that some of its metrics may be unknown here.
         order: What the epoch's data order was drawn from.
+        steps: The number of steps done.
     """
 
     def __init__(self) -> None:
@@ -33,6 +35,7 @@ class Progress:
         self.plateau_interval: str | None = None
         self.is_partial = False
         self.order = DataOrder()
+        self.steps = StepCount()
         self._before_validation: dict[str, Any] = {}
         self._short_data = ShortData()
         self._epoch_step: int | None = None
@@ -45,10 +48,12 @@ class Progress:
     def end_fit(self) -> None:
         """End the fit."""
         self.order.end_fit()
+        self.steps.end()
 
     def begin_training(self, trainer: Trainer) -> None:
         """Begin to train. Call it before anything of a checkpoint is restored."""
         self._frozen_at_start = frozen(trainer.lightning_module)
+        self.steps.begin(trainer)
         self._await_epoch(trainer)
 
     def begin_epoch(self, trainer: Trainer) -> None:
@@ -67,6 +72,7 @@ class Progress:
 
     def end_epoch(self, trainer: Trainer) -> None:
         """Finish the epoch."""
+        self.steps.end_epoch(trainer)
         self._short_data.end_epoch(trainer)
         self._await_epoch(trainer)
         self.place = Place.EPOCH_END
@@ -84,6 +90,7 @@ class Progress:
             own: That of this process. None if there is none.
         """
         self.place = state.place
+        self.steps.restore(trainer, state.steps)
         self._await_epoch(trainer)
         self.is_partial = self.place is not Place.EPOCH_END
         if self.is_partial:
@@ -112,6 +119,7 @@ class Progress:
             optimizers=optimizer_classes(trainer),
             epochs=epochs,
             epoch_step=self._epoch_step,
+            steps=self.steps.now(trainer) if self.steps.is_of_batches else None,
             processes=_gather(self._process_state(trainer), trainer.world_size),
         )
 

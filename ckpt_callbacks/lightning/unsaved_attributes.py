@@ -30,13 +30,18 @@ class UnsavedAttributes:
     def changed(self, trainer: Trainer) -> str | None:
         """Name those that have changed since; None if there are none, or if the module saves something itself."""
         module = trainer.lightning_module
-        if self._before is None or type(module).on_save_checkpoint is not LightningModule.on_save_checkpoint:
+        if self._before is None or saves_more(trainer):
             return None
         now = dict(_attributes(module))
         names = [name for name, value in now.items() if name not in self._before or self._before[name] != value]
         names = [name for name in names if name not in _set_again(module)]
         rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         return ", ".join(names[:_SHOWN]) + rest if names else None
+
+
+def saves_more(trainer: Trainer) -> bool:
+    """Return whether the module adds to checkpoints by itself."""
+    return type(trainer.lightning_module).on_save_checkpoint is not LightningModule.on_save_checkpoint
 
 
 def _attributes(module: LightningModule) -> Iterator[tuple[str, Any]]:

@@ -1,0 +1,127 @@
+"""The number of steps that a fit has done, where Lightning may count none."""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.core.optimizer import _MockOptimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.utils.hooks import RemovableHandle
+
+from ..torch.weights import weights_of
+from . import loops
+from .manual_gradients import is_nonzero
+
+log = logging.getLogger("ckpt_callbacks")
+
+
+class StepCount:
+    """Lightning's count of optimizer steps, or the number of batches if Lightning counts no step.
+
+    With manual optimization, Lightning counts the steps of `self.optimizers()` in ``training_step``, and nothing else.
+    That it counts none is certain if no optimizer is configured, or if no step was counted although an optimizer has
+    stepped, or an epoch has changed the weights, and no gradient is waiting for a later step.
+
+    Attributes:
+        offset: Steps minus batches, if batches are counted. None while Lightning counts.
+    """
+
+    def __init__(self) -> None:
+        self.offset: int | None = None
+        self._begun_at = (0, 0)  # steps and batches
+        self._hook: RemovableHandle | None = None  # while it is unknown whether Lightning counts
+        self._stepped: set[int] = set()  # ids of the parameters that were updated in the running batch
+        self._stepping: dict[int, weakref.ref[torch.optim.Optimizer]] = {}
+        self._trained: str | None = None  # an identity of the weights
+
+    @property
+    def is_of_batches(self) -> bool:
+        """True if batches are counted."""
+        return self.offset is not None
+
+    def begin(self, trainer: Trainer) -> None:
+        """Begin to train, before a checkpoint's own count is restored."""
+        self._begun_at = trainer.global_step, loops.batches_trained_in_total(trainer)
+        if trainer.lightning_module.automatic_optimization or self.is_of_batches:
+            return
+        if all(isinstance(optimizer, _MockOptimizer) for optimizer in trainer.optimizers):
+            self._count_batches(trainer)
+        else:
+            self._trained = _trained(trainer)
+            self._hook = register_optimizer_step_post_hook(self._note_step)
+
+    def restore(self, trainer: Trainer, saved: int | None) -> None:
+        """Continue with the count that a checkpoint holds."""
+        if saved is not None:
+            self._begun_at = saved, loops.batches_trained_in_total(trainer)
+            self._count_batches(trainer)
+
+    def continue_from(self, earlier: StepCount) -> None:
+        """Continue with the count of an earlier fit."""
+        self.offset = earlier.offset
+
+    def end(self) -> None:
+        """End the fit."""
+        if self._hook is not None:
+            self._hook.remove()
+            self._hook = None
+
+    def now(self, trainer: Trainer) -> int:
+        """Return the number of steps done."""
+        if self.offset is None:
+            return trainer.global_step
+        return loops.batches_trained_in_total(trainer) + self.offset
+
+    def end_batch(self, trainer: Trainer) -> int:
+        """Return the number of steps done when a batch ends."""
+        if self._hook is not None:
+            self._decide(trainer, is_uncounted=bool(self._stepped))
+            self._stepped.clear()
+        return self.now(trainer)
+
+    def end_epoch(self, trainer: Trainer) -> None:
+        """Look at the weights that an epoch leaves."""
+        if self._hook is not None:
+            self._decide(trainer, is_uncounted=_trained(trainer) != self._trained)
+
+    def unsaved(self, trainer: Trainer) -> list[str]:
+        """Return the classes of the optimizers that have a state and do not belong to Lightning, which saves none."""
+        found = (reference() for reference in self._stepping.values())
+        known = set(map(id, trainer.optimizers))
+        return sorted({type(one).__name__ for one in found if one is not None and one.state and id(one) not in known})
+
+    def _note_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        self._stepping[id(optimizer)] = weakref.ref(optimizer)
+        self._stepped.update(id(p) for group in optimizer.param_groups for p in group["params"])
+
+    def _decide(self, trainer: Trainer, is_uncounted: bool) -> None:
+        if trainer.global_step != self._begun_at[0]:
+            self.end()
+        elif trainer.strategy.reduce_boolean_decision(is_uncounted and not self._awaits_step(trainer), all=False):
+            self._count_batches(trainer)
+
+    def _awaits_step(self, trainer: Trainer) -> bool:
+        """Return whether gradients are accumulated by hand for an optimizer that has not stepped yet."""
+        groups = [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
+        parameters = [parameter for group in groups for parameter in group["params"]]
+        return any(id(p) not in self._stepped and is_nonzero(p.grad) for p in parameters)
+
+    def _count_batches(self, trainer: Trainer) -> None:
+        self.end()
+        if not self.is_of_batches and trainer.is_global_zero:
+            log.warning(
+                "Lightning counts no optimizer step, because %s steps none of self.optimizers() in training_step; "
+                "batches count as steps, in rules such as Every(steps=n) and in file names",
+                type(trainer.lightning_module).__name__,
+            )
+        steps, batches = self._begun_at
+        self.offset = steps - batches
+
+
+def _trained(trainer: Trainer) -> str | None:
+    weights = weights_of(trainer.lightning_module)
+    return None if weights is None else weights.trained
