@@ -208,11 +208,11 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
 
     def _check(self, call: FitCall) -> None:
         if call.holds_twice(self):
-            raise PolicyError(f"{self.dirpath}: this callback is given to fit() more than once; expected it once")
+            raise PolicyError(f"{self.dirpath}: this callback was passed to fit() more than once; expected once")
         if call.validates_averages and self._run.policy.best_metric is not None:
             log.warning(
-                "%s: SwapEMAWeights validates averaged weights, but others are saved: the best checkpoint would not be "
-                "what was measured; expected SwapEMAWeights(swap_on_epoch=True)", self.dirpath,
+                "%s: SwapEMAWeights validates averaged weights, but checkpoints hold other weights, so the best one "
+                "would not hold what was measured; expected SwapEMAWeights(swap_on_epoch=True)", self.dirpath,
             )  # fmt: skip
 
     def _take_over(self) -> None:

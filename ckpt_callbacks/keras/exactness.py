@@ -9,13 +9,13 @@ import keras
 
 from .rng import script_seed
 
-_GENERATOR = "a generator cannot be rewound; a resumed run draws its batches from it as the script creates it"
+_GENERATOR = "a generator cannot be rewound; a resumed run draws its batches from a new one that the script creates"
 _WORKERS = (
-    "a PyDataset with several workers draws its batches in no fixed order of random numbers; a resumed run draws new "
-    "ones for the rest of an epoch; expected workers=1 and use_multiprocessing=False"
+    "a PyDataset with several workers draws its random numbers in no fixed order; a resumed run draws new ones for the "
+    "rest of an epoch; expected workers=1 and use_multiprocessing=False"
 )
 _SHUFFLES = (
-    "the tf.data pipeline shuffles, and where it stands cannot be saved; in a resumed run the data comes in a "
+    "the tf.data pipeline shuffles, and its position cannot be saved; in a resumed run the data comes in a "
     "different order; expected no shuffle, or a seeded one with reshuffle_each_iteration=False"
 )
 _UNSEEDED = (
@@ -27,8 +27,8 @@ _LOADER = (
     "different order; expected torch's global generator"
 )
 _PART = (
-    "steps_per_epoch makes epochs of a part of the data, and a resumed run begins with its first part; expected "
-    "epochs of all the data"
+    "with steps_per_epoch, an epoch covers only a part of the data, and a resumed run begins with the first part; "
+    "expected epochs that cover all of the data"
 )
 
 

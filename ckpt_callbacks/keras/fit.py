@@ -73,7 +73,7 @@ class Fit:
         self._resume_point: ResumePoint | None = None
         self._before_validation: VolatileState | None = None  # the state when the running validation began
         self._has_validated = self._is_prepared = self._has_warned = False
-        self._measured: MeasuredWeights | None = None  # those of the last epoch's end
+        self._measured: MeasuredWeights | None = None  # the weights at the last epoch's end
         self._inexact = (call.inexact, lora.INEXACT if lora.has_lora(model) else None)  # logged at the first save
 
     @property
@@ -210,7 +210,7 @@ class Fit:
             else:
                 log.warning("%s: nothing was left to train; the run is at step %d", run.dirpath, run.state.step)
                 if final is not None and point is not None and point.path != final.path:
-                    load_verified(self.model, final, run.directory.staging)  # they may be averages, or the best weights
+                    load_verified(self.model, final, run.directory.staging)  # perhaps averages, or the best ones
             if restore_best_weights and (best := run.view.best()) is not None:
                 load_verified(self.model, best, run.directory.staging)
         self.close(run.end)

@@ -28,8 +28,8 @@ class FitCall:
 
     Attributes:
         validates: True if a validation set was given, or if that is unknown.
-        batches: The number of batches in an epoch, if it was known when the call began. What Keras learns later is no
-            number of batches on TensorFlow, where the attempt to draw one more counts as well.
+        batches: The number of batches in an epoch, if it was known when the call began. On TensorFlow, the number that
+            Keras learns later also counts the attempt to draw one more batch.
     """
 
     def __init__(self, variables: dict[str, Any]) -> None:
@@ -69,12 +69,12 @@ class FitCall:
         """Call ``ended`` when the data of an epoch ends before the number of batches that Keras expects.
 
         Args:
-            ended: Called with True if Keras learned it from a batch that could not be drawn.
+            ended: Called with True if Keras noticed the end because it could not draw a batch.
         """
         data = self._data()
         if data is None:
             return
-        warn = data._interrupted_warning  # Keras calls it then, and only then
+        warn = data._interrupted_warning  # Keras calls it in this case only
 
         def interrupted() -> None:
             ended(isinstance(sys.exc_info()[1], StopIteration))
@@ -84,7 +84,7 @@ class FitCall:
 
     @property
     def is_validating(self) -> bool:
-        """True if the running hook is of a validation of `fit` itself, and not of one that a callback makes."""
+        """True if the running hook belongs to a validation of `fit` itself, not to one that a callback runs."""
         callbacks, hooks = self._callbacks(), 0
         for frame in _outwards(sys._getframe()):
             variables = frame.f_locals

@@ -19,7 +19,7 @@ class Progress:
         call: The call of `fit`.
         steps: Counts the updates of the fit.
         epochs: Number of epochs that were completed before the fit.
-        point: The place where the fit continues; None if it starts with an epoch of its own.
+        point: The place where the fit continues; None if it starts with a new epoch.
 
     Attributes:
         epochs: Number of completed epochs.
@@ -140,7 +140,7 @@ class Progress:
         return 0 <= moved <= model.steps_per_execution
 
     def begin_validation(self, model: keras.Model) -> None:
-        """Begin the validation of this fit, after all batches of the epoch unless training stops amid it."""
+        """Begin the validation of this fit. All batches of the epoch are done, unless training stops in mid-epoch."""
         if not self.ending:
             self.move_to(self.done(model))
             self.validating = True

@@ -150,7 +150,7 @@ def load(model: keras.Model, path: Path, state: FitState, call: FitCall, scratch
         )
     if unmatched := Uncounted(model).assign(state.volatile.uncounted):
         log.warning(
-            "%s: the model has other variables besides its weights than in the checkpoint; not restored: %s",
+            "%s: the variables that Keras does not count differ from those in the checkpoint; not restored: %s",
             path, ", ".join(unmatched),
         )  # fmt: skip
 
@@ -179,7 +179,7 @@ def _build(model: keras.Model, path: Path, call: FitCall) -> None:
         try:
             # On torch and JAX, `fit` does this before it calls any callback; on TensorFlow, at the first batch.
             model._symbolic_build(data_batch=call.batch_spec)
-        except Exception as error:  # the user's code may need real values, as it gets them in a model that runs eagerly
+        except Exception as error:  # the user's code may need real values, which exist only in eager mode
             problem = f"{one_line(error)}; call the model on a batch"
     if not (model.built or model.weights):
         raise ResumeError(f"{path}: {model.name!r} has no variables yet to load it into: {problem} before model.fit()")

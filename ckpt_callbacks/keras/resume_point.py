@@ -46,7 +46,7 @@ class ResumePoint:
         self._is_epoch_begin = not (state.batch or state.next_begun or state.validating)
         self._skipper: BatchSkipper | None = None
         if self.is_validation:
-            self._warn_of_other_backend()  # whatever the epoch's batches are now, none is left to train
+            self._warn_of_other_backend()  # all batches were trained, even if the epoch has a different number now
         elif None not in (call.batches, state.batches) and call.batches != state.batches:
             self._give_up(f"an epoch has {call.batches} batches now, and had {state.batches}")
         elif state.batch % model.steps_per_execution and state.batch != state.batches:
@@ -103,19 +103,19 @@ class ResumePoint:
             log.warning(
                 "%s: the model's metrics changed; this epoch's values omit the batches before the resume", self.path
             )
-        # Before a validation, skip whatever the epoch has: its length may be unknown, or differ from epoch to epoch.
+        # Before a validation, skip all batches of the epoch: their number may be unknown, or differ between epochs.
         calls = None if self.is_validation else -(-self.batch // model.steps_per_execution)
         logs = floats(model.get_metrics_result())
         self._skipper = BatchSkipper(model, calls, logs, skipped=self._end_skipping)
 
     def end_epoch(self) -> None:
-        """End the skipping of batches with the epoch, so that none of the next one is skipped."""
+        """Stop skipping when the epoch ends, so that no batch of the next epoch is skipped."""
         if self._skipper is None:
             return
         self._skipper.end()
         if left := self._skipper.left:
             log.warning(
-                "%s: was taken after %d batches of an epoch, but that epoch's data has ended %d batches before; "
+                "%s: was taken after %d batches of an epoch, but that epoch's data now ends %d batches earlier; "
                 "expected the same data", self.path, self.batch, left * self._model.steps_per_execution,
             )  # fmt: skip
         self._skipper = None

@@ -21,7 +21,7 @@ def script_seed() -> int | None:
 def random_state() -> dict[str, np.ndarray]:
     """Return the states of the python and numpy generators, of torch's if torch is loaded, and of Keras' if it exists.
 
-    Keras' is what `keras.random` draws from without a seed.
+    `keras.random` draws from Keras' generator when it gets no seed.
 
     TensorFlow and JAX draw from seeds that are in the model's variables, or that the script has set.
     """

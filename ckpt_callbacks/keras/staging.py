@@ -31,7 +31,7 @@ try:
     from ..formats.keras.writer import FileWriter, KerasFile
     from .model.walk import Walk, config_of, walk
 except (AttributeError, ImportError) as error:  # Keras makes no promise that these parts are stable
-    _UNKNOWN: str | None = f"Keras {keras.__version__} is not as expected inside: {first_line(error)}"
+    _UNKNOWN: str | None = f"the internals of Keras {keras.__version__} are not as expected: {first_line(error)}"
 else:
     _UNKNOWN = None
 
@@ -124,8 +124,8 @@ class KerasStaging:
             self._with_config = problem is None
             if problem is not None:
                 log.warning(
-                    "KerasCheckpoint: the configuration of %r cannot be saved: %s; a run resumes without it, and "
-                    "load_weights() reads the files, but load_model() does not: implement get_config() for that",
+                    "KerasCheckpoint: the configuration of %r cannot be saved: %s; a run can resume without it, and "
+                    "load_weights() can read the files; to use load_model(), implement get_config()",
                     model.name, one_line(problem),
                 )  # fmt: skip
         return self._with_config

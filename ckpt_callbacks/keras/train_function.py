@@ -72,7 +72,7 @@ class BatchSkipper(ReplacedTrainFunction):
 
     @property
     def left(self) -> int:
-        """The number of calls that were still to be skipped; 0 if that was not limited."""
+        """The number of calls that still have to be skipped; 0 if there is no limit."""
         return self._left or 0
 
     def end(self) -> None:

@@ -1,4 +1,4 @@
-"""A count of optimizer updates that counts batches, because the optimizer counts something else in many scripts."""
+"""The number of optimizer updates, computed from batches, because optimizers often count something else."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import keras
 
 log = logging.getLogger("ckpt_callbacks")
 
-_counting_otherwise: weakref.WeakSet[Any] = weakref.WeakSet()  # optimizers that were seen to count no batches
+_counting_otherwise: weakref.WeakSet[Any] = weakref.WeakSet()  # optimizers that are known not to count batches
 
 
 class UpdateCounter:
     """The number of optimizer updates done at each batch of the running epoch.
 
-    Each batch counts as one update, or as a part of one if gradients are accumulated. The optimizer's own counter is no
-    measure of that: mixed precision skips updates, SAM makes two for each batch, a GAN has other optimizers, a callback
-    may compile the model again, and on TensorFlow, the end of data of unknown length counts as one more.
+    Each batch counts as one update, or as a part of one if gradients are accumulated. The optimizer's own counter
+    cannot replace this count: mixed precision skips updates, SAM makes two for each batch, a GAN has other optimizers,
+    a callback may compile the model again, and on TensorFlow, the end of data of unknown length counts as one more
+    batch.
 
     Args:
         model: The model that is trained.
@@ -83,9 +84,10 @@ class UpdateCounter:
 
 
 def updates_done(model: keras.Model) -> int:
-    """Return the number of updates that the model's optimizer has counted; 0 if it is known to count no batches.
+    """Return the number of updates that the model's optimizer has counted; 0 if it is known not to count batches.
 
-    They may be more than the run knows of: trained elsewhere, or by a fit that an exception ended.
+    There may be more than the run knows of, if the model was also trained elsewhere, or by a fit that an exception
+    ended.
     """
     if model.optimizer in _counting_otherwise:
         return 0

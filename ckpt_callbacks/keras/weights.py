@@ -13,7 +13,7 @@ _WHOLE, _SAMPLED = 1 << 20, 1 << 16  # elements; reading all of a large variable
 
 
 class MeasuredWeights:
-    """The weights that a model has at an event, for a later event to tell whether it still has them.
+    """The weights of a model at an event, kept so that a later event can tell whether they have changed.
 
     Args:
         event: The identity of the weights at the event; see `Event.weights`.
@@ -29,7 +29,7 @@ class MeasuredWeights:
 
 
 def _state(model: keras.Model) -> object:
-    # Arrays of JAX cannot change, torch counts changes, and TensorFlow can only be asked for the values.
+    # JAX arrays cannot change, torch counts changes, and TensorFlow offers only the values.
     values = [variable.value for variable in model.weights]
     if keras.backend.backend() == "jax":
         return _Arrays(values)
@@ -50,7 +50,7 @@ def _sample(value: Any) -> bytes:
 
 
 class _Arrays:
-    """Arrays that cannot change, compared by what they are and not by their values. It keeps them alive.
+    """Immutable arrays, which are compared by identity, not by value, and are kept alive.
 
     Args:
         arrays: The arrays.

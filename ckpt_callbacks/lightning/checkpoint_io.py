@@ -165,7 +165,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
             return f"{type(plugin).__name__} writes the files"
         if strategy.root_device.type not in DEVICES:
             return f"a state on {strategy.root_device} cannot be copied"
-        return None if is_known() else f"torch {torch.__version__} is not as expected inside"
+        return None if is_known() else f"the internals of torch {torch.__version__} are not as expected"
 
     @property
     def _writes_together(self) -> bool:

@@ -120,7 +120,7 @@ def test_what_an_optimizer_keeps_of_a_file_is_no_part_of_it(tmp_path):
     [
         ({"plugins": [Plugin()]}, "Plugin writes the files"),
         ({"strategy": Together("cpu")}, "Together has its own way to save"),
-        ({}, f"torch {torch.__version__} is not as expected inside"),
+        ({}, f"the internals of torch {torch.__version__} are not as expected"),
     ],
     ids=["a plugin", "a strategy", "an unknown torch"],
 )

@@ -13,7 +13,7 @@ MEMBER = "config.json"
 def problem(model: keras.Model) -> Exception | None:
     """Return why Keras cannot write the model's configuration; None if it can.
 
-    It cannot if, for instance, the model's class takes arguments and has no ``get_config()``.
+    For example, it cannot if the model's class takes arguments and has no ``get_config()``.
     """
     try:
         json.dumps(keras.saving.serialize_keras_object(model))

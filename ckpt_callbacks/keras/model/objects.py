@@ -16,8 +16,8 @@ _CONTAINERS = (list, tuple, dict)
 def objects(model: keras.Model) -> Iterator[tuple[str, Any]]:
     """Yield each Keras object and each variable that a model holds, once, with the attribute names that lead to it.
 
-    An attribute of the model itself has its plain name, and what it holds follows after a slash: ``opts/d``. The same
-    script gives the same names in the same order again.
+    An attribute of the model itself has its plain name, and the name of an object that it holds follows after a slash:
+    ``opts/d``. The same script always gives the same names in the same order.
     """
     variables = _variable_types()
     kinds: dict[type, str] = {}  # most of the values are of a few types

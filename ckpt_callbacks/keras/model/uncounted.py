@@ -1,6 +1,6 @@
-"""Variables that a model holds and Keras does not count among its variables, so that it never writes them.
+"""Variables that a model holds but Keras does not count among the model's variables, and so never writes.
 
-Such are the states of a stateful RNN, and a `tf.Variable` in a layer.
+Examples are the states of a stateful RNN and a `tf.Variable` in a layer.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Uncounted:
         model: The model.
 
     Attributes:
-        saved: Those that are saved.
-        left_out: The names of those that are too large.
+        saved: The variables that are saved.
+        left_out: The names of the variables that are too large.
     """
 
     def __init__(self, model: keras.Model) -> None:
@@ -51,11 +51,11 @@ class Uncounted:
         )
 
     def values(self) -> dict[str, np.ndarray]:
-        """Return copies of the values of those that are saved."""
+        """Return copies of the values of the saved variables."""
         return {path: np.array(keras.ops.convert_to_numpy(one)) for path, one in self.saved.items()}
 
     def assign(self, wanted: Mapping[str, np.ndarray]) -> list[str]:
-        """Assign values, and return the names of those that have no variable of their shape."""
+        """Assign values, and return the names of the values that match no variable in name and shape."""
         unmatched = []
         for path, value in wanted.items():
             one = self.saved.get(path)

@@ -55,7 +55,7 @@ def test_arguments_that_make_no_sense_are_one_line(settings, text):
 @ONCE
 def test_one_callback_given_twice_is_one_line(tmp_path):
     callback = checkpoint(tmp_path)
-    with pytest.raises(PolicyError, match="this callback is given to fit\\(\\) more than once; expected it once"):
+    with pytest.raises(PolicyError, match="this callback was passed to fit\\(\\) more than once; expected once"):
         fit(quick(), callback, callback, epochs=1)
     fit(quick(), callback, epochs=1)
 

@@ -249,4 +249,4 @@ def test_another_keras_inside_is_no_error(tmp_path, monkeypatch, caplog):
     spec.loader.exec_module(anew)
     live(anew.KerasStaging().stage(quick(), WEIGHTS, CARRIED), tmp_path / "a.weights.h5")
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
-    assert "is not as expected inside: cannot import name 'BaseOptimizer'" in caplog.text
+    assert "are not as expected: cannot import name 'BaseOptimizer'" in caplog.text

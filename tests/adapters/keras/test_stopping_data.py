@@ -92,7 +92,7 @@ def generator():
         (Batches, {}, None),
         (lambda: Batches(workers=2), {}, "a PyDataset with several workers"),
         (generator, {"steps_per_epoch": 4}, "a generator cannot be rewound"),
-        (Batches, {"steps_per_epoch": 3}, "steps_per_epoch makes epochs of a part of the data"),
+        (Batches, {"steps_per_epoch": 3}, "with steps_per_epoch, an epoch covers only a part of the data"),
     ],
 )
 def test_what_cannot_be_exact_is_said_once_when_it_is_saved(tmp_path, caplog, make, settings, said):
