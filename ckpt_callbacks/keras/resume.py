@@ -66,7 +66,7 @@ def resume_run(
     state = read_embedded(path)
     load(model, path, state, call, run.directory.staging, parts)
     if parts != ResumedParts():
-        log.warning("%s: resuming from its %s alone, as requested", path, parts)
+        log.warning("%s: resuming only from its %s, as requested", path, parts)
     if not parts.step:
         if not run.is_first_fit:
             run.begin_new_run()

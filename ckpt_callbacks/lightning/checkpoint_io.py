@@ -71,8 +71,8 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
     Attributes:
         trainer: As given.
         staging: As given.
-        hyperparameters: Those of the module and the data module.
-        weights: Finds those that a resume will refuse.
+        hyperparameters: The hyperparameters of the module and the data module.
+        weights: Finds the weights that a resume will refuse.
         only: A checkpoint, or None for any, and the parts of it that a resume restores.
     """
 
@@ -104,7 +104,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         self.trainer.strategy.checkpoint_io = self
 
     def close(self) -> None:
-        """Finish what is being copied, release the memory, and take part in nothing more."""
+        """Finish pending copies, release the memory, and stop taking part in saves and loads."""
         self.before_optimizer_step()
         self.staging.release()
         self._uninstall()
@@ -237,7 +237,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         wanted, parts = self.only
         if parts != ResumedParts() and wanted in (None, str(path)) and is_resuming():
             checkpoint = select(checkpoint, parts)
-            log.warning("%s: resuming from its %s alone, as requested", path, parts)
+            log.warning("%s: resuming only from its %s, as requested", path, parts)
         fit_names(checkpoint, self.trainer.lightning_module)
         refuse_other_model(self.trainer, path, checkpoint)
         if mapped is not None and self.trainer.strategy.root_device.type == "cpu":  # others copy what they receive

@@ -1,4 +1,4 @@
-"""The names of the weights of compiled modules, which `torch.compile` gives a prefix."""
+"""The names of the weights of compiled modules, to which `torch.compile` adds a prefix."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _STATES = ("state_dict", "current_model_state")  # the second one is that of Wei
 def write_plain_names(checkpoint: dict[str, Any], module: torch.nn.Module) -> None:
     """Give the weights in a checkpoint the names that they have in the module before it is compiled."""
     compiled = [name for name, part in module.named_modules(remove_duplicate=False) if _is_compiled(part)]
-    compiled.sort(key=len, reverse=True)  # a compiled module in another one first
+    compiled.sort(key=len, reverse=True)  # nested modules first
     for key in _STATES if compiled else ():
         state = checkpoint.get(key)
         if isinstance(state, Mapping):
@@ -34,7 +34,7 @@ def fit_names(checkpoint: dict[str, Any], module: torch.nn.Module) -> None:
 
 
 def accept_plain_names(module: torch.nn.Module) -> None:
-    """Let the compiled parts of a module load weights with and without the prefix, also by other code."""
+    """Let the compiled parts of a module load weights with and without the prefix, even if other code loads them."""
     for part in module.modules():
         if _is_compiled(part) and not accepts_plain_names(part):
             part.register_load_state_dict_pre_hook(_add_prefix)
@@ -77,7 +77,8 @@ def _renamed(state: Mapping[str, Any], names: Mapping[str, str], paths: Mapping[
     Args:
         state: The ``state_dict``.
         names: The new name of each weight.
-        paths: The new paths of modules, by those without the prefix, which the others get.
+        paths: The new path of each module, by its path without the prefix. Other modules get the path without the
+            prefix.
     """
     if len(set(names.values())) < len(names) or all(name == new for name, new in names.items()):
         return state

@@ -83,7 +83,7 @@ class DataOrder:
         fetcher = trainer.fit_loop._data_fetcher
         loops.set_sampler_epoch(trainer)
         if state["before_fit"] is not None:
-            # Persistent workers exist by now. They are treated as the first ones again.
+            # Persistent workers already exist. They are shut down, so that the next ones count as the first ones again.
             for loader in loops.loaders(trainer):
                 _shutdown_workers_and_reset_iterator(loader)
             set_random_state(state["before_fit"])
@@ -127,7 +127,7 @@ def generators_of(loader: Any) -> Iterator[Any]:
 
 
 def samplers_of(loader: Any) -> Iterator[Any]:
-    """Yield a loader's samplers, and the samplers in these."""
+    """Yield a loader's samplers, and the samplers inside them."""
     waiting, seen = [loader], set()
     while waiting:
         owner = waiting.pop(0)

@@ -31,10 +31,10 @@ _HARMLESS = (ProgressBar, GradientAccumulationScheduler)  # they change nothing 
 def begin_epoch_again(
     trainer: Trainer, random: RandomState | None, step: int | None, checkpoint: Mapping[str, Any]
 ) -> None:  # fmt: skip
-    """Call the hooks that begin an epoch, and undo what they do a second time.
+    """Call the hooks that begin an epoch, and undo their effect on what the checkpoint holds.
 
-    Afterwards, weights, optimizers, schedulers and the states of callbacks are as in the checkpoint, because it was
-    taken after these hooks. What they leave in attributes stays.
+    Afterwards, weights, optimizers, schedulers and the states of callbacks are those of the checkpoint, because it was
+    taken after these hooks. Whatever the hooks leave in attributes stays.
 
     Args:
         trainer: The trainer, which has loaded the checkpoint.
@@ -72,7 +72,7 @@ def _load_again(trainer: Trainer, checkpoint: Mapping[str, Any], callbacks: Sequ
         config.scheduler.load_state_dict(state)
     for callback in callbacks:
         state = checkpoint["callbacks"].get(callback.state_key)
-        if state and not _origin(callback).startswith("lightning."):  # Lightning's own know about a resume
+        if state and not _origin(callback).startswith("lightning."):  # Lightning's own callbacks handle a resume
             callback.load_state_dict(copy.deepcopy(state))
 
 

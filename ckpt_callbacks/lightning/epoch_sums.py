@@ -48,10 +48,10 @@ def unsaved_metrics(trainer: Trainer) -> list[str]:
 
 
 def covers_last_batches(item: _ResultMetric) -> bool:
-    """Return whether a metric does not cover the whole epoch if it was resumed midway.
+    """Return whether a metric may cover only the last batches of an epoch that was resumed midway.
 
-    That is what `epoch_sums` leaves out, and what was logged in ``on_train_epoch_end``: usually a module computes it
-    there from what it has collected in each batch.
+    This applies to metrics that `epoch_sums` leaves out, and to metrics that were logged in ``on_train_epoch_end``,
+    because a module usually computes these from what it has collected in each batch.
     """
     return not item.is_tensor or item.meta.fx == "on_train_epoch_end"
 

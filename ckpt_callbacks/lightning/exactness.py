@@ -35,10 +35,10 @@ _STATELESS = (
 
 
 class Inexactness:
-    """Reports once for each reason why a resumed run may differ, at the first save that is affected.
+    """Reports each reason why a resumed run may differ once, at the first save that it affects.
 
     Attributes:
-        gradients: Those of manual optimization.
+        gradients: The gradients of manual optimization.
     """
 
     def __init__(self) -> None:
@@ -47,11 +47,11 @@ class Inexactness:
         self.gradients = ManualGradients()
 
     def begin(self, trainer: Trainer) -> None:
-        """Begin to compare, after the first batch."""
+        """Note the module's attributes after the first batch, so that later saves can compare them."""
         self._attributes.begin(trainer)
 
     def report(self, trainer: Trainer, steps: StepCount, *, mid_epoch: bool) -> None:
-        """Look at what is saved now.
+        """Log the reasons that apply to the checkpoint that is saved now.
 
         Args:
             trainer: The trainer.
@@ -70,7 +70,7 @@ class Inexactness:
 
     def _of_the_module(self, trainer: Trainer, steps: StepCount) -> str | None:
         if any(isinstance(callback, ModelPruning) for callback in trainer.callbacks):
-            return "ModelPruning saves no masks, and prunes anew what has grown back"
+            return "ModelPruning saves no masks; a resumed run prunes again what has grown back"
         if "optimizers" not in self._reported and not saves_more(trainer) and (own := steps.unsaved(trainer)):
             self._reported.add("optimizers")
             return (
@@ -79,8 +79,8 @@ class Inexactness:
             )
         if not steps.is_of_batches and self.gradients.are_pending(trainer):
             return (
-                "the module has accumulated gradients by hand that no checkpoint holds; expected saves where the "
-                "optimizer has just stepped, such as Every(steps=n)"
+                "the module has accumulated gradients by hand, which no checkpoint holds; expected saves right after "
+                "an optimizer step, such as Every(steps=n)"
             )
         if "attributes" not in self._reported and (names := self._attributes.changed(trainer)) is not None:
             self._reported.add("attributes")
@@ -103,15 +103,15 @@ def what_is_inexact(trainer: Trainer, mid_epoch: bool) -> str | None:
     if names := unsaved_metrics(trainer):
         return f"the epoch's {', '.join(names)} will leave out its first batches (a torchmetrics object)"
     if loops.accumulating(trainer):
-        return "gradients were accumulated that no checkpoint holds; expected a save at an optimizer step"
+        return "no checkpoint holds the accumulated gradients; expected a save at an optimizer step"
     return _inexact_in_mid_epoch(trainer)
 
 
 def _inexact_anywhere(trainer: Trainer) -> str | None:
     if trainer.reload_dataloaders_every_n_epochs:
-        return "reload_dataloaders_every_n_epochs makes new loaders, which a resume makes at other moments"
+        return "reload_dataloaders_every_n_epochs makes new loaders, and a resume makes them at other times"
     if any(getattr(loader, "persistent_workers", False) for loader in loops.loaders(trainer)):
-        return "persistent_workers live on from epoch to epoch, and what they have drawn cannot be restored"
+        return "persistent_workers keep running between epochs, and their random states cannot be restored"
     return None
 
 
@@ -119,25 +119,25 @@ def _inexact_in_mid_epoch(trainer: Trainer) -> str | None:
     loaders = loops.loaders(trainer)
     stateful = [isinstance(loader, _Stateful) for loader in loaders]
     if len(loaders) > 1 and trainer.fit_loop._combined_loader._mode.startswith("max_size"):
-        return "several loaders are combined, of which the short ones end or begin again earlier than the epoch"
+        return "several loaders are combined, and the short ones end or restart before the epoch ends"
     if all(stateful):
         if can_save_prefetched(trainer):
             return None
-        return "the data has no length, and its batches are objects that no checkpoint may hold; expected tensors"
+        return "the data has no length, and its batches are objects that a checkpoint cannot hold; expected tensors"
     if any(stateful):
-        return "only some of the loaders can say where they are; expected a StatefulDataLoader for each"
+        return "only some of the loaders can report their position; expected a StatefulDataLoader for each"
     return next((why for loader in loaders if (why := _inexact_loader(loader)) is not None), None)
 
 
 def _inexact_loader(loader: Any) -> str | None:
     if not isinstance(loader, DataLoader):
-        return f"{type(loader).__name__} cannot say where it is; expected a DataLoader or a StatefulDataLoader"
+        return f"{type(loader).__name__} cannot report its position; expected a DataLoader or a StatefulDataLoader"
     if isinstance(loader.dataset, IterableDataset):
         name = type(loader.dataset).__name__
-        return f"{name} is iterated over; expected one with a state_dict, in a StatefulDataLoader"
+        return f"{name} is an IterableDataset; expected one with a state_dict, in a StatefulDataLoader"
     for sampler in samplers_of(loader):
         if not isinstance(sampler, _STATELESS) and type(sampler).__module__.split(".")[0] not in ("lightning", "torch"):
-            return f"{type(sampler).__name__} may have a state of its own; expected a StatefulDataLoader"
+            return f"{type(sampler).__name__} may have its own state; expected a StatefulDataLoader"
     if loader.num_workers and next(generators_of(loader), None) is not None:
-        return "a loader with workers has a generator of its own; expected a StatefulDataLoader"
+        return "a loader with workers has its own generator; expected a StatefulDataLoader"
     return None

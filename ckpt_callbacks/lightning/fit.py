@@ -147,7 +147,7 @@ class Fit:
         return self._resume_point is not None
 
     def start_training(self, leads: bool) -> None:
-        """Start training, at the checkpoint's place if there is one. The callback that ``leads`` moves it there."""
+        """Start training at the checkpoint's place, if there is one. The callback that ``leads`` moves it there."""
         trainer = self._trainer
         point, self._resume_point = self._resume_point, None
         self._is_training = True

@@ -27,7 +27,7 @@ def path_to_load() -> Any:
 def is_resuming() -> bool:
     """Return whether a checkpoint is loaded now because the running `fit` resumes from it.
 
-    Other callbacks load checkpoints, too: LearningRateFinder puts back the state that it has saved itself.
+    Other callbacks load checkpoints as well: LearningRateFinder restores the state that it has saved itself.
     """
     return _frame_of(_CheckpointConnector._restore_modules_and_callbacks) is not None
 

@@ -19,12 +19,13 @@ def frozen(module: LightningModule) -> list[str]:
 def unfreeze(module: LightningModule, at_start: Collection[str] | None, at_save: Collection[str]) -> None:
     """Unfreeze the parameters that training had unfrozen, and log it.
 
-    What was frozen when training began, or was not, was the decision of a script, and today's script has made its own.
+    The script decides which parameters are frozen when training begins, and the current script has decided again.
 
     Args:
-        module: The module, as today's script has made it.
-        at_start: Those that were frozen when the interrupted training began. None if the file does not contain them.
-        at_save: Those that were frozen when the checkpoint was taken.
+        module: The module, as the current script has created it.
+        at_start: The parameters that were frozen when the interrupted training began. None if the file does not contain
+            them.
+        at_save: The parameters that were frozen when the checkpoint was taken.
     """
     unfrozen, lost = [], []
     for name, parameter in module.named_parameters():
@@ -37,8 +38,8 @@ def unfreeze(module: LightningModule, at_start: Collection[str] | None, at_save:
         log.warning("restored requires_grad from the checkpoint; the script differs: %s", _listed(unfrozen))
     if lost:
         log.warning(
-            "training had frozen parameters by the time of the checkpoint, and they are trained again, as the script "
-            "has it: %s; to go on as before, freeze them before training",
+            "training had frozen parameters before the checkpoint was taken; they are trained again, because the "
+            "script does not freeze them: %s; to continue as before, freeze them before training",
             _listed(lost),
         )
 

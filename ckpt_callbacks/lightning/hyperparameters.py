@@ -15,10 +15,11 @@ _CONTAINERS = (dict, OrderedDict, list, tuple)
 
 
 class Hyperparameters:
-    """Converts and describes hyperparameters at each save, at the cost of one look at those that it knows.
+    """Converts and describes hyperparameters at each save, and searches each value only once.
 
-    They may be large, such as a vocabulary, and seldom change within a fit. Only what was found out about a value is
-    remembered, as long as it is the same object of the same length: a checkpoint always holds the values themselves.
+    Hyperparameters may be large, such as a vocabulary, and seldom change within a fit. Only the result of the search is
+    remembered, as long as a value is the same object of the same length. A checkpoint always holds the values
+    themselves.
     """
 
     def __init__(self) -> None:
@@ -26,14 +27,14 @@ class Hyperparameters:
         self._described: dict[str, tuple[Any, int, Any]] = {}
 
     def convert(self, checkpoint: dict[str, Any]) -> None:
-        """Convert paths to text: they would make the file unreadable for ``torch.load(weights_only=True)``."""
+        """Convert paths to text, because ``torch.load(weights_only=True)`` cannot read them."""
         memo: dict[int, tuple[Any, Any]] = {}  # one for all of them, so that what they share stays shared
         found = {key: checkpoint[key] for key in _KEYS if isinstance(checkpoint.get(key), dict)}
         if not all([self._is_known(key, name, value) for key in found for name, value in found[key].items()]):
             checkpoint.update({key: _converted(value, memo) for key, value in found.items()})
 
     def describe(self, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-        """Return them as plain JSON values of bounded size, for a record."""
+        """Return hyperparameters as plain JSON values of bounded size, for a record."""
         described = {}
         for name, value in hyperparameters.items():
             known = self._described.get(name)
@@ -43,7 +44,7 @@ class Hyperparameters:
         return described
 
     def _is_known(self, key: str, name: str, value: Any) -> bool:
-        """Return whether nothing in a value has to be converted. It is looked for once."""
+        """Return whether nothing in a value has to be converted. Each value is searched once."""
         if type(value) in SCALARS:
             return True
         known = self._loadable.get((key, name))
@@ -72,7 +73,7 @@ def _is_loadable(value: Any) -> bool:
 
 
 def _converted(value: Any, memo: dict[int, tuple[Any, Any]]) -> Any:
-    """Return a value with its paths converted, which keeps its cycles, and what its parts share."""
+    """Return a value with its paths converted. Its cycles and shared parts are kept."""
     if type(value) in SCALARS:
         return value
     if isinstance(value, os.PathLike):
@@ -83,7 +84,7 @@ def _converted(value: Any, memo: dict[int, tuple[Any, Any]]) -> Any:
         return memo[id(value)][1]
     try:
         return _converted_container(value, memo)
-    except RecursionError:  # nested too deeply to be converted; pickle may know a way
+    except RecursionError:  # nested too deeply to be converted; pickle may still succeed
         return value
 
 
@@ -91,7 +92,7 @@ def _converted_container(value: Any, memo: dict[int, tuple[Any, Any]]) -> Any:
     made: Any
     if isinstance(value, Mapping):
         made = OrderedDict() if type(value) is OrderedDict else {}
-        memo[id(value)] = value, made  # with the value, whose id belongs to another object once it is gone
+        memo[id(value)] = value, made  # with the value, because another object may get its id later
         made.update((key, _converted(item, memo)) for key, item in value.items())
         return made
     if type(value) is list:
@@ -100,7 +101,7 @@ def _converted_container(value: Any, memo: dict[int, tuple[Any, Any]]) -> Any:
         made.extend(_converted(item, memo) for item in value)
         return made
     made = tuple([_converted(item, memo) for item in value])
-    # A cycle may lead back to the tuple, in which case it has been made by now.
+    # If a cycle leads back to the tuple, the tuple has already been made.
     return memo.setdefault(id(value), (value, made))[1]
 
 

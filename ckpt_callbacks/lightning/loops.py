@@ -24,7 +24,7 @@ def epoch_is_whole(trainer: Trainer) -> bool:
 
 
 def last_batch_was_reached(trainer: Trainer) -> bool:
-    """Return whether the batch done last was the last one that Lightning planned. On resume, the data cannot tell."""
+    """Return whether the latest batch was the last one that Lightning planned. On a resume, the data cannot tell."""
     return trainer.fit_loop.epoch_loop._num_ready_batches_reached()
 
 
@@ -96,7 +96,7 @@ def skips_epoch_start(trainer: Trainer) -> bool:
 
 @contextlib.contextmanager
 def at_step(trainer: Trainer, step: int | None) -> Iterator[None]:
-    """Let `trainer.global_step` be ``step`` for a while, unless that is None."""
+    """Set `trainer.global_step` to ``step`` within the context, unless ``step`` is None."""
     epoch_loop = trainer.fit_loop.epoch_loop
     if trainer.lightning_module.automatic_optimization:
         total = epoch_loop.automatic_optimization.optim_progress.optimizer.step.total
@@ -134,7 +134,7 @@ def mark_epoch_complete(loops: dict[str, Any]) -> None:
 def mark_validation_due(loops: dict[str, Any], progress: dict[str, Any]) -> None:
     """Correct the ``loops`` of a checkpoint that was taken between a batch and the end of the validation after it.
 
-    The batch counts as completed, and the epoch and the validation do not.
+    The batch counts as completed, but the epoch and the validation do not.
 
     Args:
         loops: What Lightning would write.
@@ -157,10 +157,10 @@ def begin_with_validation(trainer: Trainer, states: Sequence[dict[str, Any]]) ->
     """
     val_loop = trainer.fit_loop.epoch_loop.val_loop
     val_loop._restart_stage = RestartStage.RESTARTED_MID_EVALUATION  # so that no batch is trained first
-    val_loop.restarting = False  # from its first batch on
+    val_loop.restarting = False  # so that it starts at its first batch
     if states and last_batch_was_reached(trainer) and trainer.fit_loop._data_fetcher.length is None:
         _end_old_epoch(trainer, states)
-        trainer.fit_loop._data_fetcher.batches.clear()  # one of the next epoch was drawn
+        trainer.fit_loop._data_fetcher.batches.clear()  # it holds a batch of the next epoch
 
 
 def begin_next_epoch(trainer: Trainer) -> None:
@@ -168,7 +168,7 @@ def begin_next_epoch(trainer: Trainer) -> None:
 
     Otherwise, the loops mistake a run with ``max_steps`` for one that stopped mid-epoch and train one step too many.
     They also read the epoch's data in an order that was drawn before the random state was restored. A stateful data
-    loader gets its state back, from which it draws the next epoch's order.
+    loader gets its state back, and draws the next epoch's order from it.
     """
     fit_loop = trainer.fit_loop
     states, fit_loop._combined_loader_states_to_load = fit_loop._combined_loader_states_to_load, []
@@ -183,7 +183,7 @@ def _end_old_epoch(trainer: Trainer, states: Sequence[dict[str, Any]]) -> None:
     loader = trainer.fit_loop._combined_loader
     loader._load_state_dicts(states)
     # The new epoch begins with another `iter`. Do not call the fetcher's `iter`: if the data has no length, it draws a
-    # batch on which nothing would train.
+    # batch that would never be trained.
     iter(loader)
 
 
@@ -222,8 +222,8 @@ def set_sampler_epoch(trainer: Trainer) -> bool:
 def reload(trainer: Trainer, states: Sequence[dict[str, Any]]) -> None:
     """Load the states of stateful loaders mid-epoch if Lightning has not, or has loaded them in the order of epoch 0.
 
-    It does not load them if the loaders existed before the checkpoint was loaded. `trainer.estimated_stepping_batches`,
-    for one, makes Lightning create them, and `configure_optimizers` often asks for it.
+    Lightning does not load them if the loaders existed before the checkpoint was loaded. For example,
+    `trainer.estimated_stepping_batches` creates the loaders, and `configure_optimizers` often uses it.
     """
     fit_loop = trainer.fit_loop
     pending, fit_loop._combined_loader_states_to_load = fit_loop._combined_loader_states_to_load, []
@@ -249,7 +249,7 @@ def pending_plateau_steps(trainer: Trainer, interval: str) -> list[tuple[int, fl
     if interval == "step" and epoch_loop._should_accumulate():
         return []
     if interval == "epoch" and not last_batch_was_reached(trainer):
-        return []  # the data ended early, and Lightning steps nothing
+        return []  # the data ended early, so Lightning steps no scheduler
     index = trainer.current_epoch if interval == "epoch" else epoch_loop.batch_idx
     pending = []
     for number, config in enumerate(trainer.lr_scheduler_configs):

@@ -9,13 +9,13 @@ from lightning.pytorch import Trainer
 
 
 class ManualGradients:
-    """Tells gradients that an optimizer has used from those that still wait for one."""
+    """Distinguishes gradients that an optimizer has used from those that no optimizer has used yet."""
 
     def __init__(self) -> None:
         self._used: dict[int, tuple[int, int]] = {}
 
     def use(self, optimizer: torch.optim.Optimizer) -> None:
-        """Note that an optimizer steps now. One of its gradients stands for all."""
+        """Note that an optimizer steps now. One of its gradients represents all of them."""
         parameter = _with_gradient(optimizer)
         if parameter is not None:
             self._used[id(parameter)] = _version(parameter.grad)

@@ -31,8 +31,8 @@ class FreshMetrics:
 
         Args:
             trainer: The trainer.
-            partial: True if another process began the training epoch. What may cover only its last batches is then left
-                out, which is logged.
+            partial: True if another process began the training epoch. Metrics that may cover only its last batches are
+                then left out, and this is logged.
         """
         values = trainer.callback_metrics
         items = [item for item in _items(trainer) if item.meta.on_epoch]
@@ -42,7 +42,7 @@ class FreshMetrics:
         left_out = {item.meta.name for item in items} - {item.meta.name for item in kept}
         if partial and (unknown := sorted(left_out | by_hand.keys())):
             log.warning(
-                "the epoch was resumed midway, so its %s may cover only its last batches, and the policy leaves it out",
+                "the epoch was resumed midway; the policy leaves out metrics that may cover only its last batches: %s",
                 ", ".join(unknown),
             )
         return {name: _number(value) for name, value in fresh.items()} | ({} if partial else by_hand)

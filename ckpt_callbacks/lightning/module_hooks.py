@@ -1,7 +1,8 @@
 """Calls that come after a hook of the user's module.
 
-Lightning calls a hook of all callbacks before the module's hook of the same name. What a callback saves in
-``on_train_batch_end`` therefore lacks what the module does there: a step of an average or a scheduler, a random draw.
+Lightning calls a hook of all callbacks before the module's hook of the same name. A checkpoint that a callback saves in
+``on_train_batch_end`` therefore lacks what the module does in its own hook: a step of an average or a scheduler, or a
+random draw.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class ModuleHooks:
 
         The module has the deferred call as an attribute only until then, so that copies of the module do not get it.
         """
-        attributes, earlier = vars(module), vars(module).get(name)  # another callback may have deferred a call, too
+        attributes, earlier = vars(module), vars(module).get(name)  # another callback may also have deferred a call
         hook = getattr(module, name)
 
         def remove() -> None:
@@ -43,6 +44,6 @@ class ModuleHooks:
         self._pending.append(remove)
 
     def cancel(self) -> None:
-        """Remove the calls whose hook never came, because something raised before it."""
+        """Remove the calls whose hook was never called, because an exception came first."""
         for remove in reversed(self._pending[:]):
             remove()

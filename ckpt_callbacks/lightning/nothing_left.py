@@ -17,7 +17,7 @@ log = logging.getLogger("ckpt_callbacks")
 
 
 def end_untrained(trainer: Trainer, run: Run, state: FitState, previous: PreviousFit) -> None:
-    """Bring the model to the end of the run, and say so.
+    """Bring the model to the end of the run, and log that nothing was left to train.
 
     Args:
         trainer: The trainer.
@@ -34,9 +34,9 @@ def end_untrained(trainer: Trainer, run: Run, state: FitState, previous: Previou
 
 def _why(trainer: Trainer, previous: PreviousFit) -> str:
     if previous.is_of_another_module(trainer):
-        return ", by another model of this process; give each fold a directory of its own"
+        return ", with another model of this process; give each fold its own directory"
     for callback in trainer.callbacks:
         if isinstance(callback, Timer) and (left := callback.time_remaining()) is not None and left <= 0:
             spent = callback.time_elapsed()
-            return f", because max_time, which counts earlier fits, too, is used up ({spent:.0f} s); expected more"
+            return f", because max_time is used up: it includes earlier fits ({spent:.0f} s in total); expected more"
     return ""

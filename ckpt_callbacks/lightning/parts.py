@@ -8,7 +8,7 @@ from ..run.resumed_parts import ResumedParts
 
 
 def select(checkpoint: dict[str, Any], parts: ResumedParts) -> dict[str, Any]:
-    """Return a checkpoint with no other parts than these, as Lightning restores it."""
+    """Return a checkpoint that holds only these parts, in the form that Lightning restores."""
     selected = dict(checkpoint)
     if not parts.optimizer:
         selected |= {"optimizer_states": [], "lr_schedulers": []}

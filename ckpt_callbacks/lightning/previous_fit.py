@@ -14,7 +14,7 @@ log = logging.getLogger("ckpt_callbacks")
 
 
 class PreviousFit:
-    """The module that a callback has last trained, and how far."""
+    """The module that a callback trained last."""
 
     def __init__(self) -> None:
         self._module: weakref.ref[LightningModule] | None = None
@@ -25,13 +25,13 @@ class PreviousFit:
         self._module, self._steps = weakref.ref(trainer.lightning_module), steps
 
     def is_of_another_module(self, trainer: Trainer) -> bool:
-        """Return whether there was one, and it trained another module than the trainer's."""
+        """Return whether there was a previous fit, and it trained a module other than the trainer's."""
         return self._module is not None and self._module() is not trainer.lightning_module
 
     def compare(self, trainer: Trainer, run: Run, steps: StepCount) -> None:
         """Compare a fit that loads no checkpoint with what was trained before, in this process and in the directory.
 
-        It begins a new run if it does not train on, like the next fold's.
+        If the fit does not continue the earlier training, as with the next fold, a new run begins.
 
         Args:
             trainer: The trainer.
@@ -53,7 +53,7 @@ class PreviousFit:
         what = "another model is trained" if other else f"training begins again at step {trainer.global_step}"
         log.warning(
             "%s: %s with the callback of an earlier fit, so a new run begins here; to keep runs apart, such as folds, "
-            "give each one a callback and a directory of its own",
+            "give each one its own callback and directory",
             run.dirpath, what,
         )  # fmt: skip
         run.begin_new_run()

@@ -87,7 +87,7 @@ class Progress:
         Args:
             state: The state in the checkpoint.
             trainer: The trainer.
-            own: That of this process. None if there is none.
+            own: The state of this process. None if there is none.
         """
         self.place = state.place
         self.steps.restore(trainer, state.steps)

@@ -13,7 +13,7 @@ log = logging.getLogger("ckpt_callbacks")
 
 
 class RefusedTypes:
-    """A listener that says so at the first save of a fit that torch refuses to load."""
+    """A listener that warns at the first save of a fit that torch refuses to load."""
 
     background = True  # it may have to read the file
 
@@ -28,7 +28,7 @@ class RefusedTypes:
         try:
             name = why_refused(record.path)
         except VerifyError:
-            return  # it has been deleted; the next one will do
+            return  # it has been deleted; the next one is checked instead
         self._looked_at = refusals
         if name is not None:
             self._is_done = True
@@ -44,5 +44,5 @@ def way_to_load() -> str:
 
 
 def way_to_save() -> str:
-    """Return what to do so that files are free of such types."""
+    """Return what to do to keep such types out of the files."""
     return "save plain values instead, such as OmegaConf.to_container(cfg), vars(settings) or float(x)"

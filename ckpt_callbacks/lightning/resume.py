@@ -86,7 +86,7 @@ class ResumePoint:
             log.warning("the checkpoint has no random state for rank %d", trainer.global_rank)
 
     def follow(self, trainer: Trainer, progress: Progress) -> None:
-        """Let ``progress`` be at the place, to which the fit has been brought, possibly by another callback."""
+        """Move ``progress`` to the place of the checkpoint. Another callback may have moved the fit there already."""
         progress.move_to(self.state, trainer, self._own(trainer))
 
     def _own(self, trainer: Trainer) -> ProcessState | None:

@@ -35,7 +35,7 @@ class SavedOptimizers:
         ]
 
     def refuse_others(self, trainer: Trainer) -> None:
-        """Make sure that the trainer's optimizers can load them. Nothing is loaded yet.
+        """Make sure that the trainer's optimizers can load the saved ones. Nothing is loaded yet.
 
         Raises:
             ResumeError: They cannot.
@@ -48,7 +48,7 @@ class SavedOptimizers:
         why = self._difference(trainer.optimizers)
         if why is not None:
             raise ResumeError(
-                f"{trainer.ckpt_path}: {why}; expected the optimizer that wrote it; to train on with a new one, call "
+                f"{trainer.ckpt_path}: {why}; expected the optimizer that wrote it; to continue with a new one, call "
                 'trainer.fit(model, ckpt_path=ckpt.resume_path(only=["weights", "step"]))'
             )
 
@@ -82,7 +82,7 @@ def _other_class(optimizer: torch.optim.Optimizer, saved: Sequence[str] | None) 
         return f"was written with {theirs}, and the script has {name}"
     # One is derived from the other, or takes its place, such as a fused variant.
     log.warning(
-        "the checkpoint was written with %s, and the script has %s: the settings in the checkpoint count, such as the "
+        "the checkpoint was written with %s, and the script has %s: the settings in the checkpoint apply, such as the "
         "learning rate",
         theirs, name,
     )  # fmt: skip

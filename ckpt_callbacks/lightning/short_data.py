@@ -1,4 +1,4 @@
-"""Data that ends before its length: a stream whose `__len__` is too large, or that is shorter than a limit."""
+"""Data that ends early: a stream whose `__len__` is too large, or data that is shorter than a limit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ log = logging.getLogger("ckpt_callbacks")
 
 
 class ShortData:
-    """Says once, when an epoch ends early, what Lightning leaves out in such epochs."""
+    """Logs once, when an epoch ends early, what Lightning leaves out in such epochs."""
 
     def __init__(self) -> None:
         self._was_said = False
@@ -23,8 +23,8 @@ class ShortData:
             return
         self._was_said = True
         log.warning(
-            "the training data ended after %d of %s batches: Lightning validates, and steps schedulers by epoch, after "
-            "the last of these batches, which never comes; expected data that is as long as its `__len__` and "
+            "the training data ended after %d of %s batches: Lightning skips the validation and the schedulers of this "
+            "epoch, because they come after the last planned batch; expected data that is as long as its `__len__` and "
             "limit_train_batches say",
             loops.batches_trained(trainer),
             trainer.num_training_batches,

@@ -27,7 +27,7 @@ class TrainedWeights:
         self._trainer, self._averages = trainer, averages
         self._batches_before = 0
         self._before: str | None = None  # the weights before the running validation
-        self._validated: str | None = None  # what the running, or the last, validation has measured
+        self._validated: str | None = None  # the weights that the running or the last validation has measured
         self._was_said = False
 
     def begin(self) -> None:
@@ -73,15 +73,15 @@ class TrainedWeights:
         return replaced
 
     def identity_after_validation(self) -> Hashable | None:
-        """Return `identity`, and log once if the last validation has measured other weights than those saved now."""
+        """Return `identity`, and log once if the last validation measured weights other than those saved now."""
         weights = weights_of(self._trainer.lightning_module)
         validated, self._validated = self._validated, None
         is_new = validated and not self._was_said and not self._averages.are_saved(self._trainer)
         if is_new and weights is not None and weights.trained != validated:
             self._was_said = True
             log.warning(
-                "the last validation measured other weights than those that are saved, such as averages that are put "
-                "into the model for it: the metrics in the records, and the best checkpoint by them, are of those"
+                "the last validation measured weights that are not saved, such as averages that are put into the model "
+                "for a validation: the metrics in the records, which decide what is best, describe the measured weights"
             )
         return self._identity(weights)
 

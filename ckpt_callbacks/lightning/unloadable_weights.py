@@ -16,7 +16,7 @@ _SHOWN = 3
 
 
 class UnloadableWeights:
-    """Says once, at the first save that is affected, why a resume will refuse the weights.
+    """Logs once, at the first affected save, why a resume will refuse the weights.
 
     Args:
         trainer: The trainer.
@@ -25,7 +25,7 @@ class UnloadableWeights:
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
         self._at_start: dict[str, tuple[int, ...]] | None = None
-        self._latest: Shapes | None = None  # those of the last save, if there was nothing to say about them
+        self._latest: Shapes | None = None  # the shapes at the last save, if nothing was wrong with them
 
     def begin(self) -> None:
         """Note the shapes with which a fit begins. A new model has them when it loads a checkpoint."""
@@ -33,7 +33,7 @@ class UnloadableWeights:
             self._at_start = expected_shapes(self._trainer.lightning_module)
 
     def check(self, saved: Mapping[str, Any], shapes: Shapes) -> None:
-        """Look at the ``state_dict`` of a checkpoint that is about to be saved.
+        """Check the ``state_dict`` of a checkpoint that is about to be saved.
 
         Args:
             saved: The ``state_dict``.

@@ -23,12 +23,12 @@ class UnsavedAttributes:
         self._before: dict[str, Any] | None = None
 
     def begin(self, trainer: Trainer) -> None:
-        """Note what they are after the first batch. Later calls change nothing."""
+        """Note the values after the first batch. Later calls do nothing."""
         if self._before is None:
             self._before = dict(_attributes(trainer.lightning_module))
 
     def changed(self, trainer: Trainer) -> str | None:
-        """Name those that have changed since; None if there are none, or if the module saves something itself."""
+        """Return the names of changed attributes; None if there are none, or if the module saves state itself."""
         module = trainer.lightning_module
         if self._before is None or saves_more(trainer):
             return None
@@ -55,7 +55,7 @@ def _attributes(module: LightningModule) -> Iterator[tuple[str, Any]]:
 
 
 def _seen(value: Any) -> Any:
-    """Return what to compare of a value; None for those of other kinds."""
+    """Return the part of a value that is compared; None for values of other kinds."""
     if isinstance(value, bool | int | float | str):
         return value if value == value else "nan"
     if isinstance(value, torch.Tensor):

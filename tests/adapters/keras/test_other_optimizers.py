@@ -53,7 +53,7 @@ def test_another_optimizer_is_one_line_before_anything_is_loaded(tmp_path, name,
     callback = checkpoint(tmp_path, resume=NO_OPTIMIZER)
     assert fit(resumed, callback, epochs=2).epoch == [0, 1] and updates(resumed) == 4
     assert [(r.step, r.epoch, r.parent) for r in callback.records()][:2] == [(4, 1, None), (8, 2, 1)]
-    assert "resuming from its weights and step alone, as requested" in caplog.text
+    assert "resuming only from its weights and step, as requested" in caplog.text
 
 
 @pytest.mark.parametrize(

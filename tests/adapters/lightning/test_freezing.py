@@ -59,7 +59,7 @@ def test_what_training_had_frozen_is_left_to_the_script_and_said(tmp_path, caplo
         fit(tmp_path, EACH_EPOCH, extra=[freezing(), Crash(25)], max_epochs=3)
     module, *_ = fit(tmp_path, EACH_EPOCH, extra=[freezing()], resume=True, max_epochs=3)
     assert module.net[0].weight.requires_grad
-    assert caplog.text.count("training had frozen parameters by the time of the checkpoint") == 1
+    assert caplog.text.count("training had frozen parameters before the checkpoint was taken") == 1
 
 
 def test_what_training_had_unfrozen_stays_so_over_several_resumes(tmp_path):

@@ -159,7 +159,7 @@ def test_a_sampler_within_a_batch_sampler_is_looked_at(tmp_path, caplog):
         return DataLoader(dataset, batch_sampler=BatchSampler(Other(len(dataset)), size, False))
 
     fit(tmp_path, Policy(Every(steps=4), KeepLast(2)), loader=unknown)
-    assert "Other may have a state of its own; expected a StatefulDataLoader" in caplog.text
+    assert "Other may have its own state; expected a StatefulDataLoader" in caplog.text
 
 
 def test_what_cannot_be_exact_is_said_once_when_it_is_saved(tmp_path, caplog):
@@ -173,7 +173,7 @@ def test_what_cannot_be_exact_is_said_once_when_it_is_saved(tmp_path, caplog):
     policy = Policy(Every(steps=1), KeepLast(2))
     whole, *_ = fit(tmp_path / "whole", policy, loader=stream)
     said = [message for message in caplog.messages if "may not replay the same batches" in message]
-    assert len(said) == 1 and "Stream is iterated over; expected one with a state_dict" in said[0]
+    assert len(said) == 1 and "Stream is an IterableDataset; expected one with a state_dict" in said[0]
     with pytest.raises(ZeroDivisionError):
         fit(tmp_path / "cut", policy, loader=stream, extra=[Crash(14)])
     resumed, *_ = fit(tmp_path / "cut", policy, loader=stream, resume=True)

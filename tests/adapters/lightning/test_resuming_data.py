@@ -116,7 +116,7 @@ def test_a_generator_of_the_loaders_own_goes_on(tmp_path, loader, hook, nth, act
 
 def test_persistent_workers_resume_in_the_first_epoch_and_are_said_to_be_inexact(tmp_path, caplog):
     whole = digest(*fit(tmp_path / "whole", POLICY, loader=persistent)[:2])
-    assert caplog.text.count("persistent_workers live on") == 1
+    assert caplog.text.count("persistent_workers keep running") == 1
     with pytest.raises(SystemExit):
         fit(tmp_path / "cut", POLICY, loader=persistent, extra=[At("on_train_batch_end", 4, terminate)])
     assert digest(*fit(tmp_path / "cut", POLICY, loader=persistent, resume=True)[:2]) == whole, "this data is exact"
