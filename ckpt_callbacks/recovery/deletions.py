@@ -18,14 +18,15 @@ from .repair import Repair
 def find_unfinished_deletions(manifest: Manifest) -> Iterator[Repair]:
     """Yield a repair for each checkpoint that the journal calls deleted, and whose bytes still exist.
 
-    The deletion is completed only if the checkpoints that were to remain are really there. Otherwise, the checkpoint
-    counts again: a disk that does not keep its promises may lose a file and keep the journal, and a copy of a live run
-    may contain a newer journal than checkpoints. So does a checkpoint that another program removed and brought back.
+    The deletion is completed only if the checkpoints that were to remain exist. Otherwise, the checkpoint counts again,
+    because a disk may lose a file that it has reported as durable but keep the journal, and a copy of a live run may
+    contain a newer journal than checkpoints. A checkpoint that another program removed and brought back counts again as
+    well.
     """
     survivors = _Survivors(manifest)
     named = {record.file for record in manifest.live()}
     for record in list(manifest.records.values()):
-        # By now, a later checkpoint may have taken the name.
+        # A later checkpoint may have taken the name since.
         if record.status is not Status.DELETED or record.file in named:
             continue
         if os.path.lexists(record.path):
@@ -51,7 +52,7 @@ def find_lost_renames(manifest: Manifest) -> Iterator[Repair]:
 
 
 class _Survivors:
-    """The checkpoints that remain after a deletion, as far as they are really there.
+    """The checkpoints that should remain after a deletion, and a check that they do.
 
     Args:
         manifest: The manifest.
@@ -62,7 +63,7 @@ class _Survivors:
         self._intact: dict[int, bool] = {}  # whether the bytes verify, by record id; each is read once
 
     def replace(self, deleted: Record) -> bool:
-        """Return whether all of them exist, and one of them verifies that is worth as much as the deleted one."""
+        """Return whether all of them exist, and one that is worth at least as much as the deleted one verifies."""
         remaining = self._manifest.verified(deleted.run)
         if not all(map(_has_its_size, remaining)):
             return False
@@ -80,7 +81,7 @@ def _worth(record: Record) -> tuple[bool, bool]:
 
 
 def _finish(manifest: Manifest, record: Record, survivors: _Survivors) -> Repair:
-    if record.error is not None:  # see `Manifest`: another program had removed it, which it has undone
+    if record.error is not None:  # see `Manifest`: another program removed the file, and brought it back
         problem, remedy = f"{record.file}: is marked as deleted by another program", "listed again, because it verifies"
     elif survivors.replace(record):
         remove_it = partial(remove, record.path, aside=manifest.layout.staging)
@@ -101,12 +102,12 @@ def _move_back(manifest: Manifest, record: Record, aside: Path) -> None:
 
 
 def _set_aside(manifest: Manifest, record: Record) -> Path | None:
-    """Return the intact folder that `remove` moved to the staging folder before it was to be deleted, or None."""
+    """Return the intact folder that `remove` moved to the staging folder in order to delete it, or None."""
     return _find_staged(manifest, record, record.file, ".deleted")
 
 
 def _staged(manifest: Manifest, record: Record) -> Path | None:
-    """Return the intact file that a save wrote before it was to be renamed, or None."""
+    """Return the intact file that a save wrote and should have renamed, or None."""
     return _find_staged(manifest, record, f"{record.run}-{record.id}.", "")
 
 

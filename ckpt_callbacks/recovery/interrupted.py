@@ -22,7 +22,7 @@ log = logging.getLogger("ckpt_callbacks")
 def recover(manifest: Manifest) -> list[str]:
     """Make the directory and its manifest agree. Only the holder of the training lock may call it.
 
-    A lost or truncated manifest is rebuilt first, then unfinished work is settled: see `FINDERS`.
+    A lost or truncated manifest is rebuilt first; then unfinished work is finished or undone: see `FINDERS`.
 
     Returns:
         One line for each repair.
@@ -54,12 +54,12 @@ def find_unfinished_saves(manifest: Manifest) -> Iterator[Repair]:
             yield from _finish_save(manifest, record)
 
 
-# In this order: what a step finds depends on the repairs before it, and the last one empties the staging folder.
+# In this order, because what a step finds depends on earlier repairs, and the last step empties the staging folder.
 FINDERS = (find_unlisted, find_lost_renames, find_unfinished_deletions, find_unfinished_saves)
 
 
 def mark_damaged(manifest: Manifest, damaged: dict[int, VerifyError], best: Callable[[], Record | None]) -> None:
-    """Mark missing and damaged checkpoints as failed, so that they neither rank as best nor take a place in a rule.
+    """Mark missing and damaged checkpoints as failed, so that they neither rank as best nor count in a rule.
 
     Args:
         manifest: The manifest.
@@ -110,9 +110,9 @@ def _finish_save(manifest: Manifest, record: Record) -> Iterator[Repair]:
     try:
         verify(record)
     except Unreadable as error:
-        log.warning("%s; unreadable after an interrupted save; will be checked again next time", error)
+        log.warning("%s; it could not be read after an interrupted save; the next run checks it again", error)
     except VerifyError as error:
-        # It was never reported as saved. By now, the file of that name may be a different one.
+        # It was never reported as saved. The file of that name may be a different one by now.
         what = (
             "interrupted before the file was in place" if record.status is Status.WRITING else f"interrupted: {error}"
         )

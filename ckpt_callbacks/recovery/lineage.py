@@ -16,7 +16,7 @@ def supersede(manifest: Manifest, run: str, attempt: int) -> None:
 
 def wrongly_marked(manifest: Manifest, run: str, attempt: int) -> list[Record]:
     """Return the records whose `superseded` flag is wrong for the given attempt."""
-    # Including deleted records: the line may lead through one that retention has since removed.
+    # Including deleted records, because retention may have removed a record of the line since.
     line = ancestors(list(manifest.records.values()), manifest.attempts, run, attempt)
     return [record for record in manifest.live() if record.superseded != (record.id not in line)]
 

@@ -16,7 +16,7 @@ from ..store.manifest import Manifest
 from .lineage import supersede, wrongly_marked
 from .repair import Repair
 
-REBUILT = "rebuilt"  # the fact that marks an attempt that no training recorded
+REBUILT = "rebuilt"  # the fact that marks an attempt that a rebuild recorded, not a training run
 
 
 def find_unlisted(manifest: Manifest) -> Iterator[Repair]:
@@ -25,7 +25,7 @@ def find_unlisted(manifest: Manifest) -> Iterator[Repair]:
     If the manifest lists training runs, only the checkpoints of these runs and the targets of `last`, `best` and
     `final` are restored, because others were copied from somewhere else. A file that repeats a listed record is a copy.
     Other files, and unreadable ones, are skipped. Facts that became known only after a file was written are not
-    restored: its tags, and whether it was the final one.
+    restored: its tags, and whether it was final.
     """
     known = {(record.run, record.id) for record in manifest.records.values()}
     found: list[Record] = []
@@ -46,14 +46,14 @@ def find_unlisted(manifest: Manifest) -> Iterator[Repair]:
     # This also covers a crash between the entries and this one.
     if found or (_being_rebuilt(manifest) and manifest.live() and wrongly_marked(manifest, *_newest(manifest))):
         yield Repair(
-            "the marks of checkpoints that a later resume superseded are missing",
+            "checkpoints that a later resume superseded are not marked",
             "restored",
             lambda: _supersede(manifest),
         )
 
 
 def _being_rebuilt(manifest: Manifest) -> bool:
-    """Return whether only a rebuild, which may have been interrupted, has written to the manifest since its loss."""
+    """Return whether only a rebuild, perhaps an interrupted one, has written to the manifest since its loss."""
     return all(attempt.facts.get(REBUILT) for attempt in manifest.attempts)
 
 

@@ -36,16 +36,15 @@ class SaveJob:
 
     Attributes:
         save: The `Save.id` that it answers.
-        draft: The record as far as it is known before the file is written, with its id from `Committer.new_id`.
+        draft: The part of the record that is known before the file is written, with its id from `Committer.new_id`.
         filename: Template of the file names.
         suffix: The file's suffix.
         asked: When the save was requested, on the run's clock.
         batches: See `Event`.
-        carries_metrics: True if the draft's metrics were measured at an earlier event, whose weights are believed to be
-            the same.
+        carries_metrics: True if the draft's metrics were measured at an earlier event, probably with the same weights.
         snapshot: What to write; None if `unchanged` or `failed` is set.
-        unchanged: The id of the record of the same event, which already holds this state, or will once its save is
-            done. The draft's reasons are added to it, and nothing is written.
+        unchanged: The id of another record of the same event. It holds this state, or will when its save is done. The
+            draft's reasons are added to that record, and nothing is written.
         failed: Why no snapshot could be taken.
         blocked: Seconds that training waited for the snapshot; None if it waits for the file.
     """
@@ -97,7 +96,7 @@ class Committer:
         self._given: set[int] = set()  # ids of saves that are not done
         self._unrecorded: list[Record] = []  # failures that could not be written to the journal
         self._leftovers: list[Path] = []  # files of failed saves that could not be removed
-        self._written: tuple[int, int | None] = 0, 0  # the last file: its record's id, and the batches done by then
+        self._written: tuple[int, int | None] = 0, 0  # the last file: its record's id, and the batches done before it
         self._continued: tuple[str, int] | None = None  # the attempt whose predecessors are marked as superseded
 
     def new_id(self) -> int:
@@ -148,7 +147,7 @@ class Committer:
         if job.unchanged is not None:
             found = manifest.records.get(job.unchanged)
             if found is None or not found.status.on_disk or not found.path.exists():
-                raise CommitError("the save of the same step, whose file it was to share, failed")
+                raise CommitError("the save of the same step failed, and this one shares its file")
             return self._merge_into(found, draft)
         self._layout.staging.mkdir(parents=True, exist_ok=True)
         self._check_free(draft)
@@ -169,7 +168,7 @@ class Committer:
                 found_digest, size = digest(staged)
             name = free_name(self._layout.dirpath, job.filename.render(draft), job.suffix)
             record = draft.replace(file=name, digest=found_digest, size=size, status=Status.WRITING)
-            manifest.put(record)  # the intent, with the digest, by which recovery recognises a crash after the rename
+            manifest.put(record)  # the intent, whose digest lets recovery recognise a crash after the rename
             target = self._layout.dirpath / name
             commit(staged, target)
             record = manifest.put(record.replace(status=Status.COMMITTED))
@@ -202,9 +201,9 @@ class Committer:
             )
 
     def _same_step(self, draft: Record) -> Record | None:
-        """Return the last record if ``draft`` was taken at the same step, so that its weights may be the same.
+        """Return the last record if ``draft`` was taken at the same step, so that both may have the same weights.
 
-        A record of an earlier start counts only for a final state: its file says where that start was.
+        A record of an earlier start counts only for a final state, because its file says where that start was.
         """
         last = last_record(self._manifest.verified(draft.run))
         if last is None or (last.step, last.contents) != (draft.step, draft.contents):
@@ -212,12 +211,12 @@ class Committer:
         return last if draft.final or last.attempt == draft.attempt else None
 
     def _other_weights(self, last: Record, draft: Record, job: SaveJob) -> Record:
-        """Return the draft of a save at the step of ``last``, when the weights turned out to differ from its own."""
+        """Return the draft of a save at the step of ``last``, after a comparison has shown that the weights differ."""
         known = (last.id, last.attempt) == (self._written[0], draft.attempt)
         batches = self._written[1] if known else 0  # each start counts its own
         if job.batches != batches and job.batches is not None and batches is not None:
-            return draft  # training has gone on without counting a step
-        if job.carries_metrics:  # something changed the weights in a way that is invisible
+            return draft  # training has continued without counting a step
+        if job.carries_metrics:  # something has changed the weights without a trace
             draft = draft.replace(metrics={}, scores={})
         # Something changed the weights after training (averages, the best ones); do not resume from them.
         return draft.replace(resumable=False) if draft.final else draft
@@ -237,7 +236,7 @@ class Committer:
         text, name = f"{type(error).__name__}: {first_line(error)}", job.filename.render(job.draft)
         failed = job.draft.replace(file=f"{name}{job.suffix}", status=Status.FAILED, error=text)
         try:
-            if failed.id:  # otherwise the save whose file it was to share is recorded as failed
+            if failed.id:  # otherwise, only the save whose file it shares is recorded as failed
                 self._manifest.put(failed)
         except Exception as journal_error:  # the journal may be on the same full disk
             log.warning("%s: the failure could not be recorded: %s", self._layout.journal, journal_error)
@@ -250,7 +249,7 @@ class Committer:
         return report
 
     def _prune_quietly(self, saved: Record | None = None) -> None:
-        """Prune the directory. After the first save of a resumed run, mark what the run rolled back before that."""
+        """Prune the directory. After the first save of a resumed run, first mark the records that it rolled back."""
         try:
             if saved is not None and self._continued != (saved.run, saved.attempt):
                 supersede(self._manifest, saved.run, saved.attempt)
@@ -288,8 +287,8 @@ def _are_equal(one: Path, other: Path) -> bool:
         return False
     try:
         return form.same(one, other)
-    except OSError:  # the disk failed, and may work the next time
+    except OSError:  # the disk failed, and may work next time
         raise
-    except Exception as error:  # whatever a framework raises: two files do no harm, but a lost state does
+    except Exception as error:  # whatever a framework raises: a second file does no harm, but a lost state does
         log.warning("%s: could not be compared with %s: %s", one.name, other.name, first_line(error))
         return False

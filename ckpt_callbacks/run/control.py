@@ -1,4 +1,4 @@
-"""Requests from outside to a training run: to save, or to save and end."""
+"""Requests to a training run from outside: to save, or to save and end."""
 
 from __future__ import annotations
 
@@ -125,5 +125,5 @@ class ControlChannel:
         self._requested, self._retry_at = False, 0
         if processes.is_primary:
             with contextlib.suppress(OSError):
-                if os.stat(self._save_now).st_mtime_ns == self._touched_at:  # else the request is a new one
+                if os.stat(self._save_now).st_mtime_ns == self._touched_at:  # otherwise, the request is a new one
                     self._save_now.unlink()

@@ -86,7 +86,7 @@ class Decider:
     def measured_at(self, event: Event) -> Event:
         """Return the event whose metrics are those of the weights at ``event``, which was decided last.
 
-        This is an earlier event if nothing has changed the weights since then.
+        If nothing has changed the weights since an earlier event, that event is returned.
         """
         measured = self._measured
         return measured if measured is not None and same_weights(measured, event) else event
@@ -111,8 +111,8 @@ class Decider:
     def _stamped(self, event: Event, processes: Processes, any_measured: bool = False) -> Event:
         time, wall = self._clock.monotonic() - self.time_zero, self._clock.wall()
         deadline, metrics = self._deadline, event.metrics
-        # Processes may measure different values, or only some of them any, but must act alike. So that none waits for
-        # the others in vain, this does not depend on what this process has measured itself.
+        # Processes may measure different values, or only some processes may measure any, but all must act alike. This
+        # does not depend on what this process itself has measured, so that no process waits for the others in vain.
         if any_measured or event.kind in _SHARED or self._policy.may_differ_across_ranks:
             time, wall, deadline, metrics = processes.broadcast((time, wall, deadline, metrics))
         return dataclasses.replace(event, time=time, wall=wall, metrics=metrics, deadline=deadline)

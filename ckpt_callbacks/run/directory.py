@@ -76,7 +76,7 @@ class RunDirectory:
         self._repair()
 
     def repair_if_idle(self) -> None:
-        """Finish or undo what a killed training run left half done, unless another one holds the directory now.
+        """Finish or undo what a killed training run left unfinished, unless another run holds the directory now.
 
         A caller that looks for a checkpoint to resume from then sees every checkpoint that exists.
         """

@@ -42,7 +42,7 @@ class Outcomes:
         self._saver, self._decider, self._control, self._settings = saver, decider, control, settings
         self._notifier = Notifier(listeners, str(directory.dirpath))
         self._skipped = 0  # saves that found no free snapshot
-        self._failure: CkptError | None = None  # the first one that has not been raised yet
+        self._failure: CkptError | None = None  # the first failure that has not been raised yet
 
     def deliver(self, step: int = 0, *, may_raise: bool = False, together: bool = True) -> None:
         """Report the outcomes of saves to the engine and the listeners. Collective if ``together``.

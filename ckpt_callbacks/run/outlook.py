@@ -1,4 +1,4 @@
-"""The prospects of the saves to come, after one that failed."""
+"""The expected success of later saves, after one that failed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _TRIES_AGAIN = "and the next save tries again"
 
 
 class Outlook:
-    """Tells failures that may pass from those that come back at each save."""
+    """Distinguishes temporary failures from those that will occur at each save."""
 
     def __init__(self) -> None:
         self._last: str | None = None
@@ -21,7 +21,7 @@ class Outlook:
         """Return the end of a sentence about the saves after one that failed."""
         text, last = f"{type(error).__name__}: {error}", self._last
         self._last = text
-        if isinstance(error, OSError | MemoryError):  # of the disk or the machine
+        if isinstance(error, OSError | MemoryError):  # the cause is the disk or the machine
             return _TRIES_AGAIN
         if _cannot_be_pickled(error):
             return "but the state cannot be pickled, so each save will fail until the script is changed"

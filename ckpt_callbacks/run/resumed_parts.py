@@ -16,8 +16,8 @@ class ResumedParts:
 
     Attributes:
         optimizer: The optimizers and their schedules.
-        step: The place in training, with everything that belongs to it: the counts of steps and epochs, random states,
-            the order of the data, the state of the policy and of other callbacks.
+        step: The position in training, with everything that belongs to it: the counts of steps and epochs, random
+            states, the order of the data, the state of the policy and of other callbacks.
     """
 
     optimizer: bool = True

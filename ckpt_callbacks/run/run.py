@@ -146,7 +146,7 @@ class Run:
         self._session.restore(embedded)
 
     def begin_new_run(self) -> None:
-        """Forget the run so far: the next `start` begins another one in this directory, whose checkpoints stay."""
+        """Forget the run so far: the next `start` begins another run in this directory. Its checkpoints stay."""
         self._session, self.view.current = self._new_session(), ""
 
     def start(self, source: Source, *, step: int, epoch: int) -> Decision:

@@ -95,7 +95,7 @@ class Saver:
         self.attempt = attempt
 
     def begin_event(self) -> None:
-        """Begin an event. All saves until the next one are of the same state."""
+        """Begin an event. All saves until the next event have the same state."""
         self._of_event = None
 
     def save(self, save: Save, event: Event, measured: Event, state: State, source: Source) -> None:
@@ -113,7 +113,7 @@ class Saver:
         try:
             self._save(save, event, measured, state, source)
         except BaseException:
-            # For example, an interrupt. If training continues, it has to know that nothing will write this save.
+            # For example, an interrupt. If training continues, it has to know that this save will not be written.
             if save.id != self._handed_over:
                 self._skip(save, "interrupted")
             raise
@@ -208,7 +208,8 @@ class Saver:
     def _is_written(self) -> bool:
         """Return True if a file was requested at the current event, and exists or is being written.
 
-        Nothing can have changed the state since then. After another event, even of the same step, that is not certain.
+        Nothing can have changed the state since that request. After another event, even of the same step, something may
+        have.
         """
         requested = self._of_event
         if requested is None:

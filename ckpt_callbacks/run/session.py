@@ -142,7 +142,7 @@ class Session:
         self.saver.begin_event()
         if self._directory.processes.is_single:
             self.outcomes.deliver(event.step, may_raise=True)
-        # Unknown weights are the same only for what is served at this very event.
+        # Unknown weights are the same only within this event.
         return event if event.weights is not None else dataclasses.replace(event, weights=object())
 
     def _handle(self, event: Event) -> Decision:

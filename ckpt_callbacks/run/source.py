@@ -11,7 +11,7 @@ from .snapshot import Snapshot
 
 @dataclass(frozen=True)
 class Embedded:
-    """What this package adds to a checkpoint in addition to the framework's own state.
+    """The data that this package adds to the framework's own state in a checkpoint.
 
     Attributes:
         record: The record of the checkpoint as plain JSON values, from which a lost manifest is rebuilt.

@@ -9,7 +9,7 @@ from ..runtime.clock import Clock
 
 
 class StepGate:
-    """The only thing that an adapter checks when a step ends.
+    """The gate that an adapter checks when a step ends; it checks nothing else.
 
     The adapter must report a step once `step` is reached or `alarm` is set. Until the first call of `close_until`, it
     must report every step.

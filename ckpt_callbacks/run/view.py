@@ -87,12 +87,12 @@ class RunView:
         return [r for r in reversed(self.manifest.live()) if r.resumable and not r.superseded]
 
     def verified_resumable(self, *, until: float = math.inf) -> Iterator[Record]:
-        """Yield the records that a run can continue from, newest first. Every byte of each is read first.
+        """Yield the records that a run can continue from, newest first, after reading every byte of each file.
 
         A checkpoint that fails verification is skipped with a warning that says why.
 
         Args:
-            until: The highest step; checkpoints of later ones are left out.
+            until: The highest step; checkpoints of later steps are left out.
         """
         for record in self.resumable():
             if record.step > until:

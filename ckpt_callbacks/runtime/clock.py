@@ -1,4 +1,4 @@
-"""The clocks, whose readings the engine receives but never takes itself, and an alarm on one of them."""
+"""The clocks, which the engine never reads itself, and an alarm on one of them."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class _Plain:
         return str(value)[:_TEXT]
 
     def _shown(self, container: Any) -> int:
-        """Return how many items of a container are shown; one place is for the number of the others."""
+        """Return how many items of a container are shown. One place is for the number of the items that are not."""
         room = min(self._most, max(self._left, 1))
         return len(container) if len(container) <= room else int(room) - 1
 

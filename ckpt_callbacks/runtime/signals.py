@@ -96,7 +96,7 @@ class SignalWatch:
         log.warning("%s: saving at the next safe point, then ending (at most %g s)", self.pending.name, self._grace)
         self._timer = threading.Timer(self._grace, self._end_now, (number,))
         self._timer.daemon = True
-        with contextlib.suppress(RuntimeError):  # no thread can be started; then nothing ends the grace period
+        with contextlib.suppress(RuntimeError):  # no thread can be started, so nothing enforces the grace period
             self._timer.start()
         previous = self._chained(self._previous.get(number))
         if callable(previous) and previous is not signal.default_int_handler:

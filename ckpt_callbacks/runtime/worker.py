@@ -78,7 +78,7 @@ class BackgroundWorker:
             job()
 
     def _takes(self, job: Callable[[], None]) -> bool:
-        """Hand the job to the thread. Returns False if there is none."""
+        """Hand the job to the thread. Return False if there is no thread."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, _THREAD)
         taken = _Job(job)

@@ -116,7 +116,7 @@ class TrainingLock:
         facts = {"host": socket.gethostname(), "pid": os.getpid(), "holder": self._holder, "since": time.time()}
         try:
             self._owner.write_text(json.dumps(facts), encoding="utf-8")
-        except OSError:  # it is for information only; none is better than that of an earlier training run
+        except OSError:  # it is for information only, and no name is better than that of an earlier training run
             with contextlib.suppress(OSError):
                 self._owner.unlink(missing_ok=True)
 
@@ -152,7 +152,7 @@ def reclaim(path: Path) -> bool:
 
 
 def _forget() -> None:
-    """Forget in a forked child what only its parent holds, and guards that a thread held that the child lacks."""
+    """Forget, in a forked child, the locks of its parent, and the guards that a thread of its parent may hold."""
     global _held_guard
     _held_guard = threading.Lock()
     _guards.clear()

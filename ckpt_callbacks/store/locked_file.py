@@ -1,9 +1,9 @@
 """Files that this process has locked, until it unlocks them or ends.
 
 On Linux, these are open-file-description locks, which belong to one opened file. A POSIX record lock belongs to the
-process, and closing any descriptor of the file drops it: a training run that copies its own run directory would lose
-its lock. The two kinds exclude each other, so earlier versions of this package are excluded as well. Where there are
-only POSIX locks, such copies remain a hazard.
+process, and the process loses it when it closes any descriptor of the file. A training run that copies its own run
+directory would thus lose its lock. The two kinds exclude each other, so earlier versions of this package are excluded
+as well. Where only POSIX locks exist, such a copy still releases the lock.
 
 A forked child shares an open-file-description lock, and a data-loader worker may outlive a killed training process.
 Therefore each child closes what it inherited, which leaves the parent's lock in place.
@@ -42,7 +42,7 @@ class LockedFile:
         self._descriptor = descriptor
 
     def unlock(self) -> None:
-        """Release the lock, also if a child of this process still has the file open. Harmless in a forked child."""
+        """Release the lock, even if a child of this process still has the file open. Harmless in a forked child."""
         with _mutex:
             if self in _locked:
                 _locked.remove(self)
@@ -102,7 +102,7 @@ def _get(descriptor: int) -> int:
         except OSError as error:
             if error.errno not in _UNSUPPORTED:
                 raise
-    try:  # the layout of ``struct flock`` differs between systems, so the lock is tried
+    try:  # the layout of ``struct flock`` differs between systems, so try to take the lock
         fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except _BUSY:
         return fcntl.F_WRLCK

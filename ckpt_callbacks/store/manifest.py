@@ -1,9 +1,8 @@
 """The manifest: the source of truth about a run's checkpoints, as an append-only journal.
 
 Each line is ``CRC32 JSON\\n``. A line holds a whole record (``{"record": {...}}``), a change of some of its facts
-(``{"id": 3, "set": {...}}``), or the start of a training run (``{"attempt": {...}}``). A torn last line is left by a
-crash: it was never acknowledged, so it is ignored and then removed. A damaged line in the middle is skipped and
-reported.
+(``{"id": 3, "set": {...}}``), or the start of a training run (``{"attempt": {...}}``). A crash leaves a torn last line.
+It was never acknowledged, so it is ignored and then removed. A damaged line in the middle is skipped and reported.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ class Manifest:
     def __init__(self, dirpath: Path) -> None:
         self.layout = Layout(dirpath)
         self.records: dict[int, Record] = {}
-        self._live: dict[int, Record] = {}  # those of the records whose file should exist
+        self._live: dict[int, Record] = {}  # the records whose file should exist
         self.attempts: list[Attempt] = []
         self.problems: list[str] = []
         self._highest = 0
@@ -81,11 +80,11 @@ class Manifest:
 
     def live(self) -> list[Record]:
         """Return the records whose file should exist, in the order of their ids."""
-        # `sorted` copies the table in one call before it looks at a record: another thread may change it meanwhile.
+        # `sorted` first copies the table in one call, because another thread may change it meanwhile.
         return sorted(self._live.values(), key=_ID)
 
     def verified(self, run: str) -> list[Record]:
-        """Return the run's verified records that have a file; no other may take the place of an older one."""
+        """Return the run's verified records that have a file. No other record may take the place of an older one."""
         return [r for r in self.live() if r.run == run and r.status is not Status.COMMITTED]
 
     def refresh(self) -> None:

@@ -61,7 +61,7 @@ def free(where: int | Path) -> float:
         OSError: The disk cannot be queried.
     """
     usage = shutil.disk_usage(where)
-    # Some file systems do not report their size, but 0 bytes, all of them free.
+    # Some file systems report a size of 0 bytes instead of their own.
     return usage.free if usage.total else math.inf
 
 
@@ -69,7 +69,7 @@ def _found() -> Callable[[int, int, int, int], int] | None:
     if not sys.platform.startswith("linux"):
         return None
     library = ctypes.CDLL(None, use_errno=True)
-    # glibc's plain one takes 32 bits on small machines, and musl has no other.
+    # glibc's plain call takes 32 bits on small machines, and musl has only the plain one.
     call = getattr(library, "fallocate64", None) or getattr(library, "fallocate", None)
     if call is not None:
         call.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
