@@ -45,7 +45,7 @@ class ConfigError(CkptError, ValueError):
 
 
 class MetricError(CkptError):
-    """A metric that the policy monitors but the training never logged.
+    """A metric that the policy monitors but training never logged.
 
     Raised at the end of the first epoch that should have logged it. The message lists the logged names.
     """
@@ -68,7 +68,7 @@ class Busy(CommitError):
 
 
 class RecoveryError(StoreError, OSError):
-    """An I/O error during the recovery of a run directory after an interrupted training."""
+    """An I/O error during the recovery of a run directory after an interrupted training run."""
 
 
 class NotEnoughMemory(StoreError, MemoryError):

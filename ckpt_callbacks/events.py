@@ -38,11 +38,11 @@ class Event:
         time: Training time in seconds, accumulated over all resumes; it never decreases.
         wall: UTC seconds since 1970; for names, records and deadlines.
         metrics: Metrics measured with exactly this step's weights; no older ones.
-        complete: Every metric that this loop will ever log could have been logged by now, so a monitored
-            one that never was is an error.
+        complete: Every metric that this loop will ever log could have been logged by now, so it is an error if a
+            monitored metric never was.
         deadline: When the job will be ended, in UTC seconds since 1970, if that is known. A different number means a
             different deadline, so it stays the same at every event unless the job's end has really moved.
-        save_id: For `SAVED` and `DROPPED`: the `Save.id` of the save that this is the outcome of.
+        save_id: For `SAVED` and `DROPPED`: the `Save.id` of the save that had this outcome.
         error: For `DROPPED`: the reason.
         busy: For `DROPPED`: the save was not attempted, because earlier ones were still being written.
         blocked: For `SAVED` and `DROPPED`: for how many seconds the save blocked the training thread. None if that

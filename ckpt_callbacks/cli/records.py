@@ -12,7 +12,7 @@ from ..record import ALIASES, Record, Status
 from ..run.view import RunView
 from ..store.manifest import Manifest
 
-_FAILURES = 3  # number of failed saves that are still news
+_FAILURES = 3  # number of failed saves that are listed by default
 
 
 class Listing:

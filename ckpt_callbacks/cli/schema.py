@@ -11,7 +11,7 @@ import click
 def schema() -> None:
     """Print the JSON schema of the YAML file.
 
-    An editor that knows it completes and checks a policy file as you type.
+    An editor that uses the schema completes and checks a policy file as you type.
     """
     from ..config import json_schema  # here, because importing the YAML reader is slow
 

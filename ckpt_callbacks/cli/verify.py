@@ -62,7 +62,7 @@ def _problem_of(record: Record, progress: Callable[[int], object]) -> str | None
 
 
 def _was_deleted(manifest: Manifest, record: Record) -> bool:
-    """Return whether a running training deleted a checkpoint while it was read."""
+    """Return whether a training run deleted a checkpoint while it was being read."""
     manifest.refresh()
     return not manifest.records[record.id].status.on_disk
 
@@ -77,7 +77,7 @@ def _progress(total: int) -> Iterator[Callable[[int], object]]:
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
 
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    # Results are printed above the bar if both are on the terminal, and must not be if they are piped elsewhere.
+    # If the bar and the results are both on the terminal, print results above the bar; if results are piped, do not.
     above = sys.stdout.isatty()
     with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=above) as bar:
         task = bar.add_task("", total=total)

@@ -17,7 +17,7 @@ def find(reference: str) -> Any:
 
 
 def reference_to(function: Callable[..., Any]) -> str:
-    """Return ``pkg.mod:name``, with which `find` returns ``function`` again.
+    """Return the ``pkg.mod:name`` for which `find` returns ``function``.
 
     Raises:
         PolicyError: The function cannot be imported: a lambda, an inner function, or one of the running script.

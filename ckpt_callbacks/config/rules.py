@@ -84,7 +84,7 @@ TRIGGERS = (
     Rule("on_exception", OnException),
     Rule("on_deadline", OnDeadline, Fields(
         "DeadlineNode",
-        "Due a given time before the end of the job, which the job scheduler tells if the file does not.",
+        "Due a given time before the job ends. The job scheduler provides the end if the file does not.",
         before=Duration, end=NotRequired[Moment],
     )),
     Rule("any", AnyOf, _TRIGGERS),
@@ -104,7 +104,7 @@ RETENTIONS = (
         one=True, epochs=Count, steps=Count, hours=Positive,
     )),
     Rule("within", KeepWithin, Fields(
-        "WithinNode", "Keep what is at most a given time older than the newest checkpoint.", hours=Positive,
+        "WithinNode", "Keep the checkpoints that are at most a given time older than the newest one.", hours=Positive,
     )),
     Rule("tagged", KeepTagged, Tag),
 )  # fmt: skip

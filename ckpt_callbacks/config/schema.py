@@ -150,7 +150,8 @@ def _check_filename(template: str, info: ValidationInfo) -> str:
 class DocumentNode(TypedDict):
     """When to save, what to keep, when to stop, and what the files hold."""
 
-    # Read in this order: `metrics` before all that names one, and `filename` after what it may name.
+    # Read in this order: `metrics` before every field that names a metric, `filename` after every field that it may
+    # name.
     version: NotRequired[Version]
     dirpath: NotRequired[str]
     metrics: NotRequired[Metrics]

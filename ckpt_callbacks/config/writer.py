@@ -98,7 +98,7 @@ class _Writer:
         """Return a trigger, retention rule, stopping rule or smoothing in the form that the table gives it."""
         rule = next((RULES[kind] for kind in type(value).__mro__ if kind in RULES), None)
         if rule is None:
-            raise PolicyError(f"{value!r} cannot be written as YAML, which knows only the rules of ckpt_callbacks")
+            raise PolicyError(f"{value!r} cannot be written as YAML, which supports only the rules of ckpt_callbacks")
         if rule.value is None:
             return rule.name
         if isinstance(rule.value, Fields):
@@ -165,7 +165,7 @@ def _moment(moment: float) -> Any:
     try:
         date = datetime.fromtimestamp(moment, timezone.utc)
     except (OverflowError, ValueError, OSError):
-        return _number(moment)  # later than any calendar knows
+        return _number(moment)  # outside the dates that Python supports
     return date.isoformat().replace("+00:00", "Z") if date.timestamp() == moment else _number(moment)
 
 

@@ -20,7 +20,7 @@ _WORD = re.compile(r"\w[\w./-]*")
 
 
 class _Constructor(SafeConstructor):
-    """A constructor that collects every duplicate key; the base class raises at the first."""
+    """A constructor that collects all duplicate keys; the base class raises an error at the first one."""
 
     def check_mapping_key(self, node: Any, key_node: Any, mapping: Any, key: Any, value: Any) -> bool:
         if key not in mapping:
@@ -30,7 +30,7 @@ class _Constructor(SafeConstructor):
 
 
 class _Representer(SafeRepresenter):
-    """A representer without anchors, which repeats a part in full and quotes all text but simple words."""
+    """A representer without anchors, which repeats a part in full and quotes all text except simple words."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

@@ -38,7 +38,7 @@ def begin_epoch_again(
 
     Args:
         trainer: The trainer, which has loaded the checkpoint.
-        random: The random state before the hooks in the interrupted training; None if it is unknown.
+        random: The random state before the hooks in the interrupted run; None if it is unknown.
         step: Optimizer updates done by then; None if it is unknown.
         checkpoint: What was loaded.
     """

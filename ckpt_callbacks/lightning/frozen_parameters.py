@@ -23,7 +23,7 @@ def unfreeze(module: LightningModule, at_start: Collection[str] | None, at_save:
 
     Args:
         module: The module, as the current script has created it.
-        at_start: The parameters that were frozen when the interrupted training began. None if the file does not contain
+        at_start: The parameters that were frozen when the interrupted run began. None if the file does not contain
             them.
         at_save: The parameters that were frozen when the checkpoint was taken.
     """

@@ -54,7 +54,7 @@ def check_same_path(trainer: Trainer, processes: Processes, path: Any) -> None:
     if primary != own:
         raise ResumeError(
             f"process {trainer.global_rank}: ckpt_path is {path}; the first process has {primary}; expected the same "
-            "one: call ckpt.resume_path() after all processes of the last training have ended"
+            "one: call ckpt.resume_path() after all processes of the last run have ended"
         )
 
 

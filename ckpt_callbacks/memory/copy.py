@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 
 _CHUNK = 8 << 20  # bytes; the last thread waits for the others to finish one of these
-_ALONE = 32 << 20  # bytes that are copied sooner than threads start
+_ALONE = 32 << 20  # bytes that are copied faster than a thread starts
 _THREADS = 4  # more threads do not make copying faster on most machines
 
 # The target address, the source address, and the number of bytes.

@@ -20,7 +20,7 @@ def allocate(size: int) -> mmap.mmap:
     """
     private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_ANONYMOUS") else {}
     memory = mmap.mmap(-1, size, **private)
-    with contextlib.suppress(OSError, AttributeError, ValueError):  # advice that not every kernel takes
+    with contextlib.suppress(OSError, AttributeError, ValueError):  # not every kernel accepts this advice
         memory.madvise(mmap.MADV_HUGEPAGE)
     return memory
 

@@ -61,11 +61,11 @@ class Trigger:
 
     `Predicate` is the simplest way to write your own rule. A subclass has to define `check` and `describe`. The
     defaults of all other methods are correct for any rule, but costly: the rule is asked at every step, and each event
-    is broadcast when several processes train together. A subclass that can do without overrides `quiet_until`, and sets
-    `may_differ_across_ranks` to False.
+    is broadcast when several processes train together. A subclass that does not need this overrides `quiet_until`, and
+    sets `may_differ_across_ranks` to False.
 
     Attributes:
-        kinds: Kinds of events, such as `EventKind.PREEMPT`, that it exists to answer. None by default.
+        kinds: Kinds of events that this trigger is made for, such as `EventKind.PREEMPT`. None by default.
     """
 
     kinds: ClassVar[frozenset[EventKind]] = frozenset()

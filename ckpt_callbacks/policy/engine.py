@@ -111,7 +111,7 @@ def horizon(policy: Policy, state: State, deadline: float | None = None) -> Hori
     steady = policy.stop is None or policy.stop.only_on_metrics
     if not begun or not steady or nearest.step <= state.step or _stop_reasons(policy, state):
         return NOW
-    # Wall time -inf is far from every deadline; none comes near before the horizon.
+    # A wall time of -inf is far from every deadline, and no deadline comes near before the horizon.
     event = Event(EventKind.STEP_END, state.step, state.epoch, state.time, wall=-math.inf, deadline=deadline)
     saves = policy.save.check(_StateView(policy, state, event)) is not None
     return nearest.earlier(Horizon(step=state.retry_step)) if saves else nearest

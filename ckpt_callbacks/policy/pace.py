@@ -110,7 +110,7 @@ class Optimal(Trigger):
     Example: ``Optimal(mtbf=hours(6))``.
 
     Args:
-        mtbf: Mean time between failures of the training: seconds, such as ``hours(6)``, or text such as ``"6 h"``.
+        mtbf: Mean time between failures of training: seconds, such as ``hours(6)``, or text such as ``"6 h"``.
     """
 
     mtbf: float

@@ -146,7 +146,7 @@ class At(_Owed):
 class OnDeadline(_Owed):
     """Save when the end of the job is near, once for each deadline.
 
-    It stays due until a save that it takes part in. A deadline is identified by its time: once a save has answered it,
+    It stays due until a save in which it takes part. A deadline is identified by its time: once a save has answered it,
     it stays answered in every resume, while a later job of the run has its own end, and so its own deadline. If a run
     starts when its deadline is already near, and has not saved for it yet, a save is due at once: there may be no later
     chance.

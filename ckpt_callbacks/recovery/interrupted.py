@@ -64,7 +64,7 @@ def mark_damaged(manifest: Manifest, damaged: dict[int, VerifyError], best: Call
     Args:
         manifest: The manifest.
         damaged: Errors of checkpoints that are known to fail verification, by id. Afterwards it contains only those
-            that cannot be read: this training ignores them, and the next one tries them again.
+            that cannot be read: this run ignores them, and the next one tries them again.
         best: Returns the record that ranks first among those that are not in ``damaged``. It is called again
             until that record passes verification.
 

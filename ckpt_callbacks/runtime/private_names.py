@@ -73,7 +73,7 @@ def _gives(cls: type, name: str) -> bool:
 
 
 def _sets(code: Any, name: str) -> bool:
-    # Disassembling takes long, and few methods have the name.
+    # Disassembling is slow, and few methods have the name.
     return name in code.co_names and any(
         step.opname == "STORE_ATTR" and step.argval == name for step in dis.get_instructions(code)
     )

@@ -16,10 +16,10 @@ class Weights:
     """An identity of the parameters and buffers of a module.
 
     Attributes:
-        versions: Where each tensor is, and how often torch has changed it. It does not notice changes through
-            ``.data``, and changes when a value is set to what it was.
-        trained: A digest of each parameter with gradients and its place, and of evenly spaced elements of large ones.
-            It notices averages and other weights that are put in place of these, however that is done.
+        versions: The address of each tensor, and how often torch has changed it. Changes through ``.data`` do not show
+            here, but setting a value to what it was does.
+        trained: A digest of each parameter with gradients and its place, or of evenly spaced elements of a large one.
+            It changes whenever averages or other weights replace these, no matter how.
         others: The same for all other parameters, and for buffers.
     """
 
@@ -29,9 +29,9 @@ class Weights:
 
 
 def weights_of(module: torch.nn.Module) -> Weights | None:
-    """Return an identity of a module's weights; None if there is none, as for lazy parameters and sparse tensors.
+    """Return an identity of a module's weights; None if they have none, such as lazy parameters and sparse tensors.
 
-    It takes some milliseconds.
+    This takes a few milliseconds.
     """
     try:
         tensors = [*module.parameters(), *module.buffers()]

@@ -82,7 +82,7 @@ def feed(store: saving_lib.H5IOStore, groups: Sequence[Group], values: Sequence[
 
 
 def unlike(written: h5py.File, groups: Sequence[Group], values: Sequence[np.ndarray]) -> str | None:
-    """Compare a file with what Keras would have written, and describe the first difference; None if equal.
+    """Return the first difference between a file and what Keras would have written, in words; None if there is none.
 
     Args:
         written: The open file.

@@ -41,7 +41,7 @@ _FACTS = 4096  # embedded data in an HDF5 file are padded to a multiple of this,
 
 @dataclass(frozen=True)
 class KerasFile:
-    """Everything that goes into a file, none of which changes while the file is written.
+    """The contents of a file, which do not change while the file is written.
 
     Attributes:
         model: The model's name.

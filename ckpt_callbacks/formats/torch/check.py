@@ -15,7 +15,7 @@ from .tensor_shapes import Outline, outline
 
 _Names = frozenset[tuple[str, str]]
 _opened: set[tuple[str, str]] = set()  # the classes in files that torch itself has opened in this process
-_refused: dict[_Names, str] = {}  # the classes in files that it refused without the user's own classes, and why
+_refused: dict[_Names, str] = {}  # the classes in files that torch refused to load, and why
 _checks: Counter[_Names] = Counter()
 _NAMED = re.compile(r"GLOBAL (\S+)")
 

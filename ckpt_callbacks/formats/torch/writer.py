@@ -25,8 +25,8 @@ from .pickler import is_known, pickled
 
 LARGE = 64 << 10  # bytes; storages of at least this size begin on a page in the file, for direct I/O
 _ALIGN = 64  # what torch aligns storages to
-_NEW_YEAR = (0, 0x21)  # the first day that an archive can name; torch gives no time either
-_ALMOST_NOTHING = 1 << 20  # bytes; a write that failed has left less than it asked for
+_NEW_YEAR = (0, 0x21)  # the earliest date that an archive can hold; torch stores no date either
+_ALMOST_NOTHING = 1 << 20  # bytes; after a write that failed for lack of space, less is free
 _FOLDER = "archive"  # the name of the archive in memory, whatever the file is called
 
 
@@ -92,7 +92,7 @@ def write(path: Path, obj: Any, shapes: Shapes = ()) -> Written:
         except OSError:
             raise
         except Exception:
-            pass  # torch.save knows a way, or says what is wrong with the object
+            pass  # torch.save can write it, or says what is wrong with it
     with disk_errors(path):
         torch.save(obj, path)
     return Written(shapes)
