@@ -146,24 +146,9 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         check_private_names()
-        model = self.model
-        call = FitCall.of(model)
+        call = FitCall.of(self.model)
         self._check(call)
-        self._take_over()
-        restore_train_function(model)  # an exception may have ended the last `fit`
-        fit = Fit(
-            self._run, model, self.params, call, call.other_callbacks(self), self._staging,
-            batch_metrics=self._batch_metrics, closed=_weakly(self._forget),
-        )  # fmt: skip
-        fit.open(ResumeRequest(self._resume, self._parts, self._trained() is model))
-        self._fit, _fitting[self._run.dirpath] = fit, self
-        # The state includes what other callbacks change at the end of an epoch or fit (learning rate, best weights).
-        call.surround(fit.first_callback(), self)
-        if self._run.policy.saves_on_exception:
-            failed = _weakly(self._fail)
-            ExceptionGuard(model, failed)
-            call.guard_data(failed)
-        self._trained = weakref.ref(model)
+        call.at_last(lambda: self._begin(call))  # others may change in this hook what a resume restores
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         if self._fit is not None:
@@ -205,6 +190,24 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
             self._fit.end(restore_best_weights=self._restore_best_weights)
 
     # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _begin(self, call: FitCall) -> None:
+        model = self.model
+        self._take_over()
+        restore_train_function(model)  # an exception may have ended the last `fit`
+        fit = Fit(
+            self._run, model, self.params, call, call.other_callbacks(self), self._staging,
+            batch_metrics=self._batch_metrics, closed=_weakly(self._forget),
+        )  # fmt: skip
+        fit.open(ResumeRequest(self._resume, self._parts, self._trained() is model))
+        self._fit, _fitting[self._run.dirpath] = fit, self
+        # The state includes what other callbacks change at the end of an epoch or fit (learning rate, best weights).
+        call.surround(fit.first_callback(), self)
+        if self._run.policy.saves_on_exception:
+            failed = _weakly(self._fail)
+            ExceptionGuard(model, failed)
+            call.guard_data(failed)
+        self._trained = weakref.ref(model)
 
     def _check(self, call: FitCall) -> None:
         if call.holds_twice(self):

@@ -73,6 +73,7 @@ class FitState:
             `objects`): the indices of the model's weights that it updates.
         volatile: The volatile state at the save, or when the validation began.
         epoch_random: The states of the random generators at the beginning of the running epoch.
+        hooks_random: The same, before the hooks of the other callbacks; empty if those draw no random numbers.
     """
 
     run: Mapping[str, Any]
@@ -87,6 +88,7 @@ class FitState:
     further_optimizers: Mapping[str, list[int]] = field(default_factory=dict)
     volatile: VolatileState = VolatileState()
     epoch_random: Mapping[str, np.ndarray] = field(default_factory=dict)
+    hooks_random: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return the state in the form that a checkpoint holds."""
@@ -103,6 +105,7 @@ class FitState:
             "further": self.further_optimizers,
             "moment": self.volatile.to_json(),
             "epoch_random": {name: array_to_json(array) for name, array in self.epoch_random.items()},
+            "hooks_random": {name: array_to_json(array) for name, array in self.hooks_random.items()},
             "version": VERSION,
         }
 
@@ -127,4 +130,5 @@ class FitState:
             further_optimizers=state.get("further", {}),
             volatile=VolatileState.from_json(state["moment"]),
             epoch_random={name: array_from_json(array) for name, array in state["epoch_random"].items()},
+            hooks_random={name: array_from_json(array) for name, array in state.get("hooks_random", {}).items()},
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import keras
 
+from .other_callbacks import OtherCallbacks
 from .progress import Progress
 from .resume_point import ResumePoint
 
@@ -16,18 +17,23 @@ class FirstCallback(keras.callbacks.Callback):
     Args:
         progress: The position of the fit.
         point: The place where the fit continues. None if it starts from scratch.
+        others: The other callbacks of the fit.
         end_epoch: Called when an epoch ends.
     """
 
-    def __init__(self, progress: Progress, point: ResumePoint | None, end_epoch: Callable[[], None]) -> None:
+    def __init__(
+        self, progress: Progress, point: ResumePoint | None, others: OtherCallbacks, end_epoch: Callable[[], None]
+    ) -> None:
         super().__init__()
-        self._progress, self._point, self._end_epoch = progress, point, end_epoch
+        self._progress, self._point, self._others, self._end_epoch = progress, point, others, end_epoch
         if point is not None and point.is_between_batches:
             self.on_train_batch_begin = self._begin_batch  # Keras calls this hook at each batch if it exists
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         if self._point is not None and not self._progress.has_begun:
             self._point.before_epoch()
+        if self._others.may_change_model:
+            self._progress.begin_hooks()
 
     def _begin_batch(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         if self._point is not None and self._progress.is_first_batch and batch >= self._progress.skipped:

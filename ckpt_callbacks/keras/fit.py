@@ -129,7 +129,7 @@ class Fit:
 
     def first_callback(self) -> FirstCallback:
         """Return the callback that must run before all others."""
-        return FirstCallback(self.progress, self._resume_point, self._save_before_winding_down)
+        return FirstCallback(self.progress, self._resume_point, self._others, self._save_before_winding_down)
 
     # -- the events --------------------------------------------------------------------------------------------------
 

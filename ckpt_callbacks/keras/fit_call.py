@@ -49,9 +49,22 @@ class FitCall:
         return cls({})
 
     @property
-    def batch_spec(self) -> Any:
+    def _batch_spec(self) -> Any:
         """The shapes and types of a batch, which TensorFlow needs to create variables; None if unknown."""
         return getattr(getattr(self._data(), "_distributed_dataset", None), "element_spec", None)
+
+    def build(self, model: keras.Model) -> Exception | None:
+        """Create the variables of a model and its metrics, and return what prevents that.
+
+        On torch and JAX, `fit` does this before it calls any callback; on TensorFlow, at the first batch.
+        """
+        spec = self._batch_spec
+        try:
+            if spec is not None:
+                model._symbolic_build(data_batch=spec)
+        except Exception as error:  # the user's code may need real values, which exist only in eager mode
+            return error
+        return None
 
     @property
     def inexact(self) -> str | None:
@@ -123,12 +136,21 @@ class FitCall:
         callbacks = self._callbacks()
         return callbacks is not None and sum(callback is own for callback in callbacks.callbacks) > 1
 
+    def at_last(self, begin: Callable[[], None]) -> None:
+        """Call ``begin`` when the `on_train_begin` of all callbacks have run; at once if the call is unknown."""
+        callbacks = self._callbacks()
+        if callbacks is None:
+            begin()
+        else:
+            callbacks.callbacks.append(_Last(begin))  # Keras is iterating over this list
+
     def surround(self, first: keras.callbacks.Callback, last: keras.callbacks.Callback) -> None:
         """From the next hook on, call ``first`` before all other callbacks, and ``last`` after them."""
         callbacks = self._callbacks()
         if callbacks is not None:
             # A new list, because Keras is iterating over the current one.
-            callbacks.callbacks = [first, *(c for c in callbacks.callbacks if c is not last), last]
+            others = [c for c in callbacks.callbacks if c is not last and not isinstance(c, _Last)]
+            callbacks.callbacks = [first, *others, last]
 
 
 class InitialEpoch:
@@ -149,6 +171,17 @@ class InitialEpoch:
         """Undo `set`, so that the next fit is not affected. May be called more than once."""
         if self._is_set:
             self._model._initial_epoch, self._is_set = None, False
+
+
+class _Last(keras.callbacks.Callback):
+    """A callback that calls a function in `on_train_begin`."""
+
+    def __init__(self, begin: Callable[[], None]) -> None:
+        super().__init__()
+        self._begin = begin
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        self._begin()
 
 
 def _outwards(frame: FrameType | None) -> Iterator[FrameType]:

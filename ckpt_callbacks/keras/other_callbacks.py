@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from .arrays import from_json, to_json
+from .repeated_hooks import may_change_model
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -31,12 +32,15 @@ class OtherCallbacks:
     Args:
         callbacks: All callbacks of the `fit` except `KerasCheckpoint`.
         flush: Waits for the hooks that Keras has called on another thread.
+
+    Attributes:
+        may_change_model: Whether hooks that are called again in a resumed epoch may change the model.
     """
 
     def __init__(
         self, callbacks: Sequence[keras.callbacks.Callback] = (), flush: Callable[[], None] = lambda: None
     ) -> None:
-        self._flush = flush
+        self._flush, self.may_change_model = flush, may_change_model(callbacks)
         self._callbacks = [callback for callback in callbacks if _fields(callback) or _has_protocol(callback)]
         self._faulty: set[int] = set()
 

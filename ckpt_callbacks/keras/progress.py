@@ -45,6 +45,7 @@ class Progress:
         self._begun_before: int | None = None
         self._trained_before = 0  # batches that the fit trained in earlier epochs
         self._data_ended = self._began_without_data = False
+        self._hooks_random: dict[str, Any] = {}
         self._epoch_random: dict[str, Any] = {}
 
     @property
@@ -66,6 +67,10 @@ class Progress:
     def step(self) -> int:
         """The number of updates at the observed event."""
         return self._steps.at(self.batch)
+
+    def begin_hooks(self) -> None:
+        """Begin the hooks of the other callbacks that begin an epoch, which may draw random numbers."""
+        self._hooks_random = random_state()
 
     def begin_epoch(self, epoch: int) -> None:
         """Begin an epoch; ``epoch`` is its number in Keras."""
@@ -168,4 +173,5 @@ class Progress:
             "validating": self.validating,
             "trained": self._steps.trained(self.batch),
             "epoch_random": self._epoch_random if self.batch or self.next_begun else {},
+            "hooks_random": self._hooks_random if self.batch or self.next_begun else {},
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 
@@ -75,7 +76,8 @@ def resume_run(
         callbacks = without_averages(state.volatile.callbacks)
         state = replace(state, volatile=replace(state.volatile, callbacks=callbacks))
     run.restore(state.run)
-    point = ResumePoint(path, model, state, call, others)
+    again = partial(load_again, model, path, state, run.directory.staging, parts)
+    point = ResumePoint(path, model, state, call, others, again)
     log.warning("resumed from %s, at step %d, epoch %d", path, run.state.step, run.state.epoch)
     return point
 
@@ -136,14 +138,7 @@ def load(model: keras.Model, path: Path, state: FitState, call: FitCall, scratch
     if parts.optimizer:
         refuse_other_class(model, path, state.optimizer)
     _build(model, path, call)
-    if parts.optimizer:
-        if state.optimizer and not model.optimizer.built:
-            model.optimizer.build(model.trainable_variables)
-        build_further_optimizers(model, state.further_optimizers)
-        skip = [] if state.optimizer else [model.optimizer]
-    else:
-        skip = list(optimizers(model).values())
-    load_model(model, path, scratch, skip)
+    load_model(model, path, scratch, _prepare_optimizers(model, state, parts))
     if parts.step and not assign(seed_variables(model), state.volatile.seeds):
         log.warning(
             "%s: the model's random layers differ from those in the checkpoint; their seeds start from scratch", path
@@ -153,6 +148,23 @@ def load(model: keras.Model, path: Path, state: FitState, call: FitCall, scratch
             "%s: the variables that Keras does not count differ from those in the checkpoint; not restored: %s",
             path, ", ".join(unmatched),
         )  # fmt: skip
+
+
+def load_again(model: keras.Model, path: Path, state: FitState, scratch: Path, parts: ResumedParts) -> None:
+    """Load the same once more, after callbacks have changed the model.
+
+    Args:
+        model: The model.
+        path: The checkpoint.
+        state: The state that is embedded in it.
+        scratch: A folder on disk for a temporary copy.
+        parts: The parts of the checkpoint to load.
+    """
+    if hasattr(model, "jax_state_sync"):
+        model.jax_state_sync()  # `fit` holds the variables' values while it trains
+    skip = _prepare_optimizers(model, state, parts)  # a callback may have compiled the model again
+    load_model(model, path, scratch, skip, compare=False)
+    assign(seed_variables(model), state.volatile.seeds)
 
 
 def load_verified(model: keras.Model, record: Record, scratch: Path) -> None:
@@ -172,14 +184,19 @@ def load_verified(model: keras.Model, record: Record, scratch: Path) -> None:
     log.info("loaded the weights of %s", record.file)
 
 
+def _prepare_optimizers(model: keras.Model, state: FitState, parts: ResumedParts) -> list[keras.optimizers.Optimizer]:
+    """Create the variables of the optimizers to load, and return the optimizers to leave as they are."""
+    if not parts.optimizer:
+        return list(optimizers(model).values())
+    if state.optimizer and not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    build_further_optimizers(model, state.further_optimizers)
+    return [] if state.optimizer else [model.optimizer]
+
+
 def _build(model: keras.Model, path: Path, call: FitCall) -> None:
     """Create all variables that the checkpoint has values for."""
-    problem = "call model.build()"
-    if call.batch_spec is not None:
-        try:
-            # On torch and JAX, `fit` does this before it calls any callback; on TensorFlow, at the first batch.
-            model._symbolic_build(data_batch=call.batch_spec)
-        except Exception as error:  # the user's code may need real values, which exist only in eager mode
-            problem = f"{one_line(error)}; call the model on a batch"
+    error = call.build(model)
     if not (model.built or model.weights):
+        problem = "call model.build()" if error is None else f"{one_line(error)}; call the model on a batch"
         raise ResumeError(f"{path}: {model.name!r} has no variables yet to load it into: {problem} before model.fit()")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import keras
@@ -30,6 +30,7 @@ class ResumePoint:
         state: The state that is embedded in the checkpoint.
         call: The call of `fit` that continues.
         others: The other callbacks of that call.
+        load_again: Loads the checkpoint once more.
 
     Attributes:
         path: The checkpoint.
@@ -39,8 +40,17 @@ class ResumePoint:
         is_between_batches: True if the place is after the hooks of one batch and before those of the next.
     """
 
-    def __init__(self, path: Path, model: keras.Model, state: FitState, call: FitCall, others: OtherCallbacks) -> None:
+    def __init__(
+        self,
+        path: Path,
+        model: keras.Model,
+        state: FitState,
+        call: FitCall,
+        others: OtherCallbacks,
+        load_again: Callable[[], None],
+    ) -> None:
         self.path, self._model, self._state, self._others = path, model, state, others
+        self._call, self._load_again, self._is_given_up = call, load_again, False
         self._is_same_backend = state.backend == keras.backend.backend()
         self.batch, self.trained, self.is_validation = state.batch, state.trained, state.validating
         self._is_epoch_begin = not (state.batch or state.next_begun or state.validating)
@@ -65,7 +75,7 @@ class ResumePoint:
     def _give_up(self, problem: str) -> None:
         if not self.batch:
             return
-        self.batch, self._is_epoch_begin = 0, True
+        self.batch, self._is_epoch_begin, self._is_given_up = 0, True, True
         log.warning(
             "%s: was taken after %d batches of an epoch, but %s: that epoch is trained again from its beginning",
             self.path, self._state.batch, problem,
@@ -88,8 +98,8 @@ class ResumePoint:
     def before_epoch(self) -> None:
         """Restore the state when the first epoch begins, before all other callbacks."""
         self.restore_callbacks()
-        if self._is_epoch_begin:
-            self._set_random_state(self._state.epoch_random or self._state.volatile.random)
+        random = self._state.hooks_random or self._state.epoch_random  # none was saved at an epoch's beginning
+        self._set_random_state(random or self._state.volatile.random)
 
     def begin_epoch(self) -> None:
         """Skip the batches that were already trained, when the first epoch begins, after all other callbacks."""
@@ -99,14 +109,21 @@ class ResumePoint:
         if not (self.batch or self.is_validation):
             return
         model = self._model
-        if not assign(model.metrics_variables, self._state.volatile.metrics):
+        if not (has_metrics := self._restore_metrics()):
             log.warning(
                 "%s: the model's metrics changed; this epoch's values omit the batches before the resume", self.path
             )
         # Before a validation, skip all batches of the epoch: their number may be unknown, or differ between epochs.
         calls = None if self.is_validation else -(-self.batch // model.steps_per_execution)
-        logs = floats(model.get_metrics_result())
+        logs = floats(model.get_metrics_result()) if has_metrics else {}
         self._skipper = BatchSkipper(model, calls, logs, skipped=self._end_skipping)
+
+    def _restore_metrics(self) -> bool:
+        model, values = self._model, self._state.volatile.metrics
+        # A callback may have compiled the model again.
+        return assign(model.metrics_variables, values) or (
+            self._call.build(model) is None and assign(model.metrics_variables, values)
+        )
 
     def end_epoch(self) -> None:
         """Stop skipping when the epoch ends, so that no batch of the next epoch is skipped."""
@@ -123,13 +140,14 @@ class ResumePoint:
     def before_batch(self) -> None:
         """Restore the state when the first batch that is not skipped begins, before all other callbacks."""
         if self.is_between_batches:
-            self._others.restore(self._state.volatile.callbacks)
-            Uncounted(self._model).assign(self._state.volatile.uncounted)
+            self._put_back()
 
     def begin_batch(self) -> None:
         """Restore the state when the first batch that is not skipped begins, after all other callbacks."""
         if self._state.next_begun and not self._is_epoch_begin:
             self._restore_volatile()
+        elif self._is_given_up:
+            self._undo_hooks()
 
     def begin_validation(self) -> None:
         """Restore the state when the validation of the first epoch begins, after all other callbacks."""
@@ -141,9 +159,18 @@ class ResumePoint:
             self._set_random_state(self._state.volatile.random)
 
     def _restore_volatile(self) -> None:
+        self._put_back()
         self._set_random_state(self._state.volatile.random)
+
+    def _put_back(self) -> None:
+        """Restore what hooks of other callbacks have changed since the epoch began: they had run before the save."""
+        self._undo_hooks()
         self._others.restore(self._state.volatile.callbacks)
         Uncounted(self._model).assign(self._state.volatile.uncounted)  # a callback may reset states
+
+    def _undo_hooks(self) -> None:
+        if self._others.may_change_model:
+            self._load_again()
 
     def _set_random_state(self, state: Mapping[str, np.ndarray]) -> None:
         if self._is_same_backend and state:

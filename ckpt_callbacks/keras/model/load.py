@@ -55,7 +55,14 @@ def read_embedded(path: Path) -> FitState:
         raise ResumeError(f"{path}: {error}") from None
 
 
-def load(model: keras.Model, path: Path, scratch: Path, skip: Sequence[keras.optimizers.Optimizer] = ()) -> None:
+def load(
+    model: keras.Model,
+    path: Path,
+    scratch: Path,
+    skip: Sequence[keras.optimizers.Optimizer] = (),
+    *,
+    compare: bool = True,
+) -> None:
     """Load weights and optimizer state into a model.
 
     Args:
@@ -63,6 +70,7 @@ def load(model: keras.Model, path: Path, scratch: Path, skip: Sequence[keras.opt
         path: A full checkpoint.
         scratch: A folder on disk for a temporary copy.
         skip: The optimizers to leave as they are.
+        compare: Whether to look first for layers that differ, which takes as long as a save.
 
     Raises:
         ResumeError: The file was written by a different model or optimizer.
@@ -73,8 +81,9 @@ def load(model: keras.Model, path: Path, scratch: Path, skip: Sequence[keras.opt
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="Skipping variable loading for optimizer")
             with _as_weights(path, scratch) as weights:
-                with as_built(model):
-                    refuse_other_model(model, path, weights, scratch, skip)
+                if compare:
+                    with as_built(model):
+                        refuse_other_model(model, path, weights, scratch, skip)
                 state = _legacy_optimizer_state(model, path) if legacy else []
                 _load(model, weights, skip)
             for variable, value in zip(model.optimizer.variables if legacy else [], state, strict=True):

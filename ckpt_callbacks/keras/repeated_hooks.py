@@ -1,0 +1,34 @@
+"""The hooks of other callbacks that Keras calls again in an epoch that is resumed midway."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+_HOOKS = (
+    "on_epoch_begin", "on_batch_begin", "on_train_batch_begin", "on_batch_end", "on_train_batch_end", "on_test_begin",
+)  # fmt: skip
+_CHANGING = (keras.callbacks.LearningRateScheduler, keras.callbacks.SwapEMAWeights)
+_HARMLESS = ("keras.src.callbacks.", f"{__package__}.")  # all others of Keras, and this package's
+
+
+def may_change_model(callbacks: Sequence[keras.callbacks.Callback]) -> bool:
+    """Return whether a hook that is called again may change the model, its optimizer or the random state.
+
+    What it does is in a checkpoint that was taken later in the epoch. Nothing tells cheaply whether it did anything.
+
+    Args:
+        callbacks: The other callbacks of the fit.
+    """
+    return any(
+        isinstance(callback, _CHANGING) or not _origin(callback, hook).startswith(_HARMLESS)
+        for callback in callbacks
+        for hook in _HOOKS
+    )
+
+
+def _origin(owner: Any, hook: str) -> str:
+    """Return the name of the Python module that defines a hook."""
+    return getattr(getattr(owner, hook), "__module__", None) or ""
