@@ -51,6 +51,8 @@ class Record:
         digest: ``algorithm:hex`` over every byte.
         contents: ``full`` or ``weights``.
         resumable: A run can continue from it.
+        finite: False if it is known that a trained weight is NaN or infinite, or that training ended because a metric
+            was. Such a checkpoint is not resumable, and never becomes ``best``.
         status: Its state, from ``writing`` to ``deleted``.
         run: Identifies the run, across resumes.
         attempt: Number of the run's start that saved it, from 1.
@@ -79,6 +81,7 @@ class Record:
     digest: str = ""
     contents: str = "full"
     resumable: bool = True
+    finite: bool = True
     status: Status = Status.WRITING
     run: str = ""
     attempt: int = 1

@@ -17,7 +17,12 @@ def count(n: int, noun: str) -> str:
 def status(record: Record) -> str:
     """Return the status of a record, and anything special about it."""
     missing = record.status.on_disk and not os.path.lexists(record.path)
-    marks = ("MISSING", missing), ("superseded", record.superseded), ("exceptional", record.exceptional)
+    marks = (
+        ("MISSING", missing),
+        ("superseded", record.superseded),
+        ("exceptional", record.exceptional),
+        ("not finite", not record.finite),
+    )
     return ", ".join((record.status.value, *(mark for mark, holds in marks if holds)))
 
 

@@ -51,6 +51,7 @@ def _facts(listing: Listing, record: Record) -> dict[str, Any]:
         "took": {name: roughly(seconds) for name, seconds in record.timings.items()},
         "contents": record.contents,
         "resumable": record.resumable,
+        "finite": record.finite,
         "run": record.run,
         "attempt": record.attempt,
         "parent": record.parent,

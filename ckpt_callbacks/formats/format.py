@@ -22,11 +22,13 @@ class Written:
         shapes: The tensors that it must contain; empty if they are not known.
         digest: The digest of all bytes if the writer forced them to the device, otherwise None.
         size: The size in bytes if the writer forced them to the device, otherwise None.
+        finite: False if a trained weight is NaN or infinite, as far as that was looked for.
     """
 
     shapes: Shapes = ()
     digest: str | None = None
     size: int | None = None
+    finite: bool = True
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import keras
@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import NotEnoughMemory, first_line
 from ..formats import Written
+from ..formats.finite import all_finite
 from ..formats.keras import archive as keras_zip
 from ..formats.keras.suffix import KERAS, LEGACY
 from ..formats.keras.unsupported import one_line
@@ -92,7 +93,7 @@ class KerasStaging:
         """
         with_config = self._has_config(model, suffix)
         if not self._copies:
-            return LiveSnapshot(lambda path: Written(save(model, path, state, with_config=with_config)))
+            return LiveSnapshot(lambda path: _written(model, path, state, with_config))
         if (why := self._why_live(model, suffix)) is not None:
             return self._live_because(why, model, state, with_config)
         arena = self._arenas.take()
@@ -139,7 +140,7 @@ class KerasStaging:
 
     def _live_because(self, why: str, model: keras.Model, state: FitState, with_config: bool) -> Snapshot:
         def written(path: Path) -> Written:
-            found = Written(save(model, path, state, with_config=with_config))
+            found = _written(model, path, state, with_config)
             if not self._warned:  # after the save, because a failed save reports its own error
                 self._warned = True
                 log.warning("KerasCheckpoint: training waits while %r is written: %s", model.name, why)
@@ -160,11 +161,18 @@ class _Staged:
 
     def write(self, path: Path) -> Written:
         assert self.content is not None, "the snapshot was released"
-        return self.writer.write(self.content, path)
+        return replace(self.writer.write(self.content, path), finite=all_finite(self.content.trained))
 
     def release(self) -> None:
         self.content = None  # views of the arena's memory must be dropped first
         self.home.give_back(self.arena)
+
+
+def _written(model: keras.Model, path: Path, state: FitState, with_config: bool) -> Written:
+    """Have Keras write the file, on the thread that trains."""
+    tensors = save(model, path, state, with_config=with_config)
+    arrays = map(keras.ops.convert_to_numpy, model.trainable_variables)
+    return Written(tensors, finite=all_finite((np.ravel(a).view(np.uint8).data, a.dtype.name) for a in arrays))
 
 
 def _saves_as_keras(model: keras.Model) -> bool:
@@ -182,12 +190,18 @@ def _content(model: keras.Model, suffix: str, state: FitState, arena: Arena, wit
     data = arena.carve([entry.nbytes for entry in entries])
     arrays = [np.ndarray(entry.shape, entry.dtype, view) for entry, view in zip(entries, data, strict=True)]
     copy(found.values, arrays)
+    names = {id(variable) for variable in model.trainable_variables}
+    trained = [
+        (view, entry.dtype.name)
+        for value, entry, view in zip(found.values, entries, data, strict=True)
+        if id(value) in names
+    ]
     facts = embedded_for(suffix, state)
     if suffix != KERAS:
         text = json.dumps(facts).encode()
-        return KerasFile(model.name, shapes(model), found.groups, arrays, data, facts=text)
+        return KerasFile(model.name, shapes(model), found.groups, arrays, data, facts=text, trained=trained)
     config, metadata = config_of(model) if with_config else configuration.stand_in(model)
     metadata = keras_zip.merge(metadata, facts)
     before = ((keras_zip.METADATA, metadata.encode()), (configuration.MEMBER, config.encode()))
     after = tuple((f"assets/{name}", content) for name, content in found.assets)
-    return KerasFile(model.name, shapes(model), found.groups, arrays, data, before, after)
+    return KerasFile(model.name, shapes(model), found.groups, arrays, data, before, after, trained=trained)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import pickle
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from ..run.snapshot import LiveSnapshot, Snapshot
 from ..run.source import Embedded
 from ..torch.mapped_checkpoint import MappedCheckpoint, can_map
 from ..torch.staging import DEVICES, TorchStaging, expected_size, step_only_storages
+from ..torch.trained_tensors import are_finite, trained_tensors
 from . import refused_types
 from .compiled_modules import fit_names, write_plain_names
 from .fit_call import is_resuming
@@ -172,8 +173,12 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         """Whether each process writes a part, as its strategy decides."""
         return type(self.trainer.strategy).save_checkpoint is not Strategy.save_checkpoint
 
-    def _live(self, write: Callable[[Path], Written]) -> Snapshot:
-        return self.staging.live(write, self._why_live() if self.trainer.is_global_zero else None)
+    def _live(self, write: Callable[[Path], Written], trained: Sequence[torch.Tensor] = ()) -> Snapshot:
+        def written(path: Path) -> Written:
+            found = write(path)
+            return replace(found, finite=found.finite and are_finite(trained))
+
+        return self.staging.live(written, self._why_live() if self.trainer.is_global_zero else None)
 
     def _write_together(self, path: Path, embedded: Embedded) -> Written:
         """Write a part. All processes call it together."""
@@ -205,20 +210,21 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         self.hyperparameters.convert(checkpoint)
         checkpoint[torch_zip.KEY] = {"record": embedded.record}
         saved, module = checkpoint["state_dict"], self.trainer.lightning_module
+        trained = trained_tensors(module, saved)
         write_plain_names(checkpoint, module)
         shapes = [(n, tuple(t.shape)) for n, t in checkpoint["state_dict"].items() if hasattr(t, "shape")]
         self.weights.check(saved, shapes)
         if self._why_live() is None:
-            return self.staging.stage(checkpoint, shapes, step_only(self.trainer))
+            return self.staging.stage(checkpoint, shapes, step_only(self.trainer), trained)
         if type(self._plugin) is TorchCheckpointIO:
-            return self._live(lambda path: torch_file.write(path, checkpoint, shapes))
+            return self._live(lambda path: torch_file.write(path, checkpoint, shapes), trained)
 
         def write_with_plugin(path: Path) -> Written:
             with torch_file.disk_errors(path):
                 self._plugin.save_checkpoint(checkpoint, path, storage_options=storage_options)
             return Written(shapes)
 
-        return self._live(write_with_plugin)
+        return self._live(write_with_plugin, trained)
 
     # -- loading -----------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from .decision import Save
 from .engine import scores_at
 from .policy import Policy
 from .state import State
+from .stopping import NonFinite
 
 
 def draft_record(
@@ -42,6 +43,7 @@ def draft_record(
         contents: ``"full"`` or ``"weights"``.
         metadata: Plain JSON values that describe the training.
     """
+    finite = not _ends_non_finite(policy, state)
     return Record(
         id=0,
         file="",
@@ -52,7 +54,8 @@ def draft_record(
         metrics={name: float(value) for name, value in measured.metrics.items()},
         scores=scores_at(policy, state, measured),
         contents=contents,
-        resumable=contents == "full",
+        resumable=contents == "full" and finite,
+        finite=finite,
         run=run,
         attempt=attempt,
         parent=parent,
@@ -61,3 +64,10 @@ def draft_record(
         reasons=save.reasons,
         metadata=metadata,
     )
+
+
+def _ends_non_finite(policy: Policy, state: State) -> bool:
+    """Return whether a run that continued from this state would end at once, because a metric was not finite."""
+    rules = policy.stop.parts() if policy.stop is not None else ()
+    watched = [(name, rule.consecutive) for rule in rules if isinstance(rule, NonFinite) for name in rule.monitor]
+    return any(state.non_finite.get(name, 0) >= consecutive for name, consecutive in watched)

@@ -130,7 +130,7 @@ class Metric:
     def rank(self, record: Record) -> tuple[float, int] | None:
         """Return a sort key, best first, older first among equals; None for a record that never ranks."""
         score = self.score(record)
-        if score is None or record.exceptional:
+        if score is None or record.exceptional or not record.finite:
             return None
         return (score if self.mode == "min" else -score, record.id)
 

@@ -157,6 +157,8 @@ class Committer:
         try:
             remove(staged)
             written = job.snapshot.write(staged)
+            if not written.finite:
+                draft = draft.replace(finite=False, resumable=False)
             if (last := self._same_step(draft)) is not None:
                 if _are_equal(staged, last.path):
                     remove(staged)
@@ -230,6 +232,8 @@ class Committer:
             scores={**record.scores, **draft.scores},
             reasons=tuple(dict.fromkeys((*record.reasons, *draft.reasons))),
             final=record.final or draft.final,
+            finite=record.finite and draft.finite,
+            resumable=record.resumable and draft.resumable,
         )
 
     def _report(self, job: SaveJob, error: Exception) -> CommitError:

@@ -89,6 +89,7 @@ class Saver:
         self._handed_over = 0
         self._of_event: Record | None = None  # what is known of the file that was requested at the current event
         self._unwritten: set[int] = set()  # ids of requested files that are not finished
+        self._has_warned = False  # of weights that are not finite
 
     def begin(self, attempt: Attempt) -> None:
         """Begin a training run."""
@@ -197,6 +198,7 @@ class Saver:
 
     def _finish(self, save: Save, record: int, outcome: SaveOutcome) -> None:
         if outcome.record is not None:
+            self._warn_if_not_finite(outcome.record)
             verb = "saved" if outcome.record.reasons == save.reasons else "holds already"
             log.info("%s %s: %s", verb, outcome.record.file, "; ".join(save.reasons))
         else:
@@ -204,6 +206,14 @@ class Saver:
         self._unwritten.discard(record)
         self.finished.append(outcome)
         self._notify()
+
+    def _warn_if_not_finite(self, record: Record) -> None:
+        if not (record.finite or self._has_warned):
+            self._has_warned = True
+            log.warning(
+                "%s: NaN or infinity in its weights, or in the metrics that end the run: it is never the best, and a "
+                "resume passes over it", record.path,
+            )  # fmt: skip
 
     def _is_written(self) -> bool:
         """Return True if a file was requested at the current event, and exists or is being written.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import VerifyError
@@ -94,9 +94,9 @@ class RunView:
         Args:
             until: The highest step; checkpoints of later steps are left out.
         """
-        for record in self.resumable():
-            if record.step > until:
-                continue
+        found = [record for record in self.resumable() if record.step <= until]
+        self._name_those_not_finite(found, until)
+        for record in found:
             begun = time.perf_counter()
             try:
                 verify(record)
@@ -107,6 +107,18 @@ class RunView:
             self.damaged.pop(record.id, None)  # it could not be read earlier
             log.info("%s: verified in %.2f s", record.path, time.perf_counter() - begun)
             yield record
+
+    def _name_those_not_finite(self, found: Sequence[Record], until: float) -> None:
+        """Log that newer checkpoints than those that were found are passed over."""
+        newest = found[0].id if found else 0
+        live = [r for r in self.manifest.live() if r.id > newest and r.step <= until and r.contents == "full"]
+        if passed := [record.file for record in live if not (record.finite or record.superseded)]:
+            log.warning(
+                "%s: passed over %s: NaN or infinity in the weights, or in the metrics that ended the run; %s; to go "
+                "on from it all the same, give its path", self.manifest.layout.dirpath,
+                passed[-1] if len(passed) == 1 else f"{len(passed)} checkpoints, the newest of them {passed[-1]}",
+                f"the newest good one is {found[0].file}" if found else "there is no other checkpoint to resume from",
+            )  # fmt: skip
 
     def find(self, path: str | Path) -> Record | None:
         """Return the live record of the checkpoint at ``path``, if it belongs to this directory."""

@@ -15,6 +15,7 @@ from ..run.source import Embedded
 from .mapped_checkpoint import MappedCheckpoint, can_map
 from .rng import random_state, set_random_state
 from .staging import TorchStaging
+from .trained_tensors import trained_tensors
 
 
 class TorchSource:
@@ -56,7 +57,7 @@ class TorchSource:
         shapes = [(name, tuple(value.shape)) for name, value in weights.items() if hasattr(value, "shape")]
         # Copies on a device run in order with training's own kernels, because the training loop may change anything
         # between two steps.
-        return self._staging.stage(checkpoint, shapes)
+        return self._staging.stage(checkpoint, shapes, trained=trained_tensors(self.module, weights))
 
     def metadata(self) -> Mapping[str, Any]:
         """Return the name of the model, and the learning rates."""

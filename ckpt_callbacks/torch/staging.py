@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ctypes
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import torch
 
 from ..errors import NotEnoughMemory, first_line
 from ..formats import Shapes, Written
+from ..formats.finite import Numbers, all_finite
 from ..formats.torch import writer as torch_file
 from ..formats.torch.pickler import Pickled, pickled
 from ..memory.copy import Copy, copy_memory
@@ -19,6 +22,7 @@ from ..memory.pages import round_up
 from ..memory.pool import ArenaPool
 from ..run.snapshot import LiveSnapshot, Snapshot
 from .cuda import DeviceCopies, PinnedArena
+from .trained_tensors import are_finite, numbers_of
 
 log = logging.getLogger("ckpt_callbacks")
 DEVICES = ("cpu", "cuda")  # the devices that can be copied from
@@ -61,20 +65,27 @@ class TorchStaging:
 
         return LiveSnapshot(write)
 
-    def stage(self, checkpoint: Any, shapes: Shapes = (), step_only: Collection[int] = ()) -> Snapshot:
+    def stage(
+        self,
+        checkpoint: Any,
+        shapes: Shapes = (),
+        step_only: Collection[int] = (),
+        trained: Sequence[torch.Tensor] = (),
+    ) -> Snapshot:
         """Copy an object, so that later changes do not affect what is written.
 
         Args:
             checkpoint: Anything that `torch.save` takes.
             shapes: The tensors that the file must contain; see `Written`.
             step_only: Addresses of storages that only an optimizer step changes; see `DeviceCopies`.
+            trained: The weights in it that are searched for NaN and infinities.
 
         Returns:
             The snapshot; a live one if the object cannot be copied, or no copy was requested.
         """
 
         def written(path: Path) -> Written:
-            return torch_file.write(path, checkpoint, shapes)
+            return replace(torch_file.write(path, checkpoint, shapes), finite=are_finite(trained))
 
         if not self.copies:
             return self.live(written, None)
@@ -85,14 +96,17 @@ class TorchStaging:
             return self.live(written, first_line(error))
         arena = self._arenas.take()
         try:
-            content, copies = _copy(found, arena, step_only)
+            held, copies = _copy(found, arena, step_only)
         except BaseException as error:
             self._arenas.give_back(arena)
             if not isinstance(error, NotEnoughMemory):
                 raise
             return self.live(written, str(error))
         self._latest = copies
-        return _Staged(content, shapes, copies, lambda: self._arenas.give_back(arena))
+        content = torch_file.TorchFile(found.data, [held[place] for place in found.members])
+        places = dict(zip((s._cdata for s in found.storages), held, strict=True))
+        numbers = partial(numbers_of, trained, places)  # found when the file is written, and not on this thread
+        return _Staged(content, shapes, numbers, copies, lambda: self._arenas.give_back(arena))
 
     def wait(self) -> None:
         """Make training's later work on a device wait for the copies from that device."""
@@ -137,16 +151,21 @@ class _Staged:
     live = False
 
     def __init__(
-        self, content: torch_file.TorchFile, shapes: Shapes, copies: DeviceCopies | None, done: Callable[[], None]
+        self,
+        content: torch_file.TorchFile,
+        shapes: Shapes,
+        trained: Callable[[], Iterable[Numbers]],
+        copies: DeviceCopies | None,
+        done: Callable[[], None],
     ) -> None:
         self._content: torch_file.TorchFile | None = content
-        self._shapes, self._copies, self._done = shapes, copies, done
+        self._shapes, self._trained, self._copies, self._done = shapes, trained, copies, done
 
     def write(self, path: Path) -> Written:
         if self._copies is not None:
             self._copies.finish()
         assert self._content is not None  # nothing is written after the release
-        return Written(self._shapes, *self._content.write(path))
+        return Written(self._shapes, *self._content.write(path), finite=all_finite(self._trained()))
 
     def release(self) -> None:
         try:
@@ -154,7 +173,7 @@ class _Staged:
                 self._copies.finish()
         except Exception as error:  # the device is broken, and training will notice that itself
             log.warning("a copy from a device failed: %s", first_line(error))
-        self._content = None  # its views of the arena are dropped before the arena is reused
+        self._content, self._trained = None, tuple  # the views of the arena are dropped before the arena is reused
         self._done()
 
 
@@ -166,8 +185,8 @@ def _refuse_unknown(found: Pickled) -> None:
 
 def _copy(
     found: Pickled, arena: PinnedArena, step_only: Collection[int]
-) -> tuple[torch_file.TorchFile, DeviceCopies | None]:
-    """Copy each distinct storage once, and return what goes into the file."""
+) -> tuple[list[bytes | memoryview], DeviceCopies | None]:
+    """Copy each distinct storage once, and return the copies."""
     large = [s for s in found.storages if _needs_arena(s)]
     pieces = dict(zip((s._cdata for s in large), arena.carve([s.nbytes() for s in large]), strict=True))
     copies = None
@@ -191,7 +210,7 @@ def _copy(
     copy_memory(here)
     if copies is not None:
         copies.mark_end()
-    return torch_file.TorchFile(found.data, [held[place] for place in found.members]), copies
+    return held, copies
 
 
 def _needs_arena(storage: torch.UntypedStorage) -> bool:

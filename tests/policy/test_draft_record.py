@@ -1,8 +1,10 @@
 """The facts of a record before its file is written."""
 
+import math
+
 import pytest
 
-from ckpt_callbacks import EMA, Event, Every, KeepAll, Metric, Policy, decide, fold
+from ckpt_callbacks import EMA, Event, Every, KeepAll, Metric, NonFinite, Patience, Policy, State, decide, fold
 from ckpt_callbacks.policy.draft_record import draft_record
 
 VAL = Metric("val", mode="min", smoothing=EMA(0.5))
@@ -52,3 +54,15 @@ def test_the_metrics_of_an_earlier_event_at_the_same_weights_count():
 def test_only_full_checkpoints_are_resumable(contents, resumable):
     record = drafted(Event.demand(step=1), before=[], contents=contents)
     assert (record.contents, record.resumable) == (contents, resumable)
+
+
+def test_where_a_rule_ends_the_run_for_nan_no_run_goes_on():
+    policy = Policy(Every(steps=1), KeepAll(), stop=NonFinite("loss", consecutive=2) | Patience(VAL, checks=9))
+    state, found = State(), []
+    for step, loss in enumerate((1.0, math.nan, 1.0, math.nan, math.inf), 1):
+        state, decision = decide(policy, state, event := Event.step_end(step=step, metrics={"loss": loss}))
+        record = draft_record(
+            decision.save, event, measured=event, policy=policy, state=state, contents="full", metadata={}, **IDENTITY
+        )
+        found.append((record.finite, record.resumable, decision.stop is None))
+    assert found == [(True, True, True)] * 4 + [(False, False, False)]

@@ -18,6 +18,7 @@ from keras.src.saving import saving_lib
 
 from ...errors import first_line
 from ...formats import Written
+from ...formats.finite import Numbers
 from ...memory.pages import PAGE
 from ...store.direct_file import DirectFile
 from .. import Shapes
@@ -52,6 +53,7 @@ class KerasFile:
         before: The names and contents of an archive's members before the weights; empty if the file is not an archive.
         after: The names and contents of an archive's members after the weights.
         facts: This package's data in a file that is not an archive.
+        trained: The memory of those of the arrays that training changes.
     """
 
     model: str
@@ -62,6 +64,7 @@ class KerasFile:
     before: tuple[tuple[str, bytes], ...] = ()
     after: tuple[tuple[str, bytes], ...] = ()
     facts: bytes = b""
+    trained: Sequence[Numbers] = ()
 
     @property
     def padded_facts(self) -> bytes:

@@ -1,0 +1,48 @@
+"""The trained weights in a checkpoint, which are searched for NaN and infinities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from ..formats.finite import Numbers
+
+
+def trained_tensors(module: torch.nn.Module, state: Mapping[str, Any]) -> list[torch.Tensor]:
+    """Return the values of the parameters with gradients in a state dictionary, where they may be averages.
+
+    Buffers and frozen parameters are left out: masks hold infinities, and observers begin with them.
+
+    Args:
+        module: The module.
+        state: Its state dictionary.
+    """
+    names = [name for name, value in module.named_parameters(remove_duplicate=False) if value.requires_grad]
+    return [value for name in names if type(value := state.get(name)) in (torch.Tensor, torch.nn.Parameter)]
+
+
+def are_finite(tensors: Sequence[torch.Tensor]) -> bool:
+    """Return False if any of the tensors, on any device, holds NaN or an infinity."""
+    return all(
+        bool(torch.isfinite(tensor.detach()).all())
+        for tensor in tensors
+        if tensor.is_floating_point() or tensor.is_complex()
+    )
+
+
+def numbers_of(tensors: Sequence[torch.Tensor], copies: Mapping[int, bytes | memoryview]) -> Iterator[Numbers]:
+    """Yield the memory of the copies of some tensors.
+
+    Args:
+        tensors: The tensors.
+        copies: The copy of each storage, by its ``_cdata``; tensors of other storages are left out.
+    """
+    for tensor in tensors:
+        if tensor.layout is torch.strided and tensor.numel():
+            copy, size = copies.get(tensor.untyped_storage()._cdata), tensor.element_size()
+            begin, spans = tensor.storage_offset() * size, zip(tensor.shape, tensor.stride(), strict=True)
+            length = (1 + sum((count - 1) * stride for count, stride in spans)) * size
+            if copy is not None:
+                yield memoryview(copy)[begin : begin + length], str(tensor.dtype).removeprefix("torch.")
