@@ -30,8 +30,8 @@ class Settings:
         max_pending: Number of snapshots that may wait to be written.
         when_busy: ``wait`` when ``max_pending`` snapshots wait, or ``skip`` the save, which then stays due.
         staging: ``memory`` to copy the state before it is written, ``none`` to write it in place while training waits.
-        resume: Which parts of a checkpoint a resume restores besides the weights, by ``optimizer`` and ``step``; all
-            that are not named are restored. See `ResumedParts`.
+        resume: The parts of a checkpoint that a resume restores besides the weights: ``optimizer`` and ``step``, each
+            True or False. A part that is not named is restored. See `ResumedParts`.
 
     Raises:
         PolicyError: A setting has a wrong type or value. The message begins with ``Settings:``.

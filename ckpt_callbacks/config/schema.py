@@ -125,7 +125,7 @@ Metrics = Annotated[dict[str, Annotated[MetricNode, build(Metric)]], WrapValidat
 
 @with_config(FIELDS)
 class ResumeNode(TypedDict, total=False):
-    """Which parts of a checkpoint a resume restores besides the weights; by default, all."""
+    """The parts of a checkpoint that a resume restores besides the weights; by default, all of them."""
 
     optimizer: bool
     step: bool

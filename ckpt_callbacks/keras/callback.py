@@ -52,8 +52,8 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
         staging: ``"memory"`` to copy the state before it is written, or ``"none"`` if there is no memory for a copy;
             training then waits while the state is written.
         resume: ``"auto"`` to make `fit` continue from the newest checkpoint that passes verification, if the model has
-            not been trained yet; ``"never"``; or the path of the checkpoint to continue from. A mapping is ``"auto"``
-            with a part of the checkpoint left out: ``{"optimizer": False}`` to train on with a new optimizer,
+            not been trained yet; ``"never"``; or the path of the checkpoint to continue from. A mapping means
+            ``"auto"`` without a part of the checkpoint: ``{"optimizer": False}`` to continue with a new optimizer,
             ``{"step": False}`` to begin a new run. The weights are always restored.
         batch_metrics: Let the policy see the metrics of each batch. This disables Keras' asynchronous dispatch.
         restore_best_weights: Load the best checkpoint's weights into the model when `fit` ends.

@@ -33,7 +33,7 @@ log = logging.getLogger("ckpt_callbacks")
 
 @dataclass(frozen=True)
 class ResumeRequest:
-    """What a script asks to resume from.
+    """The checkpoint that a script asks to resume from, and the parts of it.
 
     Attributes:
         where: ``auto``, ``never`` or a path; see `KerasCheckpoint`.

@@ -48,7 +48,7 @@ def refuse_other_variables(
         what = f"{len(saved)} variables in the file, and {len(ours)} in {model.name!r}"
     else:
         place = next(place for place, (mine, other) in enumerate(zip(ours, saved, strict=True)) if mine != other)
-        what = f"its variable {place} of shape {saved[place]} in the file, and of shape {ours[place]} in {model.name!r}"
+        what = f"variable {place} with shape {saved[place]} in the file, and with shape {ours[place]} in {model.name!r}"
     raise _error(
         path,
         f"the optimizer {type(optimizer).__name__} has {what}, because its settings or the trainable layers differ",
@@ -56,7 +56,7 @@ def refuse_other_variables(
 
 
 class Marked:
-    """Optimizers that mark their places in a file when Keras saves the model, because only Keras knows them.
+    """Optimizers that mark their places in a file when Keras saves the model, because only Keras knows these places.
 
     Args:
         optimizers: The optimizers.
@@ -70,7 +70,7 @@ class Marked:
         group[_MARK] = np.array(next(i for i, one in enumerate(self.optimizers) if one is optimizer))
 
     def places(self, file: h5py.File) -> dict[str, keras.optimizers.Optimizer]:
-        """Return the optimizers by their places in a file that they marked."""
+        """Return the optimizers by their places in a file that they have marked."""
         found: dict[str, keras.optimizers.Optimizer] = {}
 
         def visit(place: str) -> None:
@@ -91,7 +91,7 @@ def saved_shapes(file: h5py.File, place: str) -> Shapes | None:
 
 def _error(path: Path, problem: str) -> ResumeError:
     return ResumeError(
-        f"{path}: {problem}; expected the optimizer that wrote it; to train on with a new one, pass "
+        f"{path}: {problem}; expected the optimizer that wrote it; to continue with a new one, pass "
         "resume={'optimizer': False}; otherwise compile the model as before, choose another directory, or pass "
         "resume='never'"
     )

@@ -45,8 +45,9 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
             which then stays due. The last save is never skipped.
         staging: ``"memory"`` to copy the state before it is written, or ``"none"`` if there is no memory for a copy;
             training then waits while the state is written.
-        resume: Which parts of a checkpoint a resume restores besides the weights: ``{"optimizer": False}`` to train on
-            with a new optimizer and new schedules, ``{"step": False}`` to begin a new run. By default, all of them.
+        resume: The parts of a checkpoint that a resume restores besides the weights: ``{"optimizer": False}`` to
+            continue with a new optimizer and new schedules, ``{"step": False}`` to begin a new run. By default, all of
+            them.
         allow_code: Let a YAML file name predicates to import.
         clock: A clock for tests.
 

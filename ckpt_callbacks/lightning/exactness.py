@@ -74,8 +74,8 @@ class Inexactness:
         if "optimizers" not in self._reported and not saves_more(trainer) and (own := steps.unsaved(trainer)):
             self._reported.add("optimizers")
             return (
-                f"the state of {', '.join(own)}, which is not one of self.optimizers(), is in no checkpoint; return it "
-                "in configure_optimizers(), or save it in on_save_checkpoint(checkpoint)"
+                f"no checkpoint holds the state of {', '.join(own)}, which is not one of self.optimizers(); return the "
+                "optimizer in configure_optimizers(), or save its state in on_save_checkpoint(checkpoint)"
             )
         if not steps.is_of_batches and self.gradients.are_pending(trainer):
             return (

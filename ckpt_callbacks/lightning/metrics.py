@@ -52,7 +52,7 @@ class FreshMetrics:
         self._kept = metrics, batches
 
     def take(self, batches: int) -> dict[str, float]:
-        """Return what was kept, if it was after the same number of ``batches``, once."""
+        """Return the kept metrics once, if they were measured after the same number of ``batches``; otherwise, none."""
         (metrics, at), self._kept = self._kept, ({}, 0)
         return metrics if at == batches else {}
 

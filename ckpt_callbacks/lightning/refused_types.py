@@ -19,7 +19,7 @@ class RefusedTypes:
 
     def __init__(self) -> None:
         self._is_done = trusts_checkpoints()
-        self._looked_at: int | None = None  # the number of refusals at the last look
+        self._looked_at: int | None = None  # the number of refusals at the last check
 
     def __call__(self, record: Record) -> None:
         refusals = number_of_refusals()

@@ -1,4 +1,4 @@
-"""The number of steps that a fit has done, where Lightning may count none."""
+"""The number of steps that a fit has done, even if Lightning counts none."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class StepCount:
     """Lightning's count of optimizer steps, or the number of batches if Lightning counts no step.
 
     With manual optimization, Lightning counts the steps of `self.optimizers()` in ``training_step``, and nothing else.
-    That it counts none is certain if no optimizer is configured, or if no step was counted although an optimizer has
-    stepped, or an epoch has changed the weights, and no gradient is waiting for a later step.
+    If no optimizer is configured, Lightning certainly counts none. The same is certain if no step was counted although
+    an optimizer has stepped or an epoch has changed the weights, and no gradient is waiting for a later step.
 
     Attributes:
         offset: Steps minus batches, if batches are counted. None while Lightning counts.
@@ -44,7 +44,7 @@ class StepCount:
         return self.offset is not None
 
     def begin(self, trainer: Trainer) -> None:
-        """Begin to train, before a checkpoint's own count is restored."""
+        """Begin to train. Call it before the count of a checkpoint is restored."""
         self._begun_at = trainer.global_step, loops.batches_trained_in_total(trainer)
         if trainer.lightning_module.automatic_optimization or self.is_of_batches:
             return
@@ -84,12 +84,12 @@ class StepCount:
         return self.now(trainer)
 
     def end_epoch(self, trainer: Trainer) -> None:
-        """Look at the weights that an epoch leaves."""
+        """Check whether an epoch has changed the weights."""
         if self._hook is not None:
             self._decide(trainer, is_uncounted=_trained(trainer) != self._trained)
 
     def unsaved(self, trainer: Trainer) -> list[str]:
-        """Return the classes of the optimizers that have a state and do not belong to Lightning, which saves none."""
+        """Return the classes of the optimizers whose state Lightning does not save, because it does not know them."""
         found = (reference() for reference in self._stepping.values())
         known = set(map(id, trainer.optimizers))
         return sorted({type(one).__name__ for one in found if one is not None and one.state and id(one) not in known})

@@ -16,11 +16,11 @@ log = logging.getLogger("ckpt_callbacks")
 
 
 class TrainedWeights:
-    """The weights of one fit. A script may put others in their place for a validation, such as averages.
+    """The weights of one fit. A script may replace them for a validation, for example with averages.
 
     Args:
         trainer: The trainer.
-        averages: Those of Lightning's own callback, which no save mistakes for the trained weights.
+        averages: The averages of Lightning's own callback. No save mistakes them for the trained weights.
     """
 
     def __init__(self, trainer: Trainer, averages: AveragedWeights) -> None:
@@ -62,14 +62,14 @@ class TrainedWeights:
         return self._before is not None and self._before != self._validated
 
     def keep_out(self, dirpath: Path) -> bool:
-        """Return whether other weights are in the model now, which no file may hold, and log it.
+        """Return whether the model now holds other weights, which no file may hold. Log it if it does.
 
         Args:
             dirpath: The run directory.
         """
         replaced = self._before is not None and self._before != self._content()
         if replaced:
-            log.warning("%s: nothing is saved, as the model holds other weights while it is validated", dirpath)
+            log.warning("%s: nothing was saved, because the model holds other weights during the validation", dirpath)
         return replaced
 
     def identity_after_validation(self) -> Hashable | None:

@@ -20,8 +20,8 @@ def find_unfinished_deletions(manifest: Manifest) -> Iterator[Repair]:
 
     The deletion is completed only if the checkpoints that were to remain exist. Otherwise, the checkpoint counts again,
     because a disk may lose a file that it has reported as durable but keep the journal, and a copy of a live run may
-    contain a newer journal than checkpoints. A checkpoint that another program removed and brought back counts again as
-    well.
+    contain a journal that is newer than the checkpoints. A checkpoint that another program removed and brought back
+    counts again as well.
     """
     survivors = _Survivors(manifest)
     named = {record.file for record in manifest.live()}

@@ -60,7 +60,7 @@ def test_another_optimizer_is_one_line_before_anything_is_loaded(tmp_path, name,
     ("format", "now", "what"),
     [
         ("keras", (), "6 variables in the file, and 10"),
-        pytest.param("keras", (2,), r"its variable 2 of shape \(8, 10\)", marks=pytest.mark.slow),
+        pytest.param("keras", (2,), r"variable 2 with shape \(8, 10\)", marks=pytest.mark.slow),
         pytest.param("h5", (), "6 variables in the file, and 10", marks=pytest.mark.slow),
     ],
 )

@@ -120,4 +120,4 @@ def test_an_exception_in_a_validation_saves_no_other_weights(tmp_path, case, cap
     error = At("on_validation_batch_start", 6, crash)
     records = ends(ZeroDivisionError, tmp_path, case, OnException() | Every(epochs=1), error)
     assert [record.step for record in records] == ([10, 20] if case == "nothing" else [10])
-    assert caplog.text.count("nothing is saved, as the model holds other weights") == (case != "nothing")
+    assert caplog.text.count("nothing was saved, because the model holds other weights") == (case != "nothing")
