@@ -45,8 +45,9 @@ class Record:
         wall: UTC seconds since 1970.
         metrics: Raw metrics measured at this checkpoint's weights.
         scores: Smoothed values at the same moment, by `Metric.series`.
-        timings: Seconds that the save took: ``blocked``, for which the training waited; ``written`` and ``verified``,
-            from the decision until the file was durable, and until it was read back. Unmeasured ones are missing.
+        timings: Durations in seconds: ``blocked``, the time for which training waited; ``written``, from the decision
+            until the file was durable; ``verified``, from the decision until it was read back. Unmeasured ones are
+            missing.
         size: Bytes on disk.
         digest: ``algorithm:hex`` over every byte.
         contents: ``full`` or ``weights``.

@@ -211,7 +211,7 @@ def stop(trainer: Trainer, reasons: Sequence[str], together: bool = False) -> No
 
 
 def set_sampler_epoch(trainer: Trainer) -> bool:
-    """Set the running epoch in distributed samplers, which Lightning does only later; return whether there are any."""
+    """Set the running epoch in distributed samplers; Lightning does so only later. Return whether there are any."""
     fit_loop = trainer.fit_loop
     for loader in fit_loop._combined_loader.flattened:
         _set_sampler_epoch(loader, fit_loop.epoch_progress.current.processed)

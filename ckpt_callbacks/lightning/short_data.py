@@ -18,7 +18,7 @@ class ShortData:
         self._was_said = False
 
     def end_epoch(self, trainer: Trainer) -> None:
-        """Look at an epoch whose data has ended."""
+        """Check an epoch whose data has ended."""
         if self._was_said or loops.last_batch_was_reached(trainer):
             return
         self._was_said = True

@@ -44,7 +44,7 @@ class TrainedWeights:
         return self._identity(weights_of(self._trainer.lightning_module))
 
     def await_validation(self) -> None:
-        """Note the weights ahead of a validation, before any hook may replace them."""
+        """Note the weights before a validation, when no hook has replaced them yet."""
         self._before = None if self._averages.are_saved(self._trainer) else self._content()
 
     def validate(self) -> None:

@@ -24,8 +24,8 @@ class Metric:
     ``Patience(val, checks=5)``.
 
     Args:
-        monitor: Name of a logged value; or a list of names, of which the first that was logged is used; or a
-            mapping of names to weights, for their weighted sum, which needs all of them to be logged.
+        monitor: Name of a logged value; or a list of names, to use the first one that was logged; or a mapping of names
+            to weights, to use their weighted sum, for which all of them must be logged.
         mode: ``"min"`` or ``"max"``. It is never guessed from the name.
         smoothing: `EMA`, `Mean` or `Median`, applied before anything is compared.
         min_delta: The smallest change that counts as an improvement, at least 0.

@@ -97,7 +97,7 @@ class Policy:
 
     @cached_property
     def deadlines(self) -> tuple[OnDeadline, ...]:
-        """The triggers that look at a deadline, each once."""
+        """The triggers that depend on a deadline, each once."""
         return tuple(leaf for leaf in self.leaves if isinstance(leaf, OnDeadline))
 
     @cached_property

@@ -200,7 +200,7 @@ class Improves(_QuietBetweenMetrics):
     that is better than the saved ones triggers a save.
 
     Args:
-        metric: The metric, whose ``min_delta`` says by how much.
+        metric: The metric. Its ``min_delta`` says by how much the value must be better.
     """
 
     metric: Metric

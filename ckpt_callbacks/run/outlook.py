@@ -25,7 +25,11 @@ class Outlook:
             return _TRIES_AGAIN
         if _cannot_be_pickled(error):
             return "but the state cannot be pickled, so each save will fail until the script is changed"
-        return "but the save before failed in the same way, so the next ones may, too" if text == last else _TRIES_AGAIN
+        return (
+            "but the previous save failed in the same way, so later ones may fail as well"
+            if text == last
+            else _TRIES_AGAIN
+        )
 
 
 def _cannot_be_pickled(error: Exception) -> bool:

@@ -1,4 +1,4 @@
-"""A check that the private names of a framework on which an adapter relies still exist."""
+"""A check that the private names on which an adapter relies still exist in a framework."""
 
 from __future__ import annotations
 

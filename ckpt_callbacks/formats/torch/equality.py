@@ -43,7 +43,7 @@ def _weights(path: Path) -> dict[str, Any]:
     settings: dict[str, Any] = {"map_location": "cpu", "mmap": True}
     try:
         found = torch.load(path, weights_only=True, **settings)
-    except pickle.UnpicklingError:  # the file holds objects of other classes, too
+    except pickle.UnpicklingError:  # the file also holds objects of other classes
         found = torch.load(path, weights_only=False, pickle_module=_TensorsAlone, **settings)
     return dict(found["state_dict"])
 
