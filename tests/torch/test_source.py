@@ -15,6 +15,7 @@ from ckpt_callbacks.settings import Settings
 from ckpt_callbacks.store.manifest import Manifest
 from ckpt_callbacks.torch.source import TorchSource
 from tests.support.processes import ENVIRONMENT, ROOT
+from tests.support.variants import only_quick
 
 SCRIPT = ROOT / "tests" / "torch" / "train_plainly.py"
 ALONE = f"""
@@ -43,7 +44,7 @@ def whole(tmp_path_factory):
     return outcome(train(tmp_path_factory.mktemp("whole") / "run"))
 
 
-@pytest.mark.parametrize("kill_at", [7, 8, 20])
+@pytest.mark.parametrize("kill_at", only_quick([7, 8, 20], 7))
 def test_a_killed_plain_loop_resumes_to_the_same_bits(tmp_path, whole, kill_at):
     dirpath = tmp_path / "run"
     assert train(dirpath, kill_at).returncode == -signal.SIGKILL

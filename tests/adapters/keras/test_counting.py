@@ -7,6 +7,7 @@ from ckpt_callbacks import Every, KeepAll, OnPreempt, Policy
 from ckpt_callbacks.store.manifest import Manifest
 from tests.adapters.keras.stops import At, fingerprint, terminate
 from tests.adapters.keras.task import BACKEND, checkpoint, digits, model
+from tests.support.variants import only_quick
 
 EVERY_THIRD = Policy(Every(epochs=1) | Every(steps=3) | OnPreempt(), KeepAll())
 EAGERLY = {"run_eagerly": BACKEND != "jax"}
@@ -106,12 +107,14 @@ SOURCES = {
     "torch": [(make, eight) for make in MAKERS] + [(model, stream)],
     "jax": [(make, eight) for make in MAKERS],
 }[BACKEND]
+QUICK = [source for source in SOURCES if source[0] in (scaled_and_accumulated, model, several_at_once)]
+CUTS = [("on_test_batch_begin", 2), ("on_test_batch_begin", 6), ("on_train_batch_begin", 14)]
 
 
-@pytest.mark.parametrize(("make", "data"), SOURCES, ids=lambda one: one.__name__)
+@pytest.mark.parametrize(("make", "data"), only_quick(SOURCES, *QUICK), ids=lambda one: one.__name__)
 @pytest.mark.parametrize(
     ("hook", "nth"),
-    [("on_test_batch_begin", 2), ("on_test_batch_begin", 6), ("on_train_batch_begin", 14)],
+    only_quick(CUTS, CUTS[0], CUTS[2]),
     ids=["first validation", "second validation", "mid-epoch"],
 )
 def test_a_run_that_is_interrupted_ends_like_the_uninterrupted_one(tmp_path, make, data, hook, nth):
@@ -125,7 +128,7 @@ def test_a_run_that_is_interrupted_ends_like_the_uninterrupted_one(tmp_path, mak
     assert [step for step, _ in made] == sorted(step for step, _ in made), "steps never go backwards"
 
 
-@pytest.mark.parametrize("length", [5, 6])
+@pytest.mark.parametrize("length", only_quick([5, 6], 5))
 def test_a_signal_in_the_validation_of_an_epoch_shorter_than_the_first(tmp_path, length):
     with pytest.raises(SystemExit):
         train(tmp_path / "cut", model, Batches(8, length), At("on_test_batch_begin", 6, terminate), epochs=2)

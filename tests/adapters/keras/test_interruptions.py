@@ -24,7 +24,7 @@ def uninterrupted(tmp_path_factory):
     "number, code, when, step",
     [
         (signal.SIGTERM, 128 + signal.SIGTERM, "step 5", 5),
-        (signal.SIGTERM, 128 + signal.SIGTERM, "validation 8", 8),
+        pytest.param(signal.SIGTERM, 128 + signal.SIGTERM, "validation 8", 8, marks=pytest.mark.slow),
         pytest.param(signal.SIGUSR1, 128 + signal.SIGUSR1, "step 11", 11, marks=pytest.mark.slow),
         pytest.param(signal.SIGINT, -signal.SIGINT, "step 2", 2, marks=pytest.mark.slow),
     ],

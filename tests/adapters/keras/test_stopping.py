@@ -9,17 +9,22 @@ from ckpt_callbacks.testing import FakeClock
 from tests.adapters.keras.stops import POLICY, TEN, At, Counter, fingerprint, stop, terminate, train
 from tests.adapters.keras.task import ONCE, checkpoint, epochs_of, fit, quick, same
 from tests.support.training import look_for_requests_at_once, run_of
+from tests.support.variants import only_quick
 
 
 @pytest.mark.parametrize(
     "hook, nth, step",
-    [
-        ("on_train_batch_begin", 1, 0),
+    only_quick(
+        [
+            ("on_train_batch_begin", 1, 0),
+            ("on_train_batch_begin", 7, 6),
+            ("on_train_batch_end", 8, 8),  # the epoch's last batch
+            ("on_test_batch_begin", 3, 8),
+            ("on_test_end", 2, 8),
+        ],
         ("on_train_batch_begin", 7, 6),
-        ("on_train_batch_end", 8, 8),  # the epoch's last batch
         ("on_test_batch_begin", 3, 8),
-        ("on_test_end", 2, 8),
-    ],
+    ),
 )
 def test_a_signal_anywhere(tmp_path, hook, nth, step):
     with pytest.raises(SystemExit) as ended:
@@ -30,8 +35,8 @@ def test_a_signal_anywhere(tmp_path, hook, nth, step):
     assert train(tmp_path / "cut") == train(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("act", [terminate, stop])
-@pytest.mark.parametrize("validates", [True, False])
+@pytest.mark.parametrize("act", only_quick([terminate, stop], terminate))
+@pytest.mark.parametrize("validates", only_quick([True, False], True))
 def test_batch_3_of_10(tmp_path, act, validates):
     settings = TEN if validates else TEN | {"validation_data": None}
     try:

@@ -7,6 +7,7 @@ import pytest
 from ckpt_callbacks import Every, KeepAll, Policy
 from ckpt_callbacks.errors import ResumeError
 from tests.adapters.keras.task import BACKEND, checkpoint, digits, same
+from tests.support.variants import only_quick
 
 STEPS = Policy(Every(steps=3) | Every(epochs=1), KeepAll())
 TENSORFLOW = pytest.mark.skipif(BACKEND != "tensorflow", reason="such state lives on TensorFlow only")
@@ -53,8 +54,8 @@ MAKERS = {
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="Keras refuses keras.random without a seed")
-@pytest.mark.parametrize("resets", [False, True])
-@pytest.mark.parametrize("kind", MAKERS)
+@pytest.mark.parametrize("resets", only_quick([False, True], True))
+@pytest.mark.parametrize("kind", only_quick(MAKERS, "noise", "gru"))
 def test_state_that_keras_does_not_count_goes_on(tmp_path, kind, resets):
     if kind != "noise" and BACKEND != "tensorflow":
         pytest.skip("such state lives on TensorFlow only")

@@ -43,7 +43,8 @@ def test_a_crash_resumes_exactly(tmp_path, whole):
     goes_on_like(whole, tmp_path)
 
 
-@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
 def test_a_signal_to_one_process_ends_both_with_a_checkpoint_of_the_last_step(tmp_path, whole, rank):
     code, said = run(tmp_path, 3, "term", rank, 7)
     assert code == 143, said
@@ -53,7 +54,8 @@ def test_a_signal_to_one_process_ends_both_with_a_checkpoint_of_the_last_step(tm
     goes_on_like(whole, tmp_path)
 
 
-@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
 def test_an_exception_in_one_process_does_not_hang_the_other(tmp_path, rank):
     code, said = run(tmp_path, 3, "raise", rank, 7)
     assert code != 0 and "ZeroDivisionError" in said

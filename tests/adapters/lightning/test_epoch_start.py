@@ -16,6 +16,7 @@ from tests.adapters.lightning.crash import Crash
 from tests.adapters.lightning.task import Model
 from tests.adapters.lightning.test_module_hooks import train
 from tests.adapters.lightning.test_resuming_data import At, terminate
+from tests.support.variants import only_quick
 
 
 class Annealed(Model):
@@ -133,8 +134,8 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("loader", [DataLoader, StatefulDataLoader], ids=["plain", "stateful"])
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("loader", only_quick([DataLoader, StatefulDataLoader], DataLoader), ids=["plain", "stateful"])
+@pytest.mark.parametrize("name", only_quick(CASES, "annealed", "frozen", "callback", "averaging", "progress bar"))
 def test_an_epoch_that_is_resumed_has_what_its_start_set_up(tmp_path, name, loader):
     module, extra = CASES[name]
     settings = dict(loader=loader, val_check_interval=4, max_epochs=4, enable_progress_bar=name == "progress bar")
@@ -148,7 +149,7 @@ def test_an_epoch_that_is_resumed_has_what_its_start_set_up(tmp_path, name, load
 
 
 @pytest.mark.parametrize("hook, nth", [("on_train_batch_end", 13), ("on_validation_batch_start", 2)])
-@pytest.mark.parametrize("name", ["annealed", "drawn", "callback"])
+@pytest.mark.parametrize("name", only_quick(["annealed", "drawn", "callback"], "annealed"))
 def test_a_signal_in_mid_epoch_or_in_the_validation_at_its_end(tmp_path, name, hook, nth):
     module, extra = CASES[name]
     policy = Policy(Every(epochs=1) | OnPreempt(), KeepAll())

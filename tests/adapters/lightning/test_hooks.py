@@ -11,6 +11,7 @@ from ckpt_callbacks import Every, Improves, KeepAll, Metric, Policy
 from ckpt_callbacks.lightning import LightningCheckpoint
 from tests.adapters.lightning.crash import Crash
 from tests.adapters.lightning.task import VAL, Model, digest, loaders, trainer
+from tests.support.variants import only_quick
 
 STEPS = Policy(Every(steps=3), KeepAll())
 ALL = Policy(Every(steps=3) | Every(epochs=1) | Improves(VAL), KeepAll())
@@ -153,7 +154,7 @@ def ends_alike(tmp_path, module, others, policy, at, **settings):
 
 
 @pytest.mark.filterwarnings("ignore:Swapping scheduler")
-@pytest.mark.parametrize("at", [8, 15, 17, 24])
+@pytest.mark.parametrize("at", only_quick([8, 15, 17, 24], 8, 15))
 @pytest.mark.parametrize(
     "module, others",
     [

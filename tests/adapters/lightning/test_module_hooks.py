@@ -11,6 +11,7 @@ from ckpt_callbacks.lightning import LightningCheckpoint
 from tests.adapters.lightning.crash import Crash
 from tests.adapters.lightning.task import VAL, Model, digest, loaders, trainer
 from tests.adapters.lightning.test_resuming_data import At, crash, terminate
+from tests.support.variants import only_quick
 
 
 class Averaged(Model):
@@ -107,7 +108,7 @@ MODULES = [
 
 
 @pytest.mark.parametrize("module", MODULES)
-@pytest.mark.parametrize("loader", [DataLoader, StatefulDataLoader], ids=["plain", "stateful"])
+@pytest.mark.parametrize("loader", only_quick([DataLoader, StatefulDataLoader], DataLoader), ids=["plain", "stateful"])
 def test_what_the_modules_hooks_do_is_in_the_checkpoint(tmp_path, module, loader):
     policy, settings = Policy(Every(steps=1), KeepLast(2)), dict(loader=loader, val_check_interval=4)
     whole, as_trained, _ = train(tmp_path / "whole", module, policy, **settings)

@@ -11,6 +11,7 @@ from ckpt_callbacks import Every, Improves, KeepAll, KeepLast, Metric, Patience,
 from ckpt_callbacks.lightning import LightningCheckpoint
 from tests.adapters.lightning.crash import Crash
 from tests.adapters.lightning.task import Model, data, digest, loaders, trainer
+from tests.support.variants import only_quick
 
 pytestmark = pytest.mark.filterwarnings("ignore:Your `IterableDataset` has `__len__` defined")
 TRAIN_LOSS = Metric("train_loss_epoch", mode="min")
@@ -155,7 +156,7 @@ EARLY = {
 }
 
 
-@pytest.mark.parametrize("name", EARLY)
+@pytest.mark.parametrize("name", only_quick(EARLY, "configure_optimizers", "no length"))
 def test_a_loader_that_was_made_before_its_state_was_loaded_keeps_its_place(tmp_path, name):
     policy, settings = Policy(Every(steps=1), KeepLast(2)), dict(EARLY[name])
     extra = settings.pop("extra", [])

@@ -21,6 +21,7 @@ def loads(path):
         return False
 
 
+@pytest.mark.slow
 def test_k2_a_kill_during_a_save_leaves_the_one_before(tmp_path):
     """ModelCheckpoint with a fixed name empties the old file first: a kill leaves a torn one, and nothing else."""
     ended = faulty("keras_faults.py", tmp_path)
@@ -34,6 +35,7 @@ def test_k2_a_kill_during_a_save_leaves_the_one_before(tmp_path):
     fails("keras", ended["theirs"] != 0 and not loads(tmp_path / "theirs" / "model.keras"))
 
 
+@pytest.mark.slow
 def test_k3_a_full_disk_ends_no_fit_and_truncates_nothing(tmp_path, small_disk):
     """ModelCheckpoint: `fit` ends, with HDF5 in a crash of the process, and the file that it was writing is torn."""
     ended = faulty("keras_faults.py", tmp_path, small_disk)

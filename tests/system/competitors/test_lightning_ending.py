@@ -16,7 +16,8 @@ from tests.system.competitors.competitor import HERE, fails, faulty
 BOUND = 60  # seconds until both processes must have ended, on a busy machine
 
 
-@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
 def test_l16_an_exception_on_one_rank_does_not_hang_the_other(tmp_path, rank):
     """Lightning 20187: with save-on-exception, the rank that raised waits for the others to save with it, for ever."""
     with socket.socket() as found:

@@ -37,6 +37,7 @@ def loads(path):
         return False
 
 
+@pytest.mark.slow
 def test_l1_a_kill_with_tmpdir_on_another_file_system_loses_nothing(tmp_path, other_disk):
     """Lightning 19970, 688: ModelCheckpoint writes to ``$TMPDIR`` and copies from there over the previous file.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.forks import forks_of
+from tests.support.variants import only_quick
 from tests.system.contract import expected
 
 HERE = Path(__file__).parent
@@ -27,7 +28,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", only_quick(CASES, "all saved"))
 def test_the_curve_gives_the_expected_decisions(adapter, case, tmp_path):
     script, framework, environment = ADAPTERS[adapter]
     flags, saves, survivors, aliases = CASES[case]
