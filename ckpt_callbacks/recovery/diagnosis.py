@@ -12,7 +12,7 @@ from ..errors import StoreError, Unreadable, VerifyError
 from ..policy.policy import Policy
 from ..policy.ranking import alias_targets
 from ..record import Status
-from ..store.aliases import move_alias, read_alias
+from ..store.aliases import move_alias, obstacle, read_alias
 from ..store.commit import free_name, sync_folder
 from ..store.digest import verify
 from ..store.layout import Layout
@@ -118,7 +118,13 @@ def _wrong_links(manifest: Manifest, policy: Policy | None) -> Iterator[Repair]:
     for name, record in alias_targets(records, policy.best_metric if policy else None).items():
         if name == "best" and policy is None:
             continue  # without a policy, it is unknown which checkpoint is the best
-        if read_alias(dirpath, name, known) != (record.file if record else None):
+        if record and (other := obstacle(dirpath, name, record.file, known)) is not None:
+            yield Repair(
+                f"{other}: is not a link to {record.file}, perhaps because the directory was copied without its links",
+                "left unchanged: move it away and run ckpt doctor again",
+                lambda: None,
+            )
+        elif read_alias(dirpath, name, known) != (record.file if record else None):
             yield Repair(
                 f"{name}: does not point to {record.file}"
                 if record

@@ -35,6 +35,12 @@ def move_alias(dirpath: Path, name: str, file: str | None, known: Collection[str
     return moved is not None or file is None
 
 
+def obstacle(dirpath: Path, name: str, file: str, known: Collection[str]) -> Path | None:
+    """Return the file that keeps ``name`` from pointing to ``file``, because this package did not create it."""
+    link = dirpath / f"{name}{_suffix(file)}"
+    return link if os.path.lexists(link) and _target(link) not in known else None
+
+
 def read_alias(dirpath: Path, name: str, known: Collection[str]) -> str | None:
     """Return the file that ``name`` points to, or None; ``known`` as in `move_alias`."""
     found = [link for link in _links(dirpath, name) if _target(link) in known]
@@ -50,9 +56,9 @@ def pointed_at(dirpath: Path) -> set[str]:
 
 def _point(dirpath: Path, name: str, file: str, suffix: str, known: Collection[str]) -> Path | None:
     """Point ``name`` at ``file``; return the link, or None if a foreign file has its name."""
-    link = dirpath / f"{name}{suffix}"
-    if os.path.lexists(link) and _target(link) not in known:
+    if obstacle(dirpath, name, file, known) is not None:
         return None
+    link = dirpath / f"{name}{suffix}"
     if _target(link) == file:
         return link
     draft = dirpath / f".{link.name}.new"

@@ -145,6 +145,24 @@ def test_links_are_made_anew(run_dir):
     assert (run_dir / "best.ckpt").resolve() == best.path
 
 
+def test_a_file_in_the_place_of_a_link_is_said_and_left(trained, tmp_path):
+    copied = Path(shutil.copytree(trained, tmp_path / "copied"))  # as from a zip archive, with files in place of links
+    (copied / "final.ckpt").unlink()
+    (copied / "final.ckpt").symlink_to("theirs.ckpt")
+    before = state(copied)
+    names = ("last.ckpt", "best.ckpt", "final.ckpt")
+    for arguments in (["--dry-run"], [], []):
+        done = ckpt("doctor", copied, *arguments)
+        assert [f"{copied / name}: is not a link to " in done.stdout for name in names] == [True] * 3, done.stdout
+        assert "recreated" not in done.stdout and done.stdout.count("left unchanged: move it away") == 3
+        assert state(copied) == before
+    for name in names:
+        (copied / name).unlink()
+    assert ckpt("doctor", copied).stdout.count("; recreated\n") == 3
+    assert (copied / "last.ckpt").readlink() == Path("Model-003-30.ckpt")
+    assert ckpt("doctor", copied).stdout == f"{copied}: nothing is wrong\n"
+
+
 def test_a_whole_directory_is_left_as_it_is(run_dir):
     before = state(run_dir)
     assert ckpt("doctor", run_dir).stdout == f"{run_dir}: nothing is wrong\n"
