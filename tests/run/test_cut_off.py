@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from ckpt_callbacks import EventKind, Every, KeepAll, OnException, Policy, PolicyError
+from ckpt_callbacks import EventKind, Every, KeepAll, OnException, OnPreempt, Policy, PolicyError
 from ckpt_callbacks.formats import FORMATS, Format
 from ckpt_callbacks.run.snapshot import LiveSnapshot
 from ckpt_callbacks.runtime.processes import Processes
@@ -132,6 +132,22 @@ def test_a_handler_that_only_the_main_thread_can_remove_passes_on(caplog):
         interrupts.remove()
         interrupts.forget()
         signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize("save, lines", [(OnPreempt(), 1), (EACH.save | OnPreempt(), 1), (EACH.save, 0)])
+def test_a_training_to_which_python_passes_no_signals_says_so(tmp_path, caplog, save, lines):
+    def train():
+        run = started(tmp_path, Policy(save, KeepAll()))
+        epoch(run, 1)
+        run.close()
+
+    thread = threading.Thread(target=train, name="job")
+    thread.start()
+    thread.join()
+    assert caplog.text.count("OnPreempt will not save: training runs in the thread 'job'") == lines
+    caplog.clear()
+    train()
+    assert "OnPreempt" not in caplog.text
 
 
 @pytest.fixture
