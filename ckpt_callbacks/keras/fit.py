@@ -163,7 +163,7 @@ class Fit:
         """Report a batch and its metrics. The last batch of an epoch is reported with the epoch's end."""
         done = self.progress.bounded(batch + 1)
         if done > self.progress.skipped and done != self.call.batches and not self.progress.is_trained:
-            self._report_step(done, floats(logs))
+            self._report_step(done, logs or {})
 
     def begin_validation(self) -> None:
         """Begin a validation. Urgent saves are possible before it and during it."""
@@ -193,7 +193,7 @@ class Fit:
             return
         self.progress.end_epoch(self.model)
         complete, here = self._has_validated or not self.call.validates, object()
-        self._obey(self._observe(EventKind.EPOCH_END, floats(logs), complete=complete, weights=here))
+        self._obey(self._observe(EventKind.EPOCH_END, logs or {}, complete=complete, weights=here))
         if self.model.stop_training or epoch + 1 == self._params["epochs"]:  # the fit ends here
             self._measured = MeasuredWeights(here, self.model)
 
@@ -270,8 +270,9 @@ class Fit:
         with self._closed_on_failure():
             self._run.save_if_urgent(**self.progress.counts())
 
-    def _observe(self, kind: EventKind, metrics: Mapping[str, float], **facts: Any) -> Decision:
+    def _observe(self, kind: EventKind, logs: Mapping[str, Any], **facts: Any) -> Decision:
         with self._closed_on_failure():
+            metrics = floats(logs, self._run.policy.monitored)
             return self._run.observe(Event(kind, metrics=metrics, **self.progress.counts(), **facts))
 
     @contextmanager
