@@ -15,9 +15,9 @@ _CHUNK = 1 << 16  # numbers; a chunk and the results stay in the processor's cac
 
 
 def all_finite(weights: Iterable[Numbers]) -> bool:
-    """Return False if any of the weights is NaN or infinite. Types of less than 16 bits are not looked at.
+    """Return False if any of the weights is NaN or infinite. Types of less than 16 bits are not searched.
 
-    It runs on one thread and holds the interpreter's lock only briefly.
+    The search runs on one thread, and holds the interpreter's lock only briefly.
     """
     return all(_is_finite(data, dtype) for data, dtype in weights)
 

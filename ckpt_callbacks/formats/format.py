@@ -22,7 +22,7 @@ class Written:
         shapes: The tensors that it must contain; empty if they are not known.
         digest: The digest of all bytes if the writer forced them to the device, otherwise None.
         size: The size in bytes if the writer forced them to the device, otherwise None.
-        finite: False if a trained weight is NaN or infinite, as far as that was looked for.
+        finite: False if a search has found NaN or an infinity in a trained weight.
     """
 
     shapes: Shapes = ()

@@ -54,7 +54,7 @@ class FitCall:
         return getattr(getattr(self._data(), "_distributed_dataset", None), "element_spec", None)
 
     def build(self, model: keras.Model) -> Exception | None:
-        """Create the variables of a model and its metrics, and return what prevents that.
+        """Create the variables of a model and its metrics. Return the error that prevents this, if there is one.
 
         On torch and JAX, `fit` does this before it calls any callback; on TensorFlow, at the first batch.
         """
@@ -137,7 +137,7 @@ class FitCall:
         return callbacks is not None and sum(callback is own for callback in callbacks.callbacks) > 1
 
     def at_last(self, begin: Callable[[], None]) -> None:
-        """Call ``begin`` when the `on_train_begin` of all callbacks have run; at once if the call is unknown."""
+        """Call ``begin`` after the `on_train_begin` of all callbacks, or at once if the call is unknown."""
         callbacks = self._callbacks()
         if callbacks is None:
             begin()

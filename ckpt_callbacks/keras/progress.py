@@ -69,7 +69,7 @@ class Progress:
         return self._steps.at(self.batch)
 
     def begin_hooks(self) -> None:
-        """Begin the hooks of the other callbacks that begin an epoch, which may draw random numbers."""
+        """Note the random state before the other callbacks begin an epoch, because they may draw random numbers."""
         self._hooks_random = random_state()
 
     def begin_epoch(self, epoch: int) -> None:

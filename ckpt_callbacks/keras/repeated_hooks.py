@@ -11,13 +11,13 @@ _HOOKS = (
     "on_epoch_begin", "on_batch_begin", "on_train_batch_begin", "on_batch_end", "on_train_batch_end", "on_test_begin",
 )  # fmt: skip
 _CHANGING = (keras.callbacks.LearningRateScheduler, keras.callbacks.SwapEMAWeights)
-_HARMLESS = ("keras.src.callbacks.", f"{__package__}.")  # all others of Keras, and this package's
+_HARMLESS = ("keras.src.callbacks.", f"{__package__}.")  # all others of Keras, and those of this package
 
 
 def may_change_model(callbacks: Sequence[keras.callbacks.Callback]) -> bool:
     """Return whether a hook that is called again may change the model, its optimizer or the random state.
 
-    What it does is in a checkpoint that was taken later in the epoch. Nothing tells cheaply whether it did anything.
+    A checkpoint that was taken later in the epoch contains its effects. No cheap check shows whether it had any.
 
     Args:
         callbacks: The other callbacks of the fit.

@@ -151,7 +151,7 @@ def load(model: keras.Model, path: Path, state: FitState, call: FitCall, scratch
 
 
 def load_again(model: keras.Model, path: Path, state: FitState, scratch: Path, parts: ResumedParts) -> None:
-    """Load the same once more, after callbacks have changed the model.
+    """Load a checkpoint once more, after callbacks have changed the model.
 
     Args:
         model: The model.

@@ -163,7 +163,7 @@ class ResumePoint:
         self._set_random_state(self._state.volatile.random)
 
     def _put_back(self) -> None:
-        """Restore what hooks of other callbacks have changed since the epoch began: they had run before the save."""
+        """Undo what the hooks of other callbacks have changed since the epoch began; they had run before the save."""
         self._undo_hooks()
         self._others.restore(self._state.volatile.callbacks)
         Uncounted(self._model).assign(self._state.volatile.uncounted)  # a callback may reset states

@@ -89,7 +89,7 @@ class Saver:
         self._handed_over = 0
         self._of_event: Record | None = None  # what is known of the file that was requested at the current event
         self._unwritten: set[int] = set()  # ids of requested files that are not finished
-        self._has_warned = False  # of weights that are not finite
+        self._has_warned = False  # about weights that are not finite
 
     def begin(self, attempt: Attempt) -> None:
         """Begin a training run."""
@@ -211,8 +211,8 @@ class Saver:
         if not (record.finite or self._has_warned):
             self._has_warned = True
             log.warning(
-                "%s: NaN or infinity in its weights, or in the metrics that end the run: it is never the best, and a "
-                "resume passes over it", record.path,
+                "%s: contains NaN or infinity in its weights, or in the metrics that end the run; it is never the "
+                "best, and a resume skips it", record.path,
             )  # fmt: skip
 
     def _is_written(self) -> bool:

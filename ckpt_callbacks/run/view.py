@@ -109,13 +109,13 @@ class RunView:
             yield record
 
     def _name_those_not_finite(self, found: Sequence[Record], until: float) -> None:
-        """Log that newer checkpoints than those that were found are passed over."""
+        """Log which checkpoints, newer than the found ones, are skipped."""
         newest = found[0].id if found else 0
         live = [r for r in self.manifest.live() if r.id > newest and r.step <= until and r.contents == "full"]
         if passed := [record.file for record in live if not (record.finite or record.superseded)]:
             log.warning(
-                "%s: passed over %s: NaN or infinity in the weights, or in the metrics that ended the run; %s; to go "
-                "on from it all the same, give its path", self.manifest.layout.dirpath,
+                "%s: skipped %s: NaN or infinity in the weights, or in the metrics that ended the run; %s; to continue "
+                "from it anyway, pass its path", self.manifest.layout.dirpath,
                 passed[-1] if len(passed) == 1 else f"{len(passed)} checkpoints, the newest of them {passed[-1]}",
                 f"the newest good one is {found[0].file}" if found else "there is no other checkpoint to resume from",
             )  # fmt: skip

@@ -11,9 +11,9 @@ from ..formats.finite import Numbers
 
 
 def trained_tensors(module: torch.nn.Module, state: Mapping[str, Any]) -> list[torch.Tensor]:
-    """Return the values of the parameters with gradients in a state dictionary, where they may be averages.
+    """Return the values that a state dictionary has for the parameters with gradients; they may be averages.
 
-    Buffers and frozen parameters are left out: masks hold infinities, and observers begin with them.
+    Buffers and frozen parameters are left out, because masks hold infinities, and observers begin with them.
 
     Args:
         module: The module.
