@@ -15,7 +15,7 @@ def floats(logs: Mapping[str, Any] | None, monitored: Collection[str] = ()) -> d
 
     Args:
         logs: The metrics.
-        monitored: The names of those that the policy reads.
+        monitored: The names of the metrics that the policy reads.
 
     Raises:
         MetricError: A metric that the policy reads consists of several numbers.

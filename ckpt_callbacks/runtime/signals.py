@@ -41,7 +41,7 @@ class SignalWatch:
         self.pending: signal.Signals | None = None
 
     def install(self, chained: Callable[[Any], Any] = lambda handler: handler) -> None:
-        """Begin to watch. Python delivers signals to the main thread only; in another one, this only logs a line.
+        """Begin to watch. Python delivers signals to the main thread only; in any other thread, this only logs a line.
 
         Args:
             chained: Returns the part of a previously installed handler that must still be called.
@@ -49,7 +49,7 @@ class SignalWatch:
         if (thread := threading.current_thread()) is not threading.main_thread():
             log.warning(
                 "OnPreempt will not save: training runs in the thread %r, and Python handles signals in the main "
-                "thread only; train in the main thread, or in a process of its own", thread.name,
+                "thread only; train in the main thread, or in a separate process", thread.name,
             )  # fmt: skip
             return
         self._passes_on = False

@@ -36,7 +36,7 @@ def move_alias(dirpath: Path, name: str, file: str | None, known: Collection[str
 
 
 def obstacle(dirpath: Path, name: str, file: str, known: Collection[str]) -> Path | None:
-    """Return the file that keeps ``name`` from pointing to ``file``, because this package did not create it."""
+    """Return the foreign file that prevents ``name`` from pointing to ``file``; None if there is none."""
     link = dirpath / f"{name}{_suffix(file)}"
     return link if os.path.lexists(link) and _target(link) not in known else None
 
