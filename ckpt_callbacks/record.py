@@ -58,6 +58,8 @@ class Record:
         run: Identifies the run, across resumes.
         attempt: Number of the run's start that saved it, from 1.
         parent: Id of the record from which that start continued, if any.
+        fit: Number of the script's `fit` in this directory that saved it, from 1; a script that is started again counts
+            anew.
         superseded: A later attempt resumed from an older checkpoint, which left this one on a dead branch.
         exceptional: Saved while training was failing, so that it never becomes ``best``.
         final: The state at the end of a `fit`.
@@ -87,6 +89,7 @@ class Record:
     run: str = ""
     attempt: int = 1
     parent: int | None = None
+    fit: int = 1
     superseded: bool = False
     exceptional: bool = False
     final: bool = False

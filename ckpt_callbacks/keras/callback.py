@@ -18,10 +18,10 @@ from ..run.reader import RunReader
 from ..run.resumed_parts import ResumedParts
 from ..run.run import Run
 from ..runtime.clock import Clock
+from .earlier_fits import ResumeRequest
 from .fit import Fit
 from .fit_call import FitCall
 from .private_names import check_private_names
-from .resume import ResumeRequest
 from .staging import KerasStaging
 from .train_function import ExceptionGuard, restore_train_function
 
@@ -117,7 +117,6 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
             # Keras disables asynchronous dispatch if any callback has this method.
             self.on_train_batch_end = self._end_batch
         self._parts = ResumedParts(**settings.resume)
-        self._trained: Callable[[], Any] = lambda: None
         self._gate = run.gate
         self._fit: Fit | None = None
         weakref.finalize(self, self._run.close)
@@ -199,7 +198,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
             self._run, model, self.params, call, call.other_callbacks(self), self._staging,
             batch_metrics=self._batch_metrics, closed=_weakly(self._forget),
         )  # fmt: skip
-        fit.open(ResumeRequest(self._resume, self._parts, self._trained() is model))
+        fit.open(ResumeRequest(self._resume, self._parts))
         self._fit, _fitting[self._run.dirpath] = fit, self
         # The state includes what other callbacks change at the end of an epoch or fit (learning rate, best weights).
         call.surround(fit.first_callback(), self)
@@ -207,7 +206,6 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
             failed = _weakly(self._fail)
             ExceptionGuard(model, failed)
             call.guard_data(failed)
-        self._trained = weakref.ref(model)
 
     def _check(self, call: FitCall) -> None:
         if call.holds_twice(self):

@@ -63,14 +63,17 @@ class FitState:
         run: The state of the run; see `Embedded.run`.
         record: The record of the checkpoint; see `Embedded.record`.
         batch: Number of batches of the running epoch that were trained; 0 at the beginning of an epoch.
+        earlier_epochs: Number of epochs of the run that Keras did not count in this fit, because earlier fits trained
+            them.
         batches: Number of batches in the epoch; None if unknown.
         next_begun: True if the next batch had begun, so that it may already have been drawn.
         validating: True if all batches of the epoch were trained and its validation had begun.
         trained: Number of batches that were trained in all epochs; None if an earlier version wrote the checkpoint.
         backend: The backend that wrote the checkpoint.
         optimizer: The class of the optimizer; empty if it was not built.
-        further_optimizers: For each further optimizer that was built, by the attribute names that lead to it (see
-            `objects`): the indices of the model's weights that it updates.
+        further_optimizers: For each optimizer that was built, by the attribute names that lead to it (see `objects`):
+            the indices of the model's weights that it updates. The compiled one only if these are not the trainable
+            ones.
         volatile: The volatile state at the save, or when the validation began.
         epoch_random: The states of the random generators at the beginning of the running epoch.
         hooks_random: The same, before the hooks of the other callbacks; empty if those draw no random numbers.
@@ -79,6 +82,7 @@ class FitState:
     run: Mapping[str, Any]
     record: Mapping[str, Any] | None = None
     batch: int = 0
+    earlier_epochs: int = 0
     batches: int | None = None
     next_begun: bool = False
     validating: bool = False
@@ -90,6 +94,11 @@ class FitState:
     epoch_random: Mapping[str, np.ndarray] = field(default_factory=dict)
     hooks_random: Mapping[str, np.ndarray] = field(default_factory=dict)
 
+    @property
+    def fit(self) -> int:
+        """The number of the script's `fit` that saved the checkpoint; see `Record.fit`."""
+        return int((self.record or {}).get("fit", 1))
+
     def to_json(self) -> dict[str, Any]:
         """Return the state in the form that a checkpoint holds."""
         return {
@@ -97,6 +106,7 @@ class FitState:
             "record": self.record,
             "batch": self.batch,
             "batches": self.batches,
+            "earlier_epochs": self.earlier_epochs,
             "begun": self.next_begun,
             "validating": self.validating,
             "trained": self.trained,
@@ -122,6 +132,7 @@ class FitState:
             record=state.get("record"),
             batch=state["batch"],
             batches=state["batches"],
+            earlier_epochs=state.get("earlier_epochs", 0),
             next_begun=state["begun"],
             validating=state["validating"],
             trained=state.get("trained"),

@@ -48,4 +48,4 @@ class FirstCallback(keras.callbacks.Callback):
         # If nothing was left to train, the other callbacks still repeat what they do at the end (such as loading the
         # best weights), and the script may read their state after `fit`.
         if self._point is not None and not self._progress.has_begun:
-            self._point.restore_callbacks()
+            self._point.end()

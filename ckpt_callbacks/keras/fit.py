@@ -14,6 +14,8 @@ from ..policy.decision import Decision
 from ..run.run import Run
 from ..run.snapshot import Snapshot
 from ..run.source import Embedded
+from .beginning import Beginning
+from .earlier_fits import ResumeRequest
 from .embedded import VolatileState
 from .first_callback import FirstCallback
 from .fit_call import FitCall, InitialEpoch
@@ -22,7 +24,7 @@ from .metrics import floats
 from .model import lora, uncounted
 from .other_callbacks import OtherCallbacks
 from .progress import Progress
-from .resume import ResumeRequest, load_verified, resume_run
+from .resume import load_verified
 from .resume_point import ResumePoint
 from .staging import KerasStaging
 from .state import fit_state, volatile_state
@@ -54,6 +56,7 @@ class Fit:
     """
 
     progress: Progress
+    _beginning: Beginning
 
     def __init__(
         self,
@@ -113,17 +116,18 @@ class Fit:
 
     def _start(self, request: ResumeRequest) -> None:
         run, model = self._run, self.model
-        point = self._resume_point = resume_run(run, request, model, self.call, self._others)
+        start = self._beginning = Beginning(run, request, model, self.call, self._others, self._params["epochs"])
+        point = self._resume_point = start.point
         if point is not None:
-            self._initial_epoch.set(run.state.epoch)
+            self._initial_epoch.set(run.state.epoch - start.earlier_epochs)
         known = (point.batch, point.trained) if point is not None else ()
         step = max(run.state.step, updates_done(model) if request.parts.step else 0)
         counter = UpdateCounter(model, step, *known)
-        self.progress = Progress(self.call, counter, run.state.epoch, point)
-        decision = run.start(self, step=self.progress.step, epoch=self.progress.epochs)
-        reasons = decision.stop.reasons if decision.stop is not None else ()
-        reasons += (f"{point.ended_by} had ended it",) if point is not None and point.ended_by else ()
-        if reasons:
+        self.progress = Progress(self.call, counter, run.state.epoch, point, start.earlier_epochs)
+        decision = run.start(
+            self, step=self.progress.step, epoch=self.progress.epochs, model=model, facts=start.facts
+        )  # fmt: skip
+        if reasons := start.why_not_to_train(decision):
             self._initial_epoch.set(self._params["epochs"])
             log.warning("%s: stopped before training: %s", run.dirpath, "; ".join(reasons))
 
@@ -201,16 +205,12 @@ class Fit:
 
     def end(self, *, restore_best_weights: bool) -> None:
         """End a fit that finished normally, and load the best weights if requested."""
-        run, point = self._run, self._resume_point
+        run, start = self._run, self._beginning
         with self._closed_on_failure():
-            final = run.view.final()
-            # A run may be resumed at its very end, from a checkpoint taken before its last state was saved.
-            if self.progress.has_begun or (point is not None and (final is None or final.step < run.state.step)):
+            if self.progress.has_begun or start.lacks_final:
                 self._observe(EventKind.END, {}, weights=self._measured and self._measured.identity(self.model))
             else:
-                log.warning("%s: nothing was left to train; the run is at step %d", run.dirpath, run.state.step)
-                if final is not None and point is not None and point.path != final.path:
-                    load_verified(self.model, final, run.directory.staging)  # perhaps averages, or the best ones
+                start.end_without_training()
             if restore_best_weights and (best := run.view.best()) is not None:
                 load_verified(self.model, best, run.directory.staging)
         self.close(run.end)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -61,7 +62,8 @@ class FitCall:
         spec = self._batch_spec
         try:
             if spec is not None:
-                model._symbolic_build(data_batch=spec)
+                with _optimizer_left_out(model):
+                    model._symbolic_build(data_batch=spec)
         except Exception as error:  # the user's code may need real values, which exist only in eager mode
             return error
         return None
@@ -151,6 +153,20 @@ class FitCall:
             # A new list, because Keras is iterating over the current one.
             others = [c for c in callbacks.callbacks if c is not last and not isinstance(c, _Last)]
             callbacks.callbacks = [first, *others, last]
+
+
+@contextmanager
+def _optimizer_left_out(model: keras.Model) -> Iterator[None]:
+    """Keep Keras from building the optimizer for all weights, because `train_step` may give it only some of them."""
+    optimizer = model.optimizer
+    if optimizer is None or optimizer.built:
+        yield
+        return
+    optimizer.built = True
+    try:
+        yield
+    finally:
+        optimizer.built = False
 
 
 class InitialEpoch:

@@ -20,6 +20,8 @@ class Progress:
         steps: Counts the updates of the fit.
         epochs: Number of epochs that were completed before the fit.
         point: The place where the fit continues; None if it starts with a new epoch.
+        earlier_epochs: Number of epochs of the run that Keras does not count, because earlier fits trained them. Used
+            until an epoch begins.
 
     Attributes:
         epochs: Number of completed epochs.
@@ -33,11 +35,19 @@ class Progress:
         ending: True if training stops mid-epoch, so that the rest of the epoch does not count.
     """
 
-    def __init__(self, call: FitCall, steps: UpdateCounter, epochs: int, point: ResumePoint | None = None) -> None:
+    def __init__(
+        self,
+        call: FitCall,
+        steps: UpdateCounter,
+        epochs: int,
+        point: ResumePoint | None = None,
+        earlier_epochs: int = 0,
+    ) -> None:
         self._call, self._steps = call, steps
         call.watch_data(self._end_data)
         self._first_epoch: int | None = None  # as Keras counts them
         self.epochs_before = self.epochs = epochs
+        self._earlier_epochs = earlier_epochs
         self.skipped = self.batch = point.batch if point is not None else 0
         self.is_trained = point is not None and point.is_validation
         self.next_begun = self.validating = self.ending = False
@@ -76,6 +86,7 @@ class Progress:
         """Begin an epoch; ``epoch`` is its number in Keras."""
         if self._first_epoch is None:
             self._first_epoch, self.epochs_before = epoch, max(self.epochs_before, epoch)
+            self._earlier_epochs = self.epochs_before - epoch
         self.epochs = self.epochs_before + epoch - self._first_epoch
         self._data_ended = self._began_without_data = False
         self._epoch_random = random_state()
@@ -168,6 +179,7 @@ class Progress:
         """Return the fields of `FitState` that describe the position."""
         return {
             "batch": self.batch,
+            "earlier_epochs": self._earlier_epochs,
             "batches": self.batch if self.validating else self._call.batches,
             "next_begun": self.next_begun,
             "validating": self.validating,

@@ -1,11 +1,8 @@
-"""The continuation of a fit at the place where its checkpoint was taken."""
+"""The loading of a checkpoint into the model of a fit."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
-from functools import partial
-from os import PathLike
 from pathlib import Path
 
 import keras
@@ -14,111 +11,17 @@ from ..errors import ResumeError, VerifyError
 from ..formats.keras.unsupported import one_line
 from ..record import Record
 from ..run.resumed_parts import ResumedParts
-from ..run.run import Run
 from ..store.digest import verify
 from .embedded import FitState
 from .fit_call import FitCall
 from .model.load import load as load_model
-from .model.load import load_weights, read_embedded
+from .model.load import load_weights
 from .model.objects import optimizers
 from .model.uncounted import Uncounted
-from .other_callbacks import OtherCallbacks, without_averages
-from .resume_point import ResumePoint
 from .saved_optimizers import refuse_other_class
-from .state import assign, build_further_optimizers, seed_variables
-from .update_counter import has_trained, updates_done
+from .state import assign, build_optimizers, seed_variables
 
 log = logging.getLogger("ckpt_callbacks")
-
-
-@dataclass(frozen=True)
-class ResumeRequest:
-    """The checkpoint that a script asks to resume from, and the parts of it.
-
-    Attributes:
-        where: ``auto``, ``never`` or a path; see `KerasCheckpoint`.
-        parts: The parts of the checkpoint to restore.
-        trained: Whether the callback has trained this model before.
-    """
-
-    where: str | PathLike[str]
-    parts: ResumedParts
-    trained: bool
-
-
-def resume_run(
-    run: Run, request: ResumeRequest, model: keras.Model, call: FitCall, others: OtherCallbacks
-) -> ResumePoint | None:
-    """Load the checkpoint that a fit continues from, and restore the run. Return None if a new run begins.
-
-    Args:
-        run: The run.
-        request: The script's request.
-        model: The model.
-        call: The call of `fit`.
-        others: The other callbacks of that call.
-    """
-    parts = request.parts
-    path = checkpoint_to_load(run, request, model)
-    if path is None:
-        if run.is_first_fit and request.where != "never" and parts.step:
-            adopt_run(run, model)
-        return None
-    state = read_embedded(path)
-    load(model, path, state, call, run.directory.staging, parts)
-    if parts != ResumedParts():
-        log.warning("%s: resuming only from its %s, as requested", path, parts)
-    if not parts.step:
-        if not run.is_first_fit:
-            run.begin_new_run()
-        return None
-    if not parts.optimizer:
-        callbacks = without_averages(state.volatile.callbacks)
-        state = replace(state, volatile=replace(state.volatile, callbacks=callbacks))
-    run.restore(state.run)
-    again = partial(load_again, model, path, state, run.directory.staging, parts)
-    point = ResumePoint(path, model, state, call, others, again)
-    log.warning("resumed from %s, at step %d, epoch %d", path, run.state.step, run.state.epoch)
-    return point
-
-
-def checkpoint_to_load(run: Run, request: ResumeRequest, model: keras.Model) -> Path | None:
-    """Return the checkpoint that a model continues from; None to train the model as it is.
-
-    Args:
-        run: The run.
-        request: The script's request.
-        model: The model.
-
-    Raises:
-        ResumeError: ``resume`` names a file that does not exist.
-        VerifyError: ``resume`` names a damaged checkpoint.
-    """
-    if request.where == "never":
-        return None
-    if request.where == "auto":
-        if request.trained or has_trained(model):
-            return None
-        record = next(run.view.verified_resumable(), None)
-        return record.path if record else None
-    if not run.is_first_fit:
-        return None
-    path = Path(request.where)
-    if not path.is_file():
-        raise ResumeError(f"{path}: is not a file; expected resume='auto', 'never' or the path of a checkpoint")
-    record = run.view.find(path)
-    if record is not None:
-        verify(record)
-    return path
-
-
-def adopt_run(run: Run, model: keras.Model) -> None:
-    """Attach an already trained model to the run that it came from, without loading weights."""
-    if not has_trained(model):
-        return
-    record = next(run.view.verified_resumable(until=updates_done(model)), None)
-    if record is not None:
-        run.restore(read_embedded(record.path).run)
 
 
 def load(model: keras.Model, path: Path, state: FitState, call: FitCall, scratch: Path, parts: ResumedParts) -> None:
@@ -188,9 +91,7 @@ def _prepare_optimizers(model: keras.Model, state: FitState, parts: ResumedParts
     """Create the variables of the optimizers to load, and return the optimizers to leave as they are."""
     if not parts.optimizer:
         return list(optimizers(model).values())
-    if state.optimizer and not model.optimizer.built:
-        model.optimizer.build(model.trainable_variables)
-    build_further_optimizers(model, state.further_optimizers)
+    build_optimizers(model, state.further_optimizers, compiled=bool(state.optimizer))
     return [] if state.optimizer else [model.optimizer]
 
 

@@ -34,6 +34,7 @@ class ResumePoint:
 
     Attributes:
         path: The checkpoint.
+        fit: The number of the script's `fit` that saved the checkpoint.
         batch: Number of batches of the first epoch to skip.
         is_validation: True if the place is in the validation of the first epoch, so that all its batches are skipped.
         trained: See `FitState.trained`.
@@ -51,6 +52,7 @@ class ResumePoint:
     ) -> None:
         self.path, self._model, self._state, self._others = path, model, state, others
         self._call, self._load_again, self._is_given_up = call, load_again, False
+        self.fit = state.fit
         self._is_same_backend = state.backend == keras.backend.backend()
         self.batch, self.trained, self.is_validation = state.batch, state.trained, state.validating
         self._is_epoch_begin = not (state.batch or state.next_begun or state.validating)
@@ -94,6 +96,15 @@ class ResumePoint:
                 "%s: the callbacks differ from those in the checkpoint; not restored: %s",
                 self.path, ", ".join(unmatched),
             )  # fmt: skip
+
+    def end(self) -> None:
+        """Restore the state with which the fit ended, if nothing is left to train."""
+        self.restore_callbacks()
+        self._set_random_state(self._state.volatile.random)
+
+    def earlier_epochs(self, fit: int) -> int:
+        """Return how many of the run's epochs Keras does not count in the ``fit``-th call of the script."""
+        return self._state.earlier_epochs if fit == self.fit else 0
 
     def before_epoch(self) -> None:
         """Restore the state when the first epoch begins, before all other callbacks."""

@@ -56,25 +56,35 @@ def optimizer_name(model: keras.Model) -> str:
 
 
 def further_optimizers(model: keras.Model) -> dict[str, list[int]]:
-    """Return the optimizers besides the one that the model was compiled with; see `FitState.further_optimizers`."""
+    """Return the optimizers that do not update just the trainable weights; see `FitState.further_optimizers`."""
     found: dict[str, list[int]] = {}
     places: dict[int, int] = {}
     for path, one in optimizers(model).items():
-        if one is model.optimizer or not one.built:
+        if not one.built:
             continue
         places = places or {id(weight): place for place, weight in enumerate(model.weights)}
         stepped = [places.get(id(weight)) for weight in getattr(one, "_trainable_variables", (None,))]
         known = [place for place in stepped if place is not None]
-        if len(known) == len(stepped):  # otherwise, it updates variables outside the model
+        is_usual = one is model.optimizer and stepped == [places.get(id(w)) for w in model.trainable_variables]
+        if len(known) == len(stepped) and not is_usual:  # otherwise, it updates variables outside the model
             found[path] = known
     return found
 
 
-def build_further_optimizers(model: keras.Model, wanted: Mapping[str, Sequence[int]]) -> None:
-    """Create the variables of optimizers that `further_optimizers` described, unless they exist."""
+def build_optimizers(model: keras.Model, further: Mapping[str, Sequence[int]], *, compiled: bool) -> None:
+    """Create the variables of the optimizers of a checkpoint, unless they exist.
+
+    Args:
+        model: The model.
+        further: See `FitState.further_optimizers`.
+        compiled: Whether the optimizer that the model was compiled with was built.
+    """
     found, weights = optimizers(model), model.weights
-    for path, places in wanted.items():
-        one = found.get(path, getattr(model, path, None))
+    wanted = {path: found.get(path, getattr(model, path, None)) for path in further}
+    if compiled and not model.optimizer.built and all(one is not model.optimizer for one in wanted.values()):
+        model.optimizer.build(model.trainable_variables)
+    for path, one in wanted.items():
+        places = further[path]
         if isinstance(one, keras.optimizers.Optimizer) and not one.built and max(places, default=0) < len(weights):
             one.build([weights[place] for place in places])
 

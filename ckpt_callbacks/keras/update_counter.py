@@ -8,6 +8,8 @@ from typing import Any
 
 import keras
 
+from .model.objects import optimizers
+
 log = logging.getLogger("ckpt_callbacks")
 
 _counting_otherwise: weakref.WeakSet[Any] = weakref.WeakSet()  # optimizers that are known not to count batches
@@ -65,11 +67,12 @@ class UpdateCounter:
             if not trained <= updates <= trained + spare:
                 self._is_measure, self._has_warned = False, True
                 _counting_otherwise.add(model.optimizer)
-                log.warning(
-                    "%r: the optimizer counted %d updates in %d batches; steps count batches, with one update for %s",
-                    model.name, updates, trained,
-                    "each" if self._per_update == 1 else f"every {self._per_update}",
-                )  # fmt: skip
+                if not _others_train(model):  # otherwise, nobody expects it to count batches
+                    log.warning(
+                        "%r: the optimizer counted %d updates in %d batches; steps count batches, with one update for "
+                        "%s", model.name, updates, trained,
+                        "each" if self._per_update == 1 else f"every {self._per_update}",
+                    )  # fmt: skip
         self._before += batch
         self._counted, self._counted_at = counted, 0
 
@@ -112,3 +115,9 @@ def _counted(model: keras.Model) -> int | None:
 
 def _innermost(optimizer: object) -> object:
     return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def _others_train(model: keras.Model) -> bool:
+    """Return whether the model also trains with optimizers that it was not compiled with."""
+    own = (model.optimizer, _innermost(model.optimizer))
+    return any(int(one.iterations) > 0 for one in optimizers(model).values() if all(one is not o for o in own))

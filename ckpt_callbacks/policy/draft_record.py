@@ -24,6 +24,7 @@ def draft_record(
     run: str,
     attempt: int,
     parent: int | None,
+    fit: int = 1,
     contents: str,
     metadata: Mapping[str, Any],
 ) -> Record:
@@ -40,6 +41,7 @@ def draft_record(
         run: Identifies the run.
         attempt: Number of the run's current start, from 1.
         parent: Id of the record from which that start continued, if any.
+        fit: Number of the script's `fit`, from 1.
         contents: ``"full"`` or ``"weights"``.
         metadata: Plain JSON values that describe the training.
     """
@@ -59,6 +61,7 @@ def draft_record(
         run=run,
         attempt=attempt,
         parent=parent,
+        fit=fit,
         exceptional=event.kind is EventKind.EXCEPTION,
         final=event.kind is EventKind.END,
         reasons=save.reasons,

@@ -23,6 +23,7 @@ from .committer import Committer
 from .control import ControlChannel
 from .directory import RunDirectory
 from .listeners import Listener
+from .process_fits import ProcessFits
 from .saver import template
 from .session import Session
 from .source import Source
@@ -94,6 +95,11 @@ class Run:
         return self.directory.view
 
     @property
+    def fits(self) -> ProcessFits:
+        """The calls of `fit` that this process has made in the directory."""
+        return ProcessFits.of(self.dirpath)
+
+    @property
     def state(self) -> State:
         """The engine's state after the last event."""
         return self._session.decider.state
@@ -136,6 +142,8 @@ class Run:
             StoreError: The directory cannot be written, or holds a run of another framework.
         """
         self.directory.open()
+        if self.processes.is_primary and not self.directory.manifest.attempts:
+            self.fits.forget()
 
     def restore(self, embedded: Mapping[str, Any]) -> None:
         """Continue from the state that a checkpoint contains: `Embedded.run`.
@@ -149,18 +157,24 @@ class Run:
         """Forget the run so far: the next `start` begins another run in this directory. Its checkpoints stay."""
         self._session, self.view.current = self._new_session(), ""
 
-    def start(self, source: Source, *, step: int, epoch: int) -> Decision:
+    def start(
+        self, source: Source, *, step: int, epoch: int, model: object = None, facts: Mapping[str, Any] | None = None
+    ) -> Decision:
         """Begin a `fit`: a fresh one, one after `restore`, or a further one of this object.
 
         Args:
             source: The training run, as its adapter provides it.
             step: Optimizer updates done so far.
             epoch: Completed epochs.
+            model: The model that is trained, by which `fits` tells one call from another.
+            facts: Further plain JSON values to store with this start of training.
 
         Returns:
             A decision that may ask to stop at once.
         """
-        self._session.begin(source, {"policy": plain(self._described, 12, math.inf)})
+        number = self.fits.next_number
+        self._session.begin(source, {"policy": plain(self._described, 12, math.inf), "fit": number, **(facts or {})})
+        self.fits.begin(self.view.current, model)
         if self._session.decider.lacks_deadline:
             log.warning(
                 '%s: OnDeadline will never save: SLURM_JOB_END_TIME is not set; pass end="2026-11-24T23:00:00Z"',
@@ -232,6 +246,7 @@ class Run:
 
     def end(self) -> None:
         """End a `fit` that finished normally: `close`, and end the process if a signal came after the last step."""
+        self.fits.end()
         number = self.close()
         if number is not None:
             self._control.end_process(number)

@@ -244,6 +244,7 @@ class Saver:
             run=attempt.run,
             attempt=attempt.number,
             parent=attempt.parent,
+            fit=attempt.facts["fit"],
             contents=self._settings.contents,
             metadata={**plain(metadata), **self._metadata, "environment": environment()},
         )

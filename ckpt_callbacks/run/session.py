@@ -73,6 +73,7 @@ class Session:
         self.outcomes = Outcomes(directory, self.saver, self.decider, control, settings, listeners)
         self._source: Source | None = None
         self._parent: int | None = None  # the record from which training continues
+        self._is_restored = False  # since the last `fit` began
 
     @property
     def is_first_fit(self) -> bool:
@@ -90,7 +91,7 @@ class Session:
         manifest.refresh()
         self.decider.state = restore_state(embedded, self._policy, manifest, self._directory.dirpath)
         if any(attempt.run == embedded["run"] for attempt in manifest.attempts):
-            view.current, self._parent = embedded["run"], embedded["record"]
+            view.current, self._parent, self._is_restored = embedded["run"], embedded["record"], True
 
     def begin(self, source: Source, facts: Mapping[str, Any]) -> None:
         """Begin a `fit`.
@@ -100,9 +101,10 @@ class Session:
             facts: Plain JSON values to store with the attempt.
         """
         self._source = source
-        if not self.is_first_fit:  # another `fit` continues where the last one ended
+        if not self.is_first_fit and not self._is_restored:  # another `fit` continues where the last one ended
             last = last_record(self._directory.view.records())
             self._parent = last.id if last else self._parent
+        self._is_restored = False
         self.saver.begin(self._directory.begin(self._parent, self._clock.wall(), facts))
         self.decider.begin()
 

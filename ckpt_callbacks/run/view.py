@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ..errors import VerifyError
@@ -86,16 +85,16 @@ class RunView:
         self.manifest.problems.clear()
         return [r for r in reversed(self.manifest.live()) if r.resumable and not r.superseded]
 
-    def verified_resumable(self, *, until: float = math.inf) -> Iterator[Record]:
+    def verified_resumable(self, suits: Callable[[Record], bool] = lambda record: True) -> Iterator[Record]:
         """Yield the records that a run can continue from, newest first, after reading every byte of each file.
 
         A checkpoint that fails verification is skipped with a warning that says why.
 
         Args:
-            until: The highest step; checkpoints of later steps are left out.
+            suits: Says which records come into question.
         """
-        found = [record for record in self.resumable() if record.step <= until]
-        self._name_those_not_finite(found, until)
+        found = [record for record in self.resumable() if suits(record)]
+        self._name_those_not_finite(found, suits)
         for record in found:
             begun = time.perf_counter()
             try:
@@ -108,10 +107,10 @@ class RunView:
             log.info("%s: verified in %.2f s", record.path, time.perf_counter() - begun)
             yield record
 
-    def _name_those_not_finite(self, found: Sequence[Record], until: float) -> None:
+    def _name_those_not_finite(self, found: Sequence[Record], suits: Callable[[Record], bool]) -> None:
         """Log which checkpoints, newer than the found ones, are skipped."""
         newest = found[0].id if found else 0
-        live = [r for r in self.manifest.live() if r.id > newest and r.step <= until and r.contents == "full"]
+        live = [r for r in self.manifest.live() if r.id > newest and suits(r) and r.contents == "full"]
         if passed := [record.file for record in live if not (record.finite or record.superseded)]:
             log.warning(
                 "%s: skipped %s: NaN or infinity in the weights, or in the metrics that ended the run; %s; to continue "

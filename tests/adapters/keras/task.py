@@ -11,6 +11,7 @@ from sklearn.datasets import load_digits
 
 from ckpt_callbacks import Every, Improves, KeepAll, Metric, Policy
 from ckpt_callbacks.keras import KerasCheckpoint
+from ckpt_callbacks.run import process_fits
 
 BACKEND = keras.backend.backend()
 VAL = Metric("val_loss", mode="min")
@@ -24,8 +25,18 @@ def digits():
     return (x[:64].astype("float32") / 16, y[:64]), (x[64:96].astype("float32") / 16, y[64:96])
 
 
-def model(optimizer=None, *, built=True, seed=7, units=8, **compiled):
-    """Return a network with dropout and Adam, so that a resume needs every kind of state."""
+def new_process():
+    """Begin what stands for another process: one in which `fit` has not been called."""
+    process_fits._fits.clear()
+
+
+def model(optimizer=None, *, built=True, seed=7, units=8, restart=True, **compiled):
+    """Return a network with dropout and Adam, so that a resume needs every kind of state.
+
+    It stands for the model of a script that has just been started; with ``restart=False``, for one more of the script.
+    """
+    if restart:
+        new_process()
     keras.utils.set_random_seed(seed)
     layers = [keras.layers.Dense(units, "relu"), keras.layers.Dropout(0.2), keras.layers.Dense(10, "softmax")]
     made = keras.Sequential([keras.Input((64,)), *layers] if built else layers, name="digits")
@@ -34,9 +45,9 @@ def model(optimizer=None, *, built=True, seed=7, units=8, **compiled):
     return made
 
 
-def quick():
+def quick(**settings):
     """Return the same, without the compilation, which would take most of a test's time."""
-    return model(run_eagerly=True)
+    return model(run_eagerly=True, **settings)
 
 
 def fit(trained, *callbacks, epochs=3, **settings):

@@ -8,7 +8,7 @@ import pytest
 from ckpt_callbacks import Every, KeepAll, Policy
 from ckpt_callbacks.formats.keras.check import tensors
 from ckpt_callbacks.keras.model.objects import optimizers
-from tests.adapters.keras.task import BACKEND, checkpoint, digits, same
+from tests.adapters.keras.task import BACKEND, checkpoint, digits, new_process, same
 from tests.support.variants import only_quick
 
 pytestmark = pytest.mark.skipif(BACKEND == "jax", reason="train steps on JAX know one optimizer")
@@ -40,7 +40,7 @@ class Duel(keras.Model):
             return self.d(x)
 
     def compile(self):
-        super().compile(loss="mse")
+        super().compile(getattr(self, "main", "rmsprop"), loss="mse")
 
     def train_step(self, data):
         real, _ = data
@@ -103,26 +103,39 @@ def in_submodels(duel):
     return lambda: (duel.d.optimizer, duel.g.optimizer)
 
 
+def compiled_and_another(duel):
+    duel.g_optimizer = adam()
+    return lambda: (duel.optimizer, duel.g_optimizer)
+
+
+def compiled_scaled_and_another(duel):
+    duel.main, duel.others = scaled(), [adam()]
+    return lambda: (duel.others[0], duel.main)
+
+
 def in_layers(duel):
     duel.updaters = [Updater(scaled()), Updater(adam())]
     return lambda: [one.optimizer for one in duel.updaters]
 
 
 def made(hold):
+    new_process()
     keras.utils.set_random_seed(7)
     duel = Duel(hold)
     duel.compile()
     return duel
 
 
-HOLDS = [in_attributes, in_a_list, in_a_dict_of_lists, in_submodels]
+HOLDS = [in_attributes, in_a_list, in_a_dict_of_lists, in_submodels, compiled_and_another, compiled_scaled_and_another]
 if BACKEND == "tensorflow":  # torch trains no model with a layer that is never built
     HOLDS.append(in_layers)
 
 
 @pytest.mark.parametrize("staging", only_quick(["memory", "none"], "memory"))
-@pytest.mark.parametrize("hold", only_quick(HOLDS, HOLDS[0], HOLDS[2], HOLDS[-1]), ids=lambda hold: hold.__name__)
-def test_each_optimizer_goes_on_exactly_wherever_the_model_holds_it(tmp_path, hold, staging):
+@pytest.mark.parametrize(
+    "hold", only_quick(HOLDS, HOLDS[0], HOLDS[2], compiled_and_another, HOLDS[-1]), ids=lambda hold: hold.__name__
+)
+def test_each_optimizer_goes_on_exactly_wherever_the_model_holds_it(tmp_path, caplog, hold, staging):
     (x, y), _ = digits()
 
     def train(name, **settings):
@@ -131,6 +144,7 @@ def test_each_optimizer_goes_on_exactly_wherever_the_model_holds_it(tmp_path, ho
         return duel, callback
 
     whole, first = train("whole")
+    assert "the optimizer counted" not in caplog.text, "others train"
     for record in first.records()[:2]:
         resumed, _ = train(f"from-{record.id}", resume=record.path)
         assert same(whole, resumed), record

@@ -1,0 +1,169 @@
+"""The beginning of a fit, from what earlier fits have left; and its end, if there is nothing left to train."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from ..errors import ResumeError
+from ..formats.keras.unsupported import one_line
+from ..policy.decision import Decision
+from ..policy.ranking import final_record
+from ..record import Record
+from ..run.resumed_parts import ResumedParts
+from ..run.run import Run
+from .earlier_fits import Choice, ResumeRequest, choose, is_of_loaded, leave
+from .fit_call import FitCall
+from .loaded_checkpoint import initial_weights
+from .model.load import load_weights, read_embedded
+from .other_callbacks import OtherCallbacks, without_averages
+from .resume import load, load_again, load_verified
+from .resume_point import ResumePoint
+from .update_counter import has_trained, updates_done
+
+log = logging.getLogger("ckpt_callbacks")
+
+
+class Beginning:
+    """What a fit continues from. Creating it loads the checkpoint, if there is one, and restores the run.
+
+    Args:
+        run: The run, whose directory is open.
+        request: The script's request.
+        model: The model.
+        call: The call of `fit`.
+        others: The other callbacks of that call.
+        epochs: The number of epochs that the call asks for.
+
+    Attributes:
+        point: The place where the fit continues; None if no checkpoint was loaded.
+        earlier_epochs: Number of epochs of the run that Keras does not count in this fit.
+        facts: Facts that the journal holds about this start of training.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        request: ResumeRequest,
+        model: keras.Model,
+        call: FitCall,
+        others: OtherCallbacks,
+        epochs: int,
+    ) -> None:
+        self._run, self._model = run, model
+        self._choice = choice = choose(run, request, model, epochs)
+        self.facts: dict[str, Any] = {"epochs": epochs}
+        self.point: ResumePoint | None = None
+        self.earlier_epochs = 0
+        if choice.path is not None:
+            self._load(choice.path, request.parts, call, others)
+        elif choice.loaded is not None:
+            self._train_on_from(choice.loaded)
+        elif choice.weights is not None:
+            run.restore(read_embedded(choice.weights.path).run)
+            self._load_if_it_fits(choice.weights)
+        else:
+            if not has_trained(model):
+                self.facts |= initial_weights(model)
+            if run.is_first_fit and request.where != "never" and request.parts.step:
+                self._adopt()
+
+    def why_not_to_train(self, decision: Decision) -> tuple[str, ...]:
+        """Return the reasons why this fit must not train anything; none if it trains.
+
+        Args:
+            decision: What the policy has decided about the start.
+        """
+        if self._choice.done:
+            return (self._choice.done,)
+        reasons = decision.stop.reasons if decision.stop is not None else ()
+        ended_by = self.point.ended_by if self.point is not None else None
+        return reasons + ((f"{ended_by} had ended it",) if ended_by else ())
+
+    @property
+    def lacks_final(self) -> bool:
+        """True if the run ends where it was resumed, from a checkpoint taken before its last state was saved."""
+        if self.point is None or self._choice.done:
+            return False
+        final = self._final()
+        return final is None or final.step < self._run.state.step
+
+    def end_without_training(self) -> None:
+        """End a fit that trained nothing, with the model as its checkpoint left it."""
+        run, model = self._run, self._model
+        if not self._choice.done:
+            log.warning("%s: nothing was left to train; the run is at step %d", run.dirpath, run.state.step)
+        final = self._final()
+        if final is not None and self.point is not None and self.point.path != final.path:
+            load_verified(model, final, run.directory.staging)  # they may be averages, or the best weights
+        if self._choice != Choice():
+            leave(model)
+
+    def _final(self) -> Record | None:
+        """Return the state in which the fit that saved the checkpoint ended."""
+        point = self.point
+        return final_record([r for r in self._run.view.records() if point is not None and r.fit == point.fit])
+
+    def _adopt(self) -> None:
+        """Attach an already trained model to the run that it came from, without loading weights."""
+        run, view = self._run, self._run.view
+        if run.fits.were_for(self._model):
+            own = run.fits.run
+            record = next(view.verified_resumable(lambda r: r.run == own), None)
+        elif has_trained(self._model):
+            step = updates_done(self._model)
+            record = next(view.verified_resumable(lambda r: r.step <= step), None)
+        else:
+            return
+        if record is not None:
+            run.restore(read_embedded(record.path).run)
+
+    def _load(self, path: Path, parts: ResumedParts, call: FitCall, others: OtherCallbacks) -> None:
+        """Load the requested parts of a checkpoint, and continue from its place unless a new run begins."""
+        run, model = self._run, self._model
+        state = read_embedded(path)
+        load(model, path, state, call, run.directory.staging, parts)
+        if parts != ResumedParts():
+            log.warning("%s: resuming only from its %s, as requested", path, parts)
+        if not parts.step:
+            if not run.is_first_fit:
+                run.begin_new_run()
+            return
+        if not parts.optimizer:
+            callbacks = without_averages(state.volatile.callbacks)
+            state = replace(state, volatile=replace(state.volatile, callbacks=callbacks))
+        run.restore(state.run)
+        again = partial(load_again, model, path, state, run.directory.staging, parts)
+        self.point = ResumePoint(path, model, state, call, others, again)
+        self.earlier_epochs = self.point.earlier_epochs(run.fits.next_number)
+        own = run.view.find(path)
+        if own is not None and is_of_loaded(run.view, own):
+            self.facts["loaded"] = True
+        log.warning("resumed from %s, at step %d, epoch %d", path, run.state.step, run.state.epoch)
+
+    def _train_on_from(self, record: Record) -> None:
+        """Attach a model to the run from which the script has loaded its weights."""
+        run = self._run
+        self.facts["loaded"] = True
+        if record.resumable:
+            run.restore(read_embedded(record.path).run)
+        elif not run.is_first_fit:
+            run.begin_new_run()
+        newest = next((r for r in run.view.resumable() if r != record), None)
+        log.warning(
+            "%s: the model has the weights of %s, so it trains on from there, with its own optimizer%s",
+            run.dirpath, record.file,
+            f"; to continue from the newest checkpoint, pass resume={str(newest.path)!r}" if newest else "",
+        )  # fmt: skip
+
+    def _load_if_it_fits(self, record: Record) -> None:
+        """Load the weights that a later call of `fit` saved. The model may not look like that one's yet."""
+        try:
+            load_weights(self._model, record.path, self._run.directory.staging)
+        except (ResumeError, ValueError, KeyError) as error:
+            log.info("%s: not loaded yet: %s", record.path, one_line(error))

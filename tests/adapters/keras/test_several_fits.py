@@ -1,0 +1,172 @@
+"""Scripts that call `fit` more than once: for folds, for phases, in a loop; killed and started again."""
+
+import shutil
+
+import keras
+import pytest
+
+from ckpt_callbacks import Every, KeepAll, KeepLast, Patience, Policy
+from tests.adapters.keras.stops import At, fingerprint
+from tests.adapters.keras.task import (
+    EACH_EPOCH,
+    EACH_EPOCH_AND_STEP,
+    ONCE,
+    VAL,
+    checkpoint,
+    epochs_of,
+    fit,
+    new_process,
+    quick,
+    same,
+    updates,
+)
+
+OWN_DIRECTORY = "give each model (fold, trial) a directory of its own"
+
+LAST = Policy(EACH_EPOCH_AND_STEP.save, KeepLast(1))
+
+
+class Killed(BaseException):
+    """Stands for the end of the process."""
+
+
+def kill(callback):
+    raise Killed
+
+
+def another(seed):
+    """Return one more model of the same script."""
+    return quick(seed=seed, restart=False)
+
+
+@ONCE
+@pytest.mark.parametrize(
+    ("reused", "resume"),
+    [
+        pytest.param(True, "auto", id="one callback"),
+        pytest.param(False, "auto", id="a callback each", marks=pytest.mark.slow),
+        pytest.param(True, "never", id="never", marks=pytest.mark.slow),
+        pytest.param(False, "never", id="never, a callback each", marks=pytest.mark.slow),
+    ],
+)
+def test_each_fold_is_trained_from_scratch_as_a_run_of_its_own(tmp_path, caplog, reused, resume):
+    new_process()
+    callback, trained = checkpoint(tmp_path, resume=resume), []
+    for seed in (1, 2):
+        fold, alone = another(seed), another(seed)
+        callback = callback if reused else checkpoint(tmp_path, resume=resume)
+        caplog.clear()
+        assert epochs_of(fold, callback, epochs=2) == [0, 1]
+        assert caplog.text.count(OWN_DIRECTORY) == (seed > 1)
+        fit(alone, epochs=2)
+        assert updates(fold) == 8 and same(fold, alone)
+        trained.append(callback.best() or callback.last())
+        assert [record.step for record in callback.records()] == [4, 8], "its own only"
+    assert len({record.run for record in trained}) == 2
+
+
+@ONCE
+def test_the_next_fold_has_patience_anew(tmp_path):
+    new_process()
+    callback = checkpoint(tmp_path, Policy(Every(epochs=1), KeepAll(), stop=Patience(VAL, checks=2)), resume="never")
+    seen = []
+    for seed in (1, 2):
+        fold = another(seed)
+        fold.optimizer.learning_rate = 0.0  # nothing improves
+        seen.append(epochs_of(fold, callback, epochs=5))
+    assert seen == [[0, 1, 2], [0, 1, 2]]
+
+
+@ONCE
+def test_a_model_after_an_interrupted_one_goes_on_as_in_a_notebook(tmp_path):
+    new_process()
+    with pytest.raises(Killed):
+        fit(another(1), At("on_epoch_begin", 3, kill), checkpoint(tmp_path))
+    assert epochs_of(another(2), checkpoint(tmp_path)) == [2]
+
+
+def loop(dirpath, *, calls=3, killed=None, new=False, counted=False, policy=EACH_EPOCH_AND_STEP):
+    """A script that trains one epoch at a time; return its model and the epochs of each call."""
+    new_process()
+    trained, callback, seen = quick(), checkpoint(dirpath, policy), []
+    for call in range(calls):
+        callback = checkpoint(dirpath, policy) if new else callback
+        others = [At("on_train_batch_begin", killed[1], kill)] if killed and killed[0] == call else []
+        settings = {"epochs": call + 1, "initial_epoch": call} if counted else {"epochs": 1}
+        seen.append(len(epochs_of(trained, *others, callback, **settings)))
+    return trained, seen
+
+
+SAME, NEW, COUNTED = {}, {"new": True}, {"counted": True}
+SLOW = pytest.mark.slow
+
+
+@ONCE
+@pytest.mark.parametrize(
+    ("form", "policy", "place"),
+    [
+        pytest.param(COUNTED, EACH_EPOCH_AND_STEP, (1, 3), id="initial_epoch"),
+        *(
+            pytest.param(form, policy, place, marks=SLOW)
+            for form, policy in ((SAME, EACH_EPOCH), (NEW, EACH_EPOCH_AND_STEP), (COUNTED, LAST), (NEW, LAST))
+            for place in ((1, 1), (2, 3))
+        ),
+    ],
+)
+def test_a_loop_that_is_killed_and_started_again_ends_as_if_it_had_not_been(tmp_path, form, policy, place):
+    whole, seen = loop(tmp_path / "whole", policy=policy, **form)
+    assert seen == [1] * 3 and updates(whole) == 12
+    with pytest.raises(Killed):
+        loop(tmp_path / "cut", policy=policy, killed=place, **form)
+    again, _ = loop(tmp_path / "cut", policy=policy, **form)
+    assert updates(again) == 12 and fingerprint(again) == fingerprint(whole)
+    finished, seen = loop(tmp_path / "cut", policy=policy, **form)
+    assert seen == [0] * 3 and fingerprint(finished) == fingerprint(whole)
+
+
+def phases(dirpath, *, killed=None, policy=EACH_EPOCH_AND_STEP):
+    """A script that trains a frozen network, and then all of it, compiled again, in one directory."""
+    new_process()
+    trained, seen = quick(), []
+    for phase, rate in enumerate((0.01, 0.001)):
+        trained.layers[0].trainable = phase == 1
+        trained.compile(keras.optimizers.Adam(rate), trained.loss, metrics=["accuracy"], run_eagerly=True)
+        others = [At("on_train_batch_begin", killed[1], kill)] if killed and killed[0] == phase else []
+        seen.append(epochs_of(trained, *others, checkpoint(dirpath, policy), epochs=2))
+    return trained, seen
+
+
+@ONCE
+@pytest.mark.parametrize(
+    ("policy", "place"),
+    [
+        pytest.param(EACH_EPOCH_AND_STEP, (1, 2), id="in the second"),
+        pytest.param(EACH_EPOCH, (0, 6), id="in the first", marks=SLOW),
+        pytest.param(EACH_EPOCH, (1, 2), id="before the second has saved", marks=SLOW),
+        pytest.param(LAST, (1, 6), id="the first was deleted", marks=SLOW),
+    ],
+)
+def test_two_phases_in_one_directory_go_on_where_they_were_killed(tmp_path, policy, place):
+    whole, seen = phases(tmp_path / "whole", policy=policy)
+    assert seen == [[0, 1], [0, 1]]
+    with pytest.raises(Killed):
+        phases(tmp_path / "cut", killed=place, policy=policy)
+    again, seen = phases(tmp_path / "cut", policy=policy)
+    assert fingerprint(again) == fingerprint(whole)
+    assert seen[0] == ([] if place[0] else [1]) and len(seen[1]) <= 2
+
+
+@ONCE
+def test_a_script_that_asks_for_more_epochs_trains_on_from_the_newest(tmp_path):
+    loop(tmp_path, calls=2)
+    trained = quick()
+    assert epochs_of(trained, checkpoint(tmp_path, EACH_EPOCH_AND_STEP), epochs=3) == [2] and updates(trained) == 12
+
+
+@ONCE
+def test_a_directory_that_was_deleted_begins_anew(tmp_path):
+    new_process()
+    for seed in (1, 2):
+        assert epochs_of(another(seed), checkpoint(tmp_path / "run"), epochs=1) == [0]
+        assert [record.fit for record in checkpoint(tmp_path / "run").records()] == [1]
+        shutil.rmtree(tmp_path / "run")
