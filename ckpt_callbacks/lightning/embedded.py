@@ -70,6 +70,7 @@ class FitState:
         epochs: Number of completed epochs. None if the file does not contain it.
         epoch_step: Optimizer updates done when the running epoch began. None if the file does not contain it.
         processes: The states of the processes, by rank.
+        measured: What the last batch has measured, if the event that reports it comes after the checkpoint.
         steps: Number of steps done if batches count as steps. None if Lightning counts, or the file does not contain
             it.
     """
@@ -85,6 +86,7 @@ class FitState:
     optimizers: list[list[str]] | None = None
     epoch_step: int | None = None
     steps: int | None = None
+    measured: dict[str, float] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state in the form that a checkpoint holds."""
@@ -98,6 +100,7 @@ class FitState:
             "epochs": self.epochs,
             "epoch_step": self.epoch_step,
             "steps": self.steps,
+            "measured": self.measured,
             "optimizers": self.optimizers,
             "processes": [process.to_dict() for process in self.processes],
         }
@@ -117,4 +120,5 @@ class FitState:
             state.get("optimizers"),
             state.get("epoch_step"),
             state.get("steps"),
+            state.get("measured", {}),
         )

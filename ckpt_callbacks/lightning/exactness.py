@@ -21,8 +21,10 @@ from torch.utils.data import (
 
 from . import loops
 from .data_order import can_save_prefetched, generators_of, samplers_of
+from .embedded import Place
 from .epoch_sums import unsaved_metrics
 from .manual_gradients import ManualGradients
+from .progress import Progress
 from .step_count import StepCount
 from .unsaved_attributes import UnsavedAttributes, saves_more
 
@@ -50,18 +52,18 @@ class Inexactness:
         """Note the module's attributes after the first batch, so that later saves can compare them."""
         self._attributes.begin(trainer)
 
-    def report(self, trainer: Trainer, steps: StepCount, *, mid_epoch: bool) -> None:
+    def report(self, trainer: Trainer, progress: Progress) -> None:
         """Log the reasons that apply to the checkpoint that is saved now.
 
         Args:
             trainer: The trainer.
-            steps: The fit's count of steps.
-            mid_epoch: True if the checkpoint is taken before the end of its epoch.
+            progress: The place of the fit, and its count of steps.
         """
+        mid_epoch = progress.place is not Place.EPOCH_END
         self._say(
             "resuming from these checkpoints may not replay the same batches", what_is_inexact(trainer, mid_epoch)
         )
-        self._say("a run that resumes from these checkpoints may differ", self._of_the_module(trainer, steps))
+        self._say("a run that resumes from these checkpoints may differ", self._of_the_module(trainer, progress.steps))
 
     def _say(self, what: str, why: str | None) -> None:
         if why is not None and why not in self._reported:

@@ -96,13 +96,12 @@ class Fit:
 
     def state(self) -> dict[str, Any]:
         """Return the state of the fit, for a checkpoint. All processes call it together."""
-        return self._progress.state(self._trainer, self._epochs).to_dict()
+        return self._progress.state(self._trainer, self._epochs, self._metrics.kept(self._trained.batches)).to_dict()
 
     def correct(self, saved: dict[str, Any]) -> None:
         """Correct the ``loops`` that Lightning writes, and log once why a resume from here may not be exact."""
         self._progress.correct(saved)
-        mid_epoch = self._progress.place is not Place.EPOCH_END
-        self.inexactness.report(self._trainer, self._progress.steps, mid_epoch=mid_epoch)
+        self.inexactness.report(self._trainer, self._progress)
 
     # -- the beginning -----------------------------------------------------------------------------------------------
 
@@ -148,8 +147,7 @@ class Fit:
 
     def start_training(self, leads: bool) -> None:
         """Start training at the checkpoint's place, if there is one. The callback that ``leads`` moves it there."""
-        trainer = self._trainer
-        point, self._resume_point = self._resume_point, None
+        trainer, point, self._resume_point = self._trainer, self._resume_point, None
         self._is_training = True
         self._previous.begin(trainer, self._progress.steps)
         self._progress.begin_training(trainer)
@@ -160,7 +158,7 @@ class Fit:
             self._epochs = self._run.state.epoch if point.state.epochs is None else point.state.epochs
             (point.restore if leads else point.follow)(trainer, self._progress)
         self._step = self._progress.steps.now(trainer)
-        self._metrics.begin(trainer)
+        self._metrics.begin(trainer, {} if point is None else point.state.measured)
         if self._progress.place is Place.VALIDATION:
             self._trained.await_validation()
         self._obey(self._run.start(self, step=self._step, epoch=self._epochs))
@@ -183,7 +181,8 @@ class Fit:
         self.io.prepare(self._run)
         self.inexactness.begin(self._trainer)
         whole, validates = loops.epoch_is_whole(trainer), loops.validation_follows(trainer)
-        measured = {} if whole or validates else self._metrics.of_step(trainer, self._run.policy.monitored)
+        later = self._trained.batches if whole or validates else None
+        measured = self._metrics.of_step(trainer, self._run.policy, later)
         if not self._run.processes.is_single:
             self._run.poll_requests(measured=bool(measured))
         weights = object()  # between the two events, nothing changes them
@@ -215,7 +214,7 @@ class Fit:
         """Report a validation, at once or with the epoch that it ends."""
         self._has_validated = True
         self._trained.end_validation()
-        metrics = self._metrics.of_epoch(self._trainer)
+        metrics = self._metrics.take(self._trained.batches) | self._metrics.of_epoch(self._trainer)
         if loops.epoch_is_whole(self._trainer):
             self._metrics.keep(metrics, self._trained.batches)  # the epoch's own metrics come with its end
             return

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from lightning.pytorch import Trainer
 
+from ..policy.policy import Policy
 from .epoch_sums import covers_last_batches
 
 log = logging.getLogger("ckpt_callbacks")
@@ -20,11 +21,19 @@ class FreshMetrics:
     def __init__(self) -> None:
         self._last_steps: dict[str, Any] = {}
         self._others: dict[str, Any] = {}
-        self._kept: tuple[dict[str, float], int] = {}, 0
+        self._kept: tuple[Mapping[str, float], int] = {}, 0
+        self._mentioned: set[str] = set()
 
-    def begin(self, trainer: Trainer) -> None:
-        """Treat all present metrics as old, including those that a resume has restored for schedulers."""
-        self._others = dict(trainer.callback_metrics)
+    def begin(self, trainer: Trainer, kept: Mapping[str, float]) -> None:
+        """Treat all present metrics as old, including those that a resume has restored.
+
+        Args:
+            trainer: The trainer.
+            kept: What was kept when the checkpoint was taken.
+        """
+        self._others, self._kept = dict(trainer.callback_metrics), (kept, 0)
+        results = trainer.fit_loop.epoch_loop._results
+        self._last_steps = {_step_name(item): item._forward_cache for item in results.values()}
 
     def of_epoch(self, trainer: Trainer, partial: bool = False) -> dict[str, float]:
         """Return what the loop that ends now (training epoch or validation) logged at epoch level.
@@ -48,24 +57,58 @@ class FreshMetrics:
         return {name: _number(value) for name, value in fresh.items()} | ({} if partial else by_hand)
 
     def keep(self, metrics: dict[str, float], batches: int) -> None:
-        """Keep the metrics of a validation that ended after a number of ``batches``, for `take`."""
+        """Keep metrics that belong to an event which is yet to come, for `take`.
+
+        Args:
+            metrics: Those of a validation, or of a batch before a validation or the end of an epoch.
+            batches: The number of batches done.
+        """
         self._kept = metrics, batches
 
-    def take(self, batches: int) -> dict[str, float]:
-        """Return the kept metrics once, if they were measured after the same number of ``batches``; otherwise, none."""
-        (metrics, at), self._kept = self._kept, ({}, 0)
-        return metrics if at == batches else {}
+    def kept(self, batches: int) -> dict[str, float]:
+        """Return what was kept, if it was after the same number of ``batches``."""
+        metrics, at = self._kept
+        return dict(metrics) if at == batches else {}
 
-    def of_step(self, trainer: Trainer, wanted: frozenset[str]) -> dict[str, float]:
-        """Return those of the ``wanted`` metrics that were logged at step level by the batch that ends now."""
+    def take(self, batches: int) -> dict[str, float]:
+        """Return `kept`, once."""
+        metrics, self._kept = self.kept(batches), ({}, 0)
+        return metrics
+
+    def of_step(self, trainer: Trainer, policy: Policy, later: int | None) -> dict[str, float]:
+        """Return those metrics of the policy that the batch that ends now has logged at step level.
+
+        If a metric is logged by step and by epoch, its name is that of the epoch's value; see `_step_name`.
+
+        Args:
+            trainer: The trainer.
+            policy: The policy.
+            later: The number of batches done, to `keep` them and return none. None if their event comes now.
+        """
         fresh = {}
         for item in _items(trainer):
-            if item.meta.on_step and item.meta.name in wanted:
+            if item.meta.on_step and (name := _step_name(item)) in policy.monitored:
                 value = item._forward_cache
-                if value is not None and self._last_steps.get(item.meta.name) is not value:
-                    self._last_steps[item.meta.name] = value
-                    fresh[item.meta.name] = _number(value)
-        return fresh
+                if value is not None and self._last_steps.get(name) is not value:
+                    self._last_steps[name] = value
+                    fresh[name] = _number(value)
+                    self._mention(item, policy)
+        if later is not None:
+            self.keep(fresh, later)
+        return fresh if later is None else {}
+
+    def _mention(self, item: Any, policy: Policy) -> None:
+        """Say once that a metric is compared batch by batch, unless its name or smoothing shows that it is meant."""
+        name = item.meta.name
+        if item.meta.on_epoch or name in self._mentioned:
+            return
+        self._mentioned.add(name)
+        if any(name in metric.names and metric.smoothing is None for metric in policy.tracks):
+            log.warning(
+                "%s is logged at each batch, and not by epoch: rules such as Patience count and compare single "
+                "batches, measured before their update; for epochs, log it with on_epoch=True",
+                name,
+            )
 
     def _set_by_hand(self, trainer: Trainer, values: dict[str, Any]) -> dict[str, float]:
         # Some callbacks write into `trainer.callback_metrics` themselves. A value is new if it is a different object.
@@ -81,11 +124,17 @@ class FreshMetrics:
 
 def has_step_metrics(results: Mapping[str, Any], wanted: frozenset[str]) -> bool:
     """Return whether some of the ``wanted`` metrics are logged at step level, as far as an epoch's ``results`` show."""
-    return any(item.meta.on_step and item.meta.name in wanted for item in results.values())
+    return any(item.meta.on_step and _step_name(item) in wanted for item in results.values())
 
 
 def _items(trainer: Trainer) -> Iterator[Any]:
     return (item for item in (trainer._results or {}).values() if not item.has_reset)
+
+
+def _step_name(item: Any) -> str:
+    """Return the name of a batch's value; with ``_step`` if the metric is logged by epoch as well."""
+    name: str = item.meta.forked_name(True)
+    return name
 
 
 def _names(item: Any, on_step: bool | None) -> Iterator[str]:

@@ -101,12 +101,13 @@ class Progress:
         if self.place is Place.VALIDATION:
             self.await_validation(trainer)
 
-    def state(self, trainer: Trainer, epochs: int) -> FitState:
+    def state(self, trainer: Trainer, epochs: int, measured: dict[str, float]) -> FitState:
         """Return what a checkpoint at this place has to contain. All processes call it together.
 
         Args:
             trainer: The trainer.
             epochs: Completed epochs.
+            measured: What the last batch has measured, if its event is yet to come.
         """
         interval = self.plateau_interval if self.place is not Place.VALIDATION else None
         return FitState(
@@ -119,6 +120,7 @@ class Progress:
             optimizers=optimizer_classes(trainer),
             epochs=epochs,
             epoch_step=self._epoch_step,
+            measured=measured,
             steps=self.steps.now(trainer) if self.steps.is_of_batches else None,
             processes=_gather(self._process_state(trainer), trainer.world_size),
         )

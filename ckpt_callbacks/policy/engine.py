@@ -17,6 +17,7 @@ from .horizon import NEVER, NOW, Horizon
 from .metric import Metric
 from .policy import Policy
 from .state import IntervalState, Pending, State
+from .stopping import name_of_batch
 from .track import Track
 
 _OUTCOMES = (EventKind.SAVED, EventKind.DROPPED)
@@ -144,8 +145,9 @@ def _observe(policy: Policy, state: State, event: Event) -> State:
             joint.add(metric.joint_key)
     counts = dict(state.non_finite)
     for name in policy.non_finite_names:
-        if name in event.metrics:
-            counts[name] = 0 if math.isfinite(event.metrics[name]) else counts.get(name, 0) + 1
+        value = event.metrics.get(name, event.metrics.get(name_of_batch(name)))
+        if value is not None:
+            counts[name] = 0 if math.isfinite(value) else counts.get(name, 0) + 1
     return dataclasses.replace(
         state,
         tracks=tracks,

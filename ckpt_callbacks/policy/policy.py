@@ -12,7 +12,7 @@ from ..events import EventKind
 from .composition import Trigger
 from .metric import Metric, check_metric
 from .retention import KeepAll, Retention, best_by
-from .stopping import Stopping
+from .stopping import Stopping, name_of_batch
 from .triggers import OnDeadline
 
 
@@ -88,7 +88,8 @@ class Policy:
     @cached_property
     def monitored(self) -> frozenset[str]:
         """Names of all metrics that any rule reads."""
-        return frozenset(self.non_finite_names).union(*(metric.names for metric in self.tracks))
+        batches = map(name_of_batch, self.non_finite_names)
+        return frozenset(self.non_finite_names).union(batches, *(metric.names for metric in self.tracks))
 
     @cached_property
     def may_differ_across_ranks(self) -> bool:

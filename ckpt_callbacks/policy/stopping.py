@@ -152,7 +152,7 @@ class NonFinite(Stopping):
 
     Args:
         monitor: One or more names of metrics, such as ``"train_loss"``. Each is counted separately; those that are
-            never logged are ignored.
+            never logged are ignored. A batch's value of a metric that is logged by epoch, too, counts as well.
         consecutive: Measurements in a row, at least 1.
     """
 
@@ -173,6 +173,11 @@ class NonFinite(Stopping):
     def reasons(self, track_of: TrackOf, counts: Mapping[str, int]) -> tuple[str, ...]:
         bad = [(name, counts.get(name, 0)) for name in self.monitor if counts.get(name, 0) >= self.consecutive]
         return tuple(f"{name} was not finite" + (f" {n} times in a row" if n > 1 else "") for name, n in bad)
+
+
+def name_of_batch(name: str) -> str:
+    """Return the name of a batch's value of a metric that is logged by epoch under its own name, as in Lightning."""
+    return f"{name}_step"
 
 
 @dataclass(frozen=True, repr=False)

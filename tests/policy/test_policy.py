@@ -38,7 +38,7 @@ def test_which_metrics_a_policy_monitors():
         stop=Patience(Metric("e", mode="min"), checks=1) | NonFinite(["f", "g"]),
         best_by=Metric("h", mode="min"),
     )
-    assert policy.monitored == set("abcdefgh")
+    assert policy.monitored == {*"abcdefgh", "f_step", "g_step"}
     assert policy.non_finite_names == ("f", "g")
     assert Policy(save=never).monitored == set()
 

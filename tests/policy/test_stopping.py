@@ -284,3 +284,12 @@ def test_grouping_does_not_matter():
     assert hash((a | b) | c) == hash(a | (b | c))
     assert NonFinite(["a", "b"]) == NonFinite(("a", "b")) != NonFinite(["b", "a"])
     assert NonFinite("a") == NonFinite(["a"])
+
+
+def test_non_finite_sees_a_batch_of_a_metric_that_is_logged_by_epoch():
+    events = [
+        Event.step_end(step=1, metrics={"loss_step": NAN}),
+        Event.step_end(step=2, metrics={"loss_step": 1.0}),
+        Event.epoch_end(step=3, epoch=1, metrics={"loss": 1.0, "loss_step": NAN}),
+    ]
+    assert [bool(reasons) for reasons in stops(NonFinite("loss"), events)] == [True, False, False]
