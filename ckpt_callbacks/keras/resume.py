@@ -14,6 +14,7 @@ from ..run.resumed_parts import ResumedParts
 from ..store.digest import verify
 from .embedded import FitState
 from .fit_call import FitCall
+from .model.assets import load_assets, refuse_other_vocabulary
 from .model.load import load as load_model
 from .model.load import load_weights
 from .model.objects import optimizers
@@ -41,7 +42,9 @@ def load(model: keras.Model, path: Path, state: FitState, call: FitCall, scratch
     if parts.optimizer:
         refuse_other_class(model, path, state.optimizer)
     _build(model, path, call)
+    refuse_other_vocabulary(model, path)
     load_model(model, path, scratch, _prepare_optimizers(model, state, parts))
+    load_assets(model, path)
     if parts.step and not assign(seed_variables(model), state.volatile.seeds):
         log.warning(
             "%s: the model's random layers differ from those in the checkpoint; their seeds start from scratch", path
