@@ -63,6 +63,6 @@ class Settings:
         parts = self.resume.items() if isinstance(self.resume, Mapping) else [("", None)]
         if any(name not in ("optimizer", "step") or not isinstance(restored, bool) for name, restored in parts):
             raise PolicyError(
-                f"Settings: resume is {self.resume!r}; expected whether to restore the optimizer and the step, such as "
+                f"Settings: resume is {self.resume!r}; expected True or False for the optimizer and the step, such as "
                 "{'optimizer': False}"
             )

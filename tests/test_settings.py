@@ -63,7 +63,7 @@ def test_no_other_file_of_the_configuration_names_a_setting(name):
         ({"background": 1}, "background is 1; expected True or False"),
         (
             {"resume": {"optimizer": "no"}},
-            "resume is {'optimizer': 'no'}; expected whether to restore the optimizer and the step, such as "
+            "resume is {'optimizer': 'no'}; expected True or False for the optimizer and the step, such as "
             "{'optimizer': False}",
         ),
         ({"max_pending": 0}, "max_pending is 0; expected a whole number of at least 1"),

@@ -40,7 +40,7 @@ def _look_up(name: str, info: ValidationInfo) -> Metric:
     if base in defined:
         return defined[base].raw
     names = ", ".join(map(str, defined)) or "none"
-    raise problem(f"unknown metric {name!r}; defined are: {names}{near(base, defined)}")
+    raise problem(f"unknown metric {name!r}; defined metrics: {names}{near(base, defined)}")
 
 
 def _import(reference: str, info: ValidationInfo) -> Callable[..., Any]:

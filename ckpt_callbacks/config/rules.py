@@ -97,7 +97,7 @@ RETENTIONS = (
     Rule("all", KeepAll),
     Rule("last", KeepLast, Count),
     Rule("best", KeepBest, Fields(
-        "BestNode", "Keep the n best by a metric.", n=NotRequired[Count], by=MetricRef,
+        "BestNode", "Keep the n best checkpoints by a metric.", n=NotRequired[Count], by=MetricRef,
     ), explicit=("n",)),
     Rule("every", KeepEvery, Fields(
         "KeepEveryNode", "Keep the first checkpoint at or after each multiple of the interval.",

@@ -42,7 +42,7 @@ def refuse_last(dirpath: Path) -> None:
     # Lightning resolves it before any hook, among ModelCheckpoints only, and would silently start from scratch.
     if _argument_of(Trainer.fit, "ckpt_path") == "last" and path_to_load() is None:
         raise ResumeError(
-            f'{dirpath}: ckpt_path="last" is not known to Lightning for this callback, and would start from scratch; '
+            f'{dirpath}: Lightning does not know ckpt_path="last" for this callback, and would start from scratch; '
             "call trainer.fit(model, ckpt_path=ckpt.resume_path())"
         )
 

@@ -39,7 +39,7 @@ def refuse_other_model(trainer: Trainer, path: Any, checkpoint: Mapping[str, Any
     elif set(differing) <= {name for name, _ in module.named_buffers()} & theirs.keys():
         why = (
             f"holds buffers of other shapes than {name}: {shown}; if they change their shape in training, give them "
-            "that of the file in the module's on_load_checkpoint(checkpoint)"
+            "the shape in the file, in the module's on_load_checkpoint(checkpoint)"
         )
     else:
         why = (

@@ -65,7 +65,7 @@ class SavedOptimizers:
                 return f"{name} has {_sizes(ours)} in the script, and {_sizes(theirs)} in the file"
             lacking = [key for key, value in optimizer.defaults.items() if _counts(value) and key not in groups[0][0]]
             if lacking:
-                return f"was written with another optimizer than {name}: {', '.join(lacking)} is not in the file"
+                return f"was not written with {name}: the file lacks {', '.join(lacking)}"
         return None
 
 

@@ -47,7 +47,7 @@ def find_unlisted(manifest: Manifest) -> Iterator[Repair]:
     if found or (_being_rebuilt(manifest) and manifest.live() and wrongly_marked(manifest, *_newest(manifest))):
         yield Repair(
             "checkpoints that a later resume superseded are not marked",
-            "restored",
+            "marked",
             lambda: _supersede(manifest),
         )
 

@@ -198,7 +198,7 @@ class Manifest:
         for _, record in sorted(self.records.items()):
             if record.status.on_disk and not os.path.lexists(record.path):
                 log.warning("%s: was deleted by another program", record.path)
-                record = record.replace(status=Status.DELETED, error="deleted by somebody else")
+                record = record.replace(status=Status.DELETED, error="deleted by another program")
             lines.append(_line({"record": record.to_json()}))
         return b"".join(lines)
 

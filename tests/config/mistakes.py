@@ -189,16 +189,16 @@ MISTAKES = [
         "save: [{on_deadline: {before: 5, end: 2026-11-24}}]",
         f"save[0].on_deadline.end: got 2026-11-24; expected {MOMENT}",
     ),
-    ("save: {improves: val}", "save.improves: unknown metric 'val'; defined are: none"),
+    ("save: {improves: val}", "save.improves: unknown metric 'val'; defined metrics: none"),
     (
         METRIC + "save: {improves: vall}",
-        "save.improves: unknown metric 'vall'; defined are: val; did you mean 'val'?",
+        "save.improves: unknown metric 'vall'; defined metrics: val; did you mean 'val'?",
     ),
-    (METRIC + "save: {improves: x.raw}", "save.improves: unknown metric 'x.raw'; defined are: val"),
+    (METRIC + "save: {improves: x.raw}", "save.improves: unknown metric 'x.raw'; defined metrics: val"),
     (METRIC + "save: {improves: 5}", "save.improves: got 5; expected the name of a metric"),
     (
         METRIC + "save: {all: [on_preempt, {any: [on_preempt, {not: {improves: x}}]}]}",
-        "save.all[1].any[1].not.improves: unknown metric 'x'; defined are: val",
+        "save.all[1].any[1].not.improves: unknown metric 'x'; defined metrics: val",
     ),
     ("save: {predicate: os}", "save.predicate: got 'os'; expected a function, such as pkg.mod:fn"),
     (

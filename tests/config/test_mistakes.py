@@ -46,7 +46,7 @@ def test_all_mistakes_at_once(tmp_path):
         "metrics.acc.start_from_epoch: got -1; expected a whole number of at least 0",
         f"save[0].every: unknown field 'epoch'; expected one of {EVERY}; did you mean 'epochs'?",
         f"save[1].every: got epochs=1, steps=2; expected exactly one of {EVERY}",
-        "save[3].improves: unknown metric 'vall'; defined are: val, acc; did you mean 'val'?",
+        "save[3].improves: unknown metric 'vall'; defined metrics: val, acc; did you mean 'val'?",
         "keep: got an empty list, which would delete every checkpoint; expected at least one item: "
         "a mapping with one of all, last, best, every, within, tagged",
         "stop.patience.checks: got 0; expected a whole number of at least 1",

@@ -253,7 +253,7 @@ def test_what_another_program_removed_and_brought_back_counts_again(tmp_path, wa
     (dirpath / ".ckpt" / "manifest.jsonl").unlink()
     save(run, 3)
     run.close()
-    assert Manifest.read(dirpath).records[record.id].error == "deleted by somebody else"
+    assert Manifest.read(dirpath).records[record.id].error == "deleted by another program"
     shutil.move(aside, record.path)
     assert way(dirpath) == str(record_of(dirpath, 3).path)
     assert record.path.exists()

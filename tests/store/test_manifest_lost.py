@@ -52,7 +52,7 @@ def test_a_journal_that_vanished_is_written_anew(training, caplog, how):
     assert facts(again) == facts(training)
     assert again.attempts == training.attempts == [Attempt("r", 1, None, 0.0)]
     assert [r.id for r in again.live()] == [2, 3]
-    assert again.records[1].error == "deleted by somebody else"
+    assert again.records[1].error == "deleted by another program"
     assert "rewrote it from memory" in caplog.text
     assert "1.ckpt" in caplog.text
     assert layout.training_lock.exists()

@@ -35,10 +35,10 @@ def test_two_callbacks_on_one_directory_are_refused(tmp_path):
         (dict(resume=None), "resume is None; expected 'auto', 'never' or a checkpoint's path"),
         (
             dict(resume={"optimiser": False}),
-            "resume is {'optimiser': False}; expected whether to restore the optimizer",
+            "resume is {'optimiser': False}; expected True or False for the optimizer",
         ),
-        (dict(resume={"weights": False}), "resume is {'weights': False}; expected whether to restore the optimizer"),
-        (dict(resume={"step": 0}), "resume is {'step': 0}; expected whether to restore the optimizer and the step"),
+        (dict(resume={"weights": False}), "resume is {'weights': False}; expected True or False for the optimizer"),
+        (dict(resume={"step": 0}), "resume is {'step': 0}; expected True or False for the optimizer and the step"),
         (dict(dirpath=None), "dirpath is missing"),
         (
             dict(restore_best_weights=True),

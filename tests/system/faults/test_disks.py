@@ -131,7 +131,7 @@ def test_a_directory_that_is_deleted_in_mid_run(place, figures, framework):
     saved, failed = found(dirpath)
     assert [record.epoch for record in saved] == [3, 4] and not failed and not damaged(dirpath)
     deleted = [record for record in Manifest.read(dirpath).records.values() if record.status is Status.DELETED]
-    assert [(record.epoch, record.error) for record in deleted] == [(n, "deleted by somebody else") for n in (1, 2)]
+    assert [(record.epoch, record.error) for record in deleted] == [(n, "deleted by another program") for n in (1, 2)]
     alone(lambda: trains_to(5, framework, dirpath, policy=EVERYTHING))
     figures("2 checkpoints were deleted by hand, and the next saves recreated the directory")
 
