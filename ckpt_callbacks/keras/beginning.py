@@ -17,7 +17,7 @@ from ..policy.ranking import final_record
 from ..record import Record
 from ..run.resumed_parts import ResumedParts
 from ..run.run import Run
-from .earlier_fits import Choice, ResumeRequest, choose, is_of_loaded, leave
+from .earlier_fits import Choice, ResumeRequest, choose, leave, start_facts
 from .fit_call import FitCall
 from .loaded_checkpoint import initial_weights
 from .model.load import load_weights, read_embedded
@@ -57,7 +57,7 @@ class Beginning:
     ) -> None:
         self._run, self._model = run, model
         self._choice = choice = choose(run, request, model, epochs)
-        self.facts: dict[str, Any] = {"epochs": epochs}
+        self.facts: dict[str, Any] = {"epochs": epochs, **_compiled_rate(model)}
         self.point: ResumePoint | None = None
         self.earlier_epochs = 0
         if choice.path is not None:
@@ -141,9 +141,16 @@ class Beginning:
         again = partial(load_again, model, path, state, run.directory.staging, parts)
         self.point = ResumePoint(path, model, state, call, others, again)
         self.earlier_epochs = self.point.earlier_epochs(run.fits.next_number)
-        own = run.view.find(path)
-        if own is not None and is_of_loaded(run.view, own):
+        earlier = start_facts(run.view, own) if (own := run.view.find(path)) is not None else {}
+        if earlier.get("loaded"):
             self.facts["loaded"] = True
+        rates = [facts.get("learning_rate") for facts in (earlier, self.facts)]
+        if parts.optimizer and None not in rates and rates[0] != rates[1]:
+            log.warning(
+                "%s: the script sets the learning rate to %g, and set it to %g before; the resume restores that of the "
+                "checkpoint; to change it, set model.optimizer.learning_rate in a callback's on_epoch_begin",
+                path, rates[1], rates[0],
+            )  # fmt: skip
         log.warning("resumed from %s, at step %d, epoch %d", path, run.state.step, run.state.epoch)
 
     def _train_on_from(self, record: Record) -> None:
@@ -167,3 +174,12 @@ class Beginning:
             load_weights(self._model, record.path, self._run.directory.staging)
         except (ResumeError, ValueError, KeyError) as error:
             log.info("%s: not loaded yet: %s", record.path, one_line(error))
+
+
+def _compiled_rate(model: keras.Model) -> dict[str, float]:
+    """Return the fact which learning rate a script sets; none if a schedule does, or if the model was trained."""
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    rate = getattr(optimizer, "_learning_rate", None)
+    if has_trained(model) or not isinstance(rate, keras.Variable):
+        return {}
+    return {"learning_rate": float(keras.ops.convert_to_numpy(rate))}

@@ -174,12 +174,7 @@ def _continues(run: Run, choice: Choice, loaded: Record, trained: bool) -> bool:
     own = run.view.find(choice.path) if choice.path is not None else None
     if own is None or own.final:  # that call was completed, so this one is to train on
         return False
-    return is_of_loaded(run.view, own) or (own == loaded and not trained)
-
-
-def is_of_loaded(view: RunView, record: Record) -> bool:
-    """Return whether a record was saved by a call, or its repetition, whose script had loaded a checkpoint."""
-    return bool(_facts(view, record).get("loaded"))
+    return bool(start_facts(run.view, own).get("loaded")) or (own == loaded and not trained)
 
 
 def _bound(run: Run) -> int:
@@ -199,10 +194,10 @@ def _has_gone_on(view: RunView, record: Record) -> bool:
 
 def _asked(view: RunView, record: Record) -> float:
     """Return the number of epochs that the call which saved a record was to train."""
-    return float(_facts(view, record).get("epochs", math.inf))
+    return float(start_facts(view, record).get("epochs", math.inf))
 
 
-def _facts(view: RunView, record: Record) -> Mapping[str, Any]:
+def start_facts(view: RunView, record: Record) -> Mapping[str, Any]:
     """Return the facts about the start of training that saved a record."""
     own = (a for a in view.manifest.attempts if (a.run, a.number) == (record.run, record.attempt))
     return next((attempt.facts for attempt in own), {})

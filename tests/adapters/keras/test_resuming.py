@@ -264,3 +264,33 @@ def test_random_layers_go_on_where_they_were(tmp_path):
     assert seeds(again) != seeds(trained)
     fit(again, checkpoint(tmp_path), epochs=1)
     assert seeds(again) == seeds(trained) and len(seeds(trained)) == 1
+
+
+@ONCE
+@pytest.mark.parametrize(
+    "wrapped",
+    [lambda adam: adam, pytest.param(keras.optimizers.LossScaleOptimizer, marks=pytest.mark.slow)],
+    ids=["plain", "scaled"],
+)
+def test_a_learning_rate_that_the_script_has_changed_is_not_restored_silently(tmp_path, caplog, wrapped):
+    def train(rate, epochs):
+        trained = model(wrapped(keras.optimizers.Adam(rate)), run_eagerly=True)
+        falling = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate * 0.5)
+        caplog.clear()
+        fit(trained, falling, checkpoint(tmp_path), epochs=epochs)
+        return float(trained.optimizer.learning_rate)
+
+    train(0.01, 1)
+    assert train(0.01, 2) == pytest.approx(0.0025) and "learning rate" not in caplog.text
+    assert train(0.001, 3) == pytest.approx(0.00125)
+    assert "the script sets the learning rate to 0.001, and set it to 0.01 before" in caplog.text
+    train(0.001, 4)
+    assert "learning rate" not in caplog.text, "it was said once"
+
+
+@ONCE
+def test_schedules_come_from_the_script(tmp_path, caplog):
+    for epochs, rate in ((1, 0.01), (2, 0.001)):
+        schedule = keras.optimizers.schedules.ExponentialDecay(rate, 100, 0.9)
+        fit(model(keras.optimizers.Adam(schedule), run_eagerly=True), checkpoint(tmp_path), epochs=epochs)
+    assert "learning rate" not in caplog.text
