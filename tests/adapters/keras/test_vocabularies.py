@@ -6,7 +6,7 @@ import pytest
 
 from ckpt_callbacks import Every, KeepAll, Policy
 from ckpt_callbacks.errors import ResumeError
-from tests.adapters.keras.task import BACKEND, checkpoint
+from tests.adapters.keras.task import BACKEND, checkpoint, new_process
 
 pytestmark = pytest.mark.skipif(BACKEND != "tensorflow", reason="layers for text need TensorFlow")
 
@@ -43,6 +43,7 @@ def train(dirpath, layer, epochs=3, traced=False):
     """Train a model; with ``traced``, its functions have seen what the script gave the layer."""
     import tensorflow as tf
 
+    new_process()
     keras.utils.set_random_seed(7)
     made = keras.Sequential([keras.Input((1,), dtype="string"), layer, keras.layers.Dense(4, "softmax")])
     settings = {"metrics": ["accuracy"], "run_eagerly": not traced}
