@@ -24,7 +24,7 @@ from .batch_gate import BatchGate
 from .checkpoint_io import StagedCheckpointIO
 from .embedded import Place
 from .exactness import Inexactness
-from .fit_call import is_resuming, path_to_load, refuse_to_begin_again
+from .fit_call import is_resuming, path_to_load, refuse_fewer_epochs, refuse_to_begin_again
 from .metadata import training_metadata
 from .metrics import FreshMetrics
 from .module_hooks import ModuleHooks
@@ -122,6 +122,7 @@ class Fit:
         """
         if not is_resuming():
             return
+        refuse_fewer_epochs(self._run.dirpath, self._trainer, checkpoint)
         self._resumed_at = checkpoint.get("global_step", 0)
         if state is None:
             log.warning(

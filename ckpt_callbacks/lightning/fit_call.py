@@ -7,7 +7,7 @@ of `Trainer.fit`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -53,6 +53,18 @@ def refuse_to_begin_again(dirpath: Path, step: int, resumed_at: int | None) -> N
         raise ResumeError(
             f"{dirpath}: a checkpoint of step {resumed_at} was loaded, and another callback has set training back to "
             f"step {step}; leave callbacks such as LearningRateFinder and BatchSizeFinder out of a run that is resumed"
+        )
+
+
+def refuse_fewer_epochs(dirpath: Path, trainer: Trainer, checkpoint: Mapping[str, Any]) -> None:
+    """Raise `ResumeError` if a checkpoint is of an epoch that the trainer never trains."""
+    if "loops" not in checkpoint or trainer.max_epochs in (None, -1):
+        return
+    epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["started"]
+    if epochs > trainer.max_epochs:
+        raise ResumeError(
+            f"{dirpath}: the checkpoint is of epoch {epochs}, and Trainer(max_epochs={trainer.max_epochs}) counts from "
+            "the run's first epoch; to train on, raise max_epochs; a new phase of training needs a directory of its own"
         )
 
 

@@ -16,6 +16,14 @@ def frozen(module: LightningModule) -> list[str]:
     return [name for name, parameter in module.named_parameters() if not parameter.requires_grad]
 
 
+def is_trained_now(module: LightningModule, *frozen_before: Collection[str] | None) -> bool:
+    """Return whether the script trains a parameter that was frozen at each of several moments."""
+    if not frozen_before or any(names is None for names in frozen_before):
+        return False
+    trained = {name for name, parameter in module.named_parameters() if parameter.requires_grad}
+    return bool(trained.intersection(*(names for names in frozen_before if names is not None)))
+
+
 def unfreeze(module: LightningModule, at_start: Collection[str] | None, at_save: Collection[str]) -> None:
     """Unfreeze the parameters that training had unfrozen, and log it.
 

@@ -11,9 +11,11 @@ from ..run.run import Run
 from . import loops
 from .averaging import end_averages
 from .embedded import FitState
+from .frozen_parameters import is_trained_now
 from .previous_fit import PreviousFit
 
 log = logging.getLogger("ckpt_callbacks")
+_PHASE = "a new phase of training needs a directory of its own"
 
 
 def end_untrained(trainer: Trainer, run: Run, state: FitState, previous: PreviousFit) -> None:
@@ -28,15 +30,19 @@ def end_untrained(trainer: Trainer, run: Run, state: FitState, previous: Previou
     loops.apply_plateau_steps(trainer, state.plateau_steps)  # the last epoch's own hooks came after the save
     end_averages(trainer)
     run.end_without_training()
-    why = _why(trainer, previous)
+    why = _why(trainer, state, previous)
     log.warning("%s: nothing left to train; the run ended at step %d%s", run.dirpath, run.state.step, why)
 
 
-def _why(trainer: Trainer, previous: PreviousFit) -> str:
+def _why(trainer: Trainer, state: FitState, previous: PreviousFit) -> str:
     if previous.is_of_another_module(trainer):
         return ", with another model of this process; give each fold its own directory"
     for callback in trainer.callbacks:
         if isinstance(callback, Timer) and (left := callback.time_remaining()) is not None and left <= 0:
             spent = callback.time_elapsed()
             return f", because max_time is used up: it includes earlier fits ({spent:.0f} s in total); expected more"
+    if trainer.global_step > loops.max_steps(trainer):
+        return f", beyond max_steps={trainer.max_steps}, which counts earlier fits, too; {_PHASE}"
+    if is_trained_now(trainer.lightning_module, state.frozen_at_start, state.frozen):
+        return f", with other parameters frozen than now; {_PHASE}, or more epochs"
     return ""

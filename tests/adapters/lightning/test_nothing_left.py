@@ -1,0 +1,71 @@
+"""A resume with nothing left to train, for one of several reasons."""
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback, Timer
+
+from ckpt_callbacks import Every, KeepAll, OnPreempt, Policy
+from ckpt_callbacks.errors import ResumeError
+from ckpt_callbacks.lightning import LightningCheckpoint
+from tests.adapters.lightning.task import EACH_EPOCH, Model, fit, loaders, trainer, weights
+from tests.adapters.lightning.test_resuming_data import At, terminate
+
+PHASE = "a new phase of training needs a directory of its own"
+
+
+@pytest.mark.parametrize("batch", [30, pytest.param(35, marks=pytest.mark.slow)])
+def test_a_second_phase_of_fewer_epochs_in_one_directory_is_refused_with_a_way_on(tmp_path, batch):
+    policy = Policy(Every(epochs=1) | OnPreempt(), KeepAll())
+    with pytest.raises(SystemExit):
+        fit(tmp_path, policy, extra=[At("on_train_batch_end", batch, terminate)], max_epochs=4)
+    with pytest.raises(ResumeError, match=f"of epoch {3 + (batch > 30)}, and Trainer.max_epochs=2. counts.*{PHASE}"):
+        fit(tmp_path, policy, resume=True, max_epochs=2)
+    _, fitter, _ = fit(tmp_path, policy, resume=True, max_epochs=5)
+    assert fitter.global_step == 50, "nothing was marked as ended by the refusal"
+
+
+class Head(Model):
+    """Trains its last layer only."""
+
+    def __init__(self):
+        super().__init__()
+        self.net[0].requires_grad_(False)
+
+
+@pytest.mark.parametrize("then, said", [(Model, True), pytest.param(Head, False, marks=pytest.mark.slow)])
+def test_a_second_phase_that_trains_more_parameters_is_told(tmp_path, then, said, caplog):
+    for module in (Head(), then()):
+        callback = LightningCheckpoint(tmp_path, EACH_EPOCH)
+        trainer(callback, max_epochs=1).fit(module, *loaders(), ckpt_path=callback.resume_path())
+    assert "nothing left to train; the run ended at step 10" in caplog.text
+    assert (PHASE in caplog.text) is said
+
+
+def test_a_second_phase_of_fewer_steps_is_told(tmp_path, caplog):
+    fit(tmp_path, max_steps=12, max_epochs=-1)
+    for steps, said in ((12, False), (5, True)):
+        fit(tmp_path, resume=True, max_steps=steps, max_epochs=-1)
+        assert (f"ended at step 12, beyond max_steps=5, which counts earlier fits, too; {PHASE}" in caplog.text) is said
+
+
+class Passes(Callback):
+    """Lets time pass, for Lightning's timer."""
+
+    def on_train_batch_end(self, trainer, module, *_):
+        if trainer.global_step == 12:
+            timer = next(one for one in trainer.callbacks if isinstance(one, Timer))
+            timer.load_state_dict({"time_elapsed": {"train": 60}})
+
+
+def test_a_resume_after_max_time_says_so_and_trains_on_with_more(tmp_path, caplog):
+    """``max_time`` ends a run in mid-epoch; Lightning's timer counts the time of earlier fits."""
+    train = {"policy": Policy(Every(steps=5), KeepAll()), "max_epochs": 4, "max_time": {"seconds": 50}}
+    module, fitter, callback = fit(tmp_path, extra=[Passes()], **train)
+    assert (fitter.global_step, callback.final().step, callback.final().resumable) == (12, 12, True)
+    again, fitter, _ = fit(tmp_path, resume=True, **train)
+    assert fitter.global_step == 12 and torch.equal(weights(again), weights(module))
+    assert "ended at step 12, because max_time is used up: it includes earlier fits (60 s in total)" in caplog.text
+    more, fitter, _ = fit(tmp_path, resume=True, **train | {"max_time": {"minutes": 5}})
+    assert fitter.global_step == 40
+    whole, *_ = fit(tmp_path / "whole", **train | {"max_time": None})
+    assert torch.equal(weights(more), weights(whole))
