@@ -73,6 +73,8 @@ class FitState:
         measured: What the last batch has measured, if the event that reports it comes after the checkpoint.
         steps: Number of steps done if batches count as steps. None if Lightning counts, or the file does not contain
             it.
+        data: What the loaders yield in the running epoch; see `epoch_data`. None at an epoch's end, and if the file
+            does not contain it.
     """
 
     place: Place
@@ -87,6 +89,7 @@ class FitState:
     epoch_step: int | None = None
     steps: int | None = None
     measured: dict[str, float] = field(default_factory=dict)
+    data: list[dict[str, Any]] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state in the form that a checkpoint holds."""
@@ -101,6 +104,7 @@ class FitState:
             "epoch_step": self.epoch_step,
             "steps": self.steps,
             "measured": self.measured,
+            "data": self.data,
             "optimizers": self.optimizers,
             "processes": [process.to_dict() for process in self.processes],
         }
@@ -121,4 +125,5 @@ class FitState:
             state.get("epoch_step"),
             state.get("steps"),
             state.get("measured", {}),
+            state.get("data"),
         )

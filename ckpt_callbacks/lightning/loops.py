@@ -163,6 +163,24 @@ def begin_with_validation(trainer: Trainer, states: Sequence[dict[str, Any]]) ->
         trainer.fit_loop._data_fetcher.batches.clear()  # it holds a batch of the next epoch
 
 
+def epoch_is_trained(trainer: Trainer) -> bool:
+    """Return whether the epoch's last batch was done when the checkpoint was taken."""
+    return trainer.fit_loop.epoch_loop.batch_progress.is_last_batch
+
+
+def continue_after(trainer: Trainer, batches: int) -> None:
+    """Let an epoch that is resumed midway continue after a number of its batches."""
+    epoch_loop = trainer.fit_loop.epoch_loop
+    current = epoch_loop.batch_progress.current
+    current.ready = current.started = current.processed = batches
+    current.completed = batches - int(epoch_loop.restarted_on_train_batch_end)
+    if not batches:
+        epoch_loop.restarting = False
+        trainer.fit_loop._combined_loader_states_to_load = []
+        set_sampler_epoch(trainer)
+        iter(trainer.fit_loop._data_fetcher)  # stateful loaders have used their state already
+
+
 def begin_next_epoch(trainer: Trainer) -> None:
     """Make a resumed `fit` begin with a new epoch, as the uninterrupted one did.
 

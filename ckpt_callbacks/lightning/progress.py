@@ -11,6 +11,7 @@ from ..torch.rng import random_state
 from . import loops
 from .data_order import DataOrder, generator_states, is_plain, prefetched
 from .embedded import FitState, Place, ProcessState
+from .epoch_data import epoch_data
 from .epoch_sums import epoch_sums
 from .frozen_parameters import frozen
 from .saved_optimizers import optimizer_classes
@@ -121,6 +122,7 @@ class Progress:
             epochs=epochs,
             epoch_step=self._epoch_step,
             measured=measured,
+            data=None if self.place is Place.EPOCH_END else epoch_data(trainer),
             steps=self.steps.now(trainer) if self.steps.is_of_batches else None,
             processes=_gather(self._process_state(trainer), trainer.world_size),
         )

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from lightning.pytorch import Trainer
 
-from ..torch.rng import set_random_state
+from ..torch.rng import random_state, set_random_state
 from . import loops
 from .data_order import is_plain, push_prefetched, set_generator_states
 from .embedded import FitState, Place, ProcessState
+from .epoch_data import batches_in_changed_data
 from .epoch_start import begin_epoch_again
 from .epoch_sums import restore_epoch_sums
 from .frozen_parameters import unfreeze
@@ -31,7 +33,7 @@ class ResumePoint:
         loaders: The states of stateful loaders.
 
     Attributes:
-        state: As given.
+        state: As given, with another place if the data has changed.
         optimizers: As given.
     """
 
@@ -71,10 +73,13 @@ class ResumePoint:
         else:
             before_hooks = own.before_hooks if own is not None else None
             begin_epoch_again(trainer, before_hooks, state.epoch_step, self._checkpoint)
-            if state.place is Place.VALIDATION:
-                loops.begin_with_validation(trainer, self._loaders)
-            if own is not None:
-                self._restore_epoch(trainer, progress, own)
+            if self._moves_in_changed_data(trainer, progress, own):
+                self.state = replace(state, place=Place.MID_EPOCH)
+            else:
+                if state.place is Place.VALIDATION:
+                    loops.begin_with_validation(trainer, self._loaders)
+                if own is not None:
+                    self._restore_epoch(trainer, progress, own)
         loops.restore_metrics(trainer, state.plateau_metrics)
         loops.apply_plateau_steps(trainer, state.plateau_steps)
         if own is not None:
@@ -92,6 +97,26 @@ class ResumePoint:
     def _own(self, trainer: Trainer) -> ProcessState | None:
         ranks = self.state.processes
         return ranks[trainer.global_rank] if trainer.global_rank < len(ranks) else None
+
+    def _moves_in_changed_data(self, trainer: Trainer, progress: Progress, own: ProcessState | None) -> bool:
+        """Continue at another batch if the data has changed in the epoch; return whether it has."""
+        state = self.state
+        if state.data is None or not state.processes or loops.epoch_is_trained(trainer):
+            return False
+        batches = batches_in_changed_data(trainer, state.data, loops.batches_done(trainer))
+        if batches is None:
+            return False
+        loops.continue_after(trainer, batches)
+        if batches and own is not None:
+            restore_epoch_sums(trainer, own.epoch_sums or [])
+        if batches and not is_plain(trainer):
+            loops.reload(trainer, self._loaders)
+        order = (own or state.processes[0]).order
+        if order is not None and is_plain(trainer):
+            random = random_state()
+            progress.order.skip(trainer, order, batches)
+            set_random_state(random)  # a new process has its own
+        return True
 
     def _restore_epoch(self, trainer: Trainer, progress: Progress, own: ProcessState) -> None:
         restore_epoch_sums(trainer, own.epoch_sums or [])

@@ -44,6 +44,18 @@ def test_a_crash_resumes_exactly(tmp_path, whole):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("what, step", [("crash", 9), ("term", 7)])
+def test_what_the_modules_hooks_do_is_resumed_in_mid_epoch(tmp_path, what, step):
+    code, whole = run(tmp_path / "whole", 3, "nothing", 0, 0, "hooks")
+    assert code == 0, whole
+    code, said = run(tmp_path / "cut", 3, what, 1, step, "hooks")
+    assert code != 0 and Manifest.read(tmp_path / "cut").live()[-1].step == 8, said
+    code, facts = run(tmp_path / "cut", 3, "nothing", 0, 0, "hooks")
+    assert code == 0, facts
+    assert facts["digest"] == whole["digest"] and facts["best"] == whole["best"]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_signal_to_one_process_ends_both_with_a_checkpoint_of_the_last_step(tmp_path, whole, rank):
     code, said = run(tmp_path, 3, "term", rank, 7)

@@ -180,12 +180,12 @@ def test_what_cannot_be_exact_is_said_once_when_it_is_saved(tmp_path, caplog):
     assert torch.equal(weights(whole), weights(resumed)), "this one yields the same again"
 
 
-def test_data_that_has_become_shorter_is_one_clear_line(tmp_path):
+def test_an_epoch_that_has_fewer_batches_than_were_trained_is_one_clear_line(tmp_path):
     policy = Policy(Every(steps=1), KeepLast(2))
     with pytest.raises(ZeroDivisionError):
         fit(tmp_path, policy, extra=[Crash(8)])
     with pytest.raises(ResumeError, match="after 8 batches of an epoch, but the data has fewer now"):
-        fit(tmp_path, policy, resume=True, loader=lambda dataset, size, shuffle: DataLoader(dataset, 40))
+        fit(tmp_path, policy, resume=True, limit_train_batches=3)
 
 
 def test_another_model_is_one_line_that_names_the_layers(tmp_path):

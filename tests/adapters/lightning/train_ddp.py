@@ -1,8 +1,8 @@
-"""Two gloo processes: ``DIRPATH MAX_EPOCHS [WHAT RANK STEP]``. Rank 0 prints facts as JSON.
+"""Two gloo processes: ``DIRPATH MAX_EPOCHS [WHAT RANK STEP [hooks]]``. Rank 0 prints facts as JSON.
 
 Before batch STEP, the process of that rank does something: ``crash`` (without a word), ``raise`` an exception, ``term``
 (sends itself SIGTERM), or ``ask`` for a save; or it has begun ``fresh`` beside
-one that resumes.
+one that resumes. With ``hooks``, the module's own hooks draw random numbers, and keep averages that are validated.
 """
 
 import atexit
@@ -18,10 +18,12 @@ from lightning.pytorch.callbacks import Callback
 from ckpt_callbacks import Every, Improves, KeepLast, OnException, OnPreempt, Patience, Policy
 from ckpt_callbacks.lightning import LightningCheckpoint
 from tests.adapters.lightning.task import VAL, Model, digest, loaders
+from tests.adapters.lightning.test_module_hooks import SwapsForValidation
 from tests.support.training import look_for_requests_at_once, run_of
 
 dirpath, epochs = sys.argv[1], int(sys.argv[2])
 what, rank, step = (*sys.argv[3:], None, None, None)[:3]
+hooks = sys.argv[6:] == ["hooks"]
 
 
 class Disturb(Callback):
@@ -37,6 +39,18 @@ class Disturb(Callback):
         elif what == "ask":
             open(os.path.join(dirpath, "SAVE_NOW"), "w").close()
             look_for_requests_at_once(run_of(callback))  # this training does not last half a second
+
+
+class Hooks(SwapsForValidation):
+    def on_train_epoch_start(self):
+        self.scale = 1 + torch.rand(())
+
+    def training_step(self, batch, index):
+        return self.scale * super().training_step(batch, index)
+
+    def on_train_batch_end(self, *_):
+        super().on_train_batch_end()
+        torch.rand(3)
 
 
 def say_whether_it_left():
@@ -57,7 +71,7 @@ trainer = lightning.Trainer(
     strategy="ddp", devices=2, accelerator="cpu", max_epochs=epochs, callbacks=[callback, Disturb()], logger=False,
     enable_progress_bar=False, enable_model_summary=False,
 )  # fmt: skip
-module = Model()
+module = Hooks() if hooks else Model()
 path = callback.resume_path()
 if what == "fresh" and os.environ.get("LOCAL_RANK", "0") == rank:
     path = None

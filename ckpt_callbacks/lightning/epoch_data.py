@@ -1,0 +1,122 @@
+"""The data of an epoch, as far as the meaning of a number of batches depends on it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lightning.fabric.utilities.types import _Stateful
+from lightning.pytorch import Trainer
+from torch.utils.data import BatchSampler, DistributedSampler, IterableDataset
+
+from . import loops
+from .data_order import samplers_of
+
+log = logging.getLogger("ckpt_callbacks")
+
+
+@dataclass(frozen=True)
+class LoaderData:
+    """What one loader yields in an epoch. What it does not tell is None.
+
+    Attributes:
+        samples: Number of samples in a batch, of all processes that share the order.
+        rows: Number of samples in the data set.
+        batches: Number of batches, if the number of samples in them is unknown.
+        order: The classes of the samplers, which determine the order of the samples.
+    """
+
+    samples: int | None
+    rows: int | None
+    batches: int | None
+    order: list[str]
+
+    @classmethod
+    def of(cls, loader: Any) -> LoaderData:
+        """Return what a loader yields."""
+        used = getattr(loader, "batch_sampler", None)  # with one of its own, a loader has a sampler that it never asks
+        samplers = list(samplers_of(loader)) if used is None else [used, *samplers_of(used)]
+        sizes = [getattr(owner, "batch_size", None) for owner in (loader, *samplers)]
+        size = next((size for size in sizes if isinstance(size, int)), None)
+        sharing = next((one.num_replicas for one in samplers if isinstance(one, DistributedSampler)), 1)
+        return cls(
+            None if size is None else size * sharing,
+            _length(getattr(loader, "dataset", None)),
+            _length(loader) if size is None else None,
+            [type(one).__name__ for one in samplers if type(one) is not BatchSampler],
+        )
+
+    def batches_for(self, saved: LoaderData, batches: int) -> int:
+        """Return how many batches have the samples of a number of earlier ``batches``; 0 if the order differs."""
+        if self.samples is None or saved.samples is None or (saved.rows, saved.order) != (self.rows, self.order):
+            return 0
+        return batches * saved.samples // self.samples
+
+    def change_since(self, saved: LoaderData) -> str | None:
+        """Return what is different from the loader at the save; None if a batch is the same."""
+        if saved.rows != self.rows:
+            return f"the data has {self.rows} samples now, and had {saved.rows}"
+        if saved.order != self.order:
+            return f"{_list(self.order)} decides on the order now, and {_list(saved.order)} did"
+        if saved.samples != self.samples:
+            return f"a batch has {self.samples} samples now, and had {saved.samples}"
+        if saved.batches != self.batches:
+            return f"an epoch has {self.batches} batches now, and had {saved.batches}"
+        return None
+
+
+def epoch_data(trainer: Trainer) -> list[dict[str, Any]]:
+    """Return what the training loaders yield, in the form that a checkpoint holds."""
+    return [asdict(LoaderData.of(loader)) for loader in loops.loaders(trainer)]
+
+
+def batches_in_changed_data(trainer: Trainer, saved: Sequence[Mapping[str, Any]], batches: int) -> int | None:
+    """Return after how many batches an epoch continues whose data has changed, and log why; None if it has not.
+
+    If only the number of samples in a batch has changed, the samples that were trained are left out, except for those
+    that do not fill a batch. Otherwise, nothing tells which samples were trained, so the epoch begins again.
+
+    Args:
+        trainer: The trainer.
+        saved: What `epoch_data` returned at the save.
+        batches: The number of batches that were trained.
+    """
+    loaders = loops.loaders(trainer)
+    before, now = [LoaderData(**data) for data in saved], [LoaderData.of(loader) for loader in loaders]
+    if len(before) != len(now):
+        why: str | None = f"there are {len(now)} loaders now, and there were {len(before)}"
+    else:
+        why = next((why for old, new in zip(before, now, strict=True) if (why := new.change_since(old))), None)
+    if why is None:
+        return None
+    done = 0
+    if len(before) == len(now) == 1 and _counts_samples(loaders[0]):
+        done = int(min(now[0].batches_for(before[0], batches), max(0, trainer.num_training_batches - 1)))
+    if done:
+        where = f"the epoch continues after {done} such batches"
+    else:
+        where = "that epoch begins again; to continue in it, keep data, batch size and sampler until its end"
+    if trainer.is_global_zero:
+        log.warning("the checkpoint was taken after %d batches of an epoch, but %s: %s", batches, why, where)
+    return done
+
+
+def _counts_samples(loader: Any) -> bool:
+    """Return whether the first samples can be left out, whatever the size of the batches is."""
+    if not isinstance(loader, _Stateful):
+        return True
+    dataset = getattr(loader, "dataset", None)  # a stateful loader of another kind counts batches
+    return isinstance(dataset, IterableDataset) and isinstance(dataset, _Stateful)
+
+
+def _length(data: Any) -> int | None:
+    try:
+        return len(data)
+    except (TypeError, NotImplementedError):
+        return None
+
+
+def _list(names: Sequence[str]) -> str:
+    return " and ".join(names) or "nothing"
