@@ -18,6 +18,7 @@ from ..errors import ResumeError
 from ..torch.rng import RandomState, random_state, set_random_state
 from . import loops
 from .ignored_warning import IgnoredWarning
+from .loaded_again import loaded_again
 
 
 class DataOrder:
@@ -93,7 +94,7 @@ class DataOrder:
         if state["before_fit"] is None:
             iter(fetcher)
         try:
-            for _ in range(batches):
+            for _ in loaded_again(batches):
                 next(fetcher)
         except StopIteration:
             raise ResumeError(

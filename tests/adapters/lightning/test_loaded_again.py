@@ -1,0 +1,60 @@
+"""The progress of a resume that loads the trained batches of an epoch again."""
+
+import time
+
+import pytest
+from torch.utils.data import DataLoader, Dataset
+
+from ckpt_callbacks import Every, KeepAll, OnPreempt, Policy
+from ckpt_callbacks.lightning.loaded_again import loaded_again
+from tests.adapters.lightning.task import fit
+from tests.adapters.lightning.test_resuming_data import At, terminate
+
+
+def said(caplog, seconds, batches=60):
+    """What is logged if each batch takes so long."""
+    at = [0.0]
+    for _ in loaded_again(batches, now=lambda: at[0]):
+        at[0] += seconds
+    return [message.partition(": ")[2].partition(";")[0] for message in caplog.messages]
+
+
+def test_nothing_is_said_of_fast_data(caplog):
+    assert said(caplog, 0.01) == []
+
+
+def test_slow_data_is_said_to_be_and_how_far_it_is(caplog):
+    assert said(caplog, 0.25) == ["4 done in 1 s, about 14 s left", "44 done in 11 s, about 4 s left"]
+
+
+def test_one_batch_that_is_slow_is_said_to_be(caplog):
+    assert said(caplog, 7.0, batches=2) == ["1 done in 7 s, about 7 s left"]
+
+
+class Slow(Dataset):
+    """Takes 0.15 seconds for a batch."""
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, index):
+        time.sleep(0.15 / 12)
+        return self.dataset[index]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_resume_of_slow_data_says_so(tmp_path, workers, caplog):
+    def slowly(dataset, size, shuffle):
+        return DataLoader(Slow(dataset), size, shuffle=shuffle, num_workers=workers)
+
+    settings = {"policy": Policy(Every(epochs=1) | OnPreempt(), KeepAll()), "loader": slowly, "max_epochs": 2}
+    with pytest.raises(SystemExit):
+        fit(tmp_path, extra=[At("on_train_batch_end", 19, terminate)], **settings)
+    assert "batches of the epoch again" not in caplog.text
+    fit(tmp_path, resume=True, **settings)
+    # How many lines there are depends on the speed of the machine.
+    assert "loading the 9 batches of the epoch again that were trained before the checkpoint" in caplog.text
