@@ -45,9 +45,10 @@ class ConfigError(CkptError, ValueError):
 
 
 class MetricError(CkptError):
-    """A metric that the policy monitors but training never logged.
+    """A metric that the policy monitors but training does not log.
 
-    Raised at the end of the first epoch that should have logged it. The message lists the logged names.
+    Raised at the end of the first epoch if a similar name was logged, and otherwise after ten epochs, or a longer
+    warm-up. The message lists the logged names.
     """
 
 

@@ -9,12 +9,12 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping
 
-from ..errors import MetricError
 from ..events import Event, EventKind
 from .composition import Trigger
 from .decision import Decision, Save, Stop
 from .horizon import NEVER, NOW, Horizon
 from .metric import Metric
+from .missing_metrics import check_logged
 from .policy import Policy
 from .state import IntervalState, Pending, State
 from .stopping import name_of_batch
@@ -59,13 +59,16 @@ def decide(policy: Policy, state: State, event: Event) -> tuple[State, Decision]
         event: The event.
 
     Raises:
-        MetricError: A monitored metric should have been logged by now, but never was.
+        MetricError: A monitored metric should have been logged by now, but was not; see `check_logged`.
     """
     if event.kind in _OUTCOMES:
         return _settle(policy, state, event), Decision()
+    if event.kind is EventKind.START:
+        state = dataclasses.replace(state, fresh_names=frozenset(), fresh_joint_keys=frozenset(), fresh_epochs=0)
     state = _observe(policy, state, event)
     if event.complete:
-        _check_names(policy, state)
+        state = dataclasses.replace(state, fresh_epochs=state.fresh_epochs + 1)
+        check_logged(policy, state)
     intervals = _advance(policy, state, event)
     if any(intervals.get(key) != state.intervals.get(key) for key in (leaf.key for leaf in policy.deadlines)):
         state = dataclasses.replace(state, failures=0, retry_step=0)  # no time to wait after earlier failures
@@ -154,25 +157,9 @@ def _observe(policy: Policy, state: State, event: Event) -> State:
         non_finite=counts,
         logged_names=state.logged_names.union(event.metrics),
         joint_keys=state.joint_keys | joint,
+        fresh_names=state.fresh_names.union(event.metrics),
+        fresh_joint_keys=state.fresh_joint_keys | joint,
     )
-
-
-def _check_names(policy: Policy, state: State) -> None:
-    known = state.logged_names | state.joint_keys
-    for metric in policy.tracks:
-        found = [name in known for name in metric.names]
-        if not (all(found) if metric.joint_key else any(found)):
-            raise MetricError(f"the metric {metric.name!r} {never_logged(state)}")
-        if metric.joint_key and metric.joint_key not in known:
-            raise MetricError(
-                f"the metric {metric.name!r} was never measured: {', '.join(metric.names)} were logged, but never "
-                "together; log them at the same moment, such as the end of an epoch"
-            )
-
-
-def never_logged(state: State) -> str:
-    """Return the end of a message about a name that was never logged."""
-    return f"was never logged; logged names: {', '.join(sorted(state.logged_names)) or 'none at all'}"
 
 
 def _advance(policy: Policy, state: State, event: Event) -> Mapping[str, IntervalState]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,6 +63,9 @@ class State:
         logged_names: Names of all metrics that were ever logged.
         joint_keys: The weighted sums whose parts were ever logged at one event, by `Metric.joint_key`.
         costs: What the saves have cost so far.
+        fresh_names: Those of the ``logged_names`` that were logged since training was last started.
+        fresh_joint_keys: The same of the ``joint_keys``.
+        fresh_epochs: How many epochs have ended since then in which every metric could have been logged.
     """
 
     step: int = 0
@@ -78,6 +81,9 @@ class State:
     logged_names: frozenset[str] = frozenset()
     joint_keys: frozenset[str] = frozenset()
     costs: Costs = Costs()
+    fresh_names: frozenset[str] = frozenset()
+    fresh_joint_keys: frozenset[str] = frozenset()
+    fresh_epochs: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values, which `from_json` reads back."""
@@ -98,6 +104,7 @@ class State:
             "failures": self.failures,
             "retry_step": self.retry_step,
             "costs": self.costs.to_json(),
+            "fresh": {"seen": sorted(self.fresh_names | self.fresh_joint_keys), "epochs": self.fresh_epochs},
         }
 
     @classmethod
@@ -108,8 +115,9 @@ class State:
             ResumeError: A newer version wrote it.
         """
         check_version(facts.get("version"), STATE_VERSION, "policy state")
-        seen = frozenset(facts["seen"])
-        joint = frozenset(name for name in seen if name.endswith(JOINT))
+        names, joint = _told_apart(facts["seen"])
+        fresh = facts.get("fresh", {"seen": (), "epochs": 0})  # earlier versions did not tell
+        fresh_names, fresh_joint = _told_apart(fresh["seen"])
         plain = ("step", "epoch", "time", "non_finite", "saves", "failures", "retry_step")
         return cls(
             **{name: facts[name] for name in plain if name in facts},
@@ -119,7 +127,16 @@ class State:
                 int(id_): Pending(tuple(one["leaves"]), dict(one["scores"]), one.get("time", facts["time"]))
                 for id_, one in facts["pending"].items()
             },
-            logged_names=seen - joint,
+            logged_names=names,
             joint_keys=joint,
             costs=Costs.from_json(facts.get("costs", {})),  # states written before costs were measured have none
+            fresh_names=fresh_names,
+            fresh_joint_keys=fresh_joint,
+            fresh_epochs=fresh["epochs"],
         )
+
+
+def _told_apart(seen: Iterable[str]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return names of metrics, and keys of weighted sums."""
+    joint = frozenset(name for name in seen if name.endswith(JOINT))
+    return frozenset(seen) - joint, joint

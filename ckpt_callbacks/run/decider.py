@@ -8,9 +8,10 @@ from collections.abc import Iterable
 
 from ..events import Event, EventKind, same_weights
 from ..policy.decision import Decision
-from ..policy.engine import deadline_is_due, decide, horizon, never_logged
+from ..policy.engine import deadline_is_due, decide, horizon
 from ..policy.filename import FileName
 from ..policy.horizon import Horizon
+from ..policy.missing_metrics import not_logged, warnings
 from ..policy.policy import Policy
 from ..policy.state import State
 from ..runtime.clock import Clock
@@ -73,13 +74,13 @@ class Decider:
             What to do about it, and the event with its clocks stamped.
 
         Raises:
-            MetricError: A monitored metric was never logged.
+            MetricError: A monitored metric is missing for good.
         """
         event = self._stamped(event, processes, any_measured)
         self.state, decision = decide(self._policy, self.state, event)
         if event.kind in SAFE_POINTS:
             self._measured = event
-        if event.complete and not self._names_checked:
+        if event.complete:
             self._check_names()
         return decision, event
 
@@ -102,11 +103,15 @@ class Decider:
         return deadline_is_due(self._policy, self.state, self._stamped(event, processes))
 
     def _check_names(self) -> None:
-        self._names_checked = True
-        if unknown := self._filename.unknown({*self.state.logged_names, *self._metadata}):
-            log.warning("filename: {%s} %s", "}, {".join(unknown), never_logged(self.state))
-        if strange := [name for name in self._policy.non_finite_names if name not in self.state.logged_names]:
-            log.warning("NonFinite: %s %s", ", ".join(map(repr, strange)), never_logged(self.state))
+        for line in warnings(self._policy, self.state):
+            log.warning("%s", line)
+        if self._names_checked:
+            return
+        self._names_checked, logged = True, self.state.fresh_names
+        if unknown := self._filename.unknown({*logged, *self._metadata}):
+            log.warning("filename: {%s} %s", "}, {".join(unknown), not_logged(unknown, self.state))
+        if strange := [name for name in self._policy.non_finite_names if name not in logged]:
+            log.warning("NonFinite: %s %s", ", ".join(map(repr, strange)), not_logged(strange, self.state))
 
     def _stamped(self, event: Event, processes: Processes, any_measured: bool = False) -> Event:
         time, wall = self._clock.monotonic() - self.time_zero, self._clock.wall()

@@ -191,7 +191,7 @@ class Run:
             event: What happened; the run stamps its clocks and its deadline.
 
         Raises:
-            MetricError: A monitored metric was never logged.
+            MetricError: A monitored metric is missing for good.
             CommitError: This save or an earlier one failed, with ``on_error="raise"``.
         """
         return self._session.observe(event)

@@ -180,8 +180,9 @@ def test_saves_are_numbered_and_a_decision_lists_all_reasons():
     ],
 )  # fmt: skip
 def test_a_metric_that_was_never_logged_is_an_error_once_it_could_have_been(policy, metrics, message):
-    state, _ = fold(policy, [Event.start(), Event.step_end(step=1), Event.epoch_end(epoch=1, complete=False)])
-    with pytest.raises(MetricError, match=message) as caught:
+    before = [Event.start(), Event.step_end(step=1), Event.epoch_end(epoch=1, complete=False)]
+    state, _ = fold(policy, before + [Event.epoch_end(epoch=1, metrics=metrics)] * 9)
+    with pytest.raises(MetricError, match=f"{message}.*; 10 epochs have ended since the start; ") as caught:
         decide(policy, state, Event.epoch_end(epoch=1, metrics=metrics))
     assert "\n" not in str(caught.value)
 

@@ -8,7 +8,7 @@ import pytest
 
 from ckpt_callbacks.errors import MetricError, ResumeError
 from ckpt_callbacks.events import Event
-from ckpt_callbacks.policy.engine import decide
+from ckpt_callbacks.policy.engine import decide, fold
 from ckpt_callbacks.policy.metric import Metric
 from ckpt_callbacks.policy.policy import Policy
 from ckpt_callbacks.policy.retention import KeepBest
@@ -41,6 +41,7 @@ def test_the_state_is_plain_json():
         "failures": 0,
         "retry_step": 0,
         "costs": {"blocked": 0.0, "recent": [], "asked": None},
+        "fresh": {"seen": ["loss", "val_loss"], "epochs": 0},
     }
     assert State.from_json(json.loads(json.dumps(state.to_json(), allow_nan=False))) == state
 
@@ -51,8 +52,8 @@ def test_names_that_were_logged_are_told_from_sums_that_were_measured():
     assert (state.logged_names, state.joint_keys) == ({"a", "b", "c"}, {"a + 2*b (together)"})
     assert state.to_json()["seen"] == ["a", "a + 2*b (together)", "b", "c"]  # as earlier versions wrote it
     assert State.from_json(json.loads(json.dumps(state.to_json()))) == state
-    with pytest.raises(MetricError, match=r"'d' was never logged; logged names: a, b, c$"):
-        decide(Policy(save=Improves(Metric("d", mode="min"))), state, Event.epoch_end(step=2, epoch=1))
+    with pytest.raises(MetricError, match=r"'d' was never logged; logged names: a, b, c; 10 epochs"):
+        fold(Policy(save=Improves(Metric("d", mode="min"))), [Event.epoch_end(step=2, epoch=1)] * 10, state)
 
 
 def test_a_fresh_state_comes_back_from_json():

@@ -39,4 +39,5 @@ def test_a_metric_of_the_first_process_is_the_metric_of_all(tmp_path, where, who
 @pytest.mark.parametrize("where", ["epoch", pytest.param("mid_epoch", marks=pytest.mark.slow)])
 def test_a_metric_that_the_first_process_lacks_is_one_clear_line(tmp_path, where):
     done = run(tmp_path, where, "1")
-    assert done.returncode != 0 and "MetricError" in done.stderr and "'map'" in done.stderr
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stderr.count("the metric 'map' was never logged; logged names: ") == 2  # one line of each process

@@ -1,0 +1,52 @@
+"""Names of metrics that resemble each other, so that one of them is probably meant by the other."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+# What frameworks append to a name: Keras a number to the second metric of a name in a process, but not the 50 of
+# `map_50`; Lightning whatever says what is logged.
+_SUFFIX = re.compile(r"(_[1-9]|_[1-4]\d|_epoch|_step|/dataloader_idx_\d+)$")
+_SAME = {"valid": "val", "validation": "val", "training": "train"}
+_WORD, _DOUBLE = re.compile(r"[a-z0-9]+"), re.compile(r"([a-z])\1+")
+_ABBREVIATED, _LEFT_OUT, _LONG = 3, 3, 5  # letters
+
+
+def resembling(name: str, others: Iterable[str]) -> str | None:
+    """Return the first name that resembles ``name``: with or without a suffix, abbreviated, or misspelled.
+
+    Names of different metrics must not be found, such as ``mse`` and ``msle``, so short words may only differ by
+    doubled or exchanged letters.
+    """
+    return next((other for other in sorted(others) if other != name and _alike(_words(name), _words(other))), None)
+
+
+def _words(name: str) -> list[str]:
+    return [_SAME.get(word, word) for word in _WORD.findall(_SUFFIX.sub("", name).lower())]
+
+
+def _alike(a: list[str], b: list[str]) -> bool:
+    if _single("".join(a)) == _single("".join(b)):
+        return True
+    different = [(x, y) for x, y in zip(a, b, strict=False) if x != y]
+    return len(a) == len(b) and len(different) == 1 and _is_slip(*different[0])
+
+
+def _is_slip(a: str, b: str) -> bool:
+    """Return whether one word is the other one: abbreviated, with a missing letter, or with two exchanged ones."""
+    short, long = sorted((a, b), key=len)
+    if long.startswith(short) and long.isalpha():
+        return len(short) >= _ABBREVIATED and len(long) >= len(short) + _LEFT_OUT
+    short, long = sorted((_single(a), _single(b)), key=len)
+    if len(long) == len(short) + 1:
+        return len(short) >= _LONG and any(long[:place] + long[place + 1 :] == short for place in range(len(long)))
+    places = [place for place, (x, y) in enumerate(zip(short, long, strict=False)) if x != y]
+    if len(short) != len(long) or len(places) != 2:
+        return False
+    first, last = places
+    return last - first == 1 and short[first] == long[last] and short[last] == long[first]
+
+
+def _single(word: str) -> str:
+    return _DOUBLE.sub(r"\1", word)

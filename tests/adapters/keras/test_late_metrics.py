@@ -1,0 +1,41 @@
+"""Metrics that are not logged in each epoch, or under another name after a resume."""
+
+import keras
+import pytest
+
+from ckpt_callbacks import Every, Improves, KeepAll, Metric, Patience, Policy
+from ckpt_callbacks.errors import MetricError
+from tests.adapters.keras.task import ONCE, checkpoint, fit, model
+
+MAP, TOP = Metric("val_map", mode="max"), Metric("val_top", mode="max")
+
+
+class EachThird(keras.callbacks.Callback):
+    """Adds a metric to the logs of every third epoch, as detection does."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        if epoch % 3 == 2:
+            logs["val_map"] = float(epoch)
+
+
+@ONCE
+def test_a_metric_of_every_third_epoch_ranks_those_epochs(tmp_path, caplog):
+    ours = checkpoint(tmp_path, Policy(Every(epochs=1) | Improves(MAP), KeepAll(), stop=Patience(MAP, checks=3)))
+    fit(model(run_eagerly=True), EachThird(), ours, epochs=6, batch_size=32)
+    assert [(r.epoch, r.metrics.get("val_map")) for r in ours.records() if r.epoch % 3 == 0] == [(3, 2.0), (6, 5.0)]
+    assert ours.best().epoch == 6 and len(ours.records()) == 6
+    assert caplog.text.count("the metric 'val_map' was never logged; logged names: accuracy, loss") == 1
+
+
+@ONCE
+def test_a_metric_that_a_resume_renames_is_an_error_and_not_the_end_of_patience(tmp_path):
+    policy = Policy(Every(epochs=1), KeepAll(), stop=Patience(TOP, checks=4), best_by=TOP)
+
+    def train(name, epochs):
+        metrics = [keras.metrics.SparseTopKCategoricalAccuracy(3, name=name)]
+        fit(model(run_eagerly=True, metrics=metrics), checkpoint(tmp_path, policy), epochs=epochs, batch_size=32)
+
+    train("top", 1)
+    with pytest.raises(MetricError, match=r"'val_top' was not logged since the start; .*; did you mean 'val_top_1'"):
+        train("top_1", 3)
+    train("top", 3)

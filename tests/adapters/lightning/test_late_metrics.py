@@ -1,0 +1,30 @@
+"""Metrics that are not logged in each epoch, or never."""
+
+from ckpt_callbacks import Every, Improves, KeepAll, Metric, Patience, Policy
+from ckpt_callbacks.lightning import LightningCheckpoint
+from tests.adapters.lightning.task import VAL, Model, fit, loaders, trainer
+
+MAP = Metric("val_map", mode="max")
+
+
+class Late(Model):
+    """Logs a metric from the third epoch on."""
+
+    def on_validation_epoch_end(self):
+        if self.current_epoch >= 2:
+            self.log("val_map", float(self.current_epoch))
+
+
+def test_a_metric_that_comes_later_is_waited_for(tmp_path, caplog):
+    policy = Policy(Every(epochs=1) | Improves(MAP), KeepAll(), stop=Patience(MAP, checks=3))
+    ours = LightningCheckpoint(tmp_path, policy)
+    trainer(ours, max_epochs=4).fit(Late(), *loaders())
+    assert [r.metrics.get("val_map") for r in ours.records()] == [None, None, 2.0, 3.0]
+    assert ours.best().epoch == 4
+    assert caplog.text.count("the metric 'val_map' was never logged; logged names: train_loss") == 1
+
+
+def test_without_a_validation_its_metrics_are_named_and_training_goes_on(tmp_path, caplog):
+    *_, ours = fit(tmp_path, Policy(Every(epochs=1) | Improves(VAL), KeepAll()), limit_val_batches=0)
+    assert [record.epoch for record in ours.records()] == [1, 2, 3] and ours.best() is None
+    assert caplog.text.count("is an error after 10 epochs without it; is there a validation?") == 1

@@ -1,0 +1,110 @@
+"""Monitored metrics that come late, never, or under another name."""
+
+import json
+
+import pytest
+
+from ckpt_callbacks import Event, Every, Improves, KeepBest, Metric, Patience, Policy, State, decide, fold
+from ckpt_callbacks.errors import MetricError
+from ckpt_callbacks.policy.missing_metrics import warnings
+from ckpt_callbacks.policy.resemblance import resembling
+
+MAP = Metric("val_map", mode="max")
+AUC = Metric("val_auc", mode="max")
+
+
+def epochs(policy, logged, state=None):
+    """Train one epoch for each of ``logged``, from a start; return the state and the warnings."""
+    state, _ = decide(policy, state or State(), Event.start())
+    seen = []
+    for number, names in enumerate(logged, 1):
+        metrics = {name: 1.0 for name in names}
+        state, _ = decide(policy, state, Event.epoch_end(step=number, epoch=number, metrics=metrics))
+        seen.append([*warnings(policy, state)])
+    return state, seen
+
+
+def resumed(state):
+    return State.from_json(json.loads(json.dumps(state.to_json())))
+
+
+def test_a_metric_of_every_third_epoch_is_waited_for_and_named_once():
+    policy = Policy(Every(epochs=1) | Improves(MAP), stop=Patience(MAP, checks=9))
+    state, seen = epochs(policy, [["loss"], ["loss"], ["loss", "val_map"]] * 4)
+    assert [len(lines) for lines in seen] == [1] + [0] * 11
+    assert seen[0] == [
+        "the metric 'val_map' was never logged; logged names: loss; the rules that read it wait for it, and it is an "
+        "error after 10 epochs without it; is there a validation?"
+    ]
+    assert [len(lines) for lines in epochs(policy, [["loss"], ["loss"], ["loss", "val_map"]], resumed(state))[1]] == [
+        0,
+        1,
+        0,
+    ]
+
+
+def test_a_warm_up_says_for_how_long_a_metric_is_waited_for():
+    policy = Policy(Improves(MAP), stop=Patience(MAP, checks=3, start_from_epoch=14))
+    state, _ = epochs(policy, [["loss"]] * 14)
+    with pytest.raises(MetricError, match="15 epochs have ended since the start"):
+        epochs(policy, [["loss"]] * 15)
+    assert epochs(policy, [["loss"]] * 14, resumed(state))[0].fresh_epochs == 14, "each start counts anew"
+
+
+@pytest.mark.parametrize("logged", [["loss", "val_auc_1"], ["loss", "VAL/auc"]])
+def test_a_metric_that_is_renamed_after_a_resume_is_an_error_at_once(logged):
+    policy = Policy(Every(epochs=1), KeepBest(1, by=AUC), stop=Patience(AUC, checks=3))
+    state, _ = epochs(policy, [["loss", "val_auc"]] * 2)
+    message = f"'val_auc' was not logged since the start; logged names: .*; did you mean '{logged[1]}'"
+    with pytest.raises(MetricError, match=message):
+        epochs(policy, [logged], resumed(state))
+
+
+def test_a_metric_that_stays_away_after_a_resume_is_an_error_after_some_epochs():
+    policy = Policy(Every(epochs=1), stop=Patience(AUC, checks=3))
+    state, _ = epochs(policy, [["loss", "val_auc"]] * 2)
+    with pytest.raises(MetricError, match="'val_auc' was not logged since the start; logged names: loss; 10 epochs"):
+        epochs(policy, [["loss"]] * 10, resumed(state))
+
+
+def test_parts_of_a_sum_are_waited_for_like_other_metrics():
+    policy = Policy(Improves(Metric({"a": 1, "b": 2}, mode="min")))
+    _, seen = epochs(policy, [["a"], ["a"], ["a", "b"]])
+    assert [len(lines) for lines in seen] == [1, 0, 0]
+    state, _ = epochs(policy, [["a", "b"]])
+    with pytest.raises(MetricError, match="10 epochs"):
+        epochs(policy, [["a"]] * 10, resumed(state))
+
+
+def test_a_state_of_an_earlier_version_counts_from_its_start():
+    policy = Policy(Improves(AUC))
+    facts = epochs(policy, [["val_auc"]])[0].to_json()
+    del facts["fresh"]
+    assert fold(policy, [Event.start(), Event.epoch_end(epoch=2)], State.from_json(facts))[0].fresh_epochs == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("val_auc", "val_auc_1"), ("val_auc_2", "val_auc_1"), ("val_auc_12", "val_auc"), ("val_loss", "val/loss"),
+        ("val_loss", "valid_loss"), ("vall_loss", "val_loss"), ("val_los", "val_loss"), ("val_acuracy", "val_accuracy"),
+        ("val_acc", "val_accuracy"), ("val_accuracy", "val_acc"), ("val_accurcy", "val_accuracy"),
+        ("vla_loss", "val_loss"), ("val_loss", "val_loss/dataloader_idx_0"),
+        ("train_loss", "train_loss_epoch"), ("valLoss", "val_loss"),
+    ],
+)  # fmt: skip
+def test_names_that_mean_the_same(name, other):
+    assert resembling(name, ["loss", other, "other"]) == other
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("val_map", "val_mae"), ("val_mse", "val_msle"), ("val_rmse", "val_mse"), ("val_map", "val_map_50"),
+        ("val_map", "val_mape"), ("val_iou", "val_miou"), ("val_loss", "loss"), ("val_loss", "train_loss"),
+        ("g_loss", "d_loss"), ("val_top_1", "val_top_5_acc"), ("val_accuracy", "val_categorical_accuracy"),
+        ("precision", "recall"), ("val_f1", "val_f2"), ("val_auc", "val_auc"),
+    ],
+)  # fmt: skip
+def test_names_that_mean_different_metrics(name, other):
+    assert resembling(name, [other]) is None
