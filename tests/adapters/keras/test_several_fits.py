@@ -53,12 +53,12 @@ def test_each_fold_is_trained_from_scratch_as_a_run_of_its_own(tmp_path, caplog,
     new_process()
     callback, trained = checkpoint(tmp_path, resume=resume), []
     for seed in (1, 2):
-        fold, alone = another(seed), another(seed)
+        fold = another(seed)
         callback = callback if reused else checkpoint(tmp_path, resume=resume)
         caplog.clear()
         assert epochs_of(fold, callback, epochs=2) == [0, 1]
         assert caplog.text.count(OWN_DIRECTORY) == (seed > 1)
-        fit(alone, epochs=2)
+        fit(alone := another(seed), epochs=2)
         assert updates(fold) == 8 and same(fold, alone)
         trained.append(callback.best() or callback.last())
         assert [record.step for record in callback.records()] == [4, 8], "its own only"
