@@ -6,7 +6,7 @@ import pytest
 
 from ckpt_callbacks import Every, KeepAll, Policy
 from ckpt_callbacks.errors import ResumeError
-from tests.adapters.keras.task import BACKEND, checkpoint, digits, same
+from tests.adapters.keras.task import BACKEND, checkpoint, digits, new_process, same
 from tests.support.variants import only_quick
 
 STEPS = Policy(Every(steps=3) | Every(epochs=1), KeepAll())
@@ -122,6 +122,7 @@ def test_a_model_that_can_only_be_called_is_said_to_be(tmp_path):
             return self.last(x * float(x.numpy().shape[0] > 0))
 
     def made():
+        new_process()
         eager = Eager()
         eager.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), run_eagerly=True)
         return eager
