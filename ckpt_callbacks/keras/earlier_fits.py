@@ -172,7 +172,8 @@ def _continues(run: Run, choice: Choice, loaded: Record, trained: bool) -> bool:
     if run.fits.number and run.fits.has_ended:  # a script that was started again, and has repeated its earlier calls
         return choice != Choice()
     own = run.view.find(choice.path) if choice.path is not None else None
-    if own is None or own.final:  # that call was completed, so this one is to train on
+    ends = [r for r in _saved(run.view) if r.final and own is not None and (r.run, r.fit) == (own.run, own.fit)]
+    if own is None or any(end.id >= own.id for end in ends):  # that call was completed, so this one is to train on
         return False
     return bool(start_facts(run.view, own).get("loaded")) or (own == loaded and not trained)
 

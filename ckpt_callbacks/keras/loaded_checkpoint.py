@@ -43,13 +43,17 @@ def find_loaded(view: RunView, model: keras.Model) -> Record | None:
     starts = [attempt.facts.get("weights") for attempt in view.manifest.attempts]
     if not (records and model.weights and any(starts)) or _sample(model) in starts:
         return None
+    return next((record for record in records if _has_weights_of(model, record)), None)
+
+
+def _has_weights_of(model: keras.Model, record: Record) -> bool:
     try:
         from .model.equal_weights import has_weights_of
 
-        return next((record for record in records if has_weights_of(model, record.path)), None)
+        return has_weights_of(model, record.path)
     except Exception as error:  # Keras makes no promise that its walk is stable, and h5py may raise anything
-        log.info("the checkpoints were not compared with the model's weights: %s", first_line(error))
-        return None
+        log.info("%s: not compared with the model's weights: %s", record.path, first_line(error))
+        return False
 
 
 def _sample(model: keras.Model) -> str:

@@ -29,6 +29,7 @@ def has_weights_of(model: keras.Model, path: Path) -> bool:
     found = walk(model, skip=list(optimizers(model).values()))
     places = [group.place(entry) for group in found.groups for entry in group.entries]
     mine = [(place, value) for place, value in zip(places, found.values, strict=True) if id(value) in weights]
+    mine.sort(key=lambda one: int(np.prod(one[1].shape)))  # the smallest differ as surely as the largest
     with ExitStack() as stack:
         file = stack.enter_context(open_member(path, keras_zip.WEIGHTS)) if path.suffix == KERAS else path
         stored = stack.enter_context(h5py.File(file))

@@ -73,6 +73,14 @@ def test_what_the_script_has_loaded_is_trained_on_with_its_own_optimizer(tmp_pat
     assert all(r.superseded for r in callback.records() if record.id < r.id < new[0].id)
 
 
+@pytest.mark.slow
+def test_a_file_that_cannot_be_read_does_not_hide_the_loaded_one(tmp_path, caplog, trained):
+    made = with_lower_rate(by_load_model(trained[1].path))
+    trained[2].path.write_bytes(b"damaged")
+    fit(made, callback := checkpoint(tmp_path), epochs=1)
+    assert f"the model has the weights of {trained[1].file}" in caplog.text and callback.last().parent == trained[1].id
+
+
 def fine_tune(path, dirpath, *others):
     made = with_lower_rate(by_load_model(path))
     return made, epochs_of(made, *others, checkpoint(dirpath, Policy(Every(steps=3), KeepAll())), epochs=2)

@@ -65,6 +65,33 @@ def test_each_fold_is_trained_from_scratch_as_a_run_of_its_own(tmp_path, caplog,
     assert len({record.run for record in trained}) == 2
 
 
+def folds(dirpath, *, killed=None, policy=EACH_EPOCH_AND_STEP):
+    """A script that trains three models in one directory; return what each of them ends with."""
+    new_process()
+    callback, ends = checkpoint(dirpath, policy), []
+    for seed in (1, 2, 3):
+        others = [At("on_train_batch_begin", killed[1], kill)] if killed and killed[0] == seed else []
+        fit(fold := another(seed), *others, callback, epochs=2)
+        ends.append(fingerprint(fold))
+    return ends
+
+
+@ONCE
+@pytest.mark.parametrize(
+    ("policy", "place"),
+    [
+        pytest.param(EACH_EPOCH_AND_STEP, (2, 6), id="in the second"),
+        pytest.param(LAST, (3, 6), id="in the third", marks=pytest.mark.slow),
+        pytest.param(EACH_EPOCH, (3, 2), id="before the third has saved", marks=pytest.mark.slow),
+    ],
+)
+def test_folds_that_are_killed_and_started_again_end_as_if_they_had_not_been(tmp_path, policy, place):
+    whole = folds(tmp_path / "whole", policy=policy)
+    with pytest.raises(Killed):
+        folds(tmp_path / "cut", killed=place, policy=policy)
+    assert folds(tmp_path / "cut", policy=policy) == whole
+
+
 @ONCE
 def test_the_next_fold_has_patience_anew(tmp_path):
     new_process()
