@@ -101,6 +101,7 @@ class Fit:
     def correct(self, saved: dict[str, Any]) -> None:
         """Correct the ``loops`` that Lightning writes, and log once why a resume from here may not be exact."""
         self._progress.correct(saved)
+        self._trained.check_saved()
         self.inexactness.report(self._trainer, self._progress)
 
     # -- the beginning -----------------------------------------------------------------------------------------------
@@ -251,8 +252,7 @@ class Fit:
         single = self._run.processes.is_single
         if not single:
             leave_at_exit()
-        # Lightning raises it in all processes together, before their next batch.
-        preempted = isinstance(exception, SIGTERMException)
+        preempted = isinstance(exception, SIGTERMException)  # raised in all processes, before their next batch
         can_save = self._run.policy.saves_on_preempt if preempted else single and self._run.is_open
         try:
             if self._is_training and can_save and not (single and self._trained.keep_out(self._run.dirpath)):

@@ -28,7 +28,7 @@ class TrainedWeights:
         self._batches_before = 0
         self._before: str | None = None  # the weights before the running validation
         self._validated: str | None = None  # the weights that the running or the last validation has measured
-        self._was_said = False
+        self._was_said = self._was_saved = False
 
     def begin(self) -> None:
         """Begin to train, after a resume has restored the loops."""
@@ -67,10 +67,22 @@ class TrainedWeights:
         Args:
             dirpath: The run directory.
         """
-        replaced = self._before is not None and self._before != self._content()
+        replaced = self._are_replaced()
         if replaced:
             log.warning("%s: nothing was saved, because the model holds other weights during the validation", dirpath)
         return replaced
+
+    def check_saved(self) -> None:
+        """Log once if a checkpoint that is being saved, by whatever code, holds other weights as the trained ones."""
+        if not self._was_saved and self._are_replaced():
+            self._was_saved = True
+            log.warning(
+                "another callback saves a checkpoint in a validation, and the file holds the weights that the script "
+                "has put into the model for it, not the trained weights; resume from ckpt.resume_path() instead"
+            )
+
+    def _are_replaced(self) -> bool:
+        return self._before is not None and self._before != self._content()
 
     def identity_after_validation(self) -> Hashable | None:
         """Return `identity`, and log once if the last validation measured weights other than those saved now."""

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from lightning import seed_everything
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from ckpt_callbacks import Every, KeepAll, OnException, OnPreempt, Policy
 from ckpt_callbacks.lightning import LightningCheckpoint
@@ -121,3 +121,10 @@ def test_an_exception_in_a_validation_saves_no_other_weights(tmp_path, case, cap
     records = ends(ZeroDivisionError, tmp_path, case, OnException() | Every(epochs=1), error)
     assert [record.step for record in records] == ([10, 20] if case == "nothing" else [10])
     assert caplog.text.count("nothing was saved, because the model holds other weights") == (case != "nothing")
+
+
+@pytest.mark.parametrize("case", ["module", "nothing"])
+def test_a_file_of_another_callback_with_other_weights_is_mentioned(tmp_path, case, caplog):
+    other = ModelCheckpoint(tmp_path / "other", save_top_k=-1, save_on_train_epoch_end=False)
+    train(tmp_path / "own", case, Every(epochs=1), other, max_epochs=2)
+    assert caplog.text.count("the file holds the weights that the script has put into the model") == (case != "nothing")
