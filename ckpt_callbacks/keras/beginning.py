@@ -19,6 +19,7 @@ from ..run.resumed_parts import ResumedParts
 from ..run.run import Run
 from .earlier_fits import Choice, ResumeRequest, choose, leave, start_facts
 from .fit_call import FitCall
+from .initial_epoch import is_set_elsewhere
 from .loaded_checkpoint import initial_weights
 from .model.load import load_weights, read_embedded
 from .other_callbacks import OtherCallbacks, without_averages
@@ -56,7 +57,15 @@ class Beginning:
         epochs: int,
     ) -> None:
         self._run, self._model = run, model
+        is_backup = call.has_backup and is_set_elsewhere(model) and not run.fits.were_for(model)
+        if is_backup:  # what it has restored does not make the model a trained one
+            leave(model)
         self._choice = choice = choose(run, request, model, epochs)
+        if is_backup and choice.path is not None:
+            log.warning(
+                "%s: BackupAndRestore has restored epoch %d; the newest checkpoint here is loaded instead; expected "
+                "only one of the two callbacks", run.dirpath, model._initial_epoch,
+            )  # fmt: skip
         self.facts: dict[str, Any] = {"epochs": epochs, **_compiled_rate(model)}
         self.point: ResumePoint | None = None
         self.earlier_epochs = 0

@@ -18,7 +18,8 @@ from .beginning import Beginning
 from .earlier_fits import ResumeRequest
 from .embedded import VolatileState
 from .first_callback import FirstCallback
-from .fit_call import FitCall, InitialEpoch
+from .fit_call import FitCall
+from .initial_epoch import InitialEpoch
 from .metadata import training_metadata
 from .metrics import floats
 from .model import lora, uncounted
@@ -72,7 +73,7 @@ class Fit:
     ) -> None:
         self._run, self._model, self._params, self.call, self._others = run, model, params, call, others
         self._staging, self._batch_metrics, self._closed = staging, batch_metrics, closed
-        self._initial_epoch = InitialEpoch(model)
+        self._initial_epoch = InitialEpoch(model, call.initial_epoch)
         self._resume_point: ResumePoint | None = None
         self._before_validation: VolatileState | None = None  # the state when the running validation began
         self._has_validated = self._is_prepared = self._has_warned = False
@@ -119,11 +120,12 @@ class Fit:
         start = self._beginning = Beginning(run, request, model, self.call, self._others, self._params["epochs"])
         point = self._resume_point = start.point
         if point is not None:
-            self._initial_epoch.set(run.state.epoch - start.earlier_epochs)
+            self._initial_epoch.resume(run.state.epoch - start.earlier_epochs, run.dirpath)
         known = (point.batch, point.trained) if point is not None else ()
         step = max(run.state.step, updates_done(model) if request.parts.step else 0)
         counter = UpdateCounter(model, step, *known)
-        self.progress = Progress(self.call, counter, run.state.epoch, point, start.earlier_epochs)
+        epochs = max(run.state.epoch, self._initial_epoch.value)
+        self.progress = Progress(self.call, counter, epochs, point, start.earlier_epochs)
         decision = run.start(
             self, step=self.progress.step, epoch=self.progress.epochs, model=model, facts=start.facts
         )  # fmt: skip

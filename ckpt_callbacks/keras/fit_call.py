@@ -29,12 +29,14 @@ class FitCall:
 
     Attributes:
         validates: True if a validation set was given, or if that is unknown.
+        initial_epoch: The argument of that name.
         batches: The number of batches in an epoch, if it was known when the call began. On TensorFlow, the number that
             Keras learns later also counts the attempt to draw one more batch.
     """
 
     def __init__(self, variables: dict[str, Any]) -> None:
         self.validates = variables.get("validation_data", True) is not None
+        self.initial_epoch: int = variables.get("initial_epoch", 0)
         self._shuffle = variables.get("shuffle")
         # Weak, because a callback outlives `fit`, but the data should not.
         self._callbacks = _weak(variables.get("callbacks"))
@@ -133,6 +135,12 @@ class FitCall:
         swaps = keras.callbacks.SwapEMAWeights
         return callbacks is not None and any(isinstance(c, swaps) and not c.swap_on_epoch for c in callbacks.callbacks)
 
+    @property
+    def has_backup(self) -> bool:
+        """True if Keras' `BackupAndRestore` is one of the callbacks."""
+        callbacks, kind = self._callbacks(), keras.callbacks.BackupAndRestore
+        return callbacks is not None and any(isinstance(callback, kind) for callback in callbacks.callbacks)
+
     def holds_twice(self, own: keras.callbacks.Callback) -> bool:
         """Return whether a callback was passed more than once, so that each of its hooks would be called twice."""
         callbacks = self._callbacks()
@@ -167,26 +175,6 @@ def _optimizer_left_out(model: keras.Model) -> Iterator[None]:
         yield
     finally:
         optimizer.built = False
-
-
-class InitialEpoch:
-    """The epoch that a fit begins with. Callbacks may set it in `on_train_begin`; Keras reads it right afterwards.
-
-    Args:
-        model: The model that is trained.
-    """
-
-    def __init__(self, model: keras.Model) -> None:
-        self._model, self._is_set = model, False
-
-    def set(self, epoch: int) -> None:
-        """Make the fit begin with an epoch, given by its number in Keras."""
-        self._model._initial_epoch, self._is_set = epoch, True
-
-    def reset(self) -> None:
-        """Undo `set`, so that the next fit is not affected. May be called more than once."""
-        if self._is_set:
-            self._model._initial_epoch, self._is_set = None, False
 
 
 class _Last(keras.callbacks.Callback):
