@@ -1,4 +1,4 @@
-"""The beginning of a fit, from what earlier fits have left; and its end, if there is nothing left to train."""
+"""The beginning of a fit after earlier fits, and its end if nothing is left to train."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ log = logging.getLogger("ckpt_callbacks")
 
 
 class Beginning:
-    """What a fit continues from. Creating it loads the checkpoint, if there is one, and restores the run.
+    """The state that a fit continues from. Creating it loads the checkpoint, if there is one, and restores the run.
 
     Args:
         run: The run, whose directory is open.
@@ -172,13 +172,14 @@ class Beginning:
             run.begin_new_run()
         newest = next((r for r in run.view.resumable() if r != record), None)
         log.warning(
-            "%s: the model has the weights of %s, so it trains on from there, with its own optimizer%s",
+            "%s: the model has the weights of %s, so training continues from there, with its own optimizer%s",
             run.dirpath, record.file,
             f"; to continue from the newest checkpoint, pass resume={str(newest.path)!r}" if newest else "",
         )  # fmt: skip
 
     def _load_if_it_fits(self, record: Record) -> None:
-        """Load the weights that a later call of `fit` saved. The model may not look like that one's yet."""
+        """Load the weights that a later call of `fit` saved, if they fit: the model may still differ from that
+        call's."""
         try:
             load_weights(self._model, record.path, self._run.directory.staging)
         except (ResumeError, ValueError, KeyError) as error:

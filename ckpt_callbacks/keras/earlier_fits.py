@@ -24,13 +24,13 @@ from .update_counter import has_trained
 
 log = logging.getLogger("ckpt_callbacks")
 
-# Models that stand where an earlier start of the script left them: they were loaded, and nothing was left to train.
+# Models that are as an earlier start of the script left them: they were loaded, and nothing was left to train.
 _replayed: weakref.WeakSet[keras.Model] = weakref.WeakSet()
 
 
 @dataclass(frozen=True)
 class ResumeRequest:
-    """What a script asks to resume from.
+    """The checkpoint that a script asks to resume from, and the parts of it.
 
     Attributes:
         where: ``auto``, ``never`` or a path; see `KerasCheckpoint`.
@@ -61,8 +61,8 @@ class Choice:
 def choose(run: Run, request: ResumeRequest, model: keras.Model, epochs: int) -> Choice:
     """Return what a call of `fit` continues from.
 
-    If it belongs to another model than the calls before it in this process, and has no checkpoint, the run forgets
-    them.
+    If the call trains another model than earlier calls in this process did, and has no checkpoint, the run forgets
+    those calls.
 
     Args:
         run: The run.
@@ -108,8 +108,8 @@ def leave(model: keras.Model) -> None:
 def _begin_new_run(run: Run, model: keras.Model) -> None:
     if run.fits.were_for_another(model):
         log.warning(
-            "%s: this process has trained another model here, so a new run begins, from scratch; give each model "
-            "(fold, trial) a directory of its own, or pass resume='PATH' to continue from a checkpoint", run.dirpath,
+            "%s: this process has trained another model here, so a new run begins from scratch; give each model "
+            "(fold, trial) its own directory, or pass resume='PATH' to continue from a checkpoint", run.dirpath,
         )  # fmt: skip
     if not run.is_first_fit and not run.fits.were_for(model):
         run.begin_new_run()
@@ -141,7 +141,7 @@ def _choice(run: Run, epochs: int) -> Choice:
         return Choice()  # only weights were saved
     last = newest or found
     assert last is not None
-    if epochs > _asked(view, own):  # the script asks for more than it did
+    if epochs > _asked(view, own):  # the script asks for more epochs than before
         return Choice(last.path)
     done = (
         f"an earlier start of this script ended its fit {number} here and went on, so this one trains nothing; to "
@@ -161,19 +161,19 @@ def _saved(view: RunView) -> list[Record]:
 
 
 def _continues(run: Run, choice: Choice, loaded: Record, trained: bool) -> bool:
-    """Return whether a call continues from a checkpoint of its own, although the script has loaded one.
+    """Return whether a call continues from its own checkpoint, although the script has loaded one.
 
     Args:
         run: The run.
         choice: What the call would continue from if nothing had been loaded.
         loaded: The checkpoint that was loaded.
-        trained: Whether its optimizer was loaded, too.
+        trained: Whether its optimizer was loaded as well.
     """
     if run.fits.number and run.fits.has_ended:  # a script that was started again, and has repeated its earlier calls
         return choice != Choice()
     own = run.view.find(choice.path) if choice.path is not None else None
     ends = [r for r in _saved(run.view) if r.final and own is not None and (r.run, r.fit) == (own.run, own.fit)]
-    if own is None or any(end.id >= own.id for end in ends):  # that call was completed, so this one is to train on
+    if own is None or any(end.id >= own.id for end in ends):  # that call was completed, so this one continues training
         return False
     return bool(start_facts(run.view, own).get("loaded")) or (own == loaded and not trained)
 
@@ -194,7 +194,7 @@ def _has_gone_on(view: RunView, record: Record) -> bool:
 
 
 def _asked(view: RunView, record: Record) -> float:
-    """Return the number of epochs that the call which saved a record was to train."""
+    """Return the number of epochs that were requested of the call that saved a record."""
     return float(start_facts(view, record).get("epochs", math.inf))
 
 

@@ -72,8 +72,8 @@ class FitState:
         backend: The backend that wrote the checkpoint.
         optimizer: The class of the optimizer; empty if it was not built.
         further_optimizers: For each optimizer that was built, by the attribute names that lead to it (see `objects`):
-            the indices of the model's weights that it updates. The compiled one only if these are not the trainable
-            ones.
+            the indices of the model's weights that it updates. The compiled optimizer is listed only if these are not
+            the trainable ones.
         volatile: The volatile state at the save, or when the validation began.
         epoch_random: The states of the random generators at the beginning of the running epoch.
         hooks_random: The same, before the hooks of the other callbacks; empty if those draw no random numbers.

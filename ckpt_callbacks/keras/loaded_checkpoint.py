@@ -16,7 +16,7 @@ from ..run.view import RunView
 
 log = logging.getLogger("ckpt_callbacks")
 
-_VARIABLES, _ELEMENTS = 50, 64  # as many of a model say whether it is still as it was created
+_VARIABLES, _ELEMENTS = 50, 64  # this many of each show whether a model is still as it was created
 
 
 def initial_weights(model: keras.Model) -> Mapping[str, Any]:
@@ -31,9 +31,9 @@ def initial_weights(model: keras.Model) -> Mapping[str, Any]:
 def find_loaded(view: RunView, model: keras.Model) -> Record | None:
     """Return the newest checkpoint whose weights a model has; None if it has none of them.
 
-    A model that nothing was loaded into may have the weights of a checkpoint as well, if the first updates of its
-    training changed nothing: with mixed precision, or a learning rate that starts at zero. So the weights with which
-    training started are known, and do not count.
+    A model into which nothing was loaded may also have the weights of a checkpoint, if the first updates of its
+    training changed nothing: with mixed precision, or with a learning rate that starts at zero. Therefore, weights with
+    which training has started do not count.
 
     Args:
         view: The checkpoints.

@@ -29,7 +29,7 @@ class FreshMetrics:
 
         Args:
             trainer: The trainer.
-            kept: What was kept when the checkpoint was taken.
+            kept: The metrics that were kept when the checkpoint was taken.
         """
         self._others, self._kept = dict(trainer.callback_metrics), (kept, 0)
         results = trainer.fit_loop.epoch_loop._results
@@ -57,26 +57,26 @@ class FreshMetrics:
         return {name: _number(value) for name, value in fresh.items()} | ({} if partial else by_hand)
 
     def keep(self, metrics: dict[str, float], batches: int) -> None:
-        """Keep metrics that belong to an event which is yet to come, for `take`.
+        """Keep metrics that belong to a later event, for `take`.
 
         Args:
-            metrics: Those of a validation, or of a batch before a validation or the end of an epoch.
+            metrics: The metrics of a validation, or of a batch before a validation or the end of an epoch.
             batches: The number of batches done.
         """
         self._kept = metrics, batches
 
     def kept(self, batches: int) -> dict[str, float]:
-        """Return what was kept, if it was after the same number of ``batches``."""
+        """Return the kept metrics, if they were measured after the same number of ``batches``; otherwise, none."""
         metrics, at = self._kept
         return dict(metrics) if at == batches else {}
 
     def take(self, batches: int) -> dict[str, float]:
-        """Return `kept`, once."""
+        """Return the kept metrics once."""
         metrics, self._kept = self.kept(batches), ({}, 0)
         return metrics
 
     def of_step(self, trainer: Trainer, policy: Policy, later: int | None) -> dict[str, float]:
-        """Return those metrics of the policy that the batch that ends now has logged at step level.
+        """Return the metrics of the policy that the batch that ends now has logged at step level.
 
         If a metric is logged by step and by epoch, its name is that of the epoch's value; see `_step_name`.
 
@@ -98,7 +98,8 @@ class FreshMetrics:
         return fresh if later is None else {}
 
     def _mention(self, item: Any, policy: Policy) -> None:
-        """Say once that a metric is compared batch by batch, unless its name or smoothing shows that it is meant."""
+        """Log once that a metric is compared batch by batch, unless its name or smoothing shows that this is
+        intended."""
         name = item.meta.name
         if item.meta.on_epoch or name in self._mentioned:
             return
@@ -106,7 +107,7 @@ class FreshMetrics:
         if any(name in metric.names and metric.smoothing is None for metric in policy.tracks):
             log.warning(
                 "%s is logged at each batch, and not by epoch: rules such as Patience count and compare single "
-                "batches, measured before their update; for epochs, log it with on_epoch=True",
+                "batches, measured before their update; to count epochs, log it with on_epoch=True",
                 name,
             )
 

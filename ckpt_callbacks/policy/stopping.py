@@ -152,7 +152,7 @@ class NonFinite(Stopping):
 
     Args:
         monitor: One or more names of metrics, such as ``"train_loss"``. Each is counted separately; those that are
-            never logged are ignored. A batch's value of a metric that is logged by epoch, too, counts as well.
+            never logged are ignored. If a metric is also logged by epoch, its value of each batch counts as well.
         consecutive: Measurements in a row, at least 1.
     """
 
@@ -176,7 +176,7 @@ class NonFinite(Stopping):
 
 
 def name_of_batch(name: str) -> str:
-    """Return the name of a batch's value of a metric that is logged by epoch under its own name, as in Lightning."""
+    """Return the name of the batch's value of a metric whose own name means the epoch's value, as in Lightning."""
     return f"{name}_step"
 
 

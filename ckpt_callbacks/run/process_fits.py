@@ -11,11 +11,11 @@ _fits: dict[Path, ProcessFits] = {}
 
 
 class ProcessFits:
-    """The calls of `fit` of this process in one run directory, by whichever callback.
+    """The calls of `fit` that this process has made in one run directory, with any callback.
 
     A script may call `fit` several times: for each fold, for each phase, or in a loop. When it is started again, its
-    calls come in the same order, so the number of a call says which checkpoints belong to it. A call after one that an
-    exception interrupted repeats it, and has the same number.
+    calls come in the same order, so the number of a call says which checkpoints belong to it. If an exception
+    interrupted a call, the next call repeats it and has the same number.
 
     Attributes:
         number: The number of the last call, from 1; 0 before the first one.
@@ -34,15 +34,15 @@ class ProcessFits:
 
     @property
     def next_number(self) -> int:
-        """The number that the next call has."""
+        """The number of the next call."""
         return self.number + self.has_ended
 
     def were_for(self, model: object) -> bool:
-        """Return whether the last call was for this very model."""
+        """Return whether the last call was for this model object."""
         return model is not None and self._model() is model
 
     def were_for_another(self, model: object) -> bool:
-        """Return whether this process has already trained another model here, and to the end."""
+        """Return whether this process has already trained another model here to the end."""
         return self.number > 0 and self.has_ended and not self.were_for(model)
 
     def begin(self, run: str, model: object) -> None:

@@ -166,7 +166,7 @@ class Run:
             source: The training run, as its adapter provides it.
             step: Optimizer updates done so far.
             epoch: Completed epochs.
-            model: The model that is trained, by which `fits` tells one call from another.
+            model: The model that is trained, by which `fits` distinguishes calls.
             facts: Further plain JSON values to store with this start of training.
 
         Returns:

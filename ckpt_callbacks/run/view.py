@@ -91,7 +91,7 @@ class RunView:
         A checkpoint that fails verification is skipped with a warning that says why.
 
         Args:
-            suits: Says which records come into question.
+            suits: Returns True for each record that is a candidate.
         """
         found = [record for record in self.resumable() if suits(record)]
         self._name_those_not_finite(found, suits)

@@ -1,4 +1,4 @@
-"""Vocabularies of layers, and other files that layers save beside their variables."""
+"""Vocabularies of layers, and other files that layers save in addition to their variables."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FOLDER = "assets/"
 
 
 def load_assets(model: keras.Model, path: Path) -> None:
-    """Load the files of layers from a checkpoint if they differ from those of the model, and say so.
+    """Load the files of layers from a checkpoint if they differ from those of the model, and log it.
 
     Args:
         model: The model.
@@ -62,7 +62,7 @@ def load_assets(model: keras.Model, path: Path) -> None:
 
 
 def refuse_other_vocabulary(model: keras.Model, path: Path) -> None:
-    """Raise `ResumeError` if the script has given a layer another vocabulary than the checkpoint's.
+    """Raise `ResumeError` if the script has given a layer a vocabulary other than the checkpoint's.
 
     A vocabulary that is an argument of a layer is a part of the configuration, which only the script can change.
 
@@ -78,7 +78,7 @@ def refuse_other_vocabulary(model: keras.Model, path: Path) -> None:
         return
     try:
         own = list(_vocabularies(json.loads(json.dumps(keras.saving.serialize_keras_object(model)))))
-    except Exception:  # it has no configuration; saving it says so
+    except Exception:  # the model has no configuration; the save reports that
         return
     saved = list(_vocabularies(json.loads(text)))
     for (name, mine), (_, wanted) in zip(own, saved, strict=False):
@@ -89,8 +89,8 @@ def refuse_other_vocabulary(model: keras.Model, path: Path) -> None:
         )  # fmt: skip
         raise ResumeError(
             f"{path}: the vocabulary of layer {name!r} differs from the checkpoint's: word {number} is {a!r} instead "
-            f"of {b!r}; expected the same words in the same order (a set has another order in each process), or pass "
-            "resume='never'"
+            f"of {b!r}; expected the same words in the same order (a set has a different order in each process), or "
+            "pass resume='never'"
         )
 
 

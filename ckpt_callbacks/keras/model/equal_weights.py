@@ -17,7 +17,7 @@ from .walk import walk
 
 
 def has_weights_of(model: keras.Model, path: Path) -> bool:
-    """Return whether a model has the very weights that a checkpoint holds. Reading ends at the first difference.
+    """Return whether a model has exactly the weights that a checkpoint holds. Reading ends at the first difference.
 
     Args:
         model: The model.

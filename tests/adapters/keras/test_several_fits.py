@@ -21,7 +21,7 @@ from tests.adapters.keras.task import (
     updates,
 )
 
-OWN_DIRECTORY = "give each model (fold, trial) a directory of its own"
+OWN_DIRECTORY = "give each model (fold, trial) its own directory"
 
 LAST = Policy(EACH_EPOCH_AND_STEP.save, KeepLast(1))
 
