@@ -17,6 +17,7 @@ from ..run.run import Run
 from ..runtime.clock import Clock
 from .compat import ModelCheckpointAttributes
 from .compiled_modules import accept_plain_names
+from .epoch_data import explain_unloadable_state
 from .fit import Fit
 from .fit_call import convert_before_loading, refuse_last
 from .previous_fit import PreviousFit
@@ -213,6 +214,8 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if self._fit is None:
             return
+        if self._fit.is_resuming:
+            explain_unloadable_state(exception)
         try:
             self._fit.fail(exception)
         finally:

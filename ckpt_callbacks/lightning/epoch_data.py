@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -101,6 +102,16 @@ def batches_in_changed_data(trainer: Trainer, saved: Sequence[Mapping[str, Any]]
     if trainer.is_global_zero:
         log.warning("the checkpoint was taken after %d batches of an epoch, but %s: %s", batches, why, where)
     return done
+
+
+def explain_unloadable_state(error: BaseException) -> None:
+    """Log what to do if torchdata could not load the state of a loader, which it says in its own terms."""
+    where = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if where and where[-1].startswith("torchdata."):
+        log.warning(
+            "a StatefulDataLoader cannot load its state from the checkpoint; expected the loader that the checkpoint "
+            "was taken with, with the same num_workers"
+        )
 
 
 def _counts_samples(loader: Any) -> bool:

@@ -77,8 +77,8 @@ def batched(size=SIZE):
     return DataLoader(dataset(), batch_sampler=BatchSampler(RandomSampler(range(ROWS)), size, drop_last=False))
 
 
-def stateful(size=SIZE, rows=ROWS):
-    return StatefulDataLoader(dataset(rows), size, shuffle=True)
+def stateful(size=SIZE, rows=ROWS, **settings):
+    return StatefulDataLoader(dataset(rows), size, shuffle=True, **settings)
 
 
 def train(dirpath, loader, *extra, resume=False, rule=Every(steps=1), **settings):
@@ -164,3 +164,11 @@ def test_other_workers_change_nothing(tmp_path, caplog):
     train(tmp_path / "cut", plain(), Crash(STEP))
     assert train(tmp_path / "cut", plain(num_workers=1), resume=True)[1] == whole
     assert "batches of an epoch, but" not in caplog.text
+
+
+@pytest.mark.parametrize("before, after", [(0, 1), pytest.param(2, 1, marks=pytest.mark.slow)])
+def test_other_workers_of_a_stateful_loader_are_one_clear_line(tmp_path, caplog, before, after):
+    train(tmp_path, stateful(num_workers=before), Crash(STEP))
+    with pytest.raises((AssertionError, RuntimeError)):  # torchdata's, or Lightning's that comes of it
+        train(tmp_path, stateful(num_workers=after), resume=True)
+    assert caplog.text.count("with the same num_workers") == 1
