@@ -170,7 +170,7 @@ class Beginning:
             run.restore(read_embedded(record.path).run)
         elif not run.is_first_fit:
             run.begin_new_run()
-        newest = next((r for r in run.view.resumable() if r != record), None)
+        newest = next((r for r in run.view.resumable() if r.id > record.id), None)
         log.warning(
             "%s: the model has the weights of %s, so training continues from there, with its own optimizer%s",
             run.dirpath, record.file,

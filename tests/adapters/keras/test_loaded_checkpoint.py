@@ -68,6 +68,8 @@ def test_what_the_script_has_loaded_is_trained_on_with_its_own_optimizer(tmp_pat
     assert epochs_of(made, look, callback, epochs=2) == [0, 1]
     assert (seen[0][0] == before).all() and seen[0][1] == pytest.approx(RATE)
     assert f"the model has the weights of {record.file}" in caplog.text
+    assert caplog.text.count(f"pass resume={str(trained[-1].path)!r}") == caplog.text.count("pass resume=")
+    assert ("pass resume=" in caplog.text) == (record != trained[-1])
     new = [r for r in callback.records() if r.attempt == 2]
     assert [r.parent for r in new] == [record.id] * 2 and [r.step for r in new] == [record.step + 4, record.step + 8]
     assert all(r.superseded for r in callback.records() if record.id < r.id < new[0].id)
