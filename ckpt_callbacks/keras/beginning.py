@@ -58,7 +58,7 @@ class Beginning:
     ) -> None:
         self._run, self._model = run, model
         is_backup = call.has_backup and is_set_elsewhere(model) and not run.fits.were_for(model)
-        if is_backup:  # what it has restored does not make the model a trained one
+        if is_backup:  # a model that it has restored does not count as trained
             leave(model)
         self._choice = choice = choose(run, request, model, epochs)
         if is_backup and choice.path is not None:
@@ -156,8 +156,8 @@ class Beginning:
         rates = [facts.get("learning_rate") for facts in (earlier, self.facts)]
         if parts.optimizer and None not in rates and rates[0] != rates[1]:
             log.warning(
-                "%s: the script sets the learning rate to %g, and set it to %g before; the resume restores that of the "
-                "checkpoint; to change it, set model.optimizer.learning_rate in a callback's on_epoch_begin",
+                "%s: the script sets the learning rate to %g, and set it to %g before; the resume restores the "
+                "checkpoint's; to change it, set model.optimizer.learning_rate in a callback's on_epoch_begin",
                 path, rates[1], rates[0],
             )  # fmt: skip
         log.warning("resumed from %s, at step %d, epoch %d", path, run.state.step, run.state.epoch)
@@ -178,8 +178,7 @@ class Beginning:
         )  # fmt: skip
 
     def _load_if_it_fits(self, record: Record) -> None:
-        """Load the weights that a later call of `fit` saved, if they fit: the model may still differ from that
-        call's."""
+        """Load the weights that a later call of `fit` saved, if they fit: that call's model may be different."""
         try:
             load_weights(self._model, record.path, self._run.directory.staging)
         except (ResumeError, ValueError, KeyError) as error:
@@ -187,7 +186,7 @@ class Beginning:
 
 
 def _compiled_rate(model: keras.Model) -> dict[str, float]:
-    """Return the fact which learning rate a script sets; none if a schedule does, or if the model was trained."""
+    """Return the learning rate that a script sets, as a fact; none with a schedule, or if the model was trained."""
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     rate = getattr(optimizer, "_learning_rate", None)
     if has_trained(model) or not isinstance(rate, keras.Variable):

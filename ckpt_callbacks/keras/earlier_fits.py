@@ -144,8 +144,8 @@ def _choice(run: Run, epochs: int) -> Choice:
     if epochs > _asked(view, own):  # the script asks for more epochs than before
         return Choice(last.path)
     done = (
-        f"an earlier start of this script ended its fit {number} here and went on, so this one trains nothing; to "
-        f"train on from the newest checkpoint, pass resume={str(last.path)!r}"
+        f"an earlier start of this script ended its fit {number} here and began the next one, so this one trains "
+        f"nothing; to continue from the newest checkpoint, pass resume={str(last.path)!r}"
     )
     return (
         Choice(found.path, done)

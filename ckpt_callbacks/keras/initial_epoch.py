@@ -30,7 +30,7 @@ class InitialEpoch:
         self._model._initial_epoch, self._is_set = _Epoch(epoch), True
 
     def resume(self, epoch: int, where: object) -> None:
-        """Make the fit begin with the epoch of its checkpoint. Log a line if the script wants to begin later.
+        """Make the fit begin with the epoch of its checkpoint. Log it if the script wants to begin later.
 
         Args:
             epoch: The epoch, by its number in Keras.
@@ -55,7 +55,7 @@ def is_set_elsewhere(model: keras.Model) -> bool:
 
 
 class _Epoch(int):
-    """The number of an epoch. Keras ignores one that is false, such as 0, if the script has passed another."""
+    """The number of an epoch. Keras ignores a number that is false, such as 0, if the script has passed another one."""
 
     def __bool__(self) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""The data of an epoch, as far as the meaning of a number of batches depends on it."""
+"""The facts about an epoch's data that determine what a number of batches means."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger("ckpt_callbacks")
 
 @dataclass(frozen=True)
 class LoaderData:
-    """What one loader yields in an epoch. What it does not tell is None.
+    """The data that one loader yields in an epoch. Facts that it does not report are None.
 
     Attributes:
         samples: Number of samples in a batch, of all processes that share the order.
@@ -37,7 +37,9 @@ class LoaderData:
     @classmethod
     def of(cls, loader: Any) -> LoaderData:
         """Return what a loader yields."""
-        used = getattr(loader, "batch_sampler", None)  # with one of its own, a loader has a sampler that it never asks
+        used = getattr(
+            loader, "batch_sampler", None
+        )  # a loader with its own batch sampler has a sampler that it never uses
         samplers = list(samplers_of(loader)) if used is None else [used, *samplers_of(used)]
         sizes = [getattr(owner, "batch_size", None) for owner in (loader, *samplers)]
         size = next((size for size in sizes if isinstance(size, int)), None)
@@ -50,7 +52,7 @@ class LoaderData:
         )
 
     def batches_for(self, saved: LoaderData, batches: int) -> int:
-        """Return how many batches have the samples of a number of earlier ``batches``; 0 if the order differs."""
+        """Return how many batches hold the samples of a number of earlier ``batches``; 0 if the order differs."""
         if self.samples is None or saved.samples is None or (saved.rows, saved.order) != (self.rows, self.order):
             return 0
         return batches * saved.samples // self.samples
@@ -74,10 +76,10 @@ def epoch_data(trainer: Trainer) -> list[dict[str, Any]]:
 
 
 def batches_in_changed_data(trainer: Trainer, saved: Sequence[Mapping[str, Any]], batches: int) -> int | None:
-    """Return after how many batches an epoch continues whose data has changed, and log why; None if it has not.
+    """Return the number of batches after which an epoch continues if its data has changed, and log why; None if not.
 
     If only the number of samples in a batch has changed, the samples that were trained are left out, except for those
-    that do not fill a batch. Otherwise, nothing tells which samples were trained, so the epoch begins again.
+    that do not fill a batch. Otherwise, nothing shows which samples were trained, so the epoch begins again.
 
     Args:
         trainer: The trainer.
@@ -115,7 +117,7 @@ def explain_unloadable_state(error: BaseException) -> None:
 
 
 def _counts_samples(loader: Any) -> bool:
-    """Return whether the first samples can be left out, whatever the size of the batches is."""
+    """Return whether the first samples can be skipped, no matter how large the batches are."""
     if not isinstance(loader, _Stateful):
         return True
     dataset = getattr(loader, "dataset", None)  # a stateful loader of another kind counts batches

@@ -64,7 +64,7 @@ def refuse_fewer_epochs(dirpath: Path, trainer: Trainer, checkpoint: Mapping[str
     if epochs > trainer.max_epochs:
         raise ResumeError(
             f"{dirpath}: the checkpoint is of epoch {epochs}, and Trainer(max_epochs={trainer.max_epochs}) counts from "
-            "the run's first epoch; to train on, raise max_epochs; a new phase of training needs a directory of its own"
+            "the run's first epoch; to continue, raise max_epochs; a new phase of training needs its own directory"
         )
 
 

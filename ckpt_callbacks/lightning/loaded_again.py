@@ -1,4 +1,4 @@
-"""The progress of a resume that loads the batches of an epoch again, which may take as long as they took."""
+"""The progress of a resume that loads an epoch's batches again, which may take as long as the first time."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable, Iterator
 
 log = logging.getLogger("ckpt_callbacks")
-_FIRST, _NEXT = 1.0, 10.0  # seconds until there is something to say, and from then on
+_FIRST, _NEXT = 1.0, 10.0  # seconds until the first message, and between later ones
 
 
 def loaded_again(batches: int, now: Callable[[], float] = time.monotonic) -> Iterator[int]:
-    """Yield the number of each batch that is to be loaded, and log how far that is if it takes long.
+    """Yield the number of each batch to load, and log the progress if it takes long.
 
     Args:
         batches: How many batches there are.
@@ -23,7 +23,7 @@ def loaded_again(batches: int, now: Callable[[], float] = time.monotonic) -> Ite
         if done and spent >= due:
             due = spent + _NEXT
             log.warning(
-                "loading the %d batches of the epoch again that were trained before the checkpoint: %d done in %.0f s, "
+                "loading again the %d batches that the epoch had trained before the checkpoint: %d done in %.0f s, "
                 "about %.0f s left; a StatefulDataLoader (torchdata) does not load them again",
                 batches, done, spent, spent / done * (batches - done),
             )  # fmt: skip

@@ -98,8 +98,7 @@ class FreshMetrics:
         return fresh if later is None else {}
 
     def _mention(self, item: Any, policy: Policy) -> None:
-        """Log once that a metric is compared batch by batch, unless its name or smoothing shows that this is
-        intended."""
+        """Log once that a metric is compared batch by batch, unless its name or smoothing shows the intention."""
         name = item.meta.name
         if item.meta.on_epoch or name in self._mentioned:
             return

@@ -15,7 +15,7 @@ from .frozen_parameters import is_trained_now
 from .previous_fit import PreviousFit
 
 log = logging.getLogger("ckpt_callbacks")
-_PHASE = "a new phase of training needs a directory of its own"
+_PHASE = "a new phase of training needs its own directory"
 
 
 def end_untrained(trainer: Trainer, run: Run, state: FitState, previous: PreviousFit) -> None:
@@ -42,7 +42,7 @@ def _why(trainer: Trainer, state: FitState, previous: PreviousFit) -> str:
             spent = callback.time_elapsed()
             return f", because max_time is used up: it includes earlier fits ({spent:.0f} s in total); expected more"
     if trainer.global_step > loops.max_steps(trainer):
-        return f", beyond max_steps={trainer.max_steps}, which counts earlier fits, too; {_PHASE}"
+        return f", beyond max_steps={trainer.max_steps}, which includes earlier fits; {_PHASE}"
     if is_trained_now(trainer.lightning_module, state.frozen_at_start, state.frozen):
-        return f", with other parameters frozen than now; {_PHASE}, or more epochs"
+        return f", when other parameters were frozen than now; {_PHASE}, or more epochs"
     return ""

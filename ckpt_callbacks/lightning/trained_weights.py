@@ -73,7 +73,7 @@ class TrainedWeights:
         return replaced
 
     def check_saved(self) -> None:
-        """Log once if a checkpoint that is being saved, by whatever code, holds other weights as the trained ones."""
+        """Log once if a checkpoint that any code saves now holds other weights as the trained ones."""
         if not self._was_saved and self._are_replaced():
             self._was_saved = True
             log.warning(

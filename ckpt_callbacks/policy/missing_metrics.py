@@ -1,4 +1,4 @@
-"""Monitored metrics that were not logged: waited for, named in a warning, and at last an error."""
+"""Monitored metrics that were not logged: the policy waits for them, then warns, and finally raises an error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _EPOCHS = 10  # complete epochs since the start after which a missing metric is 
 def check_logged(policy: Policy, state: State) -> None:
     """Raise an error if a monitored metric is missing for good. Call it after each complete epoch.
 
-    That is so if a similar name was logged since training was started, or after `_EPOCHS` epochs.
+    A metric is missing for good if a similar name was logged since training was started, or after `_EPOCHS` epochs.
 
     Raises:
         MetricError: A metric is missing.
@@ -34,13 +34,13 @@ def check_logged(policy: Policy, state: State) -> None:
             )
         if state.fresh_epochs >= _limit(metric, policy):
             raise MetricError(
-                f"{problem}; {state.fresh_epochs} epochs have ended since the start; log it, or let "
-                "Metric(start_from_epoch=...) say for how many epochs to wait"
+                f"{problem}; {state.fresh_epochs} epochs have ended since the start; log it, or set "
+                "Metric(start_from_epoch=...) to wait for more epochs"
             )
 
 
 def warnings(policy: Policy, state: State) -> Iterator[str]:
-    """Yield one line for each metric that is missing and waited for. Call it after each complete epoch.
+    """Yield one line for each missing metric that the policy waits for. Call it after each complete epoch.
 
     A metric is named once after a start: at the first epoch, or at the second one if the run has logged it before.
     """
@@ -71,7 +71,7 @@ def _missing(policy: Policy, state: State) -> Iterator[Metric]:
 
 
 def _absent(metric: Metric, state: State) -> tuple[str, ...]:
-    """Return the names that were not logged since training was started, and without which it is not measured."""
+    """Return the names that the metric needs and that were not logged since training was started."""
     absent = tuple(name for name in metric.names if name not in state.fresh_names)
     return absent if metric.joint_key or len(absent) == len(metric.names) else ()
 

@@ -1,12 +1,12 @@
-"""Names of metrics that resemble each other, so that one of them is probably meant by the other."""
+"""Names of metrics that resemble each other, so that they probably mean the same metric."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 
-# What frameworks append to a name: Keras a number to the second metric of a name in a process, but not the 50 of
-# `map_50`; Lightning whatever says what is logged.
+# What frameworks append to a name. Keras appends a number to a metric whose name is already used in the process; the 50
+# of `map_50` is no such number. Lightning appends what kind of value is logged.
 _SUFFIX = re.compile(r"(_[1-9]|_[1-4]\d|_epoch|_step|/dataloader_idx_\d+)$")
 _SAME = {"valid": "val", "validation": "val", "training": "train"}
 _WORD, _DOUBLE = re.compile(r"[a-z0-9]+"), re.compile(r"([a-z])\1+")
@@ -34,7 +34,7 @@ def _alike(a: list[str], b: list[str]) -> bool:
 
 
 def _is_slip(a: str, b: str) -> bool:
-    """Return whether one word is the other one: abbreviated, with a missing letter, or with two exchanged ones."""
+    """Return whether one word is the other one, abbreviated, with a missing letter, or with two letters exchanged."""
     short, long = sorted((a, b), key=len)
     if long.startswith(short) and long.isalpha():
         return len(short) >= _ABBREVIATED and len(long) >= len(short) + _LEFT_OUT

@@ -64,7 +64,7 @@ class State:
         joint_keys: The weighted sums whose parts were ever logged at one event, by `Metric.joint_key`.
         costs: What the saves have cost so far.
         fresh_names: Those of the ``logged_names`` that were logged since training was last started.
-        fresh_joint_keys: The same of the ``joint_keys``.
+        fresh_joint_keys: Those of the ``joint_keys`` that were logged since then.
         fresh_epochs: How many epochs have ended since then in which every metric could have been logged.
     """
 
@@ -116,7 +116,7 @@ class State:
         """
         check_version(facts.get("version"), STATE_VERSION, "policy state")
         names, joint = _told_apart(facts["seen"])
-        fresh = facts.get("fresh", {"seen": (), "epochs": 0})  # earlier versions did not tell
+        fresh = facts.get("fresh", {"seen": (), "epochs": 0})  # earlier versions did not write this
         fresh_names, fresh_joint = _told_apart(fresh["seen"])
         plain = ("step", "epoch", "time", "non_finite", "saves", "failures", "retry_step")
         return cls(

@@ -10,7 +10,7 @@ from ckpt_callbacks.lightning import LightningCheckpoint
 from tests.adapters.lightning.task import EACH_EPOCH, Model, fit, loaders, trainer, weights
 from tests.adapters.lightning.test_resuming_data import At, terminate
 
-PHASE = "a new phase of training needs a directory of its own"
+PHASE = "a new phase of training needs its own directory"
 
 
 @pytest.mark.parametrize("batch", [30, pytest.param(35, marks=pytest.mark.slow)])
@@ -45,7 +45,7 @@ def test_a_second_phase_of_fewer_steps_is_told(tmp_path, caplog):
     fit(tmp_path, max_steps=12, max_epochs=-1)
     for steps, said in ((12, False), (5, True)):
         fit(tmp_path, resume=True, max_steps=steps, max_epochs=-1)
-        assert (f"ended at step 12, beyond max_steps=5, which counts earlier fits, too; {PHASE}" in caplog.text) is said
+        assert (f"ended at step 12, beyond max_steps=5, which includes earlier fits; {PHASE}" in caplog.text) is said
 
 
 class Passes(Callback):
