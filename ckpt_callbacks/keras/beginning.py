@@ -161,6 +161,12 @@ class Beginning:
                 path, rates[1], rates[0],
             )  # fmt: skip
         log.warning("resumed from %s, at step %d, epoch %d", path, run.state.step, run.state.epoch)
+        if not call.is_known:
+            log.warning(
+                "%s: this is no call of fit(), which would skip what is trained: begin the loop with epoch %d "
+                "(epochs_done)%s", run.dirpath, run.state.epoch,
+                f", without its first {self.point.batch} batches" if self.point.batch else "",
+            )  # fmt: skip
 
     def _train_on_from(self, record: Record) -> None:
         """Attach a model to the run from which the script has loaded its weights."""

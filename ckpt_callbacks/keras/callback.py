@@ -27,6 +27,8 @@ from .train_function import ExceptionGuard, restore_train_function
 
 log = logging.getLogger("ckpt_callbacks")
 
+_OLD_KERAS = ("tf_keras.", "tensorflow.python.keras.")
+
 _fitting: weakref.WeakValueDictionary[Path, KerasCheckpoint] = weakref.WeakValueDictionary()
 
 
@@ -142,6 +144,19 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
         return super().resume_path()
 
     # -- hooks -------------------------------------------------------------------------------------------------------
+
+    @property
+    def epochs_done(self) -> int:
+        """The completed epochs of the run; after `on_train_begin`, a training loop of your own begins with this one."""
+        return self._run.state.epoch
+
+    def set_model(self, model: Any) -> None:
+        if any(kind.__module__.startswith(_OLD_KERAS) for kind in type(model).__mro__):
+            raise PolicyError(
+                f"KerasCheckpoint: got a {type(model).__name__} of Keras 2 (tf_keras); expected a model of Keras 3; "
+                "unset TF_USE_LEGACY_KERAS, and build the model with `import keras`"
+            )
+        super().set_model(model)
 
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         check_private_names()

@@ -146,6 +146,11 @@ class FitCall:
         callbacks = self._callbacks()
         return callbacks is not None and sum(callback is own for callback in callbacks.callbacks) > 1
 
+    @property
+    def is_known(self) -> bool:
+        """True if the call was found; False in a training loop that calls the callbacks itself."""
+        return self._callbacks() is not None
+
     def at_last(self, begin: Callable[[], None]) -> None:
         """Call ``begin`` after the `on_train_begin` of all callbacks, or at once if the call is unknown."""
         callbacks = self._callbacks()

@@ -17,6 +17,8 @@ _FIELDS = {
     keras.callbacks.EarlyStopping: ("wait", "best", "best_epoch", "best_weights", "stopped_epoch"),
     keras.callbacks.ReduceLROnPlateau: ("best", "wait", "cooldown_counter"),
     keras.callbacks.History: ("epoch", "history"),
+    keras.callbacks.ModelCheckpoint: ("best",),  # without it, the next epoch would replace the best file
+    keras.callbacks.TensorBoard: ("_global_train_batch", "_global_test_batch"),
     keras.callbacks.SwapEMAWeights: ("_ema_weights_in_model",),  # without it, they would not be swapped back
 }
 
@@ -26,8 +28,8 @@ States = tuple[dict[str, Any], ...]
 class OtherCallbacks:
     """The callbacks of a `fit`, other than `KerasCheckpoint`, that have a state to keep.
 
-    These are Keras' `EarlyStopping`, `ReduceLROnPlateau`, `History` and `SwapEMAWeights`, their subclasses, and every
-    callback with ``state_dict()`` and ``load_state_dict(state)`` whose state consists of JSON values and arrays.
+    These are Keras' callbacks in `_FIELDS`, their subclasses, and every callback with ``state_dict()`` and
+    ``load_state_dict(state)`` whose state consists of JSON values and arrays.
 
     Args:
         callbacks: All callbacks of the `fit` except `KerasCheckpoint`.
@@ -65,6 +67,12 @@ class OtherCallbacks:
         for key in wanted.keys() & found.keys():
             self._restore(self._callbacks[found[key]], states[wanted[key]])
         return sorted(name for name, _ in wanted.keys() ^ found.keys())
+
+    def rewind(self, batches: int) -> None:
+        """Let those that count batches go back by some, which Keras counts again in a resumed epoch."""
+        for callback in self._callbacks:
+            if isinstance(callback, keras.callbacks.TensorBoard):
+                callback._global_train_batch = max(0, callback._global_train_batch - batches)
 
     def stopped(self, states: States) -> str | None:
         """Return the name of the callback that ended the training, and would end it again; None if none did.

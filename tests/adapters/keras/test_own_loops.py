@@ -1,0 +1,75 @@
+"""Training loops that call the callbacks themselves, and callbacks that keep files of their own."""
+
+import keras
+import pytest
+
+from ckpt_callbacks.errors import PolicyError
+from tests.adapters.keras.stops import POLICY, At, terminate
+from tests.adapters.keras.task import EACH_EPOCH, ONCE, checkpoint, digits, fit, quick, same, updates
+
+
+def loop(trained, ours, epochs, crash=None):
+    """A loop as Keras' guide shows it."""
+    (x, y), _ = digits()
+    callbacks = keras.callbacks.CallbackList([ours], model=trained, epochs=epochs)
+    callbacks.on_train_begin()
+    for epoch in range(ours.epochs_done, epochs):
+        callbacks.on_epoch_begin(epoch)
+        for batch in range(4):
+            callbacks.on_train_batch_begin(batch)
+            rows = slice(16 * batch, 16 * batch + 16)
+            logs = trained.train_on_batch(x[rows], y[rows], return_dict=True)
+            callbacks.on_train_batch_end(batch, logs)
+        callbacks.on_epoch_end(epoch, logs)
+        if epoch == crash:
+            ours.wait()
+            raise ZeroDivisionError
+    callbacks.on_train_end()
+
+
+@ONCE
+def test_a_loop_of_ones_own_is_told_where_it_begins(tmp_path, caplog):
+    whole, cut, again = quick(), quick(), quick()
+    loop(whole, checkpoint(tmp_path / "whole"), 3)
+    with pytest.raises(ZeroDivisionError):
+        loop(cut, failed := checkpoint(tmp_path / "cut"), 3, crash=1)
+    del failed
+    loop(again, ours := checkpoint(tmp_path / "cut"), 3)
+    assert (updates(again), ours.epochs_done) == (12, 3) and same(again, whole)
+    assert "begin the loop with epoch 2 (epochs_done)" in caplog.text
+
+
+@ONCE
+def test_model_checkpoint_keeps_its_best_over_a_resume(tmp_path):
+    def theirs():
+        return keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", save_best_only=True, monitor="loss", mode="min")
+
+    fit(quick(), first := theirs(), checkpoint(tmp_path / "run", EACH_EPOCH), epochs=2)
+    fit(quick(), second := theirs(), checkpoint(tmp_path / "run", EACH_EPOCH), epochs=2)
+    assert second.best == first.best is not None
+
+
+@ONCE
+def test_tensorboard_counts_its_batches_on(tmp_path):
+    class Board(keras.callbacks.TensorBoard):
+        """Notes the step of each batch."""
+
+        def __init__(self):
+            super().__init__(tmp_path / "logs", update_freq=100, write_graph=False)
+            self.steps = []
+
+        def on_train_batch_end(self, batch, logs=None):
+            super().on_train_batch_end(batch, logs)
+            self.steps.append((batch, self._global_train_batch))
+
+    with pytest.raises(SystemExit):
+        fit(quick(), Board(), At("on_train_batch_end", 6, terminate), checkpoint(tmp_path / "run", POLICY), epochs=2)
+    fit(quick(), board := Board(), checkpoint(tmp_path / "run", POLICY), epochs=3)
+    assert board.steps == [(number % 4, number + 1) for number in range(4, 12)]
+
+
+@ONCE
+def test_a_model_of_keras_2_is_refused_in_one_line(tmp_path):
+    old = type("Sequential", (), {"__module__": "tf_keras.src.engine.sequential"})()
+    with pytest.raises(PolicyError, match=r"got a Sequential of Keras 2 \(tf_keras\); expected a model of Keras 3"):
+        checkpoint(tmp_path).set_model(old)
