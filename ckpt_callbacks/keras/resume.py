@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 
 from ..errors import ResumeError, VerifyError
+from ..formats.keras.suffix import LEGACY
 from ..formats.keras.unsupported import one_line
 from ..record import Record
 from ..run.resumed_parts import ResumedParts
@@ -43,7 +44,7 @@ def load(model: keras.Model, path: Path, state: FitState, call: FitCall, scratch
         refuse_other_class(model, path, state.optimizer)
     _build(model, path, call)
     refuse_other_vocabulary(model, path)
-    load_model(model, path, scratch, _prepare_optimizers(model, state, parts))
+    load_model(model, path, scratch, _prepare_optimizers(model, path, state, parts))
     load_assets(model, path)
     if parts.step and not assign(seed_variables(model), state.volatile.seeds):
         log.warning(
@@ -68,7 +69,7 @@ def load_again(model: keras.Model, path: Path, state: FitState, scratch: Path, p
     """
     if hasattr(model, "jax_state_sync"):
         model.jax_state_sync()  # `fit` holds the variables' values while it trains
-    skip = _prepare_optimizers(model, state, parts)  # a callback may have compiled the model again
+    skip = _prepare_optimizers(model, path, state, parts)  # a callback may have compiled the model again
     load_model(model, path, scratch, skip, compare=False)
     assign(seed_variables(model), state.volatile.seeds)
 
@@ -90,12 +91,16 @@ def load_verified(model: keras.Model, record: Record, scratch: Path) -> None:
     log.info("loaded the weights of %s", record.file)
 
 
-def _prepare_optimizers(model: keras.Model, state: FitState, parts: ResumedParts) -> list[keras.optimizers.Optimizer]:
+def _prepare_optimizers(
+    model: keras.Model, path: Path, state: FitState, parts: ResumedParts
+) -> list[keras.optimizers.Optimizer]:
     """Create the variables of the optimizers to load, and return the optimizers to leave as they are."""
     if not parts.optimizer:
         return list(optimizers(model).values())
     build_optimizers(model, state.further_optimizers, compiled=bool(state.optimizer))
-    return [] if state.optimizer else [model.optimizer]
+    # An optimizer that trains nothing is not built, but a schedule may have changed its learning rate.
+    is_unused = model.optimizer is not None and not model.optimizer.built and path.suffix != LEGACY
+    return [] if state.optimizer or is_unused else [model.optimizer]
 
 
 def _build(model: keras.Model, path: Path, call: FitCall) -> None:

@@ -154,6 +154,20 @@ def test_each_optimizer_goes_on_exactly_wherever_the_model_holds_it(tmp_path, ca
             assert all(np.array_equal(a, b) for a, b in zip(one.variables, theirs[path].variables, strict=True)), path
 
 
+def test_the_rate_of_an_optimizer_that_trains_nothing_goes_on(tmp_path):
+    """The optimizer of `compile` is unused in a GAN, but schedules change its rate, and Keras logs it."""
+    (x, y), _ = digits()
+
+    def train(name, epochs):
+        duel, callback = made(in_attributes), checkpoint(tmp_path / name, Policy(Every(epochs=1), KeepAll()))
+        lower = keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate * 0.5)
+        duel.fit(x, y, batch_size=16, epochs=epochs, verbose=0, callbacks=[callback, lower])
+        return float(keras.ops.convert_to_numpy(duel.optimizer.learning_rate))
+
+    train("cut", 1)
+    assert train("cut", 3) == train("whole", 3)
+
+
 @pytest.mark.parametrize("hold", [in_a_list, in_submodels], ids=lambda hold: hold.__name__)
 def test_a_file_of_weights_holds_no_optimizer(tmp_path, hold):
     (x, y), _ = digits()
