@@ -25,9 +25,7 @@ def run(dirpath, where, who):
                      marks=pytest.mark.slow),
         pytest.param("mid_epoch", "all", {"2": 1.0, "4": 2.0, "5": None, "7": 3.0, "9": 4.0, "10": None},
                      marks=pytest.mark.slow),
-        pytest.param("step", "0", {**{str(step): float(step) for step in range(1, 5)}, "5": None,
-                                   **{str(step): float(step) for step in range(6, 10)}, "10": None},
-                     marks=pytest.mark.slow),
+        pytest.param("step", "0", {str(step): float(step) for step in range(1, 11)}, marks=pytest.mark.slow),
     ],
 )  # fmt: skip
 def test_a_metric_of_the_first_process_is_the_metric_of_all(tmp_path, where, who, found):
