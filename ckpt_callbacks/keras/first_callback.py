@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 
 import keras
 
@@ -39,9 +39,9 @@ class FirstCallback(keras.callbacks.Callback):
         if self._point is not None and self._progress.is_first_batch and batch >= self._progress.skipped:
             self._point.before_batch()
 
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+    def on_epoch_end(self, epoch: int, logs: MutableMapping[str, float] | None = None) -> None:
         if self._point is not None:
-            self._point.end_epoch()
+            self._point.end_epoch({} if logs is None else logs)
         self._end_epoch()
 
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:

@@ -169,7 +169,8 @@ class Fit:
         """Report a batch and its metrics. The last batch of an epoch is reported with the epoch's end."""
         done = self.progress.bounded(batch + 1)
         if done > self.progress.skipped and done != self.call.batches and not self.progress.is_trained:
-            self._report_step(done, logs or {})
+            omits = self._resume_point is not None and self._resume_point.omits_batches
+            self._report_step(done, {} if omits else logs or {})
 
     def begin_validation(self) -> None:
         """Begin a validation. Urgent saves are possible before it and during it."""
@@ -197,9 +198,12 @@ class Fit:
         """Report an epoch; ``epoch`` is its number in Keras. An epoch that was cut short does not count."""
         if self.progress.ending:
             return
+        metrics = dict(logs or {})
+        if self._resume_point is not None:
+            self._resume_point.leave_out_partial(metrics)
         self.progress.end_epoch(self.model)
         complete, here = self._has_validated or not self.call.validates, object()
-        self._obey(self._observe(EventKind.EPOCH_END, logs or {}, complete=complete, weights=here))
+        self._obey(self._observe(EventKind.EPOCH_END, metrics, complete=complete, weights=here))
         if self.model.stop_training or epoch + 1 == self._params["epochs"]:  # the fit ends here
             self._measured = MeasuredWeights(here, self.model)
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
 import keras
 
 from .exactness import what_is_inexact
+from .model.build import build
 from .other_callbacks import OtherCallbacks
 from .train_function import GuardedData
 
@@ -62,13 +62,7 @@ class FitCall:
         On torch and JAX, `fit` does this before it calls any callback; on TensorFlow, at the first batch.
         """
         spec = self._batch_spec
-        try:
-            if spec is not None:
-                with _optimizer_left_out(model):
-                    model._symbolic_build(data_batch=spec)
-        except Exception as error:  # the user's code may need real values, which exist only in eager mode
-            return error
-        return None
+        return None if spec is None else build(model, spec)
 
     @property
     def inexact(self) -> str | None:
@@ -166,20 +160,6 @@ class FitCall:
             # A new list, because Keras is iterating over the current one.
             others = [c for c in callbacks.callbacks if c is not last and not isinstance(c, _Last)]
             callbacks.callbacks = [first, *others, last]
-
-
-@contextmanager
-def _optimizer_left_out(model: keras.Model) -> Iterator[None]:
-    """Keep Keras from building the optimizer for all weights, because `train_step` may give it only some of them."""
-    optimizer = model.optimizer
-    if optimizer is None or optimizer.built:
-        yield
-        return
-    optimizer.built = True
-    try:
-        yield
-    finally:
-        optimizer.built = False
 
 
 class _Last(keras.callbacks.Callback):

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from .arrays import from_json, to_json
-from .repeated_hooks import may_change_model
+from .repeated_hooks import may_change_model, see_batches
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -37,6 +37,8 @@ class OtherCallbacks:
 
     Attributes:
         may_change_model: Whether hooks that are called again in a resumed epoch may change the model.
+        collect: Whether one of them has hooks of batches and no state to keep, so that it may compute metrics of what
+            it sees there.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class OtherCallbacks:
     ) -> None:
         self._flush, self.may_change_model = flush, may_change_model(callbacks)
         self._callbacks = [callback for callback in callbacks if _fields(callback) or _has_protocol(callback)]
+        self.collect = see_batches([callback for callback in callbacks if not _has_protocol(callback)])
         self._faulty: set[int] = set()
 
     def states(self) -> States:

@@ -7,9 +7,8 @@ from typing import Any
 
 import keras
 
-_HOOKS = (
-    "on_epoch_begin", "on_batch_begin", "on_train_batch_begin", "on_batch_end", "on_train_batch_end", "on_test_begin",
-)  # fmt: skip
+_OF_BATCHES = ("on_batch_begin", "on_train_batch_begin", "on_batch_end", "on_train_batch_end")
+_HOOKS = ("on_epoch_begin", *_OF_BATCHES, "on_test_begin")
 _CHANGING = (keras.callbacks.LearningRateScheduler, keras.callbacks.SwapEMAWeights)
 _HARMLESS = ("keras.src.callbacks.", f"{__package__}.")  # all others of Keras, and those of this package
 
@@ -27,6 +26,11 @@ def may_change_model(callbacks: Sequence[keras.callbacks.Callback]) -> bool:
         for callback in callbacks
         for hook in _HOOKS
     )
+
+
+def see_batches(callbacks: Sequence[keras.callbacks.Callback]) -> bool:
+    """Return whether some callbacks may collect something at each batch."""
+    return any(not _origin(callback, hook).startswith(_HARMLESS) for callback in callbacks for hook in _OF_BATCHES)
 
 
 def _origin(owner: Any, hook: str) -> str:

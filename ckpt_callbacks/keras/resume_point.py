@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -12,8 +13,10 @@ import numpy as np
 from .embedded import FitState
 from .fit_call import FitCall
 from .metrics import floats
+from .model.build import create_metrics
 from .model.uncounted import Uncounted
 from .other_callbacks import OtherCallbacks
+from .partial_epoch import PartialEpoch
 from .rng import set_random_state
 from .state import assign
 from .train_function import BatchSkipper
@@ -38,6 +41,7 @@ class ResumePoint:
         batch: Number of batches of the first epoch to skip.
         is_validation: True if the place is in the validation of the first epoch, so that all its batches are skipped.
         trained: See `FitState.trained`.
+        partial: The metrics of the running epoch if it was resumed midway.
         is_between_batches: True if the place is after the hooks of one batch and before those of the next.
     """
 
@@ -57,6 +61,8 @@ class ResumePoint:
         self.batch, self.trained, self.is_validation = state.batch, state.trained, state.validating
         self._is_epoch_begin = not (state.batch or state.next_begun or state.validating)
         self._skipper: BatchSkipper | None = None
+        self._logs: dict[str, float] = {}  # the metrics of the batches that are skipped
+        self.partial: PartialEpoch | None = None  # in the epoch of the checkpoint, if it was taken midway
         if self.is_validation:
             self._warn_of_other_backend()  # all batches were trained, even if the epoch has a different number now
         elif None not in (call.batches, state.batches) and call.batches != state.batches:
@@ -122,24 +128,20 @@ class ResumePoint:
         if not (self.batch or self.is_validation):
             return
         model = self._model
-        if not (has_metrics := self._restore_metrics()):
-            log.warning(
-                "%s: the model's metrics changed; this epoch's values omit the batches before the resume", self.path
-            )
+        self.partial = PartialEpoch(self.path, restored=self._restore_metrics(), collects=self._others.collect)
         # Before a validation, skip all batches of the epoch: their number may be unknown, or differ between epochs.
         calls = None if self.is_validation else -(-self.batch // model.steps_per_execution)
-        logs = floats(model.get_metrics_result()) if has_metrics else {}
-        self._skipper = BatchSkipper(model, calls, logs, skipped=self._end_skipping)
+        self._skipper = BatchSkipper(model, calls, self._logs, drawn=self._see_batch, skipped=self._end_skipping)
 
-    def _restore_metrics(self) -> bool:
-        model, values = self._model, self._state.volatile.metrics
-        # A callback may have compiled the model again.
-        return assign(model.metrics_variables, values) or (
-            self._call.build(model) is None and assign(model.metrics_variables, values)
-        )
+    @property
+    def omits_batches(self) -> bool:
+        """True if the metrics of the running epoch do not cover its first batches."""
+        return self.partial is not None and not self.partial.restored
 
-    def end_epoch(self) -> None:
-        """Stop skipping when the epoch ends, so that no batch of the next epoch is skipped."""
+    def end_epoch(self, logs: MutableMapping[str, float]) -> None:
+        """Leave out partial metrics, and end the skipping of batches, so that none of the next epoch is skipped."""
+        if self.partial is not None:
+            self.partial.leave_out(logs)
         if self._skipper is None:
             return
         self._skipper.end()
@@ -149,6 +151,12 @@ class ResumePoint:
                 "expected the same data", self.path, self.batch, left * self._model.steps_per_execution,
             )  # fmt: skip
         self._skipper = None
+
+    def leave_out_partial(self, metrics: MutableMapping[str, float]) -> None:
+        """Leave out partial metrics that callbacks have added, when an epoch ends, after all other callbacks."""
+        if self.partial is not None:
+            self.partial.leave_out_collected(metrics)
+        self.partial = None
 
     def before_batch(self) -> None:
         """Restore the state when the first batch that is not skipped begins, before all other callbacks."""
@@ -166,6 +174,28 @@ class ResumePoint:
         """Restore the state when the validation of the first epoch begins, after all other callbacks."""
         if self._state.validating and not self._is_epoch_begin:
             self._restore_volatile()
+
+    def _restore_metrics(self) -> bool:
+        model, values = self._model, self._state.volatile.metrics
+        # A callback may have compiled the model again.
+        if not (
+            assign(model.metrics_variables, values)
+            or (self._call.build(model) is None and assign(model.metrics_variables, values))
+        ):
+            return False
+        self._logs.update(floats(model.get_metrics_result()))
+        return True
+
+    def _see_batch(self, batch: Any) -> None:
+        """Restore the metrics with the first batch that is skipped, if they cannot be created without one."""
+        if self.partial is None or self.partial.restored:
+            return
+        create_metrics(self._model, batch)
+        self.partial.restored = self._restore_metrics()
+        if not self.partial.restored:
+            log.warning(
+                "%s: the model's metrics changed; this epoch's values omit the batches before the resume", self.path
+            )
 
     def _end_skipping(self) -> None:
         if self.is_between_batches:

@@ -10,7 +10,7 @@ from tests.support.processes import ROOT
 HERE = Path(__file__).parent
 FILES = (
     "arguments", "saving", "staging", "resuming", "stopping", "stopping_data", "bad_files", "models", "optimizers",
-    "private_names", "uncounted_state", "counting", "other_optimizers", "repeated_hooks", "metrics",
+    "private_names", "uncounted_state", "counting", "other_optimizers", "repeated_hooks", "metrics", "partial_metrics",
 )  # fmt: skip
 
 
