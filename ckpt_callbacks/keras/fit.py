@@ -198,11 +198,9 @@ class Fit:
         """Report an epoch; ``epoch`` is its number in Keras. An epoch that was cut short does not count."""
         if self.progress.ending:
             return
-        metrics = dict(logs or {})
-        if self._resume_point is not None:
-            self._resume_point.leave_out_partial(metrics)
+        metrics, here, complete = dict(logs or {}), object(), self._has_validated or not self.call.validates
+        complete &= self._resume_point is None or not self._resume_point.leave_out_partial(metrics)
         self.progress.end_epoch(self.model)
-        complete, here = self._has_validated or not self.call.validates, object()
         self._obey(self._observe(EventKind.EPOCH_END, metrics, complete=complete, weights=here))
         if self.model.stop_training or epoch + 1 == self._params["epochs"]:  # the fit ends here
             self._measured = MeasuredWeights(here, self.model)

@@ -19,10 +19,12 @@ class PartialEpoch:
 
     Attributes:
         restored: As given; may change.
+        has_left_out: Whether any metric was left out.
     """
 
     def __init__(self, path: Path, *, restored: bool, collects: bool) -> None:
         self._path, self.restored, self._collects = path, restored, collects
+        self.has_left_out = False
         self._measured: set[str] = set()  # what the model has measured
 
     def leave_out(self, logs: MutableMapping[str, float]) -> None:
@@ -41,6 +43,7 @@ class PartialEpoch:
         for name in partial:
             del logs[name]
         if partial:
+            self.has_left_out = True
             log.warning(
                 "%s: the epoch was resumed midway, so its %s may cover only its last batches, and the policy leaves it "
                 "out", self._path, ", ".join(partial),

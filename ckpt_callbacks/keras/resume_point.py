@@ -152,11 +152,17 @@ class ResumePoint:
             )  # fmt: skip
         self._skipper = None
 
-    def leave_out_partial(self, metrics: MutableMapping[str, float]) -> None:
-        """Leave out partial metrics that callbacks have added, when an epoch ends, after all other callbacks."""
-        if self.partial is not None:
-            self.partial.leave_out_collected(metrics)
-        self.partial = None
+    def leave_out_partial(self, metrics: MutableMapping[str, float]) -> bool:
+        """Leave out partial metrics that callbacks have added, when an epoch ends, after all other callbacks.
+
+        Returns:
+            Whether any metric of the epoch was left out.
+        """
+        partial, self.partial = self.partial, None
+        if partial is None:
+            return False
+        partial.leave_out_collected(metrics)
+        return partial.has_left_out
 
     def before_batch(self) -> None:
         """Restore the state when the first batch that is not skipped begins, before all other callbacks."""
