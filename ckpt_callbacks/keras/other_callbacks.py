@@ -74,7 +74,7 @@ class OtherCallbacks:
     def rewind(self, batches: int) -> None:
         """Let those that count batches go back by some, which Keras counts again in a resumed epoch."""
         for callback in self._callbacks:
-            if isinstance(callback, keras.callbacks.TensorBoard):
+            if "_global_train_batch" in _fields(callback):
                 callback._global_train_batch = max(0, callback._global_train_batch - batches)
 
     def stopped(self, states: States) -> str | None:

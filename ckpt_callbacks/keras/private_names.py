@@ -30,6 +30,8 @@ RELIED_ON: tuple[PrivateName, ...] = (
     ("keras.Model.fit", "shuffle"),
     ("keras.Model.fit", "validation_data"),
     ("keras.callbacks.SwapEMAWeights", "_ema_weights_in_model"),
+    ("keras.callbacks.TensorBoard", "_global_test_batch"),
+    ("keras.callbacks.TensorBoard", "_global_train_batch"),
     ("keras.optimizers.Optimizer", "_iterations"),
     ("keras.optimizers.Optimizer", "_trainable_variables"),
     ("keras.src.legacy.saving.legacy_h5_format", "load_optimizer_weights_from_hdf5_group"),

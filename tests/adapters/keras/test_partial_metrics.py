@@ -48,7 +48,7 @@ def test_metrics_that_cannot_be_restored_neither_rank_nor_stop_nor_reduce(tmp_pa
         return model(metrics=metrics, run_eagerly=BACKEND != "jax")
 
     policy = Policy(STEPS.save, KeepAll() | KeepBest(1, by=LOSS), stop=Patience(LOSS, checks=1))
-    first = checkpoint(tmp_path / "first", policy, batch_metrics=batch_metrics)
+    first = checkpoint(tmp_path / "first", STEPS)
     fit(made(["accuracy"]), first, epochs=2)
     plateau = keras.callbacks.ReduceLROnPlateau("loss", patience=9, min_delta=9)
     stopper = keras.callbacks.EarlyStopping("loss", patience=9, min_delta=9)

@@ -24,7 +24,8 @@ LISTED = ALWAYS + private.RELIED_ON_IN_TENSORFLOW + sum(private.RELIED_ON_WITH_B
 NOT_OF_KERAS = {"_current_frames", "_fit", "_getframe", "_version"}
 # Read by `getattr` with a default, because an optimizer, a callback or a data set may be of another class.
 WITH_A_DEFAULT = {
-    "_distributed_dataset", "_ema_weights_in_model", "_iterations", "_reshuffle_each_iteration", "_trainable_variables",
+    "_distributed_dataset", "_ema_weights_in_model", "_global_test_batch", "_iterations", "_reshuffle_each_iteration",
+    "_trainable_variables",
 }  # fmt: skip
 DOCUMENTED = {"save_own_variables"}
 # What this package's own stores override or set.

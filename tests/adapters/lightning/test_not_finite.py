@@ -10,7 +10,7 @@ from ckpt_callbacks import Every, KeepAll, KeepBest, KeepLast, Metric, NonFinite
 from ckpt_callbacks.lightning import LightningCheckpoint
 from tests.adapters.lightning.task import Model, fit, loaders, trainer, weights
 
-TRAIN = Metric("train_loss", mode="min")
+BATCH = Metric("train_loss_step", mode="min")
 EACH = Policy(Every(epochs=1), KeepLast(2))
 
 
@@ -45,10 +45,10 @@ def test_a_run_that_ended_in_nan_goes_on_from_the_last_good_checkpoint(tmp_path,
 
 def test_a_good_metric_of_the_batch_that_made_nan_never_ranks(tmp_path):
     """It was measured before the update."""
-    policy = Policy(Every(steps=1), KeepBest(30, by=TRAIN))
+    policy = Policy(Every(steps=1), KeepBest(30, by=BATCH))
     _, fitter, ours = fit(tmp_path, policy, extra=[Spoil(4)], max_steps=5, max_epochs=1)
     last = ours.last()
-    assert last.step == 5 and not last.finite and torch.isfinite(torch.tensor(last.metrics["train_loss"]))
+    assert last.step == 5 and not last.finite and torch.isfinite(torch.tensor(last.metrics["train_loss_step"]))
     assert ours.best().finite and fitter.checkpoint_callback.best_model_path == str(ours.best().path)
 
 
