@@ -14,7 +14,11 @@ def places(callback):
 
 
 @pytest.mark.parametrize(
-    ("every", "saved"), [(5, [(12, 10), (20, 12)]), (1, [(4, 8), (8, 9), (12, 10), (16, 11), (20, 12)])]
+    ("every", "saved"),
+    [
+        pytest.param(5, [(12, 10), (20, 12)], marks=pytest.mark.slow),
+        (1, [(4, 8), (8, 9), (12, 10), (16, 11), (20, 12)]),
+    ],
 )
 def test_the_epochs_before_it_are_not_due(tmp_path, every, saved):
     ours = checkpoint(tmp_path, Policy(Every(epochs=every), KeepAll()))
@@ -22,6 +26,7 @@ def test_the_epochs_before_it_are_not_due(tmp_path, every, saved):
     assert places(ours) == saved
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [3, pytest.param(6, marks=pytest.mark.slow)])
 def test_a_script_that_passes_it_again_continues_where_it_was(tmp_path, caplog, batch):
     settings = {"initial_epoch": 2, "epochs": 4}

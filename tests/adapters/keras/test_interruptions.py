@@ -43,6 +43,7 @@ def test_a_signal_saves_the_last_finished_step_and_the_run_goes_on_exactly(
     assert TRAINING.outcome(tmp_path) == uninterrupted
 
 
+@pytest.mark.slow
 def test_a_signal_in_a_save_waits_for_it_and_for_nothing_else(tmp_path, monkeypatch, uninterrupted):
     monkeypatch.setitem(ENVIRONMENT, "SECONDS_A_SAVE", "1")
     child = TRAINING.start(tmp_path, 0)

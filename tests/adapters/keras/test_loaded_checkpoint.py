@@ -98,6 +98,7 @@ def test_a_fine_tuning_that_was_killed_and_started_again_ends_as_if_it_had_not_b
     assert fingerprint(resumed) == fingerprint(whole) and seen == [1]
 
 
+@pytest.mark.slow
 def test_best_weights_that_a_script_loads_between_two_calls_are_trained_on(tmp_path, caplog):
     new_process()
     callback = checkpoint(tmp_path)

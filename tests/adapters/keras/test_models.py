@@ -8,6 +8,7 @@ import pytest
 
 from ckpt_callbacks import Every, KeepAll, OnPreempt, Policy
 from tests.adapters.keras.task import BACKEND, ONCE, VAL, checkpoint, digits, fit, model, quick, same, weights
+from tests.support.variants import only_quick
 
 STEPS = Policy(Every(steps=3) | Every(epochs=1), KeepAll())
 
@@ -93,7 +94,7 @@ def gan():
 
 
 @ONCE
-@pytest.mark.parametrize("staging", ["memory", "none"])
+@pytest.mark.parametrize("staging", only_quick(["memory", "none"], "memory"))
 def test_a_gan_goes_on_exactly(tmp_path, staging):
     (x, y), _ = digits()
 
@@ -126,8 +127,8 @@ class Signal(keras.callbacks.Callback):
             signal.raise_signal(signal.SIGUSR1)
 
 
-@pytest.mark.parametrize("swap_on_epoch", [False, True])
-@pytest.mark.parametrize("ends", ["at an epoch's end", "in a validation"])
+@pytest.mark.parametrize("swap_on_epoch", only_quick([False, True], True))
+@pytest.mark.parametrize("ends", only_quick(["at an epoch's end", "in a validation"], "in a validation"))
 def test_weights_that_are_swapped_for_averages_are_swapped_back_after_a_resume(tmp_path, caplog, swap_on_epoch, ends):
     policy = Policy(Every(epochs=1) | OnPreempt(), KeepAll(), best_by=VAL)
 

@@ -23,6 +23,7 @@ print("tensorflow" in sys.modules)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("suffix", "imported"), [(".keras", "True"), (".weights.h5", "False")])
 def test_keras_has_imported_what_it_will_before_the_first_save(suffix, imported):
     """To serialize a model, Keras imports TensorFlow on every backend: more than a second, in the first save."""

@@ -133,7 +133,7 @@ if BACKEND == "tensorflow":  # torch trains no model with a layer that is never 
 
 @pytest.mark.parametrize("staging", only_quick(["memory", "none"], "memory"))
 @pytest.mark.parametrize(
-    "hold", only_quick(HOLDS, HOLDS[0], HOLDS[2], compiled_and_another, HOLDS[-1]), ids=lambda hold: hold.__name__
+    "hold", only_quick(HOLDS, in_a_dict_of_lists, compiled_and_another), ids=lambda hold: hold.__name__
 )
 def test_each_optimizer_goes_on_exactly_wherever_the_model_holds_it(tmp_path, caplog, hold, staging):
     (x, y), _ = digits()
@@ -168,6 +168,7 @@ def test_the_rate_of_an_optimizer_that_trains_nothing_goes_on(tmp_path):
     assert train("cut", 3) == train("whole", 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hold", [in_a_list, in_submodels], ids=lambda hold: hold.__name__)
 def test_a_file_of_weights_holds_no_optimizer(tmp_path, hold):
     (x, y), _ = digits()

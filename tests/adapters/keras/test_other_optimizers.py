@@ -106,6 +106,7 @@ def test_mid_epoch_goes_on_with_the_rest_of_the_epoch(tmp_path):
     assert updates(resumed) == 5 and [record.step for record in other.records()] == [4, 8]
 
 
+@pytest.mark.slow
 def test_averages_that_are_left_out_are_not_swapped_back(tmp_path):
     def averaging():
         return with_optimizer(lambda: keras.optimizers.Adam(0.01, use_ema=True))()
@@ -122,6 +123,7 @@ def test_averages_that_are_left_out_are_not_swapped_back(tmp_path):
     assert np.allclose(weights(resumed), weights(first), atol=1e-6) and np.abs(weights(resumed)).max() > 0.1
 
 
+@pytest.mark.slow
 def test_weights_alone_begin_a_new_run_at_step_0(tmp_path):
     first = with_optimizer(adam)()
     fit(first, checkpoint(tmp_path), epochs=2)

@@ -67,6 +67,7 @@ def test_a_fit_with_another_version_ends_at_its_beginning_in_one_line(tmp_path, 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_name_that_is_imported_is_missed_in_the_same_words():
     code = (
         "import keras.src.utils.rng_utils as utils; del utils.get_random_seed\n"

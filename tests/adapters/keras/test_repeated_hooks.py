@@ -75,8 +75,10 @@ def train(dirpath, make, *callbacks, ours_first=False, **settings):
 
 
 SLOW = pytest.mark.slow
-MORE = [Momentum, Warmup] + ([Again] if BACKEND == "tensorflow" else [])  # elsewhere, only data builds new metrics
-KINDS = [relative, Noise, *(pytest.param(kind, marks=SLOW) for kind in MORE)]
+MORE = [Noise, Momentum, Warmup] + (
+    [Again] if BACKEND == "tensorflow" else []
+)  # elsewhere, only data builds new metrics
+KINDS = [relative, *(pytest.param(kind, marks=SLOW) for kind in MORE)]
 
 
 @pytest.mark.parametrize("make", KINDS, ids=lambda kind: kind.__name__)

@@ -23,6 +23,7 @@ from tests.adapters.keras.task import (
     same,
     updates,
 )  # fmt: skip
+from tests.support.variants import only_quick
 
 HERE = Path(__file__).parent
 LAST_TWO = Policy(Every(epochs=1), KeepLast(2))
@@ -86,7 +87,7 @@ MAKERS = {
 }[BACKEND]
 
 
-@pytest.mark.parametrize("make", MAKERS, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", only_quick(MAKERS, model, accumulating), ids=lambda make: make.__name__)
 def test_a_run_resumed_anywhere_ends_like_the_uninterrupted_one(tmp_path, make):
     whole, first = make(), checkpoint(tmp_path / "whole", EACH_EPOCH_AND_STEP)
     history = fit(whole, first)
@@ -118,7 +119,7 @@ def test_a_model_without_variables_is_built_first(tmp_path):
     assert updates(again) == 16
 
 
-@pytest.mark.parametrize("format", ["keras", "h5"])
+@pytest.mark.parametrize("format", only_quick(["keras", "h5"], "keras"))
 def test_auto_resumes_a_fresh_model_and_never_does_not(tmp_path, format):
     first = quick()
     fit(first, checkpoint(tmp_path, format=format), epochs=2)

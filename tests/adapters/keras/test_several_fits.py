@@ -92,6 +92,7 @@ def test_folds_that_are_killed_and_started_again_end_as_if_they_had_not_been(tmp
     assert folds(tmp_path / "cut", policy=policy) == whole
 
 
+@pytest.mark.slow
 @ONCE
 def test_the_next_fold_has_patience_anew(tmp_path):
     new_process()
@@ -104,6 +105,7 @@ def test_the_next_fold_has_patience_anew(tmp_path):
     assert seen == [[0, 1, 2], [0, 1, 2]]
 
 
+@pytest.mark.slow
 @ONCE
 def test_a_model_after_an_interrupted_one_goes_on_as_in_a_notebook(tmp_path):
     new_process()
@@ -128,6 +130,7 @@ SAME, NEW, COUNTED = {}, {"new": True}, {"counted": True}
 SLOW = pytest.mark.slow
 
 
+@pytest.mark.slow
 @ONCE
 @pytest.mark.parametrize(
     ("form", "policy", "place"),

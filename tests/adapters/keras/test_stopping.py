@@ -22,7 +22,6 @@ from tests.support.variants import only_quick
             ("on_test_batch_begin", 3, 8),
             ("on_test_end", 2, 8),
         ],
-        ("on_train_batch_begin", 7, 6),
         ("on_test_batch_begin", 3, 8),
     ),
 )
@@ -47,6 +46,7 @@ def test_batch_3_of_10(tmp_path, act, validates):
     assert train(tmp_path / "cut", **settings) == train(tmp_path / "whole", **settings)
 
 
+@pytest.mark.slow
 @ONCE
 def test_a_schedule_and_a_signal_in_a_validation(tmp_path):
     def adam():
@@ -82,6 +82,7 @@ def test_a_weights_checkpoint_is_written_within_a_validation_too(tmp_path):
     assert same(trained, again) and (ours.last().step, ours.last().resumable) == (4, False)
 
 
+@pytest.mark.slow
 @ONCE
 def test_a_signal_between_two_updates_waits_for_none(tmp_path):
     def accumulating():

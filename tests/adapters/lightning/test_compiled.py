@@ -86,6 +86,7 @@ def test_the_best_is_tested_whatever_is_compiled(tmp_path, first, second):
     assert torch.equal(weights(again), weights(module))
 
 
+@pytest.mark.slow
 def test_plain_lightning_opens_the_best_of_a_compiled_model(tmp_path):
     module, _, callback = train(tmp_path, Compiled)
     script = (

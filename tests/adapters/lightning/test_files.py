@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import Callback
 
 from ckpt_callbacks.lightning import LightningCheckpoint
 from tests.adapters.lightning.task import EACH_EPOCH, Model, fit, loaders, trainer, weights
+from tests.support.variants import only_quick
 
 OPEN_PLAINLY = """
 import sys, importlib.util, torch, lightning
@@ -35,7 +36,7 @@ def plainly(path):
     return float(total), full == "True"
 
 
-@pytest.mark.parametrize("contents", ["full", "weights"])
+@pytest.mark.parametrize("contents", only_quick(["full", "weights"], "full"))
 def test_files_open_without_this_package(tmp_path, contents):
     module, _, callback = fit(tmp_path, arguments={"contents": contents})
     total, has_optimizer = plainly(callback.last().path)

@@ -154,7 +154,7 @@ def ends_alike(tmp_path, module, others, policy, at, **settings):
 
 
 @pytest.mark.filterwarnings("ignore:Swapping scheduler")
-@pytest.mark.parametrize("at", only_quick([8, 15, 17, 24], 8, 15))
+@pytest.mark.parametrize("at", only_quick([8, 15, 17, 24], 15))
 @pytest.mark.parametrize(
     "module, others",
     [

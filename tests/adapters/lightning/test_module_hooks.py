@@ -107,7 +107,7 @@ MODULES = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", only_quick(MODULES, LogsAfterBatch, SwapsForValidation, Manual))
 @pytest.mark.parametrize("loader", only_quick([DataLoader, StatefulDataLoader], DataLoader), ids=["plain", "stateful"])
 def test_what_the_modules_hooks_do_is_in_the_checkpoint(tmp_path, module, loader):
     policy, settings = Policy(Every(steps=1), KeepLast(2)), dict(loader=loader, val_check_interval=4)

@@ -34,6 +34,7 @@ def test_a_metric_of_the_first_process_is_the_metric_of_all(tmp_path, where, who
     assert json.loads(done.stdout.splitlines()[-1]) == found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["epoch", pytest.param("mid_epoch", marks=pytest.mark.slow)])
 def test_a_metric_that_the_first_process_lacks_is_one_clear_line(tmp_path, where):
     done = run(tmp_path, where, "1")

@@ -28,6 +28,7 @@ from ckpt_callbacks.store.manifest import Manifest
 from tests.adapters.lightning.crash import HERE, Crash
 from tests.adapters.lightning.task import EACH_EPOCH, Model, data, fit, loaders, trainer, weights
 from tests.support.forks import forks_of
+from tests.support.variants import only_quick
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_a_resumed_run_ends_like_the_uninterrupted_one(tmp_path, settings):
     ],
     ids=["max_epochs", "max_steps", "plateau by epoch", "plateau by step", "accumulation"],
 )
-@pytest.mark.parametrize("loader", [StatefulDataLoader, DataLoader], ids=["stateful", "plain"])
+@pytest.mark.parametrize("loader", only_quick([StatefulDataLoader, DataLoader], DataLoader), ids=["stateful", "plain"])
 def test_a_run_resumes_exactly_at_any_step(tmp_path, monkeypatch, loader, plateau, settings):
     def with_plateau(self):
         optimizer = torch.optim.Adam(self.parameters(), 0.02)
@@ -133,7 +134,11 @@ def test_plain_loaders_of_other_kinds_resume_exactly_in_mid_epoch(tmp_path, capl
     assert "may not replay the same batches" not in caplog.text
 
 
-@pytest.mark.parametrize("loader", [StatefulDataLoader, DataLoader, with_workers], ids=lambda loader: loader.__name__)
+@pytest.mark.parametrize(
+    "loader",
+    only_quick([StatefulDataLoader, DataLoader, with_workers], StatefulDataLoader),
+    ids=lambda loader: loader.__name__,
+)
 def test_a_run_that_is_cut_again_and_again_ends_like_the_uninterrupted_one(tmp_path, loader):
     policy = Policy(Every(steps=5) | Every(epochs=1), KeepLast(2))
     whole, *_ = fit(tmp_path / "whole", policy, loader=loader)

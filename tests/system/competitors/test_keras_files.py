@@ -49,6 +49,7 @@ def test_k3_a_full_disk_ends_no_fit_and_truncates_nothing(tmp_path, small_disk):
     fails("keras", ended["{epoch}.keras"] > 0 and ended["{epoch}.weights.h5"] != 0, ended)
 
 
+@pytest.mark.slow
 def test_k8_steps_and_a_monitor_go_together_and_a_missing_one_is_an_error(tmp_path):
     """Keras 16734: ``save_best_only`` with an int ``save_freq`` raises TypeError.
 

@@ -38,6 +38,7 @@ def test_k1_the_best_is_remembered_over_a_restart(tmp_path):
     fails("keras", path.read_bytes() != before)
 
 
+@pytest.mark.slow
 def test_k4_the_optimizer_goes_on_where_it_was(tmp_path, whole):
     """The documented way to resume, `load_weights` into a newly compiled model, drops the optimizer's state."""
     uninterrupted, _ = whole
@@ -91,6 +92,7 @@ def siblings():
     ]
 
 
+@pytest.mark.slow
 def test_k6_early_stopping_and_reduce_lr_on_plateau_go_on_counting(tmp_path):
     """Keras 14862, 9462: both forget their counts on resume, so a plateau starts from its beginning each time."""
     whole, watch = quick(), Watch()
@@ -109,6 +111,7 @@ def test_k6_early_stopping_and_reduce_lr_on_plateau_go_on_counting(tmp_path):
     fails("keras", theirs.epochs != watch.epochs[2:])
 
 
+@pytest.mark.slow
 def test_k7_a_second_interruption_resumes_where_the_first_one_led(tmp_path, whole):
     """BackupAndRestore with ``save_freq=3``: after a second interruption the run is at epoch 0 again.
 

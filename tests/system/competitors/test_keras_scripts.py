@@ -69,6 +69,7 @@ def rate(trained):
     return float(keras.ops.convert_to_numpy(trained.optimizer.learning_rate))
 
 
+@pytest.mark.slow
 def test_k15_a_relative_schedule_is_applied_once_in_an_epoch_resumed_midway(tmp_path):
     """The restored rate is already lower, and Keras lowers it again when the epoch begins a second time."""
     fit_and_crash(6, lower(), checkpoint(tmp_path / "ours", EACH_EPOCH_AND_STEP))

@@ -43,6 +43,7 @@ def test_l16_an_exception_on_one_rank_does_not_hang_the_other(tmp_path, rank):
         assert record.step == 5 or record.exceptional
 
 
+@pytest.mark.slow
 def test_l17_sigterm_saves_at_once_and_the_exit_code_says_so(tmp_path):
     """Lightning 20806, 21623: SIGTERM saves nothing by default, waits for a validation's end, and the code is 0."""
     codes = faulty("lightning_faults.py", "signals", tmp_path)

@@ -27,7 +27,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("adapter", ADAPTERS)
+@pytest.mark.parametrize("adapter", only_quick(ADAPTERS, "lightning", "keras-tensorflow"))
 @pytest.mark.parametrize("case", only_quick(CASES, "all saved"))
 def test_the_curve_gives_the_expected_decisions(adapter, case, tmp_path):
     script, framework, environment = ADAPTERS[adapter]

@@ -52,6 +52,7 @@ def test_it_ends_as_the_run_that_was_never_killed(framework, dirpath):
     assert second.facts["framework"] == framework and second.facts["holder"] == first.facts["holder"]
 
 
+@pytest.mark.slow
 def test_so_does_the_same_training_of_today_without_it(framework, tmp_path):
     assert train(framework, tmp_path)[0] == EXPECTED[framework]
 
