@@ -5,7 +5,7 @@ import warnings
 import pytest
 import torch
 from lightning import seed_everything
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 
 from ckpt_callbacks import Every, KeepAll, KeepLast, Policy
 from ckpt_callbacks.lightning import LightningCheckpoint
@@ -71,7 +71,9 @@ class Compiled(Model):
 def train(module, *callbacks, ckpt_path=None, **settings):
     """Train from a fixed seed, and return the module and the trainer."""
     seed_everything(7, verbose=False)
-    made, fitter = module(), trainer(*callbacks, **{"num_sanity_val_steps": 0, **settings})
+    saves = any(isinstance(callback, Checkpoint) for callback in callbacks)
+    made = module()
+    fitter = trainer(*callbacks, enable_checkpointing=saves, **{"num_sanity_val_steps": 0, **settings})
     fitter.fit(made, *loaders(), ckpt_path=ckpt_path)
     return made, fitter
 
@@ -89,7 +91,7 @@ def test_l24_weights_are_told_apart_where_no_step_is_counted(tmp_path):
     assert torch.equal(files[-1]["net.0.weight"], trained.net[0].weight)
 
     theirs = ModelCheckpoint(tmp_path / "theirs", save_top_k=-1)
-    train(OwnOptimizer, theirs, enable_checkpointing=True)
+    train(OwnOptimizer, theirs)
     fails("lightning", not list((tmp_path / "theirs").glob("*.ckpt")))
 
 
@@ -100,7 +102,7 @@ def test_l25_a_step_save_holds_what_the_modules_hook_did(tmp_path):
     assert torch.equal(saved(ours.last().path)["average.weight"], trained.average.weight)
 
     theirs = ModelCheckpoint(tmp_path / "theirs", every_n_train_steps=4, save_last=True)
-    trained, _ = train(Averaged, theirs, max_steps=8, enable_checkpointing=True)
+    trained, _ = train(Averaged, theirs, max_steps=8)
     fails("lightning", not torch.equal(saved(theirs.last_model_path)["average.weight"], trained.average.weight))
 
 
@@ -115,7 +117,7 @@ def test_l26_weights_swapped_in_for_a_validation_are_not_saved_as_the_trained_on
     assert torch.equal(saved(ours.last().path)["net.3.weight"], trained.net[3].weight)
 
     theirs = ModelCheckpoint(tmp_path / "theirs", monitor="val_loss", save_on_train_epoch_end=False)
-    trained, _ = train(swaps, theirs, max_epochs=1, enable_checkpointing=True)
+    trained, _ = train(swaps, theirs, max_epochs=1)
     fails("lightning", torch.equal(saved(theirs.best_model_path)["average.weight"], trained.net[3].weight))
 
 
@@ -131,7 +133,7 @@ def test_l27_an_epoch_that_is_resumed_has_what_its_start_set_up(tmp_path):
 
     theirs = ModelCheckpoint(tmp_path / "theirs", every_n_train_steps=1, save_last=True)
     with pytest.raises(ZeroDivisionError):
-        train(Anneals, theirs, Crash(14), enable_checkpointing=True)
+        train(Anneals, theirs, Crash(14))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         resumed, _ = train(Anneals, ckpt_path=theirs.last_model_path, max_epochs=2)
@@ -145,5 +147,5 @@ def test_l28_a_compiled_part_is_saved_under_its_plain_names(tmp_path):
     Model().load_state_dict(saved(ours.last().path))
 
     theirs = ModelCheckpoint(tmp_path / "theirs")
-    train(Compiled, theirs, max_epochs=1, enable_checkpointing=True)
+    train(Compiled, theirs, max_epochs=1)
     fails("lightning", any("_orig_mod." in name for name in saved(theirs.best_model_path)))
