@@ -11,46 +11,11 @@ from ckpt_callbacks import Every, KeepAll, KeepLast, Policy
 from ckpt_callbacks.lightning import LightningCheckpoint
 from tests.adapters.lightning.crash import Crash
 from tests.adapters.lightning.task import EACH_EPOCH, Model, digest, loaders, trainer
+from tests.adapters.lightning.test_module_hooks import AfterBatch, SwapsForValidation
+from tests.adapters.lightning.test_weights_identity import Uncounted
 from tests.system.competitors.competitor import fails
 
 STEPS = Policy(Every(steps=4), KeepAll())
-
-
-class OwnOptimizer(Model):
-    """A module that steps an optimizer that Lightning does not know, so that Lightning counts no step."""
-
-    def __init__(self):
-        super().__init__()
-        self.automatic_optimization = False
-        self.own = torch.optim.SGD(self.net.parameters(), 0.1)
-
-    def training_step(self, batch, index):
-        self.own.zero_grad()
-        self.manual_backward(torch.nn.functional.mse_loss(self.net(batch[0]), batch[1]))
-        self.own.step()
-
-
-class Averaged(Model):
-    """A module that keeps an average of its weights, and validates with it if asked to."""
-
-    def __init__(self, swaps=False):
-        super().__init__()
-        self.swaps = swaps
-        self.average = torch.nn.Linear(8, 1).requires_grad_(False)
-
-    def on_train_batch_end(self, *_):
-        for mean, own in zip(self.average.parameters(), self.net[3].parameters(), strict=True):
-            mean.data.lerp_(own.data, 0.1)
-
-    def swap(self):
-        for mean, own in zip(self.average.parameters(), self.net[3].parameters(), strict=True):
-            mean.data, own.data = own.data, mean.data
-
-    def on_validation_start(self):
-        if self.swaps:
-            self.swap()
-
-    on_validation_end = on_validation_start
 
 
 class Anneals(Model):
@@ -85,39 +50,35 @@ def saved(path):
 def test_l24_weights_are_told_apart_where_no_step_is_counted(tmp_path):
     """Lightning 13752, 17167: ModelCheckpoint compares ``global_step``, which stands still, and saves nothing."""
     ours = LightningCheckpoint(tmp_path / "ours", EACH_EPOCH)
-    trained, _ = train(OwnOptimizer, ours)
+    trained, _ = train(Uncounted, ours)
     files = [saved(record.path) for record in ours.records()]
     assert len(files) == 3 and not torch.equal(files[0]["net.0.weight"], files[1]["net.0.weight"])
     assert torch.equal(files[-1]["net.0.weight"], trained.net[0].weight)
 
     theirs = ModelCheckpoint(tmp_path / "theirs", save_top_k=-1)
-    train(OwnOptimizer, theirs)
+    train(Uncounted, theirs)
     fails("lightning", not list((tmp_path / "theirs").glob("*.ckpt")))
 
 
 def test_l25_a_step_save_holds_what_the_modules_hook_did(tmp_path):
     """Callbacks run before the module's hook of the same name: the average in the file lags one step behind."""
     ours = LightningCheckpoint(tmp_path / "ours", STEPS)
-    trained, _ = train(Averaged, ours, max_steps=8)
+    trained, _ = train(AfterBatch, ours, max_steps=8)
     assert torch.equal(saved(ours.last().path)["average.weight"], trained.average.weight)
 
     theirs = ModelCheckpoint(tmp_path / "theirs", every_n_train_steps=4, save_last=True)
-    trained, _ = train(Averaged, theirs, max_steps=8)
+    trained, _ = train(AfterBatch, theirs, max_steps=8)
     fails("lightning", not torch.equal(saved(theirs.last_model_path)["average.weight"], trained.average.weight))
 
 
 def test_l26_weights_swapped_in_for_a_validation_are_not_saved_as_the_trained_ones(tmp_path):
     """ModelCheckpoint saves at a validation's end while the averages are still in the model, as the trained weights."""
-
-    def swaps():
-        return Averaged(swaps=True)
-
     ours = LightningCheckpoint(tmp_path / "ours", EACH_EPOCH)
-    trained, _ = train(swaps, ours, max_epochs=1)
+    trained, _ = train(SwapsForValidation, ours, max_epochs=1)
     assert torch.equal(saved(ours.last().path)["net.3.weight"], trained.net[3].weight)
 
     theirs = ModelCheckpoint(tmp_path / "theirs", monitor="val_loss", save_on_train_epoch_end=False)
-    trained, _ = train(swaps, theirs, max_epochs=1)
+    trained, _ = train(SwapsForValidation, theirs, max_epochs=1)
     fails("lightning", torch.equal(saved(theirs.best_model_path)["average.weight"], trained.net[3].weight))
 
 
