@@ -15,7 +15,8 @@ from ckpt_callbacks.formats import FORMATS, format_of
 from ckpt_callbacks.formats.keras import archive as keras_zip
 from ckpt_callbacks.formats.torch import format as torch_zip
 from ckpt_callbacks.store.digest import digest
-from ckpt_callbacks.store.manifest import Manifest, _line
+from ckpt_callbacks.store.journal import encoded
+from ckpt_callbacks.store.manifest import Manifest
 from tests.support.command import ckpt
 from tests.system.bad_input.runs import KINDS, RESUMABLE, callback, copied, fit, good, newest, one_line
 
@@ -155,7 +156,7 @@ def test_lines_of_a_newer_version_are_said_and_do_no_harm(run, caplog):
     changes = {"id": 90, "status": "archived"}, {"colour": "red"}
     lines = [{"moon": {"phase": 1}}, *({"record": facts | change} for change in changes)]
     with (dirpath / ".ckpt" / "manifest.jsonl").open("ab") as journal:
-        journal.write(b"".join(map(_line, lines)))
+        journal.write(b"".join(map(encoded, lines)))
     assert callback(kind, dirpath).resume_path() == str(last.path)
     assert "did a newer ckpt-callbacks write it?" in caplog.text
     assert fit(kind, dirpath, 4).last().epoch == 4

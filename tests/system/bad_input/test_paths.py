@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from ckpt_callbacks import EventKind, Every, KeepAll, NonFinite, Policy, PolicyError, StoreError
 from ckpt_callbacks.run.run import Run
 from ckpt_callbacks.settings import Settings
-from ckpt_callbacks.store.manifest import Manifest, _line
+from ckpt_callbacks.store.journal import encoded
+from ckpt_callbacks.store.manifest import Manifest
 from ckpt_callbacks.testing import FakeWriter
 from tests.support.command import ckpt
 from tests.support.training import new_run, report, start
@@ -96,7 +97,7 @@ def test_a_manifest_cannot_have_files_elsewhere_deleted(tmp_path, file):
     record = saved_as(tmp_path / "run", "a")
     evil = {**record.to_json(), "id": 7, "file": file}
     with (tmp_path / "run" / ".ckpt" / "manifest.jsonl").open("ab") as journal:
-        journal.write(_line({"record": evil}) + _line({"id": record.id, "set": {"file": file}}))
+        journal.write(encoded({"record": evil}) + encoded({"id": record.id, "set": {"file": file}}))
     manifest = Manifest.read(tmp_path / "run")
     assert [r.file for r in manifest.live()] == [record.file]
     assert len(manifest.problems) == 2 and "is not the name of a file in the run directory" in manifest.problems[0]

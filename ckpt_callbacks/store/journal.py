@@ -1,0 +1,184 @@
+"""The journal: an append-only file of JSON entries, each on a line ``CRC32 JSON\\n``.
+
+A crash leaves a torn last line. It was never acknowledged, so it is ignored and then removed. A damaged line in the
+middle is skipped and reported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ..errors import StoreError
+from .commit import free_name, sync_folder
+
+_HEAD = re.compile(rb"(?=[0-9a-f]{8} \{)")
+_REMEMBERED = 1024  # bytes before the offset by which a journal is recognized
+
+
+class JournalReplaced(StoreError):
+    """The journal is not the file that was read before."""
+
+
+class Line(NamedTuple):
+    """A line of a journal.
+
+    Attributes:
+        number: Its number, from 1.
+        entries: Its entry; if it is damaged, the intact entries in it, because a damaged newline joins two.
+        is_damaged: True if the line is not what was written.
+    """
+
+    number: int
+    entries: list[Any]
+    is_damaged: bool
+
+
+class Journal:
+    """A journal file, and how far it was read. Any number of readers; a writer holds a lock for each append.
+
+    Args:
+        path: The file. Its folder must exist when something is appended.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._offset = 0
+        self._lines = 0
+        self._seen = b""  # the last bytes before the offset
+
+    def read(self) -> Iterator[Line]:
+        """Return the lines that were appended since the last call; none if the file was deleted.
+
+        Raises:
+            JournalReplaced: The file is not the one that was read before. Nothing of it counts as read.
+            StoreError: The file cannot be read.
+        """
+        data = self._unread() or b""
+        end = data.rfind(b"\n") + 1  # after the last newline comes a torn line, or one that is being written
+        self._offset += end
+        self._seen = (self._seen + data[:end])[-_REMEMBERED:]
+        return self._lines_in(data[:end])
+
+    def append(self, entry: Mapping[str, Any], known: Callable[[], Iterable[Mapping[str, Any]]]) -> bool:
+        """Append an entry durably, or not at all. Everything before it must have been read.
+
+        Args:
+            entry: The entry.
+            known: Called if the file that was read has been deleted. Returns the entries to write again before this
+                one.
+
+        Returns:
+            True if the journal is new, and is to be read again from its start.
+        """
+        line = encoded(entry)
+        tail = self._unread()
+        if tail is None and self._offset:
+            line = b"".join(map(encoded, known())) + line
+        end = self._offset if tail is not None else 0
+        if tail and any(_intact_entries(tail)):  # not from a crash: the newline of an intact line was damaged
+            line, end = b"\n" + line, end + len(tail)
+        _write(self.path, end, line)
+        if end == 0:
+            self._sync_folders()
+            self._forget()
+        return end == 0
+
+    def replace(self, entries: Iterable[Mapping[str, Any]]) -> None:
+        """Replace the file with a new one of these entries, in one step, and keep the old one next to it.
+
+        The new file is to be read from its start.
+        """
+        draft = self.path.with_suffix(".new")
+        draft.unlink(missing_ok=True)
+        _write(draft, 0, b"".join(map(encoded, entries)))
+        os.link(self.path, self.path.with_name(free_name(self.path.parent, self.path.name, ".damaged")))
+        os.replace(draft, self.path)
+        sync_folder(self.path.parent)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._offset, self._lines, self._seen = 0, 0, b""
+
+    def _unread(self) -> bytes | None:
+        """Return the bytes after the part that was read; None if the file is missing or was emptied."""
+        try:
+            with self.path.open("rb") as file:
+                if self._offset and not os.fstat(file.fileno()).st_size:
+                    return None
+                file.seek(self._offset - len(self._seen))
+                data = file.read()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreError(
+                f"{self.path}: the manifest cannot be read: {error.strerror or error}; "
+                f"call `ckpt doctor {self.path.parent.parent}`"
+            ) from error
+        if not data.startswith(self._seen):
+            raise JournalReplaced(f"{self.path}: was replaced by another file")
+        return data[len(self._seen) :]
+
+    def _lines_in(self, data: bytes) -> Iterator[Line]:
+        for line in data.split(b"\n")[:-1]:
+            self._lines += 1
+            if line:
+                entry = _entry(line)
+                is_damaged = entry is None
+                yield Line(self._lines, list(_intact_entries(line)) if is_damaged else [entry], is_damaged)
+
+    def _sync_folders(self) -> None:
+        """Make sure that a new file survives a power loss."""
+        sync_folder(self.path.parent)
+        sync_folder(self.path.parent.parent)
+        for folder in self.path.absolute().parents:  # any of them may be new; some may not be accessible
+            with contextlib.suppress(OSError):
+                sync_folder(folder)
+
+
+def encoded(entry: Mapping[str, Any]) -> bytes:
+    """Return the line of an entry."""
+    payload = json.dumps(entry, separators=(",", ":"), allow_nan=False).encode()
+    return b"%08x %s\n" % (zlib.crc32(payload), payload)
+
+
+def _entry(line: bytes) -> Any:
+    """Return the entry of a line; None when it is damaged."""
+    check, _, payload = line.partition(b" ")
+    try:
+        return json.loads(payload) if check == b"%08x" % zlib.crc32(payload) else None
+    except ValueError:
+        return None
+
+
+def _intact_entries(damaged: bytes) -> Iterator[Any]:
+    """Yield the intact entries of a damaged line; a damaged newline joins two."""
+    for piece in _HEAD.split(damaged):
+        entry = _entry(piece) or _entry(piece[:-1])
+        if entry is not None:
+            yield entry
+
+
+def _write(journal: Path, end: int, lines: bytes) -> None:
+    """Write ``lines`` after the first ``end`` bytes, durably, or not at all."""
+    descriptor = os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    try:
+        if os.lseek(descriptor, 0, os.SEEK_END) > end:
+            os.ftruncate(descriptor, end)
+        try:
+            written = 0
+            while written < len(lines):
+                written += os.write(descriptor, lines[written:])
+            os.fsync(descriptor)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.ftruncate(descriptor, end)
+            raise
+    finally:
+        os.close(descriptor)
