@@ -24,9 +24,10 @@ from ..runtime.plain_values import plain
 from ..runtime.worker import Worker
 from ..settings import Settings
 from .collective import announce, finish, follow
-from .committer import Committer, SaveJob, SaveOutcome
+from .committer import Committer, SaveOutcome
 from .directory import RunDirectory
 from .resume import embed_state
+from .save_job import SaveJob
 from .source import Embedded, Source
 
 log = logging.getLogger("ckpt_callbacks")
