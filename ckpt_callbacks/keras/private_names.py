@@ -35,7 +35,6 @@ RELIED_ON: tuple[PrivateName, ...] = (
     ("keras.optimizers.Optimizer", "_iterations"),
     ("keras.optimizers.Optimizer", "_trainable_variables"),
     ("keras.src.legacy.saving.legacy_h5_format", "load_optimizer_weights_from_hdf5_group"),
-    ("keras.src.random.seed_generator", "GLOBAL_SEED_GENERATOR"),
     ("keras.src.random.seed_generator", "global_seed_generator"),
     ("keras.src.saving.keras_saveable", "KerasSaveable"),
     (_SAVING, "DiskIOStore"),

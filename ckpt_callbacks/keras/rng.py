@@ -9,8 +9,10 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 from keras.src.backend.common import global_state
-from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR, global_seed_generator
+from keras.src.random.seed_generator import global_seed_generator
 from keras.src.utils.rng_utils import get_random_seed
+
+_KERAS_GENERATOR = "global_seed_generator"  # the attribute that it sets; 3.12 has no constant for its name
 
 
 def script_seed() -> int | None:
@@ -33,7 +35,7 @@ def random_state() -> dict[str, np.ndarray]:
         "numpy": np.array(keys, dtype=np.uint32),
         "numpy_rest": np.array([position, has_gauss, cached], dtype=np.float64),
     }
-    if (generator := global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)) is not None:
+    if (generator := global_state.get_global_attribute(_KERAS_GENERATOR)) is not None:
         state["keras"] = np.array(keras.ops.convert_to_numpy(generator.state))
     if torch := sys.modules.get("torch"):
         state["torch"] = torch.get_rng_state().numpy()
