@@ -38,8 +38,8 @@ class Event:
         time: Training time in seconds, accumulated over all resumes; it never decreases.
         wall: UTC seconds since 1970; for names, records and deadlines.
         metrics: Metrics measured with exactly this step's weights; no older ones.
-        complete: An epoch has ended in which every metric could have been logged. A monitored metric that was not is
-            named in a warning, and after some epochs it is an error.
+        complete: An epoch has ended in which every metric could have been logged. If a monitored metric was not
+            logged, a warning names it, and after some epochs it is an error.
         deadline: When the job will be ended, in UTC seconds since 1970, if that is known. A different number means a
             different deadline, so it stays the same at every event unless the job's end has really moved.
         save_id: For `SAVED` and `DROPPED`: the `Save.id` of the save that had this outcome.

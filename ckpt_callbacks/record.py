@@ -38,7 +38,7 @@ class Record:
 
     Attributes:
         id: A number that is unique in the directory and grows with every save.
-        file: Name of the file in the run directory. Decoration: nothing is ever parsed from it.
+        file: Name of the file in the run directory. For people only: no code parses it.
         step: Optimizer updates done.
         epoch: Completed epochs.
         time: Training time in seconds, accumulated over resumes.
@@ -58,8 +58,8 @@ class Record:
         run: Identifies the run, across resumes.
         attempt: Number of the run's start that saved it, from 1.
         parent: Id of the record from which that start continued, if any.
-        fit: Number of the script's `fit` in this directory that saved it, from 1; a script that is started again counts
-            anew.
+        fit: Number of the script's `fit` in this directory that saved it, from 1; a script that is started again
+            counts from 1 again.
         superseded: A later attempt resumed from an older checkpoint, which left this one on a dead branch.
         exceptional: Saved while training was failing, so that it never becomes ``best``.
         final: The state at the end of a `fit`.

@@ -20,7 +20,7 @@ def log(run_dir: Path, as_json: bool, config: Path | None) -> None:
     """Show how often a run saved, why, and what the saves cost.
 
     Lists every save of RUN_DIR in order, including failed and deleted ones: how long it blocked training, and when it
-    was durable. Then the interval chosen by each cost-based rule of the policy.
+    was durable. Then shows the interval that each cost-based rule of the policy has chosen.
     """
     manifest = options.open_manifest(run_dir)
     policy = options.policy_of(config, manifest)

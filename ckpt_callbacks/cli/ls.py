@@ -20,7 +20,7 @@ from .records import Listing
 def ls(run_dir: Path, as_json: bool, everything: bool, config: Path | None) -> None:
     """List the checkpoints of a run.
 
-    For each checkpoint in RUN_DIR: its facts, why it was saved, and why it is kept.
+    Shows the facts of each checkpoint in RUN_DIR, why it was saved, and why it is kept.
     """
     manifest = options.open_manifest(run_dir)
     listing = Listing(manifest, options.policy_of(config, manifest))

@@ -31,7 +31,7 @@ log = logging.getLogger("ckpt_callbacks")
 
 
 class Beginning:
-    """The state that a fit continues from. Creating it loads the checkpoint, if there is one, and restores the run.
+    """The state from which a fit continues. The constructor loads the checkpoint, if any, and restores the run.
 
     Args:
         run: The run, whose directory is open.
@@ -58,7 +58,7 @@ class Beginning:
     ) -> None:
         self._run, self._model = run, model
         is_backup = call.has_backup and is_set_elsewhere(model) and not run.fits.were_for(model)
-        if is_backup:  # a model that it has restored does not count as trained
+        if is_backup:  # a model that BackupAndRestore has restored does not count as trained
             leave(model)
         self._choice = choice = choose(run, request, model, epochs)
         if is_backup and choice.path is not None:
@@ -96,20 +96,20 @@ class Beginning:
 
     @property
     def lacks_final(self) -> bool:
-        """True if the run ends where it was resumed, from a checkpoint taken before its last state was saved."""
+        """True if no final state was saved at the step from which the fit continues, or after it."""
         if self.point is None or self._choice.done:
             return False
         final = self._final()
         return final is None or final.step < self._run.state.step
 
     def end_without_training(self) -> None:
-        """End a fit that trained nothing, with the model as its checkpoint left it."""
+        """End a fit that trained nothing, and load the final weights if they differ from those it resumed from."""
         run, model = self._run, self._model
         if not self._choice.done:
             log.warning("%s: nothing was left to train; the run is at step %d", run.dirpath, run.state.step)
         final = self._final()
         if final is not None and self.point is not None and self.point.path != final.path:
-            load_verified(model, final, run.directory.staging)  # they may be averages, or the best weights
+            load_verified(model, final, run.directory.staging)  # the final weights may be averages, or the best ones
         if self._choice != Choice():
             leave(model)
 
@@ -157,15 +157,15 @@ class Beginning:
         if parts.optimizer and None not in rates and rates[0] != rates[1]:
             log.warning(
                 "%s: the script sets the learning rate to %g, and set it to %g before; the resume restores the "
-                "checkpoint's; to change it, set model.optimizer.learning_rate in a callback's on_epoch_begin",
+                "checkpoint's rate; to change it, set model.optimizer.learning_rate in a callback's on_epoch_begin",
                 path, rates[1], rates[0],
             )  # fmt: skip
         log.warning("resumed from %s, at step %d, epoch %d", path, run.state.step, run.state.epoch)
         if not call.is_known:
             log.warning(
-                "%s: this is no call of fit(), which would skip what is trained: begin the loop with epoch %d "
+                "%s: resumed outside fit(), so no batch is skipped automatically; begin the loop with epoch %d "
                 "(epochs_done)%s", run.dirpath, run.state.epoch,
-                f", without its first {self.point.batch} batches" if self.point.batch else "",
+                f", and skip its first {self.point.batch} batches" if self.point.batch else "",
             )  # fmt: skip
 
     def _train_on_from(self, record: Record) -> None:
@@ -192,7 +192,7 @@ class Beginning:
 
 
 def _compiled_rate(model: keras.Model) -> dict[str, float]:
-    """Return the learning rate that a script sets, as a fact; none with a schedule, or if the model was trained."""
+    """Return the script's learning rate as a fact; no fact with a schedule, or if the model was already trained."""
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     rate = getattr(optimizer, "_learning_rate", None)
     if has_trained(model) or not isinstance(rate, keras.Variable):

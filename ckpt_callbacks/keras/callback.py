@@ -147,7 +147,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
 
     @property
     def epochs_done(self) -> int:
-        """The completed epochs of the run; after `on_train_begin`, a training loop of your own begins with this one."""
+        """The number of completed epochs. After `on_train_begin`, begin your own training loop with this epoch."""
         return self._run.state.epoch
 
     def set_model(self, model: Any) -> None:
@@ -162,7 +162,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
         check_private_names()
         call = FitCall.of(self.model)
         self._check(call)
-        call.at_last(lambda: self._begin(call))  # others may change in this hook what a resume restores
+        call.at_last(lambda: self._begin(call))  # other callbacks may change, in this hook, what a resume restores
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         if self._fit is not None:

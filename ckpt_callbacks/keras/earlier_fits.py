@@ -24,7 +24,7 @@ from .update_counter import has_trained
 
 log = logging.getLogger("ckpt_callbacks")
 
-# Models that are as an earlier start of the script left them: they were loaded, and nothing was left to train.
+# Models that a call of `fit` has only loaded, because an earlier start of the script had completed that call.
 _replayed: weakref.WeakSet[keras.Model] = weakref.WeakSet()
 
 
@@ -43,7 +43,7 @@ class ResumeRequest:
 
 @dataclass(frozen=True)
 class Choice:
-    """What a call of `fit` continues from.
+    """The starting point of a call of `fit`: a checkpoint, or the model as it is.
 
     Attributes:
         path: The checkpoint; None to train the model as it is, or to train nothing.
@@ -101,7 +101,7 @@ def choose(run: Run, request: ResumeRequest, model: keras.Model, epochs: int) ->
 
 
 def leave(model: keras.Model) -> None:
-    """Record that a call has loaded a model and trained nothing, so that the next one may load it again."""
+    """Record that a call has loaded a model and trained nothing, so that the next call may load it again."""
     _replayed.add(model)
 
 
@@ -155,7 +155,7 @@ def _choice(run: Run, epochs: int) -> Choice:
 
 
 def _saved(view: RunView) -> list[Record]:
-    """Return the records of this line of training, including those that retention has deleted."""
+    """Return the records of the current branch, including those that retention has deleted."""
     kept = (Status.COMMITTED, Status.VERIFIED, Status.THINNED, Status.DELETED)
     return [r for r in list(view.manifest.records.values()) if r.status in kept and not r.superseded]
 

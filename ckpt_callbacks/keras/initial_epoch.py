@@ -55,7 +55,7 @@ def is_set_elsewhere(model: keras.Model) -> bool:
 
 
 class _Epoch(int):
-    """The number of an epoch. Keras ignores a number that is false, such as 0, if the script has passed another one."""
+    """The number of an epoch. Keras ignores a falsy number, such as 0, if the script has passed another one."""
 
     def __bool__(self) -> bool:
         return True

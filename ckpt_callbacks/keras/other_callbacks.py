@@ -37,8 +37,8 @@ class OtherCallbacks:
 
     Attributes:
         may_change_model: Whether hooks that are called again in a resumed epoch may change the model.
-        collect: Whether one of them has hooks of batches and no state to keep, so that it may compute metrics of what
-            it sees there.
+        collect: Whether one of them has batch hooks and no state to keep, so that it may compute metrics from what it
+            sees in each batch.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class OtherCallbacks:
         return sorted(name for name, _ in wanted.keys() ^ found.keys())
 
     def rewind(self, batches: int) -> None:
-        """Let those that count batches go back by some, which Keras counts again in a resumed epoch."""
+        """Set back the callbacks' batch counters, because Keras counts the skipped batches of an epoch again."""
         for callback in self._callbacks:
             if "_global_train_batch" in _fields(callback):
                 callback._global_train_batch = max(0, callback._global_train_batch - batches)

@@ -10,12 +10,12 @@ log = logging.getLogger("ckpt_callbacks")
 
 
 class PartialEpoch:
-    """The metrics of one such epoch. Those of its validation are complete.
+    """The metrics of an epoch that was resumed midway. Its validation metrics are always complete.
 
     Args:
         path: The checkpoint, which was taken in this epoch.
         restored: Whether the model's metrics were restored, so that they cover the whole epoch.
-        collects: Whether another callback may compute metrics of what it sees in each batch.
+        collects: Whether another callback may compute metrics from what it sees in each batch.
 
     Attributes:
         restored: As given; may change.
@@ -25,16 +25,16 @@ class PartialEpoch:
     def __init__(self, path: Path, *, restored: bool, collects: bool) -> None:
         self._path, self.restored, self._collects = path, restored, collects
         self.has_left_out = False
-        self._measured: set[str] = set()  # what the model has measured
+        self._measured: set[str] = set()  # the names of the model's metrics
 
     def leave_out(self, logs: MutableMapping[str, float]) -> None:
-        """Remove what the model has measured in the last batches alone. Call it before all other callbacks."""
+        """Remove the model's metrics if they cover only the last batches. Call it before all other callbacks."""
         if not self.restored:
             self._remove(logs, logs)
         self._measured = set(logs)
 
     def leave_out_collected(self, logs: MutableMapping[str, float]) -> None:
-        """Remove what callbacks have added in an epoch of which they may know the last batches alone."""
+        """Remove metrics that callbacks have added, because they may cover only the last batches."""
         if self._collects:
             self._remove(logs, logs.keys() - self._measured)
 

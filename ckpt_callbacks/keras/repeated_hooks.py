@@ -16,7 +16,8 @@ _HARMLESS = ("keras.src.callbacks.", f"{__package__}.")  # all others of Keras, 
 def may_change_model(callbacks: Sequence[keras.callbacks.Callback]) -> bool:
     """Return whether a hook that is called again may change the model, its optimizer or the random state.
 
-    A checkpoint that was taken later in the epoch contains its effects. No cheap check shows whether it had any.
+    A checkpoint that was taken later in the epoch already contains the effects of the hook's first call. No cheap check
+    shows whether there were any.
 
     Args:
         callbacks: The other callbacks of the fit.
@@ -29,7 +30,7 @@ def may_change_model(callbacks: Sequence[keras.callbacks.Callback]) -> bool:
 
 
 def see_batches(callbacks: Sequence[keras.callbacks.Callback]) -> bool:
-    """Return whether some callbacks may collect something at each batch."""
+    """Return whether any callback has its own batch hook, in which it may collect values."""
     return any(not _origin(callback, hook).startswith(_HARMLESS) for callback in callbacks for hook in _OF_BATCHES)
 
 

@@ -70,7 +70,7 @@ class FitState:
         epochs: Number of completed epochs. None if the file does not contain it.
         epoch_step: Optimizer updates done when the running epoch began. None if the file does not contain it.
         processes: The states of the processes, by rank.
-        measured: What the last batch has measured, if the event that reports it comes after the checkpoint.
+        measured: The metrics of the last batch, if the event that reports them comes after the checkpoint.
         steps: Number of steps done if batches count as steps. None if Lightning counts, or the file does not contain
             it.
         data: What the loaders yield in the running epoch; see `epoch_data`. None at an epoch's end, and if the file

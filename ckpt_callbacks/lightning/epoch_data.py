@@ -1,4 +1,4 @@
-"""The facts about an epoch's data that determine what a number of batches means."""
+"""The facts about an epoch's data that determine which samples a number of batches covers."""
 
 from __future__ import annotations
 
@@ -37,9 +37,8 @@ class LoaderData:
     @classmethod
     def of(cls, loader: Any) -> LoaderData:
         """Return what a loader yields."""
-        used = getattr(
-            loader, "batch_sampler", None
-        )  # a loader with its own batch sampler has a sampler that it never uses
+        # A loader with a batch sampler of its own never uses its sampler.
+        used = getattr(loader, "batch_sampler", None)
         samplers = list(samplers_of(loader)) if used is None else [used, *samplers_of(used)]
         sizes = [getattr(owner, "batch_size", None) for owner in (loader, *samplers)]
         size = next((size for size in sizes if isinstance(size, int)), None)
@@ -58,11 +57,11 @@ class LoaderData:
         return batches * saved.samples // self.samples
 
     def change_since(self, saved: LoaderData) -> str | None:
-        """Return what is different from the loader at the save; None if a batch is the same."""
+        """Return how this data differs from the data at the save; None if it does not."""
         if saved.rows != self.rows:
             return f"the data has {self.rows} samples now, and had {saved.rows}"
         if saved.order != self.order:
-            return f"{_list(self.order)} decides on the order now, and {_list(saved.order)} did"
+            return f"the order comes from {_list(self.order)} now, and came from {_list(saved.order)}"
         if saved.samples != self.samples:
             return f"a batch has {self.samples} samples now, and had {saved.samples}"
         if saved.batches != self.batches:
@@ -76,10 +75,10 @@ def epoch_data(trainer: Trainer) -> list[dict[str, Any]]:
 
 
 def batches_in_changed_data(trainer: Trainer, saved: Sequence[Mapping[str, Any]], batches: int) -> int | None:
-    """Return the number of batches after which an epoch continues if its data has changed, and log why; None if not.
+    """Return after how many batches an epoch continues if its data has changed, and log it; None if it has not changed.
 
-    If only the number of samples in a batch has changed, the samples that were trained are left out, except for those
-    that do not fill a batch. Otherwise, nothing shows which samples were trained, so the epoch begins again.
+    If only the batch size has changed, the trained samples are skipped, rounded down to whole batches. Otherwise,
+    nothing shows which samples were trained, so the epoch begins again.
 
     Args:
         trainer: The trainer.
@@ -100,14 +99,14 @@ def batches_in_changed_data(trainer: Trainer, saved: Sequence[Mapping[str, Any]]
     if done:
         where = f"the epoch continues after {done} such batches"
     else:
-        where = "that epoch begins again; to continue in it, keep data, batch size and sampler until its end"
+        where = "that epoch begins again; to continue midway, keep data, batch size and sampler until the epoch's end"
     if trainer.is_global_zero:
         log.warning("the checkpoint was taken after %d batches of an epoch, but %s: %s", batches, why, where)
     return done
 
 
 def explain_unloadable_state(error: BaseException) -> None:
-    """Log what to do if torchdata could not load the state of a loader, which it says in its own terms."""
+    """Log what to do if torchdata could not load the state of a loader, because torchdata's error does not say it."""
     where = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
     if where and where[-1].startswith("torchdata."):
         log.warning(

@@ -37,7 +37,7 @@ _STATELESS = (
 
 
 class Inexactness:
-    """Reports each reason why a resumed run may differ once, at the first save that it affects.
+    """Reports why a resumed run may differ: each reason once, at the first save that it affects.
 
     Attributes:
         gradients: The gradients of manual optimization.

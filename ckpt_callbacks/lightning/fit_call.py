@@ -57,7 +57,7 @@ def refuse_to_begin_again(dirpath: Path, step: int, resumed_at: int | None) -> N
 
 
 def refuse_fewer_epochs(dirpath: Path, trainer: Trainer, checkpoint: Mapping[str, Any]) -> None:
-    """Raise `ResumeError` if a checkpoint is of an epoch that the trainer never trains."""
+    """Raise `ResumeError` if a checkpoint was taken in an epoch that the trainer never trains."""
     if "loops" not in checkpoint or trainer.max_epochs in (None, -1):
         return
     epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["started"]

@@ -11,7 +11,7 @@ _FIRST, _NEXT = 1.0, 10.0  # seconds until the first message, and between later 
 
 
 def loaded_again(batches: int, now: Callable[[], float] = time.monotonic) -> Iterator[int]:
-    """Yield the number of each batch to load, and log the progress if it takes long.
+    """Yield the number of each batch to load, and log the progress if loading takes long.
 
     Args:
         batches: How many batches there are.
@@ -23,8 +23,8 @@ def loaded_again(batches: int, now: Callable[[], float] = time.monotonic) -> Ite
         if done and spent >= due:
             due = spent + _NEXT
             log.warning(
-                "loading again the %d batches that the epoch had trained before the checkpoint: %d done in %.0f s, "
-                "about %.0f s left; a StatefulDataLoader (torchdata) does not load them again",
+                "loading again the %d batches that were trained in this epoch before the checkpoint: %d done in "
+                "%.0f s, about %.0f s left; a StatefulDataLoader (torchdata) does not load them again",
                 batches, done, spent, spent / done * (batches - done),
             )  # fmt: skip
         yield done

@@ -76,14 +76,15 @@ class FreshMetrics:
         return metrics
 
     def of_step(self, trainer: Trainer, policy: Policy, later: int | None) -> dict[str, float]:
-        """Return the metrics of the policy that the batch that ends now has logged at step level.
+        """Return the metrics of the policy that were logged at step level in the batch that ends now.
 
         If a metric is logged by step and by epoch, its name is that of the epoch's value; see `_step_name`.
 
         Args:
             trainer: The trainer.
             policy: The policy.
-            later: The number of batches done, to `keep` them and return none. None if their event comes now.
+            later: The number of batches done, if a later event reports these metrics: they are passed to `keep`, and
+                an empty dictionary is returned. None if they are reported now.
         """
         fresh = {}
         for item in _items(trainer):

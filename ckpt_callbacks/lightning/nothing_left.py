@@ -27,7 +27,8 @@ def end_untrained(trainer: Trainer, run: Run, state: FitState, previous: Previou
         state: The state in the checkpoint.
         previous: The callback's last fit.
     """
-    loops.apply_plateau_steps(trainer, state.plateau_steps)  # the last epoch's own hooks came after the save
+    # Lightning takes these steps only after the save at the end of the last epoch.
+    loops.apply_plateau_steps(trainer, state.plateau_steps)
     end_averages(trainer)
     run.end_without_training()
     why = _why(trainer, state, previous)
@@ -44,5 +45,5 @@ def _why(trainer: Trainer, state: FitState, previous: PreviousFit) -> str:
     if trainer.global_step > loops.max_steps(trainer):
         return f", beyond max_steps={trainer.max_steps}, which includes earlier fits; {_PHASE}"
     if is_trained_now(trainer.lightning_module, state.frozen_at_start, state.frozen):
-        return f", when other parameters were frozen than now; {_PHASE}, or more epochs"
+        return f", with other parameters frozen than now; {_PHASE}, or more epochs"
     return ""

@@ -108,7 +108,7 @@ class Progress:
         Args:
             trainer: The trainer.
             epochs: Completed epochs.
-            measured: What the last batch has measured, if its event is yet to come.
+            measured: The metrics of the last batch, if a later event reports them.
         """
         interval = self.plateau_interval if self.place is not Place.VALIDATION else None
         return FitState(

@@ -77,7 +77,7 @@ class StepCount:
         return loops.batches_trained_in_total(trainer) + self.offset
 
     def end_batch(self, trainer: Trainer) -> int:
-        """Return the number of steps done when a batch ends."""
+        """Return the number of steps done at the end of a batch."""
         if self._hook is not None:
             self._decide(trainer, is_uncounted=bool(self._stepped))
             self._stepped.clear()

@@ -62,7 +62,7 @@ class TrainedWeights:
         return self._before is not None and self._before != self._validated
 
     def keep_out(self, dirpath: Path) -> bool:
-        """Return whether the model now holds other weights, which no file may hold. Log it if it does.
+        """Return whether the model now holds other weights, which must not be saved. Log it if it does.
 
         Args:
             dirpath: The run directory.
@@ -73,12 +73,12 @@ class TrainedWeights:
         return replaced
 
     def check_saved(self) -> None:
-        """Log once if a checkpoint that any code saves now holds other weights as the trained ones."""
+        """Log once if the model holds other weights while any code saves a checkpoint, which then contains these."""
         if not self._was_saved and self._are_replaced():
             self._was_saved = True
             log.warning(
                 "another callback saves a checkpoint in a validation, and the file holds the weights that the script "
-                "has put into the model for it, not the trained weights; resume from ckpt.resume_path() instead"
+                "has put into the model, not the trained weights; resume from ckpt.resume_path() instead"
             )
 
     def _are_replaced(self) -> bool:

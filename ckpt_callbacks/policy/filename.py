@@ -1,6 +1,6 @@
 """File names from a template.
 
-Names are decoration: the facts are in the manifest, and nothing parses a name.
+Names are for people only: the facts are in the manifest, and no code parses a name.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class FileName:
     def _check_field(self, name: str, spec: str | None) -> None:
         where = f"filename {self.template!r}"
         if not name:
-            raise PolicyError(f"{where}: {{}} has no name; expected such as {{epoch}}")
+            raise PolicyError(f"{where}: {{}} has no name; expected one, such as {{epoch}}")
         if name in self.metadata:
             return
         if name not in self.metrics and name not in BUILT_IN:

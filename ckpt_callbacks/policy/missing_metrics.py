@@ -49,8 +49,8 @@ def warnings(policy: Policy, state: State) -> Iterator[str]:
         is_known = all(name in state.logged_names for name in absent)
         if state.fresh_epochs == (2 if is_known else 1):
             yield (
-                f"the metric {metric.name!r} {not_logged(absent, state)}; the rules that read it wait for it, and it "
-                f"is an error after {_limit(metric, policy)} epochs without it{_hint(metric, state)}"
+                f"the metric {metric.name!r} {not_logged(absent, state)}; the rules that read it are waiting for it; "
+                f"this is an error after {_limit(metric, policy)} epochs without it{_hint(metric, state)}"
             )
 
 

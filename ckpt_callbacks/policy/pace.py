@@ -17,7 +17,7 @@ class Pace:
     """The interval of a trigger, derived from what saves cost.
 
     Before anything has been measured, a save is due at once: it takes the first measurement, and finds a broken disk
-    early. While a save is pending, none is due. A failed save leaves the run as unsafe as before, so one stays due.
+    early. While a save is pending, none is due. A failed save leaves the run as unsafe as before, so a save stays due.
     """
 
     def interval(self, cost: float) -> float:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 # What frameworks append to a name. Keras appends a number to a metric whose name is already used in the process; the 50
-# of `map_50` is no such number. Lightning appends what kind of value is logged.
+# of `map_50` is no such number. Lightning appends the kind of the value, or the number of the loader.
 _SUFFIX = re.compile(r"(_[1-9]|_[1-4]\d|_epoch|_step|/dataloader_idx_\d+)$")
 _SAME = {"valid": "val", "validation": "val", "training": "train"}
 _WORD, _DOUBLE = re.compile(r"[a-z0-9]+"), re.compile(r"([a-z])\1+")
@@ -16,8 +16,8 @@ _ABBREVIATED, _LEFT_OUT, _LONG = 3, 3, 5  # letters
 def resembling(name: str, others: Iterable[str]) -> str | None:
     """Return the first name that resembles ``name``: with or without a suffix, abbreviated, or misspelled.
 
-    Names of different metrics must not be found, such as ``mse`` and ``msle``, so short words may only differ by
-    doubled or exchanged letters.
+    Names of different metrics, such as ``mse`` and ``msle``, must not match, so short words may differ only by doubled
+    or exchanged letters.
     """
     return next((other for other in sorted(others) if other != name and _alike(_words(name), _words(other))), None)
 
@@ -34,7 +34,7 @@ def _alike(a: list[str], b: list[str]) -> bool:
 
 
 def _is_slip(a: str, b: str) -> bool:
-    """Return whether one word is the other one, abbreviated, with a missing letter, or with two letters exchanged."""
+    """Return whether one word is an abbreviation of the other, lacks one letter, or has two letters exchanged."""
     short, long = sorted((a, b), key=len)
     if long.startswith(short) and long.isalpha():
         return len(short) >= _ABBREVIATED and len(long) >= len(short) + _LEFT_OUT

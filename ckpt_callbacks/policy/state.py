@@ -115,9 +115,9 @@ class State:
             ResumeError: A newer version wrote it.
         """
         check_version(facts.get("version"), STATE_VERSION, "policy state")
-        names, joint = _told_apart(facts["seen"])
+        names, joint = _separated(facts["seen"])
         fresh = facts.get("fresh", {"seen": (), "epochs": 0})  # earlier versions did not write this
-        fresh_names, fresh_joint = _told_apart(fresh["seen"])
+        fresh_names, fresh_joint = _separated(fresh["seen"])
         plain = ("step", "epoch", "time", "non_finite", "saves", "failures", "retry_step")
         return cls(
             **{name: facts[name] for name in plain if name in facts},
@@ -136,7 +136,7 @@ class State:
         )
 
 
-def _told_apart(seen: Iterable[str]) -> tuple[frozenset[str], frozenset[str]]:
-    """Return names of metrics, and keys of weighted sums."""
+def _separated(seen: Iterable[str]) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the names of metrics and the keys of weighted sums, which the state holds in one list."""
     joint = frozenset(name for name in seen if name.endswith(JOINT))
     return frozenset(seen) - joint, joint

@@ -176,7 +176,7 @@ class NonFinite(Stopping):
 
 
 def name_of_batch(name: str) -> str:
-    """Return the name of the batch's value of a metric whose own name means the epoch's value, as in Lightning."""
+    """Return the name of a metric's batch value, as Lightning forms it, if its own name means the epoch's value."""
     return f"{name}_step"
 
 

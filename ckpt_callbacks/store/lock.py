@@ -72,7 +72,7 @@ class FileLock:
 
 
 class TrainingLock:
-    """The lock of a training run on its directory. A second one is refused, with the first one's host and pid.
+    """The lock of a training run on its directory. The error for a second run names the first one's host and pid.
 
     Args:
         path: The lock file.

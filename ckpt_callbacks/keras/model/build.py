@@ -10,7 +10,7 @@ import keras
 
 
 def build(model: keras.Model, batch_spec: Any) -> Exception | None:
-    """Create a model's variables, as far as that is possible without real values. Return what prevented it.
+    """Create a model's variables, as far as that is possible without real values. Return the error that prevents it.
 
     Args:
         model: The model.
@@ -27,7 +27,7 @@ def build(model: keras.Model, batch_spec: Any) -> Exception | None:
 
 
 def create_metrics(model: keras.Model, batch: Any) -> None:
-    """Create the variables of a model's metrics as far as a batch allows it. Their values do not matter afterwards.
+    """Create the variables of a model's metrics, by computing them on one batch. Their values are not used.
 
     Args:
         model: The model.
@@ -39,16 +39,16 @@ def create_metrics(model: keras.Model, batch: Any) -> None:
         model.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight)
         model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
     except Exception:
-        return  # a train step of the model's own may call its parts alone
+        return  # the model's own train_step may call only its parts
 
 
 def _call_in_training(model: keras.Model, batch_spec: Any) -> None:
-    # `_symbolic_build` builds no layer that is called in training alone, and an optimizer without that layer's weights.
+    # `_symbolic_build` leaves out layers that are called only in training, also when it builds the optimizer.
     x, _, _ = keras.utils.unpack_x_y_sample_weight(batch_spec)
     try:
         model(keras.tree.map_structure(_symbolic, x), training=True)
     except Exception:
-        return  # a train step of the model's own may call its parts alone
+        return  # the model's own train_step may call only its parts
 
 
 def _symbolic(spec: Any) -> Any:

@@ -124,7 +124,7 @@ OTHERS = {
     "more data": (plain(), lambda: plain(rows=48), "the data has 48 samples now, and had 32"),
     "less data": (plain(), lambda: plain(rows=16), "the data has 16 samples now, and had 32"),
     "order": (
-        plain(), lambda: plain(shuffle=False), "SequentialSampler decides on the order now, and RandomSampler did"
+        plain(), lambda: plain(shuffle=False), "the order comes from SequentialSampler now, and came from RandomSampler"
     ),
     "unknown size": (
         DataLoader(dataset(), batch_sampler=Buckets(4)), lambda: DataLoader(dataset(), batch_sampler=Buckets(8)),
