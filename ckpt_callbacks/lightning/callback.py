@@ -201,7 +201,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._fit is not None and not trainer.sanity_checking and trainer.state.fn == TrainerFn.FITTING:
-            self._fit.hooks.call_after(pl_module, "on_validation_end", self._fit.end_validation)
+            self._fit.hooks.call_after_validation(pl_module, self._fit.validation_metrics, self._fit.end_validation)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._fit is not None:

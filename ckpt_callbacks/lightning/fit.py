@@ -15,8 +15,6 @@ from ..policy.decision import Decision
 from ..record import Record
 from ..run.listeners import Listener
 from ..run.run import Run
-from ..run.snapshot import Snapshot
-from ..run.source import Embedded
 from ..torch.staging import TorchStaging
 from . import loops
 from .averaging import AveragedWeights
@@ -25,7 +23,6 @@ from .checkpoint_io import StagedCheckpointIO
 from .embedded import Place
 from .exactness import Inexactness
 from .fit_call import is_resuming, path_to_load, refuse_fewer_epochs, refuse_to_begin_again
-from .metadata import training_metadata
 from .metrics import FreshMetrics
 from .module_hooks import ModuleHooks
 from .nothing_left import end_untrained
@@ -34,13 +31,14 @@ from .processes import TrainerProcesses, check_same_path, hold_sigterm, leave_at
 from .progress import Progress
 from .refused_types import RefusedTypes
 from .resume import ResumePoint
+from .source import TrainerSource
 from .trained_weights import TrainedWeights
 
 log = logging.getLogger("ckpt_callbacks")
 
 
 class Fit:
-    """One call of `Trainer.fit`, from its `setup` to its end. It is the source of the run's snapshots.
+    """One call of `Trainer.fit`, from its `setup` to its end.
 
     Args:
         run: The run of the callback.
@@ -74,15 +72,7 @@ class Fit:
         self._step = self._epochs = 0
         self._ended_at: int | None = None  # the step of the save made when training began to wind down
 
-    # -- the run's source --------------------------------------------------------------------------------------------
-
-    def snapshot(self, embedded: Embedded) -> Snapshot:
-        """Return a snapshot of the training state; see `Source`."""
-        return self.averages.snapshot_without(self._trainer, lambda: self.io.snapshot(embedded), self.io.staging.wait)
-
-    def metadata(self) -> Mapping[str, Any]:
-        """Return the metadata of the training run, for a record."""
-        return training_metadata(self._trainer, self.io.hyperparameters)
+    # -- what checkpoints hold ---------------------------------------------------------------------------------------
 
     @property
     def is_saving(self) -> bool:
@@ -163,7 +153,8 @@ class Fit:
         self._metrics.begin(trainer, {} if point is None else point.state.measured)
         if self._progress.place is Place.VALIDATION:
             self._trained.await_validation()
-        self._obey(self._run.start(self, step=self._step, epoch=self._epochs))
+        source = TrainerSource(trainer, self.io, self.averages)
+        self._obey(self._run.start(source, step=self._step, epoch=self._epochs))
 
     def start_epoch(self) -> None:
         """Start an epoch."""
@@ -212,11 +203,14 @@ class Fit:
         elif self._progress.place is Place.VALIDATION:
             self._save_if_urgent()
 
-    def end_validation(self) -> None:
-        """Report a validation, at once or with the epoch that it ends."""
+    def validation_metrics(self) -> dict[str, float]:
+        """Return what a validation has measured. Call it after `on_validation_end`, before Lightning resets it."""
+        return self._metrics.take(self._trained.batches) | self._metrics.of_epoch(self._trainer)
+
+    def end_validation(self, metrics: dict[str, float]) -> None:
+        """Report a validation, at once or with the epoch that it ends. Call it after the validation's last hook."""
         self._has_validated = True
         self._trained.end_validation()
-        metrics = self._metrics.take(self._trained.batches) | self._metrics.of_epoch(self._trainer)
         if loops.epoch_is_whole(self._trainer):
             self._metrics.keep(metrics, self._trained.batches)  # the epoch's own metrics come with its end
             return
@@ -228,6 +222,7 @@ class Fit:
     def end_epoch(self) -> None:
         """Report an epoch. An epoch that was cut short does not count."""
         trainer = self._trainer
+        self._trained.end_epoch()
         if not loops.epoch_is_whole(trainer):
             return
         self._epochs += 1

@@ -8,9 +8,12 @@ random draw.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.model_helpers import is_overridden
+
+Measured = TypeVar("Measured")
 
 
 class ModuleHooks:
@@ -42,6 +45,27 @@ class ModuleHooks:
 
         attributes[name] = run
         self._pending.append(remove)
+
+    def call_after_validation(
+        self, module: LightningModule, measured: Callable[[], Measured], then: Callable[[Measured], None]
+    ) -> None:
+        """Call ``then`` after the last of the module's hooks in a validation. Call this in ``on_validation_end``.
+
+        Args:
+            module: The module.
+            measured: Returns the argument of ``then``. It is called after the module's ``on_validation_end``.
+            then: What to call.
+        """
+
+        def follow() -> None:
+            found = measured()
+            # Lightning calls this hook only if the module has one, and an attribute of the module would count as one.
+            if is_overridden("on_validation_model_train", module):
+                self.call_after(module, "on_validation_model_train", lambda: then(found))
+            else:
+                then(found)
+
+        self.call_after(module, "on_validation_end", follow)
 
     def cancel(self) -> None:
         """Remove the calls whose hook was never called, because an exception came first."""

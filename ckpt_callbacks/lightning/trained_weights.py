@@ -28,7 +28,8 @@ class TrainedWeights:
         self._batches_before = 0
         self._before: str | None = None  # the weights before the running validation
         self._validated: str | None = None  # the weights that the running or the last validation has measured
-        self._was_said = self._was_saved = False
+        self._replaced = False  # by those that the last validation has measured
+        self._was_said = self._was_saved = self._was_left = False
 
     def begin(self) -> None:
         """Begin to train, after a resume has restored the loops."""
@@ -54,6 +55,11 @@ class TrainedWeights:
 
     def end_validation(self) -> None:
         """End a validation."""
+        self._replaced = self.were_replaced
+        self._before = None
+
+    def end_epoch(self) -> None:
+        """End an epoch. No validation may have come for which `await_validation` was called."""
         self._before = None
 
     @property
@@ -88,6 +94,14 @@ class TrainedWeights:
         """Return `identity`, and log once if the last validation measured weights other than those saved now."""
         weights = weights_of(self._trainer.lightning_module)
         validated, self._validated = self._validated, None
+        replaced, self._replaced = self._replaced, False
+        if replaced and not self._was_left and weights is not None and weights.trained == validated:
+            self._was_left = True
+            log.warning(
+                "the model still holds the weights that were put into it for a validation, and checkpoints hold them "
+                "as the trained weights; to save the others, put them back by on_validation_end or "
+                "on_validation_model_train of the module"
+            )
         is_new = validated and not self._was_said and not self._averages.are_saved(self._trainer)
         if is_new and weights is not None and weights.trained != validated:
             self._was_said = True

@@ -7,6 +7,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from ckpt_callbacks import Every, KeepAll, OnException, OnPreempt, Policy
 from ckpt_callbacks.lightning import LightningCheckpoint
+from tests.adapters.lightning.crash import Crash
 from tests.adapters.lightning.task import Model, digest, loaders, trainer
 from tests.adapters.lightning.test_module_hooks import AfterBatch, SwapsForValidation
 from tests.adapters.lightning.test_resuming_data import At, crash, terminate
@@ -40,8 +41,42 @@ class Halves(Model):
             parameter.data.copy_(value)
 
 
+class BackInLastHook(AfterBatch):
+    def on_validation_start(self):
+        self.swap()
+
+    def on_validation_model_train(self):
+        super().on_validation_model_train()
+        self.swap()
+
+
+class InModelHooks(AfterBatch):
+    def on_validation_model_eval(self):
+        super().on_validation_model_eval()
+        self.swap()
+
+    def on_validation_model_train(self):
+        self.swap()
+        super().on_validation_model_train()
+
+
+class BackInNextBatch(AfterBatch):
+    swapped = False
+
+    def on_validation_start(self):
+        self.swap()
+        self.swapped = True
+
+    def on_train_batch_start(self, *_):
+        if self.swapped:
+            self.swap()
+        self.swapped = False
+
+
 CASES = {
     "module": (SwapsForValidation, []),
+    "back in the last hook": (BackInLastHook, []),
+    "in the hooks of the mode": (InModelHooks, []),
     "modules exchanged": (ExchangesModules, []),
     "callback": (AfterBatch, [Swapping]),
     "made anew": (Halves, []),
@@ -104,6 +139,29 @@ def test_a_signal_in_a_validation_saves_the_trained_weights(tmp_path, case, plac
         assert train(tmp_path / "cut", case, OnPreempt(), resume=True, **settings)[0] == whole
 
 
+@pytest.mark.parametrize(
+    "case",
+    [
+        "back in the last hook",
+        *(pytest.param(case, marks=pytest.mark.slow) for case in ("in the hooks of the mode", "module")),
+    ],
+)
+def test_a_save_after_a_validation_in_mid_epoch_holds_the_trained_weights(tmp_path, case, caplog):
+    settings = dict(val_check_interval=4, max_epochs=1)
+    _, callback = train(tmp_path / "plain", "nothing", Every(steps=1), **settings)
+    expected = [trained(record) for record in callback.records()]
+    _, callback = train(tmp_path / case, case, Every(steps=1), **settings)
+    found = [trained(record) for record in callback.records()]
+    assert [*map(torch.equal, found, expected)] == [True] * 10
+    assert "the model still holds" not in caplog.text and "another callback" not in caplog.text
+
+
+def test_weights_that_are_put_back_only_with_the_next_batch_are_named(tmp_path, monkeypatch, caplog):
+    monkeypatch.setitem(CASES, "next batch", (BackInNextBatch, []))
+    train(tmp_path, "next batch", Every(steps=1), val_check_interval=4, max_epochs=1)
+    assert caplog.text.count("the model still holds the weights that were put into it for a validation") == 1
+
+
 @pytest.mark.parametrize("case", ["module", pytest.param("callback", marks=pytest.mark.slow)])
 def test_a_signal_in_the_validation_after_an_early_stop_saves_the_trained_weights(tmp_path, case):
     _, callback = train(tmp_path / "whole", case, Every(steps=1), StopsAt(13))
@@ -121,6 +179,20 @@ def test_an_exception_in_a_validation_saves_no_other_weights(tmp_path, case, cap
     records = ends(ZeroDivisionError, tmp_path, case, OnException() | Every(epochs=1), error)
     assert [record.step for record in records] == ([10, 20] if case == "nothing" else [10])
     assert caplog.text.count("nothing was saved, because the model holds other weights") == (case != "nothing")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        dict(limit_val_batches=0),
+        pytest.param(dict(val_check_interval=4), marks=pytest.mark.slow),
+        pytest.param(dict(check_val_every_n_epoch=2), marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
+def test_an_epoch_that_ended_without_a_validation_keeps_no_later_save_out(tmp_path, caplog, settings):
+    records = ends(ZeroDivisionError, tmp_path, "nothing", OnException() | Every(steps=11), Crash(12), **settings)
+    assert [record.step for record in records] == [11, 12] and "in a validation" not in caplog.text
 
 
 @pytest.mark.parametrize("case", ["module", "nothing"])
