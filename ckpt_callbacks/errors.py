@@ -23,6 +23,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+_SHOWN = 3  # items of a list that a message names
+
 
 class CkptError(Exception):
     """The base of all errors of this package."""
@@ -101,3 +103,9 @@ def first_line(error: BaseException) -> str:
     """Return the message of any error on one line, or its class if it has none."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
+
+
+def listed(items: Sequence[str], separator: str = ", ") -> str:
+    """Return the first three items in one line, and the number of the others."""
+    rest = f"{separator}and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+    return separator.join(items[:_SHOWN]) + rest

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..errors import listed
+
 # The tensors that a checkpoint must hold: names (if the format has them) and shapes.
 Shapes = Sequence[tuple[str, tuple[int, ...]]]
-
-_SHOWN = 3  # missing tensors that an error names
 
 
 @dataclass(frozen=True)
@@ -55,5 +55,4 @@ def missing(path: Path, wanted: Shapes, found: Shapes) -> str | None:
     lacking = [f"{name or 'a tensor'} of shape {shape}" for name, shape in left.elements()]
     if not lacking:
         return None
-    rest = f" and {len(lacking) - _SHOWN} more" if len(lacking) > _SHOWN else ""
-    return f"{path}: lacks {', '.join(lacking[:_SHOWN])}{rest}"
+    return f"{path}: lacks {listed(lacking)}"

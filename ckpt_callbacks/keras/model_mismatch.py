@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import keras
 
-from ..errors import ResumeError
+from ..errors import ResumeError, listed
 from ..formats.keras.unsupported import shorten
 from .model.objects import optimizers
 from .model.parts import storing
@@ -17,7 +17,6 @@ from .saved_optimizers import Marked, refuse_other_variables, saved_shapes
 
 # For each place in the model, the layer's name and the shapes of the layer's variables.
 Layers = dict[str, tuple[str, list[tuple[int, ...]]]]
-_SHOWN = 3
 
 
 def refuse_other_model(
@@ -71,8 +70,7 @@ def _compared(model: keras.Model, file: h5py.File, scratch: Path) -> tuple[Layer
 def _differences(in_model: Layers, in_file: Layers) -> str | None:
     """Return the differences in one line; None if all layers have the same shapes."""
     found = list(_compare(in_model, in_file))
-    rest = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return "; ".join(found[:_SHOWN]) + rest if found else None
+    return listed(found, "; ") if found else None
 
 
 def _compare(in_model: Layers, in_file: Layers) -> Iterator[str]:

@@ -50,9 +50,13 @@ class ProcessState:
     def from_dict(cls, state: Mapping[str, Any]) -> ProcessState:
         """Return the state that a checkpoint holds."""
         return cls(
-            state["random"], state["generators"], state.get("results"), state.get("order"), state.get("ahead"),
-            state.get("before_hooks"),
-        )  # fmt: skip
+            random=state["random"],
+            generators=state["generators"],
+            epoch_sums=state.get("results"),
+            order=state.get("order"),
+            prefetched=state.get("ahead"),
+            before_hooks=state.get("before_hooks"),
+        )
 
 
 @dataclass(frozen=True)
@@ -113,17 +117,22 @@ class FitState:
     def from_dict(cls, state: Mapping[str, Any]) -> FitState:
         """Return the state that a checkpoint holds."""
         return cls(
-            Place(state["at"]),
-            state["owed"],
-            state["metrics"],
-            state["stopping"],
-            state.get("frozen"),
-            state.get("epochs"),
-            [ProcessState.from_dict(process) for process in state["processes"]],
-            state.get("frozen_at_start"),
-            state.get("optimizers"),
-            state.get("epoch_step"),
-            state.get("steps"),
-            state.get("measured", {}),
-            state.get("data"),
+            place=Place(state["at"]),
+            plateau_steps=state["owed"],
+            plateau_metrics=state["metrics"],
+            should_stop=state["stopping"],
+            frozen=state.get("frozen"),
+            frozen_at_start=state.get("frozen_at_start"),
+            epochs=state.get("epochs"),
+            epoch_step=state.get("epoch_step"),
+            steps=state.get("steps"),
+            measured=state.get("measured", {}),
+            data=state.get("data"),
+            optimizers=state.get("optimizers"),
+            processes=[ProcessState.from_dict(process) for process in state["processes"]],
         )
+
+
+def without_plateau_steps(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a callback's state, as a checkpoint holds it, without steps that ReduceLROnPlateau has yet to take."""
+    return {**state, "owed": []} if "owed" in state else state

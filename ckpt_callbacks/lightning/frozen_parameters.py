@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 from lightning.pytorch import LightningModule
 
+from ..errors import listed
+
 log = logging.getLogger("ckpt_callbacks")
-_SHOWN = 3
 
 
 def frozen(module: LightningModule) -> list[str]:
@@ -43,14 +44,10 @@ def unfreeze(module: LightningModule, at_start: Collection[str] | None, at_save:
         elif parameter.requires_grad and name in at_save and at_start is not None and name not in at_start:
             lost.append(name)
     if unfrozen:
-        log.warning("restored requires_grad from the checkpoint; the script differs: %s", _listed(unfrozen))
+        log.warning("restored requires_grad from the checkpoint; the script differs: %s", listed(unfrozen))
     if lost:
         log.warning(
             "training had frozen parameters before the checkpoint was taken; they are trained again, because the "
             "script does not freeze them: %s; to continue as before, freeze them before training",
-            _listed(lost),
+            listed(lost),
         )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join([*names[:_SHOWN], *[f"and {len(names) - _SHOWN} more"] * (len(names) > _SHOWN)])

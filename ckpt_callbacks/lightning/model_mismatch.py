@@ -10,10 +10,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch.nn.parameter import is_lazy
 
-from ..errors import ResumeError
+from ..errors import ResumeError, listed
 from .compiled_modules import accepts_plain_names
-
-_SHOWN = 4
 
 
 def refuse_other_model(trainer: Trainer, path: Any, checkpoint: Mapping[str, Any]) -> None:
@@ -26,10 +24,9 @@ def refuse_other_model(trainer: Trainer, path: Any, checkpoint: Mapping[str, Any
     differing = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
     if not differing:
         return
-    shown = ", ".join(
-        f"{name} ({_text(theirs, name)} in the file, {_text(ours, name)} in the model)" for name in differing[:_SHOWN]
+    shown = listed(
+        [f"{name} ({_text(theirs, name)} in the file, {_text(ours, name)} in the model)" for name in differing]
     )
-    shown += f" and {len(differing) - _SHOWN} more" if len(differing) > _SHOWN else ""
     name = type(module).__name__
     if all(name not in theirs for name in differing):
         why = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..run.resumed_parts import ResumedParts
+from .embedded import without_plateau_steps
 
 
 def select(checkpoint: dict[str, Any], parts: ResumedParts) -> dict[str, Any]:
@@ -12,8 +13,8 @@ def select(checkpoint: dict[str, Any], parts: ResumedParts) -> dict[str, Any]:
     selected = dict(checkpoint)
     if not parts.optimizer:
         selected |= {"optimizer_states": [], "lr_schedulers": []}
-        states = checkpoint.get("callbacks", {})  # ours has steps of schedulers that Lightning would have taken later
-        selected["callbacks"] = {k: {**s, "owed": []} if "owed" in s else s for k, s in states.items()}
+        states = checkpoint.get("callbacks", {})
+        selected["callbacks"] = {key: without_plateau_steps(state) for key, state in states.items()}
     if not parts.step:
         for key in ("loops", "callbacks"):
             selected.pop(key, None)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch import Trainer
 
+from ..errors import listed
 from ..formats import Shapes
 from .model_mismatch import decides_what_fits, expected_shapes, shapes_of, specially_loaded
 
 log = logging.getLogger("ckpt_callbacks")
-_SHOWN = 3
 
 
 class UnloadableWeights:
@@ -52,24 +52,19 @@ class UnloadableWeights:
 def _why(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> str | None:
     if missing := [name for name in expected if name not in found]:
         return (
-            f"lack weights of the model ({_list(missing)}), so a resume will refuse them; expected all weights, or "
+            f"lack weights of the model ({listed(missing)}), so a resume will refuse them; expected all weights, or "
             "self.strict_loading = False in the module"
         )
     if unknown := [name for name in found if name not in expected]:
         return (
-            f"hold weights that the model lacks when it is built ({_list(unknown)}), so a resume will refuse them; "
+            f"hold weights that the model lacks when it is built ({listed(unknown)}), so a resume will refuse them; "
             "create them before training, or in the module's on_load_checkpoint(checkpoint)"
         )
     if grown := [
         f"{name} from {expected[name]} to {shape}" for name, shape in found.items() if shape != expected[name]
     ]:
         return (
-            f"hold weights that have changed their shape in training ({_list(grown)}), so a resume will refuse them; "
+            f"hold weights that have changed their shape in training ({listed(grown)}), so a resume will refuse them; "
             "give them the shape of the file in the module's on_load_checkpoint(checkpoint)"
         )
     return None
-
-
-def _list(names: Sequence[str]) -> str:
-    rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + rest

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
+from ..errors import listed
+
 # What these hooks set is set again after a resume.
 _SET_AGAIN = ("setup", "configure_model", "on_fit_start", "on_train_start", "on_train_epoch_start")
 _OTHERS = ("torch", "lightning", "torchmetrics")
-_SHOWN = 3
 
 
 class UnsavedAttributes:
@@ -35,8 +36,7 @@ class UnsavedAttributes:
         now = dict(_attributes(module))
         names = [name for name, value in now.items() if name not in self._before or self._before[name] != value]
         names = [name for name in names if name not in _set_again(module)]
-        rest = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        return ", ".join(names[:_SHOWN]) + rest if names else None
+        return listed(names) if names else None
 
 
 def saves_more(trainer: Trainer) -> bool:

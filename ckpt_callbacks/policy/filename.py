@@ -62,6 +62,21 @@ class FileName:
         for name, spec in fields:
             self._check_field(name, spec)
 
+    @classmethod
+    def of(cls, template: str | None, suffix: str, metadata: Iterable[str], metrics: Iterable[str]) -> FileName:
+        """Return the template that a user typed, perhaps with the suffix; the default one if there is none.
+
+        Args:
+            template: What the user typed, or None.
+            suffix: The files' suffix, which is not part of a template.
+            metadata: See `FileName`.
+            metrics: See `FileName`.
+        """
+        if not template:
+            return cls()
+        text = template.removesuffix(suffix) if isinstance(template, str) else template
+        return cls(text, tuple(map(str, metadata)), tuple(metrics))
+
     def _parts(self) -> Iterable[tuple[str, str | None, str | None, str | None]]:
         return string.Formatter().parse(self.template)
 

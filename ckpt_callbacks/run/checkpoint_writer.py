@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import CommitError, first_line
 from ..formats import Written, format_of
+from ..policy.filename import FileName
 from ..policy.ranking import last_record
 from ..record import Record, Status
 from ..runtime.clock import Clock
@@ -26,11 +27,16 @@ class CheckpointWriter:
     Args:
         manifest: The directory's manifest.
         clock: For the timings in the records.
+        filename: Template of the file names.
+        suffix: The files' suffix.
         discard: Removes what a failed write leaves behind, and does not fail.
     """
 
-    def __init__(self, manifest: Manifest, clock: Clock, discard: Callable[[Path], None]) -> None:
-        self._manifest, self._layout, self._clock, self._discard = manifest, manifest.layout, clock, discard
+    def __init__(
+        self, manifest: Manifest, clock: Clock, filename: FileName, suffix: str, discard: Callable[[Path], None]
+    ) -> None:
+        self._manifest, self._layout, self._clock = manifest, manifest.layout, clock
+        self._filename, self._suffix, self._discard = filename, suffix, discard
         self._written: tuple[int, int | None] = 0, 0  # the last file: its record's id, and the batches done before it
 
     def share(self, id_: int, draft: Record) -> Record:
@@ -48,7 +54,7 @@ class CheckpointWriter:
         """Write a snapshot, and return its record: a new one, or that of an equal file of the same step."""
         assert job.snapshot is not None
         draft = job.draft
-        staged = self._layout.staging / f"{draft.run}-{draft.id}{job.suffix}"
+        staged = self._layout.staging / f"{draft.run}-{draft.id}{self._suffix}"
         try:
             remove(staged)
             written = job.snapshot.write(staged)
@@ -59,7 +65,7 @@ class CheckpointWriter:
                     remove(staged)
                     return self._merge_into(last, draft)
                 draft = self._other_weights(last, draft, job)
-            name = free_name(self._layout.dirpath, job.filename.render(draft), job.suffix)
+            name = free_name(self._layout.dirpath, self._filename.render(draft), self._suffix)
             return self._publish(job, self._described(draft, name, staged, written), staged, written)
         except BaseException:
             self._discard(staged)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import CkptError, CommitError, first_line
+from ..policy.filename import FileName
 from ..record import Record, Status
 from ..recovery.lineage import supersede
 from ..runtime.clock import Clock
@@ -50,18 +51,32 @@ class Committer:
         directory: The run directory.
         worker: Carries out the jobs.
         clock: For the timings in the records.
+        filename: Template of the file names.
+        suffix: The files' suffix.
         min_free: Bytes that a save must leave free on the disk.
     """
 
-    def __init__(self, directory: RunDirectory, worker: Worker, clock: Clock, min_free: int = 0) -> None:
-        self._directory, self._worker, self._clock, self._min_free = directory, worker, clock, min_free
+    def __init__(
+        self, directory: RunDirectory, worker: Worker, clock: Clock, filename: FileName, suffix: str, min_free: int
+    ) -> None:
+        self._directory, self._worker, self._clock = directory, worker, clock
+        self._filename, self._suffix, self._min_free = filename, suffix, min_free
         self._manifest, self._layout = directory.manifest, directory.manifest.layout
-        self._writer = CheckpointWriter(self._manifest, clock, self._remove_quietly)
+        self._writer = CheckpointWriter(self._manifest, clock, filename, suffix, self._remove_quietly)
         self._outlook = Outlook()
         self._given: set[int] = set()  # ids of saves that are not done
         self._unrecorded: list[Record] = []  # failures that could not be written to the journal
         self._leftovers: list[Path] = []  # files of failed saves that could not be removed
         self._continued: tuple[str, int] | None = None  # the attempt whose predecessors are marked as superseded
+
+    @property
+    def waiting(self) -> int:
+        """Number of jobs that are not done, on the worker."""
+        return self._worker.waiting
+
+    def wait(self, at_most: int = 0) -> None:
+        """Wait until at most ``at_most`` jobs are unfinished."""
+        self._worker.wait(at_most)
 
     def new_id(self) -> int:
         """Return an id for one more save. A retry keeps the id. Called on the training thread."""
@@ -128,8 +143,8 @@ class Committer:
             )
 
     def _report(self, job: SaveJob, error: Exception) -> CommitError:
-        text, name = f"{type(error).__name__}: {first_line(error)}", job.filename.render(job.draft)
-        failed = job.draft.replace(file=f"{name}{job.suffix}", status=Status.FAILED, error=text)
+        text, name = f"{type(error).__name__}: {first_line(error)}", self._filename.render(job.draft)
+        failed = job.draft.replace(file=f"{name}{self._suffix}", status=Status.FAILED, error=text)
         try:
             if failed.id:  # otherwise, only the save whose file it shares is recorded as failed
                 self._manifest.put(failed)

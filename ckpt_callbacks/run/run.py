@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import PolicyError
 from ..events import Event
 from ..policy.decision import Decision
+from ..policy.filename import FileName
 from ..policy.policy import Policy
 from ..policy.state import State
 from ..runtime.clock import Clock
@@ -24,7 +25,6 @@ from .control import ControlChannel
 from .directory import RunDirectory
 from .listeners import Listener
 from .process_fits import ProcessFits
-from .saver import template
 from .session import Session
 from .source import Source
 from .step_gate import StepGate
@@ -76,7 +76,7 @@ class Run:
         self.policy, self.settings, self.suffix = policy, settings, suffix
         self._described = described
         self._clock = clock or Clock()
-        self._filename = template(settings, suffix, policy)
+        self._filename = FileName.of(settings.filename, suffix, settings.metadata, policy.monitored)
         self.directory = RunDirectory(self.dirpath, policy, framework, name)
         self.gate = StepGate(self._clock)
         self.listeners: list[Listener] = []
@@ -84,7 +84,9 @@ class Run:
             self.directory.manifest.layout.save_now, settings.grace, self._clock, notify=self.gate.open
         )
         self._worker: Worker = BackgroundWorker() if settings.background else InlineWorker()
-        self._committer = Committer(self.directory, self._worker, self._clock, settings.min_free)
+        self._committer = Committer(
+            self.directory, self._worker, self._clock, self._filename, suffix, settings.min_free
+        )
         self._session = self._new_session()
         if settings.contents == "weights":
             log.warning("%s: saves only weights; a run cannot be resumed from them", self.dirpath)
@@ -269,6 +271,6 @@ class Run:
 
     def _new_session(self) -> Session:
         return Session(
-            self.directory, self.policy, self.settings, self._worker, self._committer, self._control, self.gate,
-            self.listeners, suffix=self.suffix, filename=self._filename, clock=self._clock,
+            self.directory, self.policy, self.settings, self._committer, self._control, self.gate, self.listeners,
+            self._filename, self._clock,
         )  # fmt: skip

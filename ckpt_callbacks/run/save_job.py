@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..policy.filename import FileName
 from ..record import Record
 from .snapshot import Snapshot
 
@@ -16,8 +15,6 @@ class SaveJob:
     Attributes:
         save: The `Save.id` that it answers.
         draft: The part of the record that is known before the file is written, with its id from `Committer.new_id`.
-        filename: Template of the file names.
-        suffix: The file's suffix.
         asked: When the save was requested, on the run's clock.
         batches: See `Event`.
         carries_metrics: True if the draft's metrics were measured at an earlier event, probably with the same weights.
@@ -30,8 +27,6 @@ class SaveJob:
 
     save: int
     draft: Record
-    filename: FileName
-    suffix: str
     asked: float
     batches: int | None = None
     carries_metrics: bool = False

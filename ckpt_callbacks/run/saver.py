@@ -14,14 +14,12 @@ from ..errors import Busy
 from ..events import Event, EventKind
 from ..policy.decision import Save
 from ..policy.draft_record import draft_record
-from ..policy.filename import FileName
 from ..policy.policy import Policy
 from ..policy.state import State
 from ..record import Attempt, Record
 from ..runtime.clock import Clock
 from ..runtime.environment import environment
 from ..runtime.plain_values import plain
-from ..runtime.worker import Worker
 from ..settings import Settings
 from .collective import announce, finish, follow
 from .committer import Committer, SaveOutcome
@@ -54,10 +52,7 @@ class Saver:
         directory: The run directory.
         policy: The run's policy.
         committer: Writes the files.
-        worker: The worker on which the committer writes.
         settings: The run's settings.
-        suffix: The files' suffix.
-        filename: Template of the file names.
         clock: The run's clock.
         notify: Called, on any thread, when a save has finished.
 
@@ -72,17 +67,12 @@ class Saver:
         directory: RunDirectory,
         policy: Policy,
         committer: Committer,
-        worker: Worker,
         settings: Settings,
-        *,
-        suffix: str,
-        filename: FileName,
         clock: Clock,
         notify: Callable[[], None],
     ) -> None:
-        self._directory, self._policy, self._committer, self._worker = directory, policy, committer, worker
-        self._settings, self._suffix, self._filename = settings, suffix, filename
-        self._clock, self._notify = clock, notify
+        self._directory, self._policy, self._committer = directory, policy, committer
+        self._settings, self._clock, self._notify = settings, clock, notify
         self._metadata: dict[str, Any] = plain(dict(settings.metadata), most=_METADATA)
         self.attempt: Attempt | None = None
         self.finished: deque[SaveOutcome] = deque()
@@ -120,7 +110,7 @@ class Saver:
                 self._skip(save, "interrupted")
             raise
         if event.kind in _LAST:
-            self._worker.wait()
+            self._committer.wait()
 
     def embedded_state(self, state: State) -> dict[str, Any]:
         """Return the run's state for a checkpoint saved by other code, as plain JSON values."""
@@ -152,8 +142,7 @@ class Saver:
         draft = self._draft(save, event, measured, state, source.metadata() if processes.is_primary else {})
         if processes.is_primary:
             job = SaveJob(
-                save.id, draft, self._filename, self._suffix, asked, batches=event.batches,
-                carries_metrics=measured is not event,
+                save.id, draft, asked, batches=event.batches, carries_metrics=measured is not event
             )  # fmt: skip
             self._lead(save, job, state, source, action)
         elif action is _Action.COPY:
@@ -162,10 +151,10 @@ class Saver:
     def _choose(self, event: Event) -> _Action:
         if self._is_written():
             return _Action.REUSE
-        if self._worker.waiting >= self._settings.max_pending:
+        if self._committer.waiting >= self._settings.max_pending:
             if self._settings.when_busy == "skip" and event.kind not in (*_LAST, EventKind.DEMAND):
                 return _Action.SKIP
-            self._worker.wait(self._settings.max_pending - 1)
+            self._committer.wait(self._settings.max_pending - 1)
         return _Action.COPY
 
     def _skip(self, save: Save, why: str) -> None:
@@ -258,11 +247,3 @@ class Saver:
         return embed_state(
             state, self._directory.view.current, number, newest=newest, saving=saving, records=self.records
         )
-
-
-def template(settings: Settings, suffix: str, policy: Policy) -> FileName:
-    """Return the template of a run's file names, without the suffix if the user typed it."""
-    if not settings.filename:
-        return FileName()
-    filename = settings.filename.removesuffix(suffix) if isinstance(settings.filename, str) else settings.filename
-    return FileName(filename, tuple(map(str, settings.metadata)), tuple(policy.monitored))

@@ -12,7 +12,6 @@ from ..policy.filename import FileName
 from ..policy.policy import Policy
 from ..policy.ranking import last_record
 from ..runtime.clock import Clock
-from ..runtime.worker import Worker
 from ..settings import Settings
 from .committer import Committer
 from .control import ControlChannel
@@ -33,12 +32,10 @@ class Session:
         directory: The run directory.
         policy: The run's policy.
         settings: The run's settings.
-        worker: Carries out the saves.
-        committer: Writes the files.
+        committer: Carries out the saves.
         control: The requests from outside.
         gate: Says which steps must be reported.
         listeners: Called with the records of successful saves.
-        suffix: The files' suffix.
         filename: Template of the file names.
         clock: The run's clock.
 
@@ -53,23 +50,17 @@ class Session:
         directory: RunDirectory,
         policy: Policy,
         settings: Settings,
-        worker: Worker,
         committer: Committer,
         control: ControlChannel,
         gate: StepGate,
         listeners: list[Listener],
-        *,
-        suffix: str,
         filename: FileName,
         clock: Clock,
     ) -> None:
-        self._directory, self._policy, self._worker, self._control = directory, policy, worker, control
+        self._directory, self._policy, self._committer, self._control = directory, policy, committer, control
         self._gate, self._clock = gate, clock
         self.decider = Decider(policy, clock, filename, settings.metadata)
-        self.saver = Saver(
-            directory, policy, committer, worker, settings, suffix=suffix, filename=filename, clock=clock,
-            notify=gate.open,
-        )  # fmt: skip
+        self.saver = Saver(directory, policy, committer, settings, clock, notify=gate.open)
         self.outcomes = Outcomes(directory, self.saver, self.decider, control, settings, listeners)
         self._source: Source | None = None
         self._parent: int | None = None  # the record from which training continues
@@ -165,7 +156,7 @@ class Session:
             self._handle(_without_metrics(event, EventKind.DEMAND))
         if self.should_exit:
             self._handle(_without_metrics(event, EventKind.PREEMPT))
-            self._worker.wait()
+            self._committer.wait()
             self.outcomes.deliver(event.step)
             self._directory.release()
             self._control.end_process()
