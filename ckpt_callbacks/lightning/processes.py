@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import dataclasses
 from typing import Any
 
 import torch
@@ -11,7 +12,7 @@ from lightning.pytorch.trainer.connectors.signal_connector import _HandlersCompo
 
 from ..errors import ResumeError
 from ..run.run import Run
-from ..runtime.processes import Processes
+from ..runtime.processes import Agreement, Processes
 
 
 class TrainerProcesses(Processes):
@@ -24,19 +25,17 @@ class TrainerProcesses(Processes):
     def broadcast(self, value: Any) -> Any:
         return value if self.is_single else self._strategy.broadcast(value)
 
-    def all_reduce_requests(
-        self, requested: bool, number: int, finished: int, measured: bool
-    ) -> tuple[bool, int, int, bool]:
+    def agree(self, own: Agreement) -> Agreement:
         if self.is_single:
-            return requested, number, finished, measured
-        requests = torch.tensor([int(requested), number, finished, int(measured)], device=self._strategy.root_device)
-        torch.distributed.all_reduce(requests, torch.distributed.ReduceOp.MAX)
-        requested, number, finished, measured = requests.tolist()
-        return bool(requested), number, finished, bool(measured)
+            return own
+        facts = torch.tensor([int(fact) for fact in dataclasses.astuple(own)], device=self._strategy.root_device)
+        torch.distributed.all_reduce(facts, torch.distributed.ReduceOp.MAX)
+        requested, number, finished, measured = facts.tolist()
+        return Agreement(bool(requested), number, finished, bool(measured))
 
     def chained_handler(self, handler: Any) -> Any:
         # Lightning's own handler communicates with the other processes from within the signal handler, wherever they
-        # are at that moment, and may hang all of them. `all_reduce_requests` does the same job between two steps.
+        # are at that moment, and may hang all of them. `agree` does the same job between two steps.
         if self.is_single or not isinstance(handler, _HandlersCompose):
             return handler
         notifier = _SignalConnector._sigterm_notifier_fn

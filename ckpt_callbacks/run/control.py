@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ..runtime.clock import Clock
-from ..runtime.processes import Processes
+from ..runtime.processes import Agreement, Processes
 from ..runtime.signals import SignalWatch
 
 _POLL_EVERY = 0.5  # seconds between two checks of the disk
@@ -24,15 +24,12 @@ class ControlChannel:
         grace: Seconds from a signal to the end of the process.
         clock: Says when to check the disk again.
         notify: Called when a signal arrives.
-
-    Attributes:
-        any_measured: True if any process had measured anything that the policy monitors, at the last poll.
     """
 
     def __init__(self, save_now: Path, grace: float, clock: Clock, notify: Callable[[], None]) -> None:
         self._save_now, self._clock = save_now, clock
         self._signals = SignalWatch(grace, notify)
-        self._polled_at, self.any_measured = 0.0, False
+        self._polled_at = 0.0
         self._touched_at = 0  # when the file was touched, in nanoseconds
         self._agreed: signal.Signals | None = None  # the signal that all processes have agreed on
         self._requested, self._retry_at = False, 0
@@ -47,7 +44,7 @@ class ControlChannel:
         """Start watching for signals."""
         self._signals.install(processes.chained_handler)
 
-    def poll(self, processes: Processes, finished: int, measured: bool = False) -> bool:
+    def poll(self, processes: Processes, finished: int, measured: bool = False) -> Agreement:
         """Poll for requests and share them between processes. Collective.
 
         Args:
@@ -56,14 +53,14 @@ class ControlChannel:
             measured: True if this process has measured anything that the policy monitors.
 
         Returns:
-            True if any process has a finished save.
+            What all processes have agreed on.
         """
-        requested, number, finished, self.any_measured = processes.all_reduce_requests(
-            self._is_requested(processes), self._signals.pending or 0, finished, measured
+        agreed = processes.agree(
+            Agreement(self._is_requested(processes), self._signals.pending or 0, finished, measured)
         )
-        self._requested = self._requested or requested
-        self._agreed = signal.Signals(number) if number else None
-        return finished > 0
+        self._requested = self._requested or agreed.requested
+        self._agreed = signal.Signals(agreed.signal) if agreed.signal else None
+        return agreed
 
     def should_exit(self, processes: Processes) -> bool:
         """Return True if a signal asks training to end."""

@@ -65,6 +65,7 @@ class Session:
         self._source: Source | None = None
         self._parent: int | None = None  # the record from which training continues
         self._is_restored = False  # since the last `fit` began
+        self._any_measured = False  # by any process at the last step, as all have agreed
 
     @property
     def is_first_fit(self) -> bool:
@@ -122,7 +123,9 @@ class Session:
     def poll_requests(self, measured: bool = False) -> None:
         """Share signals, save requests and finished saves between processes, and deliver outcomes; see `Run`."""
         processes = self._directory.processes
-        if self._control.poll(processes, len(self.saver.finished), measured) and not processes.is_single:
+        agreed = self._control.poll(processes, len(self.saver.finished), measured)
+        self._any_measured = agreed.measured
+        if agreed.finished and not processes.is_single:
             self.outcomes.deliver(may_raise=True)
 
     def _begin_event(self, event: Event) -> Event:
@@ -139,7 +142,7 @@ class Session:
         return event if event.weights is not None else dataclasses.replace(event, weights=object())
 
     def _handle(self, event: Event) -> Decision:
-        any_measured = event.kind is EventKind.STEP_END and self._control.any_measured
+        any_measured = event.kind is EventKind.STEP_END and self._any_measured
         decision, stamped = self.decider.decide(event, self._directory.processes, any_measured)
         if decision.save is not None and self._source is not None:
             if event.kind is EventKind.DEMAND:

@@ -4,10 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 _T = TypeVar("_T")
 _RANKS = ("RANK", "SLURM_PROCID", "LOCAL_RANK")  # set by torchrun, by SLURM, and by Lightning for those it launches
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What the processes of a training run have to agree on between two steps.
+
+    Attributes:
+        requested: True if a save was requested.
+        signal: The number of the signal that asks training to end; 0 for none.
+        finished: Number of saves that have finished and were not reported.
+        measured: True if something that the policy monitors was measured at this step.
+    """
+
+    requested: bool = False
+    signal: int = 0
+    finished: int = 0
+    measured: bool = False
 
 
 class Processes:
@@ -29,22 +47,9 @@ class Processes:
         """
         return cast(_T, value)
 
-    def all_reduce_requests(
-        self, requested: bool, number: int, finished: int, measured: bool
-    ) -> tuple[bool, int, int, bool]:
-        """Combine the requests of all processes. Collective.
-
-        Args:
-            requested: True if a save was requested from this process.
-            number: The signal that this process was sent; 0 for none.
-            finished: Number of saves that this process knows to have finished.
-            measured: True if this process has measured anything that the policy monitors.
-
-        Returns:
-            Whether a save was requested from any process, a signal that any of them received, the highest number of
-            finished saves, and whether any process has measured anything.
-        """
-        return requested, number, finished, measured
+    def agree(self, own: Agreement) -> Agreement:
+        """Combine what all processes know: each fact's highest value. Collective."""
+        return own
 
     def chained_handler(self, handler: Any) -> Any:
         """Return the part of a previously installed signal handler that must still be called."""
