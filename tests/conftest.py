@@ -10,7 +10,7 @@ for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_TH
     os.environ.setdefault(variable, "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-# Whole trainings, after the quick tests. Files that take long come first, so that no process ends long after the rest.
+# Whole training runs, after the quick tests. Slow files come first, so that no process ends long after the others.
 _SLOW = ("test_docs.py", "test_recipes.py", "adapters", "torch", "system")
 # Their forks crash in a process that has trained with TensorFlow, whose threads they lack.
 _FORKING = HERE / "system" / "faults"

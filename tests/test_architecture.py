@@ -1,4 +1,4 @@
-"""The floors of the house: imports go strictly downward, and rooms on one floor do not see each other."""
+"""The floors of the package: imports go strictly downward, and rooms on one floor do not import each other."""
 
 import ast
 import subprocess
@@ -67,7 +67,7 @@ def test_imports_go_downward(path):
     assert here in FLOOR_OF, f"{here} has no floor: add it to FLOORS"
     for room, _ in imports(path):
         if room and room != here and (here, room) not in EXCEPTIONS:
-            assert FLOOR_OF[room] < FLOOR_OF[here], f"{path.name}: {here} must not see {room}"
+            assert FLOOR_OF[room] < FLOOR_OF[here], f"{path.name}: {here} must not import {room}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)
@@ -159,7 +159,7 @@ def only_declared(cls):
 
 
 def test_no_class_declares_what_only_a_subclass_sets():
-    """A class that needs such attributes is a part of another class, cut off by length."""
+    """A class that needs such attributes is a part of another class that was split only for its length."""
     found = {f"{path.name}: {cls.name}": only_declared(cls) for path, cls in classes() if only_declared(cls)}
     assert found == {}
 

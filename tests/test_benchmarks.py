@@ -74,7 +74,7 @@ class Hook(Subject):
 
 @pytest.mark.parametrize(("told", "reading"), [({}, None), ({"written": 4.0}, 0.5)])
 def test_the_time_lost_is_what_steps_took_beyond_undisturbed_ones(monkeypatch, told, reading):
-    """A clock that only the test moves: steps of 1 s; a save blocks 2 s, lands after 3 more steps, which take 1.5 s."""
+    """A fake clock: steps take 1 s; a save blocks for 2 s, and lands after 3 more steps, which take 1.5 s."""
     now = 100.0
     monkeypatch.setattr("benchmarks.interference.time.perf_counter", lambda: now)
     subject = Hook(0)

@@ -56,7 +56,7 @@ def blocks(path, language):
 
 
 def test_readme_runs(tmp_path):
-    """All blocks of the README, in order, in one folder; then its `ckpt` commands on what they left."""
+    """Run all blocks of the README, in order, in one folder; then its `ckpt` commands in that folder."""
     program = PRELUDE
     for block in blocks(ROOT / "README.md", "python"):
         program += (KERAS_PRELUDE if "model.fit" in block else "") + block
@@ -104,7 +104,7 @@ def test_examples_train_and_continue(script, tmp_path):
 
 
 def test_the_picture_of_a_resumed_run_is_drawn_from_a_resumed_run(tmp_path):
-    """The script trains, kills and resumes; it fails when a loss or a weight of the resumed run is another."""
+    """The script trains, kills and resumes; it fails if a loss or a weight of the resumed run differs."""
     command = [sys.executable, ROOT / "docs" / "draw_resume.py", tmp_path / "resume.svg"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -113,7 +113,7 @@ def test_the_picture_of_a_resumed_run_is_drawn_from_a_resumed_run(tmp_path):
 
 
 def test_the_map_of_the_package_is_right():
-    """docs/architecture.md lists the rooms that there are, on their floors, and names files that exist."""
+    """docs/architecture.md lists all rooms on their floors, and names only files that exist."""
     text = (ROOT / "docs" / "architecture.md").read_text()
     rooms = {path.name for path in PACKAGE.glob("[a-z]*.py")} | {
         f"{path.parent.name}/" for path in PACKAGE.glob("*/__init__.py")

@@ -39,7 +39,7 @@ def test_a_recipe_works_and_touches_its_files_alone(title, tmp_path):
 
 
 def complaints(files):
-    """What ruff has to say about files, if it is installed."""
+    """Return what ruff reports about files, if it is installed."""
     if importlib.util.find_spec("ruff") is None:
         return ""
     ruff = [sys.executable, "-m", "ruff"]

@@ -1,4 +1,4 @@
-"""Settings: validated once, and known to as few files as possible."""
+"""Settings: validated once, and named in as few files as possible."""
 
 import ast
 import re

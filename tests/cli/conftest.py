@@ -22,7 +22,7 @@ def run_dir(trained, tmp_path):
 
 @pytest.fixture
 def timed_dir(run_dir):
-    """The run, as if these were the times that its saves took, and the first was from before they were measured."""
+    """The run with these timings of its saves; the first one is from a version that did not measure them."""
     manifest = Manifest.read(run_dir)
     manifest.change(1, timings={})
     for id_, blocked in ((2, 4.0), (3, 0.25), (4, 0.5)):

@@ -84,6 +84,6 @@ print(sorted(dear.intersection(sys.modules)))
 
 
 def processor_seconds():
-    """Return the processor time of all children that have ended; other tests at the same time do not add to it."""
+    """Return the processor time of all children that have ended, to which parallel tests do not add."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime

@@ -43,7 +43,7 @@ def test_the_fields_of_a_row_are_those_of_its_class():
 
 @pytest.mark.parametrize("name", sorted(PUBLIC.keys() - {"AnyOf", "NonFinite"}))
 def test_only_the_table_names_a_rule(name):
-    """But the lists of a file, which are `AnyOf`, and a template, which may name what `NonFinite` watches."""
+    """Except for lists in a file, which are `AnyOf`, and templates, which may name what `NonFinite` watches."""
     folder = Path(schema.__file__).parent
     importing = re.compile(rf"^from .* import .*\b{name}\b", re.MULTILINE)
     assert [path.name for path in folder.glob("*.py") if importing.search(path.read_text())] == ["rules.py"]

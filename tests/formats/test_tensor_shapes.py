@@ -1,4 +1,4 @@
-"""The quick look into a file sees what torch sees, and leaves to torch what it does not understand."""
+"""The fast reader of shapes: it finds what torch finds, and leaves to torch what it does not understand."""
 
 import zipfile
 

@@ -1,4 +1,4 @@
-"""Files that are laid down by hand: whatever `torch.save` takes loads equal, and the archive is sound."""
+"""Files that this package writes itself: whatever `torch.save` accepts loads equal, and the archive is valid."""
 
 import copy
 import dataclasses
@@ -55,7 +55,7 @@ def equal(a, b):
 
 
 def sound(path):
-    """No CRC is wrong, for Python's reader; and our own opens it."""
+    """Check that all CRCs match in Python's reader, and that this package's own reader opens the file."""
     with zipfile.ZipFile(path) as archive:
         assert archive.testzip() is None
     torch_zip.TORCH.check(path, ())

@@ -1,4 +1,4 @@
-"""Copies are whole and right, however many threads share them."""
+"""Copies, which are complete and correct no matter how many threads share them."""
 
 import os
 import threading
@@ -40,7 +40,7 @@ def test_every_byte_arrives_and_no_other_is_touched(sizes, offset):
 
 
 def test_nothing_is_copied_any_more_when_it_returns_or_raises(monkeypatch):
-    """What is copied may change from then on, and the place may be another one's."""
+    """From then on, the source may change, and the target may be used for something else."""
     memmove, main, begun = copying.ctypes.memmove, threading.current_thread(), []
 
     def slow(*piece):

@@ -1,4 +1,4 @@
-"""Arenas are used again, never by two at a time, and given back in the end."""
+"""Arenas, which are reused, never by two users at once, and released at the end."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""Scripted trainings, played to the engine."""
+"""Scripted training runs, played to the engine."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Triggers after a save was dropped, while one is under way, and after a restart."""
+"""Triggers after a dropped save, while a save is pending, and after a restart."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""`ckpt doctor` on directories of real trainings that something happened to; what it finds, all others agree on."""
+"""`ckpt doctor` on damaged directories of real runs, and the agreement of all other commands with it."""
 
 import os
 import shutil
@@ -34,7 +34,7 @@ def run_dir(trained, tmp_path):
 
 
 def state(dirpath):
-    """All that lies there, with its bytes; but not who holds the lock."""
+    """Return the bytes of everything in a directory, except who holds the lock."""
     found = [path for path in sorted(dirpath.rglob("*")) if path.name not in ("owner.json", "training.lock")]
     return [(path.name, os.readlink(path) if path.is_symlink() else path.is_file() and path.read_bytes())
             for path in found]  # fmt: skip
@@ -118,7 +118,7 @@ def test_damaged_and_missing_checkpoints_count_no_longer(run_dir):
 
 @pytest.mark.parametrize("status", [Status.VERIFIED, Status.COMMITTED])
 def test_what_cannot_be_read_now_is_not_written_off(run_dir, status):
-    """A file server that is away for a while, say."""
+    """For example, a file server may be unreachable for a while."""
     newest, aside = run_dir / "Model-003-30.ckpt", run_dir.parent / "aside"
     record = next(r for r in Manifest.read(run_dir).live() if r.path == newest)
     Manifest.read(run_dir).change(record.id, status=status)

@@ -18,7 +18,7 @@ EACH = Policy(Every(epochs=1), KeepAll(), best_by=VAL)
 
 
 class Held:
-    """Snapshots that are not written before they are let go."""
+    """Snapshots that are not written before the test releases them."""
 
     live = False
 
@@ -57,6 +57,6 @@ def nothing(run, step):
 
 
 def wish(run, clock):
-    """Ask for a save, as ``ckpt save`` does; a training looks for that twice a second."""
+    """Ask for a save, as ``ckpt save`` does; a training run checks for requests twice a second."""
     (run.dirpath / "SAVE_NOW").touch()
     clock.advance(1)

@@ -8,7 +8,7 @@ from tests.support.training import new_run, start
 
 @pytest.fixture
 def begin(tmp_path):
-    """Begins a training in ``tmp_path``."""
+    """Return a function that begins a training run in ``tmp_path``."""
     runs = []
 
     def begin(policy=EACH, dirpath=tmp_path, clock=None, **given):

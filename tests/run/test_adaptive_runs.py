@@ -1,4 +1,4 @@
-"""Adaptive intervals in a real `Run`: what saves cost finds its way from the clock to the decisions and the records."""
+"""Adaptive intervals in a real `Run`: measured costs of saves reach the decisions and the records."""
 
 import json
 
@@ -13,7 +13,7 @@ BLOCKED = 0.5
 
 
 class Stage(FakeWriter):
-    """Blocks the training for a while each time, and keeps what the checkpoint would carry."""
+    """Blocks training for a while at each save, and stores what the checkpoint would embed."""
 
     def __init__(self, run, clock):
         super().__init__()

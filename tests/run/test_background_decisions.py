@@ -37,7 +37,7 @@ from tests.system.faults.inject import in_child
 
 @pytest.mark.parametrize("first_fails", [False, True])
 def test_a_run_goes_on_from_a_file_that_was_staged_while_an_older_one_was_written(tmp_path, begin, first_fails):
-    """Killed once the second file is durable, before the training was told of either."""
+    """The process is killed once the second file is durable, before training received either outcome."""
     policy = Policy(Improves(VAL), KeepAll())
 
     def train():
@@ -80,7 +80,7 @@ POLICIES = st.sampled_from(
 
 
 def played(dirpath, policy, events, *, fails, clock=None, **given):
-    """The decisions of one training, and what it leaves."""
+    """The decisions of one training run, and what it leaves on disk."""
     run = new_run(dirpath, policy, **given, suffix=".raw", clock=clock)
     run.open()
     start(run)
@@ -108,7 +108,7 @@ def test_the_same_decisions_in_the_background(policy, events, fails, max_pending
 
 
 def test_two_threads_see_one_directory(begin, tmp_path):
-    """The training's thread looks at everything while the worker writes, verifies, and deletes."""
+    """The training thread reads everything while the worker writes, verifies and deletes."""
     logging.getLogger("ckpt_callbacks").setLevel(logging.ERROR)
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)

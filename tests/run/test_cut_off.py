@@ -1,4 +1,4 @@
-"""Events that a run cannot prevent: an interrupt, a logger that raises, the garbage collector, a limit of threads."""
+"""Events that a run cannot prevent: an interrupt, a logger that raises, the garbage collector, a thread limit."""
 
 import signal
 import threading
@@ -29,7 +29,7 @@ def interrupt(*_):
 
 @pytest.mark.parametrize("where", ["waiting for the last one", "copying", "writing"])
 def test_a_save_that_is_interrupted_is_known_to_be_none(tmp_path, where, caplog):
-    """The training goes on in the same process, as people do in a notebook."""
+    """Training continues in the same process, as in a notebook."""
     run = started(tmp_path, Policy(Every(epochs=1) | OnException(), KeepAll()), background=where != "writing")
     stage = interrupt
     if where == "waiting for the last one":
@@ -114,7 +114,7 @@ def test_a_failed_save_is_tried_again_later_than_where_training_is_when_that_bec
 
 
 def test_a_handler_that_only_the_main_thread_can_remove_passes_on(caplog):
-    """The garbage collector may end a training on any thread."""
+    """The garbage collector may end a training run on any thread."""
     heard, before = [], signal.signal(signal.SIGUSR1, lambda *_: heard.append("before"))
     interrupts = SignalWatch(30, lambda: heard.append("ours"), [signal.SIGUSR1])
     try:

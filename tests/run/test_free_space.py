@@ -14,7 +14,7 @@ SIZE = 1000
 
 @pytest.fixture
 def disk(tmp_path, monkeypatch):
-    """A disk of our own: takes its capacity in bytes; what lies in the run directory uses it up."""
+    """Simulate a disk with a capacity in bytes, which the files in the run directory use up."""
     real = shutil.disk_usage
 
     def capacity(size):
@@ -29,13 +29,13 @@ def disk(tmp_path, monkeypatch):
 
 @pytest.fixture
 def silent(monkeypatch):
-    """A file system that says nothing of its size, as some in user space do."""
+    """Simulate a file system that does not report its size, like some in user space."""
     real = shutil.disk_usage
     monkeypatch.setattr(shutil, "disk_usage", lambda path: real(path)._replace(total=0, used=0, free=0))
 
 
 def train(dirpath, keep, steps, min_free, written=None):
-    """Save after each of the steps; ``written`` is given what lies in the directory whenever a save is written."""
+    """Save after each of the steps; ``written`` receives the contents of the directory whenever a save is written."""
     run = new_run(dirpath, Policy(Every(epochs=1), keep), min_free=min_free)
     run.open()
     run.directory.manifest.refresh()

@@ -1,4 +1,4 @@
-"""A moment that has come is told once, on time, and by a thread that does not stay."""
+"""The alarm: it rings once, on time, and on a thread that does not stay."""
 
 import math
 import threading

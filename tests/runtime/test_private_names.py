@@ -1,4 +1,4 @@
-"""The check of a framework's private names, against classes that have them in every way there is."""
+"""The check of a framework's private names, on classes that define them in every possible way."""
 
 import functools
 import importlib.metadata

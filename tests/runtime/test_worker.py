@@ -66,7 +66,7 @@ def test_ctrl_c_while_a_job_is_handed_over_leaves_nobody_waiting(monkeypatch, la
 
 
 def test_a_worker_can_be_closed_from_a_job_of_its_own():
-    """The garbage collector runs finalizers on whatever thread it is called."""
+    """The garbage collector runs finalizers on whichever thread it runs on."""
     worker, done = BackgroundWorker(), []
     worker.submit(lambda: (worker.close(), done.append(1)))
     until(lambda: done)

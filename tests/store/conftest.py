@@ -7,5 +7,5 @@ import pytest
 
 @pytest.fixture
 def no_flush(monkeypatch):
-    """For tests with thousands of appends: a device would take most of their time."""
+    """Skip flushes in tests with thousands of appends, which would spend most of their time on the device."""
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)

@@ -1,4 +1,4 @@
-"""Aliases: moving names that never point at nothing, and never touch what is not ours."""
+"""Aliases: links that move, never dangle, and never replace files of others."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Commits: all or nothing, and never over another file."""
+"""Commits: all or nothing, and never overwriting a file."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Files that pass the page cache by: the bytes and their digest, wherever they lie in memory."""
+"""Files that bypass the page cache: their bytes and digest, wherever the data is in memory."""
 
 import contextlib
 import errno
@@ -105,7 +105,7 @@ def test_memory_file_systems():
 
 @contextlib.contextmanager
 def mounted(folder, *options):
-    """A file system of our own."""
+    """Mount a separate file system."""
     if os.geteuid() != 0:
         pytest.skip("only root mounts a small disk")
     if subprocess.run(["mount", *options, folder], capture_output=True).returncode:
@@ -118,7 +118,7 @@ def mounted(folder, *options):
 
 @contextlib.contextmanager
 def ext2(folder, size):
-    """A disk whose file system knows no `fallocate`."""
+    """Simulate a file system without `fallocate`."""
     image = folder.with_suffix(".img")
     with image.open("wb") as file:
         file.truncate(size)

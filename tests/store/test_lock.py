@@ -1,4 +1,4 @@
-"""Locks: one training in a directory, and none that outlives its process."""
+"""Locks: one training run in a directory, and no lock that outlives its process."""
 
 import errno
 import fcntl

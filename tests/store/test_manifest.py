@@ -1,4 +1,4 @@
-"""Appends to the journal: what was acknowledged is read back, whatever happened since."""
+"""Appends to the journal: what was acknowledged is read back, whatever happens later."""
 
 import math
 import os

@@ -1,4 +1,4 @@
-"""Journals that vanish, or are replaced, while a training appends to them."""
+"""Journals that vanish, or are replaced, while a training run appends to them."""
 
 import logging
 import math

@@ -79,7 +79,7 @@ class Forks:
         return Fork(self, self._answer("started", 120)["started"], reading)
 
     def run(self, script: object, *arguments: object) -> str:
-        """Run ``script`` to its end, which must be a good one; return what it prints."""
+        """Run ``script``, which must succeed; return what it prints."""
         fork = self.start(script, *arguments)
         printed = fork.stdout.read()
         assert fork.wait() == 0, printed
@@ -154,7 +154,7 @@ def serve(connection: socket.socket) -> dict[str, Any]:
 
 
 def forget_random_states() -> None:
-    """Draw other random numbers than the other forks, as fresh processes do."""
+    """Draw random numbers that differ from those of other forks, as in fresh processes."""
     random.seed()
     if "numpy" in sys.modules:
         sys.modules["numpy"].random.seed()

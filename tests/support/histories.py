@@ -1,4 +1,4 @@
-"""Random policies, histories and records for the engine's property tests, and what plays a history."""
+"""Random policies, histories and records for the engine's property tests, and a player of histories."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def policies(save=all_triggers):
 
 @dataclass(frozen=True)
 class Move:
-    """What happens next: an event so much further on, or the outcome of one of the saves under way.
+    """The next thing that happens: an event some time later, or the outcome of a pending save.
 
     Attributes:
         seconds: Training time that passes.

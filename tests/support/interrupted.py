@@ -1,4 +1,4 @@
-"""Slow trainings in processes of their own, for the tests that interrupt them."""
+"""Slow training runs in separate processes, for the tests that interrupt them."""
 
 import subprocess
 import sys
@@ -13,22 +13,22 @@ CKPT = Path(sys.executable).with_name("ckpt")
 
 
 class Training:
-    """A script that takes a run directory and the seconds that a batch lasts, and says where it is."""
+    """A script that takes a run directory and the seconds per batch, and prints its progress."""
 
     def __init__(self, folder):
         self.script = ROOT / folder / "train_interrupted.py"
         self.module = f"{folder.replace('/', '.')}.task"
 
     def start(self, dirpath, pause, *arguments):
-        """Begin, and go on in the background."""
+        """Start the script in the background."""
         return forks_of(self.module).start(self.script, dirpath, pause, *arguments)
 
     def outcome(self, dirpath, *arguments):
-        """Train to the end without pauses; the last line that the script says."""
+        """Train to the end without pauses; return the last line that the script prints."""
         return forks_of(self.module).run(self.script, dirpath, 0, *arguments).splitlines()[-1]
 
     def saves_on_demand(self, dirpath, line):
-        """Ask for a save once the script has said ``line``, and wait until it is there."""
+        """Ask for a save once the script has printed ``line``, and wait until the save is done."""
         child = self.start(dirpath, 0.2)
         try:
             wait_for(child, line)
@@ -44,7 +44,7 @@ class Training:
 
 
 def wait_for(child, line):
-    """Read on until the script says ``line``."""
+    """Read until the script prints ``line``."""
     for found in child.stdout:
         if found.startswith(line):
             return

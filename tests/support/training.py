@@ -1,4 +1,4 @@
-"""A training that stands for a framework's: a test says what each event's snapshot is."""
+"""A fake training run without a framework, for which a test provides the snapshots."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Training:
 
 
 def new_run(dirpath: Path, policy: Policy, *, suffix: str = ".raw", **given: Any) -> Run:
-    """Return a run that is not open; ``given`` are settings, or a ``clock``, or what describes the policy."""
+    """Return a run that is not open; ``given`` are settings, a ``clock``, or the ``described`` policy."""
     own = {name: given.pop(name) for name in ("clock", "described") if name in given}
     return Run(policy, Settings(dirpath, **given), suffix=suffix, framework="test", name="test", **own)
 
@@ -66,20 +66,20 @@ def run_of(callback: Any) -> Run:
 
 
 def worker_of(run: Run) -> Worker:
-    """Return what carries out the run's saves."""
+    """Return the part of a run that carries out its saves."""
     return run._worker
 
 
 def saver_of(run: Run) -> Saver:
-    """Return what takes the run's snapshots."""
+    """Return the source of the run's snapshots."""
     return run._session.saver
 
 
 def written(run: Run) -> None:
-    """Wait until all is written; unlike `Run.wait`, the training is not told of it."""
+    """Wait until everything is written; unlike `Run.wait`, do not deliver the outcomes."""
     worker_of(run).wait()
 
 
 def look_for_requests_at_once(run: Run) -> None:
-    """Let the run look at the disk at its next step, which it does twice a second."""
+    """Make the run check the disk at its next step; otherwise, it checks twice a second."""
     run._control._polled_at = -1.0

@@ -1,4 +1,4 @@
-"""Parametrized cases of which only some are tried by ``make test``."""
+"""Parametrized cases, of which ``make test`` runs only some."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Copies of a device's memory beside the next batch."""
+"""Copies of a device's memory during the next batch."""
 
 import copy
 from types import SimpleNamespace
@@ -26,7 +26,7 @@ class Momentum(Model):
 
 
 def on_cuda(module):
-    """What `step_only` asks a trainer, after a step of a module whose memory stands for a device's."""
+    """Return what `step_only` finds after a step of a module whose memory stands in for a device's."""
     adam = module.configure_optimizers()
     module.net(torch.ones(2, 10)).sum().backward()
     adam.step()
@@ -52,7 +52,7 @@ def test_with_manual_optimization_nothing_is_copied_beside_the_next_batch():
 
 
 class Order(lightning.Callback):
-    """Notes what other code may change the weights in, and lets the deadline come before the second validation."""
+    """Records where other code may change the weights, and moves the deadline before the second validation."""
 
     def __init__(self, clock):
         self.clock, self.seen = clock, []
@@ -91,7 +91,7 @@ def test_the_copies_of_a_device_run_beside_the_next_batch_alone(tmp_path, monkey
 
 
 def test_a_refusal_to_pin_memory_is_forgotten_and_the_memory_used(monkeypatch):
-    """Else torch raises it at its next kernel. There is no device here, so that the refusal is played."""
+    """Otherwise, torch raises it at its next kernel. There is no device here, so the refusal is simulated."""
 
     class Runtime:
         def cudaHostRegister(self, *_):

@@ -1,4 +1,4 @@
-"""Tensors that are loaded from a file's pages, and become the optimizer's own with every change made in between."""
+"""Tensors that are mapped from a file, and become the optimizer's own with every change made in between."""
 
 import lightning
 import pytest
@@ -14,7 +14,7 @@ def moments(fitter):
 
 
 class Forgets(lightning.Callback):
-    """Resets the momentum when a training begins, and watches the first step."""
+    """Resets the momentum when training begins, and watches the first step."""
 
     def __init__(self, reset):
         self.reset, self.begun = reset, None
@@ -44,7 +44,7 @@ def test_what_a_callback_does_to_the_optimizers_before_the_first_step_holds(tmp_
 
 
 class Two(lightning.LightningModule):
-    """Steps one fused optimizer at each batch without Lightning's knowledge, and another at some with it."""
+    """Steps one fused optimizer at each batch without Lightning's knowledge, and another one through Lightning."""
 
     def __init__(self):
         super().__init__()

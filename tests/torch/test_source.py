@@ -32,7 +32,7 @@ def train(dirpath, kill_at=0):
 
 
 def outcome(done):
-    """The state that a training ended with, without what only the last attempt did: costs, and the names it logged."""
+    """Return the final state of a run, without what only the last attempt measured: costs, and logged names."""
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     del found["policy"]["costs"], found["policy"]["fresh"]
@@ -56,7 +56,7 @@ def test_a_killed_plain_loop_resumes_to_the_same_bits(tmp_path, whole, kill_at):
 
 
 def saved(dirpath, source, contents="full"):
-    """The file of a checkpoint of a source that was not trained."""
+    """Return the checkpoint file of a source that was not trained."""
     settings = Settings(dirpath, contents=contents)
     run = Run(Policy(Every(steps=1)), settings, suffix=".ckpt", framework="torch", name="test")
     run.open()

@@ -1,4 +1,4 @@
-"""Snapshots of a training: consistent, in memory that is used again."""
+"""Snapshots of a training run: consistent, and in reused memory."""
 
 import logging
 

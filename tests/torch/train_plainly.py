@@ -1,7 +1,7 @@
-"""A plain PyTorch training that is saved and resumed through `Run`.
+"""A plain PyTorch script that saves and resumes through `Run`.
 
 Arguments: the run directory, and the number of the optimizer step after which the process kills itself (0: never). The
-last line of the output is the state that the training ended with.
+last line of the output is the final state.
 """
 
 import json

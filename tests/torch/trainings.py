@@ -1,4 +1,4 @@
-"""Trainings whose snapshots the tests count."""
+"""Training runs whose snapshots the tests count."""
 
 import lightning
 from lightning.pytorch.plugins.io import TorchCheckpointIO
@@ -13,7 +13,7 @@ class Plugin(TorchCheckpointIO):
 
 
 class Together(SingleDeviceStrategy):
-    """Has a way of its own to save."""
+    """A strategy that saves in its own way."""
 
     def save_checkpoint(self, *arguments, **settings):
         super().save_checkpoint(*arguments, **settings)
@@ -29,7 +29,7 @@ class Held(lightning.Callback):
 
 
 def lives(tmp_path, arguments=None, **settings):
-    """Train, and tell which arenas were held at the end."""
+    """Train, and return the arenas that were held at the end."""
     held = Held()
     callback = LightningCheckpoint(tmp_path, EACH_EPOCH, **(arguments or {}))
     trainer(held, callback, max_epochs=2, **settings).fit(Model(width=20_000), *loaders())

@@ -19,7 +19,7 @@ CARRIED = FitState(run={"state": 1}, record={"id": "a"})
 
 @keras.saving.register_keras_serializable("test_staging")
 class Averaging(keras.layers.Dense):
-    """A layer that saves values other than those that it trains with, and things that are no variables."""
+    """A layer that saves other values than it trains with, and objects that are not variables."""
 
     def save_own_variables(self, store):
         kept = self.kernel.numpy() if BACKEND == "tensorflow" else keras.ops.convert_to_numpy(self.kernel).copy()
@@ -131,7 +131,7 @@ def by_keras(trained, path):
 
 
 def contents(path):
-    """Return the contents of a file but this package's data and the date, as values that can be compared."""
+    """Return the contents of a file, except this package's data and the date, as values that can be compared."""
     if path.suffix != KERAS:
         with h5py.File(path) as file:
             return described(file)

@@ -1,4 +1,4 @@
-"""Ways to stop a training, and what a resumed one must equal."""
+"""Ways to interrupt training, and the facts in which a resumed run must agree with an uninterrupted one."""
 
 import hashlib
 import os

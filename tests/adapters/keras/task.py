@@ -26,14 +26,14 @@ def digits():
 
 
 def new_process():
-    """Begin what stands for another process: one in which `fit` has not been called."""
+    """Pretend to be a new process, in which `fit` has not been called."""
     process_fits._fits.clear()
 
 
 def model(optimizer=None, *, built=True, seed=7, units=8, restart=True, **compiled):
     """Return a network with dropout and Adam, so that a resume needs every kind of state.
 
-    It stands for the model of a script that has just been started; with ``restart=False``, for one more of the script.
+    It is the model of a script that has just been started; with ``restart=False``, one more model of that script.
     """
     if restart:
         new_process()
@@ -61,7 +61,7 @@ def checkpoint(dirpath, policy=EACH_EPOCH, **settings):
 
 
 class Epochs(keras.callbacks.Callback):
-    """A record of the epochs that are trained, which the History of a resumed run does not give."""
+    """Records which epochs are trained; the History of a resumed run also lists earlier epochs."""
 
     def __init__(self):
         super().__init__()

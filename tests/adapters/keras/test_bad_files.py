@@ -97,7 +97,7 @@ def test_no_code_of_a_file_is_run(tmp_path, written):
     assert epochs_of(quick(), checkpoint(tmp_path / "run", resume=path), epochs=2) == [1]
     assert not trace.exists()
     keras.saving.load_model(path, safe_mode=False, compile=False)
-    assert trace.exists(), "the trap works, for who lets it"
+    assert trace.exists(), "the trap works if Keras may run code"
 
 
 class Noisy(keras.layers.Layer):

@@ -1,4 +1,4 @@
-"""Trainings whose optimizer counts something other than batches, and epochs whose length is not known in advance."""
+"""Runs whose optimizer does not count batches, and epochs whose length is not known in advance."""
 
 import keras
 import pytest

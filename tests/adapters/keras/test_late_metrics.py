@@ -1,4 +1,4 @@
-"""Metrics that are not logged in each epoch, or under another name after a resume."""
+"""Metrics that are logged only in some epochs, or under another name after a resume."""
 
 import keras
 import pytest

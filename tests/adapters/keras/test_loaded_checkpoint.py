@@ -1,4 +1,4 @@
-"""Scripts that load a checkpoint into their model themselves, and train on in the same directory."""
+"""Scripts that load a checkpoint into their model themselves, and continue training in the same directory."""
 
 import keras
 import pytest

@@ -1,4 +1,4 @@
-"""Models that Keras itself saves in part, or not at all; a run resumes from their checkpoints all the same."""
+"""Models that Keras itself saves only in part, or not at all, although runs can resume from their checkpoints."""
 
 import signal
 

@@ -18,7 +18,7 @@ WAYS = [
 
 
 class Spoil(keras.callbacks.Callback):
-    """Bad data of one epoch: its weights become NaN, or infinite."""
+    """Bad data in one epoch, which makes the weights NaN or infinite."""
 
     def __init__(self, epoch=1, value=np.nan):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The tests of this folder on torch, and tests for which a backend other than TensorFlow is needed."""
+"""The tests of this folder on torch, and tests that need a backend other than TensorFlow."""
 
 import os
 import subprocess

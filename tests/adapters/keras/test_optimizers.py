@@ -25,7 +25,7 @@ class Updater(keras.layers.Layer):
 
 
 class Duel(keras.Model):
-    """Two networks, each with its own optimizer, and no model of its own."""
+    """Two networks with an optimizer each, which are never called as one model."""
 
     def __init__(self, hold):
         super().__init__(name="duel")

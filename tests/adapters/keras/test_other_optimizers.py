@@ -1,4 +1,4 @@
-"""Resumes with other optimizers than those that wrote the checkpoint, and from parts of one."""
+"""Resumes with a different optimizer, and from parts of a checkpoint."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Training loops that call the callbacks themselves, and callbacks that keep files of their own."""
+"""Custom training loops that call the callbacks themselves, and callbacks that write their own files."""
 
 import keras
 import pytest
@@ -9,7 +9,7 @@ from tests.adapters.keras.task import EACH_EPOCH, ONCE, checkpoint, digits, fit,
 
 
 def loop(trained, ours, epochs, crash=None):
-    """A loop as Keras' guide shows it."""
+    """A training loop like the one in Keras' guide."""
     (x, y), _ = digits()
     callbacks = keras.callbacks.CallbackList([ours], model=trained, epochs=epochs)
     callbacks.on_train_begin()

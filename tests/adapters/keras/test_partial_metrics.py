@@ -62,7 +62,7 @@ def test_metrics_that_cannot_be_restored_neither_rank_nor_stop_nor_reduce(tmp_pa
 
 
 class Collects(keras.callbacks.Callback):
-    """A callback that computes a metric of what it saw in each batch, and one of the validation."""
+    """A callback that computes a metric from what it saw in each batch, and one of the validation."""
 
     def on_epoch_begin(self, epoch, logs=None):
         self.seen = []
@@ -106,7 +106,7 @@ def test_what_a_callback_collects_is_left_out_unless_its_state_is_kept(tmp_path,
 
 
 class Auxiliary(keras.Model):
-    """A model with layers that are called in training alone."""
+    """A model with layers that are called only in training."""
 
     def __init__(self):
         super().__init__(name="auxiliary")
@@ -121,7 +121,7 @@ class Auxiliary(keras.Model):
 
 
 class Noisy(Auxiliary):
-    """The same, of several inputs."""
+    """The same with several inputs."""
 
     def call(self, inputs, training=False):
         return super().call(inputs["x"] + inputs["y"][0], training=training)

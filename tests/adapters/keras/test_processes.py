@@ -1,4 +1,4 @@
-"""Trainings in processes that are killed or use several devices."""
+"""Training runs in processes that are killed or use several devices."""
 
 import json
 import os

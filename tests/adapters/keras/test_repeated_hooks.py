@@ -1,4 +1,4 @@
-"""Callbacks whose hooks change what a checkpoint holds, and are called again when a run is resumed amid an epoch."""
+"""Callbacks whose hooks change what a checkpoint holds, and are called again when a run is resumed in mid-epoch."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Resumed trainings of `model.fit`."""
+"""Runs of `model.fit` that are resumed."""
 
 import gc
 from pathlib import Path

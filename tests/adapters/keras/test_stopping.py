@@ -1,4 +1,4 @@
-"""Every way to be interrupted, each followed by a resume that must end exactly the same."""
+"""Every kind of interruption, each followed by a resume that must end in exactly the same state."""
 
 import keras
 import pytest

@@ -1,4 +1,4 @@
-"""Trainings that an exception of the data or of a step stops, and data that cannot be resumed exactly."""
+"""Runs that end with an exception in the data or in a step, and data that cannot be resumed exactly."""
 
 import keras
 import pytest

@@ -1,4 +1,4 @@
-"""State that Keras neither counts nor writes: of stateful layers, of variables in a layer, of its global generator."""
+"""State that Keras neither counts nor writes: stateful layers, variables in a layer, and its global generator."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Models that learn or are given a vocabulary, which another start of the script may give them differently."""
+"""Models that learn or receive a vocabulary, which may differ when the script is started again."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""A slow training with a last save on a signal: ``DIRPATH SECONDS_A_BATCH``. It prints where it is.
+"""A slow training script that saves on a signal: ``DIRPATH SECONDS_A_BATCH``. It prints its progress.
 
 ``SECONDS_A_SAVE`` and ``GRACE`` in the environment set the duration of its saves and its grace period.
 """

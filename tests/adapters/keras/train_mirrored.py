@@ -1,4 +1,4 @@
-"""A training on two logical devices that is resumed: ``DIRPATH``."""
+"""A training script that runs on two logical devices and resumes: ``DIRPATH``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""A slow training: ``DIRPATH FACTS SECONDS_A_BATCH [WHOLE]``.
+"""A slow training script: ``DIRPATH FACTS SECONDS_A_BATCH [WHOLE]``.
 
 It writes a line of facts when an epoch begins or training ends.
 

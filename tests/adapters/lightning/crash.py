@@ -1,4 +1,4 @@
-"""A callback that ends a training with an exception."""
+"""A callback that ends training with an exception."""
 
 from pathlib import Path
 

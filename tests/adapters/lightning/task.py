@@ -23,7 +23,7 @@ def data(rows=160):
 
 
 class Model(lightning.LightningModule):
-    """A network with dropout, Adam and a schedule by epoch, so that everything that a resume needs is in play."""
+    """A network with dropout, Adam and a schedule by epoch, so that a resume needs every kind of state."""
 
     def __init__(self, width=8):
         super().__init__()

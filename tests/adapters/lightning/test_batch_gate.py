@@ -1,4 +1,4 @@
-"""A callback that sleeps until the horizon saves the same as one that is awake at each batch."""
+"""A callback that skips batches until the horizon makes the same saves as one that observes each batch."""
 
 import lightning
 import pytest
@@ -26,7 +26,7 @@ class Time(lightning.Callback):
 
 
 class Manual(Model):
-    """Optimizes by itself: not at each batch, and then twice."""
+    """Optimizes manually: not at each batch, and then twice."""
 
     def __init__(self):
         super().__init__()
@@ -41,7 +41,7 @@ class Manual(Model):
 
 
 def observed(callback):
-    """Every event that the run of ``callback`` is told."""
+    """Every event that is reported to the run of ``callback``."""
     kinds, tell = [], run_of(callback).observe
 
     def observe(event, **facts):
@@ -80,14 +80,14 @@ def test_what_is_saved_does_not_depend_on_who_is_awake(tmp_path, module, setting
 
 
 class Stream(IterableDataset):
-    """Data that knows no length."""
+    """Data without a length."""
 
     def __iter__(self):
         return zip(*(column[:120] for column in data()), strict=True)
 
 
 def updates(dirpath, save):
-    """The steps of the saves of a training that accumulates over data without a length, and the batches before each."""
+    """Return the steps of saves with accumulated gradients on data without a length, and the batches before each."""
     lightning.seed_everything(7, verbose=False)
     clock = FakeClock()
     callback = LightningCheckpoint(dirpath, Policy(save, KeepAll()), clock=clock)
@@ -105,7 +105,7 @@ def test_without_a_length_nor_a_horizon_it_saves_between_no_updates(tmp_path):
 
 
 class Late(Model):
-    """Begins to log a metric when some steps are done."""
+    """Begins to log a metric after some steps."""
 
     def training_step(self, batch, index):
         if self.global_step >= 4:

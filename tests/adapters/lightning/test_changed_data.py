@@ -1,4 +1,4 @@
-"""Runs that are resumed in mid-epoch with other batches: no sample is left out, and one line says what happens."""
+"""Runs that are resumed in mid-epoch with different batches: no sample is left out, and one line says what happens."""
 
 from collections import Counter
 
@@ -35,7 +35,7 @@ def dataset(rows=ROWS):
 
 
 class Stream(IterableDataset):
-    """Knows where it is."""
+    """A stream that knows its position."""
 
     def __init__(self):
         self.data, self.at = dataset(), 0
@@ -57,7 +57,7 @@ class Stream(IterableDataset):
 
 
 class Buckets(BatchSampler):
-    """Batches of sizes that it does not tell."""
+    """A batch sampler that does not report the sizes of its batches."""
 
     def __init__(self, size):
         self.groups = [list(range(start, min(start + size, ROWS))) for start in range(0, ROWS, size)]
@@ -94,7 +94,7 @@ def train(dirpath, loader, *extra, resume=False, rule=Every(steps=1), **settings
 
 
 def resumed(dirpath, before, after, *cut, **settings):
-    """Cut a training in its second epoch, and resume it; return what both have trained of that epoch."""
+    """Interrupt a run in its second epoch, and resume it; return what both parts have trained of that epoch."""
     first, _ = train(dirpath, before, *cut or [Crash(STEP)], **settings)
     second, _ = train(dirpath, after, resume=True, **settings)
     assert set(second) == {1, 2}

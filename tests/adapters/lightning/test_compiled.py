@@ -38,7 +38,7 @@ class CompiledTwice(Plain):
 
 
 class Beside(Plain):
-    """The plain part has a name, too."""
+    """The plain part also has a name of its own."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""A training that copies its own run directory in mid-run, as loggers of artifacts do."""
+"""A training run that copies its own run directory while it trains, as artifact loggers do."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Two real processes (gloo): they decide alike, do not hang, and resume exactly."""
+"""Two real processes (gloo): they make the same decisions, do not hang, and resume exactly."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Runs that are resumed in mid-epoch have what the hooks of the epoch's start set up."""
+"""Runs that are resumed in mid-epoch, and need what the hooks at the epoch's start set up."""
 
 import pytest
 import torch
@@ -76,7 +76,7 @@ class ReplacesABuffer(Resets):
 
 
 class ShufflesABuffer(Model):
-    """Orders its memory anew, which changes no sum."""
+    """Shuffles its memory bank, which changes no sum."""
 
     def __init__(self):
         super().__init__()

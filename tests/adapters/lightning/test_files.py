@@ -29,7 +29,7 @@ print(float(total), "optimizer_states" in loaded)
 
 
 def plainly(path):
-    """What plain torch and Lightning read, in a process where this package cannot be imported."""
+    """Return what plain torch and Lightning read, in a process that cannot import this package."""
     done = subprocess.run([sys.executable, "-c", OPEN_PLAINLY, path], capture_output=True, text=True, cwd="/")
     assert done.returncode == 0, done.stderr
     total, full = done.stdout.split()
@@ -86,7 +86,7 @@ def test_the_last_state_is_one_file_whatever_kinds_of_tensors_are_in_it(tmp_path
 
 
 class Extra:
-    """Stands in a checkpoint beside the weights, where no file that is not trusted may have it."""
+    """An object in a checkpoint, which torch loads only from trusted files."""
 
     def __init__(self, at):
         self.at = at

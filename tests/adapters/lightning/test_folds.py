@@ -1,4 +1,4 @@
-"""Several fits of one callback in one process: folds, phases, and runs that go on."""
+"""Several fits of one callback in one process: folds, phases, and runs that continue."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from tests.adapters.lightning.task import EACH_EPOCH, VAL, Model, loaders, train
 
 
 class Fold(Model):
-    """A model whose validation loss depends on its fold alone, so that a mix-up shows."""
+    """A model whose validation loss depends only on its fold, so that confused folds are noticed."""
 
     def __init__(self, losses):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Frozen parameters after a resume: training's own unfreezing is restored, the script's decisions are not touched."""
+"""Frozen parameters after a resume: those that training unfroze are unfrozen again, and the script decides the rest."""
 
 import pytest
 import torch

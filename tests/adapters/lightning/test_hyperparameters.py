@@ -1,4 +1,4 @@
-"""Hyperparameters of all kinds: saved as they are, bounded in records, and looked at once."""
+"""Hyperparameters of all kinds: saved as they are, bounded in records, and searched once."""
 
 import dataclasses
 import enum

@@ -1,4 +1,4 @@
-"""Signals and wishes from outside, on a real Trainer in a process of its own."""
+"""Signals and save requests from outside, for a real Trainer in a separate process."""
 
 import signal
 import subprocess

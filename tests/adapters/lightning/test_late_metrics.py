@@ -1,4 +1,4 @@
-"""Metrics that are not logged in each epoch, or never."""
+"""Metrics that are logged late, or never."""
 
 from ckpt_callbacks import Every, Improves, KeepAll, Metric, Patience, Policy
 from ckpt_callbacks.lightning import LightningCheckpoint

@@ -12,7 +12,7 @@ from tests.adapters.lightning.test_resuming_data import At, terminate
 
 
 def said(caplog, seconds, batches=60):
-    """What is logged if each batch takes so long."""
+    """Return what is logged if each batch takes this long."""
     at = [0.0]
     for _ in loaded_again(batches, now=lambda: at[0]):
         at[0] += seconds

@@ -1,4 +1,4 @@
-"""Resumes with other optimizers than those that wrote the checkpoint."""
+"""Resumes with optimizers other than those that wrote the checkpoint."""
 
 import pytest
 import torch

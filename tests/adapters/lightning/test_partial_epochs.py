@@ -1,4 +1,4 @@
-"""Metrics of an epoch that was resumed midway: those of its last batches neither rank nor stop."""
+"""Metrics of an epoch that was resumed midway: those that cover only its last batches neither rank nor stop."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ from tests.adapters.lightning.test_module_hooks import train
 
 
 class Collects(Model):
-    """Has a list of its own, which is shorter after a resume."""
+    """Collects values in a list, which is shorter after a resume."""
 
     def __init__(self):
         super().__init__()
@@ -55,7 +55,7 @@ class LoggedTwice(Model):
 
 
 class Sets(Callback):
-    """Counts batches, and writes the number where policies look."""
+    """Counts batches, and writes the number into `trainer.callback_metrics`."""
 
     def __init__(self):
         self.batches = 0

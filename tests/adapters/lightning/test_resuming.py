@@ -1,4 +1,4 @@
-"""Resumed trainings, which end like the uninterrupted one."""
+"""Resumed runs, which end like the uninterrupted one."""
 
 import gc
 import json

@@ -1,4 +1,4 @@
-"""Resuming with data, metrics and siblings of less common kinds, at places where something is easily forgotten."""
+"""Resumes with less common kinds of data, metrics and callbacks, at places where state is easily forgotten."""
 
 import os
 import signal
@@ -49,7 +49,7 @@ def persistent(dataset, size, shuffle):
 
 
 class Stream(IterableDataset):
-    """Knows where it is, and begins again once it has ended."""
+    """A stream that knows its position, and starts again after its end."""
 
     def __init__(self, dataset):
         self.dataset, self.at = dataset, 0

@@ -1,4 +1,4 @@
-"""Steps of a training in which Lightning counts none."""
+"""Steps of runs in which Lightning counts none."""
 
 import numpy
 import pytest
@@ -74,7 +74,7 @@ class Bank(Alone):
 
 
 class Numpy(Own):
-    """Has weights that something else than torch updates, which nothing can see before an epoch ends."""
+    """Has weights that are not updated by torch, which can be noticed only at the end of an epoch."""
 
     def step(self, index):
         for parameter in self.net.parameters():
@@ -83,7 +83,7 @@ class Numpy(Own):
 
 
 def train(kind, dirpath, policy=EVERY_7, *, resume=False, crash_at=None, **settings):
-    """Train; returns the callback, and all that was trained."""
+    """Train; return the callback, and everything that was trained."""
     torch.manual_seed(1)
     module = kind()
     module.crash_at = crash_at

@@ -19,7 +19,7 @@ EPOCHS = Policy(Every(epochs=1) | Improves(TRAIN_LOSS), KeepAll(), best_by=TRAIN
 
 
 class TooLong(IterableDataset):
-    """Says that it has more rows than it yields; workers share them."""
+    """Reports more rows than it yields; workers share them."""
 
     def __init__(self, claimed):
         self.claimed, (self.x, self.y) = claimed, data()
@@ -35,7 +35,7 @@ class TooLong(IterableDataset):
 
 
 class TooLongAndStateful(TooLong):
-    """Knows where it is, also when that is its end."""
+    """Knows its position, even at its end."""
 
     at = 0
 
@@ -53,7 +53,7 @@ class TooLongAndStateful(TooLong):
 
 
 class Endless(IterableDataset):
-    """Knows no length."""
+    """A stream without a length."""
 
     def __iter__(self):
         return zip(*(column[:120] for column in data()), strict=True)

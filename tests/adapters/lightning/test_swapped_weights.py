@@ -1,4 +1,4 @@
-"""Weights that a script puts in place of the trained ones for a validation are not saved as the trained ones."""
+"""Weights that a script puts into the model for a validation, and that are not saved as the trained ones."""
 
 import pytest
 import torch
@@ -29,7 +29,7 @@ class Swapping(Callback):
 
 
 class Halves(Model):
-    """Keeps no averages: it measures something that it makes for the validation."""
+    """Keeps no averages: it validates weights that it computes for the validation."""
 
     def on_validation_epoch_start(self):
         self.kept = [parameter.detach().clone() for parameter in self.parameters()]

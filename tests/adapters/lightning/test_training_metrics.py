@@ -44,7 +44,7 @@ BOTH = {"on_step": True, "on_epoch": True}
     ({}, 3 / 10, True),
 ])  # fmt: skip
 def test_patience_counts_what_is_logged(tmp_path, how, checked, said, caplog):
-    """With a value that gets worse: epochs where the name has a value for each, else batches, and says so."""
+    """The value gets worse. Epochs count if the name has a value for each; otherwise batches, which is logged."""
     fitter, _ = train(tmp_path, Policy(Every(epochs=1), stop=Patience(X, checks=2)), how=how)
     assert fitter.global_step == 10 * checked
     assert caplog.text.count(SAID) == said

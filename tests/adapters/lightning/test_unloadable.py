@@ -1,4 +1,4 @@
-"""Checkpoints that a resume will refuse, which is said at the first save."""
+"""Checkpoints that a resume will refuse, as the first save already logs."""
 
 import enum
 from types import SimpleNamespace

@@ -107,7 +107,7 @@ class Counts(Model):
 
 
 class Carries(Model):
-    """A hidden state that goes from batch to batch."""
+    """A hidden state that is passed from batch to batch."""
 
     def training_step(self, batch, index):
         self.hidden = batch[0].mean() + getattr(self, "hidden", 0)

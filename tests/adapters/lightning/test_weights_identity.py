@@ -25,7 +25,7 @@ def measured(module, record):
 
 
 class Normalised(Model):
-    """A network whose buffers change in batches that are no step."""
+    """A network whose buffers change in batches without a step."""
 
     def __init__(self):
         super().__init__()
@@ -127,7 +127,7 @@ def test_it_is_said_that_other_weights_were_validated(tmp_path, module, extra, i
 
 
 class Overwrites(Callback):
-    """Changes weights at the end, in one of the ways that libraries have."""
+    """Changes weights at the end, in one of the ways that libraries use."""
 
     def __init__(self, change):
         self.change = change

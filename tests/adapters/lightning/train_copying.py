@@ -1,4 +1,4 @@
-"""Trains with a forked worker of its data loader, copies its run directory in mid-run, and then waits: ``DIRPATH``."""
+"""A script that trains with a forked data-loader worker, copies its run directory meanwhile, and waits: ``DIRPATH``."""
 
 import multiprocessing
 import os
@@ -19,7 +19,7 @@ X, Y = data(24)
 
 
 class Slow(Dataset):
-    """Blocks in the worker at the last row, so that the worker outlives a killed training."""
+    """Blocks in the worker at the last row, so that the worker outlives a killed training process."""
 
     def __len__(self):
         return len(X)

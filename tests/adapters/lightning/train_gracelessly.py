@@ -1,4 +1,4 @@
-"""Sends itself a signal, and takes longer over the last save than the grace period allows: ``DIRPATH``."""
+"""A script that signals itself, and whose last save takes longer than the grace period: ``DIRPATH``."""
 
 import os
 import signal

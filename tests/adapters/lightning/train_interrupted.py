@@ -1,4 +1,4 @@
-"""A slow training that wants a last save: ``DIRPATH SECONDS_A_BATCH [stateful]``; prints where it is, and its log."""
+"""A slow script that saves on a signal: ``DIRPATH SECONDS_A_BATCH [stateful]``; prints its progress and log."""
 
 import logging
 import sys
@@ -32,7 +32,7 @@ class Slow(Callback):
 
 
 def train(dirpath, pause=0.0, loader="plain"):
-    """Train to the end; returns the SHA-256 of all that was trained."""
+    """Train to the end; return the SHA-256 of everything that was trained."""
     module, trainer, _ = fit(
         dirpath, Policy(Every(epochs=1) | OnPreempt(), KeepAll()), resume=True, extra=[Slow(pause)], max_epochs=3,
         loader=LOADERS[loader], num_sanity_val_steps=0, val_size=4,

@@ -1,4 +1,4 @@
-"""Trains four epochs and writes a line of facts at each epoch's end: ``DIRPATH FACTS [seconds a batch]``."""
+"""A script that trains four epochs and writes a line of facts after each: ``DIRPATH FACTS [seconds a batch]``."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Trainings of each kind, for the tests that damage their checkpoints."""
+"""Training runs of each kind, for the tests that damage their checkpoints."""
 
 import json
 import shutil

@@ -17,7 +17,7 @@ Before = Callable[[int], object]  # is called with the step of the file
 
 
 class Writes:
-    """The writes of one training.
+    """The writes of one training run.
 
     Args:
         before: Called on the writing thread, before each write.

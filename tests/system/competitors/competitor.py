@@ -13,12 +13,12 @@ SEEN = {"lightning": "2.6.6", "keras": "3.15.1"}  # the versions whose failures 
 
 
 def fails(framework, failure, what=""):
-    """Expect a competitor to fail where this package does not. A later version that is mended is no failure here."""
+    """Expect a competitor to fail where this package does not. In a later version, the bug may be fixed."""
     assert failure or version(framework) != SEEN[framework], f"{framework} {version(framework)} does it right: {what}"
 
 
 def faulty(script, *arguments):
-    """Return the report of one of the scripts in this folder on the trainings that were killed."""
+    """Return the report of one of the scripts in this folder about the runs that were killed."""
     command = [sys.executable, HERE / script, *arguments]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr[-2000:]

@@ -1,4 +1,4 @@
-"""Trainings that are killed while they write, or whose disk is full: ``FOLDER [SMALL_DISK]``.
+"""Training runs that are killed while they write, or whose disk is full: ``FOLDER [SMALL_DISK]``.
 
 Each is a fork of this process, which has imported Keras and run nothing with it: TensorFlow's threads survive no fork.
 It prints how each ended, as JSON.
@@ -22,7 +22,7 @@ folder, small = Path(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else N
 
 
 class KilledWhileWriting(keras.callbacks.Callback):
-    """A callback by which the kernel kills in the second epoch, at the first byte of a file after its 8192nd."""
+    """A callback that makes the kernel kill the process in the second epoch, after 8192 bytes of a file."""
 
     def on_epoch_begin(self, epoch, logs=None):
         if epoch == 1:

@@ -1,4 +1,4 @@
-"""Trainings with Keras' own callbacks, on the same task and from the same seed as this package's."""
+"""Training runs with Keras' own callbacks, on the same task and from the same seed as this package's."""
 
 import keras
 import numpy as np

@@ -1,5 +1,4 @@
-"""Trainings that are killed as they save, or signalled: ``kills FOLDER OTHER_DISK``, ``signals FOLDER``, ``queued
-FOLDER``.
+"""Runs that are killed during a save, or signalled: ``kills FOLDER OTHER_DISK``, ``signals FOLDER``, ``queued FOLDER``.
 
 Each is a fork of this process. pytest's own cannot be forked, because TensorFlow may have run in it.
 It prints how each ended, as JSON.

@@ -1,4 +1,4 @@
-"""Trainings with Lightning's own callbacks, on the same task and from the same seed as this package's."""
+"""Training runs with Lightning's own callbacks, on the same task and from the same seed as this package's."""
 
 import lightning
 import pytest

@@ -23,7 +23,7 @@ def loads(path):
 
 @pytest.mark.slow
 def test_k2_a_kill_during_a_save_leaves_the_one_before(tmp_path):
-    """ModelCheckpoint with a fixed name empties the old file first: a kill leaves a torn one, and nothing else."""
+    """ModelCheckpoint with a fixed name empties the old file first, so a kill leaves only a torn file."""
     ended = faulty("keras_faults.py", tmp_path)
     assert ended["ours"] == -signal.SIGXFSZ, "killed while it wrote the second one"
     [staged] = (tmp_path / "ours" / ".ckpt" / "staging").iterdir()
@@ -37,7 +37,7 @@ def test_k2_a_kill_during_a_save_leaves_the_one_before(tmp_path):
 
 @pytest.mark.slow
 def test_k3_a_full_disk_ends_no_fit_and_truncates_nothing(tmp_path, small_disk):
-    """ModelCheckpoint: `fit` ends, with HDF5 in a crash of the process, and the file that it was writing is torn."""
+    """ModelCheckpoint: `fit` fails (with HDF5, the process crashes), and the file that it was writing is torn."""
     ended = faulty("keras_faults.py", tmp_path, small_disk)
     assert ended["ours"] == 0, "trained to the end"
     records = Manifest.read(small_disk / "ours").live()
@@ -53,7 +53,7 @@ def test_k3_a_full_disk_ends_no_fit_and_truncates_nothing(tmp_path, small_disk):
 def test_k8_steps_and_a_monitor_go_together_and_a_missing_one_is_an_error(tmp_path):
     """Keras 16734: ``save_best_only`` with an int ``save_freq`` raises TypeError.
 
-    Where the monitor is missing, ModelCheckpoint saves all the same, over the best one.
+    If the monitor is missing, ModelCheckpoint saves nevertheless, and overwrites the best file.
     """
     both = Policy(Every(steps=3) | Improves(VAL), KeepBest(1, by=VAL) | KeepLast(2))
     ours = checkpoint(tmp_path / "ours", both)
@@ -93,7 +93,7 @@ def test_k10_the_last_and_the_best_k_are_kept(tmp_path):
 
 
 def test_k12_a_failed_save_never_touches_an_earlier_file(tmp_path):
-    """A save that failed is copied to the remote place all the same, over the good file there.
+    """A failed save is nevertheless copied to the remote storage, over the good file.
 
     There is no remote storage yet. This tests the same on the local disk; a test of mirrors will come with them.
     """

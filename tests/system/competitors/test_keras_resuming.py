@@ -22,7 +22,7 @@ def whole(tmp_path_factory):
 
 
 def test_k1_the_best_is_remembered_over_a_restart(tmp_path):
-    """Keras 17012: ``save_best_only`` starts from scratch, and writes a worse model over the best file."""
+    """Keras 17012: ``save_best_only`` forgets the best score, and overwrites the best file with a worse model."""
     policy, path = Policy(Improves(VAL), KeepBest(1, by=VAL)), tmp_path / "best.keras"
     fit(quick(), checkpoint(tmp_path / "ours", policy), epochs=2)
     best = checkpoint(tmp_path / "ours", policy).best()
@@ -62,7 +62,7 @@ def test_k4_the_optimizer_goes_on_where_it_was(tmp_path, whole):
 
 
 def test_k5_random_layers_go_on_where_they_were(tmp_path, whole):
-    """Keras 19796: no file holds the states of random layers, so dropout repeats itself from its beginning."""
+    """Keras 19796: no file holds the states of random layers, so dropout starts again with the same masks."""
     uninterrupted, _ = whole
     first = checkpoint(tmp_path / "ours", EACH_EPOCH)
     trained = quick()
@@ -85,7 +85,7 @@ def test_k5_random_layers_go_on_where_they_were(tmp_path, whole):
 
 
 def siblings():
-    """Return an EarlyStopping about to stop and a ReduceLROnPlateau about to reduce, when two epochs are done."""
+    """Return an EarlyStopping and a ReduceLROnPlateau that are about to act after two epochs."""
     return [
         keras.callbacks.EarlyStopping("val_loss", mode="min", patience=3, min_delta=1e9),
         keras.callbacks.ReduceLROnPlateau("val_loss", mode="min", patience=3, min_delta=1e9, factor=0.5),
@@ -115,7 +115,7 @@ def test_k6_early_stopping_and_reduce_lr_on_plateau_go_on_counting(tmp_path):
 def test_k7_a_second_interruption_resumes_where_the_first_one_led(tmp_path, whole):
     """BackupAndRestore with ``save_freq=3``: after a second interruption the run is at epoch 0 again.
 
-    Its weights and the file that gives their place are not committed together either.
+    Its weights and the file with their position are also not committed together.
     """
     uninterrupted, _ = whole
     policy = Policy(Every(steps=3), KeepLast(2))
@@ -142,8 +142,8 @@ def test_k7_a_second_interruption_resumes_where_the_first_one_led(tmp_path, whol
 def test_k11_a_sequential_model_gets_its_weights_back_and_a_rerun_is_no_error(tmp_path):
     """Keras 23251, 23609: OrbaxCheckpoint gives a Sequential model random weights, without a message.
 
-    It also swallows errors as it finishes, and raises when a script runs again in the same directory. Orbax is no
-    dependency of this package, so this tests only the package.
+    It also swallows errors at the end, and raises if a script runs again in the same directory. Orbax is not a
+    dependency, so this tests only this package.
     """
     trained = model(built=False, run_eagerly=True)
     fit(trained, checkpoint(tmp_path, EACH_EPOCH), epochs=2)

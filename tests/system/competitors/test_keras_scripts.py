@@ -26,7 +26,7 @@ def noisy():
 
 @pytest.mark.skipif(BACKEND == "jax", reason="Keras refuses keras.random without a seed")
 def test_k13_numbers_drawn_without_a_seed_go_on_where_they_were(tmp_path):
-    """No file of Keras holds its global generator, so that a resumed run draws other noise."""
+    """No Keras file holds the global generator, so a resumed run draws different noise."""
     whole = noisy()
     fit(whole, epochs=3)
     fit_and_crash(5, checkpoint(tmp_path / "ours", EACH_EPOCH), trained=noisy())

@@ -57,7 +57,7 @@ class Noted(Model):
 
 
 def test_l5_an_array_is_of_the_same_step_as_the_tensors(tmp_path):
-    """Lightning 20953: the plugin copies tensors alone, and pickles the rest when the training is further."""
+    """Lightning 20953: the plugin copies only tensors, and pickles the rest at a later step."""
 
     def noted_in(folder):
         found = [torch.load(path, weights_only=False) for path in folder.glob("*-*.ckpt") if not path.is_symlink()]
@@ -78,7 +78,7 @@ def test_l5_an_array_is_of_the_same_step_as_the_tensors(tmp_path):
 
 
 class Tied(Model):
-    """A module of two layers with one weight, which is nearly the whole model."""
+    """A module of two layers that share one weight, which is nearly the whole model."""
 
     def __init__(self):
         super().__init__()
@@ -91,7 +91,7 @@ class Tied(Model):
 
 
 def test_l6_tied_weights_stay_tied_and_are_written_once(tmp_path):
-    """The plugin clones each tensor by itself, so that shared weights become two, and the file twice as large."""
+    """The plugin clones each tensor separately, so shared weights are duplicated, and the file is twice as large."""
     ours = LightningCheckpoint(tmp_path / "ours", Policy(Every(epochs=1), KeepAll()))
     fit(Tied(), ours, max_epochs=1)
     size = sum(parameter.nbytes for parameter in Tied().parameters())
@@ -134,7 +134,7 @@ class Told(CSVLogger):
 
 
 class Steps(Callback):
-    """A callback that knows the step, and holds the write of step 10 back until step 11, where it waits for its end.
+    """A callback that delays the write of step 10 until step 11, and then waits for its end.
 
     Attributes:
         wait: Waits until the write has failed.

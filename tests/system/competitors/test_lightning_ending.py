@@ -1,4 +1,4 @@
-"""Bad endings of runs with Lightning's own callbacks, none of which this package has (docs/peer-failures.md)."""
+"""Runs with Lightning's own callbacks that end badly, and do not with this package (docs/peer-failures.md)."""
 
 import signal
 import socket
@@ -19,7 +19,7 @@ BOUND = 60  # seconds until both processes must have ended, on a busy machine
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
 def test_l16_an_exception_on_one_rank_does_not_hang_the_other(tmp_path, rank):
-    """Lightning 20187: with save-on-exception, the rank that raised waits for the others to save with it, for ever."""
+    """Lightning 20187: with save-on-exception, the rank that raised waits forever for the others to save with it."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
@@ -45,7 +45,7 @@ def test_l16_an_exception_on_one_rank_does_not_hang_the_other(tmp_path, rank):
 
 @pytest.mark.slow
 def test_l17_sigterm_saves_at_once_and_the_exit_code_says_so(tmp_path):
-    """Lightning 20806, 21623: SIGTERM saves nothing by default, waits for a validation's end, and the code is 0."""
+    """Lightning 20806, 21623: SIGTERM saves nothing by default, waits for the validation, and the exit code is 0."""
     codes = faulty("lightning_faults.py", "signals", tmp_path)
     for place, step in {"training": 14, "validation": 20}.items():
         folder = tmp_path / place

@@ -41,8 +41,8 @@ def loads(path):
 def test_l1_a_kill_with_tmpdir_on_another_file_system_loses_nothing(tmp_path, other_disk):
     """Lightning 19970, 688: ModelCheckpoint writes to ``$TMPDIR`` and copies from there over the previous file.
 
-    A kill while it copies leaves a file of no length, nothing else, and an orphan in ``$TMPDIR``; and nothing is ever
-    forced to the device.
+    A kill during the copy leaves only an empty file, and an orphan in ``$TMPDIR``. Nothing is ever flushed to the
+    device.
     """
 
     found = faulty("lightning_faults.py", "kills", tmp_path, other_disk)
@@ -96,7 +96,7 @@ def test_l3_a_full_disk_ends_no_training_and_the_best_path_loads(tmp_path, small
 
 @pytest.fixture(scope="module")
 def side_by_side(tmp_path_factory):
-    """Return a training of 3 epochs of 10 steps with two callbacks of each side, in which ``val_loss`` only rises."""
+    """Return a run of 3 epochs of 10 steps with two callbacks of each library, in which ``val_loss`` only rises."""
     folder = tmp_path_factory.mktemp("side_by_side")
     ours = [
         LightningCheckpoint(folder / "epochs", Policy(Every(epochs=1), KeepLast(1) | KeepBest(1, by=VAL))),
@@ -111,7 +111,7 @@ def side_by_side(tmp_path_factory):
 
 
 def test_l9_last_is_the_last_one_also_with_a_monitor(side_by_side):
-    """ModelCheckpoint with ``save_last=True`` and a monitor writes ``last.ckpt`` only where it writes a new best."""
+    """ModelCheckpoint with ``save_last=True`` and a monitor writes ``last.ckpt`` only with a new best."""
     (ours, _), (theirs, _) = side_by_side
     assert step_in(os.path.join(ours.dirpath, "last.ckpt")) == step_in(ours.last_model_path) == 30
     assert step_in(os.path.join(ours.dirpath, "best.ckpt")) == step_in(ours.best_model_path) == 10
@@ -123,7 +123,7 @@ def test_l15_a_step_save_is_not_ranked_by_the_validation_before_it(side_by_side)
     (_, ours), (_, theirs) = side_by_side
     ranked = {record.step for record in ours.records() if VAL.score(record) is not None}
     assert {record.step for record in ours.records()} >= {4, 8, 12, 16, 24, 28}
-    assert ranked and ranked <= {10, 20, 30}, "those are the steps behind which validation ran"
+    assert ranked and ranked <= {10, 20, 30}, "validation ran after these steps"
     assert set(ours.best_k_models) == {str(r.path) for r in ours.records() if r.step in ranked}
     fails("lightning", 24 in map(step_in, theirs.best_k_models))
 
@@ -131,7 +131,7 @@ def test_l15_a_step_save_is_not_ranked_by_the_validation_before_it(side_by_side)
 def test_l18_an_exception_neither_overwrites_the_best_nor_saves_in_test(tmp_path):
     """ModelCheckpoint with ``save_on_exception`` writes the crashed state over the best file.
 
-    OnExceptionCheckpoint saves also where `test` raises.
+    OnExceptionCheckpoint also saves if `test` raises.
     """
     policy = Policy(Improves(VAL) | OnException(), KeepBest(1, by=VAL) | KeepAll())
     with pytest.raises(ZeroDivisionError):
@@ -157,7 +157,7 @@ def test_l18_an_exception_neither_overwrites_the_best_nor_saves_in_test(tmp_path
 def test_l19_a_truncated_last_one_is_passed_over_and_nothing_starts_from_scratch_silently(tmp_path, caplog):
     """Lightning 14466: with ``ckpt_path="last"`` a truncated ``last.ckpt`` raises, although others are good.
 
-    Where the logger numbers the directories, it starts from scratch.
+    If the logger numbers the directories, training starts from scratch.
     """
     _, _, ours = fit(tmp_path / "ours")
     last = ours.last()
@@ -187,7 +187,7 @@ def test_l19_a_truncated_last_one_is_passed_over_and_nothing_starts_from_scratch
 
 
 def test_l20_two_callbacks_on_one_monitor_work_together(tmp_path, side_by_side):
-    """Two ModelCheckpoints that differ in their directory alone: RuntimeError, because they have one ``state_key``."""
+    """Two ModelCheckpoints that differ only in their directory: RuntimeError, because they share a ``state_key``."""
     ours, _ = side_by_side
     assert ours[0].monitor == ours[1].monitor == "val_loss" and ours[0].state_key != ours[1].state_key
     states = torch.load(ours[0].last_model_path, weights_only=True)["callbacks"]

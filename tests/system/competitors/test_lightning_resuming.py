@@ -48,9 +48,9 @@ def test_l10_a_resumed_run_draws_the_same_random_numbers(tmp_path, whole):
 
 
 def test_l11_a_run_that_max_steps_ended_with_an_epoch_trains_no_phantom_step(tmp_path):
-    """Lightning 19403, 19617: a checkpoint of an epoch's end says that the epoch is not over.
+    """Lightning 19403, 19617: a checkpoint taken at an epoch's end does not record that the epoch is over.
 
-    A run that goes on with more steps trains an eleventh batch of an epoch of ten.
+    A run that continues with more steps trains an eleventh batch of an epoch of ten.
     """
     first, more = ({"max_steps": steps, "max_epochs": -1, "limit_val_batches": 0} for steps in (20, 25))
     policy = Policy(Every(epochs=1), KeepAll())
@@ -88,7 +88,7 @@ def test_l12_a_step_save_on_an_epochs_last_batch_drops_no_epoch(tmp_path):
 
 
 def test_l13_an_unsized_stream_loses_no_batch_on_resume(tmp_path, caplog):
-    """Lightning draws a batch ahead from a stream, so the loader's state is one batch ahead of the training.
+    """Lightning draws one batch of a stream in advance, so the loader's state is one batch ahead of training.
 
     This package resumes at an exact point, and logs once, in one line, if that is not the newest checkpoint.
     """
@@ -122,7 +122,7 @@ def test_l13_an_unsized_stream_loses_no_batch_on_resume(tmp_path, caplog):
 
 @pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before")  # the peer does
 def test_l14_a_plain_loader_resumes_in_mid_epoch(tmp_path, whole):
-    """Lightning 19764, 18780: the loader begins a new epoch, and its tail is never seen, without a message.
+    """Lightning 19764, 18780: the loader begins a new epoch, and the rest of the old one is silently never trained.
 
     This package draws the epoch's order again, and skips the batches that were trained.
     """
@@ -145,7 +145,7 @@ def test_l14_a_plain_loader_resumes_in_mid_epoch(tmp_path, whole):
 def test_l22_one_nan_stops_nothing_and_the_codes_patience_counts(tmp_path):
     """Lightning 19966, 8278: EarlyStopping stops at the first NaN; a checkpoint's ``patience`` overrides the code's.
 
-    In addition, a run that was stopped trains one more epoch each time it is resumed.
+    In addition, a stopped run trains one more epoch each time it is resumed.
     """
 
     class OneNaN(Callback):

@@ -48,7 +48,7 @@ def saved(path):
 
 
 def test_l24_weights_are_told_apart_where_no_step_is_counted(tmp_path):
-    """Lightning 13752, 17167: ModelCheckpoint compares ``global_step``, which stands still, and saves nothing."""
+    """Lightning 13752, 17167: ModelCheckpoint compares ``global_step``, which stays at 0, and saves nothing."""
     ours = LightningCheckpoint(tmp_path / "ours", EACH_EPOCH)
     trained, _ = train(Uncounted, ours)
     files = [saved(record.path) for record in ours.records()]
@@ -102,7 +102,7 @@ def test_l27_an_epoch_that_is_resumed_has_what_its_start_set_up(tmp_path):
 
 
 def test_l28_a_compiled_part_is_saved_under_its_plain_names(tmp_path):
-    """Lightning 20233: ``_orig_mod.`` in the names keeps a file from being loaded into the plain module."""
+    """Lightning 20233: ``_orig_mod.`` in the names prevents a file from loading into the plain module."""
     ours = LightningCheckpoint(tmp_path / "ours", EACH_EPOCH)
     train(Compiled, ours, max_epochs=1)
     Model().load_state_dict(saved(ours.last().path))

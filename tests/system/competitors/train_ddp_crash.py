@@ -1,4 +1,4 @@
-"""One of two gloo processes that train together; an exception ends it on one of them: ``DIRPATH CRASHING_RANK``."""
+"""A script that two gloo processes run together; one of them raises an exception: ``DIRPATH CRASHING_RANK``."""
 
 import sys
 

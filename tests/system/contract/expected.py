@@ -1,7 +1,7 @@
 """The expected results of one curve, worked out by hand, for any framework.
 
-30 epochs of 4 batches; ``val_score`` is measured at each epoch's end. Smoothed is the median of the last three finite
-values. A value improves when it is smaller by more than 0.02 than the best that was *saved*.
+30 epochs of 4 batches; ``val_score`` is measured at each epoch's end. The smoothed value is the median of the last
+three finite values. A value improves when it is smaller by more than 0.02 than the best that was *saved*.
 """
 
 NAN = float("nan")

@@ -20,7 +20,7 @@ POLICY = Policy(
 
 
 def fail_every_second_time() -> None:
-    """Make the disk full for every second checkpoint that is moved to its place from now on."""
+    """From now on, make the disk full for every second checkpoint that is moved into place."""
     calls = 0
 
     def commit(staged: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""Invariants of a run directory after any crash, and of a training in it."""
+"""Invariants of a run directory after any crash, and after a training run in it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def check_links(dirpath: Path) -> None:
 
 
 def check_reopened(dirpath: Path, saved: list[int], coming: set[int], kind: str = FILE) -> set[int]:
-    """Open the directory as the next training does, check what it finds, and return the epochs that survived.
+    """Open the directory as the next training run does, check what it finds, and return the epochs that survived.
 
     Args:
         saved: Acknowledged epochs, in order.
@@ -81,7 +81,7 @@ def check_reopened(dirpath: Path, saved: list[int], coming: set[int], kind: str 
 
 
 def check_goes_on(dirpath: Path, acknowledged: Path, kind: str = FILE, epochs: int = EPOCHS) -> None:
-    """Train to the end, and check that the directory is exactly that of an uninterrupted training."""
+    """Train to the end, and check that the directory is exactly that of an uninterrupted run."""
     assert train(dirpath, acknowledged, kind, epochs) == []
     check_finished(dirpath, kind, promised(list(range(1, epochs + 1))))
 
@@ -124,7 +124,7 @@ def damaged(dirpath: Path) -> list[str]:
 
 
 def coming(acknowledged: Path, kind: str) -> set[int]:
-    """Return the epochs whose saves may have been under way, or done but not acknowledged, when a training died."""
+    """Return the epochs whose saves may have been pending, or done but not acknowledged, when a run was killed."""
     saved = acknowledgements(acknowledged)
     following = (saved[-1] if saved else 0) + 1
     return set(range(following, min(following + MAX_PENDING[kind], EPOCHS) + 1))

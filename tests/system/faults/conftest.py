@@ -42,7 +42,7 @@ def place():
 
 @pytest.fixture(autouse=True)
 def quiet():
-    """Silence the warnings, of which each fault causes one, thousands in all."""
+    """Silence the warnings: each fault causes one, so there are thousands."""
     logger = logging.getLogger("ckpt_callbacks")
     before, logger.propagate = logger.propagate, False
     handler = logging.NullHandler()

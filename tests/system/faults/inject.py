@@ -49,12 +49,12 @@ class Call:
 
 
 class _Short(Exception):
-    """An exception by which an action makes a write return short."""
+    """An exception with which an action shortens a write."""
 
 
 @contextlib.contextmanager
 def interposed(folder: Path, before: Before) -> Iterator[None]:
-    """Call ``before`` before each call below ``folder``, on any thread; the call raises what it raises."""
+    """Call ``before`` before each call below ``folder``, on any thread. An exception in it is raised by the call."""
     below, count, counting = os.path.realpath(folder), 0, threading.Lock()
     originals = {name: getattr(_ELSEWHERE.get(name, os), name) for name in CALLS}
 
@@ -72,7 +72,7 @@ def interposed(folder: Path, before: Before) -> Iterator[None]:
         except OSError:
             return
         if os.path.basename(path) == "SAVE_NOW":
-            return  # the training's thread looks for it by the clock: it would number the calls differently each time
+            return  # the training thread checks for it by the clock, so the numbers of the calls would differ each time
         if path == below or path.startswith(below + "/"):
             with counting:
                 count += 1
@@ -150,7 +150,7 @@ def fail(number: int, error: int, phase: Callable[[], Any] | None = None) -> Bef
 
 
 def shorten(number: int) -> Before:
-    """Return an action by which the given call, a write, takes half of its bytes."""
+    """Return an action that makes the given call, a write, write only half of its bytes."""
 
     def before(call: Call) -> None:
         if call.number == number:

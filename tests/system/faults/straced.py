@@ -38,7 +38,7 @@ def strace():
 
 
 def straced(dirpath: Path, options: list[str], work: Callable[[], Any], save: int = 2) -> tuple[int, str]:
-    """Do ``work``, a training, in a fork; from the given save on, strace watches the calls on the staged file.
+    """Do ``work``, a training run, in a fork; from the given save on, strace watches the calls on the staged file.
 
     Returns:
         The wait status of the fork, and what ``work`` raised, in one line.
@@ -55,7 +55,7 @@ def straced(dirpath: Path, options: list[str], work: Callable[[], Any], save: in
                 seen += 1
                 if seen == save:
                     os.write(writes, call.path.encode())
-                    # To this thread: it would go on for a while until another one has stopped the process.
+                    # To this thread, which would otherwise continue until another one has stopped the process.
                     signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
         def watched() -> None:

@@ -1,4 +1,4 @@
-"""Real trainings on disks that fill up, that are not writable for a while, or whose files are deleted."""
+"""Real training runs on disks that fill up, that are not writable for a while, or whose files are deleted."""
 
 import errno
 import os
@@ -36,7 +36,7 @@ def small_disk(place):
 def trains_to(epochs, framework, dirpath, **settings):
     """Train to the end, and check that all remaining checkpoints load."""
     callback = train(framework, dirpath, epochs=epochs, **settings)
-    assert run_of(callback).state.epoch == epochs, "training ended before its time"
+    assert run_of(callback).state.epoch == epochs, "training ended too early"
     for record in callback.records():
         verify(record)
         open_plainly(record.path)

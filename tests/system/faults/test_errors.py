@@ -28,7 +28,7 @@ class Lines(logging.Handler):
 
 
 def failing(dirpath, acknowledged, kind, before, starting):
-    """Train with a fault, and return the epochs that were not saved; None if the training could not begin."""
+    """Train with a fault, and return the epochs that were not saved; None if training could not begin."""
     heard, logger = Lines(), logging.getLogger("ckpt_callbacks")
     logger.addHandler(heard)
     try:

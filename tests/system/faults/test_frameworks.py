@@ -1,4 +1,4 @@
-"""Real trainings: killed at calls of every kind, with errors at them, and with flipped bits."""
+"""Real training runs: killed at system calls of every kind, with failing calls, and with flipped bits."""
 
 import errno
 import random

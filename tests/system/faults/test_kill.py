@@ -1,4 +1,4 @@
-"""A kill at every system call of the commit protocol, after which everything that was promised exists."""
+"""A kill at every system call of the commit protocol, after which everything that was acknowledged exists."""
 
 import shutil
 from collections import Counter

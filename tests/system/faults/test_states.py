@@ -34,7 +34,7 @@ KINDS = ("saves", "crashes", "damaged checkpoints", "lost or cut manifests", "ta
 
 
 class Training(RuleBasedStateMachine):
-    """One directory. The model holds each acknowledged step, its line of training, and what was done to it since.
+    """One directory. The model holds each acknowledged step, its branch, and what was done to it since.
 
     Attributes:
         tried: How often each kind of event occurred in all examples of a test, which sets it.
@@ -162,7 +162,7 @@ class Training(RuleBasedStateMachine):
     @precondition(lambda self: self.saved)
     @rule(data=st.data(), how=st.sampled_from(["flip", "truncate", "delete"]), seed=st.integers(0, 999))
     def damage(self, data, how, seed):
-        """Damage a checkpoint without the training's knowledge, and start the training again."""
+        """Damage a checkpoint while nothing is training, and start the training run again."""
         records = Manifest.read(self.dirpath).live()
         record = records[data.draw(st.integers(0, 9)) % len(records)] if records else None
         if record is None or record.step not in self.saved or record.id in self.bad or record.superseded:

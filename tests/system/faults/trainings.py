@@ -1,6 +1,6 @@
-"""Real trainings with small states, and checks of their directories after a fault.
+"""Real training runs with small states, and checks of their directories after a fault.
 
-One child is forked for each training, from a process that has only imported the framework.
+One child is forked for each run, from a process that has only imported the framework.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def open_plainly(path):
 
 
 def traced(framework: str, dirpath: Path) -> list[Call]:
-    """Return the calls of one training, from a child, because the parent must not use the framework."""
+    """Return the calls of one run, from a child, because the parent must not use the framework."""
     found = dirpath.parent / "calls"
 
     def work():
@@ -249,11 +249,11 @@ def check_resumes(framework, dirpath, acknowledged, epochs=EPOCHS, contents="ful
 
 
 def trains_in_spite_of(fault, framework, dirpath, acknowledged, *, starting=False, contents="full"):
-    """Check in a child that a training with a fault runs to its end, and reports what it could not save.
+    """Check in a child that a training run with a fault reaches its end, and reports what it could not save.
 
     Args:
         fault: A context with the fault.
-        starting: Whether the fault comes before the training begins, which may then refuse to begin.
+        starting: Whether the fault comes before training begins, which may then be refused.
     """
     heard = Lines()
     try:
@@ -263,7 +263,7 @@ def trains_in_spite_of(fault, framework, dirpath, acknowledged, *, starting=Fals
         assert starting, f"training was ended: {error!r}"
         return
     note(acknowledged, callback)
-    assert run_of(callback).state.epoch == EPOCHS, "training ended before its time"
+    assert run_of(callback).state.epoch == EPOCHS, "training ended too early"
     records = Manifest.read(dirpath).records.values()
     recorded = {record.epoch for record in records if record.status is Status.FAILED and record.error}
     for epoch in set(range(1, EPOCHS + 1)) - {epoch for _, epoch in noted(acknowledged)}:

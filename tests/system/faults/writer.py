@@ -1,7 +1,7 @@
-"""A training without a framework: small checkpoints whose bytes follow from the step, written in the background.
+"""A training run without a framework: small checkpoints whose bytes follow from the step, saved in the background.
 
 ``python writer.py DIRPATH ACKNOWLEDGED [file | folder | direct]`` trains, and writes one line for each promise to
-ACKNOWLEDGED. It only saves, so that it runs ahead of the writing as far as ``MAX_PENDING`` lets it.
+ACKNOWLEDGED. It does nothing but save, so it is ahead of the writer by as many saves as ``MAX_PENDING`` allows.
 """
 
 from __future__ import annotations

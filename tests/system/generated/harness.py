@@ -27,9 +27,9 @@ class Verdict:
 
     Attributes:
         script: The script.
-        differs: The facts in which the resumed training differs from the uninterrupted one.
-        told: The warnings of the killed and of the resumed training.
-        error: What a training raised; None if all ended well.
+        differs: The facts in which the resumed run differs from the uninterrupted one.
+        told: The warnings of the killed and of the resumed run.
+        error: What a run raised; None if all runs succeeded.
     """
 
     script: Script
@@ -71,7 +71,7 @@ def judge(seed: int, choices: Choices, training: Training) -> Verdict:
 def _train(
     training: Training, script: Script, dirpath: Path, kill: int | None
 ) -> tuple[dict[str, Any] | None, list[str]]:
-    """Return the facts at the end, or None if the training was killed, and its warnings.
+    """Return the facts at the end, or None if the run was killed, and its warnings.
 
     Raises:
         RuntimeError: It ended with an error.
@@ -117,6 +117,6 @@ class _Warnings(logging.Handler):
 
 
 def serve(first: int, last: int, choices: Choices, training: Training) -> Iterator[Verdict]:
-    """Yield the verdicts of the seeds from ``first`` to ``last``, that one left out."""
+    """Yield the verdicts of the seeds from ``first`` up to, but not including, ``last``."""
     for seed in range(first, last):
         yield judge(seed, choices, training)

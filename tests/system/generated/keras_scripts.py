@@ -200,7 +200,7 @@ def schedules(script: Script) -> list[keras.callbacks.Callback]:
 
 
 def train(script: Script, dirpath: Path, kill: int | None) -> dict[str, Any]:
-    """Train the script from its newest checkpoint on, and return what it ends with."""
+    """Train the script from its newest checkpoint on, and return its final state."""
     keras.utils.set_random_seed(script.seed)
     x, y = load_digits(return_X_y=True)
     x = (x / 16).astype("float32")

@@ -212,7 +212,7 @@ class Killer(Callback):
 
 
 class Stream(IterableDataset):
-    """Rows that come one after the other, fewer than its length says."""
+    """A stream of rows, with fewer rows than its length says."""
 
     def __init__(self, rows: Dataset) -> None:
         self._rows = rows
@@ -253,7 +253,7 @@ def loaders(kind: str) -> tuple[Any, Any]:
 
 
 def train(script: Script, dirpath: Path, kill: int | None) -> dict[str, Any]:
-    """Train the script from its newest checkpoint on, and return what it ends with."""
+    """Train the script from its newest checkpoint on, and return its final state."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     lightning.seed_everything(script.seed, verbose=False)

@@ -21,8 +21,8 @@ class Script:
         schedule: How the learning rate changes.
         model: What the hooks of the model do, as pairs of a hook and an action.
         callback: What the hooks of a callback do.
-        is_first: Whether that callback stands before the one that saves.
-        loader: What the batches come from.
+        is_first: Whether that callback comes before the one that saves.
+        loader: The source of the batches.
         save: When checkpoints are saved.
         kill: The batch, counted from the training's beginning, before which the process is killed.
     """

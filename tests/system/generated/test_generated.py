@@ -1,4 +1,4 @@
-"""Random training scripts that are killed at a random batch and started again: identical bits, or they were told.
+"""Random scripts that are killed at a random batch and started again: identical bits, or a warning.
 
 ``make scripts`` runs 500 of them, and `make test-faults` the first ones.
 """

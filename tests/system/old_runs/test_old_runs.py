@@ -1,7 +1,7 @@
 """Run directories of an earlier version, which resume bit-identically.
 
-`lightning/` and `keras/` were written by the commit before this package's modules were moved into rooms: a training
-killed with SIGKILL at step 15 of 30. `expected.json` holds the final weights and momenta of the same training when it
+`lightning/` and `keras/` were written by the commit before this package's modules were moved into rooms, by a run
+killed with SIGKILL at step 15 of 30. `expected.json` holds the final weights and momenta of the same run when it
 was never killed, as that commit computed them.
 """
 

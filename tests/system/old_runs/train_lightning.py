@@ -1,4 +1,4 @@
-"""A tiny Lightning training whose arithmetic is exact on every processor: ``DIRPATH [KILL_AT_STEP]``.
+"""A tiny Lightning script whose arithmetic is exact on every processor: ``DIRPATH [KILL_AT_STEP]``.
 
 The loss is absolute and every factor a power of two, so that no float is ever rounded. It prints the final weights
 and momenta.

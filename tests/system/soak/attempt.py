@@ -1,4 +1,4 @@
-"""One start of a training, in forked processes that may be killed with -9."""
+"""One start of a training run, in forked processes that may be killed with -9."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ POLL = 0.01  # seconds
 
 
 class Say:
-    """The messages of a training to the process that forked it.
+    """The messages of a training process to the process that forked it.
 
     Attributes:
         rank: The rank of this process.
@@ -74,7 +74,7 @@ class Kill:
 
 @dataclass
 class Attempt:
-    """The outcome of one start of a training.
+    """The outcome of one start of a training run.
 
     Attributes:
         facts: The facts of all processes at the end of training, by rank.
@@ -90,7 +90,7 @@ class Attempt:
 
 
 def attempt(training: Training, dirpath: Path, processes: int = 1, kill: Kill | None = None) -> Attempt:
-    """Start the training, kill it at the given time or call, and wait for its end.
+    """Start the training run, kill it at the given time or call, and wait for its end.
 
     Raises:
         RuntimeError: It ended with an error, or not within `LIMIT`.

@@ -1,4 +1,4 @@
-"""One SHA-256 over the whole result of a training."""
+"""One SHA-256 over the whole result of a training run."""
 
 from __future__ import annotations
 

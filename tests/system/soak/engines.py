@@ -1,4 +1,4 @@
-"""The processes that run rows, one for each engine, in parallel, each of which forks its own trainings."""
+"""The processes that run rows: one for each engine, in parallel, each of which forks its own training runs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Engines:
         """Wait until the engine has run the row, and return the outcome.
 
         Raises:
-            RuntimeError: A training, or the engine itself, ended with an error.
+            RuntimeError: A training run, or the engine itself, ended with an error.
         """
         while (row, engine) not in self._said:
             line = self._processes[engine].stdout.readline()

@@ -1,4 +1,4 @@
-"""A comparison of the results of an uninterrupted training and of one that is killed and resumed."""
+"""A comparison of the results of an uninterrupted run and of one that is killed and resumed."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def soak(row: Row, engine: str, training: Training, runs: int, seed: int, place:
     """Train once without interruption, then ``runs`` times with up to three kills each.
 
     Raises:
-        RuntimeError: A training ended with an error, or not at all.
+        RuntimeError: A run ended with an error, or not at all.
     """
     outcome, began = Outcome(row.name, engine), time.monotonic()
     whole = attempt(training, place / "whole", row.processes)
     for number in range(runs):
         draw = random.Random(f"{seed} {row.name} {engine} {number}")
         dirpath, kills, facts = place / f"run-{number}", [], {}
-        while not kills:  # a training may end before its first kill, and is then no interrupted run
+        while not kills:  # a run may end before its first kill, and then does not count as interrupted
             shutil.rmtree(dirpath, ignore_errors=True)
             facts = _interrupted(row, training, dirpath, whole, draw, kills)
         manifest = Manifest.read(dirpath)
@@ -76,7 +76,7 @@ def soak(row: Row, engine: str, training: Training, runs: int, seed: int, place:
 def _interrupted(
     row: Row, training: Training, dirpath: Path, whole: Attempt, draw: random.Random, kills: list[Kill]
 ) -> dict[int, dict[str, Any]]:
-    """Start the training again and again until it ends; add the kills that came in time to ``kills``."""
+    """Start the run again until it ends; add the kills that came in time to ``kills``."""
     for _ in range(draw.randint(1, MOST_KILLS)):
         fraction = draw.random() * (1 - _newest_step(dirpath) / row.total)  # of what is left to train
         if draw.random() < WITHIN_SAVES:

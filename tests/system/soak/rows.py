@@ -1,4 +1,4 @@
-"""The rows of the soak test: trainings that are killed and resumed, and must end as if nothing had happened."""
+"""The rows of the soak test: runs that are killed and resumed, and must end as if nothing had happened."""
 
 from __future__ import annotations
 

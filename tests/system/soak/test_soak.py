@@ -1,4 +1,4 @@
-"""Trainings that are killed with -9 at random times and resumed, and must end with the bits of an uninterrupted one.
+"""Runs that are killed with -9 at random times and resumed, and must end bit-identical to an uninterrupted one.
 
 ``make soak`` runs each row in full, CI once.
 """
