@@ -21,9 +21,9 @@ from .earlier_fits import Choice, ResumeRequest, choose, leave, start_facts
 from .fit_call import FitCall
 from .initial_epoch import is_set_elsewhere
 from .loaded_checkpoint import initial_weights
+from .loading import load, load_again, load_verified
 from .model.load import load_weights, read_embedded
 from .other_callbacks import OtherCallbacks, without_averages
-from .resume import load, load_again, load_verified
 from .resume_point import ResumePoint
 from .update_counter import has_trained, updates_done
 

@@ -20,12 +20,12 @@ from .embedded import VolatileState
 from .first_callback import FirstCallback
 from .fit_call import FitCall
 from .initial_epoch import InitialEpoch
+from .loading import load_verified
 from .metadata import training_metadata
 from .metrics import floats
 from .model import lora, uncounted
 from .other_callbacks import OtherCallbacks
 from .progress import Progress
-from .resume import load_verified
 from .resume_point import ResumePoint
 from .staging import KerasStaging
 from .state import fit_state, volatile_state

@@ -30,7 +30,7 @@ from .previous_fit import PreviousFit
 from .processes import TrainerProcesses, check_same_path, hold_sigterm, leave_at_exit
 from .progress import Progress
 from .refused_types import RefusedTypes
-from .resume import ResumePoint
+from .resume_point import ResumePoint
 from .source import TrainerSource
 from .trained_weights import TrainedWeights
 

@@ -135,10 +135,10 @@ class Metric:
         return (score if self.mode == "min" else -score, record.id)
 
 
-def check_metric(where: str, value: object, example: str = "val_loss") -> None:
+def check_metric(where: str, value: object) -> None:
     """Raise `PolicyError` unless ``value`` is a `Metric`."""
     if not isinstance(value, Metric):
-        raise PolicyError(f"{where}: got {value!r}; expected a Metric, such as Metric({example!r}, mode='min')")
+        raise PolicyError(f"{where}: got {value!r}; expected a Metric, such as Metric('val_loss', mode='min')")
 
 
 def _is_weighted(part: object) -> bool:

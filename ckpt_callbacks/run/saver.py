@@ -24,7 +24,7 @@ from ..settings import Settings
 from .collective import announce, finish, follow
 from .committer import Committer, SaveOutcome
 from .directory import RunDirectory
-from .resume import embed_state
+from .embedded_state import embed_state
 from .save_job import SaveJob
 from .source import Embedded, Source
 

@@ -17,9 +17,9 @@ from .committer import Committer
 from .control import ControlChannel
 from .decider import SAFE_POINTS, Decider
 from .directory import RunDirectory
+from .embedded_state import restore_state
 from .listeners import Listener
 from .outcomes import Outcomes
-from .resume import restore_state
 from .saver import Saver
 from .source import Source
 from .step_gate import StepGate

@@ -9,8 +9,8 @@ import pytest
 from ckpt_callbacks import EventKind, Every, KeepBest, KeepLast, Metric, Policy, Status
 from ckpt_callbacks.formats import Written
 from ckpt_callbacks.policy.state import State
+from ckpt_callbacks.run.embedded_state import embed_state
 from ckpt_callbacks.run.reader import RunReader
-from ckpt_callbacks.run.resume import embed_state
 from ckpt_callbacks.store.manifest import Manifest
 from tests.support.command import ckpt
 from tests.support.training import new_run, report, start
