@@ -24,7 +24,8 @@ class StepCount:
 
     With manual optimization, Lightning counts the steps of `self.optimizers()` in ``training_step``, and nothing else.
     If no optimizer is configured, Lightning certainly counts none. The same is certain if no step was counted although
-    an optimizer has stepped or an epoch has changed the weights, and no gradient is waiting for a later step.
+    an optimizer has stepped or an epoch has changed the weights, and no gradient is waiting for a later step. A module
+    may change to an optimizer of its own at any time, so each epoch begins with this question.
 
     Attributes:
         offset: Steps minus batches, if batches are counted. None while Lightning counts.
@@ -32,7 +33,7 @@ class StepCount:
 
     def __init__(self) -> None:
         self.offset: int | None = None
-        self._begun_at = (0, 0)  # steps and batches
+        self._begun_at = (0, 0)  # steps and batches, when the question was asked
         self._hook: RemovableHandle | None = None  # while it is unknown whether Lightning counts
         self._stepped: set[int] = set()  # ids of the parameters that were updated in the running batch
         self._stepping: dict[int, weakref.ref[torch.optim.Optimizer]] = {}
@@ -51,8 +52,7 @@ class StepCount:
         if all(isinstance(optimizer, _MockOptimizer) for optimizer in trainer.optimizers):
             self._count_batches(trainer)
         else:
-            self._trained = _trained(trainer)
-            self._hook = register_optimizer_step_post_hook(self._note_step)
+            self._watch(trainer)
 
     def restore(self, trainer: Trainer, saved: int | None) -> None:
         """Continue with the count that a checkpoint holds."""
@@ -84,9 +84,14 @@ class StepCount:
         return self.now(trainer)
 
     def end_epoch(self, trainer: Trainer) -> None:
-        """Check whether an epoch has changed the weights."""
+        """Check whether an epoch has changed the weights, and watch the optimizers when the next one begins."""
+        if trainer.lightning_module.automatic_optimization or self.is_of_batches:
+            return
         if self._hook is not None:
             self._decide(trainer, is_uncounted=_trained(trainer) != self._trained)
+        if self._hook is None and not self.is_of_batches:
+            self._begun_at = trainer.global_step, loops.batches_trained_in_total(trainer)
+            self._watch(trainer)
 
     def unsaved(self, trainer: Trainer) -> list[str]:
         """Return the classes of the optimizers whose state Lightning does not save, because it does not know them."""
@@ -94,9 +99,15 @@ class StepCount:
         known = set(map(id, trainer.optimizers))
         return sorted({type(one).__name__ for one in found if one is not None and one.state and id(one) not in known})
 
-    def _note_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        self._stepping[id(optimizer)] = weakref.ref(optimizer)
-        self._stepped.update(id(p) for group in optimizer.param_groups for p in group["params"])
+    def _watch(self, trainer: Trainer) -> None:
+        def note_step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+            self._stepping[id(optimizer)] = weakref.ref(optimizer)
+            if trainer.global_step == self._begun_at[0]:  # otherwise, the answer is known
+                self._stepped.update(id(p) for group in optimizer.param_groups for p in group["params"])
+
+        self._stepped.clear()
+        self._trained = _trained(trainer)
+        self._hook = register_optimizer_step_post_hook(note_step)
 
     def _decide(self, trainer: Trainer, is_uncounted: bool) -> None:
         if trainer.global_step != self._begun_at[0]:
@@ -114,8 +125,9 @@ class StepCount:
         self.end()
         if not self.is_of_batches and trainer.is_global_zero:
             log.warning(
-                "Lightning counts no optimizer step, because %s steps none of self.optimizers() in training_step; "
+                "Lightning counts no optimizer step%s, because %s steps none of self.optimizers() in training_step; "
                 "batches count as steps, in rules such as Every(steps=n) and in file names",
+                f" after step {trainer.global_step}" if trainer.global_step else "",
                 type(trainer.lightning_module).__name__,
             )
         steps, batches = self._begun_at

@@ -4,7 +4,7 @@ import numpy
 import pytest
 import torch
 
-from ckpt_callbacks import Every, KeepAll, OnException, Policy
+from ckpt_callbacks import Every, Improves, KeepAll, OnException, Policy
 from ckpt_callbacks.lightning import LightningCheckpoint
 from tests.adapters.lightning.task import BATCHES, VAL, Model, loaders, trainer
 
@@ -181,3 +181,67 @@ def test_steps_that_are_rare_are_counted_as_they_are(tmp_path, caplog):
     callback, _ = train(Rare, tmp_path, Policy(Every(steps=1), KeepAll()), limit_val_batches=0)
     assert [record.step for record in callback.records()] == [1, 2]
     assert SAID not in caplog.text
+
+
+class Later(Moments):
+    """Begins to step its own optimizer after a few steps of Lightning's."""
+
+    def step(self, index):
+        (self.optimizers() if self.global_batch() < 5 else self.own[0]).step()
+
+
+class LaterSaved(Later, Saved):
+    """Saves its state."""
+
+
+class LaterNumpy(Later):
+    def step(self, index):
+        self.optimizers().step() if self.global_batch() < 5 else Numpy.step(self, index)
+
+
+class LaterBoth(Later):
+    def step(self, index):
+        self.optimizers().step()
+        if self.global_batch() >= 5:
+            self.own[0].step()
+
+
+LATER = {
+    Later: ([5, 7, 14, 15, 21, 25], True, True),
+    LaterNumpy: ([5, 15, 21, 25], True, False),
+    LaterBoth: ([7, 10, 14, 20, 21, 28, 30], False, True),
+}
+
+
+@pytest.mark.parametrize(
+    "kind", [Later, *(pytest.param(kind, marks=pytest.mark.slow) for kind in (LaterNumpy, LaterBoth))]
+)
+def test_an_optimizer_that_begins_to_step_later_is_noticed_in_the_next_epoch(tmp_path, kind, caplog):
+    steps, counts_batches, is_torch = LATER[kind]
+    policy = Policy(Every(steps=7) | Improves(VAL), KeepAll(), best_by=VAL)
+    callback, _ = train(kind, tmp_path, policy)
+    assert [record.step for record in callback.records()] == steps
+    assert caplog.text.count(SAID + " after step 5") == counts_batches
+    assert caplog.text.count("no checkpoint holds the state of Adam") == is_torch
+    for record in callback.records():
+        if "val_loss" in record.metrics:
+            assert record.metrics["val_loss"] == pytest.approx(measured(record), rel=1e-5)
+
+
+def measured(record):
+    """Return the loss of the weights in a checkpoint."""
+    module = Model().eval()
+    module.load_state_dict(torch.load(record.path, weights_only=True)["state_dict"])
+    x, y = next(iter(loaders()[1]))
+    with torch.no_grad():
+        return float(torch.nn.functional.mse_loss(module.net(x), y))
+
+
+@pytest.mark.slow
+def test_steps_that_were_counted_late_are_counted_on_in_a_resume(tmp_path):
+    whole, expected = train(LaterSaved, tmp_path / "whole")
+    with pytest.raises(ZeroDivisionError):
+        train(LaterSaved, tmp_path / "cut", crash_at=17)
+    resumed, found = train(LaterSaved, tmp_path / "cut", resume=True)
+    assert torch.equal(found, expected)
+    assert [record.step for record in resumed.records()] == [7, 12, *(r.step for r in whole.records()[1:])]
