@@ -117,7 +117,7 @@ def test_all_names_what_is_public():
         assert getattr(ckpt_callbacks, name).__doc__, f"{name} has no docstring"
 
 
-def test_few_modules_lie_loose_beside_the_rooms():
+def test_few_modules_are_outside_the_rooms():
     assert len([path for path in FILES if path.parent == PACKAGE]) <= 7
 
 

@@ -121,7 +121,7 @@ def test_a_raw_write_has_all_bytes(tmp_path):
     assert [(path.name, path.stat().st_size) for path in tmp_path.iterdir()] == [("file.raw", 102_400)]
 
 
-def test_what_happens_to_a_measurement_is_said(tmp_path, capfd):
+def test_the_end_of_a_measurement_is_reported(tmp_path, capfd):
     def missing(place):
         raise NotInstalled("some-package")
 
@@ -147,7 +147,7 @@ def test_each_script_tells_how_it_is_called(script):
     assert done.returncode == 0 and "--quick" in done.stdout
 
 
-def test_stall_sets_ours_beside_the_peers_and_judges_it(monkeypatch):
+def test_stall_compares_ours_with_the_peers_and_the_targets(monkeypatch):
     """A copy blocks for 1 s, ours for 2 s, peers for 20 to 40 s; ours is verified after 4 s."""
 
     def save(blocked, durable=None, verified=None, cpu=1.0, peak=200e6):

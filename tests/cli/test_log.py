@@ -53,7 +53,7 @@ def test_log_tells_the_interval_that_each_adaptive_rule_chose_and_why(timed_dir,
     assert [line.get("rule") for line in lines[6:]] == ["Optimal(mtbf=14400)"]
 
 
-def test_what_was_gone_back_behind_and_what_another_run_saved_is_no_measure(timed_dir, tmp_path):
+def test_superseded_saves_and_those_of_another_run_do_not_count_as_measurements(timed_dir, tmp_path):
     (tmp_path / "ckpt.yaml").write_text("save: {every: {overhead: 0.01}}")
     manifest = Manifest.read(timed_dir)
     for id_ in (2, 4):

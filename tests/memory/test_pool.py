@@ -24,7 +24,7 @@ def test_what_was_prepared_is_taken():
     assert taken.size >= 3 * PAGE and pool.take().size == 0
 
 
-def test_who_takes_one_waits_for_what_is_being_prepared():
+def test_taking_an_arena_waits_for_one_that_is_being_prepared():
     begun, go_on = threading.Event(), threading.Event()
 
     class Slow(Arena):
@@ -47,7 +47,7 @@ def test_who_takes_one_waits_for_what_is_being_prepared():
     assert taken[0].size >= PAGE
 
 
-def test_too_little_memory_is_left_to_who_takes_it(monkeypatch):
+def test_too_little_memory_is_reported_by_the_save_that_takes_it(monkeypatch):
     monkeypatch.setattr(arena, "available_memory", lambda: 0)
     pool = ArenaPool(Arena)
     pool.prepare(PAGE)

@@ -56,7 +56,7 @@ def test_only_full_checkpoints_are_resumable(contents, resumable):
     assert (record.contents, record.resumable) == (contents, resumable)
 
 
-def test_where_a_rule_ends_the_run_for_nan_no_run_goes_on():
+def test_a_state_at_which_a_rule_ends_the_run_for_nan_is_not_resumable():
     policy = Policy(Every(steps=1), KeepAll(), stop=NonFinite("loss", consecutive=2) | Patience(VAL, checks=9))
     state, found = State(), []
     for step, loss in enumerate((1.0, math.nan, 1.0, math.nan, math.inf), 1):

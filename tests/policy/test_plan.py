@@ -61,7 +61,7 @@ def test_each_kept_record_carries_its_reason(rule, reason):
     assert reason in plan(rule, of).reasons[1]
 
 
-def test_the_best_of_the_line_that_goes_on_is_named():
+def test_the_best_of_the_current_branch_is_named():
     of = [record(1, metrics={"val_loss": 0.1}, superseded=True), *records(0.1, 0.3, 0.5)[1:]]
     assert plan(KeepBest(1, by=VAL), of).reasons == {
         1: ("best 1 by val_loss (#1)",),

@@ -27,7 +27,7 @@ from tests.support.ids import readable
         (Policy(save=never, stop=Patience(VAL, checks=1)), None),
     ],
 )
-def test_which_metric_is_behind_best(policy, best):
+def test_which_metric_decides_best(policy, best):
     assert policy.best_metric == best
 
 

@@ -72,7 +72,7 @@ def test_best_by_a_smoothed_metric_goes_by_the_scores():
     assert kept_by(KeepBest(1, by=smoothed.raw), of) == [3]
 
 
-def test_what_a_run_left_behind_counts_as_before_but_not_instead_of_the_line_that_goes_on():
+def test_superseded_records_count_as_before_but_do_not_replace_the_current_branch():
     dead = [record(i, metrics={"val_loss": i / 10}, superseded=True) for i in (1, 2)]
     live = [record(i, metrics={"val_loss": i / 10}) for i in (3, 4, 5)]
     assert kept_by(KeepBest(2, by=VAL), dead + live) == [1, 2, 3]

@@ -87,7 +87,7 @@ def test_what_is_promised_always_survives(rule, of, best):
 
 @thorough
 @given(st.integers(1, 6), records)
-def test_the_last_are_the_newest_of_the_line_that_goes_on(n, of):
+def test_the_last_are_the_newest_of_the_current_branch(n, of):
     chosen = {record.id for record, _ in KeepLast(n).kept(of)}
     live, dead = ([r.id for r in of if r.superseded is gone] for gone in (False, True))
     assert chosen >= set(live[-n:])

@@ -46,7 +46,7 @@ def test_the_state_is_plain_json():
     assert State.from_json(json.loads(json.dumps(state.to_json(), allow_nan=False))) == state
 
 
-def test_names_that_were_logged_are_told_from_sums_that_were_measured():
+def test_logged_names_are_distinguished_from_measured_sums():
     policy = Policy(save=Improves(Metric({"a": 1, "b": 2}, mode="min")))
     state, _ = decide(policy, State(), Event.step_end(step=1, metrics={"a": 1.0, "b": 1.0, "c": 1.0}))
     assert (state.logged_names, state.joint_keys) == ({"a", "b", "c"}, {"a + 2*b (together)"})

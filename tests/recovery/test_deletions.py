@@ -156,7 +156,7 @@ def test_the_best_of_those_that_are_left_is_kept(tmp_path, way):
 
 
 @WAYS
-def test_weights_alone_do_not_replace_what_can_be_resumed_from(tmp_path, way):
+def test_weights_do_not_replace_a_full_checkpoint(tmp_path, way):
     dirpath = tmp_path / "run"
     copies = train(dirpath, 2)
     older, newer = bring_back(dirpath, copies, 1), record_of(dirpath, 2)
@@ -166,7 +166,7 @@ def test_weights_alone_do_not_replace_what_can_be_resumed_from(tmp_path, way):
 
 
 @WAYS
-def test_a_dead_branch_does_not_replace_what_can_be_resumed_from(tmp_path, way):
+def test_a_dead_branch_does_not_replace_a_resumable_checkpoint(tmp_path, way):
     dirpath = tmp_path / "run"
     copies = train(dirpath, 2)
     older, newer = bring_back(dirpath, copies, 1), record_of(dirpath, 2)
@@ -176,7 +176,7 @@ def test_a_dead_branch_does_not_replace_what_can_be_resumed_from(tmp_path, way):
 
 @WAYS
 @pytest.mark.parametrize("harm", [None, remove])
-def test_weights_replace_weights_where_they_are_there(tmp_path, way, harm):
+def test_weights_replace_weights_that_exist(tmp_path, way, harm):
     dirpath = tmp_path / "run"
     older = bring_back(dirpath, train(dirpath, 2, contents="weights"), 1)
     if harm is not None:
@@ -278,7 +278,7 @@ def test_a_copy_of_a_live_run_whose_journal_is_newer_than_its_files(tmp_path, wa
     assert way(copied) == str(copied / record_of(copied, 1).file)
 
 
-def test_a_training_goes_on_from_it_and_then_deletes_it(tmp_path):
+def test_a_run_resumes_from_it_and_then_deletes_it(tmp_path):
     dirpath = tmp_path / "run"
     copies = train(dirpath, 2)
     older = bring_back(dirpath, copies, 1)

@@ -134,7 +134,7 @@ def test_what_cannot_be_read_now_is_not_written_off(run_dir, status):
     assert Manifest.read(run_dir).records[record.id].status is Status.VERIFIED
 
 
-def test_links_are_made_anew(run_dir):
+def test_links_are_created_again(run_dir):
     (run_dir / "last.ckpt").unlink()
     (run_dir / "best.ckpt").unlink()
     (run_dir / "best.ckpt").symlink_to("Model-001-10.ckpt")
@@ -145,7 +145,7 @@ def test_links_are_made_anew(run_dir):
     assert (run_dir / "best.ckpt").resolve() == best.path
 
 
-def test_a_file_in_the_place_of_a_link_is_said_and_left(trained, tmp_path):
+def test_a_file_in_the_place_of_a_link_is_reported_and_left_alone(trained, tmp_path):
     copied = Path(shutil.copytree(trained, tmp_path / "copied"))  # as from a zip archive, with files in place of links
     (copied / "final.ckpt").unlink()
     (copied / "final.ckpt").symlink_to("theirs.ckpt")
@@ -169,7 +169,7 @@ def test_a_whole_directory_is_left_as_it_is(run_dir):
     assert state(run_dir) == before
 
 
-def test_not_while_a_training_runs(run_dir):
+def test_doctor_refuses_while_training_runs(run_dir):
     callback = LightningCheckpoint(run_dir, EACH_EPOCH)
     run_of(callback).open()
     try:

@@ -95,7 +95,7 @@ def test_no_more_snapshots_are_held_than_may_be_pending(begin, max_pending):
     assert [r.epoch for r in run.view.records()] == [1, 2, 3, 4, 5]
 
 
-def test_what_is_skipped_stays_due_and_is_said_once(begin, caplog):
+def test_a_skipped_save_stays_due_and_is_logged_once(begin, caplog):
     run = begin(Policy(Every(steps=10), KeepAll()), when_busy="skip")
     first = Held(run)
     report(run, EventKind.STEP_END, step=10, epoch=0, stage=first)
@@ -113,7 +113,7 @@ def test_what_is_skipped_stays_due_and_is_said_once(begin, caplog):
 
 
 @pytest.mark.parametrize("kind", [EventKind.END, EventKind.DEMAND])
-def test_an_end_and_a_wish_are_never_skipped(begin, kind):
+def test_the_end_and_requests_are_never_skipped(begin, kind):
     run = begin(when_busy="skip", clock=(clock := FakeClock()))
     first = epoch(run, 1, held=True)
     threading.Timer(0.05, first.go.set).start()

@@ -36,7 +36,7 @@ from tests.system.faults.inject import in_child
 
 
 @pytest.mark.parametrize("first_fails", [False, True])
-def test_a_run_goes_on_from_a_file_that_was_staged_while_an_older_one_was_written(tmp_path, begin, first_fails):
+def test_a_run_resumes_from_a_file_that_was_staged_while_an_older_one_was_written(tmp_path, begin, first_fails):
     """The process is killed once the second file is durable, before training received either outcome."""
     policy = Policy(Improves(VAL), KeepAll())
 

@@ -103,7 +103,7 @@ def test_one_of_several_processes_waits_alone(tmp_path):
     run.close()
 
 
-def test_a_failed_save_is_tried_again_later_than_where_training_is_when_that_becomes_known(tmp_path):
+def test_a_failed_save_is_retried_at_a_step_after_the_one_at_which_it_is_known(tmp_path):
     run = started(tmp_path)
     held = epoch(run, 1, held=True, fails=9)
     held.go.set()
@@ -135,7 +135,7 @@ def test_a_handler_that_only_the_main_thread_can_remove_passes_on(caplog):
 
 
 @pytest.mark.parametrize("save, lines", [(OnPreempt(), 1), (EACH.save | OnPreempt(), 1), (EACH.save, 0)])
-def test_a_training_to_which_python_passes_no_signals_says_so(tmp_path, caplog, save, lines):
+def test_a_run_outside_the_main_thread_says_that_it_gets_no_signals(tmp_path, caplog, save, lines):
     def train():
         run = started(tmp_path, Policy(save, KeepAll()))
         epoch(run, 1)
@@ -158,7 +158,7 @@ def no_threads(monkeypatch):
     monkeypatch.setattr(threading.Thread, "start", start)
 
 
-def test_a_training_that_may_start_no_thread_waits_for_its_saves_and_looks_at_each_step(tmp_path, no_threads, caplog):
+def test_a_run_that_cannot_start_a_thread_waits_for_its_saves_and_checks_each_step(tmp_path, no_threads, caplog):
     run = started(tmp_path, Policy(Every(epochs=1) | Every(hours=1), KeepAll()))
     for number in (1, 2, 3):
         epoch(run, number)
@@ -169,7 +169,7 @@ def test_a_training_that_may_start_no_thread_waits_for_its_saves_and_looks_at_ea
     assert caplog.text.count("cannot start a background thread; saving synchronously: can't start new thread") == 1
 
 
-def test_a_signal_is_answered_where_no_thread_can_watch_over_the_grace_period(no_threads):
+def test_a_signal_is_answered_if_no_thread_can_enforce_the_grace_period(no_threads):
     before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     interrupts = SignalWatch(30, lambda: None, [signal.SIGUSR1])
     try:

@@ -66,7 +66,7 @@ def test_what_no_rule_keeps_any_more_is_deleted_before_the_save_is_written(tmp_p
     assert not [record for record in run.directory.manifest.records.values() if record.status is Status.FAILED]
 
 
-def test_where_every_checkpoint_is_kept_the_save_is_skipped_and_says_why(tmp_path, disk, caplog):
+def test_if_every_checkpoint_is_kept_the_save_is_skipped_and_says_why(tmp_path, disk, caplog):
     disk(10 * SIZE)
     train(tmp_path, KeepAll(), (1, 2, 3), 0)
     disk(3 * SIZE + 1400)

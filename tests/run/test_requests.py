@@ -19,7 +19,7 @@ from tests.run.background import Held, epoch, nothing, wish
 from tests.support.training import report, written
 
 
-def test_a_wish_is_acknowledged_when_the_checkpoint_is_there(begin):
+def test_a_request_is_acknowledged_when_the_checkpoint_exists(begin):
     run = begin()
     wish = run.dirpath / "SAVE_NOW"
     wish.touch()
@@ -34,7 +34,7 @@ def test_a_wish_is_acknowledged_when_the_checkpoint_is_there(begin):
     assert [(r.step, r.reasons) for r in run.view.records()] == [(5, ("on demand",))]
 
 
-def test_a_wish_whose_save_fails_is_not_acknowledged_and_tried_again(begin):
+def test_a_request_whose_save_fails_is_not_acknowledged_but_retried(begin):
     run, wish, tried = begin(), None, []
     wish = run.dirpath / "SAVE_NOW"
     wish.touch()
@@ -53,7 +53,7 @@ def test_a_wish_whose_save_fails_is_not_acknowledged_and_tried_again(begin):
     assert [r.step for r in run.view.records()] == [12]
 
 
-def test_a_wish_that_comes_while_an_earlier_one_is_written_is_one_of_its_own(begin):
+def test_a_request_during_the_save_of_an_earlier_one_is_a_separate_request(begin):
     run = begin(clock=(clock := FakeClock()))
     wish(run, clock)
     snapshot = Held(run)
@@ -69,7 +69,7 @@ def test_a_wish_that_comes_while_an_earlier_one_is_written_is_one_of_its_own(beg
     assert not (run.dirpath / "SAVE_NOW").exists() and [r.step for r in run.view.records()] == [5, 7]
 
 
-def test_a_disk_that_cannot_be_looked_at_for_a_wish_ends_no_training(begin, monkeypatch):
+def test_a_disk_that_cannot_be_checked_for_requests_does_not_end_training(begin, monkeypatch):
     run, stat = begin(clock=(clock := FakeClock())), os.stat
 
     def broken(path, **given):

@@ -36,7 +36,7 @@ def test_it_rests_until_the_step_or_the_moment_that_matters(tmp_path):
     run.close()
 
 
-def test_it_looks_for_a_wish_twice_a_second_and_for_a_deadline_by_the_time_of_day(tmp_path):
+def test_it_checks_for_requests_twice_a_second_and_for_a_deadline_by_the_time_of_day(tmp_path):
     run, clock = started(tmp_path, OnDeadline(10, end=FakeClock().wall() + 110.2))
     run.poll_requests()
     run.close_gate()

@@ -31,7 +31,7 @@ def test_resumable_lists_the_newest_first_and_reads_no_file(begin, tmp_path):
     assert len(view.damaged) == 3
 
 
-def test_resumable_leaves_out_what_no_run_goes_on_from(begin, tmp_path):
+def test_resumable_leaves_out_what_no_run_can_continue_from(begin, tmp_path):
     first, second, third = saved(begin, 3)
     Manifest.read(tmp_path).change(second.id, superseded=True)
     Manifest.read(tmp_path).change(third.id, resumable=False)

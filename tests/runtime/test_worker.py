@@ -37,7 +37,7 @@ def test_waiting_until_no_more_than_so_many_are_left():
     worker.close()
 
 
-def test_a_job_that_raises_is_logged_and_stops_none_behind_it(caplog):
+def test_a_job_that_raises_is_logged_and_later_jobs_still_run(caplog):
     worker, done = BackgroundWorker(), []
     worker.submit(lambda: 1 / 0)
     worker.submit(lambda: done.append(1))

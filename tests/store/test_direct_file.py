@@ -154,7 +154,7 @@ def test_nothing_is_written_ahead_where_space_cannot_be_asked_for(tmp_path):
         assert (tmp_path / "a").read_bytes() == noise(PAGE)
 
 
-def test_a_disk_that_is_too_small_is_found_out_at_once_where_space_cannot_be_asked_for(tmp_path):
+def test_a_disk_that_is_too_small_is_noticed_at_once_if_space_cannot_be_reserved(tmp_path):
     with ext2(tmp_path, 8 << 20):
         with pytest.raises(OSError, match=r"\(9437184 bytes are needed, \d+ are free\)") as caught:
             DirectFile(tmp_path / "a", 9 << 20)

@@ -89,7 +89,7 @@ def training_lock(layout, holder="Ours"):
     return TrainingLock(layout.training_lock, layout.owner, holder)
 
 
-def test_a_second_training_is_refused_with_the_first_ones_host_and_process(layout, hold):
+def test_a_second_run_is_refused_with_the_first_ones_host_and_process(layout, hold):
     process, _ = hold("training")
     with pytest.raises(DirectoryInUse) as caught:
         training_lock(layout).acquire()
@@ -100,7 +100,7 @@ def test_a_second_training_is_refused_with_the_first_ones_host_and_process(layou
 
 
 @pytest.mark.parametrize("owner", [None, "", "{", "[]", '{"pid": 1}', b"\xff"])
-def test_a_second_training_is_refused_when_nobody_knows_by_whom(layout, hold, owner):
+def test_a_second_run_is_refused_if_the_holder_is_unknown(layout, hold, owner):
     hold("training")
     if owner is None:
         layout.owner.unlink()
@@ -197,7 +197,7 @@ sys.stdin.read()
     return process
 
 
-def test_a_training_of_an_earlier_version_is_noticed(layout):
+def test_a_run_of_an_earlier_version_is_noticed(layout):
     with hold_as_earlier_versions_did(layout.training_lock) as earlier:
         assert is_locked(layout.training_lock)
         with pytest.raises(DirectoryInUse, match="another training run is writing here"):
@@ -207,7 +207,7 @@ def test_a_training_of_an_earlier_version_is_noticed(layout):
     assert not is_locked(layout.training_lock)
 
 
-def test_a_training_of_an_earlier_version_notices_ours(layout):
+def test_a_run_of_an_earlier_version_notices_ours(layout):
     lock = training_lock(layout)
     lock.acquire()
     child = os.fork()
@@ -311,7 +311,7 @@ def test_the_same_directory_by_another_name_is_the_same(layout, tmp_path):
     first.release()
 
 
-def test_the_owner_file_only_informs_so_a_full_disk_refuses_nobody(layout, monkeypatch):
+def test_a_full_disk_on_which_the_owner_file_cannot_be_written_refuses_nobody(layout, monkeypatch):
     layout.owner.write_text('{"host": "earlier", "pid": 1}')
 
     def write_text(*arguments, **options):

@@ -35,7 +35,7 @@ def training(tmp_path):
 
 
 @pytest.mark.parametrize("how", ["deleted", "emptied", "folder deleted"])
-def test_a_journal_that_vanished_is_written_anew(training, caplog, how):
+def test_a_journal_that_vanished_is_written_again(training, caplog, how):
     layout = training.layout
     if how == "deleted":
         layout.journal.unlink()
@@ -60,7 +60,7 @@ def test_a_journal_that_vanished_is_written_anew(training, caplog, how):
     assert Manifest.read(layout.dirpath).records[3].pinned
 
 
-def test_a_run_that_vanished_goes_on_with_a_new_directory(training):
+def test_a_run_whose_directory_vanished_continues_in_a_new_one(training):
     shutil.rmtree(training.layout.dirpath)
     training.put(record(3))
     again = Manifest.read(training.layout.dirpath)
@@ -82,7 +82,7 @@ def test_a_restored_journal_that_does_not_fit_is_tried_again(training, monkeypat
     assert [r.id for r in Manifest.read(training.layout.dirpath).live()] == [1, 2, 3]
 
 
-def test_who_does_not_train_does_not_bring_a_deleted_run_back(tmp_path):
+def test_a_process_that_does_not_train_does_not_restore_a_deleted_run(tmp_path):
     manifest = written(tmp_path / "run", [record(1)])
     shutil.rmtree(tmp_path / "run")
     with pytest.raises(StoreError, match="vanished"):
@@ -133,7 +133,7 @@ def test_a_journal_that_was_cut_back_is_an_error(training):
         training.put(record(3))
 
 
-def test_damage_to_what_was_read_does_not_stop_a_training(training):
+def test_damage_to_what_was_read_does_not_stop_training(training):
     journal = training.layout.journal
     training.change(2, pinned=True)
     damaged = bytearray(journal.read_bytes())

@@ -38,14 +38,14 @@ def addresses(tensors):
     return {tensor.untyped_storage().data_ptr() for tensor in tensors}
 
 
-def test_what_an_optimizer_steps_is_copied_beside_the_next_batch_and_what_follows_it_is_not():
+def test_weights_that_an_optimizer_steps_are_copied_during_the_next_batch_and_others_are_not():
     fitter = on_cuda(module := Momentum())
     state = [value for state in fitter.optimizers[0].state.values() for value in state.values()]
     assert checkpoint_io.step_only(fitter) == addresses([*module.net.parameters(), *state])
     assert not checkpoint_io.step_only(fitter) & addresses(module.follower.parameters())
 
 
-def test_with_manual_optimization_nothing_is_copied_beside_the_next_batch():
+def test_with_manual_optimization_nothing_is_copied_during_the_next_batch():
     fitter = on_cuda(module := Momentum())
     module.automatic_optimization = False  # the step of a raw optimizer is announced to nobody
     assert checkpoint_io.step_only(fitter) == set()
@@ -68,7 +68,7 @@ class Order(lightning.Callback):
         self.seen.append("epoch")
 
 
-def test_the_copies_of_a_device_run_beside_the_next_batch_alone(tmp_path, monkeypatch):
+def test_copies_of_a_device_run_only_during_the_next_batch(tmp_path, monkeypatch):
     clock = FakeClock()
     order, real = Order(clock), TorchStaging.stage
 

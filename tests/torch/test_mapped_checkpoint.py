@@ -64,7 +64,7 @@ class Two(lightning.LightningModule):
         return [torch.optim.Adam(part.parameters(), 0.02, fused=True) for part in (self.first, self.second)]
 
 
-def test_a_fused_optimizer_that_steps_on_its_own_goes_on_from_where_it_was(tmp_path):
+def test_a_fused_optimizer_that_the_module_steps_itself_is_restored(tmp_path):
     def train(dirpath, epochs, resume=False):
         lightning.seed_everything(7, verbose=False)
         module, callback = Two(), LightningCheckpoint(dirpath, Policy(Every(epochs=1)))
@@ -105,7 +105,7 @@ class Marked(torch.Tensor):
 
 
 @pytest.mark.parametrize("kind", KEPT)
-def test_what_an_optimizer_keeps_comes_back_whatever_kind_it_is_of(tmp_path, monkeypatch, kind):
+def test_optimizer_state_of_any_kind_is_restored(tmp_path, monkeypatch, kind):
     monkeypatch.setattr(Model, "configure_optimizers", lambda self: Keeps(self.parameters(), KEPT[kind]))
 
     def sums(fitter):

@@ -65,7 +65,7 @@ def test_a_failed_write_can_be_repeated(tmp_path):
     assert torch.equal(loaded(snapshot, tmp_path / "b.ckpt")["a"], torch.ones(LARGE))
 
 
-def test_too_little_memory_is_said_once_and_nothing_is_copied(tmp_path, monkeypatch, caplog):
+def test_too_little_memory_is_logged_once_and_nothing_is_copied(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(arena, "available_memory", lambda: 1 << 20)
     staging = TorchStaging()
     staging.prepare(1 << 20)
@@ -106,7 +106,7 @@ def test_a_run_is_saved_and_resumed_from_snapshots(tmp_path, staging):
     assert fitter.global_step == 30
 
 
-def test_what_an_optimizer_keeps_of_a_file_is_no_part_of_it(tmp_path):
+def test_an_optimizer_keeps_no_memory_of_a_file(tmp_path):
     fit(tmp_path, EACH_EPOCH, max_epochs=2)
     _, fitter, callback = fit(tmp_path, EACH_EPOCH, max_epochs=2, resume=True)
     inode = callback.last().path.stat().st_ino
@@ -124,7 +124,7 @@ def test_what_an_optimizer_keeps_of_a_file_is_no_part_of_it(tmp_path):
     ],
     ids=["a plugin", "a strategy", "an unknown torch"],
 )
-def test_where_no_copy_can_be_made_no_memory_is_taken_and_that_is_said_once(
+def test_if_no_copy_can_be_made_no_memory_is_taken_and_that_is_logged_once(
     tmp_path, monkeypatch, caplog, settings, why
 ):
     if not settings:
@@ -145,19 +145,17 @@ def test_a_checkpoint_carries_the_save_that_made_it(tmp_path, settings):
 
 
 @pytest.mark.parametrize("arguments", [{"staging": "none"}, {"background": False}], ids=str)
-def test_who_wishes_no_copy_is_not_told_that_none_is_made(tmp_path, caplog, arguments):
+def test_nothing_is_logged_if_no_copy_was_requested(tmp_path, caplog, arguments):
     assert lives(tmp_path / "a", arguments) == lives(tmp_path / "b", arguments, plugins=[Plugin()]) == []
     assert SAID not in caplog.text
 
 
-def test_where_a_copy_can_be_made_its_memory_is_held_and_nothing_is_said(tmp_path, caplog):
+def test_if_a_copy_can_be_made_its_memory_is_held_and_nothing_is_logged(tmp_path, caplog):
     assert len(lives(tmp_path)) == 1
     assert SAID not in caplog.text
 
 
-def test_a_device_that_cannot_be_copied_from_is_said_and_what_cannot_be_saved_at_all_is_not(
-    tmp_path, monkeypatch, caplog
-):
+def test_a_device_that_cannot_be_copied_is_named_and_what_cannot_be_saved_at_all_is_not(tmp_path, monkeypatch, caplog):
     staging = TorchStaging()
     with pytest.raises(Exception, match="pickle"):
         staging.stage({"a": lambda: None}).write(tmp_path / "a.ckpt")

@@ -36,7 +36,7 @@ def test_our_checkpoint_is_what_a_run_continues_from(tmp_path, caplog, ours_firs
 
 
 @pytest.mark.parametrize("ours_first", [True, pytest.param(False, marks=SLOW)])
-def test_a_directory_without_a_checkpoint_goes_on_from_the_backup(tmp_path, caplog, ours_first):
+def test_without_a_checkpoint_a_run_continues_from_the_backup(tmp_path, caplog, ours_first):
     with pytest.raises(KeyboardInterrupt):
         fit(quick(), At("on_train_batch_begin", 8, interrupt), callbacks(tmp_path, True)[1])
     both = callbacks(tmp_path, ours_first)

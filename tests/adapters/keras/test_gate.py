@@ -44,7 +44,7 @@ def train(dirpath, save, optimizer=None, **settings):
     [{}, {"steps_per_execution": 3}, {"optimizer": {"gradient_accumulation_steps": 3}}],
     ids=["plain", "several in one execution", "accumulating"],
 )
-def test_what_is_saved_does_not_depend_on_who_is_awake(tmp_path, settings):
+def test_skipping_batches_does_not_change_what_is_saved(tmp_path, settings):
     expected, events = train(tmp_path / "awake", AWAKE, **settings)
     found, fewer = train(tmp_path / "resting", SAVE, **settings)
     assert found == expected and len(found) > 1

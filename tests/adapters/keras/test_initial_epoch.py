@@ -20,7 +20,7 @@ def places(callback):
         (1, [(4, 8), (8, 9), (12, 10), (16, 11), (20, 12)]),
     ],
 )
-def test_the_epochs_before_it_are_not_due(tmp_path, every, saved):
+def test_the_epochs_before_it_make_no_rule_due(tmp_path, every, saved):
     ours = checkpoint(tmp_path, Policy(Every(epochs=every), KeepAll()))
     fit(quick(), ours, initial_epoch=7, epochs=12)
     assert places(ours) == saved

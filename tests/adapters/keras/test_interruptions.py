@@ -30,7 +30,7 @@ def uninterrupted(tmp_path_factory):
     ],
     ids=["SIGTERM", "SIGTERM in validation", "SIGUSR1", "SIGINT"],
 )
-def test_a_signal_saves_the_last_finished_step_and_the_run_goes_on_exactly(
+def test_a_signal_saves_the_last_finished_step_and_the_run_resumes_exactly(
     tmp_path, uninterrupted, number, code, when, step
 ):
     child = TRAINING.start(tmp_path, 0.3)

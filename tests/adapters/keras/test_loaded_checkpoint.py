@@ -60,7 +60,7 @@ def trained(tmp_path):
         pytest.param(by_load_model, 2, id="the newest"),
     ],
 )
-def test_what_the_script_has_loaded_is_trained_on_with_its_own_optimizer(tmp_path, caplog, trained, load, place):
+def test_training_continues_from_loaded_weights_with_the_models_optimizer(tmp_path, caplog, trained, load, place):
     record, seen = trained[place], []
     made, callback = with_lower_rate(load(record.path)), checkpoint(tmp_path)
     before = weights(made)
@@ -99,7 +99,7 @@ def test_a_fine_tuning_that_was_killed_and_started_again_ends_as_if_it_had_not_b
 
 
 @pytest.mark.slow
-def test_best_weights_that_a_script_loads_between_two_calls_are_trained_on(tmp_path, caplog):
+def test_training_continues_from_best_weights_loaded_between_two_calls(tmp_path, caplog):
     new_process()
     callback = checkpoint(tmp_path)
     fit(quick(), callback)
@@ -110,7 +110,7 @@ def test_best_weights_that_a_script_loads_between_two_calls_are_trained_on(tmp_p
     assert callback.last().step == record.step + 4
 
 
-def test_a_fresh_model_is_not_taken_for_a_loaded_one_though_early_updates_changed_nothing(tmp_path):
+def test_a_fresh_model_does_not_count_as_loaded_if_early_updates_changed_nothing(tmp_path):
     def train(*others):
         made = quick()
         rates = keras.callbacks.LearningRateScheduler(lambda epoch: 0.0 if epoch == 0 else 0.01)

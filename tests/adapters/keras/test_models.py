@@ -35,7 +35,7 @@ def built():
 
 
 @pytest.mark.parametrize("staging", ["memory", "none"])
-def test_a_model_without_a_configuration_goes_on_exactly_and_that_is_said_once(tmp_path, caplog, staging):
+def test_a_model_without_a_configuration_resumes_exactly_and_is_named_once(tmp_path, caplog, staging):
     whole, first = built(), checkpoint(tmp_path / "whole", STEPS, staging=staging)
     fit(whole, first)
     said = [message for message in caplog.messages if "configuration" in message]
@@ -95,7 +95,7 @@ def gan():
 
 @ONCE
 @pytest.mark.parametrize("staging", only_quick(["memory", "none"], "memory"))
-def test_a_gan_goes_on_exactly(tmp_path, staging):
+def test_a_gan_resumes_exactly(tmp_path, staging):
     (x, y), _ = digits()
 
     def train(name, **settings):
@@ -151,7 +151,7 @@ def test_weights_that_are_swapped_for_averages_are_swapped_back_after_a_resume(t
     assert np.allclose(weights(whole), weights(train("cut")), atol=1e-6)
 
 
-def test_lora_factors_are_in_the_kernel_after_a_resume_and_go_on_learning(tmp_path, caplog):
+def test_lora_factors_are_in_the_kernel_after_a_resume_and_continue_learning(tmp_path, caplog):
     def made():
         with_lora = quick()
         with_lora.layers[0].enable_lora(2)

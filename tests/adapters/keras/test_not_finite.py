@@ -37,7 +37,7 @@ def spoiled(dirpath, policy, *others, epochs=3, **settings):
 
 
 @pytest.mark.parametrize(("policy", "others"), WAYS)
-def test_a_run_that_ended_in_nan_goes_on_from_the_last_good_checkpoint(tmp_path, caplog, policy, others):
+def test_a_run_that_ended_in_nan_continues_from_the_last_good_checkpoint(tmp_path, caplog, policy, others):
     first = spoiled(tmp_path, policy, *(kind() for kind in others))
     last = first.last()
     assert np.isnan(weights(keras.saving.load_model(last.path))).any()
@@ -52,7 +52,7 @@ def test_a_run_that_ended_in_nan_goes_on_from_the_last_good_checkpoint(tmp_path,
 
 @ONCE
 @pytest.mark.slow
-def test_without_a_good_checkpoint_training_begins_anew_unless_a_path_is_given(tmp_path, caplog):
+def test_without_a_good_checkpoint_training_starts_from_scratch_unless_a_path_is_given(tmp_path, caplog):
     ours = checkpoint(tmp_path, EACH)
     fit(quick(), Spoil(0), ours, epochs=1)
     assert "there is no other" not in caplog.text

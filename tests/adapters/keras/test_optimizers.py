@@ -135,7 +135,7 @@ if BACKEND == "tensorflow":  # torch trains no model with a layer that is never 
 @pytest.mark.parametrize(
     "hold", only_quick(HOLDS, in_a_dict_of_lists, compiled_and_another), ids=lambda hold: hold.__name__
 )
-def test_each_optimizer_goes_on_exactly_wherever_the_model_holds_it(tmp_path, caplog, hold, staging):
+def test_each_optimizer_resumes_exactly_wherever_the_model_holds_it(tmp_path, caplog, hold, staging):
     (x, y), _ = digits()
 
     def train(name, **settings):
@@ -154,7 +154,7 @@ def test_each_optimizer_goes_on_exactly_wherever_the_model_holds_it(tmp_path, ca
             assert all(np.array_equal(a, b) for a, b in zip(one.variables, theirs[path].variables, strict=True)), path
 
 
-def test_the_rate_of_an_optimizer_that_trains_nothing_goes_on(tmp_path):
+def test_the_rate_of_an_optimizer_that_trains_nothing_is_restored(tmp_path):
     """The optimizer of `compile` is unused in a GAN, but schedules change its rate, and Keras logs it."""
     (x, y), _ = digits()
 

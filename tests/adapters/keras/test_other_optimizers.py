@@ -95,7 +95,7 @@ def test_one_of_several_optimizers_is_named(tmp_path):
     assert [record.step for record in train(in_another_list, resume=NO_OPTIMIZER).records()] == [4, 8]
 
 
-def test_mid_epoch_goes_on_with_the_rest_of_the_epoch(tmp_path):
+def test_a_resume_in_mid_epoch_continues_with_the_rest_of_the_epoch(tmp_path):
     first = checkpoint(tmp_path, Policy(Every(steps=3), KeepAll()))
     fit(with_optimizer(adam)(), first, epochs=1)
     path = first.records()[0].path
@@ -124,7 +124,7 @@ def test_averages_that_are_left_out_are_not_swapped_back(tmp_path):
 
 
 @pytest.mark.slow
-def test_weights_alone_begin_a_new_run_at_step_0(tmp_path):
+def test_only_weights_begin_a_new_run_at_step_0(tmp_path):
     first = with_optimizer(adam)()
     fit(first, checkpoint(tmp_path), epochs=2)
     for only, iterations in ((["weights"], 4), (["weights", "optimizer"], 8)):

@@ -28,7 +28,7 @@ def loop(trained, ours, epochs, crash=None):
 
 
 @ONCE
-def test_a_loop_of_ones_own_is_told_where_it_begins(tmp_path, caplog):
+def test_a_custom_loop_learns_where_to_begin(tmp_path, caplog):
     whole, cut, again = quick(), quick(), quick()
     loop(whole, checkpoint(tmp_path / "whole"), 3)
     with pytest.raises(ZeroDivisionError):

@@ -129,7 +129,7 @@ class Noisy(Auxiliary):
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="Keras itself fails on the other backends")
 @pytest.mark.parametrize("kind", [Auxiliary, pytest.param(Noisy, marks=pytest.mark.slow)], ids=lambda k: k.__name__)
-def test_layers_that_are_called_in_training_alone_are_built_for_a_resume(tmp_path, kind):
+def test_layers_that_are_called_only_in_training_are_built_for_a_resume(tmp_path, kind):
     (x, y), _ = digits()
 
     def train(name, **settings):

@@ -26,7 +26,7 @@ def lines(path):
 
 
 @(pytest.mark.slow if BACKEND != "tensorflow" else lambda test: test)
-def test_a_killed_training_goes_on_like_one_that_was_not(tmp_path):
+def test_a_killed_run_ends_like_an_uninterrupted_one(tmp_path):
     dirpath, whole = tmp_path / "killed", tmp_path / "whole"
     forks = forks_of("tests.adapters.keras.task")
     victim = forks.start(HERE / "train_slowly.py", dirpath, tmp_path / "first.facts", 0.1)

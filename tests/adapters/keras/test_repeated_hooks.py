@@ -107,7 +107,7 @@ def test_what_they_change_by_a_signal_in_a_validation_is_changed_once(tmp_path, 
     assert train(tmp_path / "cut", make, **settings) == train(tmp_path / "whole", make, **settings)
 
 
-def test_the_rate_is_lowered_once_where_an_epoch_is_trained_again(tmp_path):
+def test_the_rate_is_lowered_once_if_an_epoch_is_trained_again(tmp_path):
     train(tmp_path / "whole", relative, epochs=2)
     [record] = [r for r in Manifest.read(tmp_path / "whole").live() if r.step == 6]
     trained = quick()

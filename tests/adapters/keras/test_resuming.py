@@ -201,7 +201,7 @@ def test_a_run_that_was_killed_between_its_last_epoch_and_its_end_ends_as_it_wou
     assert same(trained, again) and not callback.final().resumable
 
 
-def test_a_second_fit_trains_on(tmp_path):
+def test_a_second_fit_continues_training(tmp_path):
     trained, callback = quick(), checkpoint(tmp_path)
     fit(trained, callback, epochs=1)
     fit(trained, callback, epochs=1)
@@ -213,7 +213,7 @@ def test_a_second_fit_trains_on(tmp_path):
     assert len({record.run for record in other.records()}) == 1
 
 
-def test_fit_goes_on_after_an_exception(tmp_path):
+def test_fit_continues_after_an_exception(tmp_path):
     trained, callback = quick(), checkpoint(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         fit(trained, Interrupt(6), callback)
@@ -230,7 +230,7 @@ def test_fit_goes_on_after_an_exception(tmp_path):
 
 
 @ONCE
-def test_a_damaged_checkpoint_is_passed_over(tmp_path, caplog):
+def test_a_damaged_checkpoint_is_skipped(tmp_path, caplog):
     callback = checkpoint(tmp_path)
     fit(quick(), callback)
     damaged = callback.last().path
@@ -244,7 +244,7 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, caplog):
 
 
 @ONCE
-def test_where_an_epoch_cannot_be_entered_it_is_trained_again_and_that_is_said(tmp_path, caplog):
+def test_an_epoch_that_cannot_be_continued_is_trained_again_and_that_is_logged(tmp_path, caplog):
     callback = checkpoint(tmp_path, EACH_EPOCH_AND_STEP)
     fit(quick(), callback, epochs=1)
     resumed = quick()
@@ -253,7 +253,7 @@ def test_where_an_epoch_cannot_be_entered_it_is_trained_again_and_that_is_said(t
     assert updates(resumed) == 3 + 8
 
 
-def test_random_layers_go_on_where_they_were(tmp_path):
+def test_random_layers_continue_where_they_were(tmp_path):
     from ckpt_callbacks.keras.state import seed_variables
 
     def seeds(trained):

@@ -94,7 +94,7 @@ def test_folds_that_are_killed_and_started_again_end_as_if_they_had_not_been(tmp
 
 @pytest.mark.slow
 @ONCE
-def test_the_next_fold_has_patience_anew(tmp_path):
+def test_the_next_fold_counts_patience_from_scratch(tmp_path):
     new_process()
     callback = checkpoint(tmp_path, Policy(Every(epochs=1), KeepAll(), stop=Patience(VAL, checks=2)), resume="never")
     seen = []
@@ -107,7 +107,7 @@ def test_the_next_fold_has_patience_anew(tmp_path):
 
 @pytest.mark.slow
 @ONCE
-def test_a_model_after_an_interrupted_one_goes_on_as_in_a_notebook(tmp_path):
+def test_a_new_model_after_an_interrupted_fit_continues_it_as_in_a_notebook(tmp_path):
     new_process()
     with pytest.raises(Killed):
         fit(another(1), At("on_epoch_begin", 3, kill), checkpoint(tmp_path))
@@ -176,7 +176,7 @@ def phases(dirpath, *, killed=None, policy=EACH_EPOCH_AND_STEP):
         pytest.param(LAST, (1, 6), id="the first was deleted", marks=SLOW),
     ],
 )
-def test_two_phases_in_one_directory_go_on_where_they_were_killed(tmp_path, policy, place):
+def test_two_phases_in_one_directory_continue_where_they_were_killed(tmp_path, policy, place):
     whole, seen = phases(tmp_path / "whole", policy=policy)
     assert seen == [[0, 1], [0, 1]]
     with pytest.raises(Killed):
@@ -187,14 +187,14 @@ def test_two_phases_in_one_directory_go_on_where_they_were_killed(tmp_path, poli
 
 
 @ONCE
-def test_a_script_that_asks_for_more_epochs_trains_on_from_the_newest(tmp_path):
+def test_a_script_that_asks_for_more_epochs_continues_from_the_newest(tmp_path):
     loop(tmp_path, calls=2)
     trained = quick()
     assert epochs_of(trained, checkpoint(tmp_path, EACH_EPOCH_AND_STEP), epochs=3) == [2] and updates(trained) == 12
 
 
 @ONCE
-def test_a_directory_that_was_deleted_begins_anew(tmp_path):
+def test_a_run_whose_directory_was_deleted_starts_from_scratch(tmp_path):
     new_process()
     for seed in (1, 2):
         assert epochs_of(another(seed), checkpoint(tmp_path / "run"), epochs=1) == [0]

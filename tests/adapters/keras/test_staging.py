@@ -56,7 +56,7 @@ def test_files_hold_what_keras_would_have_written_at_that_moment(tmp_path, caplo
     assert not caplog.messages
 
 
-def test_a_loaded_file_trains_on_where_the_model_was(tmp_path):
+def test_a_loaded_file_continues_training_where_the_model_was(tmp_path):
     trained = dense()
     written(KerasStaging().stage(trained, KERAS, CARRIED), tmp_path / "ours.keras")
     loaded = keras.saving.load_model(tmp_path / "ours.keras")
@@ -184,7 +184,7 @@ def live(snapshot, path):
 
 
 @ONCE
-def test_training_waits_where_nothing_can_be_copied_and_that_is_said_once(tmp_path, monkeypatch, caplog):
+def test_training_waits_if_nothing_can_be_copied_and_that_is_logged_once(tmp_path, monkeypatch, caplog):
     class Own(keras.Sequential):
         def save(self, *arguments, **settings):
             return super().save(*arguments, **settings)

@@ -58,7 +58,7 @@ def test_a_schedule_and_a_signal_in_a_validation(tmp_path):
 
 
 @ONCE
-def test_a_wish_to_save_does_not_wait_for_a_validation(tmp_path):
+def test_a_save_request_does_not_wait_for_a_validation(tmp_path):
     ours = checkpoint(tmp_path, POLICY)
     seen = []
 
@@ -99,7 +99,7 @@ def test_a_signal_between_two_updates_waits_for_none(tmp_path):
 
 
 @ONCE
-def test_a_run_that_early_stopping_ended_is_not_trained_on(tmp_path, caplog):
+def test_a_run_that_early_stopping_ended_is_not_trained_further(tmp_path, caplog):
     def impatient():
         return keras.callbacks.EarlyStopping(patience=1, min_delta=9)
 
@@ -112,7 +112,7 @@ def test_a_run_that_early_stopping_ended_is_not_trained_on(tmp_path, caplog):
 
 
 @ONCE
-def test_a_second_fit_restores_no_sibling(tmp_path):
+def test_a_second_fit_restores_no_other_callback(tmp_path):
     trained, ours, counter = quick(), checkpoint(tmp_path), Counter()
     fit(trained, ours, counter, epochs=1)
     assert fit(trained, ours, counter, epochs=1).epoch == [0]
@@ -120,7 +120,7 @@ def test_a_second_fit_restores_no_sibling(tmp_path):
 
 
 @ONCE
-def test_a_sibling_that_fails_costs_no_checkpoint(tmp_path, caplog):
+def test_a_failing_state_of_another_callback_costs_no_checkpoint(tmp_path, caplog):
     class Odd(Counter):
         def state_dict(self):
             return {"thread": object()}

@@ -95,7 +95,7 @@ def generator():
         (Batches, {"steps_per_epoch": 3}, "with steps_per_epoch, an epoch covers only a part of the data"),
     ],
 )
-def test_what_cannot_be_exact_is_said_once_when_it_is_saved(tmp_path, caplog, make, settings, said):
+def test_what_cannot_be_exact_is_logged_once_when_it_is_saved(tmp_path, caplog, make, settings, said):
     train_on(make(), tmp_path, **settings)
     lines = [message for message in caplog.messages if "is not exact" in message]
     assert len(lines) == (said is not None) and all(said in line and "\n" not in line for line in lines)

@@ -56,7 +56,7 @@ MAKERS = {
 @pytest.mark.skipif(BACKEND == "jax", reason="Keras refuses keras.random without a seed")
 @pytest.mark.parametrize("resets", only_quick([False, True], True))
 @pytest.mark.parametrize("kind", only_quick(MAKERS, "noise", "gru"))
-def test_state_that_keras_does_not_count_goes_on(tmp_path, kind, resets):
+def test_state_that_keras_does_not_count_is_restored(tmp_path, kind, resets):
     if kind != "noise" and BACKEND != "tensorflow":
         pytest.skip("such state lives on TensorFlow only")
     (x, y), val = digits()
@@ -112,7 +112,7 @@ def test_variables_that_are_too_large_are_named_once_at_the_first_save(tmp_path,
 
 
 @TENSORFLOW
-def test_a_model_that_can_only_be_called_is_said_to_be(tmp_path):
+def test_the_error_for_a_model_that_cannot_be_built_says_to_call_it(tmp_path):
     class Eager(keras.Model):
         def __init__(self):
             super().__init__(name="eager")

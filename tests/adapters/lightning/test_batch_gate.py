@@ -72,7 +72,7 @@ def train(dirpath, save, module, **settings):
     ],
     ids=["plain", "accumulating", "validating in mid-epoch", "validating by batches", "manual"],
 )
-def test_what_is_saved_does_not_depend_on_who_is_awake(tmp_path, module, settings):
+def test_skipping_batches_does_not_change_what_is_saved(tmp_path, module, settings):
     expected, events = train(tmp_path / "awake", AWAKE, module, **settings)
     found, fewer = train(tmp_path / "resting", SAVE, module, **settings)
     assert found == expected and len(found) > 2

@@ -114,7 +114,7 @@ def test_an_epoch_continues_after_the_samples_that_were_trained(tmp_path, caplog
 
 
 @pytest.mark.parametrize("after", [8, 2])
-def test_a_stream_that_knows_where_it_is_goes_on_there(tmp_path, caplog, after):
+def test_a_stream_that_knows_its_position_continues_there(tmp_path, caplog, after):
     first, second, third = resumed(tmp_path, StatefulDataLoader(Stream(), SIZE), StatefulDataLoader(Stream(), after))
     assert Counter(first + second) == Counter(third) == ONCE
     assert caplog.text.count("the epoch continues after") == 1

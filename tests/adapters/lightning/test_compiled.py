@@ -70,7 +70,7 @@ def test_a_file_has_the_names_of_the_plain_module(tmp_path, kind):
     [(Compiled, Plain), (Plain, Compiled), (CompiledTwice, Compiled), (Plain, CompiledTwice), (Compiled, Compiled),
      (Beside, Beside)],
 )  # fmt: skip
-def test_a_run_goes_on_whatever_is_compiled(tmp_path, first, second):
+def test_a_run_resumes_whatever_is_compiled(tmp_path, first, second):
     whole, fitter, _ = train(tmp_path / "whole", second, 2)
     train(tmp_path / "parts", first)
     module, resumed, _ = train(tmp_path / "parts", second, 2, resume=True)
@@ -108,14 +108,14 @@ def test_a_file_with_the_prefix_goes_into_either(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("first", "second"), [(Compiled, Plain), (Plain, Compiled), (Compiled, Compiled)])
-def test_averages_go_on_whatever_is_compiled(tmp_path, first, second):
+def test_averages_resume_whatever_is_compiled(tmp_path, first, second):
     whole, *_ = train(tmp_path / "whole", second, 2, extra=[EMAWeightAveraging(decay=0.5)])
     train(tmp_path / "parts", first, extra=[EMAWeightAveraging(decay=0.5)])
     module, *_ = train(tmp_path / "parts", second, 2, resume=True, extra=[EMAWeightAveraging(decay=0.5)])
     assert torch.equal(weights(module), weights(whole))
 
 
-def test_another_model_is_still_told_from_a_compiled_one(tmp_path):
+def test_another_model_is_still_distinguished_from_a_compiled_one(tmp_path):
     train(tmp_path, Compiled)
     with pytest.raises(ResumeError, match="was written by a different model"):
         train(tmp_path, lambda: Model(width=4), 2, resume=True)

@@ -29,7 +29,7 @@ def _here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # the finder writes its checkpoint there
 
 
-def test_a_search_before_a_fit_is_no_training(tmp_path, caplog):
+def test_a_search_before_a_fit_does_not_count_as_training(tmp_path, caplog):
     callback, module = LightningCheckpoint(tmp_path / "run", EACH_EPOCH), Tuned()
     fitter = trainer(callback, max_epochs=1)
     Tuner(fitter).lr_find(module, *loaders(), num_training=5)
@@ -58,7 +58,7 @@ class Later(LearningRateFinder):
 
 
 @pytest.mark.parametrize("save", [Every(steps=7), Every(epochs=1)], ids=["steps", "epochs"])
-def test_a_search_amid_training_changes_neither_the_records_nor_the_training(tmp_path, save):
+def test_a_search_during_training_changes_neither_the_records_nor_the_training(tmp_path, save):
     def train(*callbacks):
         seed_everything(7, verbose=False)
         module = Tuned()

@@ -143,7 +143,7 @@ def test_torch_itself_opens_one_file_of_each_kind_also_if_it_refuses_it(tmp_path
     assert len(callback.records()) == 4 and len(opened) == 1
 
 
-def test_an_error_that_comes_at_each_save_is_said_as_such(tmp_path, caplog):
+def test_an_error_that_occurs_at_each_save_is_reported_as_permanent(tmp_path, caplog):
     class Unpicklable(Model):
         def on_save_checkpoint(self, checkpoint):
             checkpoint["mine"] = lambda: 0
@@ -152,7 +152,7 @@ def test_an_error_that_comes_at_each_save_is_said_as_such(tmp_path, caplog):
     assert "each save will fail until the script is changed" in caplog.text and "tries again" not in caplog.text
 
 
-def test_another_error_is_said_to_come_back_once_it_did(tmp_path, caplog):
+def test_an_error_that_occurs_twice_is_reported_as_likely_to_recur(tmp_path, caplog):
     class Failing(Model):
         def on_save_checkpoint(self, checkpoint):
             raise ValueError("no")

@@ -38,7 +38,7 @@ def uninterrupted(tmp_path_factory):
     ids=["at a step", "at batch 3 of 10", "SIGUSR1", "in a validation", "in a validation, plain", "in the last batch",
          "in a save"],
 )  # fmt: skip
-def test_a_signal_saves_the_last_finished_step_and_the_run_goes_on_exactly(
+def test_a_signal_saves_the_last_finished_step_and_the_run_resumes_exactly(
     tmp_path, uninterrupted, number, when, step, loader
 ):
     child = TRAINING.start(tmp_path, 0.1, loader)
@@ -53,7 +53,7 @@ def test_a_signal_saves_the_last_finished_step_and_the_run_goes_on_exactly(
     assert train(tmp_path, loader=loader) == uninterrupted[loader]
 
 
-def test_an_early_stop_at_batch_3_of_10_goes_on_exactly(tmp_path, uninterrupted):
+def test_an_early_stop_at_batch_3_of_10_resumes_exactly(tmp_path, uninterrupted):
     class StopAtBatch3(Callback):
         def on_train_batch_end(self, trainer, *_):
             trainer.should_stop = trainer.global_step == 3

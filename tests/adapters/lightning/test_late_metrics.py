@@ -24,7 +24,7 @@ def test_a_metric_that_comes_later_is_waited_for(tmp_path, caplog):
     assert caplog.text.count("the metric 'val_map' was never logged; logged names: train_loss") == 1
 
 
-def test_without_a_validation_its_metrics_are_named_and_training_goes_on(tmp_path, caplog):
+def test_without_a_validation_its_metrics_are_named_and_training_continues(tmp_path, caplog):
     *_, ours = fit(tmp_path, Policy(Every(epochs=1) | Improves(VAL), KeepAll()), limit_val_batches=0)
     assert [record.epoch for record in ours.records()] == [1, 2, 3] and ours.best() is None
     assert caplog.text.count("is an error after 10 epochs without it; is there a validation?") == 1

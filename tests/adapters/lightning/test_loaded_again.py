@@ -19,15 +19,15 @@ def said(caplog, seconds, batches=60):
     return [message.partition(": ")[2].partition(";")[0] for message in caplog.messages]
 
 
-def test_nothing_is_said_of_fast_data(caplog):
+def test_nothing_is_logged_about_fast_data(caplog):
     assert said(caplog, 0.01) == []
 
 
-def test_slow_data_is_said_to_be_and_how_far_it_is(caplog):
+def test_the_progress_of_slow_data_is_logged(caplog):
     assert said(caplog, 0.25) == ["4 done in 1 s, about 14 s left", "44 done in 11 s, about 4 s left"]
 
 
-def test_one_batch_that_is_slow_is_said_to_be(caplog):
+def test_one_slow_batch_is_logged(caplog):
     assert said(caplog, 7.0, batches=2) == ["1 done in 7 s, about 7 s left"]
 
 

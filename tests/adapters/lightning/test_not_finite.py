@@ -33,7 +33,7 @@ class Spoil(Callback):
         pytest.param(replace(EACH, stop=NonFinite("val_loss")), id="the policy ends it", marks=pytest.mark.slow),
     ],
 )
-def test_a_run_that_ended_in_nan_goes_on_from_the_last_good_checkpoint(tmp_path, caplog, policy):
+def test_a_run_that_ended_in_nan_continues_from_the_last_good_checkpoint(tmp_path, caplog, policy):
     _, _, first = fit(tmp_path / "cut", policy, extra=[Spoil()], max_epochs=4)
     last = first.last()
     assert (last.finite, last.resumable) == (False, False) and "NaN or infinity in its weights" in caplog.text

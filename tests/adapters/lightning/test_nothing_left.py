@@ -33,7 +33,7 @@ class Head(Model):
 
 
 @pytest.mark.parametrize("then, said", [(Model, True), pytest.param(Head, False, marks=pytest.mark.slow)])
-def test_a_second_phase_that_trains_more_parameters_is_told(tmp_path, then, said, caplog):
+def test_a_second_phase_that_trains_more_parameters_is_logged(tmp_path, then, said, caplog):
     for module in (Head(), then()):
         callback = LightningCheckpoint(tmp_path, EACH_EPOCH)
         trainer(callback, max_epochs=1).fit(module, *loaders(), ckpt_path=callback.resume_path())
@@ -41,7 +41,7 @@ def test_a_second_phase_that_trains_more_parameters_is_told(tmp_path, then, said
     assert (PHASE in caplog.text) is said
 
 
-def test_a_second_phase_of_fewer_steps_is_told(tmp_path, caplog):
+def test_a_second_phase_of_fewer_steps_is_logged(tmp_path, caplog):
     fit(tmp_path, max_steps=12, max_epochs=-1)
     for steps, said in ((12, False), (5, True)):
         fit(tmp_path, resume=True, max_steps=steps, max_epochs=-1)
@@ -57,7 +57,7 @@ class Passes(Callback):
             timer.load_state_dict({"time_elapsed": {"train": 60}})
 
 
-def test_a_resume_after_max_time_says_so_and_trains_on_with_more(tmp_path, caplog):
+def test_a_resume_after_max_time_says_so_and_continues_with_a_longer_one(tmp_path, caplog):
     """``max_time`` ends a run in mid-epoch; Lightning's timer counts the time of earlier fits."""
     train = {"policy": Policy(Every(steps=5), KeepAll()), "max_epochs": 4, "max_time": {"seconds": 50}}
     module, fitter, callback = fit(tmp_path, extra=[Passes()], **train)

@@ -105,7 +105,7 @@ class Own(torch.optim.Adam):
     """An optimizer that takes the place of the one that it is derived from."""
 
 
-def test_a_derived_optimizer_goes_on_and_it_is_said_whose_settings_count(tmp_path, caplog):
+def test_a_derived_optimizer_continues_and_the_log_says_whose_settings_apply(tmp_path, caplog):
     train(tmp_path, adam)
     _, fitter, _ = train(tmp_path, lambda m: Own(m.parameters(), 0.5), 2)
     assert fitter.global_step == 20 and fitter.optimizers[0].param_groups[0]["lr"] == 0.02
@@ -118,7 +118,7 @@ def test_the_same_optimizer_with_a_schedule_or_other_settings_is_no_other_one(tm
     assert "the script has" not in caplog.text
 
 
-def test_weights_and_step_alone_go_on_at_the_step_with_a_new_optimizer(tmp_path, caplog):
+def test_only_weights_and_step_continue_at_the_step_with_a_new_optimizer(tmp_path, caplog):
     first, *_ = train(tmp_path, adam, policy=Policy(Every(steps=15), KeepAll()), epochs=2)
     before = weights(first)
     module, fitter, callback = train(tmp_path, lambda m: torch.optim.SGD(m.parameters(), 0.0), 3, ["weights", "step"])
@@ -135,14 +135,14 @@ def test_the_setting_holds_for_any_path(tmp_path):
     assert fitter.global_step == 20 and fitter.optimizers[0].param_groups[0]["lr"] == 0.01
 
 
-def test_weights_alone_begin_a_new_run(tmp_path):
+def test_only_weights_begin_a_new_run(tmp_path):
     first, *_ = train(tmp_path, adam)
     module, fitter, callback = train(tmp_path, lambda m: torch.optim.SGD(m.parameters(), 0.0), 1, ["weights"])
     assert torch.equal(weights(module), weights(first))
     assert fitter.global_step == 10 and [record.attempt for record in callback.records()] == [1]
 
 
-def test_weights_and_optimizer_alone_begin_at_step_0(tmp_path):
+def test_only_weights_and_optimizer_begin_at_step_0(tmp_path):
     train(tmp_path, adam)
     _, fitter, callback = train(tmp_path, adam, 1, ["weights", "optimizer"])
     assert fitter.global_step == 10 and callback.last().step == 10

@@ -25,7 +25,7 @@ def test_rerunning_a_finished_script_trains_nothing(tmp_path, caplog):
     assert len(callback.records()) == 3
 
 
-def test_more_epochs_train_on(tmp_path):
+def test_more_epochs_continue_training(tmp_path):
     whole, *_ = fit(tmp_path / "whole", max_epochs=5)
     fit(tmp_path / "parts", max_epochs=3)
     more, _, callback = fit(tmp_path / "parts", max_epochs=5, resume=True)
@@ -66,7 +66,7 @@ def test_a_stop_in_mid_epoch_saves_before_the_wind_down_and_resumes_there(tmp_pa
     assert callback.final().step == 14
 
 
-def test_a_sibling_that_stops_at_a_mid_epoch_validation(tmp_path):
+def test_another_callback_that_stops_at_a_mid_epoch_validation(tmp_path):
     stopper = EarlyStopping("val_loss", patience=0, min_delta=1e9)
     _, fitter, callback = fit(tmp_path, extra=[stopper], val_check_interval=0.5, max_epochs=3)
     final = callback.final()
@@ -87,7 +87,7 @@ def test_a_damaged_checkpoint_is_skipped_with_a_reason(tmp_path, caplog):
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_a_trainer_with_two_callbacks_goes_on_from_the_files_of_either(tmp_path, which):
+def test_a_trainer_with_two_callbacks_resumes_from_the_files_of_either(tmp_path, which):
     def train(folder, epochs):
         seed_everything(7, verbose=False)
         module, callbacks = Model(), [LightningCheckpoint(folder / name, EACH_EPOCH) for name in "ab"]
@@ -218,7 +218,7 @@ def test_why_training_stopped_is_on_record(tmp_path):
     assert any(why.startswith("stopped: val_loss reached") for why in callback.final().reasons)
 
 
-def test_a_callback_that_sets_a_resumed_run_back_is_one_clear_line(tmp_path):
+def test_a_callback_that_resets_a_resumed_run_is_refused_in_one_line(tmp_path):
     class Tuned(Model):
         def __init__(self):
             super().__init__()

@@ -167,7 +167,7 @@ def test_a_sampler_within_a_batch_sampler_is_looked_at(tmp_path, caplog):
     assert "Other may have its own state; expected a StatefulDataLoader" in caplog.text
 
 
-def test_what_cannot_be_exact_is_said_once_when_it_is_saved(tmp_path, caplog):
+def test_what_cannot_be_exact_is_logged_once_when_it_is_saved(tmp_path, caplog):
     class Stream(IterableDataset):
         def __iter__(self):
             yield from TensorDataset(*data(120))
@@ -238,7 +238,7 @@ class Observing(torch.nn.Module):
 
 
 @pytest.mark.parametrize("part", [Counting, Observing, lambda: torch.nn.LazyLinear(8)])
-def test_a_model_whose_parts_load_in_their_own_way_goes_on_exactly(tmp_path, part):
+def test_a_model_whose_parts_load_in_their_own_way_resumes_exactly(tmp_path, part):
     def train(name, resume=False, **settings):
         seed_everything(7, verbose=False)
         module, callback = Model(), LightningCheckpoint(tmp_path / name, EACH_EPOCH)
@@ -270,7 +270,7 @@ def test_a_plateau_schedule_by_epoch_survives_a_resume(tmp_path, monkeypatch):
     assert torch.equal(weights(whole), weights(resumed))
 
 
-def test_what_a_schedule_waits_for_is_no_new_value_after_a_resume(tmp_path, monkeypatch):
+def test_the_metric_of_a_schedule_does_not_count_as_new_after_a_resume(tmp_path, monkeypatch):
     monkeypatch.setattr(Model, "configure_optimizers", lambda self: with_plateau(self, frequency=2))
     settings = dict(policy=Policy(Every(epochs=1), KeepAll()), check_val_every_n_epoch=2, num_sanity_val_steps=0)
     fit(tmp_path, max_epochs=2, **settings)

@@ -79,7 +79,7 @@ PLACES = pytest.mark.parametrize(
 
 
 @PLACES
-def test_a_stream_that_knows_where_it_is_goes_on(tmp_path, hook, nth, act):
+def test_a_stream_that_knows_its_position_resumes(tmp_path, hook, nth, act):
     settings = {"loader": streaming, "num_sanity_val_steps": 0}
     whole = digest(*fit(tmp_path / "whole", POLICY, **settings)[:2])
     with pytest.raises((ZeroDivisionError, SystemExit)):
@@ -106,7 +106,7 @@ def test_a_signal_in_a_validation_of_averaged_weights_saves_the_models_own(tmp_p
 
 @PLACES
 @pytest.mark.parametrize("loader", [DataLoader, StatefulDataLoader], ids=["plain", "stateful"])
-def test_a_generator_of_the_loaders_own_goes_on(tmp_path, loader, hook, nth, act):
+def test_a_loaders_own_generator_is_restored(tmp_path, loader, hook, nth, act):
     settings = {"loader": generated(loader), "num_sanity_val_steps": 0}
     whole = digest(*fit(tmp_path / "whole", POLICY, **settings)[:2])
     with pytest.raises((ZeroDivisionError, SystemExit)):
@@ -114,7 +114,7 @@ def test_a_generator_of_the_loaders_own_goes_on(tmp_path, loader, hook, nth, act
     assert digest(*fit(tmp_path / "cut", POLICY, resume=True, **settings)[:2]) == whole
 
 
-def test_persistent_workers_resume_in_the_first_epoch_and_are_said_to_be_inexact(tmp_path, caplog):
+def test_persistent_workers_resume_in_the_first_epoch_and_are_reported_as_inexact(tmp_path, caplog):
     whole = digest(*fit(tmp_path / "whole", POLICY, loader=persistent)[:2])
     assert caplog.text.count("persistent_workers keep running") == 1
     with pytest.raises(SystemExit):
@@ -147,7 +147,7 @@ class Measured(Model):
 
 
 @pytest.mark.parametrize("hook, nth", [("on_validation_batch_end", 1), ("on_train_batch_end", 6)])
-def test_a_metric_of_half_an_epoch_is_none_of_an_epoch(tmp_path, monkeypatch, caplog, hook, nth):
+def test_a_metric_of_half_an_epoch_does_not_count_as_the_epochs(tmp_path, monkeypatch, caplog, hook, nth):
     monkeypatch.setattr("tests.adapters.lightning.task.Model", Measured)
     error = Metric("train_error", mode="min")
     policy = Policy(Improves(error) | Every(epochs=1) | OnPreempt(), KeepBest(2, by=error) | KeepAll())

@@ -111,7 +111,7 @@ def test_nothing_is_saved_outside_of_fit(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_the_sanity_check_is_no_event(tmp_path):
+def test_the_sanity_check_does_not_count_as_an_event(tmp_path):
     seen = []
     policy = Policy(Predicate(lambda event: seen.append((event.kind.value, event.step)) or False))
     fit(tmp_path, policy, max_epochs=1)
@@ -135,7 +135,7 @@ def test_two_callbacks_in_one_directory_are_refused(tmp_path):
     assert "LightningCheckpoint" in str(caught.value)
 
 
-def test_two_trainings_in_one_directory_are_refused(tmp_path):
+def test_two_runs_in_one_directory_are_refused(tmp_path):
     class Second(Callback):
         def on_train_epoch_start(self, *_):
             with pytest.raises(DirectoryInUse, match="both write here"):
@@ -154,7 +154,7 @@ def test_best_path_works_and_last_is_refused(tmp_path):
         trainer(LightningCheckpoint(tmp_path, EACH_EPOCH)).fit(Model(), *loaders(), ckpt_path="last")
 
 
-def test_loggers_are_told_once_the_file_is_there(tmp_path):
+def test_loggers_are_notified_once_the_file_exists(tmp_path):
     told = []
 
     class Logger(CSVLogger):
@@ -191,14 +191,14 @@ def test_an_exception_is_saved_but_never_best(tmp_path):
     fit(tmp_path, resume=True, max_epochs=2)  # and the lock is free
 
 
-def test_somebody_elses_file_with_the_name_of_an_alias_is_left_alone_and_said(tmp_path, caplog):
+def test_a_foreign_file_with_the_name_of_an_alias_is_left_alone_and_reported(tmp_path, caplog):
     (tmp_path / "last.ckpt").write_text("mine")
     fit(tmp_path)
     assert (tmp_path / "last.ckpt").read_text() == "mine"
     assert caplog.text.count("cannot create the 'last' link") == 1
 
 
-def test_an_unknown_name_in_the_template_is_said_at_the_first_epochs_end(tmp_path, caplog):
+def test_an_unknown_name_in_the_template_is_reported_after_the_first_epoch(tmp_path, caplog):
     fit(tmp_path, arguments={"filename": "{epoch}-{val_los:.3f}"})
     assert "filename: {val_los} was never logged; logged names: " in caplog.text
 

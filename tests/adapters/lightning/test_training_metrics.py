@@ -94,7 +94,7 @@ class AtAnEnd(Breaks):
 
 @pytest.mark.parametrize("how", [{}, pytest.param(BOTH, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("module", [InMidEpoch, AtAnEnd])
-def test_a_nan_is_seen_at_its_batch_whoever_else_reads_the_metric(tmp_path, module, how):
+def test_a_nan_counts_at_its_batch_whichever_rule_reads_the_metric(tmp_path, module, how):
     y = Metric("y", mode="max")
     fitter, _ = train(tmp_path, Policy(Every(epochs=1), best_by=y, stop=NonFinite("y")), module=module, how=how)
     assert fitter.global_step == module.at

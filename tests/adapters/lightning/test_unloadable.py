@@ -118,7 +118,7 @@ class Resizes(Grows):
         self.seen = torch.empty_like(checkpoint["state_dict"]["seen"])
 
 
-def test_a_buffer_that_has_grown_is_said_at_the_first_save_and_at_the_resume(tmp_path, caplog):
+def test_a_buffer_that_has_grown_is_named_at_the_first_save_and_at_the_resume(tmp_path, caplog):
     train(tmp_path, Grows())
     assert caplog.text.count("changed their shape in training (seen from (0, 10) to (120, 10))") == 1
     with pytest.raises(ResumeError, match=r"holds buffers of other shapes .*on_load_checkpoint") as caught:
@@ -126,12 +126,12 @@ def test_a_buffer_that_has_grown_is_said_at_the_first_save_and_at_the_resume(tmp
     assert "different model" not in str(caught.value)
 
 
-def test_a_weight_that_was_added_in_training_is_said_at_the_first_save(tmp_path, caplog):
+def test_a_weight_that_was_added_in_training_is_named_at_the_first_save(tmp_path, caplog):
     train(tmp_path, GrowsVocabulary())
     assert caplog.text.count("hold weights that the model lacks when it is built (added)") == 1
 
 
-def test_a_module_that_gives_its_buffer_the_shape_of_the_file_goes_on(tmp_path, caplog):
+def test_a_module_that_gives_its_buffer_the_shape_of_the_file_resumes(tmp_path, caplog):
     train(tmp_path, Resizes())
     callback = train(tmp_path, Resizes(), 3, resume=True)
     assert callback.last().epoch == 3 and "these checkpoints" not in caplog.text

@@ -89,7 +89,7 @@ class TwoOptimizers(ByHand):
         (EachBatchClearsFirst, Every(epochs=1), False),
     ],
 )
-def test_gradients_that_wait_for_a_step_are_said_once(tmp_path, caplog, kind, save, said):
+def test_gradients_that_wait_for_a_step_are_named_once(tmp_path, caplog, kind, save, said):
     # Lightning clears gradients before a validation. The final state is of an epoch's end: 9 batches are 3 whole steps.
     settings = {"limit_val_batches": 0, "limit_train_batches": 10 if save == Every(epochs=1) else 9}
     callback = train(tmp_path, kind(), save, **settings)
@@ -195,6 +195,6 @@ def test_what_is_saved_or_set_again_is_not_mentioned(tmp_path, caplog, kind):
     assert ATTRIBUTES not in caplog.text
 
 
-def test_pruning_is_said_once(tmp_path, caplog):
+def test_pruning_is_named_once(tmp_path, caplog):
     train(tmp_path, Model(), Every(epochs=1), ModelPruning("l1_unstructured", amount=0.2))
     assert caplog.text.count("ModelPruning saves no masks") == 1

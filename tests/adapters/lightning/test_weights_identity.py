@@ -121,7 +121,7 @@ class AveragingCallback(Callback):
 
 @pytest.mark.parametrize("module, extra", [(Averaging, []), (Model, [AveragingCallback()]), (Model, [])])
 @pytest.mark.parametrize("interval", [1.0, 0.5])
-def test_it_is_said_that_other_weights_were_validated(tmp_path, module, extra, interval, caplog):
+def test_the_log_says_that_other_weights_were_validated(tmp_path, module, extra, interval, caplog):
     train(module(), tmp_path, Policy(Improves(VAL), KeepAll()), *extra, val_check_interval=interval)
     assert caplog.text.count("measured weights that are not saved") == (module is Averaging or bool(extra))
 

@@ -55,7 +55,7 @@ def forge(dirpath):
 
 
 @pytest.mark.parametrize("how", [*DAMAGE, "other"])
-def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(run, trained, how, caplog):
+def test_a_damaged_checkpoint_is_skipped_for_the_one_before(run, trained, how, caplog):
     kind, dirpath = run
     *_, before, last = Manifest.read(dirpath).live()
     damage(last.path, how, 0, trained / kind / "other")
@@ -149,7 +149,7 @@ def test_facts_of_a_newer_version_do_no_harm(run):
     assert callback(kind, dirpath).resume_path() == str(last.path)
 
 
-def test_lines_of_a_newer_version_are_said_and_do_no_harm(run, caplog):
+def test_lines_of_a_newer_version_are_reported_and_do_no_harm(run, caplog):
     kind, dirpath = run
     last = newest(dirpath)
     facts = last.to_json()

@@ -24,7 +24,7 @@ from tests.system.bad_input.runs import RESUMABLE, callback, copied, fit, newest
 @pytest.mark.parametrize("act", ["resume_path", "fit"])
 @pytest.mark.parametrize("kind", RESUMABLE)
 @pytest.mark.parametrize("what", ["manifest is a folder", "private is a file", "loop"])
-def test_a_directory_that_is_none_of_ours_is_one_clear_error(tmp_path, kind, what, act):
+def test_a_directory_that_is_not_ours_is_refused_in_one_line(tmp_path, kind, what, act):
     dirpath = tmp_path / "run"
     if what == "loop":
         dirpath.symlink_to("run")
@@ -116,7 +116,7 @@ def test_a_run_of_another_framework_is_refused_and_left_as_it_is(trained, tmp_pa
     assert fit(kind, run_dir, 5).last().epoch == 5
 
 
-def test_a_name_that_no_rule_will_ever_see_is_said(tmp_path, caplog):
+def test_a_name_that_no_rule_will_ever_see_is_reported(tmp_path, caplog):
     policy = Policy(Every(epochs=1), stop=NonFinite(["loss", "vall_loss"]))
     run = new_run(tmp_path, policy)
     run.open()

@@ -53,7 +53,7 @@ def test_it_ends_as_the_run_that_was_never_killed(framework, dirpath):
 
 
 @pytest.mark.slow
-def test_so_does_the_same_training_of_today_without_it(framework, tmp_path):
+def test_a_new_run_ends_like_the_old_one(framework, tmp_path):
     assert train(framework, tmp_path)[0] == EXPECTED[framework]
 
 
