@@ -65,7 +65,7 @@ test-oldest: $(OLDEST)/.installed
 test-faults: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) $(ROOM_TESTS) -m "slow and not soak" --show-capture=no
 
-# Trainings killed at random moments and resumed, 126 in all; writes the result into docs/exact-resume.md.
+# 126 training runs, killed at random moments and resumed; writes the result into docs/exact-resume.md.
 soak: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/system/soak -m soak
 

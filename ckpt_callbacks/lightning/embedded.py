@@ -134,5 +134,5 @@ class FitState:
 
 
 def without_plateau_steps(state: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a callback's state, as a checkpoint holds it, without steps that ReduceLROnPlateau has yet to take."""
+    """Return the state of a callback in a checkpoint, without the pending steps of ReduceLROnPlateau."""
     return {**state, "owed": []} if "owed" in state else state

@@ -49,7 +49,7 @@ class ModuleHooks:
     def call_after_validation(
         self, module: LightningModule, measured: Callable[[], Measured], then: Callable[[Measured], None]
     ) -> None:
-        """Call ``then`` after the last of the module's hooks in a validation. Call this in ``on_validation_end``.
+        """Call ``then`` after the module's last hook in a validation. Call this method in ``on_validation_end``.
 
         Args:
             module: The module.
@@ -59,7 +59,7 @@ class ModuleHooks:
 
         def follow() -> None:
             found = measured()
-            # Lightning calls this hook only if the module has one, and an attribute of the module would count as one.
+            # Lightning calls this hook only if the module overrides it, and a deferred call looks like an override.
             if is_overridden("on_validation_model_train", module):
                 self.call_after(module, "on_validation_model_train", lambda: then(found))
             else:

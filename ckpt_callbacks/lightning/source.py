@@ -20,7 +20,7 @@ class TrainerSource:
     Args:
         trainer: The trainer.
         io: Collects the checkpoints.
-        averages: Averaged weights, which are no part of the training state.
+        averages: Averaged weights, which are not part of the training state.
     """
 
     def __init__(self, trainer: Trainer, io: StagedCheckpointIO, averages: AveragedWeights) -> None:

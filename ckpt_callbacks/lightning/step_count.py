@@ -25,7 +25,7 @@ class StepCount:
     With manual optimization, Lightning counts the steps of `self.optimizers()` in ``training_step``, and nothing else.
     If no optimizer is configured, Lightning certainly counts none. The same is certain if no step was counted although
     an optimizer has stepped or an epoch has changed the weights, and no gradient is waiting for a later step. A module
-    may change to an optimizer of its own at any time, so each epoch begins with this question.
+    may switch to its own optimizer at any time, so each epoch checks this again.
 
     Attributes:
         offset: Steps minus batches, if batches are counted. None while Lightning counts.
@@ -33,7 +33,7 @@ class StepCount:
 
     def __init__(self) -> None:
         self.offset: int | None = None
-        self._begun_at = (0, 0)  # steps and batches, when the question was asked
+        self._begun_at = (0, 0)  # steps and batches at the beginning of the check
         self._hook: RemovableHandle | None = None  # while it is unknown whether Lightning counts
         self._stepped: set[int] = set()  # ids of the parameters that were updated in the running batch
         self._stepping: dict[int, weakref.ref[torch.optim.Optimizer]] = {}
@@ -102,7 +102,7 @@ class StepCount:
     def _watch(self, trainer: Trainer) -> None:
         def note_step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
             self._stepping[id(optimizer)] = weakref.ref(optimizer)
-            if trainer.global_step == self._begun_at[0]:  # otherwise, the answer is known
+            if trainer.global_step == self._begun_at[0]:  # otherwise, Lightning counts
                 self._stepped.update(id(p) for group in optimizer.param_groups for p in group["params"])
 
         self._stepped.clear()

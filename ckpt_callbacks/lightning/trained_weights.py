@@ -28,7 +28,7 @@ class TrainedWeights:
         self._batches_before = 0
         self._before: str | None = None  # the weights before the running validation
         self._validated: str | None = None  # the weights that the running or the last validation has measured
-        self._replaced = False  # by those that the last validation has measured
+        self._replaced = False  # True if the last validation measured other weights
         self._was_said = self._was_saved = self._was_left = False
 
     def begin(self) -> None:
@@ -59,7 +59,7 @@ class TrainedWeights:
         self._before = None
 
     def end_epoch(self) -> None:
-        """End an epoch. No validation may have come for which `await_validation` was called."""
+        """End an epoch. The validation for which `await_validation` was called may not have run."""
         self._before = None
 
     @property
@@ -99,15 +99,15 @@ class TrainedWeights:
             self._was_left = True
             log.warning(
                 "the model still holds the weights that were put into it for a validation, and checkpoints hold them "
-                "as the trained weights; to save the others, put them back by on_validation_end or "
+                "as the trained weights; to save the others, put them back in on_validation_end or "
                 "on_validation_model_train of the module"
             )
         is_new = validated and not self._was_said and not self._averages.are_saved(self._trainer)
         if is_new and weights is not None and weights.trained != validated:
             self._was_said = True
             log.warning(
-                "the last validation measured weights that are not saved, such as averages that are put into the model "
-                "for a validation: the metrics in the records, which decide what is best, describe the measured weights"
+                "the last validation measured weights that are not saved, such as averages that were put into the "
+                "model for a validation: the metrics in the records, which decide what is best, describe the measured weights"
             )
         return self._identity(weights)
 
