@@ -14,6 +14,7 @@ import pytest
 from ckpt_callbacks import Policy
 from ckpt_callbacks.config import Config
 from ckpt_callbacks.store.manifest import Manifest
+from tests.support.forks import forks_of
 from tests.support.processes import ROOT
 
 PACKAGE = ROOT / "ckpt_callbacks"
@@ -60,7 +61,7 @@ def test_readme_runs(tmp_path):
     program = PRELUDE
     for block in blocks(ROOT / "README.md", "python"):
         program += (KERAS_PRELUDE if "model.fit" in block else "") + block
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    done = forks_of().complete_code(program, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     commands = [
         line for block in blocks(ROOT / "README.md", "console") for line in block.splitlines() if line[:1] == "$"
@@ -95,9 +96,7 @@ def test_the_two_examples_of_one_policy_agree(tmp_path):
 @pytest.mark.parametrize("script", ["train_lightning.py", "train_keras.py"])
 def test_examples_train_and_continue(script, tmp_path):
     for epochs in ("2", "4"):
-        command = [sys.executable, ROOT / "examples" / script, tmp_path / "run", epochs]
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        forks_of().run(ROOT / "examples" / script, tmp_path / "run", epochs)
     manifest = Manifest.read(tmp_path / "run")
     assert [attempt.number for attempt in manifest.attempts] == [1, 2]
     assert max(record.epoch for record in manifest.live()) == 4
@@ -105,9 +104,7 @@ def test_examples_train_and_continue(script, tmp_path):
 
 def test_the_picture_of_a_resumed_run_is_drawn_from_a_resumed_run(tmp_path):
     """The script trains, kills and resumes; it fails if a loss or a weight of the resumed run differs."""
-    command = [sys.executable, ROOT / "docs" / "draw_resume.py", tmp_path / "resume.svg"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    forks_of().run(ROOT / "docs" / "draw_resume.py", tmp_path / "resume.svg")
     committed, drawn = (ElementTree.parse(folder / "resume.svg") for folder in (ROOT / "docs", tmp_path))
     assert len(list(committed.iter())) == len(list(drawn.iter()))
 

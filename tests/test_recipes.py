@@ -1,7 +1,6 @@
 """Each recipe of CONTRIBUTING.md, carried out in a copy of the package and shown to work."""
 
 import importlib.util
-import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import ckpt_callbacks
+from tests.support.forks import forks_of
 from tests.support.recipe_proofs import FILES, PROOFS
 from tests.support.recipes import recipes
 
@@ -32,9 +32,11 @@ def test_a_recipe_works_and_touches_its_files_alone(title, tmp_path):
     assert changed(copy) == set(named)
     assert all(any(fnmatch(file, allowed) for allowed in FILES[title]) for file in named)
     assert complaints([copy / file for file in named]) == ""
-    code = f"import ckpt_callbacks\nassert ckpt_callbacks.__file__ == {str(copy / '__init__.py')!r}\n{PROOFS[title]}"
-    environment = os.environ | {"PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    code = (
+        f"import sys\nsys.path.insert(0, {str(tmp_path)!r})\nimport ckpt_callbacks\n"
+        f"assert ckpt_callbacks.__file__ == {str(copy / '__init__.py')!r}\n{PROOFS[title]}"
+    )
+    done = forks_of().complete_code(code, cwd=tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
 
 

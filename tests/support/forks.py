@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import gc
 import importlib
 import json
 import os
@@ -18,13 +19,16 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tests.support.processes import ENVIRONMENT, ROOT
 
 LONGEST = 1 << 17  # bytes of a request, most of them the environment
+FRAMEWORKS = "tests.support.frameworks"
 
 
 class Fork:
@@ -69,21 +73,39 @@ class Forks:
 
     def start(self, script: object, *arguments: object) -> Fork:
         """Start ``script``; its standard output is in `Fork.stdout`."""
-        reading, writing = os.pipe()
-        request = {
-            "command": [str(script), *map(str, arguments)],
-            "environment": {**ENVIRONMENT, **self._environment},
-        }
-        socket.send_fds(self._socket, [json.dumps(request).encode()], [writing])
-        os.close(writing)
-        return Fork(self, self._answer("started", 120)["started"], reading)
+        return self._start([script, *arguments], ROOT)
 
     def run(self, script: object, *arguments: object) -> str:
         """Run ``script``, which must succeed; return what it prints."""
-        fork = self.start(script, *arguments)
-        printed = fork.stdout.read()
-        assert fork.wait() == 0, printed
-        return printed
+        done = self.complete(script, *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr[-3000:]
+        return done.stdout
+
+    def complete(self, script: object, *arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+        """Run ``script`` in ``cwd``; return what it prints on both streams, and its exit code."""
+        with tempfile.TemporaryFile("w+") as errors:
+            fork = self._start([script, *arguments], cwd, errors.fileno())
+            printed = fork.stdout.read()
+            code = fork.wait()
+            errors.seek(0)
+            return subprocess.CompletedProcess(script, code, printed, errors.read())
+
+    def complete_code(self, code: str, *arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+        """Run a script that is given as text, and is written to ``cwd`` first."""
+        script = cwd / "script.py"
+        script.write_text(code)
+        return self.complete(script, *arguments, cwd=cwd)
+
+    def _start(self, command: Sequence[object], cwd: Path, *errors: int) -> Fork:
+        reading, writing = os.pipe()
+        request = {
+            "command": [str(word) for word in command],
+            "environment": {**ENVIRONMENT, **self._environment},
+            "cwd": str(cwd),
+        }
+        socket.send_fds(self._socket, [json.dumps(request).encode()], [writing, *errors])
+        os.close(writing)
+        return Fork(self, self._answer("started", 120)["started"], reading)
 
     def exit_code(self, pid: int, timeout: float) -> int | None:
         """Return the exit code of a fork, or None if it still runs after ``timeout`` seconds."""
@@ -110,7 +132,7 @@ class Forks:
 
 
 @functools.cache
-def forks_of(module: str, **environment: str) -> Forks:
+def forks_of(module: str = FRAMEWORKS, **environment: str) -> Forks:
     """Return the forks of a process that has imported ``module``; the tests of one process share them."""
     return Forks(module, environment)
 
@@ -135,7 +157,7 @@ def serve(connection: socket.socket) -> dict[str, Any]:
                     running.remove(pid)
                     connection.send(json.dumps({"ended": pid, "code": os.waitstatus_to_exitcode(status)}).encode())
         if connection in ready:
-            message, descriptors, *_ = socket.recv_fds(connection, LONGEST, 1)
+            message, descriptors, *_ = socket.recv_fds(connection, LONGEST, 2)
             if not message:  # the tests have ended
                 for pid in running:
                     os.kill(pid, signal.SIGKILL)
@@ -143,12 +165,14 @@ def serve(connection: socket.socket) -> dict[str, Any]:
             if (pid := os.fork()) == 0:
                 signal.set_wakeup_fd(-1)
                 signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                os.dup2(descriptors[0], 1)
+                for descriptor, stream in zip(descriptors, (1, 2), strict=False):
+                    os.dup2(descriptor, stream)
                 for descriptor in (*descriptors, awake, wake):
                     os.close(descriptor)
                 connection.close()
                 return json.loads(message)
-            os.close(descriptors[0])
+            for descriptor in descriptors:
+                os.close(descriptor)
             running.add(pid)
             connection.send(json.dumps({"started": pid}).encode())
 
@@ -164,9 +188,12 @@ def forget_random_states() -> None:
 
 if __name__ == "__main__":
     importlib.import_module(sys.argv[2])
+    gc.collect()
+    gc.freeze()  # else each fork would look through all of the framework as it ends: two seconds
     request = serve(socket.socket(fileno=int(sys.argv[1])))
     os.environ.clear()
     os.environ.update(request["environment"])
+    os.chdir(request["cwd"])
     forget_random_states()
     sys.argv = request["command"]
     runpy.run_path(sys.argv[0], run_name="__main__")

@@ -17,15 +17,14 @@ class Training:
 
     def __init__(self, folder):
         self.script = ROOT / folder / "train_interrupted.py"
-        self.module = f"{folder.replace('/', '.')}.task"
 
     def start(self, dirpath, pause, *arguments):
         """Start the script in the background."""
-        return forks_of(self.module).start(self.script, dirpath, pause, *arguments)
+        return forks_of().start(self.script, dirpath, pause, *arguments)
 
     def outcome(self, dirpath, *arguments):
         """Train to the end without pauses; return the last line that the script prints."""
-        return forks_of(self.module).run(self.script, dirpath, 0, *arguments).splitlines()[-1]
+        return forks_of().run(self.script, dirpath, 0, *arguments).splitlines()[-1]
 
     def saves_on_demand(self, dirpath, line):
         """Ask for a save once the script has printed ``line``, and wait until the save is done."""

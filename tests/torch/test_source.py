@@ -2,8 +2,6 @@
 
 import json
 import signal
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -14,7 +12,8 @@ from ckpt_callbacks.run.run import Run
 from ckpt_callbacks.settings import Settings
 from ckpt_callbacks.store.manifest import Manifest
 from ckpt_callbacks.torch.source import TorchSource
-from tests.support.processes import ENVIRONMENT, ROOT
+from tests.support.forks import forks_of
+from tests.support.processes import ROOT
 from tests.support.variants import only_quick
 
 SCRIPT = ROOT / "tests" / "torch" / "train_plainly.py"
@@ -27,8 +26,7 @@ runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
 
 def train(dirpath, kill_at=0):
     """Run the script in a process that can import neither Lightning nor Keras."""
-    command = [sys.executable, "-c", ALONE, dirpath, str(kill_at)]
-    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
+    return forks_of("torch").complete_code(ALONE, dirpath, kill_at, cwd=dirpath.parent)
 
 
 def outcome(done):

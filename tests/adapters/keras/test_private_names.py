@@ -1,7 +1,5 @@
 """The list of private names that the adapter relies on, against the installed Keras and TensorFlow."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
@@ -13,6 +11,7 @@ from ckpt_callbacks.errors import CkptError
 from ckpt_callbacks.keras import private_names as private
 from ckpt_callbacks.runtime.private_names import missing
 from tests.adapters.keras.task import BACKEND, checkpoint, fit, quick
+from tests.support.forks import forks_of
 from tests.support.private_names import names_below, private_names
 
 PACKAGE = Path(ckpt_callbacks.__file__).parent
@@ -68,13 +67,13 @@ def test_a_fit_with_another_version_ends_at_its_beginning_in_one_line(tmp_path, 
 
 
 @pytest.mark.slow
-def test_a_name_that_is_imported_is_missed_in_the_same_words():
+def test_a_name_that_is_imported_is_missed_in_the_same_words(tmp_path):
     code = (
         "import keras.src.utils.rng_utils as utils; del utils.get_random_seed\n"
         "try: import ckpt_callbacks.keras\n"
         "except ImportError as error: print(type(error).__name__, error)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = forks_of().complete_code(code, cwd=tmp_path)
     assert done.stdout.startswith(
         f"MissingDependency keras {keras.__version__} lacks keras.src.utils.rng_utils.get_random_seed,"
     ), done.stdout + done.stderr

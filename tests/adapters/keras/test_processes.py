@@ -28,7 +28,7 @@ def lines(path):
 @(pytest.mark.slow if BACKEND != "tensorflow" else lambda test: test)
 def test_a_killed_run_ends_like_an_uninterrupted_one(tmp_path):
     dirpath, whole = tmp_path / "killed", tmp_path / "whole"
-    forks = forks_of("tests.adapters.keras.task")
+    forks = forks_of()
     victim = forks.start(HERE / "train_slowly.py", dirpath, tmp_path / "first.facts", 0.1)
     deadline = time.monotonic() + 120
     while not any(r.epoch == 2 and r.status.value == "verified" for r in Manifest.read(dirpath).records.values()):

@@ -2,8 +2,6 @@
 
 import logging
 import shutil
-import subprocess
-import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +25,7 @@ from tests.adapters.keras.task import (
     same,
     updates,
 )
+from tests.support.forks import forks_of
 
 HERE = Path(__file__).parent
 
@@ -87,8 +86,7 @@ def test_plain_keras_opens_every_file(tmp_path):
     for name, callback in made.items():
         shutil.copy(callback.last().path, tmp_path / name)
     np.savez(tmp_path / "expected.npz", *trained.get_weights())
-    done = subprocess.run([sys.executable, HERE / "open_plainly.py", tmp_path], capture_output=True, text=True)
-    assert done.stdout.strip() == "all opened", done.stderr
+    assert forks_of().run(HERE / "open_plainly.py", tmp_path).strip() == "all opened"
     with zipfile.ZipFile(tmp_path / "full.keras") as archive:
         # With one more member, Keras would unpack the whole archive at each load.
         assert sorted(archive.namelist()) == ["config.json", "metadata.json", "model.weights.h5"]

@@ -19,7 +19,7 @@ SCRIPT = Path(__file__).with_name("train_copying.py")
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have only POSIX record locks")
 def test_it_keeps_the_directory_until_it_is_killed_though_a_worker_of_its_loader_lives_on(tmp_path):
     run_dir = tmp_path / "run"
-    training = forks_of("tests.adapters.lightning.task").start(SCRIPT, run_dir)
+    training = forks_of().start(SCRIPT, run_dir)
     said = next(line for line in training.stdout if line.startswith("copied")).split()
     worker = int(said[1])
     try:

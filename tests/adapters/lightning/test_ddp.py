@@ -1,21 +1,18 @@
 """Two real processes (gloo): they make the same decisions, do not hang, and resume exactly."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from ckpt_callbacks.store.manifest import Manifest
-from tests.support.processes import ENVIRONMENT
+from tests.support.forks import forks_of
 
 HERE = Path(__file__).parent
 
 
 def run(dirpath, epochs, *disturbance):
-    command = [sys.executable, str(HERE / "train_ddp.py"), str(dirpath), str(epochs), *map(str, disturbance)]
-    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=180)
+    done = forks_of().complete(HERE / "train_ddp.py", dirpath, epochs, *disturbance)  # starts the other process itself
     return done.returncode, json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else done.stderr
 
 

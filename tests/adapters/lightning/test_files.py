@@ -1,14 +1,12 @@
 """Checkpoint files: opened without this package, and one file for one state."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
 from ckpt_callbacks.lightning import LightningCheckpoint
 from tests.adapters.lightning.task import EACH_EPOCH, Model, fit, loaders, trainer, weights
+from tests.support.forks import forks_of
 from tests.support.variants import only_quick
 
 OPEN_PLAINLY = """
@@ -28,9 +26,9 @@ print(float(total), "optimizer_states" in loaded)
 """
 
 
-def plainly(path):
+def plainly(path, folder):
     """Return what plain torch and Lightning read, in a process that cannot import this package."""
-    done = subprocess.run([sys.executable, "-c", OPEN_PLAINLY, path], capture_output=True, text=True, cwd="/")
+    done = forks_of().complete_code(OPEN_PLAINLY, path, cwd=folder)
     assert done.returncode == 0, done.stderr
     total, full = done.stdout.split()
     return float(total), full == "True"
@@ -39,7 +37,7 @@ def plainly(path):
 @pytest.mark.parametrize("contents", only_quick(["full", "weights"], "full"))
 def test_files_open_without_this_package(tmp_path, contents):
     module, _, callback = fit(tmp_path, arguments={"contents": contents})
-    total, has_optimizer = plainly(callback.last().path)
+    total, has_optimizer = plainly(callback.last().path, tmp_path)
     assert total == float(weights(module).double().sum())
     assert has_optimizer == (contents == "full")
     assert callback.last().resumable == (contents == "full")

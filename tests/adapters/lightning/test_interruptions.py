@@ -78,7 +78,7 @@ def test_a_signal_that_comes_once_all_is_trained_still_ends_the_process(tmp_path
 
 
 def test_a_save_that_outlasts_the_grace_period_is_abandoned_without_harm(tmp_path):
-    child = forks_of(TRAINING.module).start(HERE / "train_gracelessly.py", tmp_path)
+    child = forks_of().start(HERE / "train_gracelessly.py", tmp_path)
     assert child.wait(60) == 128 + signal.SIGTERM
     callback = LightningCheckpoint(tmp_path, EACH_EPOCH)
     assert callback.resume_path() == str(callback.last().path) and callback.last().step == 10

@@ -1,7 +1,5 @@
 """The list of private names that the adapter relies on, against the installed Lightning and torch."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import lightning
@@ -13,6 +11,7 @@ from ckpt_callbacks.errors import CkptError
 from ckpt_callbacks.lightning import private_names as private
 from ckpt_callbacks.runtime.private_names import missing
 from tests.adapters.lightning.task import fit
+from tests.support.forks import forks_of
 from tests.support.private_names import private_names
 
 ROOM = Path(ckpt_callbacks.lightning.__file__).parent
@@ -49,14 +48,14 @@ def test_a_fit_with_another_version_ends_at_its_beginning_in_one_line(tmp_path, 
     assert not (tmp_path / "run").exists()
 
 
-def test_a_name_that_is_imported_is_missed_in_the_same_words():
+def test_a_name_that_is_imported_is_missed_in_the_same_words(tmp_path):
     code = (
         "import lightning.fabric.utilities.data as data; del data._set_sampler_epoch\n"
         "import lightning.pytorch\n"
         "try: import ckpt_callbacks.lightning\n"
         "except ImportError as error: print(type(error).__name__, error)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = forks_of().complete_code(code, cwd=tmp_path)
     assert done.stdout.startswith(
         f"MissingDependency lightning {lightning.__version__} lacks lightning.fabric.utilities.data._set_sampler_epoch,"
     ), done.stdout + done.stderr

@@ -1,20 +1,17 @@
 """Metrics that not all processes log: the first process's count, and no process waits for another in vain."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.processes import ENVIRONMENT
+from tests.support.forks import forks_of
 
 SCRIPT = Path(__file__).parent / "train_rank_metrics.py"
 
 
 def run(dirpath, where, who):
-    command = [sys.executable, str(SCRIPT), str(dirpath), where, who]
-    return subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    return forks_of().complete(SCRIPT, dirpath, where, who)  # starts the other process itself
 
 
 @pytest.mark.parametrize(

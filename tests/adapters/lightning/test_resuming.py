@@ -310,7 +310,7 @@ def test_a_killed_run_continues_as_if_nothing_had_happened(tmp_path):
     def command(name):
         return script, tmp_path / name, tmp_path / f"{name}.jsonl"
 
-    forks = forks_of("tests.adapters.lightning.task")
+    forks = forks_of()
     forks.run(*command("whole"))
     child = forks.start(*command("killed"), 0.1)
     try:

@@ -11,10 +11,10 @@ from tests.system.contract import expected
 
 HERE = Path(__file__).parent
 ADAPTERS = {
-    "lightning": ("play_lightning.py", "lightning", {}),
-    "keras-tensorflow": ("play_keras.py", "keras", {"KERAS_BACKEND": "tensorflow"}),
-    "keras-torch": ("play_keras.py", "keras", {"KERAS_BACKEND": "torch"}),
-    "keras-jax": ("play_keras.py", "keras", {"KERAS_BACKEND": "jax"}),
+    "lightning": ("play_lightning.py", {}),
+    "keras-tensorflow": ("play_keras.py", {}),
+    "keras-torch": ("play_keras.py", {"KERAS_BACKEND": "torch"}),
+    "keras-jax": ("play_keras.py", {"KERAS_BACKEND": "jax"}),
 }
 CASES = {
     "all saved": ([], expected.ALL_SAVED, expected.ALL_SAVED_SURVIVORS, expected.ALL_SAVED_ALIASES),
@@ -30,9 +30,9 @@ CASES = {
 @pytest.mark.parametrize("adapter", only_quick(ADAPTERS, "lightning", "keras-tensorflow"))
 @pytest.mark.parametrize("case", only_quick(CASES, "all saved"))
 def test_the_curve_gives_the_expected_decisions(adapter, case, tmp_path):
-    script, framework, environment = ADAPTERS[adapter]
+    script, environment = ADAPTERS[adapter]
     flags, saves, survivors, aliases = CASES[case]
-    printed = forks_of(framework, **environment).run(HERE / script, tmp_path / "run", *flags)
+    printed = forks_of(**environment).run(HERE / script, tmp_path / "run", *flags)
     got = json.loads(printed.splitlines()[-1])
     assert [tuple(save) for save in got["saves"]] == saves
     assert {int(step): reasons for step, reasons in got["survivors"].items()} == survivors

@@ -8,15 +8,13 @@ was never killed, as that commit computed them.
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from ckpt_callbacks.record import attempt_framework
 from ckpt_callbacks.store.manifest import Manifest
-from tests.support.processes import ENVIRONMENT
+from tests.support.forks import forks_of
 
 HERE = Path(__file__).parent
 EXPECTED = json.loads((HERE / "expected.json").read_text())
@@ -33,18 +31,12 @@ def dirpath(framework, tmp_path):
 
 
 def train(framework, dirpath):
-    """Train to the end in a separate process, and return the final weights and momenta, and what was logged."""
-    script = HERE / f"train_{framework}.py"
-    done = subprocess.run(
-        [sys.executable, script, dirpath], env=ENVIRONMENT, capture_output=True, text=True, cwd=dirpath
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip().splitlines()[-1].split(","), done.stderr
+    """Train to the end in a separate process, and return the final weights and momenta."""
+    return forks_of().run(HERE / f"train_{framework}.py", dirpath).strip().splitlines()[-1].split(",")
 
 
 def test_it_ends_as_the_run_that_was_never_killed(framework, dirpath):
-    final, _ = train(framework, dirpath)
-    assert final == EXPECTED[framework]
+    assert train(framework, dirpath) == EXPECTED[framework]
     first, second = Manifest.read(dirpath).attempts
     assert second.run == first.run and (first.number, second.number) == (1, 2)
     assert second.parent == max(r.id for r in Manifest.read(dirpath).records.values() if r.attempt == 1)
@@ -54,15 +46,12 @@ def test_it_ends_as_the_run_that_was_never_killed(framework, dirpath):
 
 @pytest.mark.slow
 def test_a_new_run_ends_like_the_old_one(framework, tmp_path):
-    assert train(framework, tmp_path)[0] == EXPECTED[framework]
+    assert train(framework, tmp_path) == EXPECTED[framework]
 
 
 def test_the_other_frameworks_callback_is_refused(framework, dirpath):
     other = {"lightning": "keras", "keras": "lightning"}[framework]
     before = sorted(os.listdir(dirpath))
-    script = HERE / f"train_{other}.py"
-    done = subprocess.run(
-        [sys.executable, script, dirpath], env=ENVIRONMENT, capture_output=True, text=True, cwd=dirpath
-    )
+    done = forks_of().complete(HERE / f"train_{other}.py", dirpath)
     assert done.returncode == 1 and "holds a run of " in done.stderr.splitlines()[-1]
     assert sorted(os.listdir(dirpath)) == before
