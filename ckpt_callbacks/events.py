@@ -42,7 +42,7 @@ class Event:
             logged, a warning names it, and after some epochs it is an error.
         deadline: When the job will be ended, in UTC seconds since 1970, if that is known. A different number means a
             different deadline, so it stays the same at every event unless the job's end has really moved.
-        save_id: For `SAVED` and `DROPPED`: the `Save.id` of the save that had this outcome.
+        save_id: For `SAVED` and `DROPPED`: the `Save.id` of the save with this outcome.
         error: For `DROPPED`: the reason.
         busy: For `DROPPED`: the save was not attempted, because earlier ones were still being written.
         blocked: For `SAVED` and `DROPPED`: for how many seconds the save blocked the training thread. None if that

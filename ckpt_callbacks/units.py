@@ -109,8 +109,8 @@ def as_utc(value: object, what: str = "moment") -> float:
         what: The value's name in the error.
 
     Raises:
-        PolicyError: It is none of these, or has no offset, without which the same text would mean another moment
-            elsewhere.
+        PolicyError: It is none of these, or has no offset, without which the text means different moments in different
+            time zones.
     """
     moment: object = value
     if isinstance(value, str):

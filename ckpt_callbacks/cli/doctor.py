@@ -21,7 +21,7 @@ def doctor(run_dir: Path, dry_run: bool, config: Path | None) -> None:
     Reads all checkpoints of RUN_DIR again. Rebuilds a lost or damaged manifest from the records in the checkpoints,
     finishes or undoes what a killed training run left unfinished, marks damaged checkpoints as failed, and corrects
     links. Refuses to run while training is running there. With --dry-run, the exit status is 1 when something is wrong;
-    what follows from a repair, such as a link that moves, is reported only once the repair is made.
+    consequences of a repair, such as a link that moves, are reported only once the repair is made.
     """
     options.check_is_dir(run_dir)
     found = 0

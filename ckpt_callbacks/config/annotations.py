@@ -60,7 +60,7 @@ class OneOf:
     """Annotation of a mapping that has exactly one field and becomes its value.
 
     Args:
-        alone: The fields without a value, for which the file has only their names.
+        alone: The fields without a value, of which the file holds only the name.
     """
 
     def __init__(self, *alone: str) -> None:

@@ -107,7 +107,8 @@ class TrainedWeights:
             self._was_said = True
             log.warning(
                 "the last validation measured weights that are not saved, such as averages that were put into the "
-                "model for a validation: the metrics in the records, which decide what is best, describe the measured weights"
+                "model for a validation: the metrics in the records, which decide what is best, describe the measured "
+                "weights"
             )
         return self._identity(weights)
 

@@ -21,7 +21,7 @@ _PLAIN = frozenset(
 
 @dataclass(frozen=True)
 class Pickled:
-    """An object without its tensors' numbers. Every other value is in it as it was when it was pickled.
+    """An object without its tensors' numbers. All other values are those at the time of pickling.
 
     Attributes:
         data: The pickle; it names storages ``"0"``, ``"1"``, ...
