@@ -2,9 +2,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# Where pip finds a CPU build of torch; without it, Linux gets CUDA wheels (several GB).
+# Index of torch's CPU builds; without it, pip installs CUDA wheels on Linux (several GB).
 TORCH_INDEX ?=
-# The exact versions of everything, for Python 3.11 and newer; empty: the newest that pyproject.toml allows.
+# The exact versions to install, for Python 3.11 and newer; if empty, the newest that pyproject.toml allows.
 CONSTRAINTS ?= constraints.txt
 PINNED := $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 TORCH := $(if $(CONSTRAINTS),$(shell sed -n 's/^torch==/torch==/p' $(CONSTRAINTS)),torch>=2.6)
@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)
 	$(BIN)/python examples/demo.py
 
-# Style, format and types; pyproject.toml says which rules.
+# Style, format and types; the rules are in pyproject.toml.
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -44,7 +44,7 @@ test: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) $(ROOM_TESTS) -m "not slow and not soak"
 
 OLDEST := .venv-oldest
-# Replaces oldest versions, such as OLDEST_BUT="torch==2.13.0" where pip finds no CPU build of an older torch.
+# Replaces some oldest versions, such as OLDEST_BUT="torch==2.13.0" if pip finds no CPU build of an older torch.
 OLDEST_BUT ?=
 
 $(OLDEST)/.installed: pyproject.toml tests/support/oldest.py
@@ -56,7 +56,7 @@ $(OLDEST)/.installed: pyproject.toml tests/support/oldest.py
 	$(OLDEST)/bin/pip install -q --disable-pip-version-check -c $(OLDEST)/constraints.txt -e '.[test]'
 	touch $@
 
-# The quick tests with the oldest versions that pyproject.toml allows; what these warn of is no error.
+# The quick tests with the oldest versions that pyproject.toml allows; their warnings are not errors.
 test-oldest: $(OLDEST)/.installed
 	OMP_NUM_THREADS=1 PYTEST_ADDOPTS="-W default" $(OLDEST)/bin/python -m pytest $(PARALLEL) $(ROOM_TESTS) \
 		-m "not slow and not soak"
@@ -69,7 +69,7 @@ test-faults: $(STAMP)
 soak: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/system/soak -m soak
 
-# 1,000 files that were written while training went on, each of which must hold one step only; writes the result into
+# 1,056 files that are written while training continues, each of which must hold only one step; writes the result into
 # docs/background-saves.md.
 hunt: $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/system/torn_snapshots -m soak
@@ -80,7 +80,7 @@ scripts: $(STAMP)
 
 BENCH := $(VENV)/.bench-installed
 
-# The peers that only the benchmarks need; without them their rows say "not installed".
+# Libraries that only the benchmarks need; without them, their rows say "not installed".
 $(BENCH): $(STAMP) benchmarks/requirements.txt
 	-$(BIN)/pip install -q --disable-pip-version-check $(PINNED) -r benchmarks/requirements.txt
 	touch $@

@@ -58,7 +58,7 @@ def on_terminal(columns, *arguments):
     while True:
         try:
             piece = os.read(parent, 65536)
-        except OSError:  # how Linux says that the other side is closed
+        except OSError:  # on Linux, this means that the other side is closed
             break
         if not piece:
             break

@@ -85,7 +85,7 @@ def test_reading_a_mapping_leaves_it_as_it_was():
     assert given == before
 
 
-# Any document: mostly with the words of the file, so that many are nearly right.
+# Any document, mostly with words that the file knows, so that many are nearly right.
 WORDS = st.sampled_from(
     f"{FIELDS}, {TRIGGERS}, epochs, steps, hours, last, best, tagged, patience, non_finite, by, checks, val".split(", ")
 )

@@ -54,7 +54,7 @@ def fires_at(trigger, events, saved=True, state=None):
     ("trigger", "events", "walls"),
     [
         (TEN, [at(1000), at(1399), at(1400), at(1401), at(1999)], [1400]),
-        (TEN, [at(1000), at(1700), at(1701)], [1700]),  # the first event behind it
+        (TEN, [at(1000), at(1700), at(1701)], [1700]),  # the first event after it
         (TEN, [at(1000), at(2500), at(2501)], [2500]),  # late is better than never
         (TEN, [at(1000, None), at(5000, None)], []),  # nobody knows when the job ends
         (TEN, [at(1500, None), at(1501)], [1501]),

@@ -146,7 +146,7 @@ def test_a_save_that_failed_is_tried_again_after_its_pause():
 def test_what_goes_by_costs_can_be_due_once_they_are_paid(trigger, moment):
     policy = Policy(trigger)
     state, decision = fold(policy, [Event.start(), Event.step_end(step=1, time=10.0)])
-    assert horizon(policy, state) == NEVER  # while a save is under way, nobody knows what it will have cost
+    assert horizon(policy, state) == NEVER  # the cost of a pending save is unknown
     state, _ = decide(policy, state, Event.saved(decision[-1].save.id, blocked=0.5))
     state = replace(state, costs=replace(state.costs, blocked=1.5))
     assert horizon(policy, state) == Horizon(time=moment)

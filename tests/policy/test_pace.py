@@ -56,7 +56,7 @@ def test_costs_are_counted_over_all_saves():
     state, _ = decide(policy, state, Event.dropped(2, "full", blocked=7.0))
     assert state.costs == Costs(blocked=9.0, recent=(2.0,), asked=10.0)
     state, _ = decide(policy, state, Event.step_end(step=3, time=30.0))
-    state, _ = decide(policy, state, Event.saved(3))  # as they were told before costs were measured
+    state, _ = decide(policy, state, Event.saved(3))  # an outcome from before costs were measured
     assert state.costs == Costs(blocked=9.0, recent=(2.0,), asked=30.0)
 
 

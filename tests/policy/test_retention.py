@@ -78,7 +78,7 @@ def test_superseded_records_count_as_before_but_do_not_replace_the_current_branc
     assert kept_by(KeepBest(2, by=VAL), dead + live) == [1, 2, 3]
     assert kept_by(KeepBest(3, by=VAL), dead + live) == [1, 2, 3]
     assert kept_by(KeepLast(2), [*live, record(6, superseded=True)]) == [4, 5]
-    assert kept_by(KeepLast(4), [*dead, *live]) == [2, 3, 4, 5]  # the newest left behind, while there is a place
+    assert kept_by(KeepLast(4), [*dead, *live]) == [2, 3, 4, 5]  # the newest superseded one, because a place is free
     assert kept_by(KeepLast(1), dead) == [2]
 
 

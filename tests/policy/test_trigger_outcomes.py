@@ -34,7 +34,7 @@ def test_a_save_that_works_ends_the_waiting():
         if decision.save:
             tries.append(n)
             state, _ = decide(policy, state, outcome(decision.save, saved=len(tries) == 3))
-    # 10 and 11 fail, 13 works; at 20 the waiting begins anew, with one step
+    # 10 and 11 fail, 13 works; at 20 the waiting starts again, with one step
     assert tries == [10, 11, 13, 20, 21, 23, 27, 35]
 
 

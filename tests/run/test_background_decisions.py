@@ -60,7 +60,7 @@ def test_a_run_resumes_from_a_file_that_was_staged_while_an_older_one_was_writte
     assert snapshot["under_way"] == {"1": 1, "2": 2} and snapshot["save"] == 2
     run.restore(snapshot)
     assert not run.state.pending
-    (tmp_path / "SAVE_NOW").unlink()  # nobody was told that it was fulfilled
+    (tmp_path / "SAVE_NOW").unlink()  # it was not acknowledged before the kill
     start(run, step=11, epoch=1)
     # 4.0 is worse than 3.0: it improves on what was saved only if the first save failed.
     epoch(run, 2, 4.0)
@@ -91,7 +91,7 @@ def played(dirpath, policy, events, *, fails, clock=None, **given):
         stage = Held(run, held=False, fails=2 * (fault and fails))
         decisions.append(report(run, kind, step=step, epoch=number, metrics=metrics, stage=stage))
         if fails:
-            run.wait()  # else it is the clock that says from which event on a failure is known
+            run.wait()  # otherwise, timing decides at which event a failure becomes known
     decisions.append(report(run, EventKind.END, step=step, epoch=number, stage=Held(run, held=False)))
     run.close()
     left = [(r.id, r.step, r.epoch, r.reasons, r.metrics, r.status) for r in run.directory.manifest.records.values()]

@@ -21,7 +21,7 @@ def test_a_torn_last_line_is_ignored_wherever_it_was_torn_and_later_appends_surv
         manifest.put(record(3))
         again = Manifest.read(tmp_path)
         assert list(again.records) == list(manifest.records) == [1, 3]
-        assert again.problems == manifest.problems == []  # nobody was told that it was there, so nothing is lost
+        assert again.problems == manifest.problems == []  # it was never acknowledged, so nothing is lost
 
 
 def test_a_line_that_only_lacks_its_newline_is_not_cut_off(tmp_path):

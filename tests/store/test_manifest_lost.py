@@ -45,7 +45,7 @@ def test_a_journal_that_vanished_is_written_again(training, caplog, how):
         shutil.rmtree(layout.private)
     (layout.dirpath / "1.ckpt").unlink()
     training.refresh()
-    assert list(training.records) == [1, 2]  # known, as long as nobody knows better
+    assert list(training.records) == [1, 2]  # still known, until another process says otherwise
     with caplog.at_level(logging.WARNING, "ckpt_callbacks"):
         training.put(record(3))
     again = Manifest.read(layout.dirpath)

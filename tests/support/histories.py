@@ -215,7 +215,7 @@ def play(policy: Policy, history: list[Move]) -> list[Event]:
 
 # -- records ---------------------------------------------------------------------------------------------------------
 
-# Metrics of which the records below have values.
+# The metrics in the records below.
 ranking_metrics = st.sampled_from(
     [
         Metric("val_loss", mode="min"),

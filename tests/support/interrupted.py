@@ -33,7 +33,7 @@ class Training:
             wait_for(child, line)
             subprocess.run([CKPT, "save", dirpath], check=True, capture_output=True)
             deadline = time.monotonic() + 30
-            while (dirpath / "SAVE_NOW").exists():  # it goes once the wish is fulfilled
+            while (dirpath / "SAVE_NOW").exists():  # the file is removed once the save is done
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
             assert any("on demand" in record.reasons for record in Manifest.read(dirpath).live())

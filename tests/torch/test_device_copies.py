@@ -47,7 +47,7 @@ def test_weights_that_an_optimizer_steps_are_copied_during_the_next_batch_and_ot
 
 def test_with_manual_optimization_nothing_is_copied_during_the_next_batch():
     fitter = on_cuda(module := Momentum())
-    module.automatic_optimization = False  # the step of a raw optimizer is announced to nobody
+    module.automatic_optimization = False  # no hook is called before a raw optimizer steps
     assert checkpoint_io.step_only(fitter) == set()
 
 
@@ -98,7 +98,7 @@ def test_a_refusal_to_pin_memory_is_forgotten_and_the_memory_used(monkeypatch):
             return 2
 
     asked, memory = [], pinned.PinnedArena()
-    pinned.forget_refusal()  # where there is no CUDA, nothing happens
+    pinned.forget_refusal()  # without CUDA, nothing happens
     monkeypatch.setattr(torch.cuda, "cudart", Runtime)
     monkeypatch.setattr(pinned, "forget_refusal", lambda: asked.append(1))
     (piece,) = memory.carve([10])

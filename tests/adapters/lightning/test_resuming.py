@@ -280,7 +280,7 @@ def test_the_metric_of_a_schedule_does_not_count_as_new_after_a_resume(tmp_path,
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="asks Linux what is mapped")
 def test_what_a_run_was_resumed_from_lies_in_the_file_only_until_the_first_step(tmp_path):
-    gc.collect()  # what earlier tests left behind, with tracebacks that hold what they had loaded
+    gc.collect()  # objects of earlier tests, whose tracebacks keep loaded checkpoints alive
     mapped, change, seen = [], 1e6, []
 
     class Watch(Callback):

@@ -58,9 +58,9 @@ def say_whether_it_left():
         print("left the group", file=sys.stderr)
 
 
-atexit.register(say_whether_it_left)  # runs behind what is registered later
+atexit.register(say_whether_it_left)  # runs after everything that is registered later
 lightning.seed_everything(7, verbose=False)
-# no sync_dist: each rank measures something else, and they must decide alike all the same
+# no sync_dist: each rank measures a different value, but all ranks must make the same decision
 policy = Policy(
     Every(epochs=1) | Every(steps=4) | Improves(VAL) | Every(hours=1) | OnPreempt() | OnException(),
     KeepLast(3),

@@ -184,7 +184,7 @@ def test_l8_an_error_is_known_at_the_next_step_and_loggers_see_files(tmp_path):
     writes = Writes(steps.fail)
     steps.wait = writes.wait
     with pytest.raises(OSError, match="Input/output"):
-        # Nothing after the first epoch is better, so that no other save follows.
+        # Nothing after the first epoch is better, so no other save follows.
         once = ModelCheckpoint(tmp_path / "theirs", monitor="val_loss")
         fit(Rising(), steps, once, plugins=[writes.plugin()], max_epochs=6)
     slow, told = Writes(lambda step: pause.wait(0.1)), Told(tmp_path / "logs")

@@ -57,7 +57,8 @@ model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
 model.compile("sgd", "mse", metrics=[score])
 if drop:
     fail_every_second_time()
-callback = KerasCheckpoint(dirpath, POLICY, background=not drop)  # so that it knows of a failure before the next step
+# In the foreground, a failure is known before the next step.
+callback = KerasCheckpoint(dirpath, POLICY, background=not drop)
 x, y = np.ones((BATCHES, 2)), np.zeros((BATCHES, 1))
 history = model.fit(
     x, y, batch_size=1, epochs=len(CURVE), verbose=0, callbacks=[Feed(), callback], validation_data=(x[:1], y[:1])

@@ -41,7 +41,7 @@ if drop:
     fail_every_second_time()
 callback = LightningCheckpoint(
     dirpath, POLICY, background=not drop
-)  # so that it knows of a failure before the next step
+)  # in the foreground, a failure is known before the next step
 trainer = lightning.Trainer(
     max_epochs=len(CURVE), callbacks=[callback], logger=False, accelerator="cpu",
     enable_progress_bar=False, enable_model_summary=False,

@@ -52,7 +52,7 @@ def check(dirpath, acknowledged, kind, before, starting):
     saved = acknowledgements(acknowledged)
     if missed:
         assert len(missed) == 1, f"not saved: {missed}"
-    unsaid = set(missed or ())  # reported as failed, and perhaps found intact all the same
+    unsaid = set(missed or ())  # reported as failed, but perhaps found intact later
     survivors = check_reopened(dirpath, saved, unsaid, kind)
     assert train(dirpath, acknowledged, kind, EPOCHS + 1) == []
     trained = sorted({*acknowledgements(acknowledged), *survivors})

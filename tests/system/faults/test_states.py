@@ -50,7 +50,7 @@ class Training(RuleBasedStateMachine):
         self.dirpath.mkdir()
         plant(self.dirpath)
         self.step = 0  # of the model in training
-        self.saved = {}  # step: value, of the line that goes on; in order
+        self.saved = {}  # step: value, of the current branch, in order
         self.tagged, self.damaged = set(), set()  # steps of that line
         self.bad = set()  # ids of all damaged records
         self.there = set()  # steps that were found intact after the last rule
@@ -81,7 +81,7 @@ class Training(RuleBasedStateMachine):
             self.saved[begin] = self.value
         if any(step > begin for step in self.saved):
             self.went_back_to = begin
-        # What comes after the step of the resume is trained again, so that it no longer counts.
+        # Steps after the resumed one are trained again, so they no longer count.
         self.saved = {step: value for step, value in self.saved.items() if step <= begin}
         self.damaged, self.tagged = ({s for s in steps if s <= begin} for steps in (self.damaged, self.tagged))
         self.unsure, self.step = None, begin

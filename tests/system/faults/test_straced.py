@@ -79,7 +79,7 @@ def test_an_error_while_a_library_writes(place, figures, framework, contents):
         return attempt
 
     tried = [(*point, error, "") for point in points(kinds) for error in ("ENOSPC", "EIO")]
-    tried += [(*point, "ENOSPC", "+") for point in points(kinds)]  # from there on, through the second try
+    tried += [(*point, "ENOSPC", "+") for point in points(kinds)]  # from this call on, including the second try
     losses = side_by_side(job(*each) for each in tried)
     assert not losses, f"{len(losses)} of {len(tried)}\n" + "\n".join(losses)
     figures(f"{len(tried)} faults tried, losses = 0 ({', '.join(f'{n} {name}' for name, n in kinds.items())})")

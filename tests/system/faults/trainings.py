@@ -165,7 +165,7 @@ def side_by_side(jobs: Iterable[Callable[[], object]], width: int = 2) -> list[s
             if child == 0:
                 do(job, said / str(number))
             running[os.pidfd_open(child)] = number, child
-        # Not os.wait(), which also ends with a child of an earlier test or of a library.
+        # Not os.wait(), which also returns for a child of an earlier test or of a library.
         for ended in select.select(list(running), [], [])[0]:
             number, child = running.pop(ended)
             os.close(ended)

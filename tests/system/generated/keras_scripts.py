@@ -80,7 +80,7 @@ class Network(keras.Model):
         out = keras.layers.Dense(10, "softmax")
         self.averages = Averages([hidden, norm, out])
         self.chain = [hidden, norm, drop, out, self.averages]
-        several = script.optimizers > 1  # beside the one of `compile`, as in a GAN
+        several = script.optimizers > 1  # in addition to the compiled one, as in a GAN
         self.others = [keras.optimizers.Adam(0.01) for _ in range(script.optimizers if several else 0)]
         for layer, shape in zip(self.chain, ((None, 64), (None, 6), (None, 6), (None, 6), (None, 10)), strict=True):
             layer.build(shape)

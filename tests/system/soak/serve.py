@@ -18,7 +18,7 @@ from tests.system.soak.rows import BY_NAME
 
 
 def main(engine, seed, *wanted):
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nothing is left behind
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # exit normally, so that temporary files are removed
     if engine != "lightning":
         os.environ["KERAS_BACKEND"] = engine
     trainings = importlib.import_module(
