@@ -189,11 +189,11 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
     def on_test_batch_begin(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         # Not on_test_batch_end, which would disable asynchronous dispatch.
         if self._fit is not None:
-            self._fit.pass_validation_batch()
+            self._fit.validation.begin_batch()
 
     def on_test_end(self, logs: Mapping[str, float] | None = None) -> None:
         if self._fit is not None:
-            self._fit.end_validation()
+            self._fit.validation.end()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         if self._fit is not None:

@@ -19,13 +19,20 @@ class FirstCallback(keras.callbacks.Callback):
         point: The place where the fit continues. None if it starts from scratch.
         others: The other callbacks of the fit.
         end_epoch: Called when an epoch ends.
+        await_validation: Called when a validation begins.
     """
 
     def __init__(
-        self, progress: Progress, point: ResumePoint | None, others: OtherCallbacks, end_epoch: Callable[[], None]
+        self,
+        progress: Progress,
+        point: ResumePoint | None,
+        others: OtherCallbacks,
+        end_epoch: Callable[[], None],
+        await_validation: Callable[[], None],
     ) -> None:
         super().__init__()
-        self._progress, self._point, self._others, self._end_epoch = progress, point, others, end_epoch
+        self._progress, self._point, self._others = progress, point, others
+        self._end_epoch, self._await_validation = end_epoch, await_validation
         if point is not None and point.is_between_batches:
             self.on_train_batch_begin = self._begin_batch  # Keras calls this hook at each batch if it exists
 
@@ -38,6 +45,9 @@ class FirstCallback(keras.callbacks.Callback):
     def _begin_batch(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         if self._point is not None and self._progress.is_first_batch and batch >= self._progress.skipped:
             self._point.before_batch()
+
+    def on_test_begin(self, logs: Mapping[str, float] | None = None) -> None:
+        self._await_validation()
 
     def on_epoch_end(self, epoch: int, logs: MutableMapping[str, float] | None = None) -> None:
         if self._point is not None:

@@ -16,7 +16,6 @@ from ..run.snapshot import Snapshot
 from ..run.source import Embedded
 from .beginning import Beginning
 from .earlier_fits import ResumeRequest
-from .embedded import VolatileState
 from .first_callback import FirstCallback
 from .fit_call import FitCall
 from .initial_epoch import InitialEpoch
@@ -31,6 +30,7 @@ from .staging import KerasStaging
 from .state import fit_state, volatile_state
 from .train_function import BatchSkipper, StateIsGone, restore_train_function
 from .update_counter import UpdateCounter, updates_done
+from .validation import Validation
 from .weights import MeasuredWeights
 
 log = logging.getLogger("ckpt_callbacks")
@@ -54,6 +54,7 @@ class Fit:
     Attributes:
         call: As given.
         progress: The position of the fit. Set by `open`.
+        validation: The running validation.
     """
 
     progress: Progress
@@ -75,7 +76,7 @@ class Fit:
         self._staging, self._batch_metrics, self._closed = staging, batch_metrics, closed
         self._initial_epoch = InitialEpoch(model, call.initial_epoch)
         self._resume_point: ResumePoint | None = None
-        self._before_validation: VolatileState | None = None  # the state when the running validation began
+        self.validation = Validation(model, others, self._save_if_urgent)
         self._has_validated = self._is_prepared = self._has_warned = False
         self._measured: MeasuredWeights | None = None  # the weights at the last epoch's end
         self._inexact = (call.inexact, lora.INEXACT if lora.has_lora(model) else None)  # logged at the first save
@@ -96,7 +97,7 @@ class Fit:
             self._has_warned = True
             if why := "; ".join(filter(None, (*self._inexact, uncounted.Uncounted(model).inexact))):
                 log.warning("%s: a run resumed from here is not exact: %s", self._run.dirpath, why)
-        volatile = self._before_validation or volatile_state(model, self._others)
+        volatile = self.validation.state or volatile_state(model, self._others)
         state = fit_state(model, embedded, volatile, self.progress.position())
         return self._staging.stage(model, self._run.suffix, state)
 
@@ -135,7 +136,9 @@ class Fit:
 
     def first_callback(self) -> FirstCallback:
         """Return the callback that must run before all others."""
-        return FirstCallback(self.progress, self._resume_point, self._others, self._save_before_winding_down)
+        return FirstCallback(
+            self.progress, self._resume_point, self._others, self._save_before_winding_down, self._await_validation
+        )
 
     # -- the events --------------------------------------------------------------------------------------------------
 
@@ -173,26 +176,14 @@ class Fit:
             self._report_step(done, {} if omits else logs or {})
 
     def begin_validation(self) -> None:
-        """Begin a validation. Urgent saves are possible before it and during it."""
+        """Begin a validation, if it is one of the fit itself."""
         if not self.call.is_validating:
             return
         self._has_validated = True
         if self._resume_point is not None and self.progress.is_first_epoch:
             self._resume_point.begin_validation()
-        self._save_before_winding_down()
         self.progress.begin_validation(self.model)
-        self._before_validation = volatile_state(self._model, self._others)
-        self._save_if_urgent()
-
-    def pass_validation_batch(self) -> None:
-        """Save during a validation if it is urgent, because the validation may outlast the time left after a signal."""
-        if self._before_validation is not None:
-            self._save_if_urgent()
-
-    def end_validation(self) -> None:
-        """End a validation."""
-        self.pass_validation_batch()
-        self._before_validation = None
+        self.validation.begin()
 
     def end_epoch(self, epoch: int, logs: Mapping[str, float] | None) -> None:
         """Report an epoch; ``epoch`` is its number in Keras. An epoch that was cut short does not count."""
@@ -258,6 +249,11 @@ class Fit:
             self._end_amid_epoch(here)  # nothing has changed the weights
             self._obey(decision)
         return decision.stop is not None
+
+    def _await_validation(self) -> None:
+        if self.call.is_validating:
+            self._save_before_winding_down()
+            self.validation.await_hooks()
 
     def _save_before_winding_down(self) -> None:
         """Save if another callback has stopped training mid-epoch, before Keras validates and ends the epoch."""

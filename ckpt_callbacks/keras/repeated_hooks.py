@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 _OF_BATCHES = ("on_batch_begin", "on_train_batch_begin", "on_batch_end", "on_train_batch_end")
+_OF_VALIDATIONS = ("on_test_begin", "on_test_batch_begin")
 _HOOKS = ("on_epoch_begin", *_OF_BATCHES, "on_test_begin")
 _CHANGING = (keras.callbacks.LearningRateScheduler, keras.callbacks.SwapEMAWeights)
 _HARMLESS = ("keras.src.callbacks.", f"{__package__}.")  # all others of Keras, and those of this package
@@ -26,6 +27,15 @@ def may_change_model(callbacks: Sequence[keras.callbacks.Callback]) -> bool:
         isinstance(callback, _CHANGING) or not _origin(callback, hook).startswith(_HARMLESS)
         for callback in callbacks
         for hook in _HOOKS
+    )
+
+
+def may_replace_weights(callbacks: Sequence[keras.callbacks.Callback]) -> bool:
+    """Return whether a hook may put other weights into the model for a validation, such as averages."""
+    return any(
+        isinstance(callback, keras.callbacks.SwapEMAWeights) or not _origin(callback, hook).startswith(_HARMLESS)
+        for callback in callbacks
+        for hook in _OF_VALIDATIONS
     )
 
 

@@ -1,4 +1,4 @@
-"""An identity of a model's weights."""
+"""Identities of a model's weights."""
 
 from __future__ import annotations
 
@@ -26,6 +26,16 @@ class MeasuredWeights:
     def identity(self, model: keras.Model) -> Hashable | None:
         """Return the identity if the model still has these weights, as far as its backend can tell; None if not."""
         return self._event if self._state == _state(model) else None
+
+
+def content(model: keras.Model) -> str:
+    """Return an identity of the values of a model's weights, whatever has set them."""
+    if hasattr(model, "jax_state_sync"):
+        model.jax_state_sync()  # an evaluation holds the variables' values
+    hasher = hashlib.sha256()
+    for variable in model.weights:
+        hasher.update(_sample(variable.value))
+    return hasher.hexdigest()
 
 
 def _state(model: keras.Model) -> object:
