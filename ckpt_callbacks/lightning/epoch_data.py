@@ -74,16 +74,19 @@ def epoch_data(trainer: Trainer) -> list[dict[str, Any]]:
     return [asdict(LoaderData.of(loader)) for loader in loops.loaders(trainer)]
 
 
-def batches_in_changed_data(trainer: Trainer, saved: Sequence[Mapping[str, Any]], batches: int) -> int | None:
+def batches_in_changed_data(
+    trainer: Trainer, saved: Sequence[Mapping[str, Any]], batches: int, processes: int
+) -> int | None:
     """Return after how many batches an epoch continues if its data has changed, and log it; None if it has not changed.
 
-    If only the batch size has changed, the trained samples are skipped, rounded down to whole batches. Otherwise,
-    nothing shows which samples were trained, so the epoch begins again.
+    If only the batch size has changed, or the number of processes that share an order, the trained samples are skipped,
+    rounded down to whole batches. Otherwise, nothing shows which samples were trained, so the epoch begins again.
 
     Args:
         trainer: The trainer.
         saved: What `epoch_data` returned at the save.
         batches: The number of batches that were trained.
+        processes: The number of processes that trained them.
     """
     loaders = loops.loaders(trainer)
     before, now = [LoaderData(**data) for data in saved], [LoaderData.of(loader) for loader in loaders]
@@ -91,15 +94,19 @@ def batches_in_changed_data(trainer: Trainer, saved: Sequence[Mapping[str, Any]]
         why: str | None = f"there are {len(now)} loaders now, and there were {len(before)}"
     else:
         why = next((why for old, new in zip(before, now, strict=True) if (why := new.change_since(old))), None)
-    if why is None:
+    as_many = processes == trainer.world_size
+    if why is None and as_many:
         return None
+    if not as_many:
+        why = f"{_processes(trainer.world_size)} now, and {processes} did"
     done = 0
-    if len(before) == len(now) == 1 and _counts_samples(loaders[0]):
+    if len(before) == len(now) == 1 and _counts_samples(loaders[0]) and (as_many or _is_shared(loaders[0])):
         done = int(min(now[0].batches_for(before[0], batches), max(0, trainer.num_training_batches - 1)))
     if done:
         where = f"the epoch continues after {done} such batches"
     else:
-        where = "that epoch begins again; to continue midway, keep data, batch size and sampler until the epoch's end"
+        keep = "the number of processes" if not as_many else "data, batch size and sampler"
+        where = f"that epoch begins again; to continue midway, keep {keep} until the epoch's end"
     if trainer.is_global_zero:
         log.warning("the checkpoint was taken after %d batches of an epoch, but %s: %s", batches, why, where)
     return done
@@ -121,6 +128,15 @@ def _counts_samples(loader: Any) -> bool:
         return True
     dataset = getattr(loader, "dataset", None)  # a stateful loader of another kind counts batches
     return isinstance(dataset, IterableDataset) and isinstance(dataset, _Stateful)
+
+
+def _is_shared(loader: Any) -> bool:
+    """Return whether all processes share one order of samples, whatever their number."""
+    return not isinstance(loader, _Stateful) and any(isinstance(one, DistributedSampler) for one in samplers_of(loader))
+
+
+def _processes(number: int) -> str:
+    return "1 process trains" if number == 1 else f"{number} processes train"
 
 
 def _length(data: Any) -> int | None:

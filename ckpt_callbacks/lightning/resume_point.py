@@ -48,15 +48,19 @@ class ResumePoint:
         self._checkpoint, self._loaders = checkpoint, loaders
 
     @classmethod
-    def of(cls, checkpoint: Mapping[str, Any], state: Mapping[str, Any]) -> ResumePoint:
-        """Return the resume point of a loaded checkpoint.
+    def of(cls, trainer: Trainer, checkpoint: Mapping[str, Any], state: Mapping[str, Any]) -> ResumePoint:
+        """Return the resume point of a loaded checkpoint, from which Lightning has not restored its loops yet.
 
         Args:
-            checkpoint: What was loaded.
+            trainer: The trainer.
+            checkpoint: What was loaded. Positions of stateful loaders that mean nothing here are removed.
             state: The state of the callback in it.
         """
-        loaders = checkpoint["loops"]["fit_loop"]["state_dict"].get("combined_loader", [])
         fit = FitState.from_dict(state)
+        saved = checkpoint["loops"]["fit_loop"]["state_dict"]
+        if len(fit.processes) != trainer.world_size:
+            saved.pop("combined_loader", None)
+        loaders = saved.get("combined_loader", [])
         return cls(fit, SavedOptimizers(checkpoint.get("optimizer_states", ()), fit.optimizers), checkpoint, loaders)
 
     def restore(self, trainer: Trainer, progress: Progress) -> None:
@@ -87,8 +91,13 @@ class ResumePoint:
             set_generator_states(trainer, own.generators)
         self.follow(trainer, progress)
         loops.stop_as_before(trainer, state.should_stop)
-        if own is None:
-            log.warning("the checkpoint has no random state for rank %d", trainer.global_rank)
+        if len(state.processes) != trainer.world_size and trainer.is_global_zero:
+            log.warning(
+                "the checkpoint has the random states of %d processes, and the training has %d: the order of the data "
+                "and other random numbers differ from now on",
+                len(state.processes),
+                trainer.world_size,
+            )
 
     def follow(self, trainer: Trainer, progress: Progress) -> None:
         """Move ``progress`` to the place of the checkpoint. Another callback may have moved the fit there already."""
@@ -101,9 +110,12 @@ class ResumePoint:
     def _moves_in_changed_data(self, trainer: Trainer, progress: Progress, own: ProcessState | None) -> bool:
         """Continue at another batch if the data has changed in the epoch; return whether it has."""
         state = self.state
-        if state.data is None or not state.processes or loops.epoch_is_trained(trainer):
+        processes = len(state.processes)
+        if not processes or loops.epoch_is_trained(trainer):
             return False
-        batches = batches_in_changed_data(trainer, state.data, loops.batches_done(trainer))
+        if state.data is None and processes == trainer.world_size:
+            return False
+        batches = batches_in_changed_data(trainer, state.data or (), loops.batches_done(trainer), processes)
         if batches is None:
             return False
         loops.continue_after(trainer, batches)
