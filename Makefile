@@ -12,6 +12,9 @@ TORCH := $(if $(CONSTRAINTS),$(shell sed -n 's/^torch==/torch==/p' $(CONSTRAINTS
 # process, and with it their fixtures.
 JOBS ?= 3
 PARALLEL = -n $(JOBS) --dist loadfile --no-loadscope-reorder
+# One thread each for the small models of the tests. Byte code is written although images for containers often forbid it:
+# without it, each process would compile the package anew.
+PYTEST = OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 ROOM ?=
 ROOM_TESTS = $(if $(ROOM),$(or $(wildcard $(ROOM:%=tests/%) $(ROOM:%=tests/adapters/%) $(ROOM:%=tests/system/%) \
 	$(ROOM:%=tests/test_%.py)),$(error there are no tests of ROOM=$(ROOM))),tests)
@@ -41,7 +44,7 @@ build: $(STAMP)
 
 # All quick tests; `make test ROOM=policy` (or keras, contract, units ...) runs one room's.
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) $(ROOM_TESTS) -m "not slow and not soak"
+	$(PYTEST) $(PARALLEL) $(ROOM_TESTS) -m "not slow and not soak"
 
 OLDEST := .venv-oldest
 # Replaces some oldest versions, such as OLDEST_BUT="torch==2.13.0" if pip finds no CPU build of an older torch.
@@ -61,22 +64,24 @@ test-oldest: $(OLDEST)/.installed
 	OMP_NUM_THREADS=1 PYTEST_ADDOPTS="-W default" $(OLDEST)/bin/python -m pytest $(PARALLEL) $(ROOM_TESTS) \
 		-m "not slow and not soak"
 
-# Kills and injected errors at every step of the commit protocol; further signals, and processes that train together.
+# Kills and injected errors at every step of the commit protocol; further signals, and processes that train together. Then
+# four times as many random policies and histories as in `make test`.
 test-faults: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) $(ROOM_TESTS) -m "slow and not soak" --show-capture=no
+	$(PYTEST) $(PARALLEL) $(ROOM_TESTS) -m "slow and not soak" --show-capture=no
+	$(if $(ROOM),,EXAMPLES=4 $(PYTEST) $(PARALLEL) tests/policy tests/config -m "not slow and not soak")
 
 # 126 training runs, killed at random moments and resumed; writes the result into docs/exact-resume.md.
 soak: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/system/soak -m soak
+	$(PYTEST) tests/system/soak -m soak
 
 # 1,056 files that are written while training continues, each of which must hold only one step; writes the result into
 # docs/background-saves.md.
 hunt: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/system/torn_snapshots -m soak
+	$(PYTEST) tests/system/torn_snapshots -m soak
 
 # 500 random training scripts, each killed at a random batch and started again.
 scripts: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/system/generated -m soak
+	$(PYTEST) tests/system/generated -m soak
 
 BENCH := $(VENV)/.bench-installed
 

@@ -1,5 +1,6 @@
 """Settings for every test process and for those that they start."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -10,10 +11,19 @@ for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_TH
     os.environ.setdefault(variable, "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+# Nothing that is imported is garbage, and to look through all of it takes a second each time.
+gc.disable()
+
 # Whole training runs, after the quick tests. Slow files come first, so that no process ends long after the others.
 _SLOW = ("test_docs.py", "test_recipes.py", "adapters", "torch", "system")
 # Their forks crash in a process that has trained with TensorFlow, whose threads they lack.
 _FORKING = HERE / "system" / "faults"
+
+
+def pytest_collection_finish():
+    """Collect garbage from now on, but not among what was imported."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items):

@@ -3,7 +3,7 @@
 import functools
 import textwrap
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ckpt_callbacks import (
@@ -19,6 +19,7 @@ from ckpt_callbacks.config import Config
 from ckpt_callbacks.settings import Settings
 from tests.config.documents import EVENING, EXAMPLE, parse, read
 from tests.support import strategies
+from tests.support.histories import usual
 
 
 def test_the_canonical_text(tmp_path):
@@ -70,7 +71,7 @@ def test_a_metric_without_its_smoothing_is_named_after_the_one_with():
     assert names_of(smooth.raw) == ["loss"]
 
 
-@settings(deadline=None, max_examples=150)
+@usual
 @given(strategies.policies())
 def test_what_is_written_reads_back(tmp_path_factory, policy):
     path = tmp_path_factory.getbasetemp() / "written.yaml"
@@ -88,7 +89,7 @@ PLAIN = st.recursive(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@usual
 @given(
     st.builds(
         Settings,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import dataclass, replace
 
 from hypothesis import settings
@@ -22,8 +23,9 @@ from ckpt_callbacks.policy.stopping import AnyStop, Diverges, NonFinite, Patienc
 from ckpt_callbacks.policy.triggers import At, Every, Improves, OnDeadline, OnException, OnPreempt, Predicate
 from ckpt_callbacks.record import Record, Status
 
-usual = settings(max_examples=100, deadline=None)
-thorough = settings(max_examples=200, deadline=None)
+_TIMES = int(os.environ.get("EXAMPLES", "1"))  # more in `make test-faults`
+usual = settings(max_examples=50 * _TIMES, deadline=None)
+thorough = settings(max_examples=100 * _TIMES, deadline=None)
 
 # Where a repr is read back.
 NAMESPACE = {

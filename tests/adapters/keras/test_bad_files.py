@@ -9,6 +9,7 @@ import pytest
 
 from ckpt_callbacks.errors import ResumeError
 from tests.adapters.keras.task import EACH_EPOCH_AND_STEP, ONCE, checkpoint, epochs_of, fit, quick, same
+from tests.support.variants import only_quick
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,7 @@ def test_a_file_of_a_newer_version_is_refused(tmp_path, written):
 
 @ONCE
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
-@pytest.mark.parametrize("size", [0, 0.3, 0.9])
+@pytest.mark.parametrize("size", only_quick([0, 0.3, 0.9], 0.3))
 def test_a_file_that_was_cut_off_is_one_line_and_auto_takes_the_one_before(tmp_path, caplog, written, suffix, size):
     data = written[suffix].read_bytes()
     path = tmp_path / f"cut{suffix}"

@@ -34,7 +34,7 @@ def built():
     return made
 
 
-@pytest.mark.parametrize("staging", ["memory", "none"])
+@pytest.mark.parametrize("staging", only_quick(["memory", "none"], "memory"))
 def test_a_model_without_a_configuration_resumes_exactly_and_is_named_once(tmp_path, caplog, staging):
     whole, first = built(), checkpoint(tmp_path / "whole", STEPS, staging=staging)
     fit(whole, first)

@@ -5,6 +5,7 @@ import pytest
 
 from ckpt_callbacks import Every, KeepAll, KeepBest, Metric, Patience, Policy
 from tests.adapters.keras.task import BACKEND, ONCE, checkpoint, digits, fit, model, quick, same
+from tests.support.variants import only_quick
 
 LOSS = Metric("loss", mode="min")
 STEPS = Policy(Every(steps=3) | Every(epochs=1), KeepAll(), best_by=LOSS)
@@ -91,7 +92,7 @@ class AtOnce(keras.callbacks.Callback):
         logs["seen"] = 4.0
 
 
-@pytest.mark.parametrize("kind", [Collects, Keeps, AtOnce], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", only_quick([Collects, Keeps, AtOnce], Collects, Keeps), ids=lambda kind: kind.__name__)
 def test_what_a_callback_collects_is_left_out_unless_its_state_is_kept(tmp_path, caplog, kind):
     policy = Policy(STEPS.save, KeepAll(), best_by=Metric("seen", mode="min"))
     whole, first = quick(), checkpoint(tmp_path / "first", policy)

@@ -7,6 +7,7 @@ from ckpt_callbacks import Every, KeepAll, Policy
 from ckpt_callbacks.store.manifest import Manifest
 from tests.adapters.keras.stops import POLICY, At, fingerprint
 from tests.adapters.keras.task import BACKEND, checkpoint, digits, epochs_of, fit, quick, same
+from tests.support.variants import only_quick
 
 
 class Batches(keras.utils.PyDataset):
@@ -67,7 +68,14 @@ def test_an_exception_in_a_step(tmp_path):
     train_on(Batches(), tmp_path, trained)  # the directory is free, and so is the train function
 
 
-@pytest.mark.parametrize("hook", ["on_train_batch_begin", "on_test_batch_begin", "on_epoch_end", "on_epoch_begin"])
+@pytest.mark.parametrize(
+    "hook",
+    only_quick(
+        ["on_train_batch_begin", "on_test_batch_begin", "on_epoch_end", "on_epoch_begin"],
+        "on_test_batch_begin",
+        "on_epoch_end",
+    ),
+)
 def test_an_exception_elsewhere_leaves_the_directory_free(tmp_path, hook):
     def fail(callback):
         raise ZeroDivisionError

@@ -169,7 +169,14 @@ def test_a_run_that_was_killed_in_mid_epoch_ends_like_the_whole_one(tmp_path, mo
     ends_alike(tmp_path, module, others, STEPS, at)
 
 
-@pytest.mark.parametrize("module", [DrawsInTrainStart, DrawsInValidationEnd, AveragesInBatchEnd, DrawsInEpochStart])
+@pytest.mark.parametrize(
+    "module",
+    only_quick(
+        [DrawsInTrainStart, DrawsInValidationEnd, AveragesInBatchEnd, DrawsInEpochStart],
+        AveragesInBatchEnd,
+        DrawsInEpochStart,
+    ),
+)
 def test_a_run_that_was_killed_in_a_validation_or_at_an_epochs_end_ends_like_the_whole_one(tmp_path, module):
     ends_alike(tmp_path, module, (), ALL, 17, val_check_interval=0.4)
     ends_alike(tmp_path / "epochs", module, (), Policy(Every(epochs=1), KeepAll()), 17)

@@ -61,8 +61,8 @@ def test_a_resumed_run_ends_like_the_uninterrupted_one(tmp_path, settings):
     "plateau, settings",
     [
         (None, dict(max_epochs=3)),
-        (None, dict(max_steps=27, max_epochs=-1)),
-        ("epoch", dict(max_epochs=3, val_check_interval=0.4)),
+        pytest.param(None, dict(max_steps=27, max_epochs=-1), marks=pytest.mark.slow),
+        pytest.param("epoch", dict(max_epochs=3, val_check_interval=0.4), marks=pytest.mark.slow),
         ("step", dict(max_epochs=3, val_check_interval=0.4)),
         ("epoch", dict(max_epochs=3, accumulate_grad_batches=2)),
     ],
@@ -120,7 +120,9 @@ def weighted_batches(dataset, size, shuffle):
 
 @pytest.mark.parametrize(
     "loader",
-    [with_generator, with_workers, weighted, batch_sampler, weighted_batches],
+    only_quick(
+        [with_generator, with_workers, weighted, batch_sampler, weighted_batches], with_workers, weighted, batch_sampler
+    ),
     ids=lambda loader: loader.__name__,
 )
 def test_plain_loaders_of_other_kinds_resume_exactly_in_mid_epoch(tmp_path, caplog, loader):
