@@ -72,7 +72,7 @@ def test_what_is_no_duration(given):
 
 
 @pytest.mark.parametrize("given", [0, 0.0, "0 s", "0.0 h"])
-def test_no_time_at_all_is_refused_where_some_is_needed(given):
+def test_a_duration_of_0_is_refused_if_it_must_be_positive(given):
     assert as_seconds(given) == 0
     with pytest.raises(PolicyError, match=r"^grace is .*; expected a duration above 0: seconds, or text such as"):
         as_seconds(given, "grace", positive=True)

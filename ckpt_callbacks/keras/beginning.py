@@ -163,7 +163,7 @@ class Beginning:
         log.warning("resumed from %s, at step %d, epoch %d", path, run.state.step, run.state.epoch)
         if not call.is_known:
             log.warning(
-                "%s: resumed outside fit(), so no batch is skipped automatically; begin the loop with epoch %d "
+                "%s: resumed outside fit(), so nothing is skipped automatically; begin the loop with epoch %d "
                 "(epochs_done)%s", run.dirpath, run.state.epoch,
                 f", and skip its first {self.point.batch} batches" if self.point.batch else "",
             )  # fmt: skip

@@ -166,7 +166,7 @@ class KeepEvery(Retention):
 
 @dataclass(frozen=True)
 class KeepWithin(Retention):
-    """Keep the checkpoints that are at most some hours older than the newest one; time alone deletes nothing.
+    """Keep the checkpoints that are at most ``hours`` older than the newest one; time alone deletes nothing.
 
     Args:
         hours: Hours by which a checkpoint may be older than the newest one.

@@ -55,7 +55,7 @@ def test_all_mistakes_at_once(tmp_path):
     ]
 
 
-def test_a_key_that_looks_like_a_place_in_a_list_is_none():
+def test_a_key_that_looks_like_an_index_is_not_an_index():
     with pytest.raises(ConfigError) as caught:
         Config.from_mapping({"save": {False: [], "every": []}})
     assert caught.value.problems == (
@@ -72,7 +72,7 @@ def test_a_missing_file_and_a_directory(tmp_path):
 
 
 @pytest.mark.parametrize("given", [None, [], 3, {"save": "on_premt", "stop": 1}])
-def test_a_mapping_has_the_same_errors_behind_its_source(given):
+def test_a_mapping_has_the_same_errors_after_its_source(given):
     with pytest.raises(ConfigError) as caught:
         Config.from_mapping(given, source="LightningCheckpoint: policy")
     assert len(caught.value.problems) == (2 if isinstance(given, dict) else 1)

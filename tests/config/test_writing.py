@@ -112,7 +112,7 @@ def test_settings_read_back(tmp_path_factory, given):
     assert again.to_yaml() == text
 
 
-def test_a_deadline_is_written_as_a_date_where_that_is_exact():
+def test_a_deadline_is_written_as_a_date_if_that_is_exact():
     def written(end):
         return parse(Policy(OnDeadline("10 min", end)).to_yaml())["save"][0]["on_deadline"]
 

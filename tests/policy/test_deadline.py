@@ -171,7 +171,7 @@ def test_a_deadline_has_no_time_for_what_failed_before():
         (Every(steps=1) | Improves(VAL) | OnPreempt(), [], at(1999), False),
     ],
 )
-def test_a_save_for_a_deadline_deadline_is_due(trigger, before, event, urgent):
+def test_whether_a_deadline_is_due(trigger, before, event, urgent):
     policy, state = Policy(save=trigger), State()
     for item in before:
         if item == "saved":

@@ -28,7 +28,7 @@ def resumed(state):
     return State.from_json(json.loads(json.dumps(state.to_json())))
 
 
-def test_a_metric_of_every_third_epoch_is_waited_for_and_named_once():
+def test_a_metric_of_every_third_epoch_causes_one_warning_and_no_error():
     policy = Policy(Every(epochs=1) | Improves(MAP), stop=Patience(MAP, checks=9))
     state, seen = epochs(policy, [["loss"], ["loss"], ["loss", "val_map"]] * 4)
     assert [len(lines) for lines in seen] == [1] + [0] * 11
@@ -43,7 +43,7 @@ def test_a_metric_of_every_third_epoch_is_waited_for_and_named_once():
     ]
 
 
-def test_a_warm_up_says_for_how_long_a_metric_is_waited_for():
+def test_a_warm_up_determines_how_long_the_policy_waits_for_a_metric():
     policy = Policy(Improves(MAP), stop=Patience(MAP, checks=3, start_from_epoch=14))
     state, _ = epochs(policy, [["loss"]] * 14)
     with pytest.raises(MetricError, match="15 epochs have ended since the start"):
@@ -67,7 +67,7 @@ def test_a_metric_that_stays_away_after_a_resume_is_an_error_after_some_epochs()
         epochs(policy, [["loss"]] * 10, resumed(state))
 
 
-def test_parts_of_a_sum_are_waited_for_like_other_metrics():
+def test_the_policy_waits_for_parts_of_a_sum_as_for_other_metrics():
     policy = Policy(Improves(Metric({"a": 1, "b": 2}, mode="min")))
     _, seen = epochs(policy, [["a"], ["a"], ["a", "b"]])
     assert [len(lines) for lines in seen] == [1, 0, 0]

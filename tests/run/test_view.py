@@ -48,7 +48,7 @@ def test_checkpoints_of_later_steps_are_not_read(begin, tmp_path, caplog):
     assert not view.damaged
 
 
-def test_a_checkpoint_that_cannot_be_read_now_takes_no_place_of_another(begin, tmp_path):
+def test_a_checkpoint_that_cannot_be_read_now_does_not_take_the_place_of_another(begin, tmp_path):
     """Neither in the plan, nor among the links, nor when a save prunes; and it is not deleted."""
     policy = Policy(Every(epochs=1), KeepLast(2))
     *_, older, newest = saved(begin, 3, policy)

@@ -115,7 +115,7 @@ def test_any_other_change_of_a_file_is_noticed(tmp_path, change, message):
         verify(record)
 
 
-def test_a_folder_that_cannot_be_listed_is_not_passed_over(tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path, monkeypatch):
     folder = write_folder(tmp_path / "folder")
     record = recorded(folder)
 

@@ -50,7 +50,7 @@ def test_model_checkpoint_keeps_its_best_over_a_resume(tmp_path):
 
 
 @ONCE
-def test_tensorboard_counts_its_batches_on(tmp_path):
+def test_tensorboard_continues_to_count_batches(tmp_path):
     class Board(keras.callbacks.TensorBoard):
         """Notes the step of each batch."""
 

@@ -175,7 +175,7 @@ def test_a_metric_that_is_never_logged_is_an_error_at_the_first_epoch_end(tmp_pa
 
 
 @ONCE
-def test_a_metric_of_a_later_validation_is_waited_for(tmp_path):
+def test_a_metric_of_a_later_validation_is_no_error(tmp_path):
     callback = checkpoint(tmp_path, Policy(Improves(VAL)))
     fit(quick(), callback, validation_freq=2)
     assert steps(callback) == [(8, 2), (12, 3)]

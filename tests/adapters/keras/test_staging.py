@@ -145,7 +145,7 @@ def test_a_snapshot_is_written_again_after_a_failure(tmp_path, monkeypatch):
 
 @ONCE
 @pytest.mark.parametrize("suffix", [KERAS, WEIGHTS])
-def test_a_layout_that_is_wrong_is_found_out_and_keras_writes(tmp_path, monkeypatch, caplog, suffix):
+def test_a_wrong_layout_is_noticed_and_keras_writes_the_file(tmp_path, monkeypatch, caplog, suffix):
     def wrong(groups, facts):
         made = lay_out(groups, facts)
         first, second = (number for number in made.pieces if number in (0, 2))  # of different values

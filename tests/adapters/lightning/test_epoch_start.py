@@ -168,7 +168,7 @@ def test_a_run_that_is_cut_again_in_the_same_epoch(tmp_path):
     assert train(tmp_path / "cut", Drawn, policy, extra=[Tasks()], resume=True)[0] == whole
 
 
-def test_at_an_epochs_end_lightning_itself_calls_the_hooks_and_nobody_else(tmp_path):
+def test_at_an_epochs_end_only_lightning_calls_the_hooks(tmp_path):
     called = []
 
     class Counts(Callback):

@@ -55,7 +55,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_another_optimizer_is_one_line_that_names_the_way_on(tmp_path, name):
+def test_another_optimizer_is_refused_in_one_line_that_says_what_to_do(tmp_path, name):
     first, second, what = OTHERS[name]
     train(tmp_path, first)
     module = made(second)
@@ -112,7 +112,7 @@ def test_a_derived_optimizer_continues_and_the_log_says_whose_settings_apply(tmp
     assert "was written with Adam, and the script has Own: the settings in the checkpoint apply" in caplog.text
 
 
-def test_the_same_optimizer_with_a_schedule_or_other_settings_is_no_other_one(tmp_path, caplog):
+def test_the_same_optimizer_with_a_schedule_or_other_settings_does_not_count_as_another(tmp_path, caplog):
     train(tmp_path, lambda m: [[opt := adam(m)], [torch.optim.lr_scheduler.OneCycleLR(opt, 0.1, 30)]])
     train(tmp_path, lambda m: torch.optim.Adam(m.parameters(), 0.5, amsgrad=True), 2)
     assert "the script has" not in caplog.text

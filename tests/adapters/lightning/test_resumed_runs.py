@@ -193,7 +193,7 @@ def test_a_damaged_best_makes_way_for_the_next_best(tmp_path, caplog, damage):
     assert {r.epoch for r in again.records()} == {2, 4, 5}, "the best two that are good, and the last"
 
 
-def test_a_damaged_checkpoint_takes_no_place_of_a_good_one(tmp_path):
+def test_a_damaged_checkpoint_does_not_take_the_place_of_a_good_one(tmp_path):
     policy = Policy(Every(epochs=1), KeepLast(3))
     _, _, callback = fit(tmp_path, policy)
     newest = callback.last().path

@@ -172,7 +172,7 @@ def test_a_metric_that_is_never_logged_is_an_error_that_names_the_others(tmp_pat
         fit(tmp_path, Policy(Improves(Metric("vall_loss", mode="min"))))
 
 
-def test_a_metric_that_comes_every_other_epoch_is_waited_for(tmp_path):
+def test_a_metric_that_comes_every_other_epoch_is_no_error(tmp_path):
     _, _, callback = fit(tmp_path, check_val_every_n_epoch=2)
     assert [("val_loss" in r.metrics) for r in callback.records()] == [False, True, False]
 
@@ -203,7 +203,7 @@ def test_an_unknown_name_in_the_template_is_reported_after_the_first_epoch(tmp_p
     assert "filename: {val_los} was never logged; logged names: " in caplog.text
 
 
-def test_weights_alone_warn_when_the_callback_is_built(tmp_path, caplog):
+def test_only_weights_warn_when_the_callback_is_built(tmp_path, caplog):
     LightningCheckpoint(tmp_path, EACH_EPOCH, contents="weights")
     assert "cannot be resumed" in caplog.text
 

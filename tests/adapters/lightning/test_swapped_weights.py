@@ -190,7 +190,7 @@ def test_an_exception_in_a_validation_saves_no_other_weights(tmp_path, case, cap
     ],
     ids=str,
 )
-def test_an_epoch_that_ended_without_a_validation_keeps_no_later_save_out(tmp_path, caplog, settings):
+def test_an_epoch_without_a_validation_prevents_no_later_save(tmp_path, caplog, settings):
     records = ends(ZeroDivisionError, tmp_path, "nothing", OnException() | Every(steps=11), Crash(12), **settings)
     assert [record.step for record in records] == [11, 12] and "in a validation" not in caplog.text
 

@@ -59,7 +59,7 @@ class Kill:
 
     Attributes:
         victim: The process that is killed; the others follow.
-        after: Seconds from the training's beginning; None if ``call`` is given.
+        after: Seconds from the beginning of training; None if ``call`` is given.
         call: The call below the run directory before which it dies.
     """
 
@@ -78,8 +78,8 @@ class Attempt:
 
     Attributes:
         facts: The facts of all processes at the end of training, by rank.
-        killed: Whether the training was killed before its end.
-        seconds: Seconds from the training's beginning to its end.
+        killed: Whether the run was killed before its end.
+        seconds: Seconds from the beginning of training to its end.
         calls: The number of calls below the run directory, in a start without a kill.
     """
 
@@ -198,7 +198,7 @@ def _train(training: Training, dirpath: Path, say: Say, kill: Kill | None) -> No
 
 
 def redirect(log: Path) -> None:
-    """Let this process append all of its output to a file."""
+    """Make this process append all of its output to a file."""
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)

@@ -11,14 +11,14 @@ RUNS = {"lightning": 8, "tensorflow": 3, "torch": 3, "jax": 3}  # of each row, i
 
 @dataclass(frozen=True)
 class Row:
-    """One kind of training.
+    """One kind of training run.
 
     Attributes:
         name: The name in the documents.
-        what: The training.
+        what: A description of the run.
         engines: The engines that it runs on: ``lightning``, or Keras' backends.
         updates: The number of optimizer updates in an epoch.
-        total: The number of optimizer updates in the whole training.
+        total: The number of optimizer updates in the whole run.
         processes: The number of ranks.
     """
 

@@ -1,4 +1,4 @@
-"""The rows that docs/exact-resume.md names, which must be exactly the existing ones."""
+"""The rows that docs/exact-resume.md names, compared with the existing ones."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""A staging that leaves one tensor uncopied, which the hunt must find."""
+"""A broken copy of the state that leaves out one tensor, which the hunt must find."""
 
 from __future__ import annotations
 

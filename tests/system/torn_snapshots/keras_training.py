@@ -1,4 +1,4 @@
-"""A Keras training on ``KERAS_BACKEND`` in which every saved value names its step."""
+"""A Keras training run on ``KERAS_BACKEND`` in which every saved value is its step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ckpt_callbacks.record import Record
 from tests.support.training import run_of
 from tests.system.torn_snapshots.pace import BATCHES, FastClock, Moments, Pace
 
-RATE = "optimizer/vars/1"  # the only thing in a file that is no step
+RATE = "optimizer/vars/1"  # the only value in a file that is not a step
 
 
 @keras.saving.register_keras_serializable("hunt")
@@ -38,7 +38,7 @@ class Stamp(keras.optimizers.Optimizer):
 
 @keras.saving.register_keras_serializable("hunt")
 class Everything(keras.layers.Layer):
-    """A layer with weights of several sizes, its own counter, and an array that is no variable."""
+    """A layer with weights of several sizes, its own counter, and an array that is not a variable."""
 
     def build(self, shape: Any) -> None:
         self.large = self.add_weight(shape=(300, 300), initializer="zeros")
@@ -97,7 +97,7 @@ def train(dirpath: Path, contents: str, moments: Moments, pace: Pace) -> list[Re
 
 
 def steps_in(path: Path, contents: str) -> set[int]:
-    """Return all steps that the values in a file name."""
+    """Return the steps that the values in a file contain."""
     found: list[Any] = []
     if contents == "full":
         with zipfile.ZipFile(path) as archive:

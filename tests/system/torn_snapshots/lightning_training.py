@@ -1,4 +1,4 @@
-"""A Lightning training in which every saved value names its step."""
+"""A Lightning training run in which every saved value is its step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ckpt_callbacks.record import Record
 from tests.support.training import run_of
 from tests.system.torn_snapshots.pace import BATCHES, FastClock, Moments, Pace
 
-SMALL = 128  # bfloat16 counts no further than 256
+SMALL = 128  # bfloat16 holds whole numbers only up to 256
 
 
 class Stamp(torch.optim.Optimizer):
@@ -127,7 +127,7 @@ def train(dirpath: Path, contents: str, moments: Moments, pace: Pace) -> list[Re
 
 
 def steps_in(path: Path, contents: str) -> set[int]:
-    """Return all steps that the values in a file name; 0 stands for a value that should not be there."""
+    """Return the steps that the values in a file contain; 0 means a value that should not be there."""
     checkpoint = torch.load(path, weights_only=False)
     parts: list[Any] = [checkpoint["state_dict"], checkpoint["noted"], checkpoint["global_step"]]
     if contents == "full":

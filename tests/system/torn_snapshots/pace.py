@@ -1,4 +1,4 @@
-"""Writes that last while training continues for some steps, and the steps at which to save."""
+"""The pace of writes that last for some steps of training, and the steps at which to save."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ _LAST = (EventKind.END, EventKind.PREEMPT, EventKind.EXCEPTION)
 
 
 class FastClock(Clock):
-    """A clock a thousand times too fast, so that a save request is looked for at each step."""
+    """A clock that is a thousand times too fast, so that the run checks for save requests at each step."""
 
     def monotonic(self) -> float:
         return time.monotonic() * 1000
 
     def alarm(self, ring: Callable[[], None]) -> Alarm:
-        """Return an alarm whose seconds are over before a thread would wake."""
+        """Return an alarm whose seconds have passed before a thread could wake."""
         alarm = Alarm(self.monotonic, ring)
         alarm.set = lambda moment: ring()
         return alarm
 
 
 class Moments:
-    """The moments to save: at random steps, some of them on demand, and at the ends of epochs.
+    """The times of saves: at random steps, some of them on demand, and at the ends of epochs.
 
-    No two of them are so near that the training would have to wait for the first one's file.
+    No two of them are so close that training would have to wait for the first one's file.
     """
 
     def __init__(self, saves: int, seed: int) -> None:
@@ -65,7 +65,7 @@ class Moments:
 
 
 class Pace:
-    """A brake on the worker until the training is some steps further, after which the training waits for the worker.
+    """A delay of the worker until training has done some more steps, after which training waits for the worker.
 
     Attributes:
         spans: For each saved step, the number of steps trained until its file was written.
@@ -80,7 +80,7 @@ class Pace:
         self.spans: dict[int, int] = {}
 
     def advance(self, step: int) -> None:
-        """Note that the training has made this step, and that all its values name it."""
+        """Note that training has done this step, and that all values are set to it."""
         with self._changed:
             self._step = step
             self._changed.notify_all()
@@ -89,7 +89,7 @@ class Pace:
             self._finish()
 
     def reach(self, step: int) -> None:
-        """Wait until the training has reached a step, as long as it can."""
+        """Wait until training has reached a step, unless it has ended."""
         with self._changed:
             assert self._changed.wait_for(lambda: self._free or self._step >= step, timeout=60), "training stands still"
 
@@ -125,7 +125,7 @@ class Pace:
 
 
 class _Slow:
-    """A snapshot that is written one piece a step."""
+    """A snapshot of which one piece is written per step."""
 
     live = False
 
@@ -140,7 +140,7 @@ class _Slow:
     def write(self, path: Path) -> Written:
         self._slow[:] = [self]
         try:
-            self.piece()  # not a byte before everything has changed
+            self.piece()  # write nothing before everything has changed
             written = self._snapshot.write(path)
             self._pace.reach(self._step + SPAN)
         finally:

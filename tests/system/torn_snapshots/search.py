@@ -1,6 +1,6 @@
 """A hunt for files that hold more than one step: ``search.py ENGINE SAVES SEED [broken]``; it prints JSON.
 
-ENGINE is ``lightning``, or one of Keras' backends. ``broken``: one tensor of each snapshot is the training's own.
+ENGINE is ``lightning``, or one of Keras' backends. ``broken``: one tensor of each snapshot is not copied.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CONTENTS = ("full", "weights")
 
 
 def hunt(training: Any, contents: str, saves: int, seed: int) -> dict[str, Any]:
-    """Train, save a number of times, and look into each file."""
+    """Train, save a number of times, and check each file."""
     moments, pace = Moments(saves, seed), Pace()
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(prefix="hunt-", dir=memory if memory.is_dir() else None) as folder:
