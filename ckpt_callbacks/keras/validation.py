@@ -15,12 +15,12 @@ from .weights import content
 class Validation:
     """The running validation of a fit, if there is one. Urgent saves are possible before it and during it.
 
-    If the model holds other weights than the trained ones, such as averages, they wait for the end of the epoch.
+    If the model holds weights other than the trained ones, such as averages, urgent saves wait for the epoch's end.
 
     Args:
         model: The model that is trained.
         others: The other callbacks of the fit.
-        save_if_urgent: Saves if it is urgent, because the validation may outlast the time left after a signal.
+        save_if_urgent: Makes an urgent save, because the validation may last longer than a signal allows.
 
     Attributes:
         state: The volatile state when the validation began; None if none is running.

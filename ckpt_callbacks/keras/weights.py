@@ -29,7 +29,7 @@ class MeasuredWeights:
 
 
 def content(model: keras.Model) -> str:
-    """Return an identity of the values of a model's weights, whatever has set them."""
+    """Return an identity of the values of a model's weights, no matter how they were set."""
     if hasattr(model, "jax_state_sync"):
         model.jax_state_sync()  # an evaluation holds the variables' values
     hasher = hashlib.sha256()
