@@ -25,7 +25,7 @@ def find_unlisted(manifest: Manifest) -> Iterator[Repair]:
     If the manifest lists training runs, only the checkpoints of these runs and the targets of `last`, `best` and
     `final` are restored, because others were copied from somewhere else. A file that repeats a listed record is a copy.
     Other files, and unreadable ones, are skipped. Facts that became known only after a file was written are not
-    restored: its tags, and whether it was final.
+    restored: its tags, whether it was final, and that a search has found NaN in its weights.
     """
     known = {(record.run, record.id) for record in manifest.records.values()}
     found: list[Record] = []

@@ -23,6 +23,12 @@ def trained_tensors(module: torch.nn.Module, state: Mapping[str, Any]) -> list[t
     return [value for name in names if type(value := state.get(name)) in (torch.Tensor, torch.nn.Parameter)]
 
 
+def trained_parts(module: torch.nn.Module) -> list[torch.Tensor]:
+    """Return the parts that this process holds of the parameters with gradients; they may be sharded."""
+    trained = [parameter.detach() for parameter in module.parameters() if parameter.requires_grad]
+    return [part.to_local() if hasattr(part, "to_local") else part for part in trained]
+
+
 def are_finite(tensors: Sequence[torch.Tensor]) -> bool:
     """Return False if any of the tensors, on any device, holds NaN or an infinity."""
     return all(

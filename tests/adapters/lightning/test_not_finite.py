@@ -1,6 +1,10 @@
 """Runs that end in NaN, and are started again."""
 
+import json
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from ckpt_callbacks import Every, KeepAll, KeepBest, KeepLast, Metric, NonFinite, Policy
 from ckpt_callbacks.lightning import LightningCheckpoint
 from tests.adapters.lightning.task import Model, fit, loaders, trainer, weights
+from tests.support.processes import ENVIRONMENT
 
 BATCH = Metric("train_loss_step", mode="min")
 EACH = Policy(Every(epochs=1), KeepLast(2))
@@ -79,3 +84,13 @@ def test_masks_may_be_infinite(tmp_path):
     ours = LightningCheckpoint(tmp_path, EACH)
     trainer(ours, max_epochs=1).fit(Masked(), *loaders())
     assert ours.last().finite and ours.resume_path() == str(ours.last().path)
+
+
+@pytest.mark.slow
+def test_nan_in_the_part_of_another_process_is_found(tmp_path):
+    command = [sys.executable, str(Path(__file__).parent / "train_sharded.py"), str(tmp_path)]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stderr
+    finite, resumed = json.loads(done.stdout.splitlines()[-1])
+    assert [*finite.values()][:2] == [True, False] and not any([*finite.values()][1:])
+    assert resumed == next(iter(finite))
