@@ -41,7 +41,7 @@ def test_a_metric_of_several_numbers_is_named(tmp_path, batch_metrics):
     trained.fit(x, y, verbose=0, callbacks=[checkpoint(tmp_path, EACH_EPOCH)])  # the directory is free
 
 
-@pytest.mark.parametrize("value", [[0.1, 0.2], (0.1, 0.2), np.array([0.1, 0.2])])
+@pytest.mark.parametrize("value", [[0.1, 0.2], pytest.param((0.1, 0.2), marks=pytest.mark.slow), np.array([0.1, 0.2])])
 def test_a_metric_of_a_callback_that_consists_of_several_numbers_is_named(tmp_path, value):
     with pytest.raises(MetricError, match="'val_f1' consists of 2 numbers"):
         fit(quick(), Logs(value), checkpoint(tmp_path, policy("val_f1")), epochs=1)

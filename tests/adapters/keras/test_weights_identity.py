@@ -5,6 +5,7 @@ import pytest
 
 from ckpt_callbacks import Every, KeepAll, Patience, Policy
 from tests.adapters.keras.task import VAL, checkpoint, digits, fit, model, quick, weights
+from tests.support.variants import only_quick
 
 NO_RULE = Policy(Every(epochs=50), KeepAll(), best_by=VAL)
 
@@ -56,7 +57,7 @@ def set_back(trained):
     trained.set_weights([0.9 * value for value in trained.get_weights()])
 
 
-@pytest.mark.parametrize("change", [averaged, one_element, set_back])
+@pytest.mark.parametrize("change", only_quick([averaged, one_element, set_back], averaged, one_element))
 @pytest.mark.parametrize("saved", [True, False])
 def test_final_weights_that_were_not_measured_have_no_metrics(tmp_path, change, saved):
     callback = checkpoint(tmp_path, Policy(Every(epochs=1 if saved else 50), KeepAll(), best_by=VAL))
