@@ -17,7 +17,8 @@ _FIELDS = {
     keras.callbacks.EarlyStopping: ("wait", "best", "best_epoch", "best_weights", "stopped_epoch"),
     keras.callbacks.ReduceLROnPlateau: ("best", "wait", "cooldown_counter"),
     keras.callbacks.History: ("epoch", "history"),
-    keras.callbacks.ModelCheckpoint: ("best",),  # without it, the next epoch would replace the best file
+    # Without the best value, the next epoch would replace the best file.
+    keras.callbacks.ModelCheckpoint: ("best", "_batches_seen_since_last_saving", "_last_batch_seen"),
     keras.callbacks.TensorBoard: ("_global_train_batch", "_global_test_batch"),
     keras.callbacks.SwapEMAWeights: ("_ema_weights_in_model",),  # without it, they would not be swapped back
 }
@@ -73,11 +74,19 @@ class OtherCallbacks:
             self._restore(self._callbacks[found[key]], states[wanted[key]])
         return sorted(name for name, _ in wanted.keys() ^ found.keys())
 
-    def rewind(self, batches: int) -> None:
-        """Set back the callbacks' batch counters, because Keras counts the skipped batches of an epoch again."""
+    def rewind(self, batches: int, begun: int) -> None:
+        """Set back the callbacks' batch counters, because Keras counts the skipped batches of an epoch again.
+
+        Args:
+            batches: The number of batches of the epoch that were trained.
+            begun: The number of executions that have begun.
+        """
         for callback in self._callbacks:
             if "_global_train_batch" in _fields(callback):
-                callback._global_train_batch = max(0, callback._global_train_batch - batches)
+                callback._global_train_batch = max(0, callback._global_train_batch - begun)
+            if "_last_batch_seen" in _fields(callback):  # below 0, so that no skipped batch is saved again
+                callback._batches_seen_since_last_saving -= batches
+                callback._last_batch_seen = None
 
     def stopped(self, states: States) -> str | None:
         """Return the name of the callback that ended the training, and would end it again; None if none did.

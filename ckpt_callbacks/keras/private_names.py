@@ -29,6 +29,8 @@ RELIED_ON: tuple[PrivateName, ...] = (
     ("keras.Model.fit", "epoch_iterator"),
     ("keras.Model.fit", "shuffle"),
     ("keras.Model.fit", "validation_data"),
+    ("keras.callbacks.ModelCheckpoint", "_batches_seen_since_last_saving"),
+    ("keras.callbacks.ModelCheckpoint", "_last_batch_seen"),
     ("keras.callbacks.SwapEMAWeights", "_ema_weights_in_model"),
     ("keras.callbacks.TensorBoard", "_global_test_batch"),
     ("keras.callbacks.TensorBoard", "_global_train_batch"),

@@ -116,7 +116,7 @@ class ResumePoint:
         """Restore the state when the first epoch begins, before all other callbacks."""
         self.restore_callbacks()
         calls = -(-self._state.batch // self._model.steps_per_execution)
-        self._others.rewind(calls + (1 if self._state.next_begun else 0))
+        self._others.rewind(self._state.batch, begun=calls + (1 if self._state.next_begun else 0))
         random = self._state.hooks_random or self._state.epoch_random  # none was saved at an epoch's beginning
         self._set_random_state(random or self._state.volatile.random)
 

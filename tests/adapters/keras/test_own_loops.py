@@ -7,6 +7,9 @@ from ckpt_callbacks.errors import PolicyError
 from tests.adapters.keras.stops import POLICY, At, terminate
 from tests.adapters.keras.task import EACH_EPOCH, ONCE, checkpoint, digits, fit, quick, same, updates
 
+SLOW = pytest.mark.slow
+CUTS = [("on_train_batch_end", 6), ("on_train_batch_end", 8), ("on_test_batch_begin", 2), ("on_train_batch_begin", 11)]
+
 
 def loop(trained, ours, epochs, crash=None):
     """A training loop like the one in Keras' guide."""
@@ -47,6 +50,26 @@ def test_model_checkpoint_keeps_its_best_over_a_resume(tmp_path):
     fit(quick(), first := theirs(), checkpoint(tmp_path / "run", EACH_EPOCH), epochs=2)
     fit(quick(), second := theirs(), checkpoint(tmp_path / "run", EACH_EPOCH), epochs=2)
     assert second.best == first.best is not None
+
+
+@ONCE
+@pytest.mark.parametrize("cut_at", [("on_train_batch_end", 7), *(pytest.param(at, marks=SLOW) for at in CUTS)])
+def test_model_checkpoint_continues_to_count_batches(tmp_path, cut_at):
+    class Theirs(keras.callbacks.ModelCheckpoint):
+        """Notes what it saves after which update."""
+
+        def __init__(self):
+            super().__init__(tmp_path / "theirs.weights.h5", save_weights_only=True, save_freq=3)
+            self.saved = []
+
+        def _save_model(self, epoch, batch, logs):
+            self.saved.append((epoch, batch, updates(self.model)))
+
+    fit(quick(), whole := Theirs(), checkpoint(tmp_path / "whole", POLICY))
+    with pytest.raises(SystemExit):
+        fit(quick(), first := Theirs(), At(*cut_at, terminate), checkpoint(tmp_path / "run", POLICY))
+    fit(quick(), second := Theirs(), checkpoint(tmp_path / "run", POLICY))
+    assert first.saved + second.saved == whole.saved == [(0, 2, 3), (1, 1, 6), (2, 0, 9), (2, 3, 12)]
 
 
 @ONCE
