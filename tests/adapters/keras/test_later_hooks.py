@@ -1,4 +1,4 @@
-"""What callbacks do in hooks of the event that saves is in the checkpoint, wherever the callback stands."""
+"""Effects of other callbacks in the hooks of the event that saves; they are in the checkpoint exactly once."""
 
 import keras
 import numpy as np
