@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ckpt_callbacks import Every, Improves, KeepBest, KeepEvery, KeepLast, Median, Metric, NonFinite, Patience, Policy
-from ckpt_callbacks.run import committer as checkpointer
+from ckpt_callbacks.run import checkpoint_writer
 from ckpt_callbacks.store.manifest import Manifest
 
 VAL = Metric("val_score", mode="min", smoothing=Median(3), min_delta=0.02)
@@ -30,7 +30,7 @@ def fail_every_second_time() -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
         really_commit(staged, target)
 
-    really_commit, checkpointer.commit = checkpointer.commit, commit
+    really_commit, checkpoint_writer.commit = checkpoint_writer.commit, commit
 
 
 def report(callback: Any, epochs: int, messages: list[str]) -> None:
