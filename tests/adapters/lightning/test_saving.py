@@ -224,7 +224,7 @@ def test_a_logger_that_raises_at_the_end_is_logged_and_leaves_the_trainer_as_it_
         time.sleep(0.3)
         verify(*arguments, **settings)
 
-    monkeypatch.setattr("ckpt_callbacks.run.committer.verify", slowly)
+    monkeypatch.setattr("ckpt_callbacks.run.checkpoint_writer.verify", slowly)
     callback = LightningCheckpoint(tmp_path / "run", Policy(Every(steps=5)))
     fitter = trainer(Fails(), callback, logger=Broken(tmp_path))
     plugin = fitter.strategy.checkpoint_io
