@@ -10,6 +10,7 @@ from typing import Any
 from lightning.pytorch import Trainer
 
 from ..torch.rng import random_state, set_random_state
+from ..torch.trained_tensors import are_finite, trained_parts
 from . import loops
 from .data_order import is_plain, push_prefetched, set_generator_states
 from .embedded import FitState, Place, ProcessState
@@ -70,6 +71,7 @@ class ResumePoint:
             ResumeError: The data has changed.
         """
         state, own = self.state, self._own(trainer)
+        _name_nan(trainer)
         if state.frozen is not None:
             unfreeze(trainer.lightning_module, state.frozen_at_start, state.frozen)
         if state.place is Place.EPOCH_END:
@@ -142,3 +144,13 @@ class ResumePoint:
             return
         progress.order.skip(trainer, own.order, 0 if loops.last_batch_was_reached(trainer) else batches)
         log.info("skipped the %d batches of the epoch that were already trained", batches)
+
+
+def _name_nan(trainer: Trainer) -> None:
+    """Log if the loaded weights hold NaN. The record does not show this if it was restored from its file."""
+    finite = are_finite(trained_parts(trainer.lightning_module))
+    if not trainer.strategy.reduce_boolean_decision(finite, all=True) and trainer.is_global_zero:
+        log.warning(
+            "%s: the loaded weights hold NaN or infinity, and training continues from them; to continue from good "
+            "weights, pass the path of an earlier checkpoint", trainer.ckpt_path,
+        )  # fmt: skip

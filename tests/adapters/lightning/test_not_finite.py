@@ -86,6 +86,15 @@ def test_masks_may_be_infinite(tmp_path):
     assert ours.last().finite and ours.resume_path() == str(ours.last().path)
 
 
+def test_a_resume_from_nan_says_so_if_the_record_cannot(tmp_path, caplog):
+    fit(tmp_path, EACH, extra=[Spoil(5)], max_epochs=1)
+    (lost,) = tmp_path.rglob("manifest.jsonl")
+    lost.unlink()
+    *_, ours = fit(tmp_path, EACH, resume=True, max_epochs=2)
+    assert ours.records()[0].finite  # it was restored from its file
+    assert caplog.text.count("the loaded weights hold NaN or infinity") == 1
+
+
 @pytest.mark.slow
 def test_nan_in_the_part_of_another_process_is_found(tmp_path):
     command = [sys.executable, str(Path(__file__).parent / "train_sharded.py"), str(tmp_path)]
