@@ -1,4 +1,4 @@
-"""Reasons why a resumed run may see the data in a different order from an uninterrupted one."""
+"""Reasons why a resumed run may differ from an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from .model import uncounted, unsaved_optimizers
 from .rng import script_seed
 
 _GENERATOR = "a generator cannot be rewound; a resumed run draws its batches from a new one that the script creates"
@@ -54,6 +55,11 @@ def what_is_inexact(data: Any, shuffle: Any) -> str | None:
     if adapter is not None and data.steps_per_epoch and data.steps_per_epoch != adapter.num_batches:
         return _PART
     return None
+
+
+def what_is_not_saved(model: keras.Model) -> tuple[str | None, str | None]:
+    """Return why a resumed run may differ because something in the model is not saved; None for what is."""
+    return uncounted.Uncounted(model).inexact, unsaved_optimizers.why_inexact(model)
 
 
 def _shuffles(dataset: Any) -> bool:

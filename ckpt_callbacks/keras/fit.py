@@ -16,13 +16,14 @@ from ..run.snapshot import Snapshot
 from ..run.source import Embedded
 from .beginning import Beginning
 from .earlier_fits import ResumeRequest
+from .exactness import what_is_not_saved
 from .first_callback import FirstCallback
 from .fit_call import FitCall
 from .initial_epoch import InitialEpoch
 from .loading import load_verified
 from .metadata import training_metadata
 from .metrics import floats
-from .model import lora, uncounted
+from .model import lora
 from .other_callbacks import OtherCallbacks
 from .progress import Progress
 from .resume_point import ResumePoint
@@ -95,7 +96,7 @@ class Fit:
         model = self.model
         if not (self._has_warned or embedded.weights_only):
             self._has_warned = True
-            if why := "; ".join(filter(None, (*self._inexact, uncounted.Uncounted(model).inexact))):
+            if why := "; ".join(filter(None, (*self._inexact, *what_is_not_saved(model)))):
                 log.warning("%s: a run resumed from here is not exact: %s", self._run.dirpath, why)
         volatile = self.validation.state or volatile_state(model, self._others)
         state = fit_state(model, embedded, volatile, self.progress.position())

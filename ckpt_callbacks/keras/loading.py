@@ -106,6 +106,6 @@ def _prepare_optimizers(
 def _build(model: keras.Model, path: Path, call: FitCall) -> None:
     """Create all variables that the checkpoint has values for."""
     error = call.build(model)
-    if not (model.built or model.weights):
+    if not model.weights and (error is not None or not model.built):
         problem = "call model.build()" if error is None else f"{one_line(error)}; call the model on a batch"
         raise ResumeError(f"{path}: {model.name!r} has no variables yet to load it into: {problem} before model.fit()")

@@ -46,7 +46,7 @@ def load_assets(model: keras.Model, path: Path) -> None:
         if not different:
             return
         try:
-            saving_lib._load_state(model, None, saving_lib.DiskIOStore(str(saved), mode="r"), "")
+            _load(model, saved)
         except Exception as error:  # the layers' own code
             raise ResumeError(
                 f"{path}: {', '.join(different)} differ from what the script's layers hold, and cannot be loaded: "
@@ -106,11 +106,33 @@ def _vocabularies(config: Any) -> Iterator[tuple[str, list[Any]]]:
             yield from _vocabularies(value)
 
 
+class _NoWeights(saving_lib.H5IOStore):
+    """A store that holds no weights. Keras 3.12 does not accept None in its place."""
+
+    def __init__(self) -> None:
+        """Open no file."""
+
+    def __bool__(self) -> bool:
+        return False
+
+    def has_path(self, path: str) -> bool:
+        return False
+
+
+def _load(model: keras.Model, folder: Path) -> None:
+    """Load the layers' files. Raises whatever a layer raises."""
+    store, problems = saving_lib.DiskIOStore(str(folder), mode="r"), dict[int, tuple[Any, Exception]]()
+    # Keras 3.12 fails without the set of failed objects.
+    saving_lib._load_state(model, _NoWeights(), store, "", failed_saveables=set(), error_msgs=problems)
+    for _, error in problems.values():
+        raise error
+
+
 def _own(model: keras.Model) -> dict[str, bytes]:
     """Return the files that the model's layers would save now."""
     store = saving_lib.DiskIOStore(_FOLDER, mode="w")
     try:
-        saving_lib._save_state(model, None, store, "", set())
+        saving_lib._save_state(model, _NoWeights(), store, "", set())
         return _contents(Path(store.working_dir))
     finally:
         store.close()

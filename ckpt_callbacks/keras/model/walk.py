@@ -47,7 +47,7 @@ def walk(model: keras.Model, *, skip: Sequence[Any] = (), assets: bool = False) 
         skip: The objects in it to leave out.
         assets: Whether to include the files of layers, as ``.keras`` does.
     """
-    store = _WalkStore()
+    store = WalkStore()
     with _Assets() as files, storing(_usual_optimizers(model), _store_variables), _cached_skipsets():
         saving_lib._save_state(model, store, files if assets else None, "", {id(one) for one in skip})
         found = tuple(files.contents())
@@ -64,7 +64,7 @@ def config_of(model: keras.Model) -> tuple[str, str]:
     return saving_lib._serialize_model_as_json(model)
 
 
-class _WalkStore(saving_lib.H5IOStore):
+class WalkStore(saving_lib.H5IOStore):
     """A store that records what is put into it. A group that is open for writing can also be read."""
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class _WalkStore(saving_lib.H5IOStore):
     def __bool__(self) -> bool:
         return True
 
-    def make(self, path: str, metadata: dict[str, Any] | None = None) -> _WalkStore:
+    def make(self, path: str, metadata: dict[str, Any] | None = None) -> WalkStore:
         # A user's class may change a variable, store it and change it back, so its variables are copied at once.
         method = getattr(type(sys._getframe(1).f_locals.get("saveable")), "save_own_variables", None)
         self._by_reference = str(getattr(method, "__module__", "")).startswith("keras.src.")
