@@ -18,6 +18,7 @@ from ...errors import ResumeError
 from ...formats.keras.suffix import KERAS
 from ...formats.keras.unsupported import one_line
 from .config_json import MEMBER
+from .no_weights import NoWeights
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -106,24 +107,11 @@ def _vocabularies(config: Any) -> Iterator[tuple[str, list[Any]]]:
             yield from _vocabularies(value)
 
 
-class _NoWeights(saving_lib.H5IOStore):
-    """A store that holds no weights. Keras 3.12 does not accept None in its place."""
-
-    def __init__(self) -> None:
-        """Open no file."""
-
-    def __bool__(self) -> bool:
-        return False
-
-    def has_path(self, path: str) -> bool:
-        return False
-
-
 def _load(model: keras.Model, folder: Path) -> None:
     """Load the layers' files. Raises whatever a layer raises."""
     store, problems = saving_lib.DiskIOStore(str(folder), mode="r"), dict[int, tuple[Any, Exception]]()
     # Keras 3.12 fails without the set of failed objects.
-    saving_lib._load_state(model, _NoWeights(), store, "", failed_saveables=set(), error_msgs=problems)
+    saving_lib._load_state(model, NoWeights(), store, "", failed_saveables=set(), error_msgs=problems)
     for _, error in problems.values():
         raise error
 
@@ -132,7 +120,7 @@ def _own(model: keras.Model) -> dict[str, bytes]:
     """Return the files that the model's layers would save now."""
     store = saving_lib.DiskIOStore(_FOLDER, mode="w")
     try:
-        saving_lib._save_state(model, _NoWeights(), store, "", set())
+        saving_lib._save_state(model, NoWeights(), store, "", set())
         return _contents(Path(store.working_dir))
     finally:
         store.close()

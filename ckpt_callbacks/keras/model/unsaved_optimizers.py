@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 from keras.src.saving import saving_lib
 
+from .no_weights import NoWeights
 from .objects import optimizers
-from .parts import as_built, storing
-from .walk import WalkStore
+from .parts import as_built
 
 
 def why_inexact(model: keras.Model) -> str | None:
     """Return why a resumed run is not exact if Keras does not save an optimizer of the model; None if it saves all."""
-    held, saved = optimizers(model), set()
-
-    def note(optimizer: Any, _: Any) -> None:
-        saved.add(id(optimizer))
-
-    with as_built(model), storing(held.values(), note):
-        saving_lib._save_state(model, WalkStore(), None, "", set())
-    left_out = [path for path, optimizer in held.items() if id(optimizer) not in saved]
+    visited: set[int] = set()
+    with as_built(model):
+        saving_lib._save_state(model, NoWeights(), None, "", visited)
+    left_out = [path for path, optimizer in optimizers(model).items() if id(optimizer) not in visited]
     if not left_out:
         return None
     return (

@@ -116,11 +116,11 @@ def test_the_rate_is_lowered_once_if_an_epoch_is_trained_again(tmp_path):
 
 
 def test_callbacks_of_keras_do_not_make_the_checkpoint_load_twice(tmp_path, monkeypatch):
-    from ckpt_callbacks.keras import resume
+    from ckpt_callbacks.keras import loading
 
     loads = []
-    load = resume.load_model
-    monkeypatch.setattr(resume, "load_model", lambda *given, **named: loads.append(1) or load(*given, **named))
+    load = loading.load_model
+    monkeypatch.setattr(loading, "load_model", lambda *given, **named: loads.append(1) or load(*given, **named))
     train(tmp_path / "whole", keras.callbacks.TerminateOnNaN, epochs=1)
     [record] = [r for r in Manifest.read(tmp_path / "whole").live() if r.step == 3]
     for make, times in ((keras.callbacks.TerminateOnNaN, 1), (relative, 3)):
