@@ -9,18 +9,33 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.constructor import SafeConstructor
+from ruamel.yaml.constructor import ConstructorError, SafeConstructor
 from ruamel.yaml.error import MarkedYAMLError, StreamMark, YAMLError
 from ruamel.yaml.representer import RepresenterError, SafeRepresenter
 
 from ..errors import ConfigError, PolicyError
 
 _WIDTH = 120
+_LONGEST = 40  # characters of a wrong value that an error shows
 _WORD = re.compile(r"\w[\w./-]*")
 
 
 class _Constructor(SafeConstructor):
-    """A constructor that collects all duplicate keys; the base class raises an error at the first one."""
+    """A constructor that collects all duplicate keys, and gives each error its place.
+
+    The base class raises an error at the first duplicate key, and errors without a place for values that no type can
+    hold, such as ``!!bool perhaps`` or a number of 5,000 digits.
+    """
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (YAMLError, RecursionError):
+            raise
+        except Exception as error:  # whatever a type raises for a text that it cannot hold
+            text = shown if len(shown := str(node.value)) <= _LONGEST else f"{shown[:_LONGEST]}..."
+            kind = node.tag.rpartition(":")[2] if isinstance(node.tag, str) else str(node.tag).rpartition(":")[2]
+            raise ConstructorError(None, None, f"{text!r} is not a valid {kind}", node.start_mark) from error
 
     def check_mapping_key(self, node: Any, key_node: Any, mapping: Any, key: Any, value: Any) -> bool:
         if key not in mapping:

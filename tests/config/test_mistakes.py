@@ -71,6 +71,25 @@ def test_a_missing_file_and_a_directory(tmp_path):
         assert caught.value.problems == (f"{path}: cannot be read: {why}",)
 
 
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("!!bool perhaps", "'perhaps' is not a valid bool"),
+        ("9" * 5000, f"'{'9' * 40}...' is not a valid int"),
+        ("!!float x", "'x' is not a valid float"),
+        ("2026-13-45", "'2026-13-45' is not a valid timestamp"),
+        ("!!int [1]", "expected a scalar node, but found sequence"),
+        ("!!timestamp soon", 'failed to construct timestamp from "soon"'),
+    ],
+)
+def test_a_value_that_its_type_cannot_hold_has_one_line_with_its_place(tmp_path, value, problem):
+    path = tmp_path / "policy.yaml"
+    path.write_text(f"metadata:\n  a: {value}\n")
+    with pytest.raises(ConfigError) as caught:
+        Config.from_yaml(path)
+    assert caught.value.problems == (f"{path}: line 2, column 6: {problem}",)
+
+
 @pytest.mark.parametrize("given", [None, [], 3, {"save": "on_premt", "stop": 1}])
 def test_a_mapping_has_the_same_errors_after_its_source(given):
     with pytest.raises(ConfigError) as caught:
