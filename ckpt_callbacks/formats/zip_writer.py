@@ -6,10 +6,11 @@ Source: APPNOTE.TXT, the .ZIP File Format Specification (PKWARE), sections 4.3.7
 from __future__ import annotations
 
 import struct
-import time
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from .zip_dates import zip_date
 
 try:  # tens of GB/s; zlib has 3 to 4
     from isal.isal_zlib import crc32
@@ -98,5 +99,5 @@ def _encoded(name: str) -> tuple[bytes, int]:
 
 def timestamp() -> tuple[int, int]:
     """Return the local time and date in the encoding of zip archives."""
-    year, month, day, hour, minute, second = time.localtime()[:6]
+    year, month, day, hour, minute, second = zip_date()
     return hour << 11 | minute << 5 | second // 2, (year - 1980) << 9 | month << 5 | day

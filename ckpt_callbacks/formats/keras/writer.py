@@ -23,6 +23,7 @@ from ...memory.pages import PAGE
 from ...store.direct_file import DirectFile
 from .. import Shapes
 from .. import zip_writer as archive
+from ..zip_dates import any_date
 from ..zip_member import open_member
 from ..zip_writer import crc32
 from . import archive as keras_zip
@@ -85,6 +86,7 @@ class FileWriter:
         self._layout: FileLayout
         self._checked = False
 
+    @any_date()
     def write(self, content: KerasFile, path: Path) -> Written:
         """Write a new file.
 

@@ -17,12 +17,14 @@ from ...formats.keras import embedded
 from ...formats.keras.space import check_space
 from ...formats.keras.suffix import WEIGHTS
 from ...formats.keras.unsupported import explain_refusal
+from ...formats.zip_dates import any_date
 from ..embedded import FitState
 from . import config_json as configuration
 from .objects import optimizers
 from .parts import as_built, shapes
 
 
+@any_date()
 def save(model: keras.Model, path: Path, carried: FitState, *, with_config: bool = True) -> Shapes:
     """Write a model to a file in the format that its suffix names, and return the tensors that it must contain.
 
