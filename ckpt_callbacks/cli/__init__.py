@@ -7,7 +7,9 @@ well, 1 when something is wrong (or no training is running where a save is reque
 from __future__ import annotations
 
 import importlib
+import io
 import pkgutil
+import sys
 from typing import Any
 
 import click
@@ -31,6 +33,8 @@ class _Commands(click.Group):
 @click.version_option(package_name="ckpt-callbacks")
 def main() -> None:
     """See what a run directory holds, why, and whether it is intact."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # a name that is not UTF-8 is printed as its bytes
 
 
 # A command is a file in this folder that defines a command with the file's name.

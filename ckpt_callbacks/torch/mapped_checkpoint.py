@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
+from ..formats.torch.readable_name import readable_name
+
 _MAPPED = ("state_dict", "optimizer_states")  # keys whose tensors may stay in the file's pages for a while
 
 
@@ -42,12 +44,14 @@ class MappedCheckpoint:
         self, path: Any, map_location: Any = lambda storage, _: storage, weights_only: bool | None = None
     ) -> None:
         settings: dict[str, Any] = {"map_location": map_location, "weights_only": weights_only}
-        loaded = torch.load(os.fspath(path), mmap=True, **settings)
+        with readable_name(path) as name:
+            loaded = torch.load(name, mmap=True, **settings)
         kept = list(_tensors(loaded.get("optimizer_states"))) if isinstance(loaded, dict) else []
         if not isinstance(loaded, dict) or not all(
             map(_is_plain, kept)
         ):  # the memory of sparse tensors cannot be replaced
-            loaded, kept = torch.load(os.fspath(path), mmap=False, **settings), []
+            with open(path, "rb") as file:
+                loaded, kept = torch.load(file, mmap=False, **settings), []
         else:
             copied = copy.deepcopy({name: value for name, value in loaded.items() if name not in _MAPPED})
             loaded = {name: copied.get(name, value) for name, value in loaded.items()}

@@ -11,6 +11,7 @@ from typing import Any
 
 from ...errors import VerifyError, first_line
 from ..format import Shapes, missing
+from .readable_name import readable_name
 from .tensor_shapes import Outline, outline
 
 _Names = frozenset[tuple[str, str]]
@@ -107,7 +108,8 @@ def _load(path: Path) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             archive.infolist()
-        return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+        with readable_name(path) as name:
+            return torch.load(name, map_location="cpu", mmap=True, weights_only=True)
     except pickle.UnpicklingError:
         raise
     except Exception as error:  # torch raises all kinds of errors when a file is damaged

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from .readable_name import readable_name
 from .unpickler import RestrictedUnpickler
 
 _OF_TORCH = (torch.dtype, torch.layout, torch.memory_format, torch.qscheme)  # what a tensor is described with
@@ -41,10 +42,11 @@ def _bytes(tensor: torch.Tensor) -> torch.Tensor:
 
 def _weights(path: Path) -> dict[str, Any]:
     settings: dict[str, Any] = {"map_location": "cpu", "mmap": True}
-    try:
-        found = torch.load(path, weights_only=True, **settings)
-    except pickle.UnpicklingError:  # the file also holds objects of other classes
-        found = torch.load(path, weights_only=False, pickle_module=_TensorsAlone, **settings)
+    with readable_name(path) as name:
+        try:
+            found = torch.load(name, weights_only=True, **settings)
+        except pickle.UnpicklingError:  # the file also holds objects of other classes
+            found = torch.load(name, weights_only=False, pickle_module=_TensorsAlone, **settings)
     return dict(found["state_dict"])
 
 

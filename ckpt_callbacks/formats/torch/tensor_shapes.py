@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..format import Shapes
+from .readable_name import readable_name
 from .unpickler import Placeholder, RestrictedUnpickler
 
 _ITEM_SIZES = {  # bytes; asking torch's own classes causes warnings, which cannot be silenced in just one thread
@@ -45,7 +46,8 @@ def outline(path: Path) -> Outline:
     """
     import torch  # here, because only those who have such files need it
 
-    reader = torch._C.PyTorchFileReader(str(path))
+    with readable_name(path) as name:
+        reader = torch._C.PyTorchFileReader(name)
     seen = _Reader(io.BytesIO(reader.get_record("data.pkl")), reader.get_record_size)
     found = seen.load()
     tensors = found.get("state_dict", {}) if isinstance(found, dict) else {}

@@ -1,0 +1,27 @@
+"""Names by which torch can open files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def readable_name(path: str | os.PathLike[str]) -> Iterator[str]:
+    """Yield a name by which torch can open a file: its path, or another one if that is not UTF-8, which torch needs.
+
+    Raises:
+        OSError: The file cannot be opened.
+    """
+    name = os.fspath(path)
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # a share from the time of Latin-1
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            yield f"/dev/fd/{descriptor}"
+        finally:
+            os.close(descriptor)
+    else:
+        yield name
