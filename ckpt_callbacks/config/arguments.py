@@ -11,6 +11,7 @@ from ..errors import PolicyError
 from ..policy.composition import Trigger
 from ..policy.policy import Policy
 from . import Config
+from .paths import expanded
 
 # `dict` and this order are for LightningCLI, whose parser would turn a mapping into text if a path came first.
 PolicyLike = Policy | dict[str, Any] | str | PathLike[str]
@@ -23,14 +24,15 @@ def build_config(
 
     Args:
         name: The callback's name in error messages.
-        dirpath: The run directory. None if the file names it.
+        dirpath: The run directory, perhaps with ``~`` and ``$VARIABLES``. None if the file names it.
         policy: A `Policy`, the path of a YAML file, or the mapping that such a file holds.
         allow_code: Whether the file may name predicates to import.
         given: Any other field of `Settings`. None means "not given". Metadata is merged with the file's.
 
     Raises:
         ConfigError: The file is wrong.
-        PolicyError: An argument is wrong, or there is no run directory.
+        PolicyError: An argument is wrong, or there is no run directory, or its name in the file has a variable that is
+            not set.
     """
     if dirpath is not None and not isinstance(dirpath, str | PathLike):
         raise PolicyError(
@@ -49,7 +51,11 @@ def build_config(
         raise PolicyError(f"{name}: dirpath is missing; expected the run directory, such as {name}('runs/a', ...)")
     if not str(settings.dirpath):
         raise PolicyError(f"{name}: dirpath is empty; expected a run directory, such as 'runs/a'")
-    return Config(config.policy, settings)
+    try:
+        found = expanded(settings.dirpath, strict=dirpath is None)
+    except PolicyError as error:
+        raise PolicyError(f"{name}: dirpath {error}") from None
+    return Config(config.policy, replace(settings, dirpath=str(found)))
 
 
 def _read(name: str, policy: object, allow_code: bool) -> Config:

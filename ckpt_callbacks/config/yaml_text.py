@@ -76,7 +76,7 @@ def read(path: str | PathLike[str]) -> tuple[Any, list[str]]:
     """
     yaml = _Yaml()
     try:
-        return yaml.load(Path(path).read_text(encoding="utf-8")), yaml.duplicates
+        return yaml.load(Path(path).expanduser().read_text(encoding="utf-8")), yaml.duplicates
     except OSError as error:
         problem = f"cannot be read: {error.strerror}"
     except UnicodeDecodeError as error:

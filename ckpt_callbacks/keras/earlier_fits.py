@@ -81,7 +81,7 @@ def choose(run: Run, request: ResumeRequest, model: keras.Model, epochs: int) ->
             return Choice()
         if not run.is_first_fit:
             run.begin_new_run()
-        return Choice(_given(run, Path(request.where)))
+        return Choice(_given(run, Path(request.where).expanduser()))
     trained = not replayed and (known or has_trained(model))
     choice = Choice()
     if request.where == "auto" and not request.parts.step:  # a new run, from the newest weights

@@ -14,7 +14,7 @@ NAMES = {
     "Chinese": "模型".encode(),
     "a new line": b"a\nb",
     "patterns": b"[x]*?{a}",
-    "signs": b"100%s & $HOME `b` 'c'",
+    "signs": b"100%s & `b` 'c'",
     "long": b"x" * 200,
 }
 
