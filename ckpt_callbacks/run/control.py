@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import os
 import signal
 from collections.abc import Callable
@@ -12,6 +12,8 @@ from typing import NoReturn
 from ..runtime.clock import Clock
 from ..runtime.processes import Agreement, Processes
 from ..runtime.signals import SignalWatch
+
+log = logging.getLogger("ckpt_callbacks")
 
 _POLL_EVERY = 0.5  # seconds between two checks of the disk
 
@@ -31,6 +33,7 @@ class ControlChannel:
         self._signals = SignalWatch(grace, notify)
         self._polled_at = 0.0
         self._touched_at = 0  # when the file was touched, in nanoseconds
+        self._answered_at: int | None = None  # the same for a file that was answered and cannot be removed
         self._agreed: signal.Signals | None = None  # the signal that all processes have agreed on
         self._requested, self._retry_at = False, 0
         self._pending: set[int] = set()  # ids of saves on request that have no outcome yet
@@ -116,11 +119,21 @@ class ControlChannel:
             self._touched_at = os.stat(self._save_now).st_mtime_ns
         except OSError:  # it does not exist, or the disk is broken
             return False
-        return True
+        return self._touched_at != self._answered_at
 
     def _acknowledge(self, processes: Processes) -> None:
         self._requested, self._retry_at = False, 0
-        if processes.is_primary:
-            with contextlib.suppress(OSError):
-                if os.stat(self._save_now).st_mtime_ns == self._touched_at:  # otherwise, the request is a new one
-                    self._save_now.unlink()
+        if not processes.is_primary:
+            return
+        try:
+            if os.stat(self._save_now).st_mtime_ns == self._touched_at:  # otherwise, the request is a new one
+                self._save_now.unlink()
+        except FileNotFoundError:
+            pass
+        except OSError as error:  # a folder, or somebody else's file
+            if self._answered_at is None:
+                log.warning(
+                    "%s: cannot be removed (%s), so it stays; touch it to request another save", self._save_now,
+                    error.strerror,
+                )  # fmt: skip
+            self._answered_at = self._touched_at

@@ -69,6 +69,35 @@ def test_a_request_during_the_save_of_an_earlier_one_is_a_separate_request(begin
     assert not (run.dirpath / "SAVE_NOW").exists() and [r.step for r in run.view.records()] == [5, 7]
 
 
+@pytest.mark.parametrize("kind", ["a folder", "a full folder", "somebody else's file"])
+def test_a_request_that_cannot_be_removed_is_answered_once_each_time_it_is_touched(begin, monkeypatch, caplog, kind):
+    run = begin(clock=(clock := FakeClock()))
+    path = run.dirpath / "SAVE_NOW"
+    if kind == "somebody else's file":
+        path.touch()
+
+        unlink = type(path).unlink
+
+        def refused(path, missing_ok=False):
+            if path.name == "SAVE_NOW":
+                raise PermissionError(1, "Operation not permitted")
+            unlink(path, missing_ok)
+
+        monkeypatch.setattr(type(path), "unlink", refused)
+    else:
+        (path if kind == "a folder" else path / "within").mkdir(parents=True)
+    for step in range(5, 25):
+        if step == 15:
+            os.utime(path, ns=(1, 1))
+        clock.advance(1)
+        report(run, EventKind.STEP_END, step=step, epoch=0, stage=Held(run, held=False))
+        run.wait()
+    monkeypatch.undo()
+    assert path.exists() and [r.step for r in run.view.records()] == [5, 15]
+    [line] = [message for message in caplog.messages if "cannot be removed" in message]
+    assert line.endswith("so it stays; touch it to request another save")
+
+
 def test_a_disk_that_cannot_be_checked_for_requests_does_not_end_training(begin, monkeypatch):
     run, stat = begin(clock=(clock := FakeClock())), os.stat
 
