@@ -183,6 +183,10 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
             if not pl_module.automatic_optimization:
                 self._fit.inexactness.gradients.use(optimizer)
 
+    def on_validation_start(self, *_: Any) -> None:
+        if self._fit is not None:
+            self._fit.begin_validation()
+
     def on_validation_epoch_start(self, *_: Any) -> None:
         if self._fit is not None:
             self._fit.averages.in_model = True

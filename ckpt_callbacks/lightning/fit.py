@@ -16,7 +16,7 @@ from ..record import Record
 from ..run.listeners import Listener
 from ..run.run import Run
 from ..torch.staging import TorchStaging
-from . import loops
+from . import loops, validations
 from .averaging import AveragedWeights
 from .batch_gate import BatchGate
 from .checkpoint_io import StagedCheckpointIO
@@ -91,7 +91,8 @@ class Fit:
     def correct(self, saved: dict[str, Any]) -> None:
         """Correct the ``loops`` that Lightning writes, and log once why a resume from here may not be exact."""
         self._progress.correct(saved)
-        self._trained.check_saved()
+        if not self.is_saving:
+            self._trained.check_saved()
         self.inexactness.report(self._trainer, self._progress)
 
     # -- the beginning -----------------------------------------------------------------------------------------------
@@ -167,20 +168,17 @@ class Fit:
         trainer = self._trainer
         step = self._progress.steps.end_batch(trainer)
         if step == max(self._step, self.gate.step) or self.gate.is_amid_update(trainer):
-            if loops.validation_follows(trainer):
-                self._trained.await_validation()
+            self._trained.end_batch()
             return
         self._step, self._progress.plateau_interval = step, "step"
         self.io.prepare(self._run)
         self.inexactness.begin(self._trainer)
-        whole, validates = loops.epoch_is_whole(trainer), loops.validation_follows(trainer)
+        whole, validates = loops.epoch_is_whole(trainer), validations.validation_follows(trainer)
         later = self._trained.batches if whole or validates else None
         measured = self._metrics.of_step(trainer, self._run.policy, later)
         if not self._run.processes.is_single:
             self._run.poll_requests(measured=bool(measured))
         weights = object()  # between the two events, nothing changes them
-        if validates or loops.winding_down(trainer):
-            self._trained.await_validation()
         if validates:
             self._progress.await_validation(trainer)
             self._save_if_urgent()
@@ -189,7 +187,13 @@ class Fit:
         if not whole:
             self._save_before_winding_down(weights)
         self._progress.plateau_interval = None
+        self._trained.end_batch()  # here, as the policy may have just stopped training, and a validation follows then
         self.gate.close(trainer, step, counts_batches=self._progress.steps.is_of_batches)
+
+    def begin_validation(self) -> None:
+        """Begin a validation. The gate may have skipped the batch before it."""
+        if self._is_training:
+            self._trained.await_validation()
 
     def pass_validation_batch(self) -> None:
         """Save during a validation, before or after one of its batches, if a save is urgent."""

@@ -28,21 +28,6 @@ def last_batch_was_reached(trainer: Trainer) -> bool:
     return trainer.fit_loop.epoch_loop._num_ready_batches_reached()
 
 
-def validation_follows(trainer: Trainer) -> bool:
-    """Return whether a validation follows the batch that ends now, even if nothing asks training to stop."""
-    epoch_loop, should_stop = trainer.fit_loop.epoch_loop, trainer.should_stop
-    trainer.should_stop = False  # when training should stop, Lightning validates after any batch
-    try:
-        return epoch_loop._should_check_val_fx(trainer.fit_loop._data_fetcher)
-    finally:
-        trainer.should_stop = should_stop
-
-
-def validation_progress(trainer: Trainer) -> dict[str, Any]:
-    """Return how many batches have been validated so far."""
-    return trainer.fit_loop.epoch_loop.val_loop.batch_progress.state_dict()
-
-
 def batches_done(trainer: Trainer) -> int:
     """Return how many batches of the running epoch were trained before the checkpoint that a `fit` resumes from."""
     epoch_loop = trainer.fit_loop.epoch_loop
@@ -58,6 +43,11 @@ def batches_trained(trainer: Trainer) -> int:
 def batches_trained_in_total(trainer: Trainer) -> int:
     """Return how many batches have been trained so far, by this process or before a resume."""
     return trainer.fit_loop.epoch_loop.batch_progress.total.processed
+
+
+def batches_begun_in_total(trainer: Trainer) -> int:
+    """Return how many batches have begun so far, in this process or before a resume."""
+    return trainer.fit_loop.epoch_loop.batch_progress.total.ready
 
 
 def winding_down(trainer: Trainer) -> bool:
@@ -131,21 +121,14 @@ def mark_epoch_complete(loops: dict[str, Any]) -> None:
         progress[part] = dict.fromkeys(progress[part], progress[part]["processed"])
 
 
-def mark_validation_due(loops: dict[str, Any], progress: dict[str, Any]) -> None:
-    """Correct the ``loops`` of a checkpoint that was taken between a batch and the end of the validation after it.
+def leave_out_begun_batch(loops: dict[str, Any]) -> None:
+    """Correct the ``loops`` of a checkpoint that was taken when a batch had begun, which is not trained yet.
 
-    The batch counts as completed, but the epoch and the validation do not.
-
-    Args:
-        loops: What Lightning would write.
-        progress: The validation's progress before it began.
+    Otherwise, Lightning prepares the validation before that batch again on resume, which draws random numbers.
     """
-    fit_loop = loops["fit_loop"]
-    fit_loop["epoch_loop.val_loop.batch_progress"] = progress
-    batches, epochs = fit_loop["epoch_loop.batch_progress"], fit_loop["epoch_progress"]
+    progress = loops["fit_loop"]["epoch_loop.batch_progress"]
     for part in ("total", "current"):
-        batches[part]["completed"] = batches[part]["processed"]
-        epochs[part]["processed"] = epochs[part]["completed"] = epochs[part]["started"] - 1
+        progress[part]["ready"] = progress[part]["started"] = progress[part]["processed"]
 
 
 def begin_with_validation(trainer: Trainer, states: Sequence[dict[str, Any]]) -> None:

@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from ..torch.rng import random_state
-from . import loops
+from . import loops, validations
 from .data_order import DataOrder, generator_states, is_plain, prefetched
 from .embedded import FitState, Place, ProcessState
 from .epoch_data import epoch_data
@@ -65,7 +65,7 @@ class Progress:
     def await_validation(self, trainer: Trainer) -> None:
         """Finish a batch that a validation follows."""
         self.place = Place.VALIDATION
-        self._before_validation = {"random": random_state(), "progress": loops.validation_progress(trainer)}
+        self._before_validation = {"random": random_state(), "progress": validations.validation_progress(trainer)}
 
     def continue_epoch(self) -> None:
         """Finish a validation after which the epoch continues."""
@@ -143,7 +143,9 @@ class Progress:
         if self.place is Place.EPOCH_END:
             loops.mark_epoch_complete(saved)
         elif self.place is Place.VALIDATION:
-            loops.mark_validation_due(saved, self._before_validation["progress"])
+            validations.mark_validation_due(saved, self._before_validation["progress"])
+        else:
+            loops.leave_out_begun_batch(saved)
 
 
 def _gather(own: ProcessState, world_size: int) -> list[ProcessState]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from lightning.pytorch import Trainer
 
 from ..torch.weights import Weights, weights_of
-from . import loops
+from . import loops, validations
 from .averaging import AveragedWeights
 
 log = logging.getLogger("ckpt_callbacks")
@@ -26,7 +26,8 @@ class TrainedWeights:
     def __init__(self, trainer: Trainer, averages: AveragedWeights) -> None:
         self._trainer, self._averages = trainer, averages
         self._batches_before = 0
-        self._before: str | None = None  # the weights before the running validation
+        # The weights before a validation, and how many batches had begun by then.
+        self._awaited: tuple[str, int] | None = None
         self._validated: str | None = None  # the weights that the running or the last validation has measured
         self._replaced = False  # True if the last validation measured other weights
         self._was_said = self._was_saved = self._was_left = False
@@ -44,9 +45,24 @@ class TrainedWeights:
         """Return an identity of the weights; see `Event.weights`."""
         return self._identity(weights_of(self._trainer.lightning_module))
 
+    def end_batch(self) -> None:
+        """End a batch. Call it when everything that may stop training has run, since that brings a validation."""
+        if validations.validates_next(self._trainer):
+            self.await_validation()
+
     def await_validation(self) -> None:
         """Note the weights before a validation, when no hook has replaced them yet."""
-        self._before = None if self._averages.are_saved(self._trainer) else self._content()
+        if self._before is None and not self._averages.are_saved(self._trainer):
+            self._awaited = self._content(), loops.batches_begun_in_total(self._trainer)
+
+    @property
+    def _before(self) -> str | None:
+        """The weights before the validation that comes next or runs; None if there is none."""
+        if self._awaited is None:
+            return None
+        content, batches = self._awaited
+        # The next batch changes the weights, whether or not Lightning has run the validation.
+        return content if batches == loops.batches_begun_in_total(self._trainer) else None
 
     def validate(self) -> None:
         """Begin a batch of a validation."""
@@ -56,16 +72,17 @@ class TrainedWeights:
     def end_validation(self) -> None:
         """End a validation."""
         self._replaced = self.were_replaced
-        self._before = None
+        self._awaited = None
 
     def end_epoch(self) -> None:
         """End an epoch. The validation for which `await_validation` was called may not have run."""
-        self._before = None
+        self._awaited = None
 
     @property
     def were_replaced(self) -> bool:
         """True if the running validation measures other weights."""
-        return self._before is not None and self._before != self._validated
+        before = self._before
+        return before is not None and before != self._validated
 
     def keep_out(self, dirpath: Path) -> bool:
         """Return whether the model now holds other weights, which must not be saved. Log it if it does.
@@ -79,7 +96,7 @@ class TrainedWeights:
         return replaced
 
     def check_saved(self) -> None:
-        """Log once if the model holds other weights while any code saves a checkpoint, which then contains these."""
+        """Log once if the model holds other weights while another callback saves a checkpoint, which contains these."""
         if not self._was_saved and self._are_replaced():
             self._was_saved = True
             log.warning(
@@ -88,7 +105,8 @@ class TrainedWeights:
             )
 
     def _are_replaced(self) -> bool:
-        return self._before is not None and self._before != self._content()
+        before = self._before
+        return before is not None and before != self._content()
 
     def identity_after_validation(self) -> Hashable | None:
         """Return `identity`, and log once if the last validation measured weights other than those saved now."""

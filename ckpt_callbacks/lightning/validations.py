@@ -1,0 +1,48 @@
+"""The validations of a fit, in the private state of Lightning's loops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning.pytorch import Trainer
+
+
+def validation_follows(trainer: Trainer) -> bool:
+    """Return whether a validation follows the batch that ends now, even if nothing asks training to stop."""
+    should_stop = trainer.should_stop
+    trainer.should_stop = False  # when training should stop, Lightning validates after any batch
+    try:
+        return validates_next(trainer)
+    finally:
+        trainer.should_stop = should_stop
+
+
+def validates_next(trainer: Trainer) -> bool:
+    """Return whether a validation follows the batch that ends now."""
+    epoch_loop = trainer.fit_loop.epoch_loop
+    val_loop = epoch_loop.val_loop
+    if val_loop._combined_loader is not None and val_loop.skip:
+        return False  # the data has no batch, and Lightning calls no hook
+    return epoch_loop._should_check_val_fx(trainer.fit_loop._data_fetcher)
+
+
+def validation_progress(trainer: Trainer) -> dict[str, Any]:
+    """Return how many batches have been validated so far."""
+    return trainer.fit_loop.epoch_loop.val_loop.batch_progress.state_dict()
+
+
+def mark_validation_due(loops: dict[str, Any], progress: dict[str, Any]) -> None:
+    """Correct the ``loops`` of a checkpoint that was taken between a batch and the end of the validation after it.
+
+    The batch counts as completed, but the epoch and the validation do not.
+
+    Args:
+        loops: What Lightning would write.
+        progress: The validation's progress before it began.
+    """
+    fit_loop = loops["fit_loop"]
+    fit_loop["epoch_loop.val_loop.batch_progress"] = progress
+    batches, epochs = fit_loop["epoch_loop.batch_progress"], fit_loop["epoch_progress"]
+    for part in ("total", "current"):
+        batches[part]["completed"] = batches[part]["processed"]
+        epochs[part]["processed"] = epochs[part]["completed"] = epochs[part]["started"] - 1
