@@ -155,7 +155,7 @@ class Fit:
         if self._progress.place is Place.VALIDATION:
             self._trained.await_validation()
         source = TrainerSource(trainer, self.io, self.averages)
-        self._obey(self._run.start(source, step=self._step, epoch=self._epochs))
+        self._obey(self._run.start(source, step=self._step, epoch=self._epochs, model=trainer.lightning_module))
 
     def start_epoch(self) -> None:
         """Start an epoch."""

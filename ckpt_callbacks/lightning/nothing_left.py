@@ -9,12 +9,13 @@ from lightning.pytorch.callbacks import Timer
 
 from ..run.run import Run
 from . import loops
-from .averaging import end_averages
 from .embedded import FitState
+from .final_weights import end_with_final_weights
 from .frozen_parameters import is_trained_now
 from .previous_fit import PreviousFit
 
 log = logging.getLogger("ckpt_callbacks")
+_FOLD = ", with another model of this process; give each fold its own directory"
 _PHASE = "a new phase of training needs its own directory"
 
 
@@ -29,15 +30,14 @@ def end_untrained(trainer: Trainer, run: Run, state: FitState, previous: Previou
     """
     # Lightning takes these steps only after the save at the end of the last epoch.
     loops.apply_plateau_steps(trainer, state.plateau_steps)
-    end_averages(trainer)
-    run.end_without_training()
-    why = _why(trainer, state, previous)
-    log.warning("%s: nothing left to train; the run ended at step %d%s", run.dirpath, run.state.step, why)
+    loaded = end_with_final_weights(trainer, run)
+    why = _why(trainer, run, state, previous)
+    log.warning("%s: nothing left to train; the run ended at step %d%s%s", run.dirpath, run.state.step, why, loaded)
 
 
-def _why(trainer: Trainer, state: FitState, previous: PreviousFit) -> str:
+def _why(trainer: Trainer, run: Run, state: FitState, previous: PreviousFit) -> str:
     if previous.is_of_another_module(trainer):
-        return ", with another model of this process; give each fold its own directory"
+        return _FOLD
     for callback in trainer.callbacks:
         if isinstance(callback, Timer) and (left := callback.time_remaining()) is not None and left <= 0:
             spent = callback.time_elapsed()
@@ -46,4 +46,4 @@ def _why(trainer: Trainer, state: FitState, previous: PreviousFit) -> str:
         return f", beyond max_steps={trainer.max_steps}, which includes earlier fits; {_PHASE}"
     if is_trained_now(trainer.lightning_module, state.frozen_at_start, state.frozen):
         return f", with other parameters frozen than now; {_PHASE}, or more epochs"
-    return ""
+    return _FOLD if run.fits.were_for_another(trainer.lightning_module) else ""
