@@ -34,7 +34,7 @@ class _Constructor(SafeConstructor):
             raise
         except Exception as error:  # whatever a type raises for a text that it cannot hold
             text = shown if len(shown := str(node.value)) <= _LONGEST else f"{shown[:_LONGEST]}..."
-            kind = node.tag.rpartition(":")[2] if isinstance(node.tag, str) else str(node.tag).rpartition(":")[2]
+            kind = str(node.tag).rpartition(":")[2]
             raise ConstructorError(None, None, f"{text!r} is not a valid {kind}", node.start_mark) from error
 
     def check_mapping_key(self, node: Any, key_node: Any, mapping: Any, key: Any, value: Any) -> bool:

@@ -25,7 +25,7 @@ def zip_date(seconds: float | None = None) -> tuple[int, ...]:
 @contextmanager
 def any_date() -> Iterator[None]:
     """Let zipfile, which Keras writes its archives with, work whatever the clock shows."""
-    if zip_date() == _local():
+    if _FIRST <= _local() <= _LAST:
         yield
         return
     with _lock:

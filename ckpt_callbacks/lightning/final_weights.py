@@ -64,11 +64,11 @@ def _verified(final: Record) -> str | None:
 
 
 def _load(trainer: Trainer, path: Path) -> str:
-    module = trainer.lightning_module
-    if decides_what_fits(trainer):
-        return f"; to continue with the weights that it ended with, load {path.name}"
     try:
-        module.load_state_dict(load(path)["state_dict"])
+        saved = None if decides_what_fits(trainer) else load(path)
+        if saved is None:  # the module, the strategy or classes of the user's own decide how to load it
+            return f"; to continue with the weights that it ended with, load {path.name}"
+        trainer.lightning_module.load_state_dict(saved["state_dict"])
     except Exception as error:  # whatever torch raises for a file that does not fit
         return f"; the weights that it ended with, in {path.name}, could not be loaded: {first_line(error)}"
     return f"; loaded the weights that it ended with from {path.name}"

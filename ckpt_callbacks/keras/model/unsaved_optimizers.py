@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import keras
-from keras.src.saving import saving_lib
 
-from .no_weights import NoWeights
 from .objects import optimizers
 from .parts import as_built
+from .walk import reached
 
 
 def why_inexact(model: keras.Model) -> str | None:
     """Return why a resumed run is not exact if Keras does not save an optimizer of the model; None if it saves all."""
-    visited: set[int] = set()
     with as_built(model):
-        saving_lib._save_state(model, NoWeights(), None, "", visited)
-    left_out = [path for path, optimizer in optimizers(model).items() if id(optimizer) not in visited]
+        saved = reached(model)
+    left_out = [path for path, optimizer in optimizers(model).items() if id(optimizer) not in saved]
     if not left_out:
         return None
     return (

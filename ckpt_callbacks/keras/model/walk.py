@@ -20,6 +20,7 @@ from keras.src.optimizers.base_optimizer import BaseOptimizer
 from keras.src.saving import saving_lib
 
 from ...formats.keras.entries import Entry, Group
+from .no_weights import NoWeights
 from .objects import optimizers
 from .parts import storing
 
@@ -47,7 +48,7 @@ def walk(model: keras.Model, *, skip: Sequence[Any] = (), assets: bool = False) 
         skip: The objects in it to leave out.
         assets: Whether to include the files of layers, as ``.keras`` does.
     """
-    store = WalkStore()
+    store = _WalkStore()
     with _Assets() as files, storing(_usual_optimizers(model), _store_variables), _cached_skipsets():
         saving_lib._save_state(model, store, files if assets else None, "", {id(one) for one in skip})
         found = tuple(files.contents())
@@ -59,12 +60,20 @@ def walk(model: keras.Model, *, skip: Sequence[Any] = (), assets: bool = False) 
     return Walk(tuple(groups), tuple(values), found)
 
 
+def reached(model: keras.Model) -> set[int]:
+    """Return the identities of the objects that Keras' walk reaches. No code of theirs is called."""
+    visited: set[int] = set()
+    with _cached_skipsets():
+        saving_lib._save_state(model, NoWeights(), None, "", visited)
+    return visited
+
+
 def config_of(model: keras.Model) -> tuple[str, str]:
     """Return the contents of an archive's ``config.json`` and ``metadata.json``."""
     return saving_lib._serialize_model_as_json(model)
 
 
-class WalkStore(saving_lib.H5IOStore):
+class _WalkStore(saving_lib.H5IOStore):
     """A store that records what is put into it. A group that is open for writing can also be read."""
 
     def __init__(self) -> None:
@@ -76,7 +85,7 @@ class WalkStore(saving_lib.H5IOStore):
     def __bool__(self) -> bool:
         return True
 
-    def make(self, path: str, metadata: dict[str, Any] | None = None) -> WalkStore:
+    def make(self, path: str, metadata: dict[str, Any] | None = None) -> _WalkStore:
         # A user's class may change a variable, store it and change it back, so its variables are copied at once.
         method = getattr(type(sys._getframe(1).f_locals.get("saveable")), "save_own_variables", None)
         self._by_reference = str(getattr(method, "__module__", "")).startswith("keras.src.")
