@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 from os import PathLike
 from pathlib import Path
@@ -76,7 +77,7 @@ def read(path: str | PathLike[str]) -> tuple[Any, list[str]]:
     """
     yaml = _Yaml()
     try:
-        return yaml.load(Path(path).expanduser().read_text(encoding="utf-8")), yaml.duplicates
+        return yaml.load(Path(os.path.expanduser(path)).read_text(encoding="utf-8")), yaml.duplicates
     except OSError as error:
         problem = f"cannot be read: {error.strerror}"
     except UnicodeDecodeError as error:

@@ -241,8 +241,8 @@ class Run:
 
     def end_without_training(self) -> None:
         """End a `fit` that had nothing left to train; its checkpoint becomes ``final``."""
-        last = self.view.last()
-        if self.processes.is_primary and last is not None and self.view.final() is None:
+        last, final = self.view.last(), self.view.final()
+        if self.processes.is_primary and last is not None and (final is None or final.step < last.step):
             self.directory.manifest.change(last.id, final=True)
             self.directory.restore_aliases()
 

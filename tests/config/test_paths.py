@@ -65,5 +65,6 @@ def test_the_path_of_the_file_may_begin_at_home(tmp_path):
     (tmp_path / "policy.yaml").write_text("save: on_preempt\ndirpath: ~/runs\n")
     assert build_config("KerasCheckpoint", None, "~/policy.yaml").settings.dirpath == os.fspath(tmp_path / "runs")
     assert Config.from_yaml("~/policy.yaml").settings.dirpath == "~/runs", "written back as it was read"
-    with pytest.raises(ConfigError, match=r"^~/no\.yaml: cannot be read"):
-        Config.from_yaml("~/no.yaml")
+    for missing in ("~/no.yaml", "~nobody-here/policy.yaml"):
+        with pytest.raises(ConfigError, match=f"^{missing}: cannot be read"):
+            Config.from_yaml(missing)

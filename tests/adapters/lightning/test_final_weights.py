@@ -95,6 +95,14 @@ def test_a_run_that_was_killed_while_it_ended_is_final_if_the_end_changes_nothin
     assert torch.equal(weights(module), torch.cat([p.flatten() for p in _saved(callback.final())]))
 
 
+def test_a_run_that_was_extended_and_killed_while_it_ended_has_a_new_final(tmp_path):
+    run(tmp_path / "run")
+    run(tmp_path / "run", Copy(tmp_path / "run", tmp_path / "killed"), max_epochs=4)
+    assert LightningCheckpoint(tmp_path / "killed", EPOCHS).final().epoch == 3
+    _, callback = run(tmp_path / "killed", max_epochs=4)
+    assert callback.final() == callback.last() and callback.final().epoch == 4
+
+
 def test_an_older_checkpoint_that_the_script_names_stays_loaded(tmp_path):
     run(tmp_path, Halve(), max_epochs=3)
     older = next(record for record in LightningCheckpoint(tmp_path, EPOCHS).records() if record.epoch == 2)
