@@ -29,8 +29,8 @@ class Validation:
     def __init__(self, model: keras.Model, others: OtherCallbacks, save_if_urgent: Callable[[], None]) -> None:
         self._model, self._others, self._save_if_urgent = model, others, save_if_urgent
         self.state: VolatileState | None = None
-        self._trained: str | None = None  # before the hooks of other callbacks, if those may change weights
-        self._has_batches = self._is_replaced = False
+        self._trained: str | None = None  # before the hooks of other callbacks, until the first batch
+        self._is_replaced = False
 
     def await_hooks(self) -> None:
         """Note the weights before a validation, when no other callback has replaced them yet."""
@@ -39,16 +39,15 @@ class Validation:
     def begin(self) -> None:
         """Begin a validation, after the hooks of the other callbacks."""
         self.state = volatile_state(self._model, self._others)
-        self._has_batches, self._is_replaced = False, self._holds_others()
+        self._is_replaced = self._holds_others()
         self._save()
 
     def begin_batch(self) -> None:
         """Begin a batch of the validation, after the hooks of the other callbacks."""
         if self.state is None:
             return
-        if not self._has_batches:
-            self._has_batches = True
-            self._is_replaced = self._is_replaced or self._holds_others()
+        self._is_replaced = self._is_replaced or self._holds_others()
+        self._trained = None  # only hooks before the first batch replace weights
         self._save()
 
     def end(self) -> None:

@@ -29,9 +29,10 @@ from ..run.snapshot import LiveSnapshot, Snapshot
 from ..run.source import Embedded
 from ..torch.mapped_checkpoint import MappedCheckpoint, can_map
 from ..torch.staging import DEVICES, TorchStaging, expected_size, step_only_storages
-from ..torch.trained_tensors import are_finite, trained_parts, trained_tensors
+from ..torch.trained_tensors import are_finite, trained_tensors
 from . import refused_types
 from .compiled_modules import fit_names, write_plain_names
+from .finite_weights import weights_are_finite
 from .fit_call import is_resuming
 from .hyperparameters import Hyperparameters
 from .model_mismatch import loads_plainly, refuse_other_model
@@ -183,8 +184,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
     def _write_together(self, path: Path, embedded: Embedded) -> Written:
         """Write a part. All processes call it together."""
         # A process sees only its own part, and the record is that of the first process.
-        parts = are_finite(trained_parts(self.trainer.lightning_module))
-        finite = self.trainer.strategy.reduce_boolean_decision(parts, all=True)
+        finite = weights_are_finite(self.trainer)
         snapshot = self._collect(path, embedded)
         written = snapshot.write(path) if snapshot is not None else Written()
         return replace(written, finite=written.finite and finite)

@@ -10,7 +10,6 @@ from lightning.pytorch.callbacks import Checkpoint, EarlyStopping, ProgressBar, 
 
 from ..errors import VerifyError, first_line
 from ..formats.torch.check import load
-from ..policy.ranking import final_record
 from ..record import Record
 from ..run.run import Run
 from ..store.digest import verify
@@ -47,7 +46,7 @@ def end_with_final_weights(trainer: Trainer, run: Run) -> str:
 
 def _final(trainer: Trainer, run: Run) -> tuple[bool, str | None]:
     """Return whether the run's end was saved, and the path of its checkpoint if the one before it was loaded."""
-    final = final_record(run.view.records())
+    final = run.view.final()
     if final is None or final.step < run.state.step:
         return False, None
     is_loaded = final.step > run.state.step or Path(str(trainer.ckpt_path)).resolve() == final.path.resolve()

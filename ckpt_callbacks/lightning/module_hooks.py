@@ -8,12 +8,10 @@ random draw.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.model_helpers import is_overridden
-
-Measured = TypeVar("Measured")
 
 
 class ModuleHooks:
@@ -47,7 +45,10 @@ class ModuleHooks:
         self._pending.append(remove)
 
     def call_after_validation(
-        self, module: LightningModule, measured: Callable[[], Measured], then: Callable[[Measured], None]
+        self,
+        module: LightningModule,
+        measured: Callable[[], dict[str, float]],
+        then: Callable[[dict[str, float]], None],
     ) -> None:
         """Call ``then`` after the module's last hook in a validation. Call this method in ``on_validation_end``.
 

@@ -10,13 +10,13 @@ from typing import Any
 from lightning.pytorch import Trainer
 
 from ..torch.rng import random_state, set_random_state
-from ..torch.trained_tensors import are_finite, trained_parts
 from . import loops
 from .data_order import is_plain, push_prefetched, set_generator_states
 from .embedded import FitState, Place, ProcessState
 from .epoch_data import batches_in_changed_data
 from .epoch_start import begin_epoch_again
 from .epoch_sums import restore_epoch_sums
+from .finite_weights import weights_are_finite
 from .frozen_parameters import unfreeze
 from .progress import Progress
 from .saved_optimizers import SavedOptimizers
@@ -148,8 +148,7 @@ class ResumePoint:
 
 def _name_nan(trainer: Trainer) -> None:
     """Log if the loaded weights hold NaN. The record does not show this if it was restored from its file."""
-    finite = are_finite(trained_parts(trainer.lightning_module))
-    if not trainer.strategy.reduce_boolean_decision(finite, all=True) and trainer.is_global_zero:
+    if not weights_are_finite(trainer) and trainer.is_global_zero:
         log.warning(
             "%s: the loaded weights hold NaN or infinity, and training continues from them; to continue from good "
             "weights, pass the path of an earlier checkpoint", trainer.ckpt_path,

@@ -66,17 +66,10 @@ class CheckpointWriter:
                     return self._merge_into(last, draft)
                 draft = self._other_weights(last, draft, job)
             name = free_name(self._layout.dirpath, self._filename.render(draft), self._suffix)
-            return self._publish(job, self._described(draft, name, staged, written), staged, written)
+            return self._publish(job, _described(draft, name, staged, written), staged, written)
         except BaseException:
             self._discard(staged)
             raise
-
-    def _described(self, draft: Record, name: str, staged: Path, written: Written) -> Record:
-        found_digest, size = written.digest, written.size
-        if found_digest is None or size is None:
-            flush(staged)
-            found_digest, size = digest(staged)
-        return draft.replace(file=name, digest=found_digest, size=size, status=Status.WRITING)
 
     def _publish(self, job: SaveJob, record: Record, staged: Path, written: Written) -> Record:
         """Move a staged file into place, verify it, and record each step. Remove it if that fails."""
@@ -131,6 +124,15 @@ class CheckpointWriter:
             finite=record.finite and draft.finite,
             resumable=record.resumable and draft.resumable,
         )
+
+
+def _described(draft: Record, name: str, staged: Path, written: Written) -> Record:
+    """Return the draft with the facts of its file."""
+    found_digest, size = written.digest, written.size
+    if found_digest is None or size is None:
+        flush(staged)
+        found_digest, size = digest(staged)
+    return draft.replace(file=name, digest=found_digest, size=size, status=Status.WRITING)
 
 
 def _are_equal(one: Path, other: Path) -> bool:

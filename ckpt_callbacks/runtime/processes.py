@@ -22,10 +22,10 @@ class Agreement:
         measured: True if something that the policy monitors was measured at this step.
     """
 
-    requested: bool = False
-    signal: int = 0
-    finished: int = 0
-    measured: bool = False
+    requested: bool
+    signal: int
+    finished: int
+    measured: bool
 
 
 class Processes:

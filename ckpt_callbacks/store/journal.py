@@ -52,6 +52,7 @@ class Journal:
         self._offset = 0
         self._lines = 0
         self._seen = b""  # the last bytes before the offset
+        self._tail: bytes | None = None  # the bytes after the last newline; None if the file was missing or empty
 
     def read(self) -> Iterator[Line]:
         """Return the lines that were appended since the last call; none if the file was deleted.
@@ -60,14 +61,16 @@ class Journal:
             JournalReplaced: The file is not the one that was read before. Nothing of it counts as read.
             StoreError: The file cannot be read.
         """
-        data = self._unread() or b""
+        unread = self._unread()
+        data = unread or b""
         end = data.rfind(b"\n") + 1  # after the last newline comes a torn line, or one that is being written
+        self._tail = None if unread is None else data[end:]
         self._offset += end
         self._seen = (self._seen + data[:end])[-_REMEMBERED:]
         return self._lines_in(data[:end])
 
     def append(self, entry: Mapping[str, Any], known: Callable[[], Iterable[Mapping[str, Any]]]) -> bool:
-        """Append an entry durably, or not at all. Everything before it must have been read.
+        """Append an entry durably, or not at all. Everything before it has been read while the lock was held.
 
         Args:
             entry: The entry.
@@ -78,7 +81,7 @@ class Journal:
             True if the journal is new, and is to be read again from its start.
         """
         line = encoded(entry)
-        tail = self._unread()
+        tail = self._tail
         if tail is None and self._offset:
             line = b"".join(map(encoded, known())) + line
         end = self._offset if tail is not None else 0
