@@ -48,7 +48,10 @@ def build_config(
     except PolicyError as error:
         raise PolicyError(f"{name}: {str(error).removeprefix('Settings: ')}") from None
     if settings.dirpath is None:
-        raise PolicyError(f"{name}: dirpath is missing; expected the run directory, such as {name}('runs/a', ...)")
+        raise PolicyError(
+            f"{name}: dirpath is missing; expected the run directory, such as {name}('runs/a', ...), "
+            f"{name}.from_yaml(path, dirpath='runs/a'), or dirpath: runs/a in the file"
+        )
     if not str(settings.dirpath):
         raise PolicyError(f"{name}: dirpath is empty; expected a run directory, such as 'runs/a'")
     try:
