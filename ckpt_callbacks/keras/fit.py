@@ -24,6 +24,7 @@ from .loading import load_verified
 from .metadata import training_metadata
 from .metrics import floats
 from .model import lora
+from .model.objects import unchanged
 from .other_callbacks import OtherCallbacks
 from .progress import Progress
 from .resume_point import ResumePoint
@@ -94,13 +95,14 @@ class Fit:
     def snapshot(self, embedded: Embedded) -> Snapshot:
         """Return a snapshot of the training state; see `Source`."""
         model = self.model
-        if not (self._has_warned or embedded.weights_only):
-            self._has_warned = True
-            if why := "; ".join(filter(None, (*self._inexact, *what_is_not_saved(model)))):
-                log.warning("%s: a run resumed from here is not exact: %s", self._run.dirpath, why)
-        volatile = self.validation.state or volatile_state(model, self._others)
-        state = fit_state(model, embedded, volatile, self.progress.position())
-        return self._staging.stage(model, self._run.suffix, state)
+        with unchanged():
+            if not (self._has_warned or embedded.weights_only):
+                self._has_warned = True
+                if why := "; ".join(filter(None, (*self._inexact, *what_is_not_saved(model)))):
+                    log.warning("%s: a run resumed from here is not exact: %s", self._run.dirpath, why)
+            volatile = self.validation.state or volatile_state(model, self._others)
+            state = fit_state(model, embedded, volatile, self.progress.position())
+            return self._staging.stage(model, self._run.suffix, state)
 
     def metadata(self) -> Mapping[str, Any]:
         """Return the metadata of the training run, for a record."""

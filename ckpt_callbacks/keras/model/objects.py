@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import keras
@@ -12,13 +14,40 @@ from keras.src.saving.keras_saveable import KerasSaveable
 _HOLDERS = (KerasSaveable, keras.random.SeedGenerator)
 _CONTAINERS = (list, tuple, dict)
 
+# What the models of `unchanged` hold, once they were searched.
+_found: ContextVar[dict[int, list[tuple[str, Any]]] | None] = ContextVar("found", default=None)
 
-def objects(model: keras.Model) -> Iterator[tuple[str, Any]]:
-    """Yield each Keras object and each variable that a model holds, once, with the attribute names that lead to it.
+
+@contextmanager
+def unchanged() -> Iterator[None]:
+    """Search each model only once within this block, in which nothing changes what models hold."""
+    token = _found.set({})
+    try:
+        yield
+    finally:
+        _found.reset(token)
+
+
+def objects(model: keras.Model) -> list[tuple[str, Any]]:
+    """Return each Keras object and each variable that a model holds, once, with the attribute names that lead to it.
 
     An attribute of the model itself has its plain name, and the name of an object that it holds follows after a slash:
     ``opts/d``. The same script always gives the same names in the same order.
     """
+    found = _found.get()
+    if found is None:
+        return list(_search(model))
+    if id(model) not in found:
+        found[id(model)] = list(_search(model))
+    return found[id(model)]
+
+
+def optimizers(model: keras.Model) -> dict[str, keras.optimizers.Optimizer]:
+    """Return all optimizers of a model, and those inside them, by the names that lead to them."""
+    return {path: one for path, one in objects(model) if isinstance(one, keras.optimizers.Optimizer)}
+
+
+def _search(model: keras.Model) -> Iterator[tuple[str, Any]]:
     variables = _variable_types()
     kinds: dict[type, str] = {}  # most of the values are of a few types
     seen = {id(model)}
@@ -39,11 +68,6 @@ def objects(model: keras.Model) -> Iterator[tuple[str, Any]]:
                 if kind != "variable":
                     found.append((place, value))
         left += reversed(found)
-
-
-def optimizers(model: keras.Model) -> dict[str, keras.optimizers.Optimizer]:
-    """Return all optimizers of a model, and those inside them, by the names that lead to them."""
-    return {path: one for path, one in objects(model) if isinstance(one, keras.optimizers.Optimizer)}
 
 
 def _variable_types() -> tuple[type, ...]:

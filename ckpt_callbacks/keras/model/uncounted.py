@@ -30,7 +30,7 @@ class Uncounted:
     def __init__(self, model: keras.Model) -> None:
         self.saved: dict[str, Any] = {}
         self.left_out: list[str] = []
-        found = list(objects(model))
+        found = objects(model)
         counted, size = _counted(model, [one for _, one in found]), 0
         for path, one in found:
             if hasattr(one, "assign") and hasattr(one, "shape") and id(one) not in counted:
