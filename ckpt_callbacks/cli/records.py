@@ -75,7 +75,8 @@ class Listing:
         if which in ALIASES:
             found = [record for record in self.records if which in self.aliases.get(record.id, ())]
             if not found:
-                raise StoreError(f"{self._dirpath}: has no {which!r} checkpoint yet")
+                why = f": {self._view.why_no_best()}" if which == "best" else ""
+                raise StoreError(f"{self._dirpath}: has no {which!r} checkpoint yet{why}")
             return found[0]
         path = Path(which).resolve()
         matching = [r for r in self.records if which in (str(r.id), r.file, *r.tags) or r.path.resolve() == path]

@@ -28,6 +28,7 @@ def end_untrained(trainer: Trainer, run: Run, state: FitState, previous: Previou
         state: The state in the checkpoint.
         previous: The callback's last fit.
     """
+    run.begin_without_training()
     # Lightning takes these steps only after the save at the end of the last epoch.
     loops.apply_plateau_steps(trainer, state.plateau_steps)
     loaded = end_with_final_weights(trainer, run)

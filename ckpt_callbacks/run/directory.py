@@ -16,6 +16,7 @@ from ..recovery.interrupted import mark_damaged, recover
 from ..recovery.rebuild import find_unlisted
 from ..runtime.environment import environment
 from ..runtime.processes import Processes, is_primary_process
+from ..store.aliases import read_alias
 from ..store.lock import TrainingLock
 from ..store.manifest import Manifest
 from . import pruning
@@ -32,16 +33,20 @@ class RunDirectory:
         policy: Says what is best, and what is kept.
         framework: Identifies who writes the files, such as ``"lightning"``.
         name: The caller's name in messages, such as ``"LightningCheckpoint"``.
+        described: The policy as plain JSON, which the journal holds; None if it has no such form.
 
     Attributes:
         view: Answers questions about the checkpoints.
         manifest: The view's manifest.
+        described: As given.
         processes: The processes that train together.
         is_open: True from `open` to `release`. Of several processes, only the primary one holds the lock meanwhile.
     """
 
-    def __init__(self, dirpath: Path, policy: Policy, framework: str, name: str) -> None:
-        self.dirpath, self._framework, self._name = dirpath, framework, name
+    def __init__(
+        self, dirpath: Path, policy: Policy, framework: str, name: str, described: Mapping[str, Any] | None = None
+    ) -> None:
+        self.dirpath, self._framework, self._name, self.described = dirpath, framework, name, described
         self.manifest = Manifest(dirpath)
         self.view = RunView(self.manifest, policy)
         self.processes, self.is_open = Processes(), False
@@ -100,7 +105,7 @@ class RunDirectory:
         Args:
             parent: Id of the record that training continues from; None for a fresh start.
             wall: UTC seconds since 1970.
-            facts: Plain JSON values to store with it.
+            facts: Plain JSON values to store with it, besides the policy.
 
         Raises:
             StoreError: The directory cannot be written.
@@ -110,13 +115,22 @@ class RunDirectory:
         number = share(max((a.number for a in self.manifest.attempts if a.run == run), default=0) + 1)
         who = {"host": environment()["host"], "framework": self._framework}
         # Versions that do not know ``framework`` read ``holder``.
-        attempt = Attempt(run, number, parent, wall, {**who, "holder": self._name, **facts})
+        attempt = Attempt(run, number, parent, wall, {**who, "holder": self._name, "policy": self.described, **facts})
         if self.processes.is_primary:
+            knew_policy = self.knows_policy
             try:
                 self.manifest.start(attempt)
             except OSError as error:
                 raise StoreError(f"{self.dirpath}: cannot be written: {error.strerror or error}") from error
+            if not knew_policy and self.view.records():
+                self._follow_policy()
         return attempt
+
+    @property
+    def knows_policy(self) -> bool:
+        """True if the newest start in the journal had this policy."""
+        attempts = self.manifest.attempts
+        return bool(attempts) and attempts[-1].facts.get("policy") == self.described
 
     def move_aliases(self) -> None:
         """Point ``last``, ``best`` and ``final`` at their checkpoints.
@@ -139,6 +153,18 @@ class RunDirectory:
         except OSError as error:  # links are for people, and not worth ending a training run for
             log.warning("%s: the aliases could not be moved: %s", self.dirpath, error)
 
+    def _follow_policy(self) -> None:
+        """Move the aliases as this policy requires it, and log what becomes of ``best``."""
+        known = {record.file for record in self.manifest.records.values()}
+        before = read_alias(self.dirpath, "best", known)
+        self.restore_aliases()
+        best = self.view.best()
+        if before is not None and before != (best.file if best else None):
+            log.warning(
+                "%s: the policy has changed, so best is no longer %s, but %s", self.dirpath, before,
+                best.file if best else f"none: {self.view.why_no_best()}",
+            )  # fmt: skip
+
     def prune(self) -> None:
         """Move the aliases, and delete what no retention rule keeps."""
         self.move_aliases()
@@ -159,7 +185,8 @@ class RunDirectory:
         for line in recover(self.manifest):
             log.warning("%s: %s", self.dirpath, line)
         mark_damaged(self.manifest, self.view.damaged, self.view.best)
-        self.restore_aliases()
+        if self.knows_policy:  # otherwise, they move when the journal holds the new policy, which `ckpt` reads
+            self.restore_aliases()
 
     def _refuse_another_framework(self) -> None:
         """Raise `StoreError` if another framework's callback has trained here, before anything is touched."""

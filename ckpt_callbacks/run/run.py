@@ -74,10 +74,9 @@ class Run:
             raise PolicyError(f"{name}: dirpath is missing; expected the run directory")
         self.dirpath = Path(settings.dirpath).absolute()
         self.policy, self.settings, self.suffix = policy, settings, suffix
-        self._described = described
         self._clock = clock or Clock()
         self._filename = FileName.of(settings.filename, suffix, settings.metadata, policy.monitored)
-        self.directory = RunDirectory(self.dirpath, policy, framework, name)
+        self.directory = RunDirectory(self.dirpath, policy, framework, name, plain(described, 12, math.inf))
         self.gate = StepGate(self._clock)
         self.listeners: list[Listener] = []
         self._control = ControlChannel(
@@ -174,8 +173,7 @@ class Run:
         Returns:
             A decision that may ask to stop at once.
         """
-        number = self.fits.next_number
-        self._session.begin(source, {"policy": plain(self._described, 12, math.inf), "fit": number, **(facts or {})})
+        self._session.begin(source, {"fit": self.fits.next_number, **(facts or {})})
         self.fits.begin(self.view.current, model)
         if self._session.decider.lacks_deadline:
             log.warning(
@@ -238,6 +236,10 @@ class Run:
         self._worker.wait()
         if self.processes.is_single:  # others deliver outcomes collectively, at the next event
             self._session.outcomes.deliver()
+
+    def begin_without_training(self) -> None:
+        """Begin a `fit` after `restore` that has nothing left to train. Collective."""
+        self._session.begin_without_training({"fit": self.fits.next_number})
 
     def end_without_training(self) -> None:
         """End a `fit` that had nothing left to train; its checkpoint becomes ``final``."""

@@ -100,6 +100,12 @@ class Session:
         self.saver.begin(self._directory.begin(self._parent, self._clock.wall(), facts))
         self.decider.begin()
 
+    def begin_without_training(self, facts: Mapping[str, Any]) -> None:
+        """Record the start of a restored `fit` that has nothing left to train, if the journal lacks its policy."""
+        processes, directory = self._directory.processes, self._directory
+        if processes.broadcast(bool(directory.view.current) and not directory.knows_policy):
+            directory.begin(self._parent, self._clock.wall(), facts)
+
     def observe(self, event: Event) -> Decision:
         """Report one event, and carry out what the policy decides; see `Run.observe`."""
         event = self._begin_event(event)

@@ -64,6 +64,14 @@ class RunView:
         linked = read_alias(self.manifest.layout.dirpath, "best", files.keys())
         return files.get(linked) if linked is not None else None
 
+    def why_no_best(self) -> str:
+        """Return why there is no best checkpoint."""
+        if self.policy is None:
+            return "it is not known by what to rank, because the manifest does not hold the policy"
+        if (metric := self.policy.best_metric) is None:
+            return "the policy has no rule with a metric"
+        return f"no checkpoint can be ranked by {metric.series}"
+
     def final(self) -> Record | None:
         """Return the checkpoint of the state in which the last `fit` ended, or None."""
         return final_record(self.records())

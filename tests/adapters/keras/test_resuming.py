@@ -6,13 +6,14 @@ from pathlib import Path
 import keras
 import pytest
 
-from ckpt_callbacks import Every, KeepLast, Policy, Status
+from ckpt_callbacks import EMA, Every, KeepAll, KeepLast, Metric, Policy, Status
 from ckpt_callbacks.errors import ResumeError, VerifyError
 from ckpt_callbacks.store.manifest import Manifest
 from tests.adapters.keras.task import (
     BACKEND,
     EACH_EPOCH_AND_STEP,
     ONCE,
+    VAL,
     Epochs,
     checkpoint,
     digits,
@@ -23,6 +24,7 @@ from tests.adapters.keras.task import (
     same,
     updates,
 )  # fmt: skip
+from tests.support.command import ckpt
 from tests.support.variants import only_quick
 
 HERE = Path(__file__).parent
@@ -295,3 +297,14 @@ def test_schedules_come_from_the_script(tmp_path, caplog):
         schedule = keras.optimizers.schedules.ExponentialDecay(rate, 100, 0.9)
         fit(model(keras.optimizers.Adam(schedule), run_eagerly=True), checkpoint(tmp_path), epochs=epochs)
     assert "learning rate" not in caplog.text
+
+
+@ONCE
+def test_another_policy_of_a_finished_run_is_logged_and_recorded_for_the_command(tmp_path, caplog):
+    for metric in (VAL, Metric("val_loss", mode="min", smoothing=EMA(0.3))):
+        callback = checkpoint(tmp_path, Policy(Every(epochs=1), KeepAll(), best_by=metric))
+        fit(quick(), callback, epochs=1)
+    assert callback.best() is None and len(callback.records()) == 1
+    assert "best is no longer digits-001-4.keras, but none: no checkpoint can be ranked by ema(0.3)" in caplog.text
+    assert "has no 'best' checkpoint yet: no checkpoint can be ranked by" in ckpt("show", tmp_path, "best").output
+    assert "nothing is wrong" in ckpt("doctor", tmp_path, "--dry-run").output

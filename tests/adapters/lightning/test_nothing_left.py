@@ -4,11 +4,12 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, Timer
 
-from ckpt_callbacks import Every, KeepAll, OnPreempt, Policy
+from ckpt_callbacks import EMA, Every, KeepAll, Metric, OnPreempt, Policy
 from ckpt_callbacks.errors import ResumeError
 from ckpt_callbacks.lightning import LightningCheckpoint
 from tests.adapters.lightning.task import EACH_EPOCH, Model, fit, loaders, trainer, weights
 from tests.adapters.lightning.test_resuming_data import At, terminate
+from tests.support.command import ckpt
 
 PHASE = "a new phase of training needs its own directory"
 
@@ -69,3 +70,13 @@ def test_a_resume_after_max_time_says_so_and_continues_with_a_longer_one(tmp_pat
     assert fitter.global_step == 40
     whole, *_ = fit(tmp_path / "whole", **train | {"max_time": None})
     assert torch.equal(weights(more), weights(whole))
+
+
+def test_another_policy_is_logged_and_recorded_for_the_command(tmp_path, caplog):
+    fit(tmp_path, max_epochs=1)
+    smoothed = Policy(Every(epochs=1), KeepAll(), best_by=Metric("val_loss", mode="min", smoothing=EMA(0.3)))
+    _, _, callback = fit(tmp_path, smoothed, resume=True, max_epochs=1)
+    assert callback.best() is None and len(callback.records()) == 1
+    assert "best is no longer Model-001-10.ckpt, but none: no checkpoint can be ranked by ema(0.3)" in caplog.text
+    assert "has no 'best' checkpoint yet: no checkpoint can be ranked by" in ckpt("show", tmp_path, "best").output
+    assert "nothing is wrong" in ckpt("doctor", tmp_path, "--dry-run").output
