@@ -1,6 +1,7 @@
 """Failures of Keras' own callbacks with files, none of which this package has (docs/peer-failures.md)."""
 
 import signal
+import time
 
 import keras
 import pytest
@@ -112,3 +113,19 @@ def test_k12_a_failed_save_never_touches_an_earlier_file(tmp_path):
     failed = [record for record in Manifest.read(tmp_path).records.values() if record.error]
     assert failed and all("Input/output error" in record.error for record in failed)
     assert second.last().epoch == 2 and (tmp_path / "last.keras").resolve() == before[-1][0].resolve()
+
+
+def test_k16_a_clock_that_starts_in_1970_ends_no_fit(tmp_path, monkeypatch):
+    """A zip archive holds no date before 1980, so ModelCheckpoint raises ValueError after the first epoch."""
+    now, began = time.time, time.time()
+    monkeypatch.setattr(time, "time", lambda: 3600 + now() - began)
+    ours = checkpoint(tmp_path / "ours", EACH_EPOCH)
+    fit(quick(), ours, epochs=2)
+    assert loads(ours.last().path) and ours.last().epoch == 2
+
+    try:
+        fit(quick(), keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras"), epochs=2)
+        raised = ""
+    except ValueError as error:
+        raised = str(error)
+    fails("keras", "1980" in raised, raised)
