@@ -11,6 +11,7 @@ from functools import cached_property
 from ..errors import PolicyError
 from ..record import Record
 from ..units import check_count, format_number, is_finite
+from .direction import direction_of
 from .smoothing import Smoothing
 
 JOINT = " (together)"  # ends each `Metric.joint_key`, also in the state of checkpoints
@@ -135,10 +136,35 @@ class Metric:
         return (score if self.mode == "min" else -score, record.id)
 
 
-def check_metric(where: str, value: object) -> None:
-    """Raise `PolicyError` unless ``value`` is a `Metric`."""
-    if not isinstance(value, Metric):
-        raise PolicyError(f"{where}: got {value!r}; expected a Metric, such as Metric('val_loss', mode='min')")
+def as_metric(where: str, value: object, mode: str | None = None) -> Metric:
+    """Return a `Metric` as it is, and a name as the metric of that name.
+
+    Args:
+        where: The first words of an error message.
+        value: A `Metric`; or a name, or a list of names, as for `Metric`.
+        mode: ``"min"`` or ``"max"``. None for a `Metric`, and for names that say it; see `direction_of`.
+
+    Raises:
+        PolicyError: It is neither, or the direction is unknown.
+    """
+    if isinstance(value, Metric) and mode is None:
+        return value
+    if isinstance(value, Metric) or not isinstance(value, str | Sequence | Mapping) or not value:
+        got = f"{value!r}" if mode is None else f"{value!r} and mode={mode!r}"
+        raise PolicyError(f"{where}: got {got}; expected a Metric, such as Metric('val_loss', mode='min')")
+    if mode not in (None, "min", "max"):
+        raise PolicyError(f"{where}: mode is {mode!r}; expected 'min' or 'max'")
+    metric = Metric(value, mode=mode or "min")  # type: ignore[arg-type]
+    if mode is not None:
+        return metric
+    known = None if metric.joint_key else {direction_of(name) for name in metric.names}
+    direction = known.pop() if known is not None and len(known) == 1 else None
+    if direction is None:
+        raise PolicyError(
+            f"{where}: {metric.name!r} does not say whether less or more is better; expected mode='min' or "
+            f"mode='max', as in Metric({value!r}, mode='max')"
+        )
+    return dataclasses.replace(metric, mode=direction)
 
 
 def _is_weighted(part: object) -> bool:

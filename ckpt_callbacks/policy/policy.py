@@ -9,11 +9,12 @@ from os import PathLike
 
 from ..errors import PolicyError
 from ..events import EventKind
+from ..units import check_count
 from .composition import Trigger
-from .metric import Metric, check_metric
-from .retention import KeepAll, Retention, best_by
-from .stopping import Stopping, name_of_batch
-from .triggers import OnDeadline
+from .metric import Metric, as_metric
+from .retention import KeepAll, KeepBest, KeepLast, Retention, best_by
+from .stopping import Patience, Stopping, name_of_batch
+from .triggers import Every, Improves, OnDeadline, OnPreempt
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Policy:
         if self.stop is not None:
             _check("stop", self.stop, Stopping, "a stopping rule, such as Patience(val, 5)")
         if self.best_by is not None:
-            check_metric("Policy: best_by", self.best_by)
+            object.__setattr__(self, "best_by", as_metric("Policy: best_by", self.best_by))
 
     @cached_property
     def leaves(self) -> tuple[Trigger, ...]:
@@ -115,6 +116,33 @@ class Policy:
     def saves_on_exception(self) -> bool:
         """Whether a trigger asks for a save when training raises an exception."""
         return any(EventKind.EXCEPTION in leaf.kinds for leaf in self.leaves)
+
+    @classmethod
+    def default(
+        cls, monitor: str | Sequence[str] | Metric, mode: str | None = None, patience: int | None = None
+    ) -> Policy:  # fmt: skip
+        """Return the policy of a callback that is given no other one.
+
+        It saves at the end of each epoch, every 20 minutes, when the metric improves, and on signals. It keeps the
+        newest two checkpoints and the best one.
+
+        Args:
+            monitor: The name of a logged value, such as ``"val_loss"``; or a list of names, to use the first one that
+                was logged; or a `Metric`.
+            mode: ``"min"`` or ``"max"``. None if the name says it, such as a loss or an accuracy.
+            patience: Epochs, or validations, without improvement after which training stops. None to train to the end.
+
+        Raises:
+            PolicyError: An argument is invalid, or the name does not say whether less or more is better.
+        """
+        metric = as_metric("Policy.default: monitor", monitor, mode)
+        if patience is not None:
+            check_count("Policy.default", "patience", patience)
+        return cls(
+            save=Every(epochs=1) | Every(minutes=20) | Improves(metric) | OnPreempt(),
+            keep=KeepLast(2) | KeepBest(1, by=metric),
+            stop=None if patience is None else Patience(metric, checks=patience),
+        )
 
     @classmethod
     def from_yaml(cls, path: str | PathLike[str], *, allow_code: bool = False) -> Policy:

@@ -14,7 +14,7 @@ from ..errors import PolicyError
 from ..record import Record
 from ..units import check_count, format_number
 from .intervals import Interval
-from .metric import Metric, check_metric
+from .metric import Metric, as_metric
 from .ranking import alias_targets, best_record, newest_resumable, ranked_records
 
 Kept = Iterator[tuple[Record, str]]
@@ -102,7 +102,7 @@ class KeepBest(Retention):
 
     Args:
         n: How many, at least 1.
-        by: The metric.
+        by: The metric, or its name; see `as_metric`.
     """
 
     n: int = 1
@@ -110,7 +110,7 @@ class KeepBest(Retention):
 
     def __post_init__(self) -> None:
         check_count("KeepBest", "n", self.n)
-        check_metric("KeepBest: by", self.by)
+        object.__setattr__(self, "by", as_metric("KeepBest: by", self.by))
 
     def metrics(self) -> tuple[Metric, ...]:
         return () if self.by is None else (self.by,)  # never None: see above
@@ -119,11 +119,11 @@ class KeepBest(Retention):
         (by,) = self.metrics()
         best = ranked_records(records, by)[: self.n]
         for place, record in enumerate(best, start=1):
-            yield record, f"best {self.n} by {by.name} (#{place})"
+            yield record, f"best {self.n} by {by.series} (#{place})"
         # Superseded records may fill all places; the best of the current line survives as well.
         live = best_record(records, by)
         if live is not None and live not in best:
-            yield live, f"best by {by.name}"
+            yield live, f"best by {by.series}"
 
 
 @dataclass(frozen=True, repr=False)

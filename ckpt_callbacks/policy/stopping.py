@@ -11,7 +11,7 @@ from functools import cached_property
 
 from ..errors import PolicyError
 from ..units import check_count, format_number, is_finite
-from .metric import Metric, check_metric
+from .metric import Metric, as_metric
 from .track import Track
 
 TrackOf = Callable[[Metric], Track]
@@ -68,7 +68,7 @@ class Patience(Stopping):
     Measurements are counted, not epochs: a metric that is validated twice an epoch has two.
 
     Args:
-        metric: The metric that must improve, by more than its ``min_delta``.
+        metric: The metric that must improve, by more than its ``min_delta``; see `as_metric`.
         checks: Measurements without improvement after which training stops, at least 1.
         start_from_epoch: Number of initial epochs whose measurements are not counted.
     """
@@ -79,7 +79,7 @@ class Patience(Stopping):
     only_on_metrics = True
 
     def __post_init__(self) -> None:
-        check_metric("Patience", self.metric)
+        object.__setattr__(self, "metric", as_metric("Patience", self.metric))
         check_count("Patience", "checks", self.checks)
         check_count("Patience", "start_from_epoch", self.start_from_epoch, least=0)
 
@@ -95,8 +95,19 @@ class Patience(Stopping):
         track = track_of(self.watched)
         if track.stale < self.checks:
             return ()
-        best = "no finite value so far" if track.best is None else f"best {track.best:.6g}"
-        return (f"{self.metric.name} did not improve in {track.stale} checks ({best})",)
+        return (f"{self.metric.series} did not improve{self._failed(track)}",)
+
+    def _failed(self, track: Track) -> str:
+        checks, best, reached = f"in {track.stale} checks", track.best, track.reached
+        if best is None and reached is None:
+            return f" {checks} (no finite value so far)"
+        if best is None:
+            return f" on the baseline {format_number(self.metric.baseline or 0.0)} {checks} (best {reached:.6g})"
+        if reached is None or not self.metric.better(reached, best):
+            return f" {checks} (best {best:.6g})"
+        kind = " (rel)" if self.metric.min_delta_mode == "rel" else ""
+        margin = f"min_delta {format_number(self.metric.min_delta)}{kind}"
+        return f" by more than {margin} {checks} (best {best:.6g}, then {reached:.6g})"
 
 
 @dataclass(frozen=True)
@@ -106,7 +117,7 @@ class _Threshold(Stopping):
     only_on_metrics = True
 
     def __post_init__(self) -> None:
-        check_metric(type(self).__name__, self.metric)
+        object.__setattr__(self, "metric", as_metric(type(self).__name__, self.metric))
         if not is_finite(self.value):
             raise PolicyError(f"{type(self).__name__}: value is {self.value!r}; expected a finite number")
 
@@ -127,7 +138,7 @@ class Reaches(_Threshold):
         track = track_of(self.metric)
         if track.value is None or self.metric.better(self.value, track.value):
             return ()
-        return (f"{self.metric.name} reached {track.value:.6g} (goal {format_number(self.value)})",)
+        return (f"{self.metric.series} reached {track.value:.6g} (goal {format_number(self.value)})",)
 
 
 @dataclass(frozen=True)
@@ -143,7 +154,7 @@ class Diverges(_Threshold):
         track = track_of(self.metric)
         if track.value is None or not self.metric.better(self.value, track.value):
             return ()
-        return (f"{self.metric.name} diverged to {track.value:.6g} (limit {format_number(self.value)})",)
+        return (f"{self.metric.series} diverged to {track.value:.6g} (limit {format_number(self.value)})",)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ class Track:
     Attributes:
         memory: The smoother's memory.
         value: The last compared value; None before the first one, during the warm-up and after one that was not finite.
-        best: The best value measured.
+        best: The best value measured, of those that were improvements.
+        reached: The best value measured, by whatever margin.
         saved: The best value of all saved checkpoints.
         checks: How many measurements have been compared.
         stale: How many of them in a row did not improve.
@@ -29,6 +30,7 @@ class Track:
     memory: Memory = ()
     value: float | None = None
     best: float | None = None
+    reached: float | None = None
     saved: float | None = None
     checks: int = 0
     stale: int = 0
@@ -53,6 +55,7 @@ class Track:
             memory=memory,
             value=value,
             best=value if improved else self.best,
+            reached=value if self.reached is None or metric.better(value, self.reached) else self.reached,
             checks=self.checks + 1,
             stale=0 if improved else self.stale + 1,
         )
@@ -70,9 +73,12 @@ class Track:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values, which `from_json` reads back."""
-        return {**dataclasses.asdict(self), "memory": list(self.memory)}
+        facts = {**dataclasses.asdict(self), "memory": list(self.memory)}
+        if self.reached == self.best:
+            del facts["reached"]
+        return facts
 
     @classmethod
     def from_json(cls, facts: Mapping[str, Any]) -> Track:
         """Return the track that `to_json` described."""
-        return cls(**{**facts, "memory": tuple(facts["memory"])})
+        return cls(**{"reached": facts["best"], **facts, "memory": tuple(facts["memory"])})

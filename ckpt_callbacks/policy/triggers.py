@@ -12,7 +12,7 @@ from ..units import as_seconds, as_utc, format_number, in_words, is_count
 from .composition import EventView, Firing, Trigger
 from .horizon import NEVER, NOW, Horizon
 from .intervals import Interval
-from .metric import Metric, check_metric
+from .metric import Metric, as_metric
 from .pace import Overhead, Pace
 from .state import State
 
@@ -200,23 +200,23 @@ class Improves(_QuietBetweenMetrics):
     that is better than the saved ones triggers a save.
 
     Args:
-        metric: The metric. Its ``min_delta`` says by how much the value must be better.
+        metric: The metric, or its name; see `as_metric`. Its ``min_delta`` says by how much the value must be better.
     """
 
     metric: Metric
 
     def __post_init__(self) -> None:
-        check_metric("Improves", self.metric)
+        object.__setattr__(self, "metric", as_metric("Improves", self.metric))
 
     def metrics(self) -> tuple[Metric, ...]:
         return (self.metric,)
 
     def check(self, view: EventView) -> Firing | None:
         value = view.improvement(self.metric)
-        return None if value is None else Firing((f"{self.metric.name} improved to {value:.6g}",), (self,))
+        return None if value is None else Firing((f"{self.metric.series} improved to {value:.6g}",), (self,))
 
     def describe(self) -> str:
-        return f"{self.metric.name} improves"
+        return f"{self.metric.series} improves"
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,10 @@ def test_the_example_of_the_design():
         stop=Patience(val, checks=5, start_from_epoch=3) | NonFinite(["train_loss", "loss"], consecutive=1),
     )
     state, decision = decide(policy, State(), Event.epoch_end(step=100, epoch=1, time=60.0, metrics={"val_loss": 0.4}))
-    assert decision.save.reasons == ("every 1 epoch", "val_loss improved to 0.4")
+    assert decision.save.reasons == ("every 1 epoch", "ema(0.3) of val_loss improved to 0.4")
     assert decision == Decision(
-        save=Save(1, ("every 1 epoch", "val_loss improved to 0.4"), {"ema(0.3) of val_loss": 0.4}), stop=None
+        save=Save(1, ("every 1 epoch", "ema(0.3) of val_loss improved to 0.4"), {"ema(0.3) of val_loss": 0.4}),
+        stop=None,
     )
     assert (state.step, state.epoch, state.time) == (100, 1, 60.0)
 
@@ -146,9 +147,9 @@ def test_smoothed_and_raw_improve_apart():
         epoch_end(3, val_loss=0.5), "saved",  # smoothed: 0.5625
     )  # fmt: skip
     assert [decision.reasons for decision in decisions] == [
-        ("val_loss improved to 1",),
-        ("val_loss improved to 0.625", "val_loss improved to 0.25"),
-        ("val_loss improved to 0.5625",),
+        ("ema(0.5) of val_loss improved to 1", "val_loss improved to 1"),
+        ("ema(0.5) of val_loss improved to 0.625", "val_loss improved to 0.25"),
+        ("ema(0.5) of val_loss improved to 0.5625",),
     ]
 
 

@@ -86,7 +86,8 @@ def test_whether_a_policy_wants_a_save_at_a_preemption(save, wants):
         ({"save": never, "keep": None}, "Policy: keep is None; expected a retention rule"),
         ({"save": never, "keep": []}, r"Policy: keep is \[\]"),
         ({"save": never, "stop": VAL}, "Policy: stop is .*expected a stopping rule"),
-        ({"save": never, "best_by": "val_loss"}, "Policy: best_by: got 'val_loss'; expected a Metric"),
+        ({"save": never, "best_by": 3}, "Policy: best_by: got 3; expected a Metric"),
+        ({"save": never, "best_by": "gap"}, "Policy: best_by: 'gap' does not say whether less or more is better"),
     ],
 )
 def test_a_policy_that_makes_no_sense_is_refused_when_it_is_built(options, message):

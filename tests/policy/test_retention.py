@@ -160,7 +160,7 @@ def test_the_targets_of_the_aliases(find, id):
         (lambda: KeepLast(True), "n is True"),
         (lambda: KeepBest(0, by=VAL), "KeepBest: n is 0"),
         (lambda: KeepBest(2), "KeepBest: by: got None; expected a Metric"),
-        (lambda: KeepBest(2, by="val_loss"), "KeepBest: by: got 'val_loss'"),
+        (lambda: KeepBest(2, by="val_gap"), "KeepBest: by: 'val_gap' does not say whether less or more is better"),
         (lambda: KeepEvery(), "got none; expected exactly one of epochs, steps, hours"),
         (lambda: KeepEvery(epochs=1, steps=1), "expected exactly one"),
         (lambda: KeepEvery(steps=0), "steps is 0"),

@@ -102,6 +102,27 @@ def test_more_is_better_when_the_metric_says_so(rule, curve, stops_at):
     [
         (Patience(VAL, checks=2), [0.5, 0.6, 0.6], "val_loss did not improve in 2 checks (best 0.5)"),
         (Patience(VAL, checks=2), [NAN, NAN], "val_loss did not improve in 2 checks (no finite value so far)"),
+        (
+            Patience(val(min_delta=0.25), checks=2),
+            [1.0, 0.9, 0.8],
+            "val_loss did not improve by more than min_delta 0.25 in 2 checks (best 1, then 0.8)",
+        ),
+        (
+            Patience(val(min_delta=0.25, min_delta_mode="rel"), checks=1),
+            [1.0, 0.8],
+            "val_loss did not improve by more than min_delta 0.25 (rel) in 1 checks (best 1, then 0.8)",
+        ),
+        (Patience(val(min_delta=0.25), checks=1), [1.0, 1.1], "val_loss did not improve in 1 checks (best 1)"),
+        (
+            Patience(val(baseline=0.5), checks=2),
+            [0.7, 0.6],
+            "val_loss did not improve on the baseline 0.5 in 2 checks (best 0.6)",
+        ),
+        (
+            Patience(val(smoothing=Median(3)), checks=1),
+            [1.0, 1.5],
+            "median(3) of val_loss did not improve in 1 checks (best 1)",
+        ),
         (Reaches(VAL, 0.5), [0.25], "val_loss reached 0.25 (goal 0.5)"),
         (Diverges(VAL, 10), [12.5], "val_loss diverged to 12.5 (limit 10)"),
         (NonFinite("val_loss"), [NAN], "val_loss was not finite"),
@@ -245,11 +266,11 @@ def test_rules_that_change_places_keep_their_own_memory():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: Patience("val_loss", 3), "Patience: got 'val_loss'; expected a Metric"),
+        (lambda: Patience("val_gap", 3), "Patience: 'val_gap' does not say whether less or more is better"),
         (lambda: Patience(VAL, 0), "Patience: checks is 0; expected a whole number of at least 1"),
         (lambda: Patience(VAL, 2.5), "Patience: checks is 2.5"),
         (lambda: Patience(VAL, 2, start_from_epoch=-1), "start_from_epoch is -1"),
-        (lambda: Reaches("acc", 1), "Reaches: got 'acc'"),
+        (lambda: Reaches(0.9, 1), "Reaches: got 0.9; expected a Metric"),
         (lambda: Reaches(ACC, NAN), "Reaches: value is nan; expected a finite number"),
         (lambda: Diverges(ACC, 10**400), "Diverges: value is 10+; expected a finite number"),
         (lambda: Diverges(VAL, None), "Diverges: value is None"),

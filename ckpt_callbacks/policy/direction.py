@@ -1,0 +1,45 @@
+"""The direction of a metric whose name leaves no doubt about it."""
+
+from __future__ import annotations
+
+import re
+
+_MIN = frozenset(("loss", "err", "error", "mae", "mse", "rmse", "perplexity", "crossentropy"))
+_MAX = frozenset(
+    ("acc", "accuracy", "auc", "auroc", "f1", "precision", "recall", "iou", "dice", "bleu", "rouge", "map")
+)
+_DECISIVE = frozenset(("loss", "err", "error"))  # the dice_loss is a loss
+
+# What may follow the word that counts: a mean over something, a rank, a threshold, or what a framework appends.
+_AFTER = frozenset(
+    ("epoch", "step", "dataloader", "idx", "mean", "avg", "average", "macro", "micro", "weighted", "at", "k")
+)
+_REVERSED = frozenset(("neg", "negative", "minus", "inv", "inverse", "reverse"))
+_WORD, _DIGITS = re.compile(r"[a-z]+\d*|\d+"), re.compile(r"\d+$")
+
+
+def direction_of(name: str) -> str | None:
+    """Return ``"min"`` or ``"max"`` if the last word of a metric's name says so; otherwise None.
+
+    A name is in doubt if it also has a word of the other direction (``loss_dice`` may be a part of the loss), or one
+    that reverses it (``neg_log_loss``).
+    """
+    words = [_known(word) for word in _WORD.findall(name.lower()) if not _is_appended(word)]
+    if name.startswith(("-", "1-", "1 -")) or _REVERSED.intersection(words):
+        return None
+    is_score = words[-1:] == ["score"]  # more of a score is better, so the name of an error contradicts it
+    last = next(iter(words[-2 if is_score else -1 :]), "")
+    if last in _MAX and not _MIN.intersection(words):
+        return "max"
+    if last in _MIN and not is_score and (last in _DECISIVE or not _MAX.intersection(words)):
+        return "min"
+    return None
+
+
+def _known(word: str) -> str:
+    """Return the word without the number of its variant, as in ``rouge2``; the 1 of ``f1`` belongs to the word."""
+    return word if word in _MAX else _DIGITS.sub("", word)
+
+
+def _is_appended(word: str) -> bool:
+    return word.isdecimal() or _DIGITS.sub("", word) in (*_AFTER, "top")
