@@ -11,8 +11,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from ckpt_callbacks import Policy
+from ckpt_callbacks import Event, Policy, Record, State, Status, decide, plan
 from ckpt_callbacks.config import Config
+from ckpt_callbacks.policy.ranking import best_record
+from ckpt_callbacks.policy.smoothed_ranking import smoothed_ranking
 from ckpt_callbacks.store.manifest import Manifest
 from tests.support.forks import forks_of
 from tests.support.processes import ROOT
@@ -91,6 +93,38 @@ def test_the_two_examples_of_one_policy_agree(tmp_path):
     exec(source, namespace)
     (tmp_path / "ckpt.yaml").write_text(blocks(ROOT / "README.md", "yaml")[0])
     assert Policy.from_yaml(tmp_path / "ckpt.yaml") == namespace["policy"]
+
+
+# By EMA(0.3), the best epoch is the eleventh, with a loss of 0.32.
+CURVE = [1.0, 0.6, 0.4, 0.3, 0.20, 0.26, 0.28, 0.29, 0.30, 0.31, 0.32, 0.33, 0.34, 0.36, 0.38, 0.4, 0.42]
+
+
+def documented_policies():
+    """The policies of README and of the examples, by their place."""
+    python = [block for block in blocks(ROOT / "README.md", "python") if "Policy(" in block]
+    for source in python:
+        exec(source, namespace := {})
+        yield "README.md", namespace["policy"]
+    yield "README.md, the short form", Policy.default("val_loss", patience=5)
+    yield "examples/ckpt.yaml", Policy.from_yaml(ROOT / "examples" / "ckpt.yaml")
+
+
+@pytest.mark.parametrize("place, policy", [*documented_policies()])
+def test_documented_policies_keep_the_best_model_and_stop_after_it(place, policy):
+    """They keep the checkpoint of the fifth epoch, whose validation loss was the least, until they end the run."""
+    state, records, stopped = State(), [], None
+    for epoch, loss in enumerate(CURVE, 1):
+        event = Event.epoch_end(step=epoch * 10, epoch=epoch, time=epoch * 60.0, metrics={"val_loss": loss})
+        state, decision = decide(policy, state, event)
+        if decision.save is not None:
+            facts = {"step": event.step, "epoch": epoch, "metrics": event.metrics, "status": Status.VERIFIED}
+            scores = decision.save.scores
+            records.append(Record(decision.save.id, f"{epoch}.ckpt", **facts, scores=scores))
+            state, _ = decide(policy, state, Event.saved(decision.save.id))
+            records = list(plan(policy.keep, records, best=policy.best_metric).keep)
+        stopped = stopped or decision.stop
+    assert best_record(records, policy.best_metric).metrics == {"val_loss": 0.20}
+    assert stopped is not None and smoothed_ranking(policy) is None
 
 
 @pytest.mark.parametrize("script", ["train_lightning.py", "train_keras.py"])

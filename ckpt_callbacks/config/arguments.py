@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike
@@ -9,6 +10,7 @@ from typing import Any
 
 from ..errors import PolicyError
 from ..policy.composition import Trigger
+from ..policy.direction import direction_of
 from ..policy.policy import Policy
 from . import Config
 from .paths import expanded
@@ -18,14 +20,25 @@ PolicyLike = Policy | dict[str, Any] | str | PathLike[str]
 
 
 def build_config(
-    name: str, dirpath: str | PathLike[str] | None, policy: PolicyLike, *, allow_code: bool = False, **given: Any
+    name: str,
+    dirpath: str | PathLike[str] | None,
+    policy: PolicyLike | None,
+    *,
+    monitor: str | list[str] | None = None,
+    mode: str | None = None,
+    patience: int | None = None,
+    allow_code: bool = False,
+    **given: Any,
 ) -> Config:
     """Return the policy and the settings of a callback.
 
     Args:
         name: The callback's name in error messages.
         dirpath: The run directory, perhaps with ``~`` and ``$VARIABLES``. None if the file names it.
-        policy: A `Policy`, the path of a YAML file, or the mapping that such a file holds.
+        policy: A `Policy`, the path of a YAML file, or the mapping that such a file holds. None for the default.
+        monitor: The metric of the default policy; see `Policy.default`.
+        mode: Its direction.
+        patience: When the default policy stops.
         allow_code: Whether the file may name predicates to import.
         given: Any other field of `Settings`. None means "not given". Metadata is merged with the file's.
 
@@ -39,7 +52,8 @@ def build_config(
             f"{name}: dirpath is {dirpath!r}; expected the run directory as the first argument and the policy as the "
             "second"
         )
-    config = _read(name, policy, allow_code)
+    short = {"monitor": monitor, "mode": mode, "patience": patience}
+    config = _read(name, policy, {field: value for field, value in short.items() if value is not None}, allow_code)
     given = {field: value for field, value in {"dirpath": dirpath, **given}.items() if value is not None}
     if "metadata" in given:
         given["metadata"] = {**config.settings.metadata, **given["metadata"]}
@@ -61,12 +75,33 @@ def build_config(
     return Config(config.policy, replace(settings, dirpath=str(found)))
 
 
-def _read(name: str, policy: object, allow_code: bool) -> Config:
+def _read(name: str, policy: object, short: Mapping[str, Any], allow_code: bool) -> Config:
+    if policy is not None and short:
+        raise PolicyError(
+            f"{name}: got policy and {', '.join(short)}; expected one of them: a policy, or monitor (with mode and "
+            "patience) for the default one"
+        )
+    if policy is None:
+        return Config(_default(name, short))
     if isinstance(policy, Policy):
         return Config(policy)
     if isinstance(policy, Mapping):
         return Config.from_mapping(policy, source=f"{name}: policy", allow_code=allow_code)
+    if isinstance(policy, str) and direction_of(policy) and not os.path.exists(policy):
+        raise PolicyError(f"{name}: policy is {policy!r}, which is no file; for a metric, expected monitor={policy!r}")
     if isinstance(policy, str | PathLike):
         return Config.from_yaml(policy, allow_code=allow_code)
     hint = f", such as Policy(save={policy!r})" if isinstance(policy, Trigger) else ""
     raise PolicyError(f"{name}: policy is {policy!r}; expected a Policy{hint}, the path of a YAML file, or a mapping")
+
+
+def _default(name: str, short: Mapping[str, Any]) -> Policy:
+    if "monitor" not in short:
+        got = f"; got only {', '.join(short)}" if short else ""
+        raise PolicyError(
+            f"{name}: policy is missing; expected a Policy, or monitor='val_loss' for the default one{got}"
+        )
+    try:
+        return Policy.default(**short)
+    except PolicyError as error:
+        raise PolicyError(f"{name}: {str(error).removeprefix('Policy.default: ')}") from None

@@ -26,6 +26,7 @@ from ..errors import PolicyError
 from ..policy.composition import AnyOf
 from ..policy.filename import FROM_METADATA, FileName
 from ..policy.metric import Metric
+from ..policy.policy import Policy
 from ..policy.retention import AnyKeep
 from ..policy.stopping import AnyStop, NonFinite
 from .annotations import FIELDS, ONE_FIELD, OneOf, OneOrMore, build, combine_with
@@ -44,19 +45,26 @@ def read(parsed: Any, *, allow_code: bool) -> tuple[dict[str, Any], list[str]]:
     """
     if parsed is None:
         return {}, ["is empty; expected a mapping with at least save"]
+    is_short = isinstance(parsed, dict) and "monitor" in parsed
+    if is_short and (rules := [name for name in parsed if name in _Rules.__annotations__]):
+        return {}, [
+            f"got monitor and {', '.join(rules)}; expected monitor (with mode and patience) for the default policy, or "
+            "the rules of another one"
+        ]
+    document, shape = (_SHORT, ShortNode) if is_short else (_DOCUMENT, DocumentNode)
     try:
-        return _DOCUMENT.validate_python(parsed, context=Reading(allow_code)), []
+        return document.validate_python(parsed, context=Reading(allow_code)), []
     except ValidationError as error:
-        return {}, describe(error, parsed, DocumentNode)
+        return {}, describe(error, parsed, shape)
 
 
 def json_schema() -> dict[str, Any]:
     """Return a JSON schema (draft 2020-12) of the file, for editors that complete and check as you type."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **_DOCUMENT.json_schema(),
-        "title": "ckpt_callbacks policy",
-    }
+    _, schema = TypeAdapter.json_schemas(
+        [("whole", "validation", _DOCUMENT), ("short", "validation", _SHORT)], title="ckpt_callbacks policy"
+    )
+    refs = [{"$ref": f"#/$defs/{node.__name__}"} for node in (DocumentNode, ShortNode)]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "anyOf": refs}
 
 
 # -- rules -----------------------------------------------------------------------------------------------------------
@@ -136,6 +144,8 @@ class ResumeNode(TypedDict, total=False):
 
 def _check_filename(template: str, info: ValidationInfo) -> str:
     names = [name for metric in info.data.get("metrics", {}).values() for name in metric.names]
+    if "monitor" in info.data:
+        names += Metric(info.data["monitor"], mode="min").names
     rules = info.data["stop"].parts() if "stop" in info.data else ()
     names += [name for rule in rules if isinstance(rule, NonFinite) for name in rule.monitor]
     try:
@@ -146,19 +156,30 @@ def _check_filename(template: str, info: ValidationInfo) -> str:
     return template
 
 
-@with_config(FIELDS)
-class DocumentNode(TypedDict):
-    """When to save, what to keep, when to stop, and what the files hold."""
+# The fields are read in the order of the bases: `metrics` before every field that names a metric, `filename` after
+# every field that it may name.
 
-    # Read in this order: `metrics` before every field that names a metric, `filename` after every field that it may
-    # name.
+
+class _Head(TypedDict):
     version: NotRequired[Version]
     dirpath: NotRequired[str]
+
+
+class _Rules(TypedDict):
     metrics: NotRequired[Metrics]
     save: Annotated[Triggers, combine_with(AnyOf)]
     keep: NotRequired[Annotated[Retentions, combine_with(AnyKeep)]]
     stop: NotRequired[Annotated[Stoppings, combine_with(AnyStop)]]
     best_by: NotRequired[MetricRef]
+
+
+class _Default(TypedDict):
+    monitor: Monitor
+    mode: NotRequired[Mode]
+    patience: NotRequired[Count]
+
+
+class _Settings(TypedDict):
     contents: NotRequired[Literal["full", "weights"]]
     metadata: NotRequired[dict[str, Any]]
     filename: NotRequired[Annotated[str, AfterValidator(_check_filename)]]
@@ -172,4 +193,24 @@ class DocumentNode(TypedDict):
     resume: NotRequired[ResumeNode]
 
 
+@with_config(FIELDS)
+class DocumentNode(_Head, _Rules, _Settings):
+    """When to save, what to keep, when to stop, and what the files hold."""
+
+
+@with_config(FIELDS)
+class ShortNode(_Head, _Default, _Settings):
+    """The default policy for one metric, and what the files hold."""
+
+
+def _with_default(parts: dict[str, Any]) -> dict[str, Any]:
+    given = {name: parts.pop(name) for name in _Default.__annotations__ if name in parts}
+    try:
+        policy = Policy.default(**given)
+    except PolicyError as error:
+        raise problem(str(error).removeprefix("Policy.default: ")) from None
+    return {**parts, "save": policy.save, "keep": policy.keep, "stop": policy.stop}
+
+
 _DOCUMENT: TypeAdapter[Any] = TypeAdapter(DocumentNode)
+_SHORT: TypeAdapter[Any] = TypeAdapter(Annotated[ShortNode, AfterValidator(_with_default)])

@@ -37,7 +37,10 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
 
     Args:
         dirpath: The run directory. May be None when ``policy`` is a file that names it.
-        policy: A `Policy`, the path of a YAML file, or the contents of such a file.
+        policy: A `Policy`, the path of a YAML file, or the contents of such a file. None with ``monitor``.
+        monitor: Name of a logged value, such as ``"val_loss"``, instead of a policy: see `Policy.default`.
+        mode: With ``monitor``, ``"min"`` or ``"max"``, if the name is not a common one.
+        patience: With ``monitor``, the epochs or validations without improvement after which training stops.
         filename: Template of the file names, such as ``"{epoch:03d}-{val_loss:.3f}"``.
         contents: ``"full"`` (a run can be resumed from it) or ``"weights"``.
         format: ``"h5"`` to write full checkpoints as legacy ``.h5``; by default they are ``.keras``.
@@ -70,8 +73,11 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
     def __init__(
         self,
         dirpath: str | PathLike[str] | None,
-        policy: PolicyLike,
+        policy: PolicyLike | None = None,
         *,
+        monitor: str | list[str] | None = None,
+        mode: str | None = None,
+        patience: int | None = None,
         filename: str | None = None,
         contents: str | None = None,
         format: str | None = None,
@@ -96,7 +102,8 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
             )
         parts, resume = (resume, "auto") if isinstance(resume, Mapping) else (None, resume)
         config = build_config(
-            "KerasCheckpoint", dirpath, policy, allow_code=allow_code, filename=filename, contents=contents,
+            "KerasCheckpoint", dirpath, policy, monitor=monitor, mode=mode, patience=patience,
+            allow_code=allow_code, filename=filename, contents=contents,
             metadata=metadata, on_error=on_error, grace=grace, min_free=min_free, background=background,
             max_pending=max_pending, when_busy=when_busy, staging=staging,
             resume=parts,

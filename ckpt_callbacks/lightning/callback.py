@@ -31,7 +31,10 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
 
     Args:
         dirpath: The run directory. May be None when ``policy`` is a file that names it.
-        policy: A `Policy`, the path of a YAML file, or the contents of such a file.
+        policy: A `Policy`, the path of a YAML file, or the contents of such a file. None with ``monitor``.
+        monitor: Name of a logged value, such as ``"val_loss"``, instead of a policy: see `Policy.default`.
+        mode: With ``monitor``, ``"min"`` or ``"max"``, if the name is not a common one.
+        patience: With ``monitor``, the epochs or validations without improvement after which training stops.
         filename: Template of the file names, such as ``"{epoch:03d}-{val_loss:.3f}"``.
         contents: ``"full"`` (a run can be resumed from it) or ``"weights"``.
         metadata: Facts to store in every record, such as ``{"dataset": "digits-v1"}``.
@@ -60,8 +63,11 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
     def __init__(
         self,
         dirpath: str | PathLike[str] | None,
-        policy: PolicyLike,
+        policy: PolicyLike | None = None,
         *,
+        monitor: str | list[str] | None = None,
+        mode: str | None = None,
+        patience: int | None = None,
         filename: str | None = None,
         contents: str | None = None,
         metadata: Mapping[str, Any] | None = None,
@@ -77,7 +83,8 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         clock: Clock | None = None,
     ) -> None:
         config = build_config(
-            "LightningCheckpoint", dirpath, policy, allow_code=allow_code, filename=filename, contents=contents,
+            "LightningCheckpoint", dirpath, policy, monitor=monitor, mode=mode, patience=patience,
+            allow_code=allow_code, filename=filename, contents=contents,
             metadata=metadata, on_error=on_error, grace=grace, min_free=min_free, background=background,
             max_pending=max_pending, when_busy=when_busy, staging=staging,
             resume=resume,

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator
 from ..errors import MetricError
 from .metric import Metric
 from .policy import Policy
-from .resemblance import resembling
+from .resemblance import resembling, same_in_training
 from .state import State
+from .stopping import name_of_batch
 
 _EPOCHS = 10  # complete epochs since the start after which a missing metric is an error, unless it warms up for longer
 
@@ -52,6 +53,15 @@ def warnings(policy: Policy, state: State) -> Iterator[str]:
                 f"the metric {metric.name!r} {not_logged(absent, state)}; the rules that read it are waiting for it; "
                 f"this is an error after {_limit(metric, policy)} epochs without it{_hint(metric, state)}"
             )
+
+
+def unwatched(policy: Policy, state: State) -> tuple[str, ...]:
+    """Return the names of `NonFinite` rules that no metric had. Call it after a complete epoch.
+
+    A rule may list the names that one metric has in several frameworks, of which a run logs one.
+    """
+    logged = [name for name in policy.non_finite_names if not state.fresh_names.isdisjoint((name, name_of_batch(name)))]
+    return tuple(name for name in policy.non_finite_names if not any(same_in_training(name, other) for other in logged))
 
 
 def not_logged(names: Iterable[str], state: State) -> str:

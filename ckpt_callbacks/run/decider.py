@@ -11,7 +11,7 @@ from ..policy.decision import Decision
 from ..policy.engine import deadline_is_due, decide, horizon
 from ..policy.filename import FileName
 from ..policy.horizon import Horizon
-from ..policy.missing_metrics import not_logged, warnings
+from ..policy.missing_metrics import not_logged, unwatched, warnings
 from ..policy.policy import Policy
 from ..policy.state import State
 from ..runtime.clock import Clock
@@ -110,7 +110,7 @@ class Decider:
         self._names_checked, logged = True, self.state.fresh_names
         if unknown := self._filename.unknown({*logged, *self._metadata}):
             log.warning("filename: {%s} %s", "}, {".join(unknown), not_logged(unknown, self.state))
-        if strange := [name for name in self._policy.non_finite_names if name not in logged]:
+        if strange := unwatched(self._policy, self.state):
             log.warning("NonFinite: %s %s", ", ".join(map(repr, strange)), not_logged(strange, self.state))
 
     def _stamped(self, event: Event, processes: Processes, any_measured: bool = False) -> Event:

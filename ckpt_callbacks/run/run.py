@@ -14,6 +14,7 @@ from ..events import Event
 from ..policy.decision import Decision
 from ..policy.filename import FileName
 from ..policy.policy import Policy
+from ..policy.smoothed_ranking import smoothed_ranking
 from ..policy.state import State
 from ..runtime.clock import Clock
 from ..runtime.plain_values import plain
@@ -89,6 +90,11 @@ class Run:
         self._session = self._new_session()
         if settings.contents == "weights":
             log.warning("%s: saves only weights; a run cannot be resumed from them", self.dirpath)
+        if (ranking := smoothed_ranking(policy)) is not None:
+            log.warning(
+                "%s: checkpoints are ranked by %s, so the one with the best %s may be deleted; to keep it, rank by the "
+                "metric without smoothing, and smooth only in Patience", self.dirpath, ranking.series, ranking.name,
+            )  # fmt: skip
 
     @property
     def view(self) -> RunView:

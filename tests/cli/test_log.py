@@ -18,15 +18,17 @@ def test_log_tells_the_history_in_order(timed_dir):
     assert (code, err) == (0, "")
     assert [re.sub(r" {2,}", " | ", line.strip()) for line in out.splitlines()] == [
         "id | saved | step | epoch | blocked | durable | size | status | saved because | error",
-        "1 | 2023-11-14T23:13:20Z | 10 | 1 | 2.3 kB | deleted | val_loss improved to 1",
+        "1 | 2023-11-14T23:13:20Z | 10 | 1 | 2.3 kB | deleted | "
+        "ema(0.5) of val_loss improved to 1; val_loss improved to 1",
         "2 | 2023-11-15T00:13:20Z | 20 | 2 | 4 s | 8 s | 2.3 kB | deleted | "
-        "val_loss improved to 0.75; val_loss improved to 0.5",
+        "ema(0.5) of val_loss improved to 0.75; val_loss improved to 0.5",
         "3 | 2023-11-15T01:13:20Z | 30 | 3 | 0.25 s | 0.5 s | 2.3 kB | verified | "
-        "val_loss improved to 0.575; val_loss improved to 0.4",
+        "ema(0.5) of val_loss improved to 0.575; val_loss improved to 0.4",
         "4 | 2023-11-15T02:13:20Z | 40 | 4 | 0.5 s | 1 s | 2.3 kB | verified | "
-        "val_loss improved to 0.4375; val_loss improved to 0.3",
+        "ema(0.5) of val_loss improved to 0.4375; val_loss improved to 0.3",
         "5 | 2023-11-15T03:13:20Z | 50 | 5 | 1.67 min | failed | "
-        "val_loss improved to 0.31875; val_loss improved to 0.2 | OSError: [Errno 28] No space left on device",
+        "ema(0.5) of val_loss improved to 0.31875; val_loss improved to 0.2 | "
+        "OSError: [Errno 28] No space left on device",
     ]
 
 

@@ -17,12 +17,13 @@ def test_ls_lists_what_is_there_and_why(run_dir):
     assert [re.sub(r" {2,}", " | ", line.strip()) for line in out.splitlines()] == [
         "id | file | step | epoch | metrics | size | status | saved | aliases | saved because | kept because | error",
         "3 | 003.ckpt | 30 | 3 | ema(0.5) of val_loss=0.575, val_loss=0.4, acc=0.5 | 2.3 kB | verified | "
-        "2023-11-15T01:13:20Z | val_loss improved to 0.575; val_loss improved to 0.4",
+        "2023-11-15T01:13:20Z | ema(0.5) of val_loss improved to 0.575; val_loss improved to 0.4",
         "4 | 004.ckpt | 40 | 4 | ema(0.5) of val_loss=0.4375, val_loss=0.3, acc=0.5 | 2.3 kB | verified | "
-        "2023-11-15T02:13:20Z | last, best | val_loss improved to 0.4375; val_loss improved to 0.3 | "
+        "2023-11-15T02:13:20Z | last, best | ema(0.5) of val_loss improved to 0.4375; val_loss improved to 0.3 | "
         "last; best; newest resumable",
         "5 | 005.ckpt | 50 | 5 | ema(0.5) of val_loss=0.31875, val_loss=0.2, acc=0.5 | failed | 2023-11-15T03:13:20Z | "
-        "val_loss improved to 0.31875; val_loss improved to 0.2 | OSError: [Errno 28] No space left on device",
+        "ema(0.5) of val_loss improved to 0.31875; val_loss improved to 0.2 | "
+        "OSError: [Errno 28] No space left on device",
     ]
 
 
@@ -131,7 +132,7 @@ def test_with_its_policy_ls_knows_every_rule_and_what_goes_next(run_dir, tmp_pat
     path.write_text(config.Config(policy=Policy(save=POLICY.save, keep=KeepBest(1, by=VAL))).to_yaml())
     out = ckpt("ls", run_dir, "--config", path)[1].splitlines()
     assert out[1].endswith("nothing; the next save deletes it")
-    assert out[2].endswith("best 1 by val_loss (#1); last; best; newest resumable")
+    assert out[2].endswith("best 1 by ema(0.5) of val_loss (#1); last; best; newest resumable")
     path.write_text("keep: 5\n")
     code, out, err = ckpt("ls", run_dir, "--config", path)
     assert (code, out) == (2, "")

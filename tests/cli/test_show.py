@@ -23,7 +23,7 @@ def test_show_tells_everything_metadata_nested(run_dir):
         "step: 40\nepoch: 4\nsaved: 2023-11-15T02:13:20Z (",
         "training time: 14400.0 s\nsize: 2.3 kB (2345 bytes)\ndigest: xxh3_128:",
         "contents: full\nresumable: yes\n",
-        "saved because:\n  - val_loss improved to 0.4375\n  - val_loss improved to 0.3\n",
+        "saved because:\n  - ema(0.5) of val_loss improved to 0.4375\n  - val_loss improved to 0.3\n",
         "kept because:\n  - last\n  - best\n  - newest resumable\n",
         "metrics:\n  val_loss: 0.3\n  acc: 0.5\nscores:\n  ema(0.5) of val_loss: 0.4375\n",
         "metadata:\n  dataset: digits\n  sizes:\n    - 1\n    - 2\n  optimizer:\n    lr: 0.1\n    nesterov: yes\n",

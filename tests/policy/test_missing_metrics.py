@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from ckpt_callbacks import Event, Every, Improves, KeepBest, Metric, Patience, Policy, State, decide, fold
+from ckpt_callbacks import Event, Every, Improves, KeepBest, Metric, NonFinite, Patience, Policy, State, decide, fold
 from ckpt_callbacks.errors import MetricError
-from ckpt_callbacks.policy.missing_metrics import warnings
+from ckpt_callbacks.policy.missing_metrics import unwatched, warnings
 from ckpt_callbacks.policy.resemblance import resembling
 
 MAP = Metric("val_map", mode="max")
@@ -108,3 +108,21 @@ def test_names_that_mean_the_same(name, other):
 )  # fmt: skip
 def test_names_that_mean_different_metrics(name, other):
     assert resembling(name, [other]) is None
+
+
+@pytest.mark.parametrize(
+    ("rule", "logged", "strange"),
+    [
+        (NonFinite(["train_loss", "loss"]), ["loss"], ()),
+        (NonFinite(["train_loss", "loss"]), ["train_loss"], ()),
+        (NonFinite("train/loss") | NonFinite("loss"), ["train/loss"], ()),
+        (NonFinite("loss"), ["loss_step"], ()),  # the value of each batch
+        (NonFinite(["train_loss", "loss"]), ["acc"], ("train_loss", "loss")),
+        (NonFinite(["loss", "vall_loss"]), ["loss", "val_loss"], ("vall_loss",)),
+        (NonFinite(["loss", "val_loss"]), ["loss"], ("val_loss",)),
+        (Patience(MAP, checks=1), ["loss"], ()),
+    ],
+)
+def test_of_the_names_of_one_metric_in_several_frameworks_one_is_enough(rule, logged, strange):
+    state, _ = epochs(policy := Policy(Every(epochs=1), stop=rule), [logged])
+    assert unwatched(policy, state) == strange

@@ -16,7 +16,7 @@ CURVE = [
 
 # Patience looks at the smoothed value from epoch 4 on: best 0.40 at epoch 20, then stale from 21 to 28.
 STOPPED_AFTER_EPOCH = 28
-STOP = "val_score did not improve in 8 checks (best 0.4)"
+STOP = "median(3) of val_score did not improve in 8 checks (best 0.4)"
 
 
 def improved(value: str) -> str:
@@ -40,8 +40,8 @@ ALL_SAVED = [
 ]
 ALL_SAVED_SURVIVORS = {
     40: ["every 10 epochs"],
-    76: ["best 2 by val_score (#2)"],  # smoothed 0.46
-    80: ["best 2 by val_score (#1)", "every 10 epochs", "best"],  # smoothed 0.40
+    76: ["best 2 by median(3) of val_score (#2)"],  # smoothed 0.46
+    80: ["best 2 by median(3) of val_score (#1)", "every 10 epochs", "best"],  # smoothed 0.40
     100: ["last 2"],  # 0.30 was a spike: smoothed 0.60
     112: ["last 2", "last", "final", "newest resumable"],
 }
@@ -69,9 +69,9 @@ EVERY_SECOND_DROPPED = [
     (112, 28, False, ["end of training", f"stopped: {STOP}"]),
 ]
 EVERY_SECOND_DROPPED_SURVIVORS = {
-    36: ["best 2 by val_score (#2)"],  # smoothed 0.56
+    36: ["best 2 by median(3) of val_score (#2)"],  # smoothed 0.56
     41: ["every 10 epochs"],
-    76: ["best 2 by val_score (#1)", "best"],  # smoothed 0.46
+    76: ["best 2 by median(3) of val_score (#1)", "best"],  # smoothed 0.46
     81: ["last 2", "every 10 epochs"],
     101: ["last 2", "last", "newest resumable"],
 }

@@ -1,0 +1,80 @@
+"""The default policy, as arguments of the callbacks and in a file."""
+
+import pytest
+
+from ckpt_callbacks import ConfigError, OnPreempt, Policy, PolicyError
+from ckpt_callbacks.config import Config, json_schema
+from ckpt_callbacks.config.arguments import build_config
+from tests.config.documents import parse, read
+
+
+@pytest.mark.parametrize(
+    "short",
+    [
+        {"monitor": "val_loss"},
+        {"monitor": "val/acc", "patience": 5},
+        {"monitor": "reward", "mode": "max"},
+        {"monitor": ["val_loss", "loss"], "mode": "min", "patience": 1},
+    ],
+)
+def test_a_callback_and_a_file_take_the_same_short_form(short):
+    policy = Policy.default(**short)
+    assert build_config("KerasCheckpoint", "runs/a", None, **short).policy == policy
+    document = {**short, "version": 1, "dirpath": "runs/a", "grace": "5 s", "filename": "{epoch}"}
+    found = Config.from_mapping(document)
+    assert found.policy == policy and (found.settings.dirpath, found.settings.grace) == ("runs/a", 5.0)
+    assert Config.from_mapping(found.to_mapping()) == found
+    validator = pytest.importorskip("jsonschema").Draft202012Validator
+    validator(json_schema()).validate(document)
+
+
+def test_a_file_name_may_hold_the_monitored_metric(tmp_path):
+    assert read(tmp_path, "{monitor: times, mode: min, filename: '{times}'}").settings.filename == "{times}"
+    with pytest.raises(ConfigError, match=r"filename: '\{times\}': unknown name \{times\}; did you mean \{time\}"):
+        read(tmp_path, "{monitor: loss, filename: '{times}'}")
+
+
+@pytest.mark.parametrize(
+    ("policy", "short", "message"),
+    [
+        (None, {}, "policy is missing; expected a Policy, or monitor='val_loss' for the default one"),
+        (None, {"mode": "min"}, "policy is missing; expected .*; got only mode"),
+        (Policy(OnPreempt()), {"monitor": "val_loss"}, "got policy and monitor; expected one of them"),
+        ("ckpt.yaml", {"patience": 5, "mode": "min"}, "got policy and mode, patience; expected one of them"),
+        (
+            None,
+            {"monitor": "reward"},
+            "monitor: 'reward' does not say whether less or more is better; expected mode='min'",
+        ),
+        (None, {"monitor": "val_loss", "mode": "auto"}, "monitor: mode is 'auto'; expected 'min' or 'max'"),
+        (None, {"monitor": "val_loss", "patience": 0}, "patience is 0; expected a whole number of at least 1"),
+        ("val_loss", {}, "policy is 'val_loss', which is no file; for a metric, expected monitor='val_loss'"),
+    ],
+)
+def test_arguments_that_make_no_sense_are_refused_in_one_line(policy, short, message):
+    with pytest.raises(PolicyError, match=f"^LightningCheckpoint: {message}") as caught:
+        build_config("LightningCheckpoint", "runs/a", policy, **short)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("monitor: reward", "monitor: 'reward' does not say whether less or more is better; expected mode="),
+        ("monitor: 3", "monitor: got 3; expected a metric's name"),
+        ("monitor: val_loss\npatience: 0", "patience: got 0; expected a whole number of at least 1"),
+        ("monitor: val_loss\nmode: up", "mode: got 'up'; expected min or max"),
+        (
+            "monitor: val_loss\npatence: 3",
+            "unknown field 'patence'; expected one of version, .*; did you mean 'patience'",
+        ),
+        (
+            "monitor: val_loss\nsave: on_preempt\nkeep: all",
+            "got monitor and save, keep; expected monitor .*, or the rules",
+        ),
+    ],
+)
+def test_a_short_file_that_makes_no_sense_is_refused_in_one_line(text, message):
+    with pytest.raises(ConfigError, match=f"^policy: {message}") as caught:
+        Config.from_mapping(parse(text))
+    assert len(str(caught.value).splitlines()) == 1
