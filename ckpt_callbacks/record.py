@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ALIASES = ("last", "best", "final")  # links to a run's checkpoints
+_LONGEST_TAG = 200  # characters
 
 
 class Status(str, Enum):
@@ -129,6 +130,18 @@ class Record:
             kept[name] = {key: float(value) for key, value in kept.get(name, {}).items()}
         kept["status"] = Status(kept.get("status", "writing"))
         return cls(**kept | {"directory": directory})
+
+
+def is_tag(name: object) -> bool:
+    """Return whether a name can be a tag: printable on one line, and neither a number, as ids are, nor an alias."""
+    return (
+        isinstance(name, str)
+        and 0 < len(name) <= _LONGEST_TAG
+        and name == name.strip()
+        and name.isprintable()
+        and not name.isdecimal()
+        and name not in ALIASES
+    )
 
 
 def _floats_out(values: Mapping[str, float]) -> dict[str, float | str]:

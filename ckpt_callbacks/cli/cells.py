@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
 import time
 
 from ..record import Record
@@ -14,9 +13,8 @@ def count(n: int, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"
 
 
-def status(record: Record) -> str:
+def status(record: Record, *, missing: bool) -> str:
     """Return the status of a record, and anything special about it."""
-    missing = record.status.on_disk and not os.path.lexists(record.path)
     marks = (
         ("MISSING", missing),
         ("superseded", record.superseded),

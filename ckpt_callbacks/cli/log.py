@@ -35,14 +35,14 @@ def log(run_dir: Path, as_json: bool, config: Path | None) -> None:
             options.echo_json({"rule": repr(rule), "interval": interval, "because": pace.explain(costs)})
         return
     if listing.records:
-        table.print_rows([_row(record) for record in listing.records], listing.records)
+        table.print_rows([_row(listing, record) for record in listing.records], listing.records)
     else:
         click.echo(f"{run_dir}: no checkpoint yet")
     for _, pace in paces:
         click.echo(pace.explain(costs))
 
 
-def _row(record: Record) -> dict[str, str]:
+def _row(listing: Listing, record: Record) -> dict[str, str]:
     took = {name: roughly(seconds) for name, seconds in record.timings.items()}
     return {
         "id": str(record.id),
@@ -52,7 +52,7 @@ def _row(record: Record) -> dict[str, str]:
         "blocked": took.get("blocked", ""),
         "durable": took.get("written", ""),
         "size": cells.size(record) if record.size else "",
-        "status": cells.status(record),
+        "status": cells.status(record, missing=record.id in listing.missing),
         "saved because": "; ".join(record.reasons),
         "error": record.error or "",
     }

@@ -45,7 +45,7 @@ def _row(listing: Listing, record: Record) -> dict[str, str]:
         "epoch": str(record.epoch),
         "metrics": ", ".join(f"{name}={cells.number(value)}" for name, value in measured),
         "size": cells.size(record) if record.size else "",
-        "status": cells.status(record),
+        "status": cells.status(record, missing=record.id in listing.missing),
         "saved": (cells.age(record) if sys.stdout.isatty() else cells.date(record)) if record.wall else "",
         "aliases": ", ".join(listing.aliases.get(record.id, ())),
         "tags": ", ".join((*record.tags, *(("pinned",) if record.pinned else ()))),

@@ -14,6 +14,7 @@ from ..policy.policy import Policy
 from ..store.manifest import Manifest
 
 run_dir = click.argument("run_dir", type=click.Path(path_type=Path))
+which = click.argument("which")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 config = click.option(
     "--config",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ..errors import StoreError
@@ -24,12 +25,14 @@ class Listing:
 
     Attributes:
         records: All records, oldest first.
+        missing: The ids of the records whose file should exist and does not.
         aliases: The names of each record, by record id.
         kept: The reasons why each record survives, by record id; without a policy, only those that the manifest knows.
     """
 
     def __init__(self, manifest: Manifest, policy: Policy | None = None) -> None:
         self._dirpath = manifest.layout.dirpath
+        self.missing = _missing(manifest)
         self._view = view = RunView(manifest, policy)
         self.records = [manifest.records[id_] for id_ in sorted(manifest.records)]
         self.aliases: dict[int, list[str]] = {}
@@ -97,3 +100,11 @@ class Listing:
             return self._plan.reasons.get(record.id, ("nothing; the next save deletes it",))
         names = self.aliases.get(record.id, [])
         return ["pinned"] * record.pinned + names + ["newest resumable"] * (record == self._resumable)
+
+
+def _missing(manifest: Manifest) -> set[int]:
+    """Return the ids of the records whose file is missing; not those that a training run is deleting now."""
+    gone = {record.id for record in manifest.live() if not os.path.lexists(record.path)}
+    if gone:
+        manifest.refresh()  # the journal records a deletion before the file goes
+    return {id_ for id_ in gone if manifest.records[id_].status.on_disk}

@@ -6,20 +6,30 @@ from pathlib import Path
 
 import click
 
+from ..errors import StoreError
+from ..run.save_request import request_save
 from ..store.locked_file import is_locked
 from . import options
+from .pins import checked_tag
 
 
 @click.command()
 @options.run_dir
-def save(run_dir: Path) -> None:
+@click.option("--tag", metavar="NAME", help="A name for the checkpoint, by which other commands find it.")
+def save(run_dir: Path, tag: str | None) -> None:
     """Ask the training run in RUN_DIR for a checkpoint.
 
-    It saves at its next step, regardless of its policy. The exit status is 1 when no training is running there.
+    It saves at its next step, regardless of its policy, and pins the checkpoint, so that no retention rule deletes it.
+    The exit status is 1 when no training is running there.
     """
+    if tag is not None:
+        checked_tag(tag)
     layout = options.open_manifest(run_dir).layout
     if not is_locked(layout.training_lock):
         click.echo(f"{run_dir}: no training is running here", err=True)
         raise SystemExit(1)
-    layout.save_now.touch()
+    try:
+        request_save(layout.save_now, tag)
+    except OSError as error:
+        raise StoreError(f"{layout.save_now}: cannot be written: {error.strerror or error}") from error
     click.echo(f"{run_dir}: the training run was asked to save at its next step")

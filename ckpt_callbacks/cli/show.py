@@ -37,7 +37,7 @@ def _facts(listing: Listing, record: Record) -> dict[str, Any]:
         "id": record.id,
         "file": record.file,
         "path": record.path,
-        "status": cells.status(record),
+        "status": cells.status(record, missing=record.id in listing.missing),
         "error": record.error,
         "aliases": ", ".join(listing.aliases.get(record.id, ())),
         "tags": ", ".join(record.tags),

@@ -27,6 +27,7 @@ def draft_record(
     fit: int = 1,
     contents: str,
     metadata: Mapping[str, Any],
+    tags: tuple[str, ...] = (),
 ) -> Record:
     """Return a record of ``save`` with every fact that is known before its file is written.
 
@@ -44,6 +45,7 @@ def draft_record(
         fit: Number of the script's `fit`, from 1.
         contents: ``"full"`` or ``"weights"``.
         metadata: Plain JSON values that describe the training.
+        tags: The names that the person who asked for the save gave it. Such a save is pinned.
     """
     finite = not _ends_non_finite(policy, state)
     return Record(
@@ -64,6 +66,8 @@ def draft_record(
         fit=fit,
         exceptional=event.kind is EventKind.EXCEPTION,
         final=event.kind is EventKind.END,
+        tags=tags,
+        pinned=event.kind is EventKind.DEMAND,
         reasons=save.reasons,
         metadata=metadata,
     )

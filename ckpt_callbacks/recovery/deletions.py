@@ -63,11 +63,16 @@ class _Survivors:
         self._intact: dict[int, bool] = {}  # whether the bytes verify, by record id; each is read once
 
     def replace(self, deleted: Record) -> bool:
-        """Return whether all of them exist, and one that is worth at least as much as the deleted one verifies."""
+        """Return whether all of them exist, and one that is worth at least as much as the deleted one verifies.
+
+        That one may be of a later run, which superseded those of the deleted one's run after the deletion had failed.
+        """
         remaining = self._manifest.verified(deleted.run)
-        if not all(map(_has_its_size, remaining)):
+        if not remaining or not all(map(_has_its_size, remaining)):
             return False
-        return any(_worth(record) >= _worth(deleted) and self._is_intact(record) for record in reversed(remaining))
+        later = [r for r in self._manifest.live() if r.run != deleted.run and r.id > deleted.id]
+        candidates = (*reversed(later), *reversed(remaining))
+        return any(_worth(record) >= _worth(deleted) and self._is_intact(record) for record in candidates)
 
     def _is_intact(self, record: Record) -> bool:
         if record.id not in self._intact:

@@ -11,14 +11,13 @@ from pathlib import Path
 from ..errors import StoreError, Unreadable, VerifyError
 from ..policy.policy import Policy
 from ..policy.ranking import alias_targets
-from ..record import Status
 from ..store.aliases import move_alias, obstacle, read_alias
 from ..store.commit import free_name, sync_folder
 from ..store.digest import verify
 from ..store.layout import Layout
 from ..store.lock import TrainingLock
 from ..store.manifest import Manifest
-from .interrupted import FINDERS
+from .interrupted import FINDERS, as_failed
 from .rebuild import find_unlisted
 from .repair import Repair
 
@@ -36,7 +35,7 @@ def examine(dirpath: Path, policy_of: PolicyOf, *, repair: bool) -> Iterator[str
         repair: Apply the repairs; otherwise nothing is changed.
 
     Raises:
-        StoreError: ``dirpath`` is not a run directory.
+        StoreError: ``dirpath`` is not a run directory, or a repair failed. The others were made.
         DirectoryInUse: A training run holds the directory.
     """
     layout, manifest = Layout(dirpath), Manifest(dirpath)
@@ -45,15 +44,20 @@ def examine(dirpath: Path, policy_of: PolicyOf, *, repair: bool) -> Iterator[str
         raise StoreError(
             f"{dirpath}: has neither a manifest nor a checkpoint of ckpt_callbacks; expected a run directory"
         )
-    yield from _reported(obstructions, repair)
+    failed: list[OSError] = []
+    yield from _reported(obstructions, repair, failed)
     with _held(layout) if repair else contextlib.nullcontext():
         obstructions += (found := list(_obstructions(layout.journal, "file", os.path.isfile)))
-        yield from _reported(found, repair)
+        yield from _reported(found, repair, failed)
         if repair or not obstructions:
             manifest.refresh()
         for find in (_bad_lines, *FINDERS, _damaged):
-            yield from _reported(list(find(manifest)), repair)
-        yield from _reported(list(_wrong_links(manifest, policy_of(manifest))), repair)
+            yield from _reported(list(find(manifest)), repair, failed)
+        yield from _reported(list(_wrong_links(manifest, policy_of(manifest))), repair, failed)
+    if failed:
+        raise StoreError(
+            f"{dirpath}: {len(failed)} of these problems could not be repaired: {failed[0].strerror or failed[0]}"
+        )
 
 
 @contextlib.contextmanager
@@ -67,11 +71,12 @@ def _held(layout: Layout) -> Iterator[None]:
         lock.release()
 
 
-def _reported(repairs: list[Repair], repair: bool) -> Iterator[str]:
+def _reported(repairs: list[Repair], repair: bool, failed: list[OSError]) -> Iterator[str]:
     for found in repairs:
-        if repair:
-            found.apply()
-        yield found.describe(applied=repair)
+        error = found.attempt() if repair else None
+        if error is not None:
+            failed.append(error)
+        yield found.describe(applied=repair, error=error)
 
 
 def _obstructions(path: Path, kind: str, is_right: Callable[[Path], bool]) -> Iterator[Repair]:
@@ -107,7 +112,7 @@ def _damaged(manifest: Manifest) -> Iterator[Repair]:
             yield Repair(
                 str(error),
                 "marked as failed",
-                partial(manifest.change, record.id, status=Status.FAILED, error=str(error)),
+                partial(manifest.amend, record.id, partial(as_failed, error=error)),
             )
 
 

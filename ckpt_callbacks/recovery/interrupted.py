@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from ..errors import RecoveryError, Unreadable, VerifyError
 from ..record import Record, Status
@@ -25,17 +26,16 @@ def recover(manifest: Manifest) -> list[str]:
     A lost or truncated manifest is rebuilt first; then unfinished work is finished or undone: see `FINDERS`.
 
     Returns:
-        One line for each repair.
+        One line for each repair. One that fails, such as a file that cannot be deleted, does not hinder the others.
 
     Raises:
-        RecoveryError: The disk failed. Repairs already applied remain; the next call applies the rest.
+        RecoveryError: The directory cannot be searched. Repairs already made remain; the next call makes the rest.
     """
     done = []
     with _recovery_errors(manifest):
         for find in FINDERS:
             for repair in list(find(manifest)):
-                repair.apply()
-                done.append(repair.describe(applied=True))
+                done.append(repair.describe(applied=True, error=repair.attempt()))
     return done
 
 
@@ -83,7 +83,7 @@ def mark_damaged(manifest: Manifest, damaged: dict[int, VerifyError], best: Call
             damaged.setdefault(record.id, VerifyError(f"{record.path}: missing"))
     with _recovery_errors(manifest):
         for id_ in [id_ for id_, error in damaged.items() if not isinstance(error, Unreadable)]:
-            manifest.change(id_, status=Status.FAILED, error=str(damaged[id_]))
+            manifest.amend(id_, partial(as_failed, error=damaged[id_]))
             del damaged[id_]
 
 
@@ -99,8 +99,17 @@ def _recovery_errors(manifest: Manifest) -> Iterator[None]:
         ) from error
 
 
+def as_failed(now: Record, error: VerifyError) -> dict[str, object]:
+    """Return the change that marks a checkpoint as failed; none if `ckpt rm` has deleted it meanwhile."""
+    return {"status": Status.FAILED, "error": str(error)} if now.status.on_disk else {}
+
+
 def _empty(staging: os.PathLike[str]) -> None:
-    shutil.rmtree(staging, ignore_errors=True)
+    """Delete what can be deleted, and then raise the first error."""
+    errors: list[OSError] = []
+    shutil.rmtree(staging, onerror=lambda call, path, why: errors.append(why[1]))  # type: ignore[arg-type]
+    if errors:
+        raise errors[0]
 
 
 def _finish_save(manifest: Manifest, record: Record) -> Iterator[Repair]:

@@ -20,6 +20,21 @@ class Repair:
     remedy: str
     apply: Callable[[], object]
 
-    def describe(self, *, applied: bool) -> str:
-        """Return the problem and its remedy in one line."""
+    def attempt(self) -> OSError | None:
+        """Make the repair, and return the error that prevented it, so that one object does not hinder the others."""
+        try:
+            self.apply()
+        except OSError as error:
+            return error
+        return None
+
+    def describe(self, *, applied: bool, error: OSError | None = None) -> str:
+        """Return the problem and its remedy in one line.
+
+        Args:
+            applied: Whether the repair was attempted.
+            error: What prevented it.
+        """
+        if error is not None:
+            return f"{self.problem}; could not be {self.remedy}: {error.strerror or error}; the next start tries again"
         return f"{self.problem}; {self.remedy}" if applied else f"{self.problem}; would be {self.remedy}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable
@@ -33,7 +34,7 @@ class CheckpointWriter:
     """
 
     def __init__(
-        self, manifest: Manifest, clock: Clock, filename: FileName, suffix: str, discard: Callable[[Path], None]
+        self, manifest: Manifest, clock: Clock, filename: FileName, suffix: str, discard: Callable[[Path], object]
     ) -> None:
         self._manifest, self._layout, self._clock = manifest, manifest.layout, clock
         self._filename, self._suffix, self._discard = filename, suffix, discard
@@ -45,6 +46,7 @@ class CheckpointWriter:
         Raises:
             CommitError: That record has no file.
         """
+        self._manifest.refresh()
         found = self._manifest.records.get(id_)
         if found is None or not found.status.on_disk or not found.path.exists():
             raise CommitError("the save of the same step failed, and this one shares its file")
@@ -54,9 +56,8 @@ class CheckpointWriter:
         """Write a snapshot, and return its record: a new one, or that of an equal file of the same step."""
         assert job.snapshot is not None
         draft = job.draft
-        staged = self._layout.staging / f"{draft.run}-{draft.id}{self._suffix}"
+        staged = self._free_staged(f"{draft.run}-{draft.id}")
         try:
-            remove(staged)
             written = job.snapshot.write(staged)
             if not written.finite:
                 draft = draft.replace(finite=False, resumable=False)
@@ -70,6 +71,15 @@ class CheckpointWriter:
         except BaseException:
             self._discard(staged)
             raise
+
+    def _free_staged(self, stem: str) -> Path:
+        """Return a path in the staging folder at which nothing is; a leftover that cannot be removed has another."""
+        staged = self._layout.staging / f"{stem}{self._suffix}"
+        with contextlib.suppress(OSError):
+            remove(staged)
+        if os.path.lexists(staged):
+            staged = staged.with_name(free_name(staged.parent, f"{stem}.again", self._suffix))
+        return staged
 
     def _publish(self, job: SaveJob, record: Record, staged: Path, written: Written) -> Record:
         """Move a staged file into place, verify it, and record each step. Remove it if that fails."""
@@ -96,6 +106,7 @@ class CheckpointWriter:
 
         A record of an earlier start counts only for a final state, because its file says where that start was.
         """
+        self._manifest.refresh()  # `ckpt rm` may have deleted it
         last = last_record(self._manifest.verified(draft.run))
         if last is None or (last.step, last.contents) != (draft.step, draft.contents):
             return None
@@ -113,16 +124,20 @@ class CheckpointWriter:
         return draft.replace(resumable=False) if draft.final else draft
 
     def _merge_into(self, record: Record, draft: Record) -> Record:
-        """Give ``record`` the metrics, scores and reasons of another save of the same weights."""
-        return self._manifest.change(
+        """Give ``record`` the metrics, scores, reasons and tags of another save of the same weights."""
+        return self._manifest.amend(
             record.id,
-            epoch=max(record.epoch, draft.epoch),
-            metrics={**record.metrics, **draft.metrics},
-            scores={**record.scores, **draft.scores},
-            reasons=tuple(dict.fromkeys((*record.reasons, *draft.reasons))),
-            final=record.final or draft.final,
-            finite=record.finite and draft.finite,
-            resumable=record.resumable and draft.resumable,
+            lambda now: {
+                "epoch": max(now.epoch, draft.epoch),
+                "metrics": {**now.metrics, **draft.metrics},
+                "scores": {**now.scores, **draft.scores},
+                "reasons": tuple(dict.fromkeys((*now.reasons, *draft.reasons))),
+                "final": now.final or draft.final,
+                "finite": now.finite and draft.finite,
+                "resumable": now.resumable and draft.resumable,
+                "pinned": now.pinned or draft.pinned,
+                "tags": tuple(dict.fromkeys((*now.tags, *draft.tags))),
+            },
         )
 
 

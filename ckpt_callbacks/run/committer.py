@@ -6,7 +6,6 @@ import errno
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from ..errors import CkptError, CommitError, first_line
 from ..policy.filename import FileName
@@ -15,7 +14,6 @@ from ..recovery.lineage import supersede
 from ..runtime.clock import Clock
 from ..runtime.worker import Worker
 from ..store import space
-from ..store.commit import remove
 from .checkpoint_writer import CheckpointWriter
 from .directory import RunDirectory
 from .outlook import Outlook
@@ -62,11 +60,10 @@ class Committer:
         self._directory, self._worker, self._clock = directory, worker, clock
         self._filename, self._suffix, self._min_free = filename, suffix, min_free
         self._manifest, self._layout = directory.manifest, directory.manifest.layout
-        self._writer = CheckpointWriter(self._manifest, clock, filename, suffix, self._remove_quietly)
+        self._writer = CheckpointWriter(self._manifest, clock, filename, suffix, directory.leftovers.remove)
         self._outlook = Outlook()
         self._given: set[int] = set()  # ids of saves that are not done
         self._unrecorded: list[Record] = []  # failures that could not be written to the journal
-        self._leftovers: list[Path] = []  # files of failed saves that could not be removed
         self._continued: tuple[str, int] | None = None  # the attempt whose predecessors are marked as superseded
 
     @property
@@ -169,18 +166,9 @@ class Committer:
         except Exception as error:  # the checkpoint itself is safe; the next save prunes again
             log.warning("%s: cleaning up failed: %s", self._layout.dirpath, error)
 
-    def _remove_quietly(self, path: Path) -> None:
-        try:
-            remove(path, aside=self._layout.staging)
-        except OSError as error:
-            log.warning("%s: a leftover could not be removed: %s", path, error)
-            self._leftovers.append(path)
-
     def _retry_leftovers(self) -> None:
-        """Finish what earlier failed saves could not do, for example because the disk was full."""
-        leftovers, self._leftovers = self._leftovers, []
-        for path in leftovers:
-            self._remove_quietly(path)
+        """Finish what earlier saves could not do, for example because the disk was full."""
+        self._directory.leftovers.retry()
         while self._unrecorded:
             try:
                 self._manifest.put(self._unrecorded[0])

@@ -12,6 +12,7 @@ from typing import NoReturn
 from ..runtime.clock import Clock
 from ..runtime.processes import Agreement, Processes
 from ..runtime.signals import SignalWatch
+from .save_request import SaveRequest
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -33,6 +34,7 @@ class ControlChannel:
         self._signals = SignalWatch(grace, notify)
         self._polled_at = 0.0
         self._touched_at = 0  # when the file was touched, in nanoseconds
+        self._request = SaveRequest(save_now)
         self._answered_at: int | None = None  # the same for a file that was answered and cannot be removed
         self._agreed: signal.Signals | None = None  # the signal that all processes have agreed on
         self._requested, self._retry_at = False, 0
@@ -42,6 +44,11 @@ class ControlChannel:
     def next_poll(self) -> float:
         """When to check the disk next, in the clock's monotonic seconds."""
         return self._polled_at + _POLL_EVERY
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The tags that the open request names; on the primary process only."""
+        return self._request.tags
 
     def expect_signals(self, processes: Processes) -> None:
         """Start watching for signals."""
@@ -119,12 +126,16 @@ class ControlChannel:
             self._touched_at = os.stat(self._save_now).st_mtime_ns
         except OSError:  # it does not exist, or the disk is broken
             return False
-        return self._touched_at != self._answered_at
+        if self._touched_at == self._answered_at:
+            return False
+        self._request.read()
+        return True
 
     def _acknowledge(self, processes: Processes) -> None:
         self._requested, self._retry_at = False, 0
         if not processes.is_primary:
             return
+        self._request.answered()
         try:
             if os.stat(self._save_now).st_mtime_ns == self._touched_at:  # otherwise, the request is a new one
                 self._save_now.unlink()

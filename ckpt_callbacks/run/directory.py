@@ -20,6 +20,7 @@ from ..store.aliases import read_alias
 from ..store.lock import TrainingLock
 from ..store.manifest import Manifest
 from . import pruning
+from .leftovers import Leftovers
 from .view import RunView
 
 log = logging.getLogger("ckpt_callbacks")
@@ -40,6 +41,7 @@ class RunDirectory:
         manifest: The view's manifest.
         described: As given.
         processes: The processes that train together.
+        leftovers: Removes files, again at the next save if that fails.
         is_open: True from `open` to `release`. Of several processes, only the primary one holds the lock meanwhile.
     """
 
@@ -52,7 +54,8 @@ class RunDirectory:
         self.processes, self.is_open = Processes(), False
         layout = self.manifest.layout
         self._lock = TrainingLock(layout.training_lock, layout.owner, name)
-        self._refused: set[str] = set()  # aliases that were warned about
+        self.leftovers = Leftovers(layout.staging)
+        self._refused: dict[str, str] = {}  # aliases that could not be moved, with the reason that was logged
 
     @property
     def staging(self) -> Path:
@@ -133,31 +136,18 @@ class RunDirectory:
         return bool(attempts) and attempts[-1].facts.get("policy") == self.described
 
     def move_aliases(self) -> None:
-        """Point ``last``, ``best`` and ``final`` at their checkpoints.
-
-        Raises:
-            OSError: The disk failed.
-        """
-        for name in pruning.move_aliases(self.view):
-            if name not in self._refused:
-                self._refused.add(name)
-                log.warning(
-                    "%s: cannot create the %r link: a file that ckpt_callbacks did not create has that name",
-                    self.dirpath, name,
-                )  # fmt: skip
-
-    def restore_aliases(self) -> None:
-        """Move the aliases as the last save should have, in case it was interrupted. A failure is logged."""
-        try:
-            self.move_aliases()
-        except OSError as error:  # links are for people, and not worth ending a training run for
-            log.warning("%s: the aliases could not be moved: %s", self.dirpath, error)
+        """Point ``last``, ``best`` and ``final`` at their checkpoints. A failure is logged once."""
+        failed = pruning.move_aliases(self.view)
+        for name, why in failed.items():
+            if self._refused.get(name) != why:
+                log.warning("%s: cannot create the %r link: %s", self.dirpath, name, why)
+        self._refused = failed
 
     def _follow_policy(self) -> None:
         """Move the aliases as this policy requires it, and log what becomes of ``best``."""
         known = {record.file for record in self.manifest.records.values()}
         before = read_alias(self.dirpath, "best", known)
-        self.restore_aliases()
+        self.move_aliases()
         best = self.view.best()
         if before is not None and before != (best.file if best else None):
             log.warning(
@@ -168,7 +158,7 @@ class RunDirectory:
     def prune(self) -> None:
         """Move the aliases, and delete what no retention rule keeps."""
         self.move_aliases()
-        pruning.prune(self.view)
+        pruning.prune(self.view, self.leftovers)
 
     def release(self) -> None:
         """Release the directory; harmless if it is not held."""
@@ -186,7 +176,7 @@ class RunDirectory:
             log.warning("%s: %s", self.dirpath, line)
         mark_damaged(self.manifest, self.view.damaged, self.view.best)
         if self.knows_policy:  # otherwise, they move when the journal holds the new policy, which `ckpt` reads
-            self.restore_aliases()
+            self.move_aliases()  # as the last save should have, in case it was interrupted
 
     def _refuse_another_framework(self) -> None:
         """Raise `StoreError` if another framework's callback has trained here, before anything is touched."""

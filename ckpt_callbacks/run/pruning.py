@@ -3,51 +3,74 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import partial
 
 from ..record import Record, Status
 from ..store.aliases import move_alias
-from ..store.commit import remove
 from ..store.manifest import Manifest
+from .leftovers import Leftovers
 from .view import RunView
 
 log = logging.getLogger("ckpt_callbacks")
 
 
-def prune(view: RunView) -> list[Record]:
+def prune(view: RunView, leftovers: Leftovers) -> list[Record]:
     """Delete the checkpoints of a run that no retention rule keeps; those of other runs stay.
 
     Args:
         view: The run, with a policy.
+        leftovers: Deletes the files.
 
     Returns:
         The records whose checkpoints were deleted.
     """
+    view.refresh()  # another process may have pinned or tagged a checkpoint
     removed = view.plan().remove
-    for record in removed:
-        delete(view.manifest, record)
-    return list(removed)
+    return [record for record in removed if delete(view.manifest, record, partial(_same_names, record), leftovers)]
 
 
-def delete(manifest: Manifest, record: Record) -> None:
-    """Delete one checkpoint. The journal records this first, so that recovery can recognise a crash in between."""
-    manifest.change(record.id, status=Status.DELETED)
-    remove(record.path, aside=manifest.layout.staging)
-    log.info("deleted %s", record.file)
+def delete(manifest: Manifest, record: Record, may: Callable[[Record], bool], leftovers: Leftovers) -> bool:
+    """Delete one checkpoint. The journal records this first, so that recovery can recognise a crash in between.
+
+    Args:
+        manifest: The directory's manifest.
+        record: The checkpoint's record.
+        may: Returns whether it may be deleted, given its record as it is while no other process can change it.
+        leftovers: Deletes the file.
+
+    Returns:
+        False if the checkpoint stays.
+    """
+    now = manifest.amend(record.id, lambda now: {"status": Status.DELETED} if now.status.on_disk and may(now) else {})
+    if now.status is not Status.DELETED:
+        return False
+    if leftovers.remove(record.path):
+        log.info("deleted %s", record.file)
+    return True
 
 
-def move_aliases(view: RunView) -> list[str]:
+def _same_names(planned: Record, now: Record) -> bool:
+    """Return whether nobody has pinned or tagged the checkpoint since its deletion was planned."""
+    return (now.pinned, now.tags) == (planned.pinned, planned.tags)
+
+
+def move_aliases(view: RunView) -> dict[str, str]:
     """Point ``last``, ``best`` and ``final`` at their checkpoints.
 
     Args:
         view: The run.
 
     Returns:
-        The names taken by files that this package did not create; those files were left alone.
+        Why an alias could not be moved, by its name. One that cannot be moved does not hinder the others.
     """
     manifest = view.manifest
     known = {record.file for record in list(manifest.records.values())}
-    refused = []
+    failed = {}
     for name, record in view.aliases().items():
-        if not move_alias(manifest.layout.dirpath, name, record.file if record else None, known):
-            refused.append(name)
-    return refused
+        try:
+            if not move_alias(manifest.layout.dirpath, name, record.file if record else None, known):
+                failed[name] = "a file that ckpt_callbacks did not create has that name"
+        except OSError as error:
+            failed[name] = f"{error.strerror or error}; the next save tries again"
+    return failed

@@ -252,7 +252,7 @@ class Run:
         last, final = self.view.last(), self.view.final()
         if self.processes.is_primary and last is not None and (final is None or final.step < last.step):
             self.directory.manifest.change(last.id, final=True)
-            self.directory.restore_aliases()
+            self.directory.move_aliases()
 
     def end(self) -> None:
         """End a `fit` that finished normally: `close`, and end the process if a signal came after the last step."""

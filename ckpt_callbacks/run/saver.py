@@ -90,7 +90,9 @@ class Saver:
         """Begin an event. All saves until the next event have the same state."""
         self._of_event = None
 
-    def save(self, save: Save, event: Event, measured: Event, state: State, source: Source) -> None:
+    def save(
+        self, save: Save, event: Event, measured: Event, state: State, source: Source, tags: tuple[str, ...] = ()
+    ) -> None:
         """Take a snapshot and hand it over to be written; the outcome appears in `finished`.
 
         The last saves of a training run are never skipped, and have finished when this returns.
@@ -101,9 +103,10 @@ class Saver:
             measured: The event whose metrics are those of the weights that are saved.
             state: The engine's state after ``event``.
             source: The training run, as its adapter provides it.
+            tags: The tags of a requested save.
         """
         try:
-            self._save(save, event, measured, state, source)
+            self._save(save, event, measured, state, source, tags)
         except BaseException:
             # For example, an interrupt. If training continues, it has to know that this save will not be written.
             if save.id != self._handed_over:
@@ -132,14 +135,16 @@ class Saver:
         shared = processes.broadcast([dataclasses.replace(one, record=None) for one in outcomes])
         return outcomes if processes.is_primary else shared
 
-    def _save(self, save: Save, event: Event, measured: Event, state: State, source: Source) -> None:
+    def _save(
+        self, save: Save, event: Event, measured: Event, state: State, source: Source, tags: tuple[str, ...]
+    ) -> None:
         asked, processes = self._clock.monotonic(), self._directory.processes
         action: _Action = processes.broadcast(self._choose(event) if processes.is_primary else None)
         if action is _Action.SKIP:
             why = "an earlier save is still being written" if self._unwritten else "its memory is still being prepared"
             self._skip(save, why)
             return
-        draft = self._draft(save, event, measured, state, source.metadata() if processes.is_primary else {})
+        draft = self._draft(save, event, measured, state, source.metadata() if processes.is_primary else {}, tags)
         if processes.is_primary:
             job = SaveJob(
                 save.id, draft, asked, batches=event.batches, carries_metrics=measured is not event
@@ -221,8 +226,14 @@ class Saver:
         return record is not None and record.status.on_disk and os.path.exists(record.path)
 
     def _draft(
-        self, save: Save, event: Event, measured: Event, state: State, metadata: Mapping[str, Any]
-    ) -> Record:  # fmt: skip
+        self,
+        save: Save,
+        event: Event,
+        measured: Event,
+        state: State,
+        metadata: Mapping[str, Any],
+        tags: tuple[str, ...],
+    ) -> Record:
         attempt = self.attempt
         assert attempt is not None
         return draft_record(
@@ -237,6 +248,7 @@ class Saver:
             fit=attempt.facts["fit"],
             contents=self._settings.contents,
             metadata={**plain(metadata), **self._metadata, "environment": environment()},
+            tags=tags,
         )
 
     def _embedded(self, draft: Record, state: State) -> Embedded:

@@ -151,10 +151,11 @@ class Session:
         any_measured = event.kind is EventKind.STEP_END and self._any_measured
         decision, stamped = self.decider.decide(event, self._directory.processes, any_measured)
         if decision.save is not None and self._source is not None:
-            if event.kind is EventKind.DEMAND:
+            requested = event.kind is EventKind.DEMAND
+            if requested:
                 self._control.began(decision.save.id)
-            measured = self.decider.measured_at(stamped)
-            self.saver.save(decision.save, stamped, measured, self.decider.state, self._source)
+            measured, tags = self.decider.measured_at(stamped), self._control.tags if requested else ()
+            self.saver.save(decision.save, stamped, measured, self.decider.state, self._source, tags)
             self.outcomes.deliver(event.step, may_raise=True)
         return decision
 

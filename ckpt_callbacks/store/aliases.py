@@ -7,11 +7,13 @@ manifest.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Collection
 from pathlib import Path
 
 from ..record import ALIASES
+from .commit import free_name
 
 _POINTER = ".pointer"
 
@@ -61,8 +63,7 @@ def _point(dirpath: Path, name: str, file: str, suffix: str, known: Collection[s
     link = dirpath / f"{name}{suffix}"
     if _target(link) == file:
         return link
-    draft = dirpath / f".{link.name}.new"
-    draft.unlink(missing_ok=True)
+    draft = _free_draft(dirpath, f".{link.name}")
     try:
         os.symlink(file, draft)
     except (OSError, NotImplementedError):
@@ -72,6 +73,13 @@ def _point(dirpath: Path, name: str, file: str, suffix: str, known: Collection[s
         draft.write_text(file, encoding="utf-8")
     os.replace(draft, link)
     return link
+
+
+def _free_draft(dirpath: Path, name: str) -> Path:
+    """Return a path for a new link; what a crash left there is removed, and anything else, such as a folder, stays."""
+    with contextlib.suppress(OSError):
+        (dirpath / f"{name}.new").unlink()
+    return dirpath / free_name(dirpath, name, ".new")
 
 
 def _suffix(file: str) -> str:

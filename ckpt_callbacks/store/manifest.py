@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from operator import attrgetter
 from pathlib import Path
@@ -95,18 +95,33 @@ class Manifest:
 
     def put(self, record: Record) -> Record:
         """Append a whole record."""
-        self._append({"record": record.to_json()})
+        self._append(lambda: {"record": record.to_json()})
         return self.records[record.id]
 
     def change(self, id_: int, **facts: Any) -> Record:
         """Append a change to some facts of a record, and return the changed record."""
-        changed = self.records[id_].replace(**facts).to_json()
-        self._append({"id": id_, "set": {name: changed[name] for name in facts}})
+        return self.amend(id_, lambda record: facts)
+
+    def amend(self, id_: int, facts_of: Callable[[Record], Mapping[str, Any]]) -> Record:
+        """Append a change that depends on the record as it is now, and return the changed record.
+
+        Args:
+            id_: The record's id.
+            facts_of: Is called once everything that other writers appended has been read, while none of them can
+                append. Returns the facts to change; if there are none, nothing is appended.
+        """
+
+        def entry() -> Mapping[str, Any] | None:
+            facts = facts_of(self.records[id_])
+            changed = self.records[id_].replace(**facts).to_json()
+            return {"id": id_, "set": {name: changed[name] for name in facts}} if facts else None
+
+        self._append(entry)
         return self.records[id_]
 
     def start(self, attempt: Attempt) -> None:
         """Append the start of a training run."""
-        self._append({"attempt": asdict(attempt)})
+        self._append(lambda: {"attempt": asdict(attempt)})
 
     def rewrite(self) -> None:
         """Replace the journal with a new one of everything known, in one step, and keep the old one next to it."""
@@ -129,10 +144,13 @@ class Manifest:
         self.attempts, self._journal = found.attempts, found._journal
         self.problems += found.problems
 
-    def _append(self, entry: Mapping[str, Any]) -> None:
+    def _append(self, entry_of: Callable[[], Mapping[str, Any] | None]) -> None:
         self.layout.private.mkdir(parents=True, exist_ok=True)
         with self._mutex, self._lock:
             self.refresh()
+            entry = entry_of()
+            if entry is None:
+                return
             if self._journal.append(entry, self._restored):
                 self.attempts = []
             self.refresh()

@@ -1,0 +1,23 @@
+"""The command ``ckpt pin``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from . import options
+from .pins import amend
+
+
+@click.command()
+@options.run_dir
+@options.which
+def pin(run_dir: Path, which: str) -> None:
+    """Keep a checkpoint, whatever the policy says.
+
+    WHICH is its id, its file or path, a tag, or one of last, best and final. No retention rule deletes a pinned
+    checkpoint, and `ckpt rm` does so only with --force. Works while training is running.
+    """
+    record = amend(run_dir, which, lambda now: {"pinned": True})
+    click.echo(f"{record.path}: pinned: no retention rule deletes it")

@@ -1,0 +1,63 @@
+"""The commands that protect a checkpoint from retention, or give it names: pin, unpin, tag and untag."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import StoreError
+from ..policy.retention import KeepTagged
+from ..record import ALIASES, Record, is_tag
+from ..run.manual_removal import check_counts
+from . import options
+from .records import Listing
+
+
+def amend(run_dir: Path, which: str, facts_of: Callable[[Record], Mapping[str, Any]]) -> Record:
+    """Change facts of one checkpoint, which a training run may be about to delete.
+
+    Args:
+        run_dir: The run directory.
+        which: The checkpoint, as `Listing.find` takes it.
+        facts_of: Returns the facts to change, given the record as it is.
+
+    Raises:
+        StoreError: The checkpoint does not exist, or cannot be changed.
+    """
+    manifest = options.open_manifest(run_dir)
+    found = Listing(manifest).find(which)
+
+    def checked(now: Record) -> Mapping[str, Any]:
+        check_counts(now)
+        return facts_of(now)
+
+    try:
+        return manifest.amend(found.id, checked)
+    except OSError as error:
+        raise StoreError(f"{run_dir}: cannot be written: {error.strerror or error}") from error
+
+
+def checked_tag(name: str) -> str:
+    """Return a tag.
+
+    Raises:
+        StoreError: The name cannot be a tag.
+    """
+    if not is_tag(name):
+        raise StoreError(
+            f"tag: got {name!r}; expected a printable name, such as release, that is neither a number nor one of "
+            f"{', '.join(ALIASES)}"
+        )
+    return name
+
+
+def fate_of(run_dir: Path, record: Record, tag: str) -> str:
+    """Return a remark if retention may delete a checkpoint in spite of its new tag; otherwise, an empty string."""
+    if record.pinned:
+        return ""
+    policy = options.policy_of(None, options.open_manifest(run_dir))
+    rules = policy.keep.parts() if policy is not None else ()
+    if any(isinstance(rule, KeepTagged) and rule.tag == tag for rule in rules):
+        return ""
+    return f"; no rule of the policy keeps it for that: `ckpt pin {run_dir} {record.id}` does"

@@ -1,0 +1,32 @@
+"""The command ``ckpt rm``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..errors import StoreError
+from ..run.manual_removal import remove_by_hand
+from . import options
+from .records import Listing
+
+
+@click.command()
+@options.run_dir
+@options.which
+@click.option("--force", is_flag=True, help="Also if it is pinned, the last or the best one, or needed for a resume.")
+def rm(run_dir: Path, which: str, force: bool) -> None:
+    """Delete one checkpoint.
+
+    WHICH is its id, its file or path, a tag, or one of last, best and final. A checkpoint that is pinned, that one of
+    the links names, or from which a run would resume is deleted only with --force, and the links and the resume point
+    only while no training is running.
+    """
+    manifest = options.open_manifest(run_dir)
+    record = Listing(manifest).find(which)
+    try:
+        gone = remove_by_hand(manifest, options.policy_of(None, manifest), record, force=force)
+    except OSError as error:
+        raise StoreError(f"{run_dir}: cannot be written: {error.strerror or error}") from error
+    click.echo(f"{record.path}: deleted" if gone else f"{record.path}: no longer counts; the next start deletes it")

@@ -1,0 +1,26 @@
+"""The command ``ckpt tag``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from . import options
+from .pins import amend, checked_tag, fate_of
+
+
+@click.command()
+@options.run_dir
+@options.which
+@click.argument("name")
+def tag(run_dir: Path, which: str, name: str) -> None:
+    """Give a checkpoint a name of your own.
+
+    WHICH is its id, its file or path, a tag, or one of last, best and final. Other commands find the checkpoint by its
+    tag; if several have the same tag, by the newest. A tag keeps a checkpoint only if the policy says so (KeepTagged).
+    Works while training is running.
+    """
+    name = checked_tag(name)
+    record = amend(run_dir, which, lambda now: {"tags": tuple(dict.fromkeys((*now.tags, name)))})
+    click.echo(f"{record.path}: tagged {name}{fate_of(run_dir, record, name)}")

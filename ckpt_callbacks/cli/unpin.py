@@ -1,0 +1,23 @@
+"""The command ``ckpt unpin``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from . import options
+from .pins import amend
+
+
+@click.command()
+@options.run_dir
+@options.which
+def unpin(run_dir: Path, which: str) -> None:
+    """Let the policy decide again whether a checkpoint is kept.
+
+    WHICH is its id, its file or path, a tag, or one of last, best and final. If no retention rule keeps the checkpoint,
+    the next save of a training run deletes it.
+    """
+    record = amend(run_dir, which, lambda now: {"pinned": False})
+    click.echo(f"{record.path}: not pinned; from now on, the policy decides whether it is kept")

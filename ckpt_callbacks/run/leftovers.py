@@ -1,0 +1,70 @@
+"""Files that a training run has to remove, and those whose removal failed and is tried again."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+from pathlib import Path
+
+from ..store.commit import remove
+
+log = logging.getLogger("ckpt_callbacks")
+
+
+class Leftovers:
+    """Removes files and folders of a run directory. What cannot be removed is tried again at the next save.
+
+    Args:
+        staging: The folder to which a folder is moved in order to delete it.
+    """
+
+    def __init__(self, staging: Path) -> None:
+        self._staging = staging
+        self._left: dict[Path, tuple[int, int]] = {}  # what still has to be removed, and which file that is
+        self._any_aside = False  # a folder that was moved to the staging folder is still there
+
+    def remove(self, path: Path) -> bool:
+        """Remove a file or a folder, now or later. A failure is logged once.
+
+        Returns:
+            Whether it is gone.
+        """
+        try:
+            remove(path, aside=self._staging)
+        except OSError as error:
+            if path not in self._left:
+                why = error.strerror or error
+                log.warning("%s: could not be removed: %s; it no longer counts, and each save tries again", path, why)
+            found = _identity(path)
+            if found is not None:
+                self._left[path] = found
+            else:
+                self._any_aside = True
+            return False
+        self._left.pop(path, None)
+        return True
+
+    def retry(self) -> None:
+        """Try again to remove what could not be removed. A file that has taken the name of another one stays."""
+        for path, identity in list(self._left.items()):
+            if _identity(path) != identity:
+                del self._left[path]
+            elif self.remove(path):
+                log.info("removed %s, which could not be removed earlier", path.name)
+        if self._any_aside:
+            with contextlib.suppress(OSError):  # the disk failed, and may work next time
+                aside = list(self._staging.glob("*.deleted"))
+                for path in aside:
+                    shutil.rmtree(path, ignore_errors=True)
+                self._any_aside = any(map(os.path.lexists, aside))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from all others; None if there is none."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

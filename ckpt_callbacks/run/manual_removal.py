@@ -1,0 +1,72 @@
+"""The deletion of one checkpoint by hand, also while a run trains in the directory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+
+from ..errors import DirectoryInUse, StoreError
+from ..policy.policy import Policy
+from ..record import Record, Status
+from ..store.lock import TrainingLock
+from ..store.manifest import Manifest
+from .leftovers import Leftovers
+from .pruning import delete, move_aliases
+from .view import RunView
+
+
+def remove_by_hand(manifest: Manifest, policy: Policy | None, record: Record, *, force: bool) -> bool:
+    """Delete a checkpoint, and move the links that named it.
+
+    Args:
+        manifest: The directory's manifest.
+        policy: The policy of the newest run, if it is known.
+        record: The checkpoint's record.
+        force: Whether to delete a checkpoint that is pinned, that a link names, or from which a run would resume.
+
+    Returns:
+        False if its file could not be deleted.
+
+    Raises:
+        StoreError: The checkpoint does not exist, or is not to be deleted.
+    """
+    view, layout = RunView(manifest, policy), manifest.layout
+
+    def may(now: Record) -> bool:
+        _check(view, now, force=force, alone=alone)
+        return True
+
+    lock = TrainingLock(layout.training_lock, layout.owner, "ckpt rm")
+    with contextlib.ExitStack() as stack:
+        try:
+            lock.acquire()
+            stack.callback(lock.release)
+            alone = True
+        except DirectoryInUse:
+            alone = False  # a training run holds the directory: it moves the links
+        manifest.refresh()
+        check_counts(manifest.records[record.id])
+        delete(manifest, record, may, Leftovers(layout.staging))
+        if alone:
+            move_aliases(view)
+    return not os.path.lexists(record.path)
+
+
+def check_counts(record: Record) -> None:
+    """Raise `StoreError` unless a checkpoint exists, as far as its record says."""
+    if not record.status.on_disk:
+        raise StoreError(f"{record.path}: its status is {record.status.value}; expected a checkpoint that counts")
+
+
+def _check(view: RunView, record: Record, *, force: bool, alone: bool) -> None:
+    """Raise `StoreError` if a checkpoint is not to be deleted."""
+    uses = [f"it is {name}" for name, named in view.aliases().items() if named is not None and named.id == record.id]
+    if record.id in [resumed.id for resumed in view.resumable()[:1]]:
+        uses.append("a run would resume from it")
+    if not alone and (uses or record.status is not Status.VERIFIED):
+        why = ", and ".join(uses) or "it is not verified yet"
+        raise StoreError(f"{record.path}: is not deleted: {why}, and a training run is writing here; wait for its end")
+    if record.pinned:
+        uses.append("it is pinned")
+    if uses and not force:
+        raise StoreError(f"{record.path}: is not deleted: {', and '.join(uses)}; pass --force to delete it anyway")

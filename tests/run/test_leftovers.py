@@ -1,0 +1,175 @@
+"""Files that cannot be removed for a while: nothing else waits for them, and they are removed later."""
+
+import os
+import subprocess
+
+import pytest
+
+from ckpt_callbacks import EventKind, Every, KeepLast, Policy, Status
+from ckpt_callbacks.formats import Written
+from ckpt_callbacks.store.manifest import Manifest
+from tests.support.command import ckpt
+from tests.support.training import new_run, report, start
+
+LAST = Policy(Every(epochs=1), KeepLast(1))
+
+
+class Content:
+    """A checkpoint with the number of its epoch, as a file or as a folder."""
+
+    live = False
+
+    def __init__(self, number, folder):
+        self.number, self.folder = number, folder
+
+    def snapshot(self, embedded):
+        return self
+
+    def write(self, path):
+        if self.folder:
+            path.mkdir()
+            path /= "weights"
+        path.write_bytes(b"%d" % self.number * 100)
+        return Written()
+
+    def release(self):
+        """There is no memory to give back."""
+
+
+class Training:
+    def __init__(self, dirpath, folder=False):
+        self.dirpath, self.folder = dirpath, folder
+        self.run = new_run(dirpath, LAST, background=False, filename="{epoch}")
+        self.run.open()
+        start(self.run)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.run.close()
+
+    def epoch(self, number):
+        snapshot = Content(number, self.folder)
+        report(self.run, EventKind.EPOCH_END, step=number, epoch=number, complete=True, stage=snapshot)
+        return self.run.view.last().path
+
+    @property
+    def files(self):
+        return sorted(path.name for path in self.dirpath.glob("[0-9]*.raw"))
+
+
+@pytest.fixture
+def undeletable(tmp_path):
+    """Return functions that make a path immutable or a mount point, which not even root deletes, and that undo it."""
+    undone = []
+
+    def call(*command):
+        done = subprocess.run([*map(str, command)], capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"{command[0]} does not work here: {done.stderr.strip()}")
+
+    def make(path, how="immutable"):
+        if how == "immutable":
+            call("chattr", "+i", path)
+            undone.append(lambda: call("chattr", "-i", *tmp_path.rglob(path.name)))  # it may have moved
+        else:
+            call("mount", "--bind", path, path)
+            undone.append(lambda: call("umount", path))
+
+    def undo():
+        while undone:
+            undone.pop()()
+
+    yield make, undo
+    undo()
+
+
+def lines(caplog, text):
+    return [message for message in caplog.messages if text in message]
+
+
+@pytest.mark.parametrize("kind", ["file", "file in a folder", "mount point"])
+def test_a_checkpoint_that_cannot_be_deleted_is_deleted_by_a_later_save(tmp_path, undeletable, caplog, kind):
+    make, undo = undeletable
+    with Training(tmp_path, folder=kind != "file") as training:
+        first = training.epoch(1)
+        assert (first / "weights").is_file() or kind == "file"
+        make(first / "weights" if kind == "file in a folder" else first, "mount" if "mount" in kind else "immutable")
+        for number in (2, 3, 4):
+            training.epoch(number)
+        rest = [] if kind == "file in a folder" else ["1.raw"]  # the folder has been moved aside already
+        assert training.files == [*rest, "4.raw"], "retention of the others goes on"
+        assert len(lines(caplog, "could not be removed: ")) == 1
+        undo()
+        training.epoch(5)
+        assert training.files == ["5.raw"]
+        assert not any((tmp_path / ".ckpt" / "staging").iterdir())
+    assert [record.epoch for record in Manifest.read(tmp_path).live()] == [5]
+
+
+@pytest.mark.parametrize("kind", ["file", "mount point"])
+def test_a_run_opens_beside_a_checkpoint_that_cannot_be_deleted(tmp_path, undeletable, caplog, kind):
+    make, undo = undeletable
+    with Training(tmp_path, folder=kind != "file") as training:
+        make(training.epoch(1), "mount" if "mount" in kind else "immutable")
+        training.epoch(2)
+    caplog.clear()
+    with Training(tmp_path, folder=kind != "file") as training:
+        [line] = lines(caplog, "its deletion was interrupted")
+        assert "could not be completed" in line and line.endswith("the next start tries again")
+        training.epoch(3)
+    done = ckpt("doctor", tmp_path)
+    assert done.exit_code == 2 and "1 of these problems could not be repaired" in done.stderr
+    undo()
+    assert ckpt("doctor", tmp_path).exit_code == 0
+    assert not (tmp_path / "1.raw").exists()
+
+
+def test_what_stands_in_the_place_of_a_new_link_is_left_there(tmp_path, caplog):
+    for name in ("last", "final"):
+        (tmp_path / f".{name}.raw.new" / "within").mkdir(parents=True)
+    with Training(tmp_path) as training:
+        for number in (1, 2, 3):
+            training.epoch(number)
+        assert training.files == ["3.raw"]
+        assert os.readlink(tmp_path / "last.raw") == "3.raw"
+    assert (tmp_path / ".last.raw.new" / "within").is_dir()
+    assert not caplog.messages
+
+
+def test_a_link_that_cannot_be_moved_stops_neither_the_others_nor_retention(tmp_path, undeletable, caplog):
+    make, undo = undeletable
+    with Training(tmp_path) as training:
+        training.epoch(1)
+        (tmp_path / "last.raw").unlink()
+        (tmp_path / "last.pointer").write_text("1.raw")  # as on a file system without links
+        make(tmp_path / "last.pointer")
+        training.epoch(2)
+        training.epoch(3)
+        assert training.files == ["3.raw"]
+        assert len(lines(caplog, "cannot create the 'last' link: Operation not permitted")) == 1
+        undo()
+        training.epoch(4)
+    assert not (tmp_path / "last.pointer").exists() and os.readlink(tmp_path / "last.raw") == "4.raw"
+
+
+def test_a_leftover_in_the_staging_folder_stops_neither_the_open_nor_the_save_of_that_name(
+    tmp_path, undeletable, caplog
+):
+    make, undo = undeletable
+    with Training(tmp_path) as training:
+        training.epoch(1)
+        staged = tmp_path / ".ckpt" / "staging" / f"{training.run.view.current}-2.raw"
+        staged.write_text("torn")
+        make(staged)
+        training.epoch(2)
+        training.epoch(3)
+        assert training.files == ["3.raw"]
+    with Training(tmp_path) as training:
+        assert len(lines(caplog, "could not be removed")) == 1
+        undo()
+    with Training(tmp_path) as training:
+        training.epoch(4)
+    assert not any((tmp_path / ".ckpt" / "staging").iterdir())
+    assert all(record.status is not Status.FAILED for record in Manifest.read(tmp_path).records.values())
