@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import click
 from ..errors import ConfigError, StoreError
 from ..policy.policy import Policy
 from ..store.manifest import Manifest
+from ..store.obstruction import obstruction
 
 run_dir = click.argument("run_dir", type=click.Path(path_type=Path))
 which = click.argument("which")
@@ -26,8 +26,7 @@ config = click.option(
 def check_is_dir(run_dir: Path) -> None:
     """Raise `StoreError` unless the path of a run directory is a directory."""
     if not run_dir.is_dir():
-        what = "is not a directory" if os.path.lexists(run_dir) else "does not exist"
-        raise StoreError(f"{run_dir}: {what}; expected a run directory")
+        raise StoreError(f"{run_dir}: {obstruction(run_dir) or 'does not exist'}; expected a run directory")
 
 
 def open_manifest(run_dir: Path) -> Manifest:

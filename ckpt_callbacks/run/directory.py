@@ -19,6 +19,7 @@ from ..runtime.processes import Processes, is_primary_process
 from ..store.aliases import read_alias
 from ..store.lock import TrainingLock
 from ..store.manifest import Manifest
+from ..store.obstruction import obstruction
 from . import pruning
 from .leftovers import Leftovers
 from .view import RunView
@@ -77,9 +78,8 @@ class RunDirectory:
             layout.private.mkdir(parents=True, exist_ok=True)
             self._lock.acquire()
         except OSError as error:
-            raise StoreError(
-                f"{self.dirpath}: cannot be written: {error.strerror or error}; expected a directory for checkpoints"
-            ) from error
+            why = obstruction(self.dirpath) or f"cannot be written: {error.strerror or error}"
+            raise StoreError(f"{self.dirpath}: {why}; expected a directory for checkpoints") from error
         self.is_open = True
         self._repair()
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from ..errors import StoreError
 from .commit import free_name, sync_folder
+from .obstruction import obstruction
 
 _HEAD = re.compile(rb"(?=[0-9a-f]{8} \{)")
 _REMEMBERED = 1024  # bytes before the offset by which a journal is recognized
@@ -120,9 +121,11 @@ class Journal:
         except FileNotFoundError:
             return None
         except OSError as error:
+            dirpath = self.path.parent.parent
+            if obstacle := obstruction(dirpath):
+                raise StoreError(f"{dirpath}: {obstacle}; expected a run directory") from error
             raise StoreError(
-                f"{self.path}: the manifest cannot be read: {error.strerror or error}; "
-                f"call `ckpt doctor {self.path.parent.parent}`"
+                f"{self.path}: the manifest cannot be read: {error.strerror or error}; call `ckpt doctor {dirpath}`"
             ) from error
         if not data.startswith(self._seen):
             raise JournalReplaced(f"{self.path}: was replaced by another file")

@@ -39,6 +39,36 @@ def test_a_directory_that_is_not_ours_is_refused_in_one_line(tmp_path, kind, wha
     assert shown.exit_code == 2 and len(shown.stderr.splitlines()) == 1 and str(dirpath) in shown.stderr
 
 
+def in_the_way(tmp_path, what):
+    """Make a path that cannot be a directory; return it, and what must be said about it."""
+    (tmp_path / "notes").write_text("notes")
+    (tmp_path / "link").symlink_to("elsewhere")
+    return {
+        "file": (tmp_path / "notes", "is a file"),
+        "below a file": (tmp_path / "notes" / "a" / "b", f"{tmp_path / 'notes'} is a file"),
+        "link": (tmp_path / "link", "is a link to elsewhere, which does not exist"),
+        "below a link": (tmp_path / "link" / "a", f"{tmp_path / 'link'} is a link to elsewhere, which does not exist"),
+        "device": (Path(os.devnull), "is not a directory"),
+    }[what]
+
+
+@pytest.mark.parametrize("kind", RESUMABLE)
+@pytest.mark.parametrize("what", ["file", "below a file", "link", "below a link", "device"])
+def test_a_path_that_cannot_be_a_directory_is_named_with_what_is_in_the_way(tmp_path, kind, what):
+    dirpath, why = in_the_way(tmp_path, what)
+    with pytest.raises(StoreError) as caught:  # on Lightning, a file is noticed when the script asks for a checkpoint
+        fit(kind, dirpath, 1)
+    assert f"{dirpath}: {why}; expected a" in one_line(caught)
+
+
+@pytest.mark.parametrize("what", ["file", "below a file", "link", "below a link", "device"])
+@pytest.mark.parametrize("command", ["ls", "show", "log", "verify", "doctor", "save"])
+def test_each_command_names_what_is_in_the_way_of_a_run_directory(tmp_path, what, command):
+    dirpath, why = in_the_way(tmp_path, what)
+    shown = ckpt(command, dirpath, *["last"] * (command == "show"))
+    assert (shown.exit_code, shown.stderr) == (2, f"Error: {dirpath}: {why}; expected a run directory\n")
+
+
 def test_an_alias_that_points_at_itself_is_left_alone(run, caplog):
     kind, dirpath = run
     last = newest(dirpath)

@@ -1,0 +1,21 @@
+"""What prevents a path from being a directory."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def obstruction(dirpath: Path) -> str:
+    """Return what is in the way of a directory at this path, as in "is a file"; empty if nothing is.
+
+    Args:
+        dirpath: The path, which need not exist.
+    """
+    first = next((path for path in (dirpath, *dirpath.parents) if os.path.lexists(path)), None)
+    if first is None or first.is_dir():
+        return ""
+    named = "" if first == dirpath else f"{first} "
+    if first.is_symlink() and not first.exists():
+        return f"{named}is a link to {os.readlink(first)}, which does not exist"
+    return f"{named}{'is a file' if first.is_file() else 'is not a directory'}"
