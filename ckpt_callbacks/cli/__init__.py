@@ -14,7 +14,8 @@ from typing import Any
 
 import click
 
-from ..errors import CkptError
+from ..errors import CkptError, ConfigError
+from .output import printable
 
 
 class _Refusal(click.ClickException):
@@ -26,7 +27,10 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except CkptError as error:
-            raise _Refusal(str(error)) from error
+            lines = "\n" if isinstance(error, ConfigError) else ""  # it has a line for each mistake
+            raise _Refusal(printable(str(error), keep=lines)) from error
+        except click.UsageError as error:
+            raise click.UsageError(printable(error.format_message()), ctx=error.ctx) from error
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -9,6 +9,7 @@ import click
 from ..errors import StoreError
 from ..recovery.diagnosis import examine
 from . import options
+from .output import say
 
 
 @click.command()
@@ -21,16 +22,17 @@ def doctor(run_dir: Path, dry_run: bool, config: Path | None) -> None:
     Reads all checkpoints of RUN_DIR again. Rebuilds a lost or damaged manifest from the records in the checkpoints,
     finishes or undoes what a killed training run left unfinished, marks damaged checkpoints as failed, and corrects
     links. Refuses to run while training is running there. With --dry-run, the exit status is 1 when something is wrong;
-    consequences of a repair, such as a link that moves, are reported only once the repair is made.
+    consequences of a repair, such as a link that moves, are reported only once the repair is made. While training is
+    running, only the manifest and the bytes of the checkpoints are checked, because training finishes the rest itself.
     """
     options.check_is_dir(run_dir)
     found = 0
     try:
         for line in examine(run_dir, lambda manifest: options.policy_of(config, manifest), repair=not dry_run):
             found += 1
-            click.echo(line)
+            say(line)
     except OSError as error:
         raise StoreError(f"{run_dir}: could not be repaired: {error.strerror or error}") from error
     if not found:
-        click.echo(f"{run_dir}: nothing is wrong")
+        say(f"{run_dir}: nothing is wrong")
     raise SystemExit(1 if found and dry_run else 0)

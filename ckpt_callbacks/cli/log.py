@@ -9,6 +9,7 @@ import click
 from ..record import Record
 from ..units import roughly
 from . import cells, options, table
+from .output import say
 from .records import Listing
 
 
@@ -37,9 +38,9 @@ def log(run_dir: Path, as_json: bool, config: Path | None) -> None:
     if listing.records:
         table.print_rows([_row(listing, record) for record in listing.records], listing.records)
     else:
-        click.echo(f"{run_dir}: no checkpoint yet")
+        say(f"{run_dir}: no checkpoint yet")
     for _, pace in paces:
-        click.echo(pace.explain(costs))
+        say(pace.explain(costs))
 
 
 def _row(listing: Listing, record: Record) -> dict[str, str]:

@@ -9,6 +9,7 @@ import click
 
 from ..record import Record
 from . import cells, options, table
+from .output import say
 from .records import Listing
 
 
@@ -31,7 +32,7 @@ def ls(run_dir: Path, as_json: bool, everything: bool, config: Path | None) -> N
     elif records:
         table.print_rows([_row(listing, record) for record in records], records)
     if not records and not (as_json or hidden):
-        click.echo(f"{run_dir}: no checkpoint yet")
+        say(f"{run_dir}: no checkpoint yet")
     elif hidden and (sys.stdout.isatty() or not records) and not as_json:
         click.echo(click.style(f"{hidden}; --all shows them", dim=True))
 

@@ -12,6 +12,7 @@ from ..errors import ConfigError, StoreError
 from ..policy.policy import Policy
 from ..store.manifest import Manifest
 from ..store.obstruction import obstruction
+from .output import say
 
 run_dir = click.argument("run_dir", type=click.Path(path_type=Path))
 which = click.argument("which")
@@ -45,7 +46,7 @@ def open_manifest(run_dir: Path) -> Manifest:
         advice = f"if it was lost, call `ckpt doctor {run_dir}`"
         raise StoreError(f"{run_dir}: has no manifest ({within}); {advice}; expected a run directory{example}")
     for problem in manifest.problems:
-        click.echo(f"Warning: {problem}", err=True)
+        say(f"Warning: {problem}", err=True)
     return manifest
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from . import options
+from .output import say
 from .pins import amend
 
 
@@ -20,4 +21,4 @@ def pin(run_dir: Path, which: str) -> None:
     checkpoint, and `ckpt rm` does so only with --force. Works while training is running.
     """
     record = amend(run_dir, which, lambda now: {"pinned": True})
-    click.echo(f"{record.path}: pinned: no retention rule deletes it")
+    say(f"{record.path}: pinned: no retention rule deletes it")

@@ -9,6 +9,7 @@ import click
 from ..errors import StoreError
 from ..run.manual_removal import remove_by_hand
 from . import options
+from .output import say
 from .records import Listing
 
 
@@ -29,4 +30,4 @@ def rm(run_dir: Path, which: str, force: bool) -> None:
         gone = remove_by_hand(manifest, options.policy_of(None, manifest), record, force=force)
     except OSError as error:
         raise StoreError(f"{run_dir}: cannot be written: {error.strerror or error}") from error
-    click.echo(f"{record.path}: deleted" if gone else f"{record.path}: no longer counts; the next start deletes it")
+    say(f"{record.path}: deleted" if gone else f"{record.path}: no longer counts; the next start deletes it")

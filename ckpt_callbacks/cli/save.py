@@ -10,6 +10,7 @@ from ..errors import StoreError
 from ..run.save_request import request_save
 from ..store.locked_file import is_locked
 from . import options
+from .output import say
 from .pins import checked_tag
 
 
@@ -26,10 +27,10 @@ def save(run_dir: Path, tag: str | None) -> None:
         checked_tag(tag)
     layout = options.open_manifest(run_dir).layout
     if not is_locked(layout.training_lock):
-        click.echo(f"{run_dir}: no training is running here", err=True)
+        say(f"{run_dir}: no training is running here", err=True)
         raise SystemExit(1)
     try:
         request_save(layout.save_now, tag)
     except OSError as error:
         raise StoreError(f"{layout.save_now}: cannot be written: {error.strerror or error}") from error
-    click.echo(f"{run_dir}: the training run was asked to save at its next step")
+    say(f"{run_dir}: the training run was asked to save at its next step")

@@ -10,6 +10,7 @@ import click
 
 from ..record import Record, Status
 from . import cells
+from .output import printable
 
 _COLOURS = {
     Status.WRITING: "yellow",
@@ -31,6 +32,7 @@ def print_rows(rows: Sequence[dict[str, str]], records: Sequence[Record]) -> Non
         rows: The text of each column, by the column's name.
         records: The record of each row, whose status colours it.
     """
+    rows = [{name: printable(text) for name, text in row.items()} for row in rows]
     if sys.stdout.isatty():
         _print_fitted(rows, [_COLOURS[record.status] for record in records])
         return
@@ -83,7 +85,7 @@ def _print_fitted(rows: Sequence[dict[str, str]], colours: Sequence[str]) -> Non
 
 def _nested(facts: Mapping[str, Any], indent: str = "") -> Iterator[str]:
     for name, value in facts.items():
-        key = f"{indent}{click.style(name, bold=True)}:"
+        key = f"{indent}{click.style(printable(str(name)), bold=True)}:"
         if isinstance(value, Mapping) and value:
             yield key
             yield from _nested(value, f"{indent}  ")
@@ -100,4 +102,4 @@ def _nested(facts: Mapping[str, Any], indent: str = "") -> Iterator[str]:
 def _word(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return cells.number(value) if isinstance(value, float) else str(value)
+    return cells.number(value) if isinstance(value, float) else printable(str(value))

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from . import options
+from .output import say
 from .pins import amend, checked_tag, fate_of
 
 
@@ -23,4 +24,4 @@ def tag(run_dir: Path, which: str, name: str) -> None:
     """
     name = checked_tag(name)
     record = amend(run_dir, which, lambda now: {"tags": tuple(dict.fromkeys((*now.tags, name)))})
-    click.echo(f"{record.path}: tagged {name}{fate_of(run_dir, record, name)}")
+    say(f"{record.path}: tagged {name}{fate_of(run_dir, record, name)}")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from . import options
+from .output import say
 from .pins import amend
 
 
@@ -20,4 +21,4 @@ def unpin(run_dir: Path, which: str) -> None:
     the next save of a training run deletes it.
     """
     record = amend(run_dir, which, lambda now: {"pinned": False})
-    click.echo(f"{record.path}: not pinned; from now on, the policy decides whether it is kept")
+    say(f"{record.path}: not pinned; from now on, the policy decides whether it is kept")

@@ -11,6 +11,7 @@ import click
 from ..errors import StoreError
 from ..record import Record
 from . import options
+from .output import say
 from .pins import amend
 
 
@@ -31,4 +32,4 @@ def untag(run_dir: Path, which: str, name: str) -> None:
         return {"tags": tuple(tag for tag in now.tags if tag != name)}
 
     record = amend(run_dir, which, without)
-    click.echo(f"{record.path}: no longer tagged {name}")
+    say(f"{record.path}: no longer tagged {name}")

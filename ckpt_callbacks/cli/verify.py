@@ -15,6 +15,7 @@ from ..recovery.rebuild import find_unlisted
 from ..store.digest import verify as verify_record
 from ..store.manifest import Manifest
 from . import cells, options
+from .output import printable, say
 
 
 @click.command()
@@ -39,15 +40,15 @@ def verify(ctx: click.Context, run_dir: Path, as_json: bool) -> None:
             if as_json:
                 options.echo_json({**record.to_json(), "ok": problem is None, "problem": problem})
             elif problem is None:
-                click.echo(f"{click.style('ok', fg='green')}   {record.path}")
+                click.echo(f"{click.style('ok', fg='green')}   {printable(str(record.path))}")
             else:
-                click.echo(f"{click.style('BAD', fg='red')}  {problem}")
-    unlisted = [repair.problem for repair in find_unlisted(manifest)]
+                click.echo(f"{click.style('BAD', fg='red')}  {printable(problem)}")
+    unlisted = _unlisted(manifest)
     for problem in unlisted:
-        click.echo(f"Warning: {problem}; call `ckpt doctor {run_dir}`", err=True)
+        say(f"Warning: {problem}; call `ckpt doctor {run_dir}`", err=True)
     if not as_json:
         verified = f"{checked - bad} of {cells.count(checked, 'checkpoint')} verified"
-        click.echo(verified if checked else f"{run_dir}: no checkpoint yet")
+        say(verified if checked else f"{run_dir}: no checkpoint yet")
         if manifest.problems:
             click.echo(f"{cells.count(len(manifest.problems), 'line')} of the manifest damaged")
     ctx.exit(1 if bad or unlisted or manifest.problems else 0)
@@ -65,6 +66,15 @@ def _was_deleted(manifest: Manifest, record: Record) -> bool:
     """Return whether a training run deleted a checkpoint while it was being read."""
     manifest.refresh()
     return not manifest.records[record.id].status.on_disk
+
+
+def _unlisted(manifest: Manifest) -> list[str]:
+    """Return one line for each checkpoint that the manifest does not list."""
+    found = [repair.problem for repair in find_unlisted(manifest)]
+    if not found:
+        return []
+    manifest.refresh()  # a training run may have saved since, and may save now
+    return [repair.problem for repair in find_unlisted(manifest) if repair.problem in found]
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from ..store.commit import free_name, sync_folder
 from ..store.digest import verify
 from ..store.layout import Layout
 from ..store.lock import TrainingLock
+from ..store.locked_file import is_locked
 from ..store.manifest import Manifest
 from .interrupted import FINDERS, as_failed
 from .rebuild import find_unlisted
@@ -32,7 +33,8 @@ def examine(dirpath: Path, policy_of: PolicyOf, *, repair: bool) -> Iterator[str
     Args:
         dirpath: The run directory.
         policy_of: Returns the policy that says which checkpoint is the best, or None if none is known.
-        repair: Apply the repairs; otherwise nothing is changed.
+        repair: Apply the repairs; otherwise nothing is changed. Then, a training run may hold the directory; what it
+            has not finished is no problem.
 
     Raises:
         StoreError: ``dirpath`` is not a run directory, or a repair failed. The others were made.
@@ -51,9 +53,16 @@ def examine(dirpath: Path, policy_of: PolicyOf, *, repair: bool) -> Iterator[str
         yield from _reported(found, repair, failed)
         if repair or not obstructions:
             manifest.refresh()
-        for find in (_bad_lines, *FINDERS, _damaged):
-            yield from _reported(list(find(manifest)), repair, failed)
-        yield from _reported(list(_wrong_links(manifest, policy_of(manifest))), repair, failed)
+
+        def is_training() -> bool:
+            return not (repair or obstructions) and is_locked(layout.training_lock)
+
+        for find in (_bad_lines, *FINDERS, _damaged, partial(_wrong_links, policy_of=policy_of)):
+            busy = [is_training()]
+            found = list(find(manifest))
+            busy.append(is_training())
+            if find in (_bad_lines, _damaged) or not any(busy):  # what a training run has begun, it finishes itself
+                yield from _reported(found, repair, failed)
     if failed:
         raise StoreError(
             f"{dirpath}: {len(failed)} of these problems could not be repaired: {failed[0].strerror or failed[0]}"
@@ -109,6 +118,9 @@ def _damaged(manifest: Manifest) -> Iterator[Repair]:
         except Unreadable as error:
             yield Repair(str(error), "left unchanged: repair the disk or delete the file", lambda: None)
         except VerifyError as error:
+            manifest.refresh()
+            if not manifest.records[record.id].status.on_disk:
+                continue  # a training run deleted it meanwhile
             yield Repair(
                 str(error),
                 "marked as failed",
@@ -116,8 +128,9 @@ def _damaged(manifest: Manifest) -> Iterator[Repair]:
             )
 
 
-def _wrong_links(manifest: Manifest, policy: Policy | None) -> Iterator[Repair]:
+def _wrong_links(manifest: Manifest, policy_of: PolicyOf) -> Iterator[Repair]:
     """Yield a repair for each of the links `last`, `best` and `final` with a wrong target."""
+    policy = policy_of(manifest)
     dirpath, records = manifest.layout.dirpath, manifest.verified(manifest.newest_run)
     known = {record.file for record in manifest.records.values()}
     for name, record in alias_targets(records, policy.best_metric if policy else None).items():
