@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from ..store.layout import Layout
 from ..store.lock import TrainingLock
 from ..store.locked_file import is_locked
 from ..store.manifest import Manifest
+from ..store.private_files import make_folder, misplaced
 from .interrupted import FINDERS, as_failed
 from .rebuild import find_unlisted
 from .repair import Repair
@@ -41,17 +42,17 @@ def examine(dirpath: Path, policy_of: PolicyOf, *, repair: bool) -> Iterator[str
         DirectoryInUse: A training run holds the directory.
     """
     layout, manifest = Layout(dirpath), Manifest(dirpath)
-    obstructions = list(_obstructions(layout.private, "folder", os.path.isdir))
-    if not obstructions and not os.path.lexists(layout.journal) and next(find_unlisted(manifest), None) is None:
+    names = {path for path, _ in misplaced(layout)}
+    if not names and not os.path.lexists(layout.journal) and next(find_unlisted(manifest), None) is None:
         raise StoreError(
             f"{dirpath}: has neither a manifest nor a checkpoint of ckpt_callbacks; expected a run directory"
         )
+    before_lock = {layout.private, layout.training_lock, layout.owner}
     failed: list[OSError] = []
-    yield from _reported(obstructions, repair, failed)
+    yield from _reported(_obstructions(layout, names & before_lock), repair, failed)
     with _held(layout) if repair else contextlib.nullcontext():
-        obstructions += (found := list(_obstructions(layout.journal, "file", os.path.isfile)))
-        yield from _reported(found, repair, failed)
-        if repair or not obstructions:
+        yield from _reported(_obstructions(layout, names - before_lock), repair, failed)
+        if repair or not names & {layout.private, layout.journal}:
             manifest.refresh()
 
         def is_training() -> bool:
@@ -71,7 +72,7 @@ def examine(dirpath: Path, policy_of: PolicyOf, *, repair: bool) -> Iterator[str
 
 @contextlib.contextmanager
 def _held(layout: Layout) -> Iterator[None]:
-    layout.private.mkdir(exist_ok=True)
+    make_folder(layout.private)
     lock = TrainingLock(layout.training_lock, layout.owner, "ckpt doctor")
     lock.acquire()
     try:
@@ -80,7 +81,7 @@ def _held(layout: Layout) -> Iterator[None]:
         lock.release()
 
 
-def _reported(repairs: list[Repair], repair: bool, failed: list[OSError]) -> Iterator[str]:
+def _reported(repairs: Iterable[Repair], repair: bool, failed: list[OSError]) -> Iterator[str]:
     for found in repairs:
         error = found.attempt() if repair else None
         if error is not None:
@@ -88,11 +89,12 @@ def _reported(repairs: list[Repair], repair: bool, failed: list[OSError]) -> Ite
         yield found.describe(applied=repair, error=error)
 
 
-def _obstructions(path: Path, kind: str, is_right: Callable[[Path], bool]) -> Iterator[Repair]:
-    """Yield a repair if another kind of file has the name of the private folder or of the manifest."""
-    if os.path.lexists(path) and not is_right(path):
-        aside = path.with_name(free_name(path.parent, path.name, ".damaged"))
-        yield Repair(f"{path}: is not a {kind}", f"renamed to {aside.name}", lambda: _set_aside(path, aside))
+def _obstructions(layout: Layout, names: set[Path]) -> Iterator[Repair]:
+    """Yield a repair for each of these private names that something else has."""
+    for path, problem in misplaced(layout):
+        if path in names:
+            aside = path.with_name(free_name(path.parent, path.name, ".damaged"))
+            yield Repair(problem, f"renamed to {aside.name}", partial(_set_aside, path, aside))
 
 
 def _set_aside(path: Path, aside: Path) -> None:

@@ -14,6 +14,7 @@ from ..recovery.lineage import supersede
 from ..runtime.clock import Clock
 from ..runtime.worker import Worker
 from ..store import space
+from ..store.private_files import make_folder
 from .checkpoint_writer import CheckpointWriter
 from .directory import RunDirectory
 from .outlook import Outlook
@@ -121,7 +122,7 @@ class Committer:
     def _write(self, job: SaveJob) -> Record:
         if job.unchanged is not None:
             return self._writer.share(job.unchanged, job.draft)
-        self._layout.staging.mkdir(parents=True, exist_ok=True)
+        make_folder(self._layout.staging)
         self._check_free(job.draft)
         return self._writer.write(job)
 

@@ -123,7 +123,7 @@ class ControlChannel:
         if self._requested:
             return False
         try:
-            self._touched_at = os.stat(self._save_now).st_mtime_ns
+            self._touched_at = os.lstat(self._save_now).st_mtime_ns
         except OSError:  # it does not exist, or the disk is broken
             return False
         if self._touched_at == self._answered_at:
@@ -137,7 +137,7 @@ class ControlChannel:
             return
         self._request.answered()
         try:
-            if os.stat(self._save_now).st_mtime_ns == self._touched_at:  # otherwise, the request is a new one
+            if os.lstat(self._save_now).st_mtime_ns == self._touched_at:  # otherwise, the request is a new one
                 self._save_now.unlink()
         except FileNotFoundError:
             pass

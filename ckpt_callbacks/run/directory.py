@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import DirectoryInUse, StoreError
+from ..errors import StoreError
 from ..policy.policy import Policy
 from ..record import Attempt, attempt_framework
 from ..recovery.interrupted import mark_damaged, recover
@@ -20,6 +20,7 @@ from ..store.aliases import read_alias
 from ..store.lock import TrainingLock
 from ..store.manifest import Manifest
 from ..store.obstruction import obstruction
+from ..store.private_files import make_folder, require_own
 from . import pruning
 from .leftovers import Leftovers
 from .view import RunView
@@ -75,7 +76,8 @@ class RunDirectory:
             return
         layout = self.manifest.layout
         try:
-            layout.private.mkdir(parents=True, exist_ok=True)
+            require_own(layout)
+            make_folder(layout.private)
             self._lock.acquire()
         except OSError as error:
             why = obstruction(self.dirpath) or f"cannot be written: {error.strerror or error}"
@@ -91,9 +93,10 @@ class RunDirectory:
         if self.is_open or not is_primary_process() or not self._holds_anything():
             return
         try:
-            self.manifest.layout.private.mkdir(exist_ok=True)
+            require_own(self.manifest.layout)
+            make_folder(self.manifest.layout.private)
             self._lock.acquire()
-        except (OSError, DirectoryInUse):
+        except (OSError, StoreError):
             return  # the directory is read as it is
         try:
             self._repair()

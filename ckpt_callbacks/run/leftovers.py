@@ -8,6 +8,7 @@ import os
 import shutil
 from pathlib import Path
 
+from ..errors import StoreError
 from ..store.commit import remove
 
 log = logging.getLogger("ckpt_callbacks")
@@ -33,9 +34,9 @@ class Leftovers:
         """
         try:
             remove(path, aside=self._staging)
-        except OSError as error:
+        except (OSError, StoreError) as error:
             if path not in self._left:
-                why = error.strerror or error
+                why = getattr(error, "strerror", None) or error
                 log.warning("%s: could not be removed: %s; it no longer counts, and each save tries again", path, why)
             found = _identity(path)
             if found is not None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import stat
 from pathlib import Path
 
+from ..errors import StoreError
 from ..record import is_tag
+from ..store.private_files import open_file
 
 _MOST = 1 << 16  # bytes that are read
 _TRIES = 10
-_CAREFUL = os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC  # people make this file, and it may be of any kind
 
 
 def request_save(save_now: Path, tag: str | None = None) -> None:
@@ -22,10 +22,11 @@ def request_save(save_now: Path, tag: str | None = None) -> None:
         tag: A tag for the checkpoint.
 
     Raises:
+        StoreError: Something that is not a regular file has the name.
         OSError: The file cannot be written.
     """
     for _ in range(_TRIES):
-        descriptor = os.open(save_now, os.O_WRONLY | os.O_CREAT | os.O_APPEND | _CAREFUL, 0o666)
+        descriptor = open_file(save_now, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         try:
             if tag is not None:
                 os.write(descriptor, f"{tag}\n".encode())
@@ -68,12 +69,10 @@ class SaveRequest:
 def _text_of(path: Path) -> str:
     """Return the text of a plain file; nothing of any other one, and never wait."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | _CAREFUL)
-    except OSError:
+        descriptor = open_file(path, os.O_RDONLY)
+    except (OSError, StoreError):
         return ""
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return ""
         return os.read(descriptor, _MOST).decode("utf-8", "replace")
     except OSError:
         return ""

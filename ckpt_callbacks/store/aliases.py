@@ -12,8 +12,10 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
+from ..errors import StoreError
 from ..record import ALIASES
 from .commit import free_name
+from .private_files import create_file, read_file
 
 _POINTER = ".pointer"
 
@@ -70,7 +72,7 @@ def _point(dirpath: Path, name: str, file: str, suffix: str, known: Collection[s
         link = dirpath / f"{name}{_POINTER}"
         if _target(link) == file:
             return link
-        draft.write_text(file, encoding="utf-8")
+        create_file(draft, os.fsencode(file))
     os.replace(draft, link)
     return link
 
@@ -95,6 +97,6 @@ def _target(path: Path) -> str | None:
     try:
         if path.is_symlink():
             return os.readlink(path)
-        return path.read_text(encoding="utf-8").strip() if path.suffix == _POINTER else None
-    except (OSError, UnicodeDecodeError):
+        return os.fsdecode(read_file(path)).strip() if path.suffix == _POINTER else None
+    except (OSError, StoreError):
         return None

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 from .digest import files_below
+from .private_files import make_folder
 
 _CANNOT_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}  # the errors of some network file systems
 
@@ -53,7 +54,7 @@ def remove(path: Path, aside: Path | None = None) -> None:
     if path.is_dir() and not path.is_symlink():
         doomed = path
         if aside is not None:
-            aside.mkdir(parents=True, exist_ok=True)
+            make_folder(aside)
             doomed = aside / free_name(aside, path.name, ".deleted")
             os.rename(path, doomed)
             sync_folder(path.parent)

@@ -16,7 +16,7 @@ from ..errors import Unreadable, VerifyError
 from ..memory import pages
 from ..record import Record
 
-_NO_FILE = (errno.ELOOP, errno.ENOTDIR)  # the name belongs to something else
+_NO_FILE = (errno.ELOOP, errno.ENOTDIR, errno.ENXIO)  # the name belongs to something else
 _FEW = 16 * pages.PAGE
 _CHUNK = 8 << 20  # bytes per read: whole pages, as direct reads require
 
@@ -120,7 +120,7 @@ def _opened(path: Path, from_device: bool) -> io.FileIO:
     if from_device and (direct := getattr(os, "O_DIRECT", 0)):
         file = None
         try:
-            file = io.FileIO(path, opener=lambda name, flags: os.open(name, flags | direct))
+            file = io.FileIO(path, opener=lambda name, flags: _open(name, flags | direct))
             with pages.allocate(pages.PAGE) as probe:
                 file.readinto(probe)  # some file systems accept the flag but refuse to read
             file.seek(0)
@@ -130,7 +130,15 @@ def _opened(path: Path, from_device: bool) -> io.FileIO:
                 file.close()
             if error.errno != errno.EINVAL:
                 raise
-    file = path.open("rb", buffering=0)
+    file = io.FileIO(path, opener=_open)
     if from_device and hasattr(os, "posix_fadvise"):
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     return file
+
+
+def _open(name: str, flags: int) -> int:
+    descriptor = os.open(name, flags | os.O_NONBLOCK)  # a pipe would wait for its other end
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise VerifyError(f"{name}: is no longer a regular file")
+    return descriptor

@@ -39,16 +39,16 @@ class DirectFile:
         self._held = 0  # bytes in the buffer
         self._done = 0  # bytes written to the file: whole blocks
         self._hasher = xxhash.xxh3_128()
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         self._direct = bool(_DIRECT)
         try:
-            self._file = os.open(path, flags | _DIRECT, 0o644)
+            self._file = os.open(path, flags | _DIRECT, 0o666)
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
             # The file system has no O_DIRECT, but may have created the file anyway.
             self._direct = False
-            self._file = os.open(path, flags & ~os.O_EXCL, 0o644)
+            self._file = os.open(path, flags & ~os.O_EXCL, 0o666)
         try:
             if size:
                 reserve(self._file, size)

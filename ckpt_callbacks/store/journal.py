@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from ..errors import StoreError
 from .commit import free_name, sync_folder
 from .obstruction import obstruction
+from .private_files import open_file
 
 _HEAD = re.compile(rb"(?=[0-9a-f]{8} \{)")
 _REMEMBERED = 1024  # bytes before the offset by which a journal is recognized
@@ -113,7 +114,7 @@ class Journal:
     def _unread(self) -> bytes | None:
         """Return the bytes after the part that was read; None if the file is missing or was emptied."""
         try:
-            with self.path.open("rb") as file:
+            with open(open_file(self.path, os.O_RDONLY), "rb") as file:
                 if self._offset and not os.fstat(file.fileno()).st_size:
                     return None
                 file.seek(self._offset - len(self._seen))
@@ -173,7 +174,7 @@ def _intact_entries(damaged: bytes) -> Iterator[Any]:
 
 def _write(journal: Path, end: int, lines: bytes) -> None:
     """Write ``lines`` after the first ``end`` bytes, durably, or not at all."""
-    descriptor = os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    descriptor = open_file(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
         if os.lseek(descriptor, 0, os.SEEK_END) > end:
             os.ftruncate(descriptor, end)

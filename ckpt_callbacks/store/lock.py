@@ -13,6 +13,7 @@ from types import TracebackType
 
 from ..errors import DirectoryInUse, StoreError
 from .locked_file import LockedFile, lock
+from .private_files import read_file, write_file
 
 _POLL = 0.05  # seconds between two attempts
 _guards: dict[Path, threading.Lock] = {}  # one for each lock file, so that threads wait for each other without polling
@@ -115,16 +116,19 @@ class TrainingLock:
             )
         facts = {"host": socket.gethostname(), "pid": os.getpid(), "holder": self._holder, "since": time.time()}
         try:
-            self._owner.write_text(json.dumps(facts), encoding="utf-8")
-        except OSError:  # it is for information only, and no name is better than that of an earlier training run
+            write_file(self._owner, json.dumps(facts).encode())
+        except (
+            OSError,
+            StoreError,
+        ):  # it is for information only, and no name is better than that of an earlier training run
             with contextlib.suppress(OSError):
                 self._owner.unlink(missing_ok=True)
 
     def _read_owner(self) -> str:
         try:
-            facts = json.loads(self._owner.read_text(encoding="utf-8"))
+            facts = json.loads(read_file(self._owner))
             return f"host {facts['host']}, process {facts['pid']}"
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, StoreError, ValueError, KeyError, TypeError):
             return "host and process unknown"
 
 

@@ -20,6 +20,8 @@ import sys
 import threading
 from pathlib import Path
 
+from .private_files import open_file
+
 _SUPPORTED = sys.platform == "linux" and hasattr(fcntl, "F_OFD_SETLK")
 _SET: int = getattr(fcntl, "F_OFD_SETLK", 0)
 _GET: int = getattr(fcntl, "F_OFD_GETLK", 0)
@@ -58,7 +60,7 @@ def lock(path: Path) -> LockedFile | None:
         None if it is locked already, by another process or by this one.
     """
     with _mutex:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = open_file(path, os.O_RDWR | os.O_CREAT)
         try:
             _set(descriptor, fcntl.F_WRLCK)
         except BaseException as error:
@@ -73,7 +75,7 @@ def lock(path: Path) -> LockedFile | None:
 def is_locked(path: Path) -> bool:
     """Return whether a file is locked, without locking it."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_file(path, os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:

@@ -20,6 +20,7 @@ from ..record import Attempt, Record, Status
 from .journal import Journal, JournalReplaced, Line
 from .layout import PRIVATE, Layout
 from .lock import FileLock, reclaim
+from .private_files import make_folder
 
 log = logging.getLogger("ckpt_callbacks")
 _ID = attrgetter("id")
@@ -145,7 +146,7 @@ class Manifest:
         self.problems += found.problems
 
     def _append(self, entry_of: Callable[[], Mapping[str, Any] | None]) -> None:
-        self.layout.private.mkdir(parents=True, exist_ok=True)
+        make_folder(self.layout.private)
         with self._mutex, self._lock:
             self.refresh()
             entry = entry_of()

@@ -99,7 +99,7 @@ def test_a_request_that_cannot_be_removed_is_answered_once_each_time_it_is_touch
 
 
 def test_a_disk_that_cannot_be_checked_for_requests_does_not_end_training(begin, monkeypatch):
-    run, stat = begin(clock=(clock := FakeClock())), os.stat
+    run, stat = begin(clock=(clock := FakeClock())), os.lstat
 
     def broken(path, **given):
         if str(path).endswith("SAVE_NOW"):
@@ -107,7 +107,7 @@ def test_a_disk_that_cannot_be_checked_for_requests_does_not_end_training(begin,
         return stat(path, **given)
 
     wish(run, clock)
-    monkeypatch.setattr(os, "stat", broken)
+    monkeypatch.setattr(os, "lstat", broken)
     report(run, EventKind.STEP_END, step=5, epoch=0, stage=Held(run, held=False))
     monkeypatch.undo()
     clock.advance(1)

@@ -1,6 +1,7 @@
 """Digests: no change of a checkpoint goes unnoticed."""
 
 import os
+import socket
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -129,6 +130,24 @@ def test_a_folder_that_cannot_be_listed_is_an_error(tmp_path, monkeypatch):
         digest(folder)
     with pytest.raises(VerifyError, match="cannot be read: Permission denied"):
         verify(record)
+
+
+@pytest.mark.parametrize("from_device", [False, True])
+@pytest.mark.parametrize("what", ["pipe", "device", "socket"])
+def test_what_is_no_file_in_a_folder_is_not_waited_for(tmp_path, monkeypatch, what, from_device):
+    folder = write_folder(tmp_path / "folder")
+    record = recorded(folder)
+    (path := folder / "sub/empty").unlink()
+    if what == "pipe":
+        os.mkfifo(path)
+    elif what == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        monkeypatch.chdir(path.parent)  # the name of a socket may have a hundred bytes
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path.name)
+    with pytest.raises(VerifyError, match=r"sub/empty: is no longer a regular file|cannot be read: No such device"):
+        verify(record, from_device=from_device)
 
 
 def test_little_memory_is_no_reason_to_call_a_checkpoint_damaged(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -10,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
@@ -311,15 +311,14 @@ def test_the_same_directory_by_another_name_is_the_same(layout, tmp_path):
     first.release()
 
 
-def test_a_full_disk_on_which_the_owner_file_cannot_be_written_refuses_nobody(layout, monkeypatch):
+def test_a_full_disk_on_which_the_owner_file_cannot_be_written_refuses_nobody(layout):
     layout.owner.write_text('{"host": "earlier", "pid": 1}')
-
-    def write_text(*arguments, **options):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_text", write_text)
-    lock = training_lock(layout)
-    lock.acquire()
+    lock, before = training_lock(layout), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        lock.acquire()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert not layout.owner.exists()  # rather than naming the wrong one
     lock.release()
 

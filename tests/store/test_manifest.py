@@ -80,7 +80,7 @@ def test_no_journal_is_an_empty_manifest_and_nothing_is_created(tmp_path):
 
 
 def test_a_journal_that_cannot_be_read_is_an_error(tmp_path):
-    Manifest(tmp_path).layout.journal.mkdir(parents=True)
+    Manifest(tmp_path).layout.private.write_text("notes")
     with pytest.raises(StoreError, match="cannot be read"):
         Manifest.read(tmp_path)
 
