@@ -38,12 +38,14 @@ class Event:
         time: Training time in seconds, accumulated over all resumes; it never decreases.
         wall: UTC seconds since 1970; for names, records and deadlines.
         metrics: Metrics measured with exactly this step's weights; no older ones.
+        others: Names of values that were logged, but that the policy does not get: those of single batches.
         complete: An epoch has ended in which every metric could have been logged. If a monitored metric was not
             logged, a warning names it, and after some epochs it is an error.
         deadline: When the job will be ended, in UTC seconds since 1970, if that is known. A different number means a
             different deadline, so it stays the same at every event unless the job's end has really moved.
         save_id: For `SAVED` and `DROPPED`: the `Save.id` of the save with this outcome.
-        error: For `DROPPED`: the reason.
+        error: For `DROPPED`: the reason. Otherwise: the message of a `MetricError` about the metrics, with which
+            training ends after a save.
         busy: For `DROPPED`: the save was not attempted, because earlier ones were still being written.
         blocked: For `SAVED` and `DROPPED`: for how many seconds the save blocked the training thread. None if that
             was not measured, or if nothing had to be written.
@@ -58,6 +60,7 @@ class Event:
     time: float = 0.0
     wall: float = 0.0
     metrics: Mapping[str, float] = field(default_factory=dict)
+    others: frozenset[str] = frozenset()
     complete: bool = False
     deadline: float | None = None
     save_id: int | None = None

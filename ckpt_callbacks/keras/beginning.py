@@ -22,6 +22,7 @@ from .fit_call import FitCall
 from .initial_epoch import is_set_elsewhere
 from .loaded_checkpoint import initial_weights
 from .loading import load, load_again, load_verified
+from .missing_validation import refuse_without_validation
 from .model.load import load_weights, read_embedded
 from .other_callbacks import OtherCallbacks, without_averages
 from .resume_point import ResumePoint
@@ -40,6 +41,9 @@ class Beginning:
         call: The call of `fit`.
         others: The other callbacks of that call.
         epochs: The number of epochs that the call asks for.
+
+    Raises:
+        MetricError: The policy reads a metric that this call cannot log.
 
     Attributes:
         point: The place where the fit continues; None if no checkpoint was loaded.
@@ -81,6 +85,7 @@ class Beginning:
                 self.facts |= initial_weights(model)
             if run.is_first_fit and request.where != "never" and request.parts.step:
                 self._adopt()
+        refuse_without_validation(run, call, others)
 
     def why_not_to_train(self, decision: Decision) -> tuple[str, ...]:
         """Return the reasons why this fit must not train anything; none if it trains.

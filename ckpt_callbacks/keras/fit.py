@@ -22,7 +22,7 @@ from .fit_call import FitCall
 from .initial_epoch import InitialEpoch
 from .loading import load_verified
 from .metadata import training_metadata
-from .metrics import floats
+from .metrics import floats, several_numbers
 from .model import lora
 from .model.objects import unchanged
 from .other_callbacks import OtherCallbacks
@@ -275,8 +275,9 @@ class Fit:
 
     def _observe(self, kind: EventKind, logs: Mapping[str, Any], **facts: Any) -> Decision:
         with self._closed_on_failure():
-            metrics = floats(logs, self._run.policy.monitored)
-            return self._run.observe(Event(kind, metrics=metrics, **self.progress.counts(), **facts))
+            metrics = floats(logs)
+            error = several_numbers(logs, metrics, self._run.policy.monitored)
+            return self._run.observe(Event(kind, metrics=metrics, error=error, **self.progress.counts(), **facts))
 
     @contextmanager
     def _closed_on_failure(self) -> Iterator[None]:

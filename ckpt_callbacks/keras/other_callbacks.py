@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from .arrays import from_json, to_json
-from .repeated_hooks import may_change_model, may_replace_weights, see_batches
+from .repeated_hooks import may_change_model, may_log, may_replace_weights, see_batches
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -38,6 +38,7 @@ class OtherCallbacks:
 
     Attributes:
         may_change_model: Whether hooks that are called again in a resumed epoch may change the model.
+        may_log: Whether hooks may add metrics to those of an epoch.
         may_replace_weights: Whether hooks may put other weights into the model for a validation.
         collect: Whether one of them has batch hooks and no state to keep, so that it may compute metrics from what it
             sees in each batch.
@@ -47,6 +48,7 @@ class OtherCallbacks:
         self, callbacks: Sequence[keras.callbacks.Callback] = (), flush: Callable[[], None] = lambda: None
     ) -> None:
         self._flush, self.may_change_model = flush, may_change_model(callbacks)
+        self.may_log = may_log(callbacks)
         self.may_replace_weights = may_replace_weights(callbacks)
         self._callbacks = [callback for callback in callbacks if _fields(callback) or _has_protocol(callback)]
         self.collect = see_batches([callback for callback in callbacks if not _has_protocol(callback)])

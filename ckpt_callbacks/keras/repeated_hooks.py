@@ -39,6 +39,11 @@ def may_replace_weights(callbacks: Sequence[keras.callbacks.Callback]) -> bool:
     )
 
 
+def may_log(callbacks: Sequence[keras.callbacks.Callback]) -> bool:
+    """Return whether a hook may add metrics to those of an epoch."""
+    return any(not _origin(callback, "on_epoch_end").startswith(_HARMLESS) for callback in callbacks)
+
+
 def see_batches(callbacks: Sequence[keras.callbacks.Callback]) -> bool:
     """Return whether any callback has its own batch hook, in which it may collect values."""
     return any(not _origin(callback, hook).startswith(_HARMLESS) for callback in callbacks for hook in _OF_BATCHES)

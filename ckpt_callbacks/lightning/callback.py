@@ -22,6 +22,7 @@ from .fit import Fit
 from .fit_call import convert_before_loading, refuse_last
 from .previous_fit import PreviousFit
 from .private_names import check_private_names
+from .sanity_check import check_names
 
 
 class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
@@ -166,6 +167,10 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._fit is not None:
             self._fit.begin()
+
+    def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._fit is not None:
+            check_names(trainer, self._run)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         fit = self._fit

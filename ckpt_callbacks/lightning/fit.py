@@ -236,8 +236,8 @@ class Fit:
         self._progress.plateau_interval = "epoch"
         loops.end_resumed_epoch(trainer)
         complete = (self._has_validated or not trainer.enable_validation) and not partial
-        weights = self._trained.identity_after_validation()
-        self._observe(EventKind.EPOCH_END, metrics, complete=complete, weights=weights)
+        weights, others = self._trained.identity_after_validation(), self._metrics.of_batches(trainer)
+        self._observe(EventKind.EPOCH_END, metrics, complete=complete, others=others, weights=weights)
         self._progress.plateau_interval = None
 
     def end_training(self) -> None:

@@ -56,6 +56,11 @@ class FreshMetrics:
             )
         return {name: _number(value) for name, value in fresh.items()} | ({} if partial else by_hand)
 
+    def of_batches(self, trainer: Trainer) -> frozenset[str]:
+        """Return the names of the values that were logged at step level in the epoch that ends now."""
+        results = trainer.fit_loop.epoch_loop._results
+        return frozenset(_step_name(item) for item in results.values() if item.meta.on_step)
+
     def keep(self, metrics: dict[str, float], batches: int) -> None:
         """Keep metrics that belong to a later event, for `take`.
 
@@ -126,6 +131,12 @@ class FreshMetrics:
 def has_step_metrics(results: Mapping[str, Any], wanted: frozenset[str]) -> bool:
     """Return whether some of the ``wanted`` metrics are logged at step level, as far as an epoch's ``results`` show."""
     return any(item.meta.on_step and _step_name(item) in wanted for item in results.values())
+
+
+def names_of_validation(trainer: Trainer) -> frozenset[str]:
+    """Return the names of all metrics that the last validation has logged."""
+    results = trainer.fit_loop.epoch_loop.val_loop._results
+    return frozenset(trainer.callback_metrics).union(*(_names(item, None) for item in results.values()))
 
 
 def _items(trainer: Trainer) -> Iterator[Any]:

@@ -39,10 +39,12 @@ class Decision:
     Attributes:
         save: The save to make, if one is due.
         stop: The stop, if training should end.
+        error: The message of the `MetricError` with which training ends after the save; empty if there is none.
     """
 
     save: Save | None = None
     stop: Stop | None = None
+    error: str = ""
 
     @property
     def reasons(self) -> tuple[str, ...]:

@@ -9,12 +9,13 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping
 
+from ..errors import MetricError
 from ..events import Event, EventKind
 from .composition import Trigger
 from .decision import Decision, Save, Stop
 from .horizon import NEVER, NOW, Horizon
 from .metric import Metric
-from .missing_metrics import check_logged
+from .missing_metrics import problem_of_missing
 from .policy import Policy
 from .state import IntervalState, Pending, State
 from .stopping import name_of_batch
@@ -59,22 +60,30 @@ def decide(policy: Policy, state: State, event: Event) -> tuple[State, Decision]
         event: The event.
 
     Raises:
-        MetricError: A monitored metric should have been logged by now, but was not; see `check_logged`.
+        MetricError: A monitored metric should have been logged by now, but was not; see `problem_of_missing`.
     """
+    state, decision = decide_before_error(policy, state, event)
+    if decision.error:
+        raise MetricError(decision.error)
+    return state, decision
+
+
+def decide_before_error(policy: Policy, state: State, event: Event) -> tuple[State, Decision]:
+    """Do the same as `decide`, but return an error with the save that must come before it."""
     if event.kind in _OUTCOMES:
         return _settle(policy, state, event), Decision()
     if event.kind is EventKind.START:
         state = dataclasses.replace(state, fresh_names=frozenset(), fresh_joint_keys=frozenset(), fresh_epochs=0)
-    state = _observe(policy, state, event)
+    state, error = _observe(policy, state, event), event.error or ""
     if event.complete:
         state = dataclasses.replace(state, fresh_epochs=state.fresh_epochs + 1)
-        check_logged(policy, state)
+        error = error or problem_of_missing(policy, state, event.others)
     intervals = _advance(policy, state, event)
     if any(intervals.get(key) != state.intervals.get(key) for key in (leaf.key for leaf in policy.deadlines)):
         state = dataclasses.replace(state, failures=0, retry_step=0)  # no time to wait after earlier failures
     state = dataclasses.replace(state, step=event.step, epoch=event.epoch, time=event.time, intervals=intervals)
-    state, save = _ask_to_save(policy, state, event)
-    return state, Decision(save, _ask_to_stop(policy, state, event))
+    state, save = _ask_to_save(policy, state, event, error)
+    return state, Decision(save, _ask_to_stop(policy, state, event), error)
 
 
 def deadline_is_due(policy: Policy, state: State, event: Event) -> bool:
@@ -193,7 +202,7 @@ def _values_at(policy: Policy, state: State, event: Event) -> dict[Metric, float
     }
 
 
-def _ask_to_save(policy: Policy, state: State, event: Event) -> tuple[State, Save | None]:
+def _ask_to_save(policy: Policy, state: State, event: Event, error: str) -> tuple[State, Save | None]:
     if event.kind is EventKind.START:
         return state, None
     if event.kind is EventKind.STEP_END and event.step < state.retry_step:
@@ -202,6 +211,8 @@ def _ask_to_save(policy: Policy, state: State, event: Event) -> tuple[State, Sav
     reasons, leaves = (firing.reasons, firing.leaves) if firing else ((), ())
     if event.kind is EventKind.EXCEPTION and not any(event.kind in leaf.kinds for leaf in leaves):
         return state, None
+    if error:
+        reasons = (*reasons, "before an error about a metric")
     if event.kind in _ALWAYS:
         reasons = (*reasons, _ALWAYS[event.kind])
         if event.kind is EventKind.END:

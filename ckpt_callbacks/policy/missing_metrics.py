@@ -2,45 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
-from ..errors import MetricError
 from .metric import Metric
 from .policy import Policy
-from .resemblance import resembling, same_in_training
+from .resemblance import resembling, same_but_for_suffix, same_in_training
 from .state import State
 from .stopping import name_of_batch
 
 _EPOCHS = 10  # complete epochs since the start after which a missing metric is an error, unless it warms up for longer
 
 
-def check_logged(policy: Policy, state: State) -> None:
-    """Raise an error if a monitored metric is missing for good. Call it after each complete epoch.
+def problem_of_missing(policy: Policy, state: State, others: Iterable[str] = ()) -> str:
+    """Return the error about a monitored metric that is missing for good. Call it after each complete epoch.
 
     A metric is missing for good if a similar name was logged since training was started, or after `_EPOCHS` epochs.
 
-    Raises:
-        MetricError: A metric is missing.
+    Args:
+        policy: The policy.
+        state: The state after the epoch.
+        others: Further names that were logged; see `Event`.
+
+    Returns:
+        One line; empty if no metric is missing for good.
     """
     for metric in _missing(policy, state):
         absent = _absent(metric, state)
-        problem = f"the metric {metric.name!r} {not_logged(absent, state)}"
-        similar = next(filter(None, (resembling(name, state.fresh_names) for name in absent)), None)
+        problem = f"the metric {metric.name!r} {not_logged(absent, state, others)}"
+        similar = next(filter(None, (resembling(name, state.fresh_names.union(others)) for name in absent)), None)
         if similar is not None:
-            raise MetricError(f"{problem}; did you mean {similar!r}?")
+            return f"{problem}; did you mean {similar!r}?"
         if metric.joint_key and not absent and metric.joint_key not in state.joint_keys:
-            raise MetricError(
+            return (
                 f"the metric {metric.name!r} was never measured: {', '.join(metric.names)} were logged, but never "
                 "together; log them at the same moment, such as the end of an epoch"
             )
         if state.fresh_epochs >= _limit(metric, policy):
-            raise MetricError(
+            return (
                 f"{problem}; {state.fresh_epochs} epochs have ended since the start; log it, or set "
                 "Metric(start_from_epoch=...) to wait for more epochs"
             )
+    return ""
 
 
-def warnings(policy: Policy, state: State) -> Iterator[str]:
+def problem_of_validation(policy: Policy, logged: Collection[str]) -> str:
+    """Return the error about a metric of the validation that has another name there. Call it before training.
+
+    Args:
+        policy: The policy.
+        logged: The names that a first validation has logged. More may follow later, also with a suffix less or more:
+            a module may leave out the means of several loaders in a first validation.
+
+    Returns:
+        One line; empty if nothing is known to be wrong.
+    """
+    for metric in policy.tracks:
+        absent = [name for name in metric.names if name not in logged]
+        if not metric.joint_key and len(absent) < len(metric.names):
+            continue
+        for name in absent:
+            others = [other for other in logged if not same_but_for_suffix(name, other)]
+            if name.startswith("val") and (similar := resembling(name, others)) is not None:
+                return (
+                    f"the metric {name!r} was not logged by the validation before training; "
+                    f"logged names: {', '.join(sorted(logged))}; did you mean {similar!r}?"
+                )
+    return ""
+
+
+def warnings(policy: Policy, state: State, others: Iterable[str] = ()) -> Iterator[str]:
     """Yield one line for each missing metric that the policy waits for. Call it after each complete epoch.
 
     A metric is named once after a start: at the first epoch, or at the second one if the run has logged it before.
@@ -50,8 +80,9 @@ def warnings(policy: Policy, state: State) -> Iterator[str]:
         is_known = all(name in state.logged_names for name in absent)
         if state.fresh_epochs == (2 if is_known else 1):
             yield (
-                f"the metric {metric.name!r} {not_logged(absent, state)}; the rules that read it are waiting for it; "
-                f"this is an error after {_limit(metric, policy)} epochs without it{_hint(metric, state)}"
+                f"the metric {metric.name!r} {not_logged(absent, state, others)}; "
+                f"the rules that read it are waiting for it; this is an error "
+                f"after {_limit(metric, policy)} epochs without it{_hint(metric, state)}"
             )
 
 
@@ -64,13 +95,13 @@ def unwatched(policy: Policy, state: State) -> tuple[str, ...]:
     return tuple(name for name in policy.non_finite_names if not any(same_in_training(name, other) for other in logged))
 
 
-def not_logged(names: Iterable[str], state: State) -> str:
+def not_logged(names: Iterable[str], state: State, others: Iterable[str] = ()) -> str:
     """Return the end of a message about names that were not logged since training was started, or never."""
     is_known = all(name in state.logged_names for name in names)
     when, logged = (
         ("not logged since the start", state.fresh_names) if is_known else ("never logged", state.logged_names)
     )
-    return f"was {when}; logged names: {', '.join(sorted(logged)) or 'none at all'}"
+    return f"was {when}; logged names: {', '.join(sorted(logged.union(others))) or 'none at all'}"
 
 
 def _missing(policy: Policy, state: State) -> Iterator[Metric]:

@@ -22,6 +22,11 @@ def resembling(name: str, others: Iterable[str]) -> str | None:
     return next((other for other in sorted(others) if other != name and _alike(_words(name), _words(other))), None)
 
 
+def same_but_for_suffix(name: str, other: str) -> bool:
+    """Return whether two names differ only by a suffix of a framework, if they differ."""
+    return _SUFFIX.sub("", name) == _SUFFIX.sub("", other)
+
+
 def same_in_training(a: str, b: str) -> bool:
     """Return whether two names mean one metric, such as ``train_loss`` in Lightning and ``loss`` in Keras."""
     first, second = ([word for word in _words(name) if word != "train"] for name in (a, b))

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from ..events import Event, EventKind, same_weights
 from ..policy.decision import Decision
-from ..policy.engine import deadline_is_due, decide, horizon
+from ..policy.engine import deadline_is_due, decide, decide_before_error, horizon
 from ..policy.filename import FileName
 from ..policy.horizon import Horizon
 from ..policy.missing_metrics import not_logged, unwatched, warnings
@@ -72,16 +72,13 @@ class Decider:
 
         Returns:
             What to do about it, and the event with its clocks stamped.
-
-        Raises:
-            MetricError: A monitored metric is missing for good.
         """
         event = self._stamped(event, processes, any_measured)
-        self.state, decision = decide(self._policy, self.state, event)
+        self.state, decision = decide_before_error(self._policy, self.state, event)
         if event.kind in SAFE_POINTS:
             self._measured = event
-        if event.complete:
-            self._check_names()
+        if event.complete and not decision.error:
+            self._check_names(event.others)
         return decision, event
 
     def measured_at(self, event: Event) -> Event:
@@ -102,22 +99,28 @@ class Decider:
             return False
         return deadline_is_due(self._policy, self.state, self._stamped(event, processes))
 
-    def _check_names(self) -> None:
-        for line in warnings(self._policy, self.state):
+    def _check_names(self, others: frozenset[str]) -> None:
+        for line in warnings(self._policy, self.state, others):
             log.warning("%s", line)
         if self._names_checked:
             return
         self._names_checked, logged = True, self.state.fresh_names
-        if unknown := self._filename.unknown({*logged, *self._metadata}):
-            log.warning("filename: {%s} %s", "}, {".join(unknown), not_logged(unknown, self.state))
+        fields = self._filename.unknown({*logged, *self._metadata})
+        for field in (name for name in fields if name in others):
+            log.warning(
+                "filename: {%s} is logged at each batch only, so file names hold no value of it; to log its mean over "
+                "the epoch, pass on_epoch=True", field,
+            )  # fmt: skip
+        if unknown := [name for name in fields if name not in others]:
+            log.warning("filename: {%s} %s", "}, {".join(unknown), not_logged(unknown, self.state, others))
         if strange := unwatched(self._policy, self.state):
-            log.warning("NonFinite: %s %s", ", ".join(map(repr, strange)), not_logged(strange, self.state))
+            log.warning("NonFinite: %s %s", ", ".join(map(repr, strange)), not_logged(strange, self.state, others))
 
     def _stamped(self, event: Event, processes: Processes, any_measured: bool = False) -> Event:
         time, wall = self._clock.monotonic() - self.time_zero, self._clock.wall()
-        deadline, metrics = self._deadline, event.metrics
+        deadline, metrics, others = self._deadline, event.metrics, event.others
         # Processes may measure different values, or only some processes may measure any, but all must act alike. This
         # does not depend on what this process itself has measured, so that no process waits for the others in vain.
         if any_measured or event.kind in _SHARED or self._policy.may_differ_across_ranks:
-            time, wall, deadline, metrics = processes.broadcast((time, wall, deadline, metrics))
-        return dataclasses.replace(event, time=time, wall=wall, metrics=metrics, deadline=deadline)
+            time, wall, deadline, metrics, others = processes.broadcast((time, wall, deadline, metrics, others))
+        return dataclasses.replace(event, time=time, wall=wall, metrics=metrics, others=others, deadline=deadline)

@@ -45,6 +45,7 @@ class RunDirectory:
         processes: The processes that train together.
         leftovers: Removes files, again at the next save if that fails.
         is_open: True from `open` to `release`. Of several processes, only the primary one holds the lock meanwhile.
+        keeps_all: True if nothing is deleted until the next start of training, whatever the retention rules say.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class RunDirectory:
         self.dirpath, self._framework, self._name, self.described = dirpath, framework, name, described
         self.manifest = Manifest(dirpath)
         self.view = RunView(self.manifest, policy)
-        self.processes, self.is_open = Processes(), False
+        self.processes, self.is_open, self.keeps_all = Processes(), False, False
         layout = self.manifest.layout
         self._lock = TrainingLock(layout.training_lock, layout.owner, name)
         self.leftovers = Leftovers(layout.staging)
@@ -116,7 +117,7 @@ class RunDirectory:
         Raises:
             StoreError: The directory cannot be written.
         """
-        share = self.processes.broadcast
+        share, self.keeps_all = self.processes.broadcast, False
         run = self.view.current = self.view.current or share(uuid.uuid4().hex[:12])
         number = share(max((a.number for a in self.manifest.attempts if a.run == run), default=0) + 1)
         who = {"host": environment()["host"], "framework": self._framework}
@@ -161,7 +162,8 @@ class RunDirectory:
     def prune(self) -> None:
         """Move the aliases, and delete what no retention rule keeps."""
         self.move_aliases()
-        pruning.prune(self.view, self.leftovers)
+        if not self.keeps_all:
+            pruning.prune(self.view, self.leftovers)
 
     def release(self) -> None:
         """Release the directory; harmless if it is not held."""

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from ..errors import MetricError
 from ..events import Event, EventKind
 from ..policy.decision import Decision
 from ..policy.filename import FileName
@@ -109,6 +110,8 @@ class Session:
     def observe(self, event: Event) -> Decision:
         """Report one event, and carry out what the policy decides; see `Run.observe`."""
         event = self._begin_event(event)
+        if event.kind is EventKind.EXCEPTION and self._directory.keeps_all:
+            return Decision()  # all was saved before this error was raised
         decision = self._handle(event)
         if event.kind in SAFE_POINTS:
             self._serve_requests(event)
@@ -150,6 +153,8 @@ class Session:
     def _handle(self, event: Event) -> Decision:
         any_measured = event.kind is EventKind.STEP_END and self._any_measured
         decision, stamped = self.decider.decide(event, self._directory.processes, any_measured)
+        if decision.error:  # a misspelt metric ranks nothing, so its rules must not delete what it was to rank
+            self._directory.keeps_all = True
         if decision.save is not None and self._source is not None:
             requested = event.kind is EventKind.DEMAND
             if requested:
@@ -157,6 +162,9 @@ class Session:
             measured, tags = self.decider.measured_at(stamped), self._control.tags if requested else ()
             self.saver.save(decision.save, stamped, measured, self.decider.state, self._source, tags)
             self.outcomes.deliver(event.step, may_raise=True)
+        if decision.error:
+            self._committer.wait()
+            raise MetricError(decision.error)
         return decision
 
     def _serve_requests(self, event: Event) -> None:

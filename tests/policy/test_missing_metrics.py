@@ -6,7 +6,8 @@ import pytest
 
 from ckpt_callbacks import Event, Every, Improves, KeepBest, Metric, NonFinite, Patience, Policy, State, decide, fold
 from ckpt_callbacks.errors import MetricError
-from ckpt_callbacks.policy.missing_metrics import unwatched, warnings
+from ckpt_callbacks.policy.engine import decide_before_error
+from ckpt_callbacks.policy.missing_metrics import problem_of_validation, unwatched, warnings
 from ckpt_callbacks.policy.resemblance import resembling
 
 MAP = Metric("val_map", mode="max")
@@ -41,6 +42,31 @@ def test_a_metric_of_every_third_epoch_causes_one_warning_and_no_error():
         1,
         0,
     ]
+
+
+def test_a_save_is_asked_for_before_the_error_and_names_of_batches_are_listed():
+    event = Event.epoch_end(step=9, epoch=1, metrics={"loss": 1.0}, others=frozenset({"val/auc"}))
+    _, decision = decide_before_error(Policy(Improves(AUC)), State(), event)
+    assert decision.save.reasons == ("before an error about a metric",)
+    assert (
+        decision.error == "the metric 'val_auc' was never logged; logged names: loss, val/auc; did you mean 'val/auc'?"
+    )
+
+
+@pytest.mark.parametrize(
+    ("monitor", "logged", "wrong"),
+    [
+        ("val_acc", ["val/acc"], True), (["val_auc", "val_acc"], ["val/acc"], True),
+        ({"val_acc": 1}, ["val/acc"], True), ("valid_loss", ["val_loss"], True),
+        ("val_acc", ["val_f1"], False), ("acc", ["val_accuracy"], False),
+        (["val_acc", "val/acc"], ["val/acc"], False), ("val_acc", [], False),
+        # a module may log the mean of several loaders later
+        ("val_acc", ["val_acc_1", "val_acc/dataloader_idx_0"], False),
+    ],
+)  # fmt: skip
+def test_a_first_validation_shows_which_names_are_wrong(monitor, logged, wrong):
+    policy = Policy(Every(epochs=1), stop=Patience(Metric(monitor, mode="max"), checks=3))
+    assert bool(problem_of_validation(policy, logged)) == wrong
 
 
 def test_a_warm_up_determines_how_long_the_policy_waits_for_a_metric():

@@ -5,7 +5,7 @@ import pytest
 
 from ckpt_callbacks import Every, Improves, KeepAll, Metric, Patience, Policy
 from ckpt_callbacks.errors import MetricError
-from tests.adapters.keras.task import ONCE, checkpoint, fit, model
+from tests.adapters.keras.task import ONCE, checkpoint, fit, model, quick
 
 MAP, TOP = Metric("val_map", mode="max"), Metric("val_top", mode="max")
 
@@ -25,6 +25,29 @@ def test_a_metric_of_every_third_epoch_ranks_those_epochs(tmp_path, caplog):
     assert [(r.epoch, r.metrics.get("val_map")) for r in ours.records() if r.epoch % 3 == 0] == [(3, 2.0), (6, 5.0)]
     assert ours.best().epoch == 6 and len(ours.records()) == 6
     assert caplog.text.count("the metric 'val_map' was never logged; logged names: accuracy, loss") == 1
+
+
+@ONCE
+@pytest.mark.parametrize("callback", [None, EachThird()])
+def test_without_validation_data_its_metrics_are_an_error_before_training(tmp_path, callback):
+    ours = checkpoint(tmp_path, Policy(Every(epochs=1) | Improves(MAP), KeepAll()))
+    settings = {"epochs": 1, "batch_size": 32, "validation_data": None}
+    if callback is None:
+        with pytest.raises(MetricError, match=r"has no validation data; .*, such as 'map'"):
+            fit(quick(), ours, **settings)
+    else:
+        fit(quick(), callback, ours, **settings)  # it may log them
+    assert len(ours.records()) == (callback is not None)
+    fit(quick(), checkpoint(tmp_path), **settings)  # the directory is free
+
+
+@ONCE
+@pytest.mark.parametrize("metric", [Metric("val_los", mode="min"), Metric("val_map", mode="min")])
+def test_the_epoch_is_saved_before_the_error(tmp_path, metric):
+    ours = checkpoint(tmp_path, Policy(Improves(metric)))
+    with pytest.raises(MetricError):  # for its name, or its several numbers
+        fit(quick(), keras.callbacks.LambdaCallback(on_epoch_end=lambda _, logs: logs.update(val_map=[1, 2])), ours)
+    assert [(r.step, r.reasons) for r in ours.records()] == [(4, ("before an error about a metric",))]
 
 
 @ONCE

@@ -169,7 +169,7 @@ def test_a_metric_that_is_never_logged_is_an_error_that_names_the_others(tmp_pat
     from ckpt_callbacks import Metric
 
     with pytest.raises(MetricError, match=r"'vall_loss' was never logged; logged names: .*train_loss.*val_loss"):
-        fit(tmp_path, Policy(Improves(Metric("vall_loss", mode="min"))))
+        fit(tmp_path, Policy(Improves(Metric("vall_loss", mode="min"))), num_sanity_val_steps=0)
 
 
 def test_a_metric_that_comes_every_other_epoch_is_no_error(tmp_path):
