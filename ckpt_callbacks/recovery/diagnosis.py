@@ -56,7 +56,7 @@ def examine(dirpath: Path, policy_of: PolicyOf, *, repair: bool) -> Iterator[str
             manifest.refresh()
 
         def is_training() -> bool:
-            return not (repair or obstructions) and is_locked(layout.training_lock)
+            return not (repair or names) and is_locked(layout.training_lock)
 
         for find in (_bad_lines, *FINDERS, _damaged, partial(_wrong_links, policy_of=policy_of)):
             busy = [is_training()]
