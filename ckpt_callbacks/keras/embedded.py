@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,6 +74,7 @@ class FitState:
         further_optimizers: For each optimizer that was built, by the attribute names that lead to it (see `objects`):
             the indices of the model's weights that it updates. The compiled optimizer is listed only if these are not
             the trainable ones.
+        unbuilt: The layers that had no variables yet; see `unbuilt_layers`.
         volatile: The volatile state at the save, or when the validation began.
         epoch_random: The states of the random generators at the beginning of the running epoch.
         hooks_random: The same, before the hooks of the other callbacks; empty if those draw no random numbers.
@@ -90,6 +91,7 @@ class FitState:
     backend: str = ""
     optimizer: str = ""
     further_optimizers: Mapping[str, list[int]] = field(default_factory=dict)
+    unbuilt: Sequence[str] = ()
     volatile: VolatileState = VolatileState()
     epoch_random: Mapping[str, np.ndarray] = field(default_factory=dict)
     hooks_random: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -113,6 +115,7 @@ class FitState:
             "backend": self.backend,
             "optimizer": self.optimizer,
             "further": self.further_optimizers,
+            "unbuilt": list(self.unbuilt),
             "moment": self.volatile.to_json(),
             "epoch_random": {name: array_to_json(array) for name, array in self.epoch_random.items()},
             "hooks_random": {name: array_to_json(array) for name, array in self.hooks_random.items()},
@@ -139,6 +142,7 @@ class FitState:
             backend=state["backend"],
             optimizer=state["optimizer"],
             further_optimizers=state.get("further", {}),
+            unbuilt=state.get("unbuilt", ()),
             volatile=VolatileState.from_json(state["moment"]),
             epoch_random={name: array_from_json(array) for name, array in state["epoch_random"].items()},
             hooks_random={name: array_from_json(array) for name, array in state.get("hooks_random", {}).items()},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -19,6 +20,7 @@ from .model.assets import load_assets, refuse_other_vocabulary
 from .model.load import load as load_model
 from .model.load import load_weights
 from .model.objects import optimizers
+from .model.unbuilt import built_since
 from .model.uncounted import Uncounted
 from .saved_optimizers import refuse_other_class
 from .state import assign, build_optimizers, seed_variables
@@ -91,16 +93,15 @@ def load_verified(model: keras.Model, record: Record, scratch: Path) -> None:
     log.info("loaded the weights of %s", record.file)
 
 
-def _prepare_optimizers(
-    model: keras.Model, path: Path, state: FitState, parts: ResumedParts
-) -> list[keras.optimizers.Optimizer]:
-    """Create the variables of the optimizers to load, and return the optimizers to leave as they are."""
+def _prepare_optimizers(model: keras.Model, path: Path, state: FitState, parts: ResumedParts) -> list[Any]:
+    """Create the variables of the optimizers to load, and return the optimizers and layers to leave as they are."""
+    later = built_since(model, state.unbuilt)
     if not parts.optimizer:
-        return list(optimizers(model).values())
-    build_optimizers(model, state.further_optimizers, compiled=bool(state.optimizer))
+        return [*optimizers(model).values(), *later]
+    build_optimizers(model, state)
     # An optimizer that trains nothing is not built, but a schedule may have changed its learning rate.
     is_unused = model.optimizer is not None and not model.optimizer.built and path.suffix != LEGACY
-    return [] if state.optimizer or is_unused else [model.optimizer]
+    return later if state.optimizer or is_unused else [model.optimizer, *later]
 
 
 def _build(model: keras.Model, path: Path, call: FitCall) -> None:

@@ -19,9 +19,7 @@ from .saved_optimizers import Marked, refuse_other_variables, saved_shapes
 Layers = dict[str, tuple[str, list[tuple[int, ...]]]]
 
 
-def refuse_other_model(
-    model: keras.Model, path: Path, weights: Path, scratch: Path, skip: Sequence[keras.optimizers.Optimizer] = ()
-) -> None:
+def refuse_other_model(model: keras.Model, path: Path, weights: Path, scratch: Path, skip: Sequence[Any] = ()) -> None:
     """Raise `ResumeError`, and name what differs, if a different model or optimizer wrote the checkpoint.
 
     Args:
@@ -29,14 +27,14 @@ def refuse_other_model(
         path: The checkpoint.
         weights: The weights in it, as a ``.weights.h5`` or a legacy ``.h5``.
         scratch: A folder on disk for a temporary file.
-        skip: The optimizers that will not be loaded from it.
+        skip: The optimizers and layers that will not be loaded from it.
     """
     with h5py.File(weights) as file:
         if "model_weights" in file:
             in_file, in_model = _legacy(file["model_weights"]), _layers(model)
             saved: list[tuple[Any, Any]] = []
         else:
-            in_file, in_model, saved = _compared(model, file, scratch)
+            in_file, in_model, saved = _compared(model, file, scratch, skip)
     found = _differences(in_model, in_file)
     if found is not None:
         raise error_for(model, path, shorten(found))
@@ -53,10 +51,13 @@ def error_for(model: keras.Model, path: Path, problem: str) -> ResumeError:
     )
 
 
-def _compared(model: keras.Model, file: h5py.File, scratch: Path) -> tuple[Layers, Layers, list[tuple[Any, Any]]]:
+def _compared(
+    model: keras.Model, file: h5py.File, scratch: Path, skip: Sequence[Any]
+) -> tuple[Layers, Layers, list[tuple[Any, Any]]]:
     """Return the layers of a file and of the model, and for each optimizer, the shapes of its variables in the file."""
     own, marked = scratch / "own.weights.h5", Marked(optimizers(model).values())
-    with storing(marked.optimizers, marked.mark):
+    empty = [part for one in skip if isinstance(one, keras.layers.Layer) for part in one._flatten_layers()]
+    with storing(marked.optimizers, marked.mark), storing(empty, lambda layer, group: None):
         keras.saving.save_weights(model, own)
     try:
         with h5py.File(own) as mine:

@@ -12,6 +12,7 @@ import numpy as np
 from ..run.source import Embedded
 from .embedded import FitState, VolatileState
 from .model.objects import optimizers
+from .model.unbuilt import built_since, unbuilt_layers
 from .model.uncounted import Uncounted
 from .other_callbacks import OtherCallbacks
 from .rng import random_state
@@ -45,6 +46,7 @@ def fit_state(model: keras.Model, embedded: Embedded, volatile: VolatileState, p
         backend=keras.backend.backend(),
         optimizer=optimizer_name(model) if model.optimizer is not None and model.optimizer.built else "",
         further_optimizers=further_optimizers(model),
+        unbuilt=unbuilt_layers(model),
         volatile=volatile if position["batch"] else dataclasses.replace(volatile, metrics=()),
         **position,
     )
@@ -71,18 +73,19 @@ def further_optimizers(model: keras.Model) -> dict[str, list[int]]:
     return found
 
 
-def build_optimizers(model: keras.Model, further: Mapping[str, Sequence[int]], *, compiled: bool) -> None:
+def build_optimizers(model: keras.Model, state: FitState) -> None:
     """Create the variables of the optimizers of a checkpoint, unless they exist.
 
     Args:
         model: The model.
-        further: See `FitState.further_optimizers`.
-        compiled: Whether the optimizer that the model was compiled with was built.
+        state: The state in the checkpoint.
     """
-    found, weights = optimizers(model), model.weights
+    later = {id(weight) for layer in built_since(model, state.unbuilt) for weight in layer.weights}
+    found, weights = optimizers(model), [weight for weight in model.weights if id(weight) not in later]
+    further = state.further_optimizers
     wanted = {path: found.get(path, getattr(model, path, None)) for path in further}
-    if compiled and not model.optimizer.built and all(one is not model.optimizer for one in wanted.values()):
-        model.optimizer.build(model.trainable_variables)
+    if state.optimizer and not model.optimizer.built and all(one is not model.optimizer for one in wanted.values()):
+        model.optimizer.build([one for one in model.trainable_variables if id(one) not in later])
     for path, one in wanted.items():
         places = further[path]
         if isinstance(one, keras.optimizers.Optimizer) and not one.built and max(places, default=0) < len(weights):

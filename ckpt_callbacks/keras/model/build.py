@@ -7,6 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
+from keras.src import backend
+
+from .unbuilt import unbuilt_layers
 
 
 def build(model: keras.Model, batch_spec: Any) -> Exception | None:
@@ -21,6 +24,8 @@ def build(model: keras.Model, batch_spec: Any) -> Exception | None:
             _call_in_training(model, batch_spec)
         with _optimizer_left_out(model):
             model._symbolic_build(data_batch=batch_spec)
+        if unbuilt_layers(model):
+            _validate(model, batch_spec)
     except Exception as error:  # the user's code may need real values, as it gets them in a model that runs eagerly
         return error
     return None
@@ -49,6 +54,14 @@ def _call_in_training(model: keras.Model, batch_spec: Any) -> None:
         model(keras.tree.map_structure(_symbolic, x), training=True)
     except Exception:
         return  # the model's own train_step may call only its parts
+
+
+def _validate(model: keras.Model, batch_spec: Any) -> None:
+    # The model's own test_step may call layers that no training step calls.
+    try:
+        backend.compute_output_spec(model.test_step, keras.tree.map_structure(_symbolic, batch_spec))
+    except Exception:
+        return  # the validation data may have another structure
 
 
 def _symbolic(spec: Any) -> Any:

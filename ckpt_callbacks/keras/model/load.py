@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 import keras
@@ -59,7 +60,7 @@ def load(
     model: keras.Model,
     path: Path,
     scratch: Path,
-    skip: Sequence[keras.optimizers.Optimizer] = (),
+    skip: Sequence[Any] = (),
     *,
     compare: bool = True,
 ) -> None:
@@ -69,7 +70,7 @@ def load(
         model: The model.
         path: A full checkpoint.
         scratch: A folder on disk for a temporary copy.
-        skip: The optimizers to leave as they are.
+        skip: The optimizers and layers to leave as they are.
         compare: Whether to look first for layers that differ, which takes as long as a save.
 
     Raises:
@@ -118,7 +119,7 @@ def _as_weights(path: Path, scratch: Path) -> Iterator[Path]:
         yield copy
 
 
-def _load(model: keras.Model, weights: Path, skip: Sequence[keras.optimizers.Optimizer]) -> None:
+def _load(model: keras.Model, weights: Path, skip: Sequence[Any]) -> None:
     factors = FirstFactors(model)
     with as_built(model):
         if weights.name.endswith(WEIGHTS):

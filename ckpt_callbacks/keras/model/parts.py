@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 
 from ...formats import Shapes
+
+_Holder = TypeVar("_Holder", keras.optimizers.Optimizer, keras.layers.Layer)
 
 
 def shapes(model: keras.Model) -> Shapes:
@@ -18,23 +20,21 @@ def shapes(model: keras.Model) -> Shapes:
 
 
 @contextmanager
-def storing(
-    optimizers: Iterable[keras.optimizers.Optimizer], store: Callable[[keras.optimizers.Optimizer, Any], None]
-) -> Iterator[None]:
-    """Make optimizers call ``store`` when Keras saves their variables.
+def storing(holders: Iterable[_Holder], store: Callable[[_Holder, Any], None]) -> Iterator[None]:
+    """Make optimizers or layers call ``store`` when Keras saves their variables.
 
     Args:
-        optimizers: The optimizers.
-        store: Called with each optimizer and the group of the file that it is saved to.
+        holders: The optimizers or layers.
+        store: Called with each of them and the group of the file that it is saved to.
     """
-    changed = list(optimizers)
-    for optimizer in changed:
-        vars(optimizer)["save_own_variables"] = partial(store, optimizer)
+    changed = list(holders)
+    for holder in changed:
+        vars(holder)["save_own_variables"] = partial(store, holder)
     try:
         yield
     finally:
-        for optimizer in changed:
-            vars(optimizer).pop("save_own_variables", None)
+        for holder in changed:
+            vars(holder).pop("save_own_variables", None)
 
 
 @contextmanager
