@@ -114,6 +114,7 @@ class MetricNode(TypedDict):
     baseline: NotRequired[Finite]
     start_from_epoch: NotRequired[Index]
     nan: NotRequired[Literal["stale", "skip"]]
+    per: NotRequired[Literal["epoch", "step"]]
 
 
 def _define(raw: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> dict[str, Metric]:

@@ -104,15 +104,16 @@ class FreshMetrics:
         return fresh if later is None else {}
 
     def _mention(self, item: Any, policy: Policy) -> None:
-        """Log once that a metric is compared batch by batch, unless its name or smoothing shows the intention."""
+        """Log once that of all batches of an epoch only the last one is compared."""
         name = item.meta.name
         if item.meta.on_epoch or name in self._mentioned:
             return
         self._mentioned.add(name)
-        if any(name in metric.names and metric.smoothing is None for metric in policy.tracks):
+        if any(name in metric.names and metric.per == "epoch" for metric in policy.tracks):
             log.warning(
-                "%s is logged at each batch, and not by epoch: rules such as Patience count and compare single "
-                "batches, measured before their update; to count epochs, log it with on_epoch=True",
+                "%s is logged at each batch, and not by epoch: the policy compares only its last value before the end "
+                "of an epoch or validation; to compare the mean of the epoch, log it with on_epoch=True, and to "
+                "compare each batch, set Metric(per='step')",
                 name,
             )
 

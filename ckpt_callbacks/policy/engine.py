@@ -19,7 +19,7 @@ from .missing_metrics import problem_of_missing
 from .policy import Policy
 from .state import IntervalState, Pending, State
 from .stopping import name_of_batch
-from .track import Track
+from .track import CHECKS, Track
 
 _OUTCOMES = (EventKind.SAVED, EventKind.DROPPED)
 _ALWAYS = {EventKind.END: "end of training", EventKind.DEMAND: "on demand"}  # saved regardless of the policy
@@ -147,7 +147,7 @@ def fold(policy: Policy, events: Iterable[Event], state: State | None = None) ->
 
 def _observe(policy: Policy, state: State, event: Event) -> State:
     missing = [key for key in policy.tracks.values() if key not in state.tracks]
-    if not event.metrics and not missing:
+    if not event.metrics and not missing and event.kind not in CHECKS:
         return state
     tracks = {**state.tracks, **dict.fromkeys(missing, Track())}
     joint = set()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ..errors import PolicyError
+from ..events import Event, EventKind
 from ..record import Record
 from ..units import check_count, format_number, is_finite
 from .direction import direction_of
@@ -35,6 +36,8 @@ class Metric:
         start_from_epoch: Number of initial epochs whose measurements feed the smoother, but are not compared.
         nan: The effect of a NaN or infinite value: ``"stale"`` (a check without improvement) or
             ``"skip"`` (as if it had not been measured). Such a value never ranks.
+        per: What is smoothed and compared of a value that is logged at each batch: ``"epoch"`` (its last value at the
+            end of an epoch or a validation) or ``"step"`` (each value). A checkpoint always ranks by its own value.
     """
 
     monitor: str | tuple[str, ...] | tuple[tuple[str, float], ...]
@@ -45,6 +48,7 @@ class Metric:
     baseline: float | None = None
     start_from_epoch: int = 0
     nan: str = "stale"
+    per: str = "epoch"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "monitor", _frozen_monitor(self.monitor))
@@ -64,6 +68,8 @@ class Metric:
         check_count(where, "start_from_epoch", self.start_from_epoch, least=0)
         if self.nan not in ("stale", "skip"):
             raise PolicyError(f"{where}: nan is {self.nan!r}; expected 'stale' or 'skip'")
+        if self.per not in ("epoch", "step"):
+            raise PolicyError(f"{where}: per is {self.per!r}; expected 'epoch' or 'step'")
 
     @cached_property
     def name(self) -> str:
@@ -105,6 +111,10 @@ class Metric:
         if not all(name in metrics for name, _ in self.monitor):
             return None
         return sum(weight * metrics[name] for name, weight in self.monitor)
+
+    def measure_at(self, event: Event) -> float | None:
+        """Return the unsmoothed value that counts as a measurement at ``event``; None if there is none."""
+        return None if self.per == "epoch" and event.kind is EventKind.STEP_END else self.measure(event.metrics)
 
     def score(self, record: Record) -> float | None:
         """Return the finite value that ranks ``record``; None when it has none, or is from the warm-up."""

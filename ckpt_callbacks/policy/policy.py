@@ -74,8 +74,8 @@ class Policy:
         found += self.keep.metrics()
         found += [self.best_by] if self.best_by else []
         keys: dict[Metric, str] = {}
-        # Metrics of one series are numbered; sorted by warm-up first, so that rules may be reordered.
-        for metric in sorted(dict.fromkeys(found), key=lambda metric: metric.start_from_epoch):
+        # Metrics of one series are numbered; sorted first, so that rules may be reordered.
+        for metric in sorted(dict.fromkeys(found), key=lambda metric: (metric.start_from_epoch, metric.per)):
             base = f"{metric.mode} {metric.series}"
             same = sum(key == base or key.startswith(f"{base} #") for key in keys.values())
             keys[metric] = f"{base} #{same + 1}" if same else base

@@ -65,7 +65,8 @@ class Stopping:
 class Patience(Stopping):
     """Stop when a metric has not improved for a number of measurements in a row.
 
-    Measurements are counted, not epochs: a metric that is validated twice an epoch has two.
+    Measurements are counted, not epochs: a metric that is validated twice an epoch has two. A metric that is logged at
+    each batch has one at the end of an epoch or a validation, unless it is a ``Metric(..., per="step")``.
 
     Args:
         metric: The metric that must improve, by more than its ``min_delta``; see `as_metric`.
@@ -98,7 +99,8 @@ class Patience(Stopping):
         return (f"{self.metric.series} did not improve{self._failed(track)}",)
 
     def _failed(self, track: Track) -> str:
-        checks, best, reached = f"in {track.stale} checks", track.best, track.reached
+        unit = "steps" if self.metric.per == "step" else "checks"
+        checks, best, reached = f"in {track.stale} {unit}", track.best, track.reached
         if best is None and reached is None:
             return f" {checks} (no finite value so far)"
         if best is None:

@@ -213,7 +213,10 @@ class Improves(_QuietBetweenMetrics):
 
     def check(self, view: EventView) -> Firing | None:
         value = view.improvement(self.metric)
-        return None if value is None else Firing((f"{self.metric.series} improved to {value:.6g}",), (self,))
+        if value is None:
+            return None
+        at = " at a step" if self.metric.per == "step" else ""
+        return Firing((f"{self.metric.series} improved to {value:.6g}{at}",), (self,))
 
     def describe(self) -> str:
         return f"{self.metric.series} improves"

@@ -38,7 +38,7 @@ def test_all_mistakes_at_once(tmp_path):
         "version: got 2; expected 1",
         "metrics.val.mode: missing; expected min or max (the direction is never guessed from a name)",
         "metrics.val: unknown field 'mod'; expected one of monitor, mode, smoothing, min_delta, min_delta_mode, "
-        "baseline, start_from_epoch, nan; did you mean 'mode'?",
+        "baseline, start_from_epoch, nan, per; did you mean 'mode'?",
         f"metrics.acc.monitor: got 3; expected {MONITOR}",
         "metrics.acc.mode: got 'mx'; expected min or max (the direction is never guessed from a name); "
         "did you mean 'max'?",

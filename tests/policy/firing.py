@@ -16,6 +16,10 @@ def step(n, **metrics):
     return Event.step_end(step=n, metrics=metrics)
 
 
+def validated(n, **metrics):
+    return Event.validation_end(step=n, metrics=metrics)
+
+
 def outcome(save, saved):
     return Event.saved(save.id) if saved else Event.dropped(save.id, "disk full")
 

@@ -49,7 +49,7 @@ def test_no_combination_starves_a_smoother(save):
 
 
 def test_saves_that_wait_do_not_starve_a_smoother():
-    policy = Policy(save=Every(steps=1) | Improves(Metric("loss", mode="min", smoothing=Mean(4))))
+    policy = Policy(save=Every(steps=1) | Improves(Metric("loss", mode="min", smoothing=Mean(4), per="step")))
     events = [Event.step_end(step=n, metrics={"loss": float(n)}) for n in (1, 2, 3, 4)]
     state, decisions = play(policy, events[0], "dropped", events[1], "dropped", events[2], events[3])
     assert [decision.save is not None for decision in decisions] == [True, True, False, True]  # 3 waits

@@ -80,7 +80,7 @@ def test_nothing_that_is_not_finite_is_ever_compared_or_recorded(policy, history
 @given(histories, st.sampled_from(["min", "max"]), st.booleans())
 def test_improves_fires_exactly_when_a_value_beats_all_that_were_saved(history, mode, others):
     """Against a model that keeps every saved value."""
-    metric = Metric("val_loss", mode=mode)
+    metric = Metric("val_loss", mode=mode, per="step")
     save = Improves(metric) | OnPreempt() | OnException()
     policy = Policy(save=save | Every(steps=7) if others else save)
     state, secured, under_way, failing = State(), [], {}, False

@@ -87,7 +87,7 @@ def test_the_warm_up_feeds_the_smoother_but_has_no_value():
     ],
 )
 def test_the_warm_up_ends_with_its_last_epoch(event, compared):
-    metric = val(start_from_epoch=2)
+    metric = val(start_from_epoch=2, per="step")
     track = Track().observe(metric, event)
     assert (track.checks, track.fresh(metric, event)) == ((1, 1.0) if compared else (0, None))
 

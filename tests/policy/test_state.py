@@ -22,7 +22,7 @@ def test_the_state_is_plain_json():
     policy = Policy(
         save=Every(steps=10) | Improves(VAL) | Predicate(bool), stop=NonFinite("loss"), keep=KeepBest(1, by=ACC)
     )
-    event = Event.step_end(step=10, epoch=2, time=1.5, metrics={"val_loss": 0.5, "loss": math.inf})
+    event = Event.validation_end(step=10, epoch=2, time=1.5, metrics={"val_loss": 0.5, "loss": math.inf})
     state, _ = decide(policy, State(), event)
     assert state.to_json() == {
         "version": 1,

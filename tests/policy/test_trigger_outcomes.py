@@ -7,7 +7,7 @@ from ckpt_callbacks.policy.engine import decide
 from ckpt_callbacks.policy.policy import Policy
 from ckpt_callbacks.policy.state import State
 from ckpt_callbacks.policy.triggers import Every, Improves
-from tests.policy.firing import VAL, firing_steps, outcome, reasons_at_each_event, step
+from tests.policy.firing import VAL, firing_steps, outcome, reasons_at_each_event, step, validated
 
 
 def test_a_dropped_interval_is_tried_again_ever_more_rarely():
@@ -56,12 +56,12 @@ def ask(policy, state, event):
 
 def test_a_save_under_way_is_not_asked_for_again():
     policy = Policy(save=Every(steps=10) | Improves(VAL))
-    state, save = ask(policy, State(), step(10, val_loss=0.5))
-    for event in (step(11), step(12, val_loss=0.5)):
+    state, save = ask(policy, State(), validated(10, val_loss=0.5))
+    for event in (step(11), validated(12, val_loss=0.5)):
         state, decision = decide(policy, state, event)
         assert decision.save is None
     state, _ = decide(policy, state, Event.dropped(save.id, "disk full"))
-    state, again = ask(policy, state, step(13, val_loss=0.6))
+    state, again = ask(policy, state, validated(13, val_loss=0.6))
     assert again.reasons == ("every 10 steps", "val_loss improved to 0.6")
 
 

@@ -7,7 +7,7 @@ from ckpt_callbacks.events import Event
 from ckpt_callbacks.policy.composition import AllOf, AnyOf, Not
 from ckpt_callbacks.policy.metric import Metric
 from ckpt_callbacks.policy.triggers import At, Every, Improves, OnDeadline, OnException, OnPreempt, Predicate
-from tests.policy.firing import ACC, VAL, firing_steps, is_flagged, reasons_at_each_event, step
+from tests.policy.firing import ACC, VAL, firing_steps, is_flagged, reasons_at_each_event, step, validated
 from tests.support.ids import readable
 
 
@@ -88,7 +88,8 @@ def test_equal_intervals_written_differently_are_one():
         # a save for another reason answers what is due by itself
         (Every(steps=10) | is_flagged, [step(10, flag=1), step(11)], [10]),
         (Every(steps=10) | is_flagged, [step(9, flag=1), step(10)], [9, 10]),
-        (Improves(VAL) & Every(steps=4), [step(3, val_loss=0.5), step(4), step(5, val_loss=0.9), step(6, val_loss=0.1)],
+        (Improves(VAL) & Every(steps=4), [validated(3, val_loss=0.5), step(4), validated(5, val_loss=0.9),
+                                         validated(6, val_loss=0.1)],
          [5]),
     ],
     ids=readable,

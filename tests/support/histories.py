@@ -58,6 +58,7 @@ metrics = st.builds(
     baseline=st.none() | numbers,
     start_from_epoch=st.integers(0, 3),
     nan=st.sampled_from(["stale", "skip"]),
+    per=st.sampled_from(["epoch", "step"]),
 )
 
 intervals = st.one_of(

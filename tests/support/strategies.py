@@ -98,6 +98,7 @@ def metrics() -> st.SearchStrategy[Metric]:
         baseline=st.none() | finite(),
         start_from_epoch=st.integers(0, 3),
         nan=st.sampled_from(("stale", "skip")),
+        per=st.sampled_from(("epoch", "step")),
     )
 
 

@@ -224,8 +224,15 @@ def test_an_epoch_that_another_callback_cuts_short_does_not_count(tmp_path):
     assert callback.final().metrics == {}, "the metrics of half an epoch are none of an epoch's"
 
 
+def test_with_batch_metrics_patience_still_counts_epochs(tmp_path):
+    policy = Policy(Every(epochs=1), stop=Patience(Metric("loss", mode="max"), checks=2))
+    callback = checkpoint(tmp_path, policy, batch_metrics=True)
+    fit(quick(), callback, epochs=6)
+    assert callback.last().epoch == 3 and "did not improve in 2 checks" in callback.last().reasons[-1]
+
+
 def test_batch_metrics_reach_the_policy(tmp_path):
-    policy = Policy(Improves(Metric("loss", mode="max", min_delta=1e-3)), KeepAll())
+    policy = Policy(Improves(Metric("loss", mode="max", min_delta=1e-3, per="step")), KeepAll())
     callback = checkpoint(tmp_path, policy, batch_metrics=True)
     fit(quick(), callback, epochs=1)
     assert callback.records()[0].step == 1 and callback.records()[0].metrics["loss"] > 0

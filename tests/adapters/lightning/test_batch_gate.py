@@ -114,7 +114,7 @@ class Late(Model):
 
 
 def test_a_metric_that_is_logged_at_steps_wakes_it_up(tmp_path):
-    late = Metric("late", mode="min")
+    late = Metric("late", mode="min", per="step")
     expected, _ = train(tmp_path / "awake", Improves(late) | Predicate(lambda event: False), Late)
     found, _ = train(tmp_path / "resting", Improves(late), Late)
     assert [r[0] for r in found][:3] == [5, 6, 7]
