@@ -125,13 +125,13 @@ class Fit:
         point = self._resume_point = start.point
         if point is not None:
             self._initial_epoch.resume(run.state.epoch - start.earlier_epochs, run.dirpath)
-        known = (point.batch, point.trained) if point is not None else ()
         step = max(run.state.step, updates_done(model) if request.parts.step else 0)
-        counter = UpdateCounter(model, step, *known)
+        counter = UpdateCounter(model, step, *(() if point is None else (point.batch, point.trained)))
         epochs = max(run.state.epoch, self._initial_epoch.value)
         self.progress = Progress(self.call, counter, epochs, point, start.earlier_epochs)
         decision = run.start(
-            self, step=self.progress.step, epoch=self.progress.epochs, model=model, facts=start.facts
+            self, step=self.progress.step, epoch=self.progress.epochs, model=model, facts=start.facts,
+            fit=self.call.identity, is_alive=self.call.may_be_running, save=self._save_amid_hooks,
         )  # fmt: skip
         if reasons := start.why_not_to_train(decision):
             self._initial_epoch.set(self._params["epochs"])
@@ -260,14 +260,18 @@ class Fit:
 
     def _save_before_winding_down(self) -> None:
         """Save if another callback has stopped training mid-epoch, before Keras validates and ends the epoch."""
-        is_stopping = self.model.stop_training and not self.progress.ending
-        if is_stopping and not self.progress.is_complete(self.model, self.call.batches or self._params.get("steps")):
+        batches = self.call.batches or self._params.get("steps")
+        if self.model.stop_training and not (self.progress.ending or self.progress.is_complete(self.model, batches)):
             self.progress.move_to(self.progress.done(self._model))
             self._end_amid_epoch()
 
     def _end_amid_epoch(self, weights: Hashable | None = None) -> None:
         self.progress.ending = True
         self._observe(EventKind.END, {}, weights=weights)
+
+    def _save_amid_hooks(self) -> None:
+        if self.progress.move_after_failure(self.model):
+            self._save_if_urgent()
 
     def _save_if_urgent(self) -> None:
         with self._closed_on_failure():
@@ -294,7 +298,6 @@ class Fit:
 
     def _prepare(self) -> None:
         """Allocate staging memory after the first step, when the optimizer has all its variables."""
-        self._is_prepared = True
-        staging, suffix = self._staging, self._run.suffix
+        self._is_prepared, staging, suffix = True, self._staging, self._run.suffix
         size = staging.expected_size(self.model, suffix)
         self._run.run_in_background(lambda: staging.prepare(size, suffix))

@@ -32,6 +32,7 @@ class FitCall:
         initial_epoch: The argument of that name.
         batches: The number of batches in an epoch, if it was known when the call began. On TensorFlow, the number that
             Keras learns later also counts the attempt to draw one more batch.
+        identity: Equal for all callbacks of the call.
     """
 
     def __init__(self, variables: dict[str, Any]) -> None:
@@ -39,7 +40,7 @@ class FitCall:
         self.initial_epoch: int = variables.get("initial_epoch", 0)
         self._shuffle = variables.get("shuffle")
         # Weak, because a callback outlives `fit`, but the data should not.
-        self._callbacks = _weak(variables.get("callbacks"))
+        self._callbacks = self.identity = _weak(variables.get("callbacks"))
         self._data = _weak(variables.get("epoch_iterator"))
         self.batches: int | None = getattr(self._data(), "num_batches", None)
 
@@ -114,6 +115,10 @@ class FitCall:
             for innermost in sys._current_frames().values()
             for frame in _outwards(innermost)
         )
+
+    def may_be_running(self) -> bool:
+        """Return False if the call has ended."""
+        return not self.is_known or self.is_running
 
     def other_callbacks(self, own: keras.callbacks.Callback) -> OtherCallbacks:
         """Return the callbacks other than ``own``, including those that Keras adds, such as `History`."""

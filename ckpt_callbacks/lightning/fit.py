@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import signal
+import weakref
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from ..events import Event, EventKind
 from ..policy.decision import Decision
@@ -26,6 +25,7 @@ from .fit_call import is_resuming, path_to_load, refuse_fewer_epochs, refuse_to_
 from .metrics import FreshMetrics
 from .module_hooks import ModuleHooks
 from .nothing_left import end_untrained
+from .preemption import is_preemption, set_exit_code
 from .previous_fit import PreviousFit
 from .processes import TrainerProcesses, check_same_path, hold_sigterm, leave_at_exit
 from .progress import Progress
@@ -155,7 +155,8 @@ class Fit:
         if self._progress.place is Place.VALIDATION:
             self._trained.await_validation()
         source = TrainerSource(trainer, self.io, self.averages)
-        self._obey(self._run.start(source, step=self._step, epoch=self._epochs, model=trainer.lightning_module))
+        model, fit = trainer.lightning_module, weakref.ref(trainer)
+        self._obey(self._run.start(source, step=self._step, epoch=self._epochs, model=model, fit=fit))
 
     def start_epoch(self) -> None:
         """Start an epoch."""
@@ -251,14 +252,13 @@ class Fit:
         single = self._run.processes.is_single
         if not single:
             leave_at_exit()
-        preempted = isinstance(exception, SIGTERMException)  # raised in all processes, before their next batch
+        preempted = is_preemption(exception, self._run)
         can_save = self._run.policy.saves_on_preempt if preempted else single and self._run.is_open
         try:
             if self._is_training and can_save and not (single and self._trained.keep_out(self._run.dirpath)):
                 kind = EventKind.PREEMPT if preempted else EventKind.EXCEPTION
                 self._observe(kind, {}, weights=self._trained.identity())
-            if isinstance(exception, SIGTERMException):
-                exception.code = 128 + signal.SIGTERM
+            set_exit_code(exception)
         finally:
             self._close(self._run.close)
 

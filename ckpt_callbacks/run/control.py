@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ..runtime.clock import Clock
 from ..runtime.processes import Agreement, Processes
@@ -50,9 +50,14 @@ class ControlChannel:
         """The tags that the open request names; on the primary process only."""
         return self._request.tags
 
-    def expect_signals(self, processes: Processes) -> None:
-        """Start watching for signals."""
-        self._signals.install(processes.chained_handler)
+    def expect_signals(self, processes: Processes, fit: object, **calls: Callable[..., Any]) -> None:
+        """Start watching for signals; see `SignalWatch.install`."""
+        self._signals.install(fit, chained=processes.chained_handler, **calls)
+
+    @property
+    def has_answered(self) -> bool:
+        """True once this run has saved for a signal; nothing is left to do until the process ends."""
+        return self._signals.answered
 
     def poll(self, processes: Processes, finished: int, measured: bool = False) -> Agreement:
         """Poll for requests and share them between processes. Collective.
@@ -74,7 +79,8 @@ class ControlChannel:
 
     def should_exit(self, processes: Processes) -> bool:
         """Return True if a signal asks training to end."""
-        return (self._signals.pending if processes.is_single else self._agreed) is not None
+        number = self._signals.pending if processes.is_single else self._agreed
+        return number is not None and not self._signals.answered
 
     def save_is_due(self, step: int) -> bool:
         """Return True if a requested save should be tried at ``step``."""
@@ -101,17 +107,22 @@ class ControlChannel:
         else:
             self._retry_at = retry_at
 
-    def end_process(self, number: signal.Signals | None = None) -> NoReturn:
-        """End the process as the signal asks: the pending one, or ``number``."""
-        number = number or self._signals.pending or self._agreed
-        assert number is not None
+    def answer(self) -> None:
+        """Record that the run has saved for the signal. If all runs of the fit have, the process ends."""
+        self._signals.answered = True
+        if not self._signals.awaits_others:
+            number = self._signals.pending or self._agreed
+            assert number is not None
+            self.end_process(number)
+
+    def end_process(self, number: signal.Signals) -> NoReturn:
+        """End the process as the signal ``number`` asks."""
         self._signals.end_process(number)
 
     def close(self) -> signal.Signals | None:
-        """Stop watching. Returns the signal that arrived, if any."""
+        """Stop watching. Returns the signal that arrived, if any, unless another run of the fit will answer it."""
+        number = None if self._signals.awaits_others else self._signals.pending
         self._signals.remove()
-        number = self._signals.pending
-        self._signals.forget()
         return number
 
     def _is_requested(self, processes: Processes) -> bool:

@@ -165,7 +165,15 @@ class Run:
         self._session, self.view.current = self._new_session(), ""
 
     def start(
-        self, source: Source, *, step: int, epoch: int, model: object = None, facts: Mapping[str, Any] | None = None
+        self,
+        source: Source,
+        *,
+        step: int,
+        epoch: int,
+        model: object = None,
+        facts: Mapping[str, Any] | None = None,
+        fit: object = None,
+        **calls: Callable[[], Any],
     ) -> Decision:
         """Begin a `fit`: a fresh one, one after `restore`, or a further one of this object.
 
@@ -175,6 +183,9 @@ class Run:
             epoch: Completed epochs.
             model: The model that is trained, by which `fits` distinguishes calls.
             facts: Further plain JSON values to store with this start of training.
+            fit: A weak reference that all callbacks of the `fit` share, so that each saves before a signal ends the
+                process.
+            **calls: ``is_alive`` and ``save``; see `SignalWatch`.
 
         Returns:
             A decision that may ask to stop at once.
@@ -187,7 +198,7 @@ class Run:
                 self.dirpath,
             )
         if self.policy.saves_on_preempt:
-            self._control.expect_signals(self.processes)
+            self._control.expect_signals(self.processes, fit, released=self.directory.release, **calls)
         return self.observe(Event.start(step=step, epoch=epoch))
 
     def observe(self, event: Event) -> Decision:

@@ -109,6 +109,8 @@ class Session:
 
     def observe(self, event: Event) -> Decision:
         """Report one event, and carry out what the policy decides; see `Run.observe`."""
+        if self._control.has_answered:  # the fit ends as soon as its other callbacks have saved
+            return Decision()
         event = self._begin_event(event)
         if event.kind is EventKind.EXCEPTION and self._directory.keeps_all:
             return Decision()  # all was saved before this error was raised
@@ -123,6 +125,8 @@ class Session:
         Args:
             event: What a decision at this moment is based on.
         """
+        if self._control.has_answered:
+            return
         event = self._begin_event(event)
         # Only for a deadline: a signal or a request is no reason to evaluate the other rules before the validation.
         if self.decider.deadline_is_due(event, self._directory.processes):
@@ -131,6 +135,8 @@ class Session:
 
     def poll_requests(self, measured: bool = False) -> None:
         """Share signals, save requests and finished saves between processes, and deliver outcomes; see `Run`."""
+        if self._control.has_answered:
+            return
         processes = self._directory.processes
         agreed = self._control.poll(processes, len(self.saver.finished), measured)
         self._any_measured = agreed.measured
@@ -176,8 +182,7 @@ class Session:
             self._handle(_without_metrics(event, EventKind.PREEMPT))
             self._committer.wait()
             self.outcomes.deliver(event.step)
-            self._directory.release()
-            self._control.end_process()
+            self._control.answer()
 
 
 def _without_metrics(event: Event, kind: EventKind) -> Event:

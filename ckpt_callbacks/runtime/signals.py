@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -19,32 +19,46 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
 
 class SignalWatch:
-    """Remembers the first of the signals until the training loop asks for it; a second one ends the process at once.
+    """One run's part in the signals of its process, from `install` to `remove`.
 
-    Previously installed handlers are called too. If the training has not ended ``grace`` seconds after the
-    signal, the process is ended; a save that is being written is abandoned, which harms no checkpoint.
+    A process may have several: of the callbacks of one fit, and of a fit within another. A signal asks all of them for
+    a save, and the last one of a fit to answer ends the process; fits around it are told by the exception.
 
     Args:
         grace: Seconds from the signal to the end of the process.
         notify: Called when the first signal arrives.
         signals: The signals to watch for.
+
+    Attributes:
+        pending: The signal that arrived; None before it.
+        answered: True if this run has done what the signal asks for.
+        fit: Equal for all watches of one fit. It must not keep the fit alive.
+        chained: Returns the part of a previously installed handler that must still be called.
+        save: Called when a fit within this one ends the process, if the exception alone would not tell this run.
+        released: Called when the process ends after the run has answered.
+        is_alive: Returns False if the fit has ended without `remove`.
+        replaced: The handlers that were installed before, by number.
     """
 
     def __init__(
         self, grace: float, notify: Callable[[], None], signals: Sequence[signal.Signals] = SIGNALS
     ) -> None:  # fmt: skip
-        self._grace, self._notify, self._signals = grace, notify, signals
-        self._previous: dict[int, Any] = {}
-        self._chained: Callable[[Any], Any] = lambda handler: handler
-        self._timer: threading.Timer | None = None
-        self._passes_on = False  # the handlers stay installed, and pass on every signal
+        self.grace, self.notify, self.signals = grace, notify, signals
         self.pending: signal.Signals | None = None
+        self.answered = False
+        self.fit: object = self
+        self.chained: Callable[[Any], Any] = lambda handler: handler
+        self.save: Callable[[], object] = lambda: None
+        self.released: Callable[[], object] = lambda: None
+        self.is_alive: Callable[[], bool] = lambda: True
+        self.replaced: dict[int, Any] = {}
 
-    def install(self, chained: Callable[[Any], Any] = lambda handler: handler) -> None:
+    def install(self, fit: object = None, **calls: Callable[..., Any]) -> None:
         """Begin to watch. Python delivers signals to the main thread only; in any other thread, this only logs a line.
 
         Args:
-            chained: Returns the part of a previously installed handler that must still be called.
+            fit: See `SignalWatch`. None if the run has its fit for itself.
+            **calls: The attributes ``chained``, ``save``, ``released`` and ``is_alive``.
         """
         if (thread := threading.current_thread()) is not threading.main_thread():
             log.warning(
@@ -52,66 +66,150 @@ class SignalWatch:
                 "thread only; train in the main thread, or in a separate process", thread.name,
             )  # fmt: skip
             return
-        self._passes_on = False
-        if self._previous:
-            return
-        for number in self._signals:
-            self._previous[number] = signal.signal(number, self._handle)
-        self._chained = chained
+        self.fit = self if fit is None else fit
+        for name, call in calls.items():
+            setattr(self, name, call)
+        PROCESS.add(self)
 
     def remove(self) -> None:
-        """Restore the previous handlers if this object's are still installed.
+        """End the watch. What has arrived stays in `pending`."""
+        PROCESS.discard(self)
 
-        Only the main thread may do that, but the garbage collector may end a training run on any thread. In that case,
-        the handlers stay installed and pass on every signal.
-        """
-        if self._previous and threading.current_thread() is not threading.main_thread():
-            self._passes_on = True
-            return
-        while self._previous:
-            number, previous = self._previous.popitem()
-            if signal.getsignal(number) == self._handle:
-                signal.signal(number, previous if previous is not None else signal.SIG_DFL)
+    @property
+    def awaits_others(self) -> bool:
+        """True if other runs of the same fit have not answered yet."""
+        return any(not one.answered for one in PROCESS.siblings(self) if one is not self)
 
     def end_process(self, number: signal.Signals) -> NoReturn:
         """End the process as the signal asks: KeyboardInterrupt for SIGINT, else the exit code 128 + number."""
-        self.remove()
+        for one in (*PROCESS.siblings(self), self):
+            one.released()
+            one.remove()
+        for one in PROCESS.unanswered():
+            one.save()
         if number is signal.SIGINT:
-            self.forget()  # the user may catch it and continue
             raise KeyboardInterrupt
         raise SystemExit(128 + number)
 
+
+class ProcessSignals:
+    """The signals of this process: one handler for all watches. A second signal ends the process at once.
+
+    Previously installed handlers are called too. If the process has not ended ``grace`` seconds after the signal (the
+    shortest one of all watches), it is ended; a save that is being written is abandoned, which harms no checkpoint.
+    """
+
+    def __init__(self) -> None:
+        self._watches: list[SignalWatch] = []
+        self._leaving: list[SignalWatch] = []  # ended on another thread, which may not change handlers
+        self._pending: signal.Signals | None = None
+        self._timer: threading.Timer | None = None
+        self._frame: FrameType | None = None  # where training was interrupted, while its signal is handled
+        self._before: dict[int, Any] = {}  # handlers that a later one still reaches through this one
+
+    def add(self, watch: SignalWatch) -> None:
+        """Add a watch, and install the handler where another one is installed. Called on the main thread."""
+        self._let_leave()
+        if not self._watches:
+            self.forget()  # the script goes on in spite of it
+        if watch not in self._watches:
+            self._watches.append(watch)
+            watch.pending, watch.answered = self._pending, False
+        for number in watch.signals:
+            if (current := signal.getsignal(number)) != self.handle:
+                watch.replaced[number] = current
+                signal.signal(number, self.handle)
+
+    def discard(self, watch: SignalWatch) -> None:
+        """Remove a watch, and restore the handlers that it replaced if no other watch needs this one.
+
+        Only the main thread may do that, but the garbage collector may end a training run on any thread. In that case,
+        the handler stays installed and passes on what nobody watches for.
+        """
+        if watch not in self._watches:
+            return
+        if threading.current_thread() is not threading.main_thread():
+            self._watches.remove(watch)
+            self._leaving.append(watch)
+            return
+        later = self._watches[self._watches.index(watch) + 1 :]
+        self._watches.remove(watch)
+        self._restore(watch, later)
+        if not self._watches and self._pending is signal.SIGINT:
+            self.forget()  # the user may catch it and continue
+
+    def siblings(self, watch: SignalWatch) -> list[SignalWatch]:
+        """Return the watches of the same fit, oldest first."""
+        return [one for one in self._watches if one.fit == watch.fit]
+
+    def unanswered(self) -> list[SignalWatch]:
+        """Return the watches that a signal waits for, newest first."""
+        return [one for one in reversed(self._watches) if one.pending is not None and not one.answered]
+
     def forget(self) -> None:
-        """Forget the pending signal: it has been answered."""
-        self.pending = None
+        """Forget the pending signal."""
+        self._pending = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._passes_on:
-            self._pass_on(number, frame)
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal. Python calls this between two instructions of the main thread."""
+        if frame is not None and frame is self._frame:
+            return  # a handler that is called below calls this one
+        is_called_by_another = signal.getsignal(number) != self.handle
+        self._let_leave()
+        if not any(number in one.signals for one in self._watches):
+            self._pass_on(number, frame, is_called_by_another)
             return
-        if self.pending is not None:
+        if self._pending is not None:
             self._end_now(number)
             return
-        self.pending = signal.Signals(number)
-        self._notify()
-        log.warning("%s: saving at the next safe point, then ending (at most %g s)", self.pending.name, self._grace)
-        self._timer = threading.Timer(self._grace, self._end_now, (number,))
+        self._pending = signal.Signals(number)
+        for watch in self._watches:
+            watch.pending = self._pending
+            watch.notify()
+        grace = min(watch.grace for watch in self._watches)
+        log.warning("%s: saving at the next safe point, then ending (at most %g s)", self._pending.name, grace)
+        self._timer = threading.Timer(grace, self._end_now, (number,))
         self._timer.daemon = True
         with contextlib.suppress(RuntimeError):  # no thread can be started, so nothing enforces the grace period
             self._timer.start()
-        previous = self._chained(self._previous.get(number))
-        if callable(previous) and previous is not signal.default_int_handler:
-            previous(number, frame)
+        self._frame = frame
+        try:
+            for previous in self._chain(number):
+                previous(number, frame)
+        finally:
+            self._frame = None
 
-    def _pass_on(self, number: int, frame: FrameType | None) -> None:
-        previous = self._previous.get(number)
-        if signal.getsignal(number) == self._handle:
-            self.remove()
-            signal.raise_signal(number)
-        elif callable(previous):  # a later handler was installed, and calls this one
+    def _chain(self, number: int) -> Iterator[Callable[..., Any]]:
+        for watch in reversed(self._watches):
+            previous = watch.chained(watch.replaced.get(number))
+            if callable(previous) and previous is not signal.default_int_handler:
+                yield previous
+
+    def _let_leave(self) -> None:
+        """End the watches that other threads have ended, and those of fits that are no longer running."""
+        for watch in [one for one in self._watches if not one.is_alive()]:
+            self.discard(watch)
+        while self._leaving:
+            self._restore(self._leaving.pop(), self._watches)
+
+    def _restore(self, watch: SignalWatch, later: Sequence[SignalWatch]) -> None:
+        while watch.replaced:
+            number, previous = watch.replaced.popitem()
+            heir = next((one for one in later if number in one.signals and number not in one.replaced), None)
+            if heir is not None:
+                heir.replaced[number] = previous
+            elif signal.getsignal(number) == self.handle:
+                signal.signal(number, previous if previous is not None else signal.SIG_DFL)
+            else:
+                self._before[number] = previous
+
+    def _pass_on(self, number: int, frame: FrameType | None, is_called_by_another: bool) -> None:
+        if not is_called_by_another:
+            signal.raise_signal(number)  # to the handler that was restored
+        elif callable(previous := self._before.get(number)):
             previous(number, frame)
 
     def _end_now(self, number: int) -> None:
@@ -122,3 +220,6 @@ class SignalWatch:
             os.kill(os.getpid(), number)
         else:
             os._exit(128 + number)  # only the main thread may change handlers
+
+
+PROCESS = ProcessSignals()

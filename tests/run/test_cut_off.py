@@ -9,7 +9,7 @@ from ckpt_callbacks import EventKind, Every, KeepAll, OnException, OnPreempt, Po
 from ckpt_callbacks.formats import FORMATS, Format
 from ckpt_callbacks.run.snapshot import LiveSnapshot
 from ckpt_callbacks.runtime.processes import Processes
-from ckpt_callbacks.runtime.signals import SignalWatch
+from ckpt_callbacks.runtime.signals import PROCESS, SignalWatch
 from ckpt_callbacks.settings import Settings
 from tests.run.background import EACH, Held, epoch
 from tests.support.training import new_run, report, saver_of, start, worker_of, written
@@ -124,13 +124,13 @@ def test_a_handler_that_only_the_main_thread_can_remove_passes_on(caplog):
         thread.join()
         signal.raise_signal(signal.SIGUSR1)
         assert heard == ["before"] and interrupts.pending is None
-        assert signal.getsignal(signal.SIGUSR1) != interrupts._handle
+        assert signal.getsignal(signal.SIGUSR1) != PROCESS.handle
         interrupts.install()
         signal.raise_signal(signal.SIGUSR1)
         assert heard == ["before", "ours", "before"]
     finally:
         interrupts.remove()
-        interrupts.forget()
+        PROCESS.forget()
         signal.signal(signal.SIGUSR1, before)
 
 
@@ -178,7 +178,7 @@ def test_a_signal_is_answered_if_no_thread_can_enforce_the_grace_period(no_threa
         assert interrupts.pending is signal.SIGUSR1
     finally:
         interrupts.remove()
-        interrupts.forget()
+        PROCESS.forget()
         signal.signal(signal.SIGUSR1, before)
 
 

@@ -1,0 +1,28 @@
+"""The exceptions with which a signal ends a fit."""
+
+from __future__ import annotations
+
+import signal
+
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+from ..run.run import Run
+
+
+def is_preemption(exception: BaseException, run: Run) -> bool:
+    """Return whether a fit ends with this exception because of a signal that the run has not answered.
+
+    Args:
+        exception: What Lightning reports.
+        run: The run of the fit.
+    """
+    if isinstance(exception, SIGTERMException):  # raised in all processes, before their next batch
+        return True
+    # For example, a fit within this one has answered the signal.
+    return run.processes.is_single and run.should_exit
+
+
+def set_exit_code(exception: BaseException) -> None:
+    """Let a script that Lightning ends for SIGTERM exit with the code of that signal."""
+    if isinstance(exception, SIGTERMException):
+        exception.code = 128 + signal.SIGTERM

@@ -1,0 +1,132 @@
+"""Signals to a process in which several callbacks have `OnPreempt`."""
+
+import os
+import signal
+
+import keras
+import pytest
+
+from ckpt_callbacks import Every, KeepAll, OnPreempt, Policy
+from ckpt_callbacks.keras import KerasCheckpoint
+from ckpt_callbacks.store.manifest import Manifest
+from tests.adapters.keras.task import ONCE, fit, quick, updates
+
+pytestmark = ONCE
+WATCHES = Policy(Every(epochs=1) | OnPreempt(), KeepAll())
+SAVES_EPOCHS = Policy(Every(epochs=1), KeepAll())
+
+
+class Terminates(keras.callbacks.Callback):
+    """Sends a signal to this process in a hook, at a step."""
+
+    def __init__(self, hook, step, number=signal.SIGTERM):
+        super().__init__()
+        self.step, self.number, self.sent = step, number, False
+        setattr(self, hook, self._act)
+
+    def _act(self, *_, logs=None):
+        if updates(self.model) == self.step and not self.sent:
+            self.sent = True
+            os.kill(os.getpid(), self.number)
+
+
+def last(dirpath):
+    record = Manifest.read(dirpath).live()[-1]
+    return record.step, record.reasons
+
+
+@pytest.fixture(autouse=True)
+def handlers():
+    """Nothing stays installed after a fit."""
+    watched = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+    before = [signal.getsignal(number) for number in watched]
+    yield
+    assert [signal.getsignal(number) for number in watched] == before
+
+
+@pytest.mark.parametrize(
+    "policies, hook, number",
+    [
+        ([WATCHES, WATCHES], "on_train_batch_begin", signal.SIGTERM),
+        pytest.param([WATCHES] * 3, "on_train_batch_begin", signal.SIGUSR1, marks=pytest.mark.slow),
+        pytest.param([WATCHES, SAVES_EPOCHS, WATCHES], "on_train_batch_begin", signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param([WATCHES, WATCHES], "on_test_batch_begin", signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param([WATCHES, WATCHES], "on_train_batch_begin", signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param([WATCHES, WATCHES], "on_train_end", signal.SIGUSR1, marks=pytest.mark.slow),
+    ],
+    ids=["two", "three", "not all", "in a validation", "Ctrl-C", "at the end"],
+)
+def test_each_callback_saves_before_the_process_ends(tmp_path, policies, hook, number):
+    step = {"on_test_batch_begin": 4, "on_train_end": 8}.get(hook, 6)
+    callbacks = [KerasCheckpoint(tmp_path / str(n), policy) for n, policy in enumerate(policies)]
+    with pytest.raises((SystemExit, KeyboardInterrupt)) as end:
+        fit(quick(), Terminates(hook, step, number), *callbacks, epochs=2)
+    if number == signal.SIGINT:
+        assert end.type is KeyboardInterrupt
+    else:
+        assert end.value.code == 128 + number
+    for n, policy in enumerate(policies):
+        found = last(tmp_path / str(n))
+        if not policy.saves_on_preempt:
+            assert found[0] == 4
+        else:
+            assert found[0] == step and ("preemption" in found[1]) == (hook != "on_train_end")
+    del callbacks
+    for n, policy in enumerate(policies):
+        if policy.saves_on_preempt:  # Keras has no hook by which the others could know that the fit has ended
+            fit(quick(), KerasCheckpoint(tmp_path / str(n), policy), epochs=2)
+
+
+def test_a_signal_between_two_callbacks_is_answered_by_both(tmp_path):
+    class Late(KerasCheckpoint):
+        def on_train_batch_begin(self, batch, logs=None):
+            if updates(self.model) == 6:
+                os.kill(os.getpid(), signal.SIGUSR1)
+            super().on_train_batch_begin(batch, logs)
+
+    first, second = KerasCheckpoint(tmp_path / "a", WATCHES), Late(tmp_path / "b", WATCHES)
+    with pytest.raises(SystemExit):
+        fit(quick(), first, second)
+    assert (last(tmp_path / "a")[0], last(tmp_path / "b")[0]) == (7, 6), "each at its next safe point, and no later"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("hook, step", [("on_epoch_end", 8), ("on_train_batch_end", 6), ("on_epoch_begin", 4)])
+def test_a_fit_within_another_ends_both_and_both_have_saved(tmp_path, hook, step):
+    class Nested(keras.callbacks.Callback):
+        def __init__(self):
+            super().__init__()
+            setattr(self, hook, self.act)
+
+        def act(self, *_, logs=None):
+            if updates(self.model) == step:
+                inner = KerasCheckpoint(tmp_path / "inner", WATCHES)
+                fit(quick(restart=False), Terminates("on_train_batch_begin", 3), inner)
+
+    outer = KerasCheckpoint(tmp_path / "outer", WATCHES)
+    with pytest.raises(SystemExit) as end:
+        fit(quick(), Nested(), outer)
+    assert end.value.code == 128 + signal.SIGTERM
+    assert last(tmp_path / "inner") == (3, ("preemption",))
+    assert last(tmp_path / "outer")[0] == step and "preemption" in last(tmp_path / "outer")[1]
+    trained = quick()
+    fit(trained, KerasCheckpoint(tmp_path / "outer", WATCHES))
+    assert updates(trained) == 12
+
+
+@pytest.mark.slow
+def test_a_fit_that_failed_does_not_hold_back_a_later_one_or_a_signal_after_it(tmp_path):
+    class Fails(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise ZeroDivisionError
+
+    failed = KerasCheckpoint(tmp_path / "failed", WATCHES)
+    with pytest.raises(ZeroDivisionError):
+        fit(quick(), Fails(), failed)
+    with pytest.raises(SystemExit):
+        fit(quick(), Terminates("on_train_batch_begin", 3), KerasCheckpoint(tmp_path / "later", WATCHES))
+    assert last(tmp_path / "later") == (3, ("preemption",))
+    with pytest.raises(ZeroDivisionError):
+        fit(quick(), Fails(), failed)
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
