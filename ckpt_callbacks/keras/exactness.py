@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import keras
 
-from .model import uncounted, unsaved_optimizers
+from .model import lora, uncounted, unsaved_optimizers
 from .rng import script_seed
+
+log = logging.getLogger("ckpt_callbacks")
 
 _GENERATOR = "a generator cannot be rewound; a resumed run draws its batches from a new one that the script creates"
 _WORKERS = (
@@ -33,6 +37,28 @@ _PART = (
 )
 
 
+class Inexactness:
+    """What makes the resumed runs of a fit inexact, logged once.
+
+    Args:
+        model: The model that is trained.
+        of_data: What is known of the data when the fit begins.
+    """
+
+    def __init__(self, model: keras.Model, of_data: str | None) -> None:
+        self._reasons = (of_data, lora.INEXACT if lora.has_lora(model) else None)
+        self._was_reported = False
+
+    def report(self, dirpath: Path, model: keras.Model) -> None:
+        """Log it at the first full save; ``model`` is up to date."""
+        if self._was_reported:
+            return
+        self._was_reported = True
+        later = uncounted.Uncounted(model).inexact, unsaved_optimizers.why_inexact(model)
+        if why := "; ".join(filter(None, (*self._reasons, *later))):
+            log.warning("%s: a run resumed from here is not exact: %s", dirpath, why)
+
+
 def what_is_inexact(data: Any, shuffle: Any) -> str | None:
     """Return why a run that resumes from a checkpoint taken now may differ, and how; None if it does not.
 
@@ -55,11 +81,6 @@ def what_is_inexact(data: Any, shuffle: Any) -> str | None:
     if adapter is not None and data.steps_per_epoch and data.steps_per_epoch != adapter.num_batches:
         return _PART
     return None
-
-
-def what_is_not_saved(model: keras.Model) -> tuple[str | None, str | None]:
-    """Return why a resumed run may differ because something in the model is not saved; None for what is."""
-    return uncounted.Uncounted(model).inexact, unsaved_optimizers.why_inexact(model)
 
 
 def _shuffles(dataset: Any) -> bool:

@@ -16,14 +16,13 @@ from ..run.snapshot import Snapshot
 from ..run.source import Embedded
 from .beginning import Beginning
 from .earlier_fits import ResumeRequest
-from .exactness import what_is_not_saved
+from .exactness import Inexactness
 from .first_callback import FirstCallback
 from .fit_call import FitCall
 from .initial_epoch import InitialEpoch
 from .loading import load_verified
 from .metadata import training_metadata
 from .metrics import floats, several_numbers
-from .model import lora
 from .model.objects import unchanged
 from .other_callbacks import OtherCallbacks
 from .progress import Progress
@@ -79,9 +78,9 @@ class Fit:
         self._initial_epoch = InitialEpoch(model, call.initial_epoch)
         self._resume_point: ResumePoint | None = None
         self.validation = Validation(model, others, self._save_if_urgent)
-        self._has_validated = self._is_prepared = self._has_warned = False
+        self._has_validated = self._is_prepared = False
         self._measured: MeasuredWeights | None = None  # the weights at the last epoch's end
-        self._inexact = (call.inexact, lora.INEXACT if lora.has_lora(model) else None)  # logged at the first save
+        self._inexactness = Inexactness(model, call.inexact)
 
     @property
     def model(self) -> keras.Model:
@@ -96,10 +95,8 @@ class Fit:
         """Return a snapshot of the training state; see `Source`."""
         model = self.model
         with unchanged():
-            if not (self._has_warned or embedded.weights_only):
-                self._has_warned = True
-                if why := "; ".join(filter(None, (*self._inexact, *what_is_not_saved(model)))):
-                    log.warning("%s: a run resumed from here is not exact: %s", self._run.dirpath, why)
+            if not embedded.weights_only:
+                self._inexactness.report(self._run.dirpath, model)
             volatile = self.validation.state or volatile_state(model, self._others)
             state = fit_state(model, embedded, volatile, self.progress.position())
             return self._staging.stage(model, self._run.suffix, state)
