@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from os import PathLike
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 from ..config.arguments import PolicyLike, build_config
+from ..errors import PolicyError
 from ..run.resumed_parts import ResumedParts
 from ..run.run import Run
 from ..runtime.clock import Clock
@@ -19,16 +20,17 @@ from .compat import ModelCheckpointAttributes
 from .compiled_modules import accept_plain_names
 from .epoch_data import explain_unloadable_state
 from .fit import Fit
-from .fit_call import convert_before_loading, refuse_last
 from .previous_fit import PreviousFit
 from .private_names import check_private_names
 from .sanity_check import check_names
+from .starting_point import choose
 
 
 class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
     """A callback that carries out a policy with plain Lightning ``.ckpt`` files: it saves, prunes and stops.
 
-    Use ``trainer.fit(model, ckpt_path=ckpt.resume_path())`` to resume; the path is None on a fresh run.
+    Use ``resume="auto"``, ``trainer.fit(model, ckpt_path="last")`` or ``ckpt_path=ckpt.resume_path()`` to resume; on a
+    fresh run, all of them start from scratch.
 
     Args:
         dirpath: The run directory. May be None when ``policy`` is a file that names it.
@@ -50,9 +52,11 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
             which then stays due. The last save is never skipped.
         staging: ``"memory"`` to copy the state before it is written, or ``"none"`` if there is no memory for a copy;
             training then waits while the state is written.
-        resume: The parts of a checkpoint that a resume restores besides the weights: ``{"optimizer": False}`` to
-            continue with a new optimizer and new schedules, ``{"step": False}`` to begin a new run. By default, all of
-            them.
+        resume: ``"never"`` to resume only from the ``ckpt_path`` that `trainer.fit` receives; ``"auto"`` to continue
+            without one, from the newest checkpoint that passes verification, if the process has not trained the model
+            yet; or the path of the checkpoint to continue from. A mapping means ``"never"``, and names the parts of
+            that ``ckpt_path`` to leave out: ``{"optimizer": False}`` to continue with a new optimizer and new
+            schedules, ``{"step": False}`` to begin a new run. The weights are always restored.
         allow_code: Let a YAML file name predicates to import.
         clock: A clock for tests.
 
@@ -79,16 +83,22 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         max_pending: int | None = None,
         when_busy: str | None = None,
         staging: str | None = None,
-        resume: dict[str, bool] | None = None,
+        resume: dict[str, bool] | Literal["auto", "never"] | str | PathLike[str] = "never",
         allow_code: bool = False,
         clock: Clock | None = None,
     ) -> None:
+        parts, where = (resume, "never") if isinstance(resume, Mapping) else (None, resume)
+        if not isinstance(where, str | PathLike):
+            raise PolicyError(
+                f"LightningCheckpoint: resume is {resume!r}; expected 'auto', 'never' or a checkpoint's path, or which "
+                "parts to restore, such as {'optimizer': False}"
+            )
         config = build_config(
             "LightningCheckpoint", dirpath, policy, monitor=monitor, mode=mode, patience=patience,
             allow_code=allow_code, filename=filename, contents=contents,
             metadata=metadata, on_error=on_error, grace=grace, min_free=min_free, background=background,
             max_pending=max_pending, when_busy=when_busy, staging=staging,
-            resume=resume,
+            resume=parts,
         )  # fmt: skip
         settings = config.settings
         run = Run(
@@ -98,7 +108,8 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         super().__init__(run)
         self._staging = settings.staging if settings.background else "none"  # a copy is pointless
         self._fit: Fit | None = None
-        self._previous = PreviousFit()
+        self._resume: str | PathLike[str] = where
+        self._previous = PreviousFit(where)
         # The path that the parts are for; None for any.
         self._only: tuple[str | None, ResumedParts] = (None, ResumedParts(**settings.resume))
 
@@ -155,14 +166,15 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._fit = None
         accept_plain_names(pl_module)
-        if stage != "fit" or trainer.fast_dev_run:
+        if trainer.fast_dev_run:
             return
         check_private_names()
-        refuse_last(self._run.dirpath)
-        convert_before_loading(trainer)
+        if stage != "fit":
+            choose(self._run, trainer, "never")
+            return
         self._fit = Fit(self._run, trainer, self._staging, lambda record: self._notify_loggers(trainer), self._previous)
         self._fit.io.only = self._only
-        self._fit.open()
+        self._fit.open(self._resume)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._fit is not None:

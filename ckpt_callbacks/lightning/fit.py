@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable, Hashable, Mapping
+from os import PathLike
 from typing import Any
 
 from lightning.pytorch import Trainer
@@ -21,17 +22,18 @@ from .batch_gate import BatchGate
 from .checkpoint_io import StagedCheckpointIO
 from .embedded import Place
 from .exactness import Inexactness
-from .fit_call import is_resuming, path_to_load, refuse_fewer_epochs, refuse_to_begin_again
+from .fit_call import is_resuming, refuse_fewer_epochs, refuse_to_begin_again
 from .metrics import FreshMetrics
 from .module_hooks import ModuleHooks
 from .nothing_left import end_untrained
 from .preemption import is_preemption, set_exit_code
 from .previous_fit import PreviousFit
-from .processes import TrainerProcesses, check_same_path, hold_sigterm, leave_at_exit
+from .processes import TrainerProcesses, hold_sigterm, leave_at_exit
 from .progress import Progress
 from .refused_types import RefusedTypes
 from .resume_point import ResumePoint
 from .source import TrainerSource
+from .starting_point import choose
 from .trained_weights import TrainedWeights
 
 log = logging.getLogger("ckpt_callbacks")
@@ -97,11 +99,11 @@ class Fit:
 
     # -- the beginning -----------------------------------------------------------------------------------------------
 
-    def open(self) -> None:
-        """Open the run directory, and take part in saving and loading."""
+    def open(self, resume: str | PathLike[str]) -> None:
+        """Open the run directory, and take part in saving and loading; ``resume`` is as for `choose`."""
         self._run.processes = TrainerProcesses(self._trainer)
-        check_same_path(self._trainer, self._run.processes, path_to_load())
         self._run.open()
+        choose(self._run, self._trainer, resume)
         self._run.listeners += self._listeners
         self.io.install()
 

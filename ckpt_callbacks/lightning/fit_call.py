@@ -1,7 +1,7 @@
 """The arguments of the running `fit`, and checks of them before a checkpoint is loaded.
 
 Lightning's hooks do not receive the path to resume from. Until the checkpoint is loaded, it is only in local variables
-of `Trainer.fit`.
+of `Trainer._run`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..errors import ResumeError
 
 
 def path_to_load() -> Any:
-    """Return what the running `fit` resumes from. `trainer.ckpt_path` is set only after the checkpoint is loaded."""
+    """Return what Lightning would load. `trainer.ckpt_path` is set only after the checkpoint is loaded."""
     return _argument_of(Trainer._run, "ckpt_path")
 
 
@@ -34,17 +34,7 @@ def is_resuming() -> bool:
 
 def trusts_checkpoints() -> bool:
     """Return whether the user passed ``weights_only=False`` to the running `fit`."""
-    return _argument_of(Trainer.fit, "weights_only") is False
-
-
-def refuse_last(dirpath: Path) -> None:
-    """Raise `ResumeError` if the user passed ``ckpt_path="last"``."""
-    # Lightning resolves it before any hook, among ModelCheckpoints only, and would silently start from scratch.
-    if _argument_of(Trainer.fit, "ckpt_path") == "last" and path_to_load() is None:
-        raise ResumeError(
-            f'{dirpath}: Lightning does not know ckpt_path="last" for this callback, and would start from scratch; '
-            "call trainer.fit(model, ckpt_path=ckpt.resume_path())"
-        )
+    return _argument_of(Trainer._run, "weights_only") is False
 
 
 def refuse_to_begin_again(dirpath: Path, step: int, resumed_at: int | None) -> None:
@@ -68,9 +58,9 @@ def refuse_fewer_epochs(dirpath: Path, trainer: Trainer, checkpoint: Mapping[str
         )
 
 
-def convert_before_loading(trainer: Trainer) -> None:
+def convert_before_loading(trainer: Trainer, path: Any) -> None:
     """Convert the model to double before loading. Lightning converts it afterwards, which rounds the weights."""
-    if path_to_load() is not None and isinstance(trainer.precision_plugin, DoublePrecision):
+    if path is not None and isinstance(trainer.precision_plugin, DoublePrecision):
         trainer.precision_plugin.convert_module(trainer.lightning_module)
 
 

@@ -33,6 +33,7 @@ def end_untrained(trainer: Trainer, run: Run, state: FitState, previous: Previou
     loops.apply_plateau_steps(trainer, state.plateau_steps)
     loaded = end_with_final_weights(trainer, run)
     why = _why(trainer, run, state, previous)
+    run.fits.pass_over()
     log.warning("%s: nothing left to train; the run ended at step %d%s%s", run.dirpath, run.state.step, why, loaded)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import weakref
+from os import PathLike
 
 from lightning.pytorch import LightningModule, Trainer
 
@@ -14,9 +15,14 @@ log = logging.getLogger("ckpt_callbacks")
 
 
 class PreviousFit:
-    """The module that a callback trained last."""
+    """The module that a callback trained last.
 
-    def __init__(self) -> None:
+    Args:
+        resume: ``auto``, ``never`` or a path; see `LightningCheckpoint`.
+    """
+
+    def __init__(self, resume: str | PathLike[str]) -> None:
+        self._resume = resume
         self._module: weakref.ref[LightningModule] | None = None
         self._steps = StepCount()
 
@@ -39,10 +45,18 @@ class PreviousFit:
             steps: The fit's count of steps, which continues if the run does.
         """
         if run.is_first_fit:
-            if run.view.resumable():
+            if not run.view.resumable():
+                return
+            if run.fits.were_for_another(trainer.lightning_module):
+                log.warning(
+                    "%s: this process has trained another model here, so a new run begins from scratch; give each "
+                    "model (fold, trial) its own directory, or pass ckpt_path=ckpt.resume_path() to continue",
+                    run.dirpath,
+                )
+            elif self._resume == "never":
                 log.warning(
                     "%s holds checkpoints, but training starts from scratch; to continue from them, call "
-                    "trainer.fit(model, ckpt_path=ckpt.resume_path())",
+                    "trainer.fit(model, ckpt_path=ckpt.resume_path()), or pass resume='auto' to LightningCheckpoint",
                     run.dirpath,
                 )
             return

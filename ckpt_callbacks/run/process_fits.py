@@ -21,10 +21,11 @@ class ProcessFits:
         number: The number of the last call, from 1; 0 before the first one.
         run: The run of the last call.
         has_ended: True if the last call ended without an exception.
+        passed_over: True if the last call has trained nothing, because an earlier start of the script had completed it.
     """
 
     def __init__(self) -> None:
-        self.number, self.run, self.has_ended = 0, "", True
+        self.number, self.run, self.has_ended, self.passed_over = 0, "", True, False
         self._model: Callable[[], Any] = lambda: None
 
     @classmethod
@@ -43,7 +44,7 @@ class ProcessFits:
 
     def were_for_another(self, model: object) -> bool:
         """Return whether this process has already trained another model here to the end."""
-        return self.number > 0 and self.has_ended and not self.were_for(model)
+        return self.number > 0 and self.has_ended and not self.passed_over and not self.were_for(model)
 
     def begin(self, run: str, model: object) -> None:
         """Begin a call.
@@ -52,8 +53,13 @@ class ProcessFits:
             run: Identifies the run that it belongs to.
             model: The model that it trains; None if that is unknown.
         """
-        self.number, self.run, self.has_ended = self.next_number, run, False
+        self.number, self.run, self.has_ended, self.passed_over = self.next_number, run, False, False
         self._model = (lambda: None) if model is None else weakref.ref(model)
+
+    def pass_over(self) -> None:
+        """Count a call that loads a checkpoint and trains nothing, so that the next call may load another one."""
+        self.begin(self.run, None)
+        self.passed_over = True
 
     def end(self) -> None:
         """End a call that raised no exception."""
@@ -61,4 +67,5 @@ class ProcessFits:
 
     def forget(self) -> None:
         """Forget all calls: the directory is a new one."""
-        self.number, self.run, self.has_ended, self._model = 0, "", True, lambda: None
+        self.number, self.run, self.has_ended, self.passed_over = 0, "", True, False
+        self._model = lambda: None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ..errors import VerifyError
@@ -103,7 +103,11 @@ class RunView:
         """
         found = [record for record in self.resumable() if suits(record)]
         self._name_those_not_finite(found, suits)
-        for record in found:
+        yield from self.verified(found)
+
+    def verified(self, records: Iterable[Record]) -> Iterator[Record]:
+        """Yield the records whose files pass verification; a warning says why one does not."""
+        for record in records:
             begun = time.perf_counter()
             try:
                 verify(record)

@@ -144,14 +144,12 @@ def test_two_runs_in_one_directory_are_refused(tmp_path):
     fit(tmp_path, extra=[Second()], max_epochs=1)
 
 
-def test_best_path_works_and_last_is_refused(tmp_path):
+def test_the_path_of_the_best_one_works(tmp_path):
     _, fitter, callback = fit(tmp_path)
     assert fitter.test(ckpt_path="best", dataloaders=loaders()[1], verbose=False)
     assert callback.best_model_path == str(callback.best().path)
     assert float(callback.best_model_score) == pytest.approx(callback.best().metrics["val_loss"])
     assert set(callback.best_k_models) == {str(r.path) for r in callback.records()}
-    with pytest.raises(Exception, match=r"ckpt_path=ckpt.resume_path\(\)"):
-        trainer(LightningCheckpoint(tmp_path, EACH_EPOCH)).fit(Model(), *loaders(), ckpt_path="last")
 
 
 def test_loggers_are_notified_once_the_file_exists(tmp_path):

@@ -1,0 +1,203 @@
+"""The checkpoint that a trainer starts from, when the caller leaves the choice to the callback.
+
+Lightning chooses a path before it calls any hook, and considers only the files of its own callbacks. Here its choice is
+replaced just before the file is loaded, when all processes can agree on it.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import weakref
+from collections.abc import Callable
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder
+from lightning.pytorch.trainer.connectors.checkpoint_connector import _CheckpointConnector
+from lightning.pytorch.trainer.states import TrainerFn
+
+from ..config.paths import expanded
+from ..errors import CkptError, ResumeError
+from ..formats.torch.check import load
+from ..record import Record
+from ..recovery.lineage import ancestors
+from ..run.run import Run
+from ..runtime.processes import Processes
+from ..store.digest import verify
+from .compat import ModelCheckpointAttributes
+from .fit_call import convert_before_loading, path_to_load
+from .ignored_warning import IgnoredWarning
+from .processes import TrainerProcesses, check_same_path
+
+log = logging.getLogger("ckpt_callbacks")
+
+# What the callers of trainers have asked for last, and what is loaded instead of Lightning's choice.
+_asked: weakref.WeakKeyDictionary[_CheckpointConnector, Any] = weakref.WeakKeyDictionary()
+_chosen: weakref.WeakKeyDictionary[_CheckpointConnector, str] = weakref.WeakKeyDictionary()
+
+_select = _CheckpointConnector._select_ckpt_path
+_restore = _CheckpointConnector._restore_modules_and_callbacks
+
+
+def choose(run: Run, trainer: Trainer, resume: str | PathLike[str]) -> None:
+    """Have Lightning load what the caller asks for: a path, ``"last"``, or what ``resume`` stands for. Collective.
+
+    Args:
+        run: The run of the callback; if the trainer fits, its directory is open.
+        trainer: The trainer, in its `setup`.
+        resume: ``auto``, ``never`` or a path; see `LightningCheckpoint`.
+
+    Raises:
+        ResumeError: The path is not a file, or processes have different ones.
+        VerifyError: The path is that of a damaged checkpoint.
+    """
+    connector, fits = trainer._checkpoint_connector, trainer.state.fn == TrainerFn.FITTING
+    processes, asked = TrainerProcesses(trainer), _asked.get(connector)
+    theirs = _chosen.get(connector, path_to_load())
+    find: Callable[[], Path | None] | None = None
+    if asked == "last":
+        find = functools.partial(_last, run, theirs, fits)
+    elif asked is None and fits and resume != "never" and not _is_search(trainer):
+        find = functools.partial(_automatic, run, trainer, theirs, resume)
+    if find is not None:
+        path = _shared(processes, find)
+        if path is not None:
+            theirs = _chosen[connector] = path
+        elif asked == "last" and theirs is None:
+            log.warning('%s: ckpt_path is "last", and there is no checkpoint yet, so none is loaded', run.dirpath)
+    if fits:
+        check_same_path(trainer, processes, theirs)
+        convert_before_loading(trainer, theirs)
+
+
+def _last(run: Run, theirs: Any, fits: bool) -> Path | None:
+    """Return the newest checkpoint of the directory: to continue from if the trainer fits, otherwise any."""
+    if fits:
+        return _later(run, next(run.view.verified_resumable(), None), theirs)
+    run.directory.repair_if_idle()
+    run.view.refresh()
+    return _later(run, next(run.view.verified(reversed(run.view.records())), None), theirs)
+
+
+def _automatic(run: Run, trainer: Trainer, theirs: Any, resume: str | PathLike[str]) -> Path | None:
+    """Return what a fit whose caller names no checkpoint continues from, if the process has not trained its model."""
+    if run.fits.were_for(trainer.lightning_module):
+        return None
+    if resume != "auto":
+        return _given(run, Path(expanded(resume)))
+    number = run.fits.next_number
+    found = _of_fit(run, number)
+    if not found:
+        return _last(run, theirs, fits=True) if number == 1 else None
+    if found[0].fit > number and trainer.max_epochs not in (None, -1):
+        # Later fits of the same trainer have continued the run of this one, perhaps with more epochs.
+        found = [record for record in found if record.epoch <= trainer.max_epochs] or found
+    if found[0].superseded:
+        newest = next(run.view.verified(record for record in found if record.resumable), None)
+    else:
+        ids = {record.id for record in found}
+        newest = next(run.view.verified_resumable(lambda record: record.id in ids), None)
+    return _later(run, newest, theirs)
+
+
+def _of_fit(run: Run, number: int) -> list[Record]:
+    """Return the records of the script's ``number``-th fit, newest first, if it can continue from any.
+
+    The next fit with another trainer begins a run of its own, which supersedes the records of this one.
+    """
+    manifest = run.directory.manifest
+    records, attempts = list(manifest.records.values()), manifest.attempts
+    for own in reversed(attempts):
+        if own.facts.get("fit", 1) == number:
+            newest = max(attempt.number for attempt in attempts if attempt.run == own.run)
+            line = ancestors(records, attempts, own.run, newest)
+            found = [record for record in reversed(manifest.live()) if record.id in line]
+            if any(record.resumable for record in found):
+                return found
+    return []
+
+
+def _given(run: Run, path: Path) -> Path:
+    if not path.is_file():
+        raise ResumeError(f"{path}: is not a file; expected resume='auto', 'never' or the path of a checkpoint")
+    record = run.view.find(path)
+    if record is not None:
+        verify(record)
+    return path
+
+
+def _later(run: Run, ours: Record | None, theirs: Any) -> Path | None:
+    """Return the path of a checkpoint, or None if what Lightning has chosen itself is of a later step."""
+    if ours is None:
+        return None
+    if theirs is not None and Path(theirs).resolve() != ours.path.resolve():
+        steps = _step(theirs), _step(ours.path)
+        if None not in steps and steps[0] > steps[1]:
+            log.warning(
+                "%s: %s, of another callback, is at step %d, so it is loaded instead of %s, at step %d",
+                run.dirpath, theirs, steps[0], ours.file, steps[1],
+            )  # fmt: skip
+            return None
+    return ours.path
+
+
+def _step(path: str | PathLike[str]) -> Any:
+    """Return the step at which a checkpoint was taken; None if that cannot be read."""
+    try:
+        return load(Path(path))["global_step"]
+    except (CkptError, KeyError, TypeError):
+        return None
+
+
+def _is_search(trainer: Trainer) -> bool:
+    """Return whether a fit only searches for a learning rate or a batch size, with `Tuner`."""
+    finders = (one for one in trainer.callbacks if isinstance(one, LearningRateFinder | BatchSizeFinder))
+    return any(one._early_exit for one in finders)
+
+
+def _shared(processes: Processes, find: Callable[[], Path | None]) -> str | None:
+    """Return what the primary process finds, or raise its error, in all processes."""
+    path, error = None, None
+    if processes.is_primary:
+        try:
+            path = find()
+        except CkptError as raised:
+            error = raised
+    found, problem = processes.broadcast(
+        (None if path is None else str(path), None if error is None else str(error)) if processes.is_primary else None
+    )
+    if error is not None:
+        raise error
+    if problem is not None:
+        raise ResumeError(problem)
+    return found
+
+
+# -- in Lightning ------------------------------------------------------------------------------------------------------
+
+
+def _select_and_note(
+    connector: _CheckpointConnector, state_fn: TrainerFn, ckpt_path: Any, *arguments: Any, **named: Any
+) -> Any:
+    """Note what the caller asks for. Lightning would warn that it knows no file for ``"last"``."""
+    _chosen.pop(connector, None)
+    _asked[connector] = ckpt_path or (connector._ckpt_path if connector._user_managed else None)
+    trainer, ignored = connector.trainer, IgnoredWarning(".*there is no last checkpoint available")
+    if trainer.fast_dev_run or not any(isinstance(one, ModelCheckpointAttributes) for one in trainer.callbacks):
+        return _select(connector, state_fn, ckpt_path, *arguments, **named)
+    ignored.begin()
+    try:
+        return _select(connector, state_fn, ckpt_path, *arguments, **named)
+    finally:
+        ignored.end()
+
+
+def _restore_the_chosen(connector: _CheckpointConnector, checkpoint_path: Any = None, *arguments: Any) -> None:
+    _restore(connector, _chosen.pop(connector, checkpoint_path), *arguments)
+
+
+_CheckpointConnector._select_ckpt_path = _select_and_note
+_CheckpointConnector._restore_modules_and_callbacks = _restore_the_chosen
