@@ -47,13 +47,14 @@ class PreviousFit:
         if run.is_first_fit:
             if not run.view.resumable():
                 return
-            if run.fits.were_for_another(trainer.lightning_module):
-                log.warning(
-                    "%s: this process has trained another model here, so a new run begins from scratch; give each "
-                    "model (fold, trial) its own directory, or pass ckpt_path=ckpt.resume_path() to continue",
-                    run.dirpath,
-                )
-            elif self._resume == "never":
+            if self._resume != "never":
+                if run.fits.were_for_another(trainer.lightning_module):
+                    log.warning(
+                        "%s: this process has trained another model here, so a new run begins from scratch; give each "
+                        "model (fold, trial) its own directory, or pass ckpt_path=ckpt.resume_path() to continue",
+                        run.dirpath,
+                    )
+            else:
                 log.warning(
                     "%s holds checkpoints, but training starts from scratch; to continue from them, call "
                     "trainer.fit(model, ckpt_path=ckpt.resume_path()), or pass resume='auto' to LightningCheckpoint",

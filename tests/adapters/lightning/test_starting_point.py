@@ -66,7 +66,9 @@ def test_without_a_word_a_fit_starts_from_scratch(tmp_path, caplog):
     seed_everything(7, verbose=False)
     starts = Starts()
     trainer(starts, LightningCheckpoint(tmp_path, EACH_EPOCH), max_epochs=1).fit(Model(), *loaders())
-    assert starts.steps == [0] and "a new run begins from scratch" in caplog.text
+    assert starts.steps == [0] and "training starts from scratch; to continue" in caplog.text
+    _, _, starts = train(tmp_path, max_epochs=1)
+    assert starts == [0] and "trained another model here, so a new run begins from scratch" in caplog.text
     _, fitter, starts = train(tmp_path, fast_dev_run=2)
     assert starts == [0] and fitter.global_step == 2
 
