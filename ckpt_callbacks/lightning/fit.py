@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable, Hashable, Mapping
-from os import PathLike
 from typing import Any
 
 from lightning.pytorch import Trainer
@@ -33,7 +32,7 @@ from .progress import Progress
 from .refused_types import RefusedTypes
 from .resume_point import ResumePoint
 from .source import TrainerSource
-from .starting_point import choose
+from .starting_point import Resume, choose
 from .trained_weights import TrainedWeights
 
 log = logging.getLogger("ckpt_callbacks")
@@ -99,7 +98,7 @@ class Fit:
 
     # -- the beginning -----------------------------------------------------------------------------------------------
 
-    def open(self, resume: str | PathLike[str]) -> None:
+    def open(self, resume: Resume) -> None:
         """Open the run directory, and take part in saving and loading; ``resume`` is as for `choose`."""
         self._run.processes = TrainerProcesses(self._trainer)
         self._run.open()

@@ -34,6 +34,8 @@ from .processes import TrainerProcesses, check_same_path
 
 log = logging.getLogger("ckpt_callbacks")
 
+Resume = str | PathLike[str]  # ``auto``, ``never`` or a path; see `LightningCheckpoint`
+
 # What the callers of trainers have asked for last, and what is loaded instead of Lightning's choice.
 _asked: weakref.WeakKeyDictionary[_CheckpointConnector, Any] = weakref.WeakKeyDictionary()
 _chosen: weakref.WeakKeyDictionary[_CheckpointConnector, str] = weakref.WeakKeyDictionary()
@@ -42,13 +44,13 @@ _select = _CheckpointConnector._select_ckpt_path
 _restore = _CheckpointConnector._restore_modules_and_callbacks
 
 
-def choose(run: Run, trainer: Trainer, resume: str | PathLike[str]) -> None:
+def choose(run: Run, trainer: Trainer, resume: Resume) -> None:
     """Have Lightning load what the caller asks for: a path, ``"last"``, or what ``resume`` stands for. Collective.
 
     Args:
         run: The run of the callback; if the trainer fits, its directory is open.
         trainer: The trainer, in its `setup`.
-        resume: ``auto``, ``never`` or a path; see `LightningCheckpoint`.
+        resume: What the callback was given.
 
     Raises:
         ResumeError: The path is not a file, or processes have different ones.
@@ -82,7 +84,7 @@ def _last(run: Run, theirs: Any, fits: bool) -> Path | None:
     return _later(run, next(run.view.verified(reversed(run.view.records())), None), theirs)
 
 
-def _automatic(run: Run, trainer: Trainer, theirs: Any, resume: str | PathLike[str]) -> Path | None:
+def _automatic(run: Run, trainer: Trainer, theirs: Any, resume: Resume) -> Path | None:
     """Return what a fit whose caller names no checkpoint continues from, if the process has not trained its model."""
     if run.fits.were_for(trainer.lightning_module):
         return None
