@@ -34,7 +34,7 @@ def hunt(training: Any, contents: str, saves: int, seed: int) -> dict[str, Any]:
     return {
         "saves": len(records),
         "on demand": sum("on demand" in record.reasons for record in records),
-        "at epochs' ends": sum("every 1 epoch" in record.reasons for record in records),
+        "at epoch ends": sum("every 1 epoch" in record.reasons for record in records),
         "spans": sorted(span for step, span in pace.spans.items() if step != end),
         "short": short,
         "torn": torn,

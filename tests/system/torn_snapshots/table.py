@@ -13,7 +13,7 @@ NAMES = {
     "lightning": "Lightning", "tensorflow": "Keras, TensorFlow", "torch": "Keras, torch", "jax": "Keras, JAX",
 }  # fmt: skip
 _HEAD = (
-    "| on | contents | files | on demand | at epochs' ends | fewest steps in a write | torn | seconds |\n"
+    "| on | contents | files | on demand | at epoch ends | fewest steps during one write | torn | seconds |\n"
     "|---|---|---|---|---|---|---|---|\n"
 )
 
@@ -36,7 +36,7 @@ def _row(name: str, contents: str, found: Sequence[Mapping[str, Any]]) -> str:
     def total(key: str) -> int:
         return sum(one[key] for one in found)
 
-    figures = [total("saves"), total("on demand"), total("at epochs' ends")]
+    figures = [total("saves"), total("on demand"), total("at epoch ends")]
     figures += [min(min(one["spans"]) for one in found), sum(len(one["torn"]) for one in found)]
     figures += [round(total("seconds"))]
     return f"| {name} | {contents} | {' | '.join(map(str, figures))} |\n"

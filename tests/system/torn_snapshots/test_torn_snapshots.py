@@ -56,7 +56,7 @@ def check(found, saves):
     assert sum(one["saves"] for one in found) >= saves
     for one in found:
         assert not one["torn"], one["torn"][:3]
-        assert one["on demand"] and one["at epochs' ends"] and one["on demand"] + one["at epochs' ends"] < one["saves"]
+        assert one["on demand"] and one["at epoch ends"] and one["on demand"] + one["at epoch ends"] < one["saves"]
         assert not one["short"] and len(one["spans"]) >= one["saves"] - 2, (
             "the last file is written when all is trained"
         )
