@@ -43,7 +43,7 @@ def open_manifest(run_dir: Path) -> Manifest:
         within = journal.relative_to(run_dir)
         runs = [path.parents[len(within.parts) - 1] for path in sorted(run_dir.glob(f"*/{within}"))]
         example = f", such as {runs[0]}" if runs else ""
-        advice = f"if it was lost, call `ckpt doctor {run_dir}`"
+        advice = f"if it was lost, run `ckpt doctor {run_dir}`"
         raise StoreError(f"{run_dir}: has no manifest ({within}); {advice}; expected a run directory{example}")
     for problem in manifest.problems:
         say(f"Warning: {problem}", err=True)

@@ -45,7 +45,7 @@ def verify(ctx: click.Context, run_dir: Path, as_json: bool) -> None:
                 click.echo(f"{click.style('BAD', fg='red')}  {printable(problem)}")
     unlisted = _unlisted(manifest)
     for problem in unlisted:
-        say(f"Warning: {problem}; call `ckpt doctor {run_dir}`", err=True)
+        say(f"Warning: {problem}; run `ckpt doctor {run_dir}`", err=True)
     if not as_json:
         verified = f"{checked - bad} of {cells.count(checked, 'checkpoint')} verified"
         say(verified if checked else f"{run_dir}: no checkpoint yet")

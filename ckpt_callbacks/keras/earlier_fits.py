@@ -145,8 +145,8 @@ def _choice(run: Run, epochs: int) -> Choice:
     if epochs > _asked(view, own):  # the script asks for more epochs than before
         return Choice(last.path)
     done = (
-        f"an earlier start of this script ended its fit {number} here and began the next one, so this one trains "
-        f"nothing; to continue from the newest checkpoint, pass resume={str(last.path)!r}"
+        f"an earlier run of this script had completed its fit {number} here and begun the next one, so this one "
+        f"trains nothing; to continue from the newest checkpoint, pass resume={str(last.path)!r}"
     )
     return (
         Choice(found.path, done)

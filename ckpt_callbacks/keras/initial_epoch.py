@@ -39,7 +39,7 @@ class InitialEpoch:
         self.set(epoch)
         if self._given > epoch:
             log.warning(
-                "%s: fit() got initial_epoch=%d, but the run continues in epoch %d, where its checkpoint was taken; to "
+                "%s: fit() got initial_epoch=%d, but the run continues at epoch %d, where its checkpoint was taken; to "
                 "begin elsewhere, choose another directory, or pass resume='never'", where, self._given, epoch,
             )  # fmt: skip
 

@@ -29,7 +29,7 @@ class Progress:
         skipped: Number of batches of the running epoch that are skipped; 0 from the second epoch on.
         is_trained: True if all batches of the running epoch are skipped.
         batch: Number of batches of the running epoch before the observed event.
-        next_begun: True if the batch after those has begun.
+        next_begun: True if the batch after the observed event has begun.
         begun: The last batch of the running epoch that began and was not skipped. None before the first one.
         validating: True if all batches were trained and the epoch's validation has begun.
         ending: True if training stops mid-epoch, so that the rest of the epoch does not count.

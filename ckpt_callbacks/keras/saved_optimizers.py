@@ -70,7 +70,7 @@ class Marked:
         group[_MARK] = np.array(next(i for i, one in enumerate(self.optimizers) if one is optimizer))
 
     def places(self, file: h5py.File) -> dict[str, keras.optimizers.Optimizer]:
-        """Return the optimizers by their places in a file that they have marked."""
+        """Return the optimizers, keyed by their places in a file that `mark` has marked."""
         found: dict[str, keras.optimizers.Optimizer] = {}
 
         def visit(place: str) -> None:
@@ -82,7 +82,7 @@ class Marked:
 
 
 def saved_shapes(file: h5py.File, place: str) -> Shapes | None:
-    """Return the shapes of the variables at the place of an optimizer; None if they are not numbered, as Keras does."""
+    """Return the shapes of the variables at the place of an optimizer; None if Keras did not number them."""
     group = file.get(f"{place}vars", {})
     if not all(name.isdigit() for name in group):
         return None

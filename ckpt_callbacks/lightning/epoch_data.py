@@ -98,7 +98,8 @@ def batches_in_changed_data(
     if why is None and as_many:
         return None
     if not as_many:
-        why = f"{_processes(trainer.world_size)} now, and {processes} did"
+        verb = "is" if trainer.world_size == 1 else "are"
+        why = f"it was trained by {_processes(processes)}, and {_processes(trainer.world_size)} {verb} training now"
     done = 0
     if len(before) == len(now) == 1 and _counts_samples(loaders[0]) and (as_many or _is_shared(loaders[0])):
         done = int(min(now[0].batches_for(before[0], batches), max(0, trainer.num_training_batches - 1)))
@@ -117,8 +118,8 @@ def explain_unloadable_state(error: BaseException) -> None:
     where = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
     if where and where[-1].startswith("torchdata."):
         log.warning(
-            "a StatefulDataLoader cannot load its state from the checkpoint; expected the loader that the checkpoint "
-            "was taken with, with the same num_workers"
+            "a StatefulDataLoader cannot load its state from the checkpoint; expected the loader that was used when "
+            "the checkpoint was taken, with the same num_workers"
         )
 
 
@@ -136,7 +137,7 @@ def _is_shared(loader: Any) -> bool:
 
 
 def _processes(number: int) -> str:
-    return "1 process trains" if number == 1 else f"{number} processes train"
+    return "1 process" if number == 1 else f"{number} processes"
 
 
 def _length(data: Any) -> int | None:

@@ -15,7 +15,7 @@ _PLAIN = ("fx", "name", "prog_bar", "logger", "on_step", "on_epoch", "enable_gra
 
 
 def epoch_sums(trainer: Trainer) -> list[dict[str, Any]]:
-    """Return the sums of this process, in types that `torch.load(weights_only=True)` reads back.
+    """Return this process's sums of the epoch's metrics, in types that `torch.load(weights_only=True)` reads back.
 
     `torchmetrics` objects that were logged are left out: their state belongs to the user's module.
     """

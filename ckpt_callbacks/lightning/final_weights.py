@@ -35,8 +35,8 @@ def end_with_final_weights(trainer: Trainer, run: Run) -> str:
         return _load(trainer, Path(path)) if path is not None else ""
     if hooks := _hooks(trainer):
         log.warning(
-            "%s: the run was killed before its end, and what %s does in on_train_end cannot be made up for, so the run "
-            "has no final checkpoint; do it after trainer.fit(), or train one more epoch",
+            "%s: the run was killed before training had ended, so on_train_end of %s did not run and there is no final "
+            "checkpoint; do its work after trainer.fit(), or train one more epoch",
             run.dirpath, ", ".join(hooks),
         )  # fmt: skip
         return ""

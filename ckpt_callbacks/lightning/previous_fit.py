@@ -67,8 +67,8 @@ class PreviousFit:
             return
         what = "another model is trained" if other else f"training begins again at step {trainer.global_step}"
         log.warning(
-            "%s: %s with the callback of an earlier fit, so a new run begins here; to keep runs apart, such as folds, "
-            "give each one its own callback and directory",
+            "%s: %s with the callback of an earlier fit, so a new run begins here; to keep runs (such as folds) apart, "
+            "give each its own callback and directory",
             run.dirpath, what,
         )  # fmt: skip
         run.begin_new_run()

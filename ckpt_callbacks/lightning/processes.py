@@ -58,7 +58,7 @@ def check_same_path(trainer: Trainer, processes: Processes, path: Any) -> None:
 
 
 def hold_sigterm(trainer: Trainer, run: Run) -> None:
-    """Prevent Lightning from ending a validation after its next batch, if the run answers the signal afterwards."""
+    """Prevent Lightning from ending a validation after its next batch if the run will handle the signal later."""
     if run.should_exit:
         trainer._signal_connector.received_sigterm = False
 

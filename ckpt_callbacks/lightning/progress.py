@@ -52,7 +52,7 @@ class Progress:
         self.steps.end()
 
     def begin_training(self, trainer: Trainer) -> None:
-        """Begin to train. Call it before anything of a checkpoint is restored."""
+        """Begin to train. Call it before any part of a checkpoint is restored."""
         self._frozen_at_start = frozen(trainer.lightning_module)
         self.steps.begin(trainer)
         self._await_epoch(trainer)

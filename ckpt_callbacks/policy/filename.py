@@ -55,7 +55,7 @@ class FileName:
         for literal, name, _, conversion in self._parts():
             if "/" in literal or "\\" in literal or "\0" in literal:
                 raise PolicyError(
-                    f"filename {self.template!r}: a file name has no path separator; put folders in dirpath"
+                    f"filename {self.template!r}: a file name must not contain a path separator; put folders in dirpath"
                 )
             if conversion:
                 raise PolicyError(f"filename {self.template!r}: !{conversion} is not known; use {{{name}:format}}")

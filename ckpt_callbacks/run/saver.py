@@ -206,8 +206,8 @@ class Saver:
         if not (record.finite or self._has_warned):
             self._has_warned = True
             log.warning(
-                "%s: contains NaN or infinity in its weights, or in the metrics that end the run; it is never the "
-                "best, and a resume skips it", record.path,
+                "%s: has NaN or infinity in its weights, or in a metric that ends the run; it will never be the best, "
+                "and resuming skips it", record.path,
             )  # fmt: skip
 
     def _is_written(self) -> bool:

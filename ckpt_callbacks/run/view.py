@@ -57,7 +57,7 @@ class RunView:
         return last_record(self.records())
 
     def best(self) -> Record | None:
-        """Return the best checkpoint of the run, or None before any finite value."""
+        """Return the best checkpoint of the run, or None if no finite value has been measured yet."""
         if self.policy is not None:
             return best_record(self.records(), self.policy.best_metric)
         files = {record.file: record for record in self.records()}

@@ -126,7 +126,7 @@ class Journal:
             if obstacle := obstruction(dirpath):
                 raise StoreError(f"{dirpath}: {obstacle}; expected a run directory") from error
             raise StoreError(
-                f"{self.path}: the manifest cannot be read: {error.strerror or error}; call `ckpt doctor {dirpath}`"
+                f"{self.path}: the manifest cannot be read: {error.strerror or error}; run `ckpt doctor {dirpath}`"
             ) from error
         if not data.startswith(self._seen):
             raise JournalReplaced(f"{self.path}: was replaced by another file")

@@ -101,7 +101,7 @@ def misplaced(layout: Layout) -> Iterator[tuple[Path, str]]:
 def require_own(layout: Layout) -> None:
     """Raise `StoreError` if something of another kind has one of the private names."""
     for _, problem in misplaced(layout):
-        raise StoreError(f"{problem}, or call `ckpt doctor {layout.dirpath}`")
+        raise StoreError(f"{problem}, or run `ckpt doctor {layout.dirpath}`")
 
 
 def _open(path: Path, flags: int) -> int:

@@ -88,7 +88,7 @@ def test_the_best_is_what_the_alias_on_disk_says(run_dir):
     [
         (lambda path: None, "run: does not exist; expected a run directory"),
         (lambda path: path.write_text("x"), "run: is a file; expected a run directory"),
-        (lambda path: path.mkdir(), "call `ckpt doctor {path}`; expected a run directory"),
+        (lambda path: path.mkdir(), "run `ckpt doctor {path}`; expected a run directory"),
         (lambda path: (path / "a" / ".ckpt" / "manifest.jsonl").mkdir(parents=True), "such as {path}/a"),
     ],
 )

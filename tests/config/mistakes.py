@@ -63,7 +63,7 @@ MISTAKES = [
     (WITH_SAVE + "min_free: {GB: 5}", f"min_free: got a mapping; expected {BYTES}"),
     (
         WITH_SAVE + "filename: a/b",
-        "filename: 'a/b': a file name has no path separator; put folders in dirpath",
+        "filename: 'a/b': a file name must not contain a path separator; put folders in dirpath",
     ),
     # metrics
     (WITH_SAVE + "metrics: [val]", "metrics: got a list; expected a mapping"),

@@ -149,8 +149,8 @@ def test_a_format_that_does_not_fit_a_value_leaves_the_value(template, metadata,
         ("{val_loss:03d}", r"\{val_loss:03d\}: "),  # a metric is a float
         ("{acc:.3x}", r"\{acc:.3x\}: "),
         ("{epoch!r}", r"!r is not known; use \{epoch:format\}"),
-        ("sub/{epoch}", "no path separator; put folders in dirpath"),
-        ("sub\\{epoch}", "no path separator"),
+        ("sub/{epoch}", "must not contain a path separator; put folders in dirpath"),
+        ("sub\\{epoch}", "must not contain a path separator"),
     ],
 )
 def test_a_template_that_makes_no_sense_is_refused_when_it_is_built(template, message):

@@ -30,7 +30,7 @@ def copy(values: Sequence[Any], into: Sequence[np.ndarray]) -> None:
             held = found(value)
             if held.shape != array.shape or held.dtype != array.dtype:
                 raise ValueError(
-                    f"{value.path}: holds {held.dtype}{held.shape}; expected {array.dtype}{array.shape}, as it declares"
+                    f"{value.path}: holds {held.dtype}{held.shape}; expected {array.dtype}{array.shape}, as declared"
                 )
             _add(plain, array, held)
     copy_memory([(_address(array), _address(held), held.nbytes) for array, held in plain])

@@ -49,6 +49,6 @@ def test_a_later_one_does_not_skip_what_was_not_trained(tmp_path, caplog, batch,
     resumed = quick()
     assert epochs_of(resumed, checkpoint(tmp_path / "cut", EACH), initial_epoch=2) == list(range(epoch, 3))
     assert fingerprint(resumed) == fingerprint(whole)
-    said = f"fit() got initial_epoch=2, but the run continues in epoch {epoch}, where its checkpoint was taken"
+    said = f"fit() got initial_epoch=2, but the run continues at epoch {epoch}, where its checkpoint was taken"
     assert caplog.text.count(said) == 1
     assert epochs_of(resumed, initial_epoch=4, epochs=5) == [4], "the next fit is not affected"

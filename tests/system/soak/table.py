@@ -11,8 +11,7 @@ DOCUMENT = ROOT / "docs" / "exact-resume.md"
 BEGIN, END = "<!-- make soak writes this -->\n", "<!-- up to here -->\n"
 NAMES = {"lightning": "Lightning", "tensorflow": "TensorFlow", "torch": "torch", "jax": "JAX"}
 HEAD = (
-    "| row | on | runs | kills | of them in a save | resumes | of them in mid-epoch "
-    "| identical | different | seconds |\n"
+    "| row | on | runs | kills | during a save | resumes | mid-epoch | identical | different | seconds |\n"
     "|---|---|---|---|---|---|---|---|---|---|\n"
 )
 
