@@ -6,6 +6,7 @@ import torch
 
 from ..record import Record
 from ..run.reader import RunReader
+from .missing_best import refuse_best
 
 
 class ModelCheckpointAttributes(RunReader):
@@ -17,6 +18,8 @@ class ModelCheckpointAttributes(RunReader):
     @property
     def best_model_path(self) -> str:
         record = self.best()
+        if record is None:
+            refuse_best(self._run)
         return str(record.path) if record else ""
 
     @property

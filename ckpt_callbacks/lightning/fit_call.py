@@ -29,7 +29,12 @@ def is_resuming() -> bool:
 
     Other callbacks load checkpoints as well: LearningRateFinder restores the state that it has saved itself.
     """
-    return _frame_of(_CheckpointConnector._restore_modules_and_callbacks) is not None
+    return is_called_by(_CheckpointConnector._restore_modules_and_callbacks)
+
+
+def is_called_by(method: Callable[..., Any]) -> bool:
+    """Return whether a method of Lightning is running on this thread."""
+    return _frame_of(method) is not None
 
 
 def trusts_checkpoints() -> bool:

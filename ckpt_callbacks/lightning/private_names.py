@@ -60,6 +60,7 @@ RELIED_ON: tuple[PrivateName, ...] = (
     (f"{_RESULT}._ResultMetric", "_update_count"),
     (f"{_CONNECTORS}.checkpoint_connector", "_CheckpointConnector"),
     (f"{_CONNECTORS}.checkpoint_connector._CheckpointConnector", "_ckpt_path"),
+    (f"{_CONNECTORS}.checkpoint_connector._CheckpointConnector", "_parse_ckpt_path"),
     (f"{_CONNECTORS}.checkpoint_connector._CheckpointConnector", "_restore_modules_and_callbacks"),
     (f"{_CONNECTORS}.checkpoint_connector._CheckpointConnector", "_select_ckpt_path"),
     (f"{_CONNECTORS}.checkpoint_connector._CheckpointConnector", "_user_managed"),

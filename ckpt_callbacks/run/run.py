@@ -29,6 +29,7 @@ from .process_fits import ProcessFits
 from .session import Session
 from .source import Source
 from .step_gate import StepGate
+from .unranked import Unranked
 from .view import RunView
 
 log = logging.getLogger("ckpt_callbacks")
@@ -87,7 +88,7 @@ class Run:
         self._committer = Committer(
             self.directory, self._worker, self._clock, self._filename, suffix, settings.min_free
         )
-        self._session = self._new_session()
+        self._session, self._unranked = self._new_session(), Unranked(self.view, policy)
         if settings.contents == "weights":
             log.warning("%s: saves only weights; a run cannot be resumed from them", self.dirpath)
         if (ranking := smoothed_ranking(policy)) is not None:
@@ -269,6 +270,8 @@ class Run:
         """End a `fit` that finished normally: `close`, and end the process if a signal came after the last step."""
         self.fits.end()
         number = self.close()
+        if self.processes.is_primary:
+            self._unranked.report(self.state)
         if number is not None:
             self._control.end_process(number)
 

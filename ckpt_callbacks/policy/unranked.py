@@ -1,0 +1,48 @@
+"""The reasons why no checkpoint of a run is the best by a metric."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..record import Record
+from .metric import Metric
+from .policy import Policy
+from .ranking import ranked_records
+from .state import State
+
+
+def ranking_metrics(policy: Policy) -> tuple[Metric, ...]:
+    """Return the metrics by which a policy ranks checkpoints, each once."""
+    best = (policy.best_metric,) if policy.best_metric is not None else ()
+    return tuple(dict.fromkeys((*best, *policy.keep.metrics())))
+
+
+def why_unranked(metric: Metric, policy: Policy, state: State, records: Sequence[Record]) -> str:
+    """Return in a few words why no record has a rank by a metric, and what to do; empty if a record has one.
+
+    Args:
+        metric: The metric, which is one of the policy's.
+        policy: The policy.
+        state: The state at the end of training, or before training.
+        records: The checkpoints of the run.
+    """
+    if ranked_records(records, metric):
+        return ""
+    if any(metric.score(record) is not None for record in records):
+        return "the checkpoints that have a value of it hold NaN or infinity, or were saved while training failed"
+    track = state.tracks.get(policy.tracks[metric])
+    if track is not None and track.best is not None:
+        name = metric.name if isinstance(metric.monitor, str) else "..."
+        return (
+            "it was measured, but never at a step that was saved; to save when it is measured, add "
+            f"Improves(Metric({name!r}, mode={metric.mode!r})) to save"
+        )
+    if any(name not in state.logged_names for name in metric.names) and not _has_alternative(metric, state):
+        return "it was never logged" if state.logged_names else "none of them has a value of it"
+    if track is not None and track.checks == 0 and metric.start_from_epoch:
+        return f"it counts only after start_from_epoch={metric.start_from_epoch} epochs, and {state.epoch} were trained"
+    return "none of its values was finite"
+
+
+def _has_alternative(metric: Metric, state: State) -> bool:
+    return metric.joint_key is None and any(name in state.logged_names for name in metric.names)

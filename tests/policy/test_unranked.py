@@ -1,0 +1,58 @@
+"""Why no checkpoint of a run is the best."""
+
+import dataclasses
+import math
+import re
+
+import pytest
+
+from ckpt_callbacks import Event, Every, KeepBest, Metric, Policy, Record, fold
+from ckpt_callbacks.policy.unranked import ranking_metrics, why_unranked
+
+VAL = Metric("val_loss", mode="min")
+
+
+def why(metric, events, records):
+    policy = Policy(Every(steps=1), KeepBest(1, by=metric))
+    state, _ = fold(policy, events)
+    assert ranking_metrics(policy) == (metric,)
+    return why_unranked(metric, policy, state, records)
+
+
+def validated(**metrics):
+    return [Event.validation_end(step=3, metrics=metrics), Event.epoch_end(step=4, epoch=1)]
+
+
+@pytest.mark.parametrize(
+    ("metric", "events", "words"),
+    [
+        (
+            VAL,
+            validated(val_loss=1.0),
+            "never at a step that was saved; .*, add Improves.Metric.'val_loss', mode='min'",
+        ),
+        (VAL, validated(loss=1.0), "it was never logged"),
+        (VAL, validated(val_loss=math.nan), "none of its values was finite"),
+        (dataclasses.replace(VAL, nan="skip"), validated(val_loss=math.inf), "none of its values was finite"),
+        (
+            dataclasses.replace(VAL, start_from_epoch=5),
+            validated(val_loss=1.0),
+            "start_from_epoch=5 epochs, and 1 were",
+        ),
+        (Metric({"a": 1, "b": 1}, mode="min"), validated(a=1.0), "it was never logged"),
+        (VAL, [], "none of them has a value of it"),
+    ],
+)
+def test_each_reason_is_named(metric, events, words):
+    record = Record(1, "a.ckpt", step=4, epoch=1, metrics={"loss": 1.0})
+    assert re.search(words, why(metric, events, [record]))
+
+
+def test_a_value_of_unusable_weights_is_no_rank():
+    record = Record(1, "a.ckpt", metrics={"val_loss": 1.0})
+    assert why(VAL, [], [record]) == ""
+    assert "NaN or infinity" in why(VAL, [], [record.replace(finite=False)])
+
+
+def test_a_policy_without_a_metric_ranks_nothing():
+    assert ranking_metrics(Policy(Every(steps=1))) == ()
