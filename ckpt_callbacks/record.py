@@ -61,6 +61,7 @@ class Record:
         parent: Id of the record from which that start continued, if any.
         fit: Number of the script's `fit` in this directory that saved it, from 1; a script that is started again
             counts from 1 again.
+        identity: Tells its file from any other that takes its name; empty if that is not known.
         superseded: A later attempt resumed from an older checkpoint, which left this one on a dead branch.
         exceptional: Saved while training was failing, so that it never becomes ``best``.
         final: The state at the end of a `fit`.
@@ -83,6 +84,7 @@ class Record:
     timings: Mapping[str, float] = field(default_factory=dict)
     size: int = 0
     digest: str = ""
+    identity: str = ""
     contents: str = "full"
     resumable: bool = True
     finite: bool = True

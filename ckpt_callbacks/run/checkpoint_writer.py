@@ -16,6 +16,7 @@ from ..record import Record, Status
 from ..runtime.clock import Clock
 from ..store.commit import commit, flush, free_name, remove
 from ..store.digest import digest, verify
+from ..store.identity import identity
 from ..store.manifest import Manifest
 from .save_job import SaveJob
 
@@ -89,13 +90,14 @@ class CheckpointWriter:
             commit(staged, target)
             record = manifest.put(record.replace(status=Status.COMMITTED))
             timings = {"written": self._clock.monotonic() - job.asked}
+            found = identity(target)
             verify(record, from_device=True)
             if (form := format_of(record.path)) is not None:
                 form.check(record.path, written.shapes)
             timings["verified"] = self._clock.monotonic() - job.asked
             timings["blocked"] = timings["verified"] if job.blocked is None else job.blocked
             self._written = record.id, job.batches
-            return manifest.change(record.id, status=Status.VERIFIED, timings=timings)
+            return manifest.change(record.id, status=Status.VERIFIED, timings=timings, identity=found)
         except BaseException:
             if not os.path.lexists(staged):  # otherwise, a file with the target's name belongs to something else
                 self._discard(target)

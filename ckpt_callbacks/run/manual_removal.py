@@ -28,7 +28,7 @@ def remove_by_hand(manifest: Manifest, policy: Policy | None, record: Record, *,
         False if its file could not be deleted.
 
     Raises:
-        StoreError: The checkpoint does not exist, or is not to be deleted.
+        StoreError: The checkpoint does not exist, or is not to be deleted, or something else has its name.
     """
     view, layout = RunView(manifest, policy), manifest.layout
 
@@ -49,6 +49,8 @@ def remove_by_hand(manifest: Manifest, policy: Policy | None, record: Record, *,
         delete(manifest, record, may, Leftovers(layout.staging))
         if alone:
             move_aliases(view)
+    if (replaced := manifest.records[record.id].error) is not None:
+        raise StoreError(f"{replaced}; it no longer counts, and was not deleted")
     return not os.path.lexists(record.path)
 
 

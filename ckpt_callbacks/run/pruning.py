@@ -6,8 +6,10 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
+from ..errors import VerifyError
 from ..record import Record, Status
 from ..store.aliases import move_alias
+from ..store.identity import require_same
 from ..store.manifest import Manifest
 from .leftovers import Leftovers
 from .view import RunView
@@ -33,6 +35,8 @@ def prune(view: RunView, leftovers: Leftovers) -> list[Record]:
 def delete(manifest: Manifest, record: Record, may: Callable[[Record], bool], leftovers: Leftovers) -> bool:
     """Delete one checkpoint. The journal records this first, so that recovery can recognise a crash in between.
 
+    A file or a folder that has taken its name stays, and the checkpoint no longer counts.
+
     Args:
         manifest: The directory's manifest.
         record: The checkpoint's record.
@@ -42,12 +46,25 @@ def delete(manifest: Manifest, record: Record, may: Callable[[Record], bool], le
     Returns:
         False if the checkpoint stays.
     """
-    now = manifest.amend(record.id, lambda now: {"status": Status.DELETED} if now.status.on_disk and may(now) else {})
+    replaced = _replaced(record)
+    facts = {"status": Status.DELETED} | ({"error": str(replaced)} if replaced is not None else {})
+    now = manifest.amend(record.id, lambda now: facts if now.status.on_disk and may(now) else {})
     if now.status is not Status.DELETED:
         return False
-    if leftovers.remove(record.path):
+    if replaced is not None:
+        log.warning("%s; it is not deleted, because it is not the checkpoint that was saved", replaced)
+    elif leftovers.remove(record.path):
         log.info("deleted %s", record.file)
     return True
+
+
+def _replaced(record: Record) -> VerifyError | None:
+    """Return what shows that something else may have the checkpoint's name; None if nothing does."""
+    try:
+        require_same(record)
+    except VerifyError as error:
+        return error
+    return None
 
 
 def _same_names(planned: Record, now: Record) -> bool:

@@ -1,4 +1,4 @@
-"""What prevents a path from being a directory."""
+"""The obstacle that prevents a path from being a directory."""
 
 from __future__ import annotations
 
