@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from .model import lora, uncounted, unsaved_optimizers
+from .optimizer_attributes import OptimizerAttributes
 from .rng import script_seed
 
 log = logging.getLogger("ckpt_callbacks")
@@ -47,16 +48,22 @@ class Inexactness:
 
     def __init__(self, model: keras.Model, of_data: str | None) -> None:
         self._reasons = (of_data, lora.INEXACT if lora.has_lora(model) else None)
+        self._attributes: OptimizerAttributes | None = OptimizerAttributes(model)
         self._was_reported = False
 
     def report(self, dirpath: Path, model: keras.Model) -> None:
-        """Log it at the first full save; ``model`` is up to date."""
-        if self._was_reported:
-            return
-        self._was_reported = True
-        later = uncounted.Uncounted(model).inexact, unsaved_optimizers.why_inexact(model)
-        if why := "; ".join(filter(None, (*self._reasons, *later))):
-            log.warning("%s: a run resumed from here is not exact: %s", dirpath, why)
+        """Log it at the first full save that shows it; ``model`` is up to date. Call it at each full save."""
+        if not self._was_reported:
+            self._was_reported = True
+            later = uncounted.Uncounted(model).inexact, unsaved_optimizers.why_inexact(model)
+            if why := "; ".join(filter(None, (*self._reasons, *later))):
+                log.warning("%s: a run resumed from here is not exact: %s", dirpath, why)
+        if self._attributes is not None and (changed := self._attributes.changed()):
+            self._attributes = None
+            log.warning(
+                "%s: attributes of the optimizer have changed in training and are not saved, so a resumed run has the "
+                "script's values unless a callback sets them again: %s", dirpath, ", ".join(changed),
+            )  # fmt: skip
 
 
 def what_is_inexact(data: Any, shuffle: Any) -> str | None:
