@@ -15,7 +15,7 @@ from .frozen_parameters import is_trained_now
 from .previous_fit import PreviousFit
 
 log = logging.getLogger("ckpt_callbacks")
-_FOLD = ", with another model of this process; give each fold its own directory"
+_FOLD = ", with another model in this process; give each fold its own directory"
 _PHASE = "a new phase of training needs its own directory"
 
 

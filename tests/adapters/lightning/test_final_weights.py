@@ -82,7 +82,7 @@ def test_a_run_that_was_killed_while_it_ended_has_no_final_and_says_so(tmp_path,
         caplog.clear()
         _, callback = run(tmp_path / "killed", *extra, model=model)
         assert callback.final() is None and callback.last().epoch == 3
-        assert f"what {'Halving' if end == 'the module' else 'Halve'} does in on_train_end" in caplog.text
+        assert f"on_train_end of {'Halving' if end == 'the module' else 'Halve'} did not run" in caplog.text
     more, callback = run(tmp_path / "killed", *extra, model=model, max_epochs=4)
     whole, _ = run(tmp_path / "whole", *extra, model=model, max_epochs=4)
     assert torch.equal(weights(more), weights(whole)) and callback.final().epoch == 4
@@ -114,7 +114,7 @@ def test_an_older_checkpoint_that_the_script_names_stays_loaded(tmp_path):
 def test_a_fold_with_a_callback_of_its_own_in_the_same_directory_is_named(tmp_path, caplog):
     for _ in range(2):
         fit(tmp_path, EACH_EPOCH, resume=True)
-    assert "nothing left to train; the run ended at step 30, with another model of this process" in caplog.text
+    assert "nothing left to train; the run ended at step 30, with another model in this process" in caplog.text
 
 
 def _saved(record):

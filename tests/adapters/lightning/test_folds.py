@@ -56,7 +56,7 @@ def test_folds_that_resume_each_other_are_logged(tmp_path, caplog):
     callback = LightningCheckpoint(tmp_path, EACH_EPOCH)
     for _ in range(2):
         trainer(callback, max_epochs=1).fit(Model(), *loaders(), ckpt_path=callback.resume_path())
-    assert "nothing left to train; the run ended at step 10, with another model of this process" in caplog.text
+    assert "nothing left to train; the run ended at step 10, with another model in this process" in caplog.text
 
 
 def test_a_model_that_a_second_trainer_resumes_from_its_checkpoint_is_the_same_run(tmp_path, caplog):
