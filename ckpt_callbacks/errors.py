@@ -45,6 +45,9 @@ class ConfigError(CkptError, ValueError):
         self.problems = tuple(problems)
         super().__init__("\n".join(self.problems))
 
+    def __reduce__(self) -> tuple[type[ConfigError], tuple[tuple[str, ...]]]:
+        return type(self), (self.problems,)  # a pickle would build it from the text
+
 
 class MetricError(CkptError):
     """A metric that the policy monitors but training does not log.

@@ -70,6 +70,8 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
         PolicyError: An argument is invalid.
     """
 
+    _copied = ("_parts",)
+
     def __init__(
         self,
         dirpath: str | PathLike[str] | None,

@@ -65,6 +65,8 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         PolicyError: An argument is invalid.
     """
 
+    _copied = ("_only",)
+
     def __init__(
         self,
         dirpath: str | PathLike[str] | None,

@@ -22,6 +22,10 @@ class ModelCheckpointAttributes(RunReader):
             refuse_best(self._run)
         return str(record.path) if record else ""
 
+    @best_model_path.setter
+    def best_model_path(self, path: str) -> None:
+        """Accept what Lightning brings back from the processes that it has started; the manifest says the same."""
+
     @property
     def last_model_path(self) -> str:
         record = self.last()

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from ..policy.retention import Plan
 from ..record import Record
 from .run import Run
 from .view import RunView
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 
 class RunReader:
     """Answers questions from the manifest, at any time: before, during and after `fit`.
+
+    A copy, and what another process unpickles, is a new callback with the same arguments: the run with its locks and
+    threads belongs to the callback that trains.
 
     Args:
         run: The run of the callback.
         arguments: Arguments for the framework's callback class.
     """
+
+    _arguments: tuple[tuple[Any, ...], dict[str, Any]]
+    _copied: tuple[str, ...] = ()  # names of attributes that a copy gets besides the arguments
+
+    def __new__(cls, *arguments: Any, **named: Any) -> Self:
+        self = super().__new__(cls)
+        self._arguments = arguments, named
+        return self
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        return _new, (type(self), *self._arguments), {name: getattr(self, name) for name in self._copied}
 
     def __init__(self, run: Run, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -60,3 +77,7 @@ class RunReader:
     def _view(self) -> RunView:
         self._run.view.refresh()
         return self._run.view
+
+
+def _new(kind: type[RunReader], arguments: tuple[Any, ...], named: dict[str, Any]) -> RunReader:
+    return kind(*arguments, **named)

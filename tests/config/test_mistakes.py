@@ -1,5 +1,6 @@
 """Reports of mistakes in a YAML file."""
 
+import pickle
 import textwrap
 
 import pytest
@@ -17,6 +18,12 @@ from tests.config.mistakes import EVERY, FIELDS, MISTAKES, MONITOR, TRIGGERS
 @pytest.mark.parametrize("text, problem", MISTAKES)
 def test_a_mistake_has_one_line(tmp_path, text, problem):
     assert problems_of(tmp_path, text) == [problem]
+
+
+def test_the_error_of_another_process_has_the_same_lines():
+    error = ConfigError(["first: is wrong", "second: is wrong"])
+    found = pickle.loads(pickle.dumps(error))
+    assert str(found) == str(error) and found.problems == error.problems
 
 
 def test_all_mistakes_at_once(tmp_path):

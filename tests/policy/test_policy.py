@@ -1,6 +1,7 @@
 """Policies as values."""
 
 import copy
+import pickle
 
 import pytest
 
@@ -106,7 +107,9 @@ def test_policies_are_values():
 
     assert build(1) == build(1) != build(2)
     assert {build(1): "one", build(2): "two"}[build(2)] == "two"
-    assert copy.deepcopy(build(1)) == build(1)
+    used = build(1)
+    assert used.tracks and used.monitored  # which it remembers
+    assert copy.deepcopy(used) == pickle.loads(pickle.dumps(used)) == build(1)
 
 
 def test_a_policy_reads_as_its_source():
