@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from typing import Any, SupportsIndex, TypeVar
 
 from ..policy.retention import Plan
 from ..record import Record
 from .run import Run
 from .view import RunView
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
+_Reader = TypeVar("_Reader", bound="RunReader")
 
 
 class RunReader:
@@ -27,7 +26,7 @@ class RunReader:
     _arguments: tuple[tuple[Any, ...], dict[str, Any]]
     _copied: tuple[str, ...] = ()  # names of attributes that a copy gets besides the arguments
 
-    def __new__(cls, *arguments: Any, **named: Any) -> Self:
+    def __new__(cls: type[_Reader], *arguments: Any, **named: Any) -> _Reader:
         self = super().__new__(cls)
         self._arguments = arguments, named
         return self

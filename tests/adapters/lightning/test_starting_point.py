@@ -1,4 +1,4 @@
-"""What a trainer starts from when the caller leaves the choice to the callback: ``resume``, and Lightning's "last"."""
+"""The starting point of a trainer whose caller leaves it to the callback: ``resume``, and Lightning's "last"."""
 
 import os
 import warnings
