@@ -10,7 +10,6 @@ from typing import Any
 
 from ..errors import PolicyError
 from ..policy.composition import Trigger
-from ..policy.direction import direction_of
 from ..policy.policy import Policy
 from . import Config
 from .paths import expanded
@@ -87,7 +86,7 @@ def _read(name: str, policy: object, short: Mapping[str, Any], allow_code: bool)
         return Config(policy)
     if isinstance(policy, Mapping):
         return Config.from_mapping(policy, source=f"{name}: policy", allow_code=allow_code)
-    if isinstance(policy, str) and direction_of(policy) and not os.path.exists(policy):
+    if isinstance(policy, str) and not os.path.splitext(policy)[1] and not os.path.exists(policy):
         raise PolicyError(f"{name}: policy is {policy!r}, which is no file; for a metric, expected monitor={policy!r}")
     if isinstance(policy, str | PathLike):
         return Config.from_yaml(policy, allow_code=allow_code)

@@ -18,7 +18,7 @@ from .smoothing import Smoothing
 JOINT = " (together)"  # ends each `Metric.joint_key`, also in the state of checkpoints
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Metric:
     """A logged value, its direction, and how it is compared. It means the same in every rule that uses it.
 
@@ -70,6 +70,12 @@ class Metric:
             raise PolicyError(f"{where}: nan is {self.nan!r}; expected 'stale' or 'skip'")
         if self.per not in ("epoch", "step"):
             raise PolicyError(f"{where}: per is {self.per!r}; expected 'epoch' or 'step'")
+
+    def __repr__(self) -> str:
+        # Messages hold it several times, so it leaves out what is not set.
+        others = [field for field in dataclasses.fields(self)[2:] if getattr(self, field.name) != field.default]
+        options = "".join(f", {field.name}={getattr(self, field.name)!r}" for field in others)
+        return f"Metric({self.monitor!r}, mode={self.mode!r}{options})"
 
     @cached_property
     def name(self) -> str:

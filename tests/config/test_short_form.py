@@ -48,6 +48,7 @@ def test_a_file_name_may_hold_the_monitored_metric(tmp_path):
         ),
         (None, {"monitor": "val_loss", "mode": "auto"}, "monitor: mode is 'auto'; expected 'min' or 'max'"),
         (None, {"monitor": "val_loss", "patience": 0}, "patience is 0; expected a whole number of at least 1"),
+        ("val/score", {}, "policy is 'val/score', which is no file; for a metric, expected monitor='val/score'"),
         ("val_loss", {}, "policy is 'val_loss', which is no file; for a metric, expected monitor='val_loss'"),
     ],
 )

@@ -52,6 +52,15 @@ def test_what_a_metric_measures(monitor, metrics, value):
     assert Metric(monitor, mode="min").measure(metrics) == pytest.approx(value, nan_ok=True)
 
 
+@pytest.mark.parametrize(
+    "metric",
+    [VAL, Metric({"a": 1, "b": 0.5}, mode="max"), val(smoothing=EMA(0.3), min_delta=0.1, baseline=2.0, per="step")],
+)
+def test_a_metric_is_shown_as_source_that_leaves_out_what_is_not_set(metric):
+    assert eval(repr(metric)) == metric
+    assert repr(VAL) == "Metric('val_loss', mode='min')"
+
+
 def test_a_metric_is_a_value():
     assert Metric(["a", "b"], mode="min") == Metric(("a", "b"), mode="min") != Metric(["b", "a"], mode="min")
     assert Metric({"a": 1}, mode="max", smoothing=EMA(0.5)) == Metric((("a", 1),), mode="max", smoothing=EMA(0.5))

@@ -52,6 +52,9 @@ def test_lightning_cli(tmp_path):
     callback["init_args"] = {"dirpath": str(tmp_path / "file"), "policy": str(tmp_path / "ckpt.yaml")}
     LightningCLI(Model, DataModule, args=["fit", f"--config={_write(tmp_path, config)}"], save_config_callback=None)
     assert len(list((tmp_path / "file").glob("Model*"))) == 2
+    callback["init_args"] = {"dirpath": str(tmp_path / "short"), "monitor": "val_loss", "patience": 5}
+    LightningCLI(Model, DataModule, args=["fit", f"--config={_write(tmp_path, config)}"], save_config_callback=None)
+    assert (tmp_path / "short" / "best.ckpt").exists()
 
 
 SCRIPT = """
