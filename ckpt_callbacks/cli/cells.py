@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import sys
 import time
 
-from ..record import Record
+from ..record import Record, Status
 
 
 def count(n: int, noun: str) -> str:
@@ -24,11 +25,17 @@ def status(record: Record, *, missing: bool) -> str:
     return ", ".join((record.status.value, *(mark for mark, holds in marks if holds)))
 
 
-def size(record: Record) -> str:
-    """Return the size of a checkpoint in a unit that fits, such as ``1.2 GB``."""
+def short_status(record: Record, *, missing: bool) -> str:
+    """Return the status of a record in as few words as possible: what is special about it, if anything is."""
+    words = status(record, missing=missing).replace("not finite", "NaN").split(", ")
+    return ",".join(words[1:] if record.status is Status.VERIFIED and words[1:] else words)
+
+
+def size(count: int) -> str:
+    """Return a number of bytes in a unit that fits, such as ``1.2 GB``."""
     from rich.filesize import decimal  # here, because importing rich is slow
 
-    return decimal(record.size)
+    return decimal(count)
 
 
 def number(value: float) -> str:
@@ -39,6 +46,18 @@ def number(value: float) -> str:
 def date(record: Record) -> str:
     """Return when a record was saved, in UTC."""
     return datetime.datetime.fromtimestamp(record.wall, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def when(record: Record) -> str:
+    """Return when a record was saved: its age on a terminal, and the date in UTC on a pipe."""
+    if not record.wall:
+        return ""
+    return age(record) if sys.stdout.isatty() else date(record)
+
+
+def local_date(record: Record) -> str:
+    """Return when a record was saved, in local time."""
+    return datetime.datetime.fromtimestamp(record.wall).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def age(record: Record) -> str:

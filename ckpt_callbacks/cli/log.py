@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -47,13 +48,17 @@ def _row(listing: Listing, record: Record) -> dict[str, str]:
     took = {name: roughly(seconds) for name, seconds in record.timings.items()}
     return {
         "id": str(record.id),
-        "saved": cells.date(record) if record.wall else "",
+        "saved": _date(record) if record.wall else "",
         "step": str(record.step),
         "epoch": str(record.epoch),
         "blocked": took.get("blocked", ""),
         "durable": took.get("written", ""),
-        "size": cells.size(record) if record.size else "",
+        "size": cells.size(record.size) if record.size else "",
         "status": cells.status(record, missing=record.id in listing.missing),
         "saved because": "; ".join(record.reasons),
         "error": record.error or "",
     }
+
+
+def _date(record: Record) -> str:
+    return cells.local_date(record) if sys.stdout.isatty() else cells.date(record)

@@ -10,12 +10,14 @@ import click
 
 from ..errors import ConfigError, StoreError
 from ..policy.policy import Policy
+from ..record import ALIASES
+from ..store.layout import Layout
 from ..store.manifest import Manifest
 from ..store.obstruction import obstruction
 from .output import say
 
 run_dir = click.argument("run_dir", type=click.Path(path_type=Path))
-which = click.argument("which")
+which = click.argument("which", required=False)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 config = click.option(
     "--config",
@@ -48,6 +50,31 @@ def open_manifest(run_dir: Path) -> Manifest:
     for problem in manifest.problems:
         say(f"Warning: {problem}", err=True)
     return manifest
+
+
+def locate(run_dir: Path, which: str | None) -> tuple[Manifest, str]:
+    """Return the manifest of a run directory, and which checkpoint is meant.
+
+    Args:
+        run_dir: The run directory; if ``which`` is missing, the path of a checkpoint or of a link to one.
+        which: The checkpoint, as `Listing.find` takes it.
+
+    Raises:
+        StoreError: Neither is given.
+    """
+    if which is not None:
+        return open_manifest(run_dir), which
+    if not is_checkpoint(run_dir):
+        raise StoreError(
+            f"{run_dir}: which checkpoint? expected a checkpoint's path, or a run directory and an id, a file, a tag, "
+            f"or one of {', '.join(ALIASES)}"
+        )
+    return open_manifest(run_dir.parent), str(run_dir)
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Return whether a path is in a run directory, and is none itself."""
+    return Layout(path.parent).private.is_dir() and not Layout(path).private.is_dir()
 
 
 def policy_of(config: Path | None, manifest: Manifest) -> Policy | None:

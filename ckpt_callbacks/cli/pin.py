@@ -14,7 +14,7 @@ from .pins import amend
 @click.command()
 @options.run_dir
 @options.which
-def pin(run_dir: Path, which: str) -> None:
+def pin(run_dir: Path, which: str | None) -> None:
     """Keep a checkpoint, whatever the policy says.
 
     WHICH is its id, its file or path, a tag, or one of last, best and final. No retention rule deletes a pinned

@@ -14,19 +14,19 @@ from . import options
 from .records import Listing
 
 
-def amend(run_dir: Path, which: str, facts_of: Callable[[Record], Mapping[str, Any]]) -> Record:
+def amend(run_dir: Path, which: str | None, facts_of: Callable[[Record], Mapping[str, Any]]) -> Record:
     """Change facts of one checkpoint, which a training run may be about to delete.
 
     Args:
-        run_dir: The run directory.
-        which: The checkpoint, as `Listing.find` takes it.
+        run_dir: The run directory, as `options.locate` takes it.
+        which: The checkpoint, as `options.locate` takes it.
         facts_of: Returns the facts to change, given the record as it is.
 
     Raises:
         StoreError: The checkpoint does not exist, or cannot be changed.
     """
-    manifest = options.open_manifest(run_dir)
-    found = Listing(manifest).find(which)
+    manifest, name = options.locate(run_dir, which)
+    found = Listing(manifest).find(name)
 
     def checked(now: Record) -> Mapping[str, Any]:
         check_counts(now)

@@ -25,6 +25,7 @@ class Listing:
 
     Attributes:
         records: All records, oldest first.
+        view: The newest run.
         missing: The ids of the records whose file should exist and does not.
         aliases: The names of each record, by record id.
         kept: The reasons why each record survives, by record id; without a policy, only those that the manifest knows.
@@ -33,7 +34,7 @@ class Listing:
     def __init__(self, manifest: Manifest, policy: Policy | None = None) -> None:
         self._dirpath = manifest.layout.dirpath
         self.missing = _missing(manifest)
-        self._view = view = RunView(manifest, policy)
+        self.view = view = RunView(manifest, policy)
         self.records = [manifest.records[id_] for id_ in sorted(manifest.records)]
         self.aliases: dict[int, list[str]] = {}
         for name, record in view.aliases().items():
@@ -56,11 +57,19 @@ class Listing:
         left_out = ", ".join(f"{n} {what}" for n, what in counts if n)
         return [record for record in self.records if record.id not in deleted | older], left_out
 
+    def measured(self, record: Record) -> list[tuple[str, float]]:
+        """Return the value of the metric that the policy ranks by; all values if it was not measured, or not known."""
+        metric = self.view.policy.best_metric if self.view.policy is not None else None
+        score = metric.score(record) if metric is not None else None
+        if metric is not None and score is not None:
+            return [(metric.series, score)]
+        return [*record.scores.items(), *record.metrics.items()]
+
     def costs(self) -> Costs:
         """Return what the saves of the newest run cost. Superseded records do not count."""
         found = Costs()
         for record in self.records:
-            if record.run != self._view.run_id or record.superseded or record.status is Status.WRITING:
+            if record.run != self.view.run_id or record.superseded or record.status is Status.WRITING:
                 continue
             blocked = record.timings.get("blocked")
             if record.status is Status.FAILED:
@@ -78,7 +87,7 @@ class Listing:
         if which in ALIASES:
             found = [record for record in self.records if which in self.aliases.get(record.id, ())]
             if not found:
-                why = f": {self._view.why_no_best()}" if which == "best" else ""
+                why = f": {self.view.why_no_best()}" if which == "best" else ""
                 raise StoreError(f"{self._dirpath}: has no {which!r} checkpoint yet{why}")
             return found[0]
         path = Path(which).resolve()
@@ -92,7 +101,7 @@ class Listing:
         return max(matching, key=lambda r: (str(r.id) == which, r.status.on_disk, r.id))
 
     def _reasons(self, record: Record) -> list[str] | tuple[str, ...]:
-        if record.run != self._view.run_id:
+        if record.run != self.view.run_id:
             return ["of an earlier run"]
         if record.status is Status.COMMITTED:
             return ["not verified yet"]

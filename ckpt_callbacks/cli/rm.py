@@ -17,15 +17,15 @@ from .records import Listing
 @options.run_dir
 @options.which
 @click.option("--force", is_flag=True, help="Also if it is pinned, the last or the best one, or needed for a resume.")
-def rm(run_dir: Path, which: str, force: bool) -> None:
+def rm(run_dir: Path, which: str | None, force: bool) -> None:
     """Delete one checkpoint.
 
     WHICH is its id, its file or path, a tag, or one of last, best and final. A checkpoint that is pinned, that one of
     the links names, or from which a run would resume is deleted only with --force, and the links and the resume point
     only while no training is running.
     """
-    manifest = options.open_manifest(run_dir)
-    record = Listing(manifest).find(which)
+    manifest, name = options.locate(run_dir, which)
+    record = Listing(manifest).find(name)
     try:
         gone = remove_by_hand(manifest, options.policy_of(None, manifest), record, force=force)
     except OSError as error:

@@ -15,17 +15,18 @@ from .records import Listing
 
 @click.command()
 @options.run_dir
-@click.argument("which")
+@options.which
 @options.as_json
 @options.config
-def show(run_dir: Path, which: str, as_json: bool, config: Path | None) -> None:
+def show(run_dir: Path, which: str | None, as_json: bool, config: Path | None) -> None:
     """Show all facts of one checkpoint.
 
-    WHICH is its id, its file, a tag, or one of last, best and final.
+    RUN_DIR and WHICH name the checkpoint: its id, its file, a tag, or one of last, best and final. The path of the
+    checkpoint alone is enough.
     """
-    manifest = options.open_manifest(run_dir)
+    manifest, name = options.locate(run_dir, which)
     listing = Listing(manifest, options.policy_of(config, manifest))
-    record = listing.find(which)
+    record = listing.find(name)
     if as_json:
         options.echo_json(record.to_json())
     else:
@@ -46,7 +47,7 @@ def _facts(listing: Listing, record: Record) -> dict[str, Any]:
         "epoch": record.epoch,
         "saved": f"{cells.date(record)} ({cells.age(record)})" if record.wall else "",
         "training time": f"{record.time:.1f} s",
-        "size": f"{cells.size(record)} ({record.size} bytes)",
+        "size": f"{cells.size(record.size)} ({record.size} bytes)",
         "digest": record.digest,
         "took": {name: roughly(seconds) for name, seconds in record.timings.items()},
         "contents": record.contents,

@@ -1,4 +1,4 @@
-"""The printed tables: in full and without colours when piped, fitted to the width of a terminal otherwise."""
+"""The printed tables: one line for each row on a pipe, fitted to the width of a terminal otherwise."""
 
 from __future__ import annotations
 
@@ -20,27 +20,37 @@ _COLOURS = {
     Status.DELETED: "bright_black",
     Status.FAILED: "red",
 }
-_RIGHT = {"id", "step", "epoch", "size", "blocked", "durable"}
-_OPTIONAL = {"tags", "error"}
-_NARROWEST = 8
+_RIGHT = {"id", "step", "epoch", "size", "blocked", "durable", "saves", "at step"}
+_BOLD = {"aliases", "tags"}
+_STRONG = {"bold": True}
+_BELOW = ("saved because", "kept because", "error")  # on a terminal, they stand on lines of their own
+_YIELDING = ("metrics", "best", "tags", "size", "epoch", "saved", "aliases", "file")  # these follow if lines are short
+_CUT = ("metrics", "error")  # these are cut to the width of a piped line
+_NARROWEST = 12
+
+Row = Mapping[str, str]
 
 
-def print_rows(rows: Sequence[dict[str, str]], records: Sequence[Record]) -> None:
+def print_rows(rows: Sequence[Row], records: Sequence[Record] | None = None, *, width: int | None = None) -> None:
     """Print one line for each row; on a terminal, columns that do not fit follow on separate lines.
 
     Args:
-        rows: The text of each column, by the column's name.
+        rows: The text of each column, by the column's name. Columns without any text are left out.
         records: The record of each row, whose status colours it.
+        width: On a pipe, the length of a line to which long texts are cut.
     """
     rows = [{name: printable(text) for name, text in row.items()} for row in rows]
+    shown = [name for name in rows[0] if any(row[name] for row in rows)]
     if sys.stdout.isatty():
-        _print_fitted(rows, [_COLOURS[record.status] for record in records])
+        _print_fitted(rows, shown, [_COLOURS[record.status] for record in records or ()])
         return
-    shown = [name for name in rows[0] if name not in _OPTIONAL or any(row[name] for row in rows)]
     widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in shown}
+    for name in _CUT if width is not None else ():
+        if name in widths:
+            spare = (width or 0) - sum(n + 2 for other, n in widths.items() if other != name)
+            widths[name] = min(widths[name], max(_NARROWEST, spare))
     for row in ({name: name for name in widths}, *rows):
-        cells = (row[name].rjust(n) if name in _RIGHT else row[name].ljust(n) for name, n in widths.items())
-        click.echo("  ".join(cells).rstrip())
+        click.echo("  ".join(_aligned(name, _cut(row[name], n), n) for name, n in widths.items()).rstrip())
 
 
 def print_nested(facts: Mapping[str, Any]) -> None:
@@ -49,38 +59,49 @@ def print_nested(facts: Mapping[str, Any]) -> None:
         click.echo(line)
 
 
-def _print_fitted(rows: Sequence[dict[str, str]], colours: Sequence[str]) -> None:
+def _print_fitted(rows: Sequence[Row], shown: Sequence[str], colours: Sequence[str]) -> None:
     from rich.cells import cell_len  # here, because importing rich is slow
     from rich.console import Console
     from rich.padding import Padding
-    from rich.table import Table
     from rich.text import Text
 
     console = Console(highlight=False)
-    widths = {name: max(cell_len(name), *(cell_len(row[name]) for row in rows)) for name in rows[0]}
-    below: list[str] = [name for name in ("saved because", "kept because", "error") if name in rows[0]]
-    across = [name for name in rows[0] if name not in below and any(row[name] for row in rows)]
-    if "metrics" in across and sum(widths[name] + 2 for name in across) > console.width:
-        across.remove("metrics")
-        below.insert(0, "metrics")
-    if "file" in across:
-        rest = sum(widths[name] + 2 for name in across if name != "file")
-        widths["file"] = max(_NARROWEST, min(widths["file"], console.width - rest - 2))
+    across = [name for name in shown if name not in _BELOW]
+    widths = {name: max(cell_len(name), *(cell_len(row[name]) for row in rows)) for name in across}
+    below = [name for name in _BELOW if name in shown]
+    is_long = widths.get("file", 0) > console.width // 2
+    for name in ("file", *_YIELDING) if is_long else _YIELDING:
+        if name in widths and sum(n + 2 for n in widths.values()) - 2 > console.width:
+            del widths[name]
+            below.insert(0, name)
 
-    def print_across(row: Mapping[str, str], styles: Mapping[str, str]) -> None:
-        grid = Table.grid(padding=(0, 2, 0, 0))
-        for name in across:
-            grid.add_column(width=widths[name], overflow="fold", justify="right" if name in _RIGHT else "left")
-        grid.add_row(*(Text(row[name], style=styles.get(name, "")) for name in across))
-        console.print(grid)
+    def line_of(row: Row, style_of: Mapping[str, Mapping[str, Any]]) -> str:
+        pieces = []
+        for name, n in widths.items():
+            padding = " " * (n - cell_len(row[name]))
+            styled = click.style(row[name], **style_of.get(name, {}))
+            pieces.append(padding + styled if name in _RIGHT else styled + padding)
+        return "  ".join(pieces).rstrip()
 
-    print_across({name: name for name in across}, dict.fromkeys(across, "bold"))
-    for row, colour in zip(rows, colours, strict=True):
-        print_across(row, {"status": colour, "aliases": "bold", "tags": "bold"})
+    click.echo(line_of({name: name for name in widths}, {name: _STRONG for name in widths}))
+    indent = min(next(iter(widths.values())) + 2, 8)
+    for number, row in enumerate(rows):
+        status = {"status": {"fg": colours[number]}} if colours else {}
+        click.echo(line_of(row, {**status, **{name: _STRONG for name in _BOLD}}))
         for name in below:
-            if row[name]:
+            if name == "file":
+                click.echo(f"{' ' * indent}{row[name]}")  # whole, so that it can be copied
+            elif row[name]:
                 line = Text(f"{name}: {row[name]}", style="red" if name == "error" else "dim")
-                console.print(Padding(line, (0, 0, 0, widths["id"] + 2), expand=False))
+                console.print(Padding(line, (0, 0, 0, indent), expand=False))
+
+
+def _aligned(name: str, text: str, width: int) -> str:
+    return text.rjust(width) if name in _RIGHT else text.ljust(width)
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def _nested(facts: Mapping[str, Any], indent: str = "") -> Iterator[str]:

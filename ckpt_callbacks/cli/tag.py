@@ -13,7 +13,7 @@ from .pins import amend, checked_tag, fate_of
 
 @click.command()
 @options.run_dir
-@options.which
+@click.argument("which")
 @click.argument("name")
 def tag(run_dir: Path, which: str, name: str) -> None:
     """Give a checkpoint a name of your own.

@@ -14,7 +14,7 @@ from .pins import amend
 @click.command()
 @options.run_dir
 @options.which
-def unpin(run_dir: Path, which: str) -> None:
+def unpin(run_dir: Path, which: str | None) -> None:
     """Let the policy decide again whether a checkpoint is kept.
 
     WHICH is its id, its file or path, a tag, or one of last, best and final. If no retention rule keeps the checkpoint,

@@ -17,7 +17,7 @@ from .pins import amend
 
 @click.command()
 @options.run_dir
-@options.which
+@click.argument("which")
 @click.argument("name")
 def untag(run_dir: Path, which: str, name: str) -> None:
     """Take a tag away from a checkpoint.

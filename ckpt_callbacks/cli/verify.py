@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,43 +12,55 @@ from pathlib import Path
 import click
 
 from ..errors import VerifyError
-from ..record import Record
+from ..record import Record, Status
 from ..recovery.rebuild import find_unlisted
+from ..run.manual_removal import check_counts
 from ..store.digest import verify as verify_record
 from ..store.manifest import Manifest
 from . import cells, options
 from .output import printable, say
+from .records import Listing
 
 
 @click.command()
 @options.run_dir
+@options.which
 @options.as_json
 @click.pass_context
-def verify(ctx: click.Context, run_dir: Path, as_json: bool) -> None:
+def verify(ctx: click.Context, run_dir: Path, which: str | None, as_json: bool) -> None:
     """Compare every byte with the manifest.
 
-    Reads all checkpoints of RUN_DIR again. The exit status is 1 when one of them, or a line of the manifest, is
+    Reads all checkpoints of RUN_DIR again, or only WHICH: an id, a file, a tag, or one of last, best and final. The
+    path of a checkpoint alone names it, too. The exit status is 1 when one of them, or a line of the manifest, is
     damaged.
     """
-    manifest = options.open_manifest(run_dir)
-    records = manifest.live()
+    if which is not None or options.is_checkpoint(run_dir):
+        manifest, name = options.locate(run_dir, which)
+        records = [Listing(manifest, options.policy_of(None, manifest)).find(name)]
+        check_counts(records[0])
+        discarded, unlisted = [], []
+    else:
+        manifest = options.open_manifest(run_dir)
+        records, discarded = manifest.live(), _discarded(manifest)
+        unlisted = _unlisted(manifest)
     checked, bad = 0, 0
-    with _progress(sum(record.size for record in records)) as advance:
+    with _progress(sum(record.size for record in records)) as (advance, show):
         for record in records:
             problem = _problem_of(record, advance)
             if problem is not None and _was_deleted(manifest, record):
                 continue
             checked, bad = checked + 1, bad + (problem is not None)
             if as_json:
-                options.echo_json({**record.to_json(), "ok": problem is None, "problem": problem})
+                show(json.dumps({**record.to_json(), "ok": problem is None, "problem": problem}))
             elif problem is None:
-                click.echo(f"{click.style('ok', fg='green')}   {printable(str(record.path))}")
+                show(f"{click.style('ok', fg='green')}   {printable(str(record.path))}")
             else:
-                click.echo(f"{click.style('BAD', fg='red')}  {printable(problem)}")
-    unlisted = _unlisted(manifest)
+                show(f"{click.style('BAD', fg='red')}  {printable(problem)}")
     for problem in unlisted:
         say(f"Warning: {problem}; run `ckpt doctor {run_dir}`", err=True)
     if not as_json:
+        for record in discarded:
+            say(f"bad, and known: {record.path}: {record.error}; it counts no longer, and can be deleted")
         verified = f"{checked - bad} of {cells.count(checked, 'checkpoint')} verified"
         say(verified if checked else f"{run_dir}: no checkpoint yet")
         if manifest.problems:
@@ -68,6 +82,13 @@ def _was_deleted(manifest: Manifest, record: Record) -> bool:
     return not manifest.records[record.id].status.on_disk
 
 
+def _discarded(manifest: Manifest) -> list[Record]:
+    """Return the records that were marked as failed because of their bytes, and whose file is still there."""
+    named = {record.file for record in manifest.live()}
+    failed = [r for r in manifest.records.values() if r.status is Status.FAILED and r.digest and r.file not in named]
+    return [record for record in failed if os.path.lexists(record.path)]
+
+
 def _unlisted(manifest: Manifest) -> list[str]:
     """Return one line for each checkpoint that the manifest does not list."""
     found = [repair.problem for repair in find_unlisted(manifest)]
@@ -78,17 +99,25 @@ def _unlisted(manifest: Manifest) -> list[str]:
 
 
 @contextlib.contextmanager
-def _progress(total: int) -> Iterator[Callable[[int], object]]:
-    """Draw a progress bar over ``total`` bytes if standard error is a terminal."""
+def _progress(total: int) -> Iterator[tuple[Callable[[int], object], Callable[[str], object]]]:
+    """Draw a progress bar over ``total`` bytes if standard error is a terminal.
+
+    Yields:
+        A function that moves the bar, and one that prints a result: above the bar, if both are on one terminal.
+    """
     if not sys.stderr.isatty():
-        yield lambda count: None
+        yield lambda count: None, click.echo
         return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+    from rich.text import Text
 
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    # If the bar and the results are both on the terminal, print results above the bar; if results are piped, do not.
-    above = sys.stdout.isatty()
-    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=above) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
         task = bar.add_task("", total=total)
-        yield lambda count: bar.advance(task, count)
+
+        def above(line: str) -> None:
+            console.print(Text.from_ansi(line), soft_wrap=True)
+
+        yield lambda count: bar.advance(task, count), above if sys.stdout.isatty() else click.echo

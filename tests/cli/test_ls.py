@@ -12,7 +12,7 @@ from tests.cli.command_line import POLICY, VAL, ckpt, train
 
 
 def test_ls_lists_what_is_there_and_why(run_dir):
-    code, out, err = ckpt("ls", run_dir)
+    code, out, err = ckpt("ls", run_dir, "--why")
     assert (code, err) == (0, "")
     assert [re.sub(r" {2,}", " | ", line.strip()) for line in out.splitlines()] == [
         "id | file | step | epoch | metrics | size | status | saved | aliases | saved because | kept because | error",
@@ -25,6 +25,21 @@ def test_ls_lists_what_is_there_and_why(run_dir):
         "ema(0.5) of val_loss improved to 0.31875; val_loss improved to 0.2 | "
         "OSError: [Errno 28] No space left on device",
     ]
+
+
+def test_ls_fits_in_200_columns_and_shows_the_metric_that_ranks(run_dir, tmp_path):
+    manifest = Manifest.read(run_dir)
+    manifest.change(4, metrics={f"metric_{n}": n / 7 for n in range(40)} | {"val_loss": 0.3}, error="e" * 300)
+    lines = ckpt("ls", run_dir)[1].splitlines()
+    assert max(map(len, lines)) <= 200
+    assert "004.ckpt" in lines[2] and "last, best" in lines[2]
+    assert max(map(len, ckpt("ls", run_dir, "--why")[1].splitlines())) > 1000
+    path = tmp_path / "ckpt.yaml"
+    path.write_text(
+        "metrics: {val: {monitor: val_loss, mode: min}}\nsave: {improves: val}\nkeep: {best: {n: 1, by: val}}\n"
+    )
+    lines = ckpt("ls", run_dir, "--config", path)[1].splitlines()
+    assert "  val_loss=0.3  " in lines[2] and "metric_" not in lines[2]
 
 
 def test_ls_all_shows_deleted_ones_too(run_dir):
@@ -53,12 +68,12 @@ def test_ls_json_is_one_record_on_a_line(run_dir):
 def test_ls_marks_what_is_superseded_exceptional_tagged_pinned_and_of_an_earlier_run(run_dir):
     manifest = Manifest.read(run_dir)
     manifest.change(3, superseded=True, exceptional=True, tags=("release", "stable"), pinned=True)
-    out = ckpt("ls", run_dir)[1].splitlines()
-    assert "verified, superseded, exceptional" in out[1]
+    out = ckpt("ls", run_dir, "--why")[1].splitlines()
+    assert "  superseded,exceptional  " in out[1]
     assert "release, stable, pinned" in out[1]
     assert out[1].endswith("  pinned")
     manifest.start(Attempt("another", 1, None, 0.0))
-    out = ckpt("ls", run_dir)[1].splitlines()
+    out = ckpt("ls", run_dir, "--why")[1].splitlines()
     assert out[1].endswith("of an earlier run")
     assert out[2].endswith("of an earlier run")
     assert "best" not in out[2]
@@ -67,7 +82,7 @@ def test_ls_marks_what_is_superseded_exceptional_tagged_pinned_and_of_an_earlier
 def test_ls_counts_nothing_on_what_is_not_verified_yet(run_dir):
     newest = Manifest.read(run_dir).live()[-1]
     Manifest.read(run_dir).change(newest.id, status=Status.COMMITTED)
-    *older, last = ckpt("ls", run_dir)[1].splitlines()[1:-1]
+    *older, last = ckpt("ls", run_dir, "--why")[1].splitlines()[1:-1]
     assert last.endswith("  not verified yet") and "last" not in last
     assert "last" in older[-1]
 
@@ -75,7 +90,7 @@ def test_ls_counts_nothing_on_what_is_not_verified_yet(run_dir):
 def test_the_best_is_what_the_alias_on_disk_says(run_dir):
     (run_dir / "best.ckpt").unlink()
     (run_dir / "best.ckpt").symlink_to("003.ckpt")
-    assert "Z  best " in ckpt("ls", run_dir)[1].splitlines()[1]
+    assert "Z  best" in ckpt("ls", run_dir)[1].splitlines()[1]
     (run_dir / "best.ckpt").unlink()
     assert "best" not in ckpt("ls", run_dir)[1]
     (run_dir / "best.pointer").write_text("004.ckpt")
@@ -89,7 +104,6 @@ def test_the_best_is_what_the_alias_on_disk_says(run_dir):
         (lambda path: None, "run: does not exist; expected a run directory"),
         (lambda path: path.write_text("x"), "run: is a file; expected a run directory"),
         (lambda path: path.mkdir(), "run `ckpt doctor {path}`; expected a run directory"),
-        (lambda path: (path / "a" / ".ckpt" / "manifest.jsonl").mkdir(parents=True), "such as {path}/a"),
     ],
 )
 def test_a_wrong_directory_is_one_clear_line(tmp_path, command, make, message):
@@ -99,6 +113,14 @@ def test_a_wrong_directory_is_one_clear_line(tmp_path, command, make, message):
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.startswith("Error: ")
     assert err.endswith(f"{message.format(path=path)}\n")
+
+
+@pytest.mark.parametrize("command", ["show", "verify", "log"])
+def test_a_folder_of_runs_is_no_run_directory(tmp_path, command):
+    (tmp_path / "a" / ".ckpt" / "manifest.jsonl").mkdir(parents=True)
+    code, out, err = ckpt(command, tmp_path, *(["best"] if command == "show" else []))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.endswith(f"such as {tmp_path}/a\n")
 
 
 @pytest.mark.parametrize("command", ["ls", "verify", "log"])
@@ -130,7 +152,7 @@ def test_with_its_policy_ls_knows_every_rule_and_what_goes_next(run_dir, tmp_pat
     config = pytest.importorskip("ckpt_callbacks.config")
     path = tmp_path / "ckpt.yaml"
     path.write_text(config.Config(policy=Policy(save=POLICY.save, keep=KeepBest(1, by=VAL))).to_yaml())
-    out = ckpt("ls", run_dir, "--config", path)[1].splitlines()
+    out = ckpt("ls", run_dir, "--why", "--config", path)[1].splitlines()
     assert out[1].endswith("nothing; the next save deletes it")
     assert out[2].endswith("best 1 by ema(0.5) of val_loss (#1); last; best; newest resumable")
     path.write_text("keep: 5\n")

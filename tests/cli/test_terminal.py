@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import resource
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from tests.support.processes import ENVIRONMENT
 
 def test_a_terminal_gets_lines_that_fit_and_pipes_do_not(run_dir):
     for columns in (70, 80, 200):
-        code, drawn = on_terminal(columns, "ls", run_dir)
+        code, drawn = on_terminal(columns, "ls", run_dir, "--why")
         lines = without_colours(drawn)
         assert code == 0
         assert "\x1b[" in drawn
@@ -29,6 +30,16 @@ def test_a_terminal_gets_lines_that_fit_and_pipes_do_not(run_dir):
     assert piped.stdout == ckpt("ls", run_dir)[1]
 
 
+def test_a_long_file_name_is_never_wrapped_nor_cut(run_dir):
+    name = "Transformer-with-a-long-description-epoch=0004-step=00000040.ckpt"
+    (run_dir / "004.ckpt").rename(run_dir / name)
+    Manifest.read(run_dir).change(4, file=name)
+    lines = without_colours(on_terminal(80, "ls", run_dir)[1])
+    assert max(map(len, lines)) <= 80
+    assert [line.strip() for line in lines].count(name) == 1
+    assert lines[0].split() == ["id", "step", "epoch", "size", "status", "saved", "aliases"]
+
+
 def test_log_fits_a_terminal(timed_dir):
     code, drawn = on_terminal(100, "log", timed_dir)
     lines = without_colours(drawn)
@@ -36,12 +47,16 @@ def test_log_fits_a_terminal(timed_dir):
     assert lines[0].split() == ["id", "saved", "step", "epoch", "blocked", "durable", "size", "status"]
     assert "error: OSError: [Errno 28] No space left on device" in lines[-1]
     assert max(map(len, lines)) <= 100
+    narrow = without_colours(on_terminal(60, "log", timed_dir)[1])
+    assert {"id", "step", "status"} <= set(narrow[0].split()) and max(map(len, narrow)) <= 60
 
 
 def test_verify_draws_progress_on_a_terminal_only(run_dir):
     code, drawn = on_terminal(100, "verify", run_dir)
     assert code == 0
     assert "4.7/4.7 kB" in drawn
+    for result in re.finditer(r"ok\x1b\[0m +/", drawn):
+        assert re.search(r"(\n|\x1b\[2K|\r)(\x1b\[[0-9;]*m)*$", drawn[: result.start()]), "glued to the bar"
     lines = without_colours(drawn)
     assert [line for line in lines if line.startswith(("ok", "2 of"))][-1] == "2 of 2 checkpoints verified"
     parent, child = pty.openpty()  # errors go to a terminal, results do not

@@ -1,0 +1,80 @@
+"""The runs below a folder, such as the trials of a sweep, with one line for each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..policy.policy import Policy
+from ..store.layout import Layout
+from ..store.locked_file import is_locked
+from ..store.manifest import Manifest
+from . import cells
+from .records import Listing
+
+_DEEPEST = 4  # levels of folders that are searched, such as sweep/trial/version/run
+
+
+def find_runs(path: Path, deepest: int = _DEEPEST) -> Iterator[Path]:
+    """Yield a run directory itself, or those below a folder, in the order of their names.
+
+    Args:
+        path: A path that the user gave; nothing is found in a file.
+        deepest: How many levels of folders are searched.
+    """
+    if os.path.lexists(Layout(path).journal):
+        yield path
+    elif deepest:
+        try:
+            below = sorted(entry.name for entry in os.scandir(path) if entry.is_dir(follow_symlinks=False))
+        except OSError:  # not a folder, or not readable
+            return
+        for name in below:
+            if not name.startswith("."):
+                yield from find_runs(path / name, deepest - 1)
+
+
+class RunSummary:
+    """The state of one run, for a table of several.
+
+    Args:
+        run_dir: Its directory, as it is shown.
+        manifest: The directory's manifest.
+        policy: The policy of its newest start; None if it is not known.
+    """
+
+    def __init__(self, run_dir: Path, manifest: Manifest, policy: Policy | None) -> None:
+        self._run_dir, self._listing = run_dir, Listing(manifest, policy)
+        self._is_training = is_locked(manifest.layout.training_lock)
+        self._records = self._listing.view.records()
+        self._last, self._best = self._listing.view.last(), self._listing.view.best()
+
+    def row(self) -> dict[str, str]:
+        """Return the text of each column."""
+        last, best = self._last, self._best
+        size = sum(record.size for record in self._records)
+        measured = self._listing.measured(best) if best is not None else []
+        return {
+            "run": str(self._run_dir),
+            "state": "training" if self._is_training else "",
+            "saves": str(len(self._records)),
+            "step": str(last.step) if last is not None else "",
+            "epoch": str(last.epoch) if last is not None else "",
+            "best": "".join(f"{name}={cells.number(value)}" for name, value in measured[:1]),
+            "at step": str(best.step) if best is not None else "",
+            "size": cells.size(size) if size else "",
+            "saved": cells.when(last) if last is not None else "",
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "run_dir": os.fsencode(self._run_dir).decode("utf-8", "surrogateescape"),
+            "training": self._is_training,
+            "checkpoints": len(self._records),
+            "size": sum(record.size for record in self._records),
+            "last": self._last.to_json() if self._last is not None else None,
+            "best": self._best.to_json() if self._best is not None else None,
+        }

@@ -1,0 +1,66 @@
+"""The ways to name one checkpoint, and ``ckpt path`` and ``ckpt check``."""
+
+import pytest
+
+from ckpt_callbacks import Status
+from ckpt_callbacks.store.manifest import Manifest
+from tests.cli.command_line import ckpt
+
+
+@pytest.mark.parametrize("file", ["004.ckpt", "last.ckpt", "best.ckpt"])
+def test_the_path_of_a_checkpoint_names_it(run_dir, file, monkeypatch):
+    monkeypatch.chdir(run_dir)
+    for path in (run_dir / file, file):
+        assert ckpt("show", path)[1].startswith("id: 4\n")
+        assert ckpt("path", path)[1].endswith("004.ckpt\n")
+        assert ckpt("verify", path)[1].endswith("1 of 1 checkpoint verified\n")
+        assert ckpt("pin", path)[0] == ckpt("unpin", path)[0] == 0
+
+
+@pytest.mark.parametrize("command", ["show", "path", "pin", "rm"])
+@pytest.mark.parametrize("within", ["", "003.ckpt/x", "nothing.ckpt"])
+def test_a_path_that_names_none_is_one_clear_line(run_dir, command, within):
+    code, out, err = ckpt(command, run_dir / within)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert ("has no checkpoint" if within == "nothing.ckpt" else "which checkpoint? expected") in err
+
+
+def test_path_prints_a_path_and_nothing_else(run_dir):
+    assert ckpt("path", run_dir, "best") == (0, f"{run_dir}/004.ckpt\n", "")
+    code, out, err = ckpt("path", run_dir, "1")
+    assert (code, out) == (2, "")
+    assert "its status is deleted" in err
+
+
+def test_verify_of_one_reads_only_that_one(run_dir):
+    (run_dir / "003.ckpt").write_bytes(b"?")
+    assert ckpt("verify", run_dir, "best") == (0, f"ok   {run_dir}/004.ckpt\n1 of 1 checkpoint verified\n", "")
+    assert ckpt("verify", run_dir, "3")[0] == 1
+    assert ckpt("verify", run_dir, "3", "--json")[1].count("\n") == 1
+
+
+def test_verify_mentions_a_bad_file_until_it_is_gone(run_dir):
+    (run_dir / "003.ckpt").write_bytes(b"?")
+    assert ckpt("verify", run_dir)[0] == 1
+    ckpt("doctor", run_dir)
+    assert Manifest.read(run_dir).records[3].status is Status.FAILED
+    code, out, _ = ckpt("verify", run_dir)
+    assert code == 0
+    known = f"bad, and known: {run_dir}/003.ckpt: {run_dir}/003.ckpt: has 1 bytes; the manifest says 2345"
+    assert known in out and out.endswith("1 of 1 checkpoint verified\n")
+    (run_dir / "003.ckpt").unlink()
+    assert "known" not in ckpt("verify", run_dir)[1]
+
+
+def test_check_reads_a_policy_without_training(tmp_path):
+    path = tmp_path / "ckpt.yaml"
+    path.write_text("save: {every: {epochs: 1}}\nkeep: {last: 3}\n")
+    code, out, err = ckpt("check", path)
+    assert (code, err) == (0, "")
+    assert out.splitlines()[0] == f"{path}: no mistakes"
+    assert "Every(epochs=1)" in out and "KeepLast(n=3)" in out
+    path.write_text("save: {evry: {epochs: 1}}\nkeep: 5\n")
+    code, out, err = ckpt("check", path)
+    assert (code, out) == (1, "")
+    assert len(err.splitlines()) == 2 and "did you mean" in err.lower()
+    assert ckpt("check", tmp_path / "missing.yaml")[0] == 2
