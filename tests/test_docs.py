@@ -59,7 +59,7 @@ def blocks(path, language):
 
 
 def test_readme_runs(tmp_path):
-    """Run all blocks of the README, in order, in one folder; then its `ckpt` commands in that folder."""
+    """Run all blocks of the README, in order, in one folder; then its `ckpt` commands, beside its YAML file."""
     program = PRELUDE
     for block in blocks(ROOT / "README.md", "python"):
         program += (KERAS_PRELUDE if "model.fit" in block else "") + block
@@ -69,6 +69,7 @@ def test_readme_runs(tmp_path):
         line for block in blocks(ROOT / "README.md", "console") for line in block.splitlines() if line[:1] == "$"
     ]
     assert len(commands) >= 3
+    (tmp_path / "ckpt.yaml").write_text(blocks(ROOT / "README.md", "yaml")[0])
     for command in commands:
         words = shlex.split(command.lstrip("$ "), comments=True)
         done = subprocess.run([Path(sys.executable).with_name(words[0]), *words[1:]], cwd=tmp_path, capture_output=True)
