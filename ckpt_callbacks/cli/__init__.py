@@ -6,6 +6,7 @@ well, 1 when something is wrong (or no training is running where a save is reque
 
 from __future__ import annotations
 
+import errno
 import importlib
 import io
 import pkgutil
@@ -29,6 +30,11 @@ class _Commands(click.Group):
         except CkptError as error:
             lines = "\n" if isinstance(error, ConfigError) else ""  # it has a line for each mistake
             raise _Refusal(printable(str(error), keep=lines)) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # the reader of the output has ended; click handles that
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            raise _Refusal(printable(f"{where}{error.strerror or error}")) from error
         except click.UsageError as error:
             raise click.UsageError(printable(error.format_message()), ctx=error.ctx) from error
 

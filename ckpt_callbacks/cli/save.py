@@ -26,7 +26,7 @@ def save(run_dir: Path, tag: str | None) -> None:
     if tag is not None:
         checked_tag(tag)
     layout = options.open_manifest(run_dir).layout
-    if not is_locked(layout.training_lock):
+    if not is_locked(layout.training_lock, unknown=True):
         say(f"{run_dir}: no training is running here", err=True)
         raise SystemExit(1)
     try:

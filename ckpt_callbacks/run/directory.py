@@ -81,7 +81,8 @@ class RunDirectory:
             make_folder(layout.private)
             self._lock.acquire()
         except OSError as error:
-            why = obstruction(self.dirpath) or f"cannot be written: {error.strerror or error}"
+            where = f" ({error.filename})" if error.filename else ""
+            why = obstruction(self.dirpath) or f"cannot be written: {error.strerror or error}{where}"
             raise StoreError(f"{self.dirpath}: {why}; expected a directory for checkpoints") from error
         self.is_open = True
         self._repair()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import socket
 import threading
@@ -15,10 +16,13 @@ from ..errors import DirectoryInUse, StoreError
 from .locked_file import LockedFile, lock
 from .private_files import read_file, write_file
 
+log = logging.getLogger("ckpt_callbacks")
+
 _POLL = 0.05  # seconds between two attempts
 _guards: dict[Path, threading.Lock] = {}  # one for each lock file, so that threads wait for each other without polling
 _held: dict[Path, TrainingLock] = {}
 _held_guard = threading.Lock()
+_unprotected: set[Path] = set()  # lock files in file systems without locks, about which a line was logged
 
 
 class FileLock:
@@ -42,6 +46,11 @@ class FileLock:
             return False
         self._file = file
         return True
+
+    @property
+    def excludes(self) -> bool:
+        """Whether nobody else can take the lock while it is held; False in a file system without locks."""
+        return self._file is not None and self._file.excludes
 
     def release(self) -> None:
         """Release the lock, if it is held."""
@@ -114,6 +123,12 @@ class TrainingLock:
                 f"{self._dirpath}: another training run is writing here ({self._read_owner()}); "
                 "wait until it has ended, or choose another directory"
             )
+        if not self._lock.excludes and self._key not in _unprotected:
+            _unprotected.add(self._key)
+            log.warning(
+                "%s: its file system has no locks, so a second training run in this directory would not be noticed; "
+                "start only one at a time", self._dirpath,
+            )  # fmt: skip
         facts = {"host": socket.gethostname(), "pid": os.getpid(), "holder": self._holder, "since": time.time()}
         try:
             write_file(self._owner, json.dumps(facts).encode())

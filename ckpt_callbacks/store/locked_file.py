@@ -3,7 +3,8 @@
 On Linux, these are open-file-description locks, which belong to one opened file. A POSIX record lock belongs to the
 process, and the process loses it when it closes any descriptor of the file. A training run that copies its own run
 directory would thus lose its lock. The two kinds exclude each other, so earlier versions of this package are excluded
-as well. Where only POSIX locks exist, such a copy still releases the lock.
+as well. Where only POSIX locks exist, such a copy still releases the lock. Some network file systems have no locks
+at all; there, nobody is excluded.
 
 A forked child shares an open-file-description lock, and a data-loader worker may outlive a killed training process.
 Therefore each child closes what it inherited, which leaves the parent's lock in place.
@@ -26,7 +27,8 @@ _SUPPORTED = sys.platform == "linux" and hasattr(fcntl, "F_OFD_SETLK")
 _SET: int = getattr(fcntl, "F_OFD_SETLK", 0)
 _GET: int = getattr(fcntl, "F_OFD_GETLK", 0)
 _FLOCK = struct.Struct("hhqqi0q")  # struct flock: type, whence, start, length, and the holder's process
-_UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}  # by the kernel, or by the file system
+# The kernel has no such locks, or the file system has none: NFS without lockd, Lustre mounted with noflock.
+_NO_LOCKS = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK}
 _BUSY = (BlockingIOError, PermissionError)
 
 _mutex = threading.RLock()  # also held while this process forks, so that a child inherits no file that is not listed
@@ -38,10 +40,14 @@ class LockedFile:
 
     Args:
         descriptor: The opened file.
+        excludes: Whether nobody else can lock it now; False if its file system has no locks.
+
+    Attributes:
+        excludes: As given.
     """
 
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
+    def __init__(self, descriptor: int, excludes: bool) -> None:
+        self._descriptor, self.excludes = descriptor, excludes
 
     def unlock(self) -> None:
         """Release the lock, even if a child of this process still has the file open. Harmless in a forked child."""
@@ -61,25 +67,37 @@ def lock(path: Path) -> LockedFile | None:
     """
     with _mutex:
         descriptor = open_file(path, os.O_RDWR | os.O_CREAT)
+        excludes = True
         try:
             _set(descriptor, fcntl.F_WRLCK)
         except BaseException as error:
-            os.close(descriptor)
-            if isinstance(error, _BUSY):
-                return None
-            raise
-        _locked.add(file := LockedFile(descriptor))
+            excludes = False
+            if not (isinstance(error, OSError) and error.errno in _NO_LOCKS):
+                os.close(descriptor)
+                if isinstance(error, _BUSY):
+                    return None
+                raise
+        _locked.add(file := LockedFile(descriptor, excludes))
         return file
 
 
-def is_locked(path: Path) -> bool:
-    """Return whether a file is locked, without locking it."""
+def is_locked(path: Path, *, unknown: bool = False) -> bool:
+    """Return whether a file is locked, without locking it.
+
+    Args:
+        path: The file.
+        unknown: What to return if its file system has no locks.
+    """
     try:
         descriptor = open_file(path, os.O_RDONLY)
     except FileNotFoundError:
         return False
     try:
         return _get(descriptor) != fcntl.F_UNLCK
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        return unknown
     finally:
         os.close(descriptor)
 
@@ -91,7 +109,7 @@ def _set(descriptor: int, kind: int) -> None:
             fcntl.fcntl(descriptor, _SET, _FLOCK.pack(kind, os.SEEK_SET, 0, 0, 0))
             return
         except OSError as error:
-            if error.errno not in _UNSUPPORTED:
+            if error.errno not in _NO_LOCKS:
                 raise
     fcntl.lockf(descriptor, fcntl.LOCK_UN if kind == fcntl.F_UNLCK else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
@@ -102,7 +120,7 @@ def _get(descriptor: int) -> int:
         try:
             return _kind(fcntl.fcntl(descriptor, _GET, _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)))
         except OSError as error:
-            if error.errno not in _UNSUPPORTED:
+            if error.errno not in _NO_LOCKS:
                 raise
     try:  # the layout of ``struct flock`` differs between systems, so try to take the lock
         fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
