@@ -25,7 +25,7 @@ from .fit_call import is_resuming, refuse_fewer_epochs, refuse_to_begin_again
 from .metrics import FreshMetrics
 from .module_hooks import ModuleHooks
 from .nothing_left import end_untrained
-from .preemption import is_preemption, set_exit_code
+from .preemption import end_of, is_preemption, set_exit_code
 from .previous_fit import PreviousFit
 from .processes import TrainerProcesses, hold_sigterm, leave_at_exit
 from .progress import Progress
@@ -261,7 +261,7 @@ class Fit:
                 self._observe(kind, {}, weights=self._trained.identity())
             set_exit_code(exception)
         finally:
-            self._close(self._run.close)
+            self._close(end_of(self._run, exception))
 
     def end(self) -> None:
         """End a fit that finished normally."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
+from functools import partial
 
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
@@ -18,8 +20,15 @@ def is_preemption(exception: BaseException, run: Run) -> bool:
     """
     if isinstance(exception, SIGTERMException):  # raised in all processes, before their next batch
         return True
-    # For example, a fit within this one has answered the signal.
+    # For example, a fit within this one has answered the signal, or the processes that load the data died of it.
     return run.processes.is_single and run.should_exit
+
+
+def end_of(run: Run, exception: BaseException) -> Callable[[], object]:
+    """Return the method that ends the run of a fit that ended with this exception."""
+    if isinstance(exception, RuntimeError) and str(exception).startswith("DataLoader worker"):
+        return partial(run.end, complete=False)  # such a process has died, and perhaps of a signal to all of them
+    return run.close
 
 
 def set_exit_code(exception: BaseException) -> None:

@@ -50,6 +50,10 @@ class ControlChannel:
         """The tags that the open request names; on the primary process only."""
         return self._request.tags
 
+    def shield_children(self) -> None:
+        """Keep the processes that load data from dying of the signals that `expect_signals` watches for."""
+        self._signals.shield_children()
+
     def expect_signals(self, processes: Processes, fit: object, **calls: Callable[..., Any]) -> None:
         """Start watching for signals; see `SignalWatch.install`."""
         self._signals.install(fit, chained=processes.chained_handler, **calls)

@@ -150,6 +150,8 @@ class Run:
             StoreError: The directory cannot be written, or holds a run of another framework.
         """
         self.directory.open()
+        if self.policy.saves_on_preempt:  # Lightning starts processes before it trains
+            self._control.shield_children()
         if self.processes.is_primary and not self.directory.manifest.attempts:
             self.fits.forget()
 
@@ -166,16 +168,9 @@ class Run:
         self._session, self.view.current = self._new_session(), ""
 
     def start(
-        self,
-        source: Source,
-        *,
-        step: int,
-        epoch: int,
-        model: object = None,
-        facts: Mapping[str, Any] | None = None,
-        fit: object = None,
-        **calls: Callable[[], Any],
-    ) -> Decision:
+        self, source: Source, *, step: int, epoch: int, model: object = None, facts: Mapping[str, Any] | None = None,
+        fit: object = None, **calls: Callable[[], Any],
+    ) -> Decision:  # fmt: skip
         """Begin a `fit`: a fresh one, one after `restore`, or a further one of this object.
 
         Args:
@@ -266,11 +261,16 @@ class Run:
             self.directory.manifest.change(last.id, final=True)
             self.directory.move_aliases()
 
-    def end(self) -> None:
-        """End a `fit` that finished normally: `close`, and end the process if a signal came after the last step."""
-        self.fits.end()
+    def end(self, complete: bool = True) -> None:
+        """End a `fit`: `close`, and end the process if a signal came.
+
+        Args:
+            complete: False if the signal has ended the `fit`.
+        """
+        if complete:
+            self.fits.end()
         number = self.close()
-        if self.processes.is_primary:
+        if complete and self.processes.is_primary:
             self._unranked.report(self.state)
         if number is not None:
             self._control.end_process(number)

@@ -8,9 +8,12 @@ import os
 import signal
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any, NoReturn
+
+from .children import Shield, uncover
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -53,6 +56,12 @@ class SignalWatch:
         self.is_alive: Callable[[], bool] = lambda: True
         self.replaced: dict[int, Any] = {}
 
+    def shield_children(self) -> None:
+        """Keep the processes that this one starts from now on from dying of the signals; see `Shield`."""
+        if threading.current_thread() is threading.main_thread():
+            _shielded.add(self)
+            _SHIELD.put_up()
+
     def install(self, fit: object = None, **calls: Callable[..., Any]) -> None:
         """Begin to watch. Python delivers signals to the main thread only; in any other thread, this only logs a line.
 
@@ -74,6 +83,9 @@ class SignalWatch:
     def remove(self) -> None:
         """End the watch. What has arrived stays in `pending`."""
         PROCESS.discard(self)
+        _shielded.discard(self)
+        if not _shielded:
+            _SHIELD.take_down()
 
     @property
     def awaits_others(self) -> bool:
@@ -106,12 +118,14 @@ class ProcessSignals:
         self._timer: threading.Timer | None = None
         self._frame: FrameType | None = None  # where training was interrupted, while its signal is handled
         self._before: dict[int, Any] = {}  # handlers that a later one still reaches through this one
+        os.register_at_fork(after_in_child=self._begin_in_fork)
 
     def add(self, watch: SignalWatch) -> None:
         """Add a watch, and install the handler where another one is installed. Called on the main thread."""
         self._let_leave()
         if not self._watches:
             self.forget()  # the script goes on in spite of it
+            uncover(watch.signals)
         if watch not in self._watches:
             self._watches.append(watch)
             watch.pending, watch.answered = self._pending, False
@@ -206,6 +220,13 @@ class ProcessSignals:
             else:
                 self._before[number] = previous
 
+    def _begin_in_fork(self) -> None:
+        """Watch for nothing in a process that was forked from the one that trains."""
+        self._timer = self._pending = None
+        self._leaving += self._watches
+        self._watches.clear()
+        self._let_leave()
+
     def _pass_on(self, number: int, frame: FrameType | None, is_called_by_another: bool) -> None:
         if not is_called_by_another:
             signal.raise_signal(number)  # to the handler that was restored
@@ -223,3 +244,5 @@ class ProcessSignals:
 
 
 PROCESS = ProcessSignals()
+_SHIELD = Shield(SIGNALS)
+_shielded: weakref.WeakSet[SignalWatch] = weakref.WeakSet()
