@@ -27,6 +27,7 @@ def build_config(
     mode: str | None = None,
     patience: int | None = None,
     allow_code: bool = False,
+    needs_dirpath: bool = True,
     **given: Any,
 ) -> Config:
     """Return the policy and the settings of a callback.
@@ -39,6 +40,7 @@ def build_config(
         mode: Its direction.
         patience: When the default policy stops.
         allow_code: Whether the file may name predicates to import.
+        needs_dirpath: Whether the callback needs a run directory now.
         given: Any other field of `Settings`. None means "not given". Metadata is merged with the file's.
 
     Raises:
@@ -60,6 +62,8 @@ def build_config(
         settings = replace(config.settings, **given)
     except PolicyError as error:
         raise PolicyError(f"{name}: {str(error).removeprefix('Settings: ')}") from None
+    if settings.dirpath is None and not needs_dirpath:
+        return Config(config.policy, settings)
     if settings.dirpath is None:
         raise PolicyError(
             f"{name}: dirpath is missing; expected the run directory, such as {name}('runs/a', ...), "

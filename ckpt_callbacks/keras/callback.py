@@ -36,7 +36,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
     """A callback that carries out a policy with plain Keras files: it saves, prunes, stops and resumes.
 
     Args:
-        dirpath: The run directory. May be None when ``policy`` is a file that names it.
+        dirpath: The run directory. None if ``policy`` is a file that names it.
         policy: A `Policy`, the path of a YAML file, or the contents of such a file. None with ``monitor``.
         monitor: Name of a logged value, such as ``"val_loss"``, instead of a policy: see `Policy.default`.
         mode: With ``monitor``, ``"min"`` or ``"max"``, if the name is not a common one.
@@ -74,7 +74,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
 
     def __init__(
         self,
-        dirpath: str | PathLike[str] | None,
+        dirpath: str | PathLike[str] | None = None,
         policy: PolicyLike | None = None,
         *,
         monitor: str | list[str] | None = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import partial
 from os import PathLike
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ from .compat import ModelCheckpointAttributes
 from .compiled_modules import accept_plain_names
 from .epoch_data import explain_unloadable_state
 from .fit import Fit
+from .logger_directory import logger_directory
 from .previous_fit import PreviousFit
 from .private_names import check_private_names
 from .sanity_check import check_names
@@ -33,7 +35,9 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
     fresh run, all of them start from scratch.
 
     Args:
-        dirpath: The run directory. May be None when ``policy`` is a file that names it.
+        dirpath: The run directory. None if ``policy`` is a file that names it, or for the directory that
+            ModelCheckpoint would take, ``checkpoints`` in that of the logger. Loggers usually begin a new directory
+            at each start, which resumes nothing.
         policy: A `Policy`, the path of a YAML file, or the contents of such a file. None with ``monitor``.
         monitor: Name of a logged value, such as ``"val_loss"``, instead of a policy: see `Policy.default`.
         mode: With ``monitor``, ``"min"`` or ``"max"``, if the name is not a common one.
@@ -69,7 +73,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
 
     def __init__(
         self,
-        dirpath: str | PathLike[str] | None,
+        dirpath: str | PathLike[str] | None = None,
         policy: PolicyLike | None = None,
         *,
         monitor: str | list[str] | None = None,
@@ -100,14 +104,20 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
             allow_code=allow_code, filename=filename, contents=contents,
             metadata=metadata, on_error=on_error, grace=grace, min_free=min_free, background=background,
             max_pending=max_pending, when_busy=when_busy, staging=staging,
-            resume=parts,
+            resume=parts, needs_dirpath=False,
         )  # fmt: skip
         settings = config.settings
-        run = Run(
-            config.policy, settings, suffix=".ckpt", framework="lightning", name="LightningCheckpoint", clock=clock,
+        if settings.dirpath is None and where != "never":
+            raise PolicyError(
+                f"LightningCheckpoint: resume is {resume!r}, and dirpath is missing; expected the run directory, "
+                "because the logger begins a new one at each start"
+            )
+        self._new_run = partial(
+            Run, config.policy, suffix=".ckpt", framework="lightning", name="LightningCheckpoint", clock=clock,
             described=config.described,
         )  # fmt: skip
-        super().__init__(run)
+        super().__init__(None if settings.dirpath is None else self._new_run(settings))
+        self._settings = settings
         self._staging = settings.staging if settings.background else "none"  # a copy is pointless
         self._fit: Fit | None = None
         self._resume: str | PathLike[str] = where
@@ -141,7 +151,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
 
     @property
     def state_key(self) -> str:
-        return self._generate_state_key(dirpath=self.dirpath)
+        return self._generate_state_key(dirpath=self.dirpath if self._placed is not None else None)
 
     def state_dict(self) -> dict[str, Any]:
         return self._fit.run_state() if self._fit is not None and self._run.is_open else {}
@@ -172,8 +182,11 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
             return
         check_private_names()
         if stage != "fit":
-            choose(self._run, trainer, "never")
+            if self._placed is not None:
+                choose(self._placed, trainer, "never")
             return
+        if self._placed is None:
+            self._place(logger_directory(trainer))
         self._fit = Fit(self._run, trainer, self._staging, lambda record: self._notify_loggers(trainer), self._previous)
         self._fit.io.only = self._only
         self._fit.open(self._resume)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
+from dataclasses import replace
+
 import torch
 
 from ..record import Record
 from ..run.reader import RunReader
+from ..run.run import Run
+from ..settings import Settings
 from .missing_best import refuse_best
 
 
@@ -15,8 +21,17 @@ class ModelCheckpointAttributes(RunReader):
     save_top_k = -1
     save_last = True
 
+    _new_run: Callable[[Settings], Run]
+    _settings: Settings
+
+    def _place(self, dirpath: str) -> None:
+        """Take a directory that was not known before."""
+        self._placed = self._new_run(replace(self._settings, dirpath=dirpath))
+
     @property
     def best_model_path(self) -> str:
+        if self._placed is None:
+            return ""
         record = self.best()
         if record is None:
             refuse_best(self._run)
@@ -25,6 +40,8 @@ class ModelCheckpointAttributes(RunReader):
     @best_model_path.setter
     def best_model_path(self, path: str) -> None:
         """Accept what Lightning brings back from the processes that it has started; the manifest says the same."""
+        if self._placed is None and os.path.isfile(path):
+            self._place(os.path.dirname(path))
 
     @property
     def last_model_path(self) -> str:

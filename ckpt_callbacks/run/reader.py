@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, SupportsIndex, TypeVar
 
+from ..errors import PolicyError
 from ..policy.retention import Plan
 from ..record import Record
 from .run import Run
@@ -19,7 +20,7 @@ class RunReader:
     threads belongs to the callback that trains.
 
     Args:
-        run: The run of the callback.
+        run: The run of the callback. None if `fit` decides where its directory is, and sets ``_placed``.
         arguments: Arguments for the framework's callback class.
     """
 
@@ -34,9 +35,18 @@ class RunReader:
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
         return _new, (type(self), *self._arguments), {name: getattr(self, name) for name in self._copied}
 
-    def __init__(self, run: Run, *arguments: Any, **named: Any) -> None:
+    def __init__(self, run: Run | None, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._run = run
+        self._placed = run
+
+    @property
+    def _run(self) -> Run:
+        if self._placed is None:
+            raise PolicyError(
+                f"{type(self).__name__}: has no directory before fit(), where it gets the logger's; to read or resume "
+                "a run before, expected dirpath"
+            )
+        return self._placed
 
     @property
     def dirpath(self) -> str:

@@ -1,0 +1,27 @@
+"""The directory for checkpoints that a trainer's logger, or the trainer itself, provides."""
+
+from __future__ import annotations
+
+from lightning.pytorch import Trainer
+
+from ..config.paths import expanded
+from ..errors import PolicyError
+
+
+def logger_directory(trainer: Trainer) -> str:
+    """Return the directory that ModelCheckpoint would take without one of its own. Collective.
+
+    Raises:
+        PolicyError: It is a URL.
+    """
+    logger = next(iter(trainer.loggers), None)
+    found = trainer.default_root_dir
+    if logger is not None:
+        version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
+        found = "/".join([str(logger.save_dir or found), str(logger.name), version])
+    try:
+        where = expanded(found) / "checkpoints"
+    except PolicyError as error:
+        raise PolicyError(f"LightningCheckpoint: dirpath is missing, and the logger's directory {error}") from None
+    # The logger of another process may have counted up its version.
+    return str(trainer.strategy.broadcast(str(where.absolute())))
