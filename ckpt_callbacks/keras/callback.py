@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -111,11 +112,11 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
             resume=parts,
         )  # fmt: skip
         settings, suffix = config.settings, suffix_of(config.settings.contents, format)
-        run = Run(
-            config.policy, settings, suffix=suffix, framework="keras", name="KerasCheckpoint", clock=clock,
+        new_run = partial(
+            Run, config.policy, suffix=suffix, framework="keras", name="KerasCheckpoint", clock=clock,
             described=config.described,
         )  # fmt: skip
-        super().__init__(run)
+        super().__init__(new_run, settings)
         # If the file is written on the training thread, a copy is pointless.
         self._staging = KerasStaging(settings.staging if settings.background else "none")
         if restore_best_weights and config.policy.best_metric is None:
@@ -128,7 +129,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
             # Keras disables asynchronous dispatch if any callback has this method.
             self.on_train_batch_end = self._end_batch
         self._parts = ResumedParts(**settings.resume)
-        self._gate = run.gate
+        self._gate = self._run.gate
         self._fit: Fit | None = None
         weakref.finalize(self, self._run.close)
 

@@ -112,12 +112,11 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
                 f"LightningCheckpoint: resume is {resume!r}, and dirpath is missing; expected the run directory, "
                 "because the logger begins a new one at each start"
             )
-        self._new_run = partial(
+        new_run = partial(
             Run, config.policy, suffix=".ckpt", framework="lightning", name="LightningCheckpoint", clock=clock,
             described=config.described,
         )  # fmt: skip
-        super().__init__(None if settings.dirpath is None else self._new_run(settings))
-        self._settings = settings
+        super().__init__(new_run, settings)
         self._staging = settings.staging if settings.background else "none"  # a copy is pointless
         self._fit: Fit | None = None
         self._resume: str | PathLike[str] = where

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 
 from ..record import Record
 from ..run.reader import RunReader
-from ..run.run import Run
-from ..settings import Settings
 from .missing_best import refuse_best
 
 
@@ -20,13 +16,6 @@ class ModelCheckpointAttributes(RunReader):
 
     save_top_k = -1
     save_last = True
-
-    _new_run: Callable[[Settings], Run]
-    _settings: Settings
-
-    def _place(self, dirpath: str) -> None:
-        """Take a directory that was not known before."""
-        self._placed = self._new_run(replace(self._settings, dirpath=dirpath))
 
     @property
     def best_model_path(self) -> str:

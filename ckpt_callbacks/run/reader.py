@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, SupportsIndex, TypeVar
 
 from ..errors import PolicyError
 from ..policy.retention import Plan
 from ..record import Record
+from ..settings import Settings
 from .run import Run
 from .view import RunView
 
@@ -20,7 +23,8 @@ class RunReader:
     threads belongs to the callback that trains.
 
     Args:
-        run: The run of the callback. None if `fit` decides where its directory is, and sets ``_placed``.
+        new_run: Returns the run of the callback, with the given settings.
+        settings: The settings; without a directory, `fit` decides where it is.
         arguments: Arguments for the framework's callback class.
     """
 
@@ -35,9 +39,14 @@ class RunReader:
     def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
         return _new, (type(self), *self._arguments), {name: getattr(self, name) for name in self._copied}
 
-    def __init__(self, run: Run | None, *arguments: Any, **named: Any) -> None:
+    def __init__(self, new_run: Callable[[Settings], Run], settings: Settings, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._placed = run
+        self._new_run, self._settings = new_run, settings
+        self._placed = None if settings.dirpath is None else new_run(settings)
+
+    def _place(self, dirpath: str) -> None:
+        """Take a directory that was not known before."""
+        self._placed = self._new_run(replace(self._settings, dirpath=dirpath))
 
     @property
     def _run(self) -> Run:
