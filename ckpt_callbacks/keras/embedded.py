@@ -62,13 +62,13 @@ class FitState:
     Attributes:
         run: The state of the run; see `Embedded.run`.
         record: The record of the checkpoint; see `Embedded.record`.
-        batch: Number of batches of the running epoch that were trained; 0 at the beginning of an epoch.
+        batch: Number of batches of the running epoch that were trained on; 0 at the beginning of an epoch.
         earlier_epochs: Number of epochs of the run that Keras did not count in this fit, because earlier fits trained
             them.
         batches: Number of batches in the epoch; None if unknown.
         next_begun: True if the next batch had begun, so that it may already have been drawn.
-        validating: True if all batches of the epoch were trained and its validation had begun.
-        trained: Number of batches that were trained in all epochs; None if an earlier version wrote the checkpoint.
+        validating: True if all batches of the epoch were trained on and its validation had begun.
+        trained: Number of batches that were trained on in all epochs; None if an earlier version wrote the checkpoint.
         backend: The backend that wrote the checkpoint.
         optimizer: The class of the optimizer; empty if it was not built.
         further_optimizers: For each optimizer that was built, by the attribute names that lead to it (see `objects`):

@@ -80,7 +80,7 @@ class OtherCallbacks:
         """Set back the callbacks' batch counters, because Keras counts the skipped batches of an epoch again.
 
         Args:
-            batches: The number of batches of the epoch that were trained.
+            batches: The number of batches of the epoch that were trained on.
             begun: The number of executions that have begun.
         """
         for callback in self._callbacks:

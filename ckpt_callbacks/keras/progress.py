@@ -31,7 +31,7 @@ class Progress:
         batch: Number of batches of the running epoch before the observed event.
         next_begun: True if the batch after the observed event has begun.
         begun: The last batch of the running epoch that began and was not skipped. None before the first one.
-        validating: True if all batches were trained and the epoch's validation has begun.
+        validating: True if all batches were trained on and the epoch's validation has begun.
         ending: True if training stops mid-epoch, so that the rest of the epoch does not count.
     """
 
@@ -109,7 +109,7 @@ class Progress:
         return self._steps.batch_of(step)
 
     def done(self, model: keras.Model) -> int:
-        """Return the number of batches of the running epoch that were trained."""
+        """Return the number of batches of the running epoch that were trained on."""
         if self.begun is None:
             return self.skipped
         steps = model.steps_per_execution
@@ -129,7 +129,7 @@ class Progress:
         return ahead is not None and -steps < ahead < 0
 
     def is_complete(self, model: keras.Model, batches: int | None) -> bool:
-        """Return whether all batches of the running epoch were trained.
+        """Return whether all batches of the running epoch were trained on.
 
         Args:
             model: The model that is trained.

@@ -64,7 +64,7 @@ class ResumePoint:
         self._logs: dict[str, float] = {}  # the metrics of the batches that are skipped
         self.partial: PartialEpoch | None = None  # in the epoch of the checkpoint, if it was taken midway
         if self.is_validation:
-            self._warn_of_other_backend()  # all batches were trained, even if the epoch has a different number now
+            self._warn_of_other_backend()  # all batches were trained on, even if the epoch has a different number now
         elif None not in (call.batches, state.batches) and call.batches != state.batches:
             self._give_up(f"an epoch has {call.batches} batches now, and had {state.batches}")
         elif state.batch % model.steps_per_execution and state.batch != state.batches:
@@ -121,7 +121,7 @@ class ResumePoint:
         self._set_random_state(random or self._state.volatile.random)
 
     def begin_epoch(self) -> None:
-        """Skip the batches that were already trained, when the first epoch begins, after all other callbacks."""
+        """Skip the batches already trained on, when the first epoch begins, after all other callbacks."""
         if self._is_epoch_begin:
             return
         self._set_random_state(self._state.epoch_random)  # so that the data gets the same order again

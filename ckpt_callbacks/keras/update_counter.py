@@ -26,8 +26,8 @@ class UpdateCounter:
     Args:
         model: The model that is trained.
         step: Number of updates that were done before.
-        batch: Number of batches of the running epoch that were trained before.
-        trained: Number of batches that were trained before, in all epochs. None if only ``step`` is known.
+        batch: Number of batches of the running epoch that were trained on before.
+        trained: Number of batches that were trained on before, in all epochs. None if only ``step`` is known.
     """
 
     def __init__(self, model: keras.Model, step: int, batch: int = 0, trained: int | None = None) -> None:

@@ -1,7 +1,7 @@
 """The order of an epoch's batches, for loaders that cannot report their position.
 
 A plain `DataLoader` has no state. However, its order was drawn from the random generators when the epoch began. Once
-their states are restored, the batches that were already trained can be drawn again and skipped.
+their states are restored, the batches already trained on can be drawn again and skipped.
 """
 
 from __future__ import annotations

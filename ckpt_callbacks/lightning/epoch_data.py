@@ -80,13 +80,13 @@ def batches_in_changed_data(
     """Return after how many batches an epoch continues if its data has changed, and log it; None if it has not changed.
 
     If only the batch size has changed, or the number of processes that share an order, the trained samples are skipped,
-    rounded down to whole batches. Otherwise, nothing shows which samples were trained, so the epoch begins again.
+    rounded down to whole batches. Otherwise, nothing shows which samples were trained on, so the epoch begins again.
 
     Args:
         trainer: The trainer.
         saved: What `epoch_data` returned at the save.
-        batches: The number of batches that were trained.
-        processes: The number of processes that trained them.
+        batches: The number of batches already trained on.
+        processes: The number of processes that trained on them.
     """
     loaders = loops.loaders(trainer)
     before, now = [LoaderData(**data) for data in saved], [LoaderData.of(loader) for loader in loaders]

@@ -23,7 +23,7 @@ def loaded_again(batches: int, now: Callable[[], float] = time.monotonic) -> Ite
         if done and spent >= due:
             due = spent + _NEXT
             log.warning(
-                "loading again the %d batches that were trained in this epoch before the checkpoint: %d done in "
+                "loading again the %d batches trained on in this epoch before the checkpoint: %d done in "
                 "%.0f s, about %.0f s left; a StatefulDataLoader (torchdata) does not load them again",
                 batches, done, spent, spent / done * (batches - done),
             )  # fmt: skip

@@ -29,14 +29,14 @@ def last_batch_was_reached(trainer: Trainer) -> bool:
 
 
 def batches_done(trainer: Trainer) -> int:
-    """Return how many batches of the running epoch were trained before the checkpoint that a `fit` resumes from."""
+    """Return how many batches of the running epoch were trained on before the checkpoint that a `fit` resumes from."""
     epoch_loop = trainer.fit_loop.epoch_loop
     # A checkpoint that was taken in a batch's last hook does not count that batch yet.
     return epoch_loop.batch_progress.current.completed + int(epoch_loop.restarted_on_train_batch_end)
 
 
 def batches_trained(trainer: Trainer) -> int:
-    """Return how many batches of the running epoch were trained."""
+    """Return how many batches of the running epoch were trained on."""
     return trainer.fit_loop.epoch_loop.batch_progress.current.processed
 
 

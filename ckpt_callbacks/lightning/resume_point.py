@@ -143,7 +143,7 @@ class ResumePoint:
         if own.order is None or not is_plain(trainer) or not batches:
             return
         progress.order.skip(trainer, own.order, 0 if loops.last_batch_was_reached(trainer) else batches)
-        log.info("skipped the %d batches of the epoch that were already trained", batches)
+        log.info("skipped the %d batches of the epoch already trained on", batches)
 
 
 def _name_nan(trainer: Trainer) -> None:

@@ -22,7 +22,7 @@ def validates_next(trainer: Trainer) -> bool:
     epoch_loop = trainer.fit_loop.epoch_loop
     val_loop = epoch_loop.val_loop
     if val_loop._combined_loader is not None and val_loop.skip:
-        return False  # the data has no batch, and Lightning calls no hook
+        return False  # the data is empty, and Lightning does not call any hook
     return epoch_loop._should_check_val_fx(trainer.fit_loop._data_fetcher)
 
 

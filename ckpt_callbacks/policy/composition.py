@@ -72,7 +72,7 @@ class Trigger:
 
     @property
     def may_differ_across_ranks(self) -> bool:
-        """Whether processes that train together may answer differently at one step, for example because of a clock.
+        """Whether processes that train together may answer differently at the same step, for example because of clocks.
 
         If so, they have to agree on each event. True by default.
         """

@@ -108,7 +108,7 @@ class ProcessSignals:
     """The signals of this process: one handler for all watches. A second signal ends the process at once.
 
     Previously installed handlers are called too. If the process has not ended ``grace`` seconds after the signal (the
-    shortest one of all watches), it is ended; a save that is being written is abandoned, which harms no checkpoint.
+    shortest one of all watches), it is ended; a save that is being written is abandoned; no checkpoint is harmed.
     """
 
     def __init__(self) -> None:

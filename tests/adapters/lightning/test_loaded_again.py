@@ -57,4 +57,4 @@ def test_a_resume_of_slow_data_says_so(tmp_path, workers, caplog):
     assert "batches of the epoch again" not in caplog.text
     fit(tmp_path, resume=True, **settings)
     # How many lines there are depends on the speed of the machine.
-    assert "loading again the 9 batches that were trained in this epoch before the checkpoint" in caplog.text
+    assert "loading again the 9 batches trained on in this epoch before the checkpoint" in caplog.text
