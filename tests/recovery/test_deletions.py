@@ -92,7 +92,8 @@ def lose_a_file_in_it(path):
 
 
 def by_resume_path(dirpath):
-    return RunReader(new_run(dirpath, NEWEST)).resume_path()
+    run = new_run(dirpath, NEWEST)
+    return RunReader(lambda _: run, run.settings).resume_path()
 
 
 def by_opening(dirpath):
