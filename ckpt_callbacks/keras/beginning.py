@@ -15,6 +15,7 @@ from ..formats.keras.unsupported import one_line
 from ..policy.decision import Decision
 from ..policy.ranking import final_record
 from ..record import Record
+from ..run.loaded_weights import name_nan
 from ..run.resumed_parts import ResumedParts
 from ..run.run import Run
 from .earlier_fits import Choice, ResumeRequest, choose, leave, start_facts
@@ -27,6 +28,7 @@ from .model.load import load_weights, read_embedded
 from .other_callbacks import OtherCallbacks, without_averages
 from .resume_point import ResumePoint
 from .update_counter import has_trained, updates_done
+from .weights import weights_are_finite
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -142,6 +144,7 @@ class Beginning:
         run, model = self._run, self._model
         state = read_embedded(path)
         load(model, path, state, call, run.directory.staging, parts)
+        name_nan(run, path, lambda: weights_are_finite(model))
         if parts != ResumedParts():
             log.warning("%s: resuming only from its %s, as requested", path, parts)
         if not parts.step:

@@ -27,6 +27,7 @@ from .model.copy import copy
 from .model.objects import optimizers
 from .model.parts import shapes
 from .model.save import embedded_for, save
+from .weights import weights_are_finite
 
 try:
     from ..formats.keras.writer import FileWriter, KerasFile
@@ -171,8 +172,7 @@ class _Staged:
 def _written(model: keras.Model, path: Path, state: FitState, with_config: bool) -> Written:
     """Have Keras write the file, on the thread that trains."""
     tensors = save(model, path, state, with_config=with_config)
-    arrays = map(keras.ops.convert_to_numpy, model.trainable_variables)
-    return Written(tensors, finite=all_finite((np.ravel(a).view(np.uint8).data, a.dtype.name) for a in arrays))
+    return Written(tensors, finite=weights_are_finite(model))
 
 
 def _saves_as_keras(model: keras.Model) -> bool:

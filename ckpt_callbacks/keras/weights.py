@@ -9,6 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from ..formats.finite import all_finite
+
 _WHOLE, _SAMPLED = 1 << 20, 1 << 16  # elements; reading all of a large variable would take as long as copying it
 
 
@@ -26,6 +28,12 @@ class MeasuredWeights:
     def identity(self, model: keras.Model) -> Hashable | None:
         """Return the identity if the model still has these weights, as far as its backend can tell; None if not."""
         return self._event if self._state == _state(model) else None
+
+
+def weights_are_finite(model: keras.Model) -> bool:
+    """Return False if a trainable weight holds NaN or an infinity."""
+    arrays = (np.ravel(keras.ops.convert_to_numpy(weight)) for weight in model.trainable_variables)
+    return all_finite((array.view(np.uint8).data, array.dtype.name) for array in arrays)
 
 
 def content(model: keras.Model) -> str:

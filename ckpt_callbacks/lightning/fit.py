@@ -122,7 +122,7 @@ class Fit:
                 "%s: the checkpoint has no state of this callback, so its policy starts from scratch", self._run.dirpath
             )
             return
-        self._resume_point = ResumePoint.of(self._trainer, checkpoint, state)
+        self._resume_point = ResumePoint.of(self._trainer, self._run, checkpoint, state)
         self._run.restore(state["snapshot"])
 
     def begin(self) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
+from ..run.loaded_weights import name_nan
+from ..run.run import Run
 from ..torch.rng import random_state, set_random_state
 from . import loops
 from .data_order import is_plain, push_prefetched, set_generator_states
@@ -42,18 +44,20 @@ class ResumePoint:
         self,
         state: FitState,
         optimizers: SavedOptimizers,
+        run: Run,
         checkpoint: Mapping[str, Any],
         loaders: Sequence[dict[str, Any]] = (),
     ) -> None:
-        self.state, self.optimizers = state, optimizers
+        self.state, self.optimizers, self._run = state, optimizers, run
         self._checkpoint, self._loaders = checkpoint, loaders
 
     @classmethod
-    def of(cls, trainer: Trainer, checkpoint: Mapping[str, Any], state: Mapping[str, Any]) -> ResumePoint:
+    def of(cls, trainer: Trainer, run: Run, checkpoint: Mapping[str, Any], state: Mapping[str, Any]) -> ResumePoint:
         """Return the resume point of a loaded checkpoint, from which Lightning has not restored its loops yet.
 
         Args:
             trainer: The trainer.
+            run: The run of the callback.
             checkpoint: What was loaded. Positions of stateful loaders that mean nothing here are removed.
             state: The state of the callback in it.
         """
@@ -62,7 +66,8 @@ class ResumePoint:
         if len(fit.processes) != trainer.world_size:
             saved.pop("combined_loader", None)
         loaders = saved.get("combined_loader", [])
-        return cls(fit, SavedOptimizers(checkpoint.get("optimizer_states", ()), fit.optimizers), checkpoint, loaders)
+        optimizers = SavedOptimizers(checkpoint.get("optimizer_states", ()), fit.optimizers)
+        return cls(fit, optimizers, run, checkpoint, loaders)
 
     def restore(self, trainer: Trainer, progress: Progress) -> None:
         """Bring a fit that loaded the checkpoint to its place. Call it when training begins.
@@ -71,7 +76,7 @@ class ResumePoint:
             ResumeError: The data has changed.
         """
         state, own = self.state, self._own(trainer)
-        _name_nan(trainer)
+        name_nan(self._run, trainer.ckpt_path or "", lambda: weights_are_finite(trainer))
         if state.frozen is not None:
             unfreeze(trainer.lightning_module, state.frozen_at_start, state.frozen)
         if state.place is Place.EPOCH_END:
@@ -144,12 +149,3 @@ class ResumePoint:
             return
         progress.order.skip(trainer, own.order, 0 if loops.last_batch_was_reached(trainer) else batches)
         log.info("skipped the %d batches of the epoch already trained on", batches)
-
-
-def _name_nan(trainer: Trainer) -> None:
-    """Log if the loaded weights hold NaN. The record does not show this if it was restored from its file."""
-    if not weights_are_finite(trainer) and trainer.is_global_zero:
-        log.warning(
-            "%s: the loaded weights hold NaN or infinity, and training continues from them; to continue from good "
-            "weights, pass the path of an earlier checkpoint", trainer.ckpt_path,
-        )  # fmt: skip

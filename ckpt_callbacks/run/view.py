@@ -131,6 +131,12 @@ class RunView:
                 f"the newest good one is {found[0].file}" if found else "there is no other checkpoint to resume from",
             )  # fmt: skip
 
+    def was_searched(self, path: str | Path) -> bool:
+        """Return whether it is known that the weights of the checkpoint at ``path`` hold neither NaN nor infinity."""
+        record = self.find(path)
+        # Only a save sets the identity, after that search; a record that was restored from its file has none.
+        return record is not None and record.finite and bool(record.identity)
+
     def find(self, path: str | Path) -> Record | None:
         """Return the live record of the checkpoint at ``path``, if it belongs to this directory."""
         wanted = Path(path).resolve()

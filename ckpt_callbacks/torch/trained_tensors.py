@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -30,12 +31,17 @@ def trained_parts(module: torch.nn.Module) -> list[torch.Tensor]:
 
 
 def are_finite(tensors: Sequence[torch.Tensor]) -> bool:
-    """Return False if any of the tensors, on any device, holds NaN or an infinity."""
-    return all(
-        bool(torch.isfinite(tensor.detach()).all())
-        for tensor in tensors
-        if tensor.is_floating_point() or tensor.is_complex()
-    )
+    """Return False if any tensor, on any device, holds NaN or an infinity. Types of 8 bits are not searched."""
+    return all(_is_finite(tensor.detach()) for tensor in tensors if tensor.numel())
+
+
+def _is_finite(tensor: torch.Tensor) -> bool:
+    if tensor.is_complex():
+        tensor = torch.view_as_real(tensor)
+    if not tensor.is_floating_point() or tensor.element_size() == 1:
+        return True
+    # NaN passes through; `isfinite` takes 20 times as long, because it makes several tensors of this size.
+    return all(math.isfinite(bound) for bound in map(float, torch.aminmax(tensor)))
 
 
 def numbers_of(tensors: Sequence[torch.Tensor], copies: Mapping[int, bytes | memoryview]) -> Iterator[Numbers]:

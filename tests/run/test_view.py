@@ -72,3 +72,13 @@ def test_a_checkpoint_that_cannot_be_read_now_does_not_take_the_place_of_another
     assert older.id in planned and older.path.exists()
     assert all(record.status is Status.VERIFIED for record in live)
     assert os.readlink(tmp_path / "last.raw") == next(r.file for r in live if r.epoch == 4)
+
+
+def test_only_the_record_of_a_save_tells_that_the_weights_were_searched(begin, tmp_path):
+    first, second = saved(begin, 2)
+    view = new_run(tmp_path, Policy(Every(epochs=1))).view
+    view.refresh()
+    assert view.was_searched(first.path) and view.was_searched(str(second.path))
+    view.manifest.change(first.id, finite=False)
+    view.manifest.change(second.id, identity="")  # as after a rebuild, or from an older version
+    assert not (view.was_searched(first.path) or view.was_searched(second.path) or view.was_searched(tmp_path / "x"))

@@ -61,6 +61,18 @@ def test_without_a_good_checkpoint_training_starts_from_scratch_unless_a_path_is
     assert "there is no other checkpoint to resume from" in caplog.text
 
 
+@pytest.mark.parametrize("known", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_resume_from_nan_says_so_if_the_record_cannot(tmp_path, caplog, known):
+    """A record that was restored from its file does not know what a search has found; one that is listed does."""
+    spoiled(tmp_path, EACH, epochs=2)
+    if not known:
+        (lost,) = tmp_path.rglob("manifest.jsonl")
+        lost.unlink()
+    fit(quick(), ours := checkpoint(tmp_path, EACH), epochs=3)
+    assert ours.records()[0].finite
+    assert caplog.text.count("the loaded weights hold NaN or infinity") == (not known)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("settings", [{"staging": "none"}, {"background": False}, {"format": "h5"}], ids=str)
 def test_every_writer_looks_for_nan(tmp_path, settings):
