@@ -113,7 +113,9 @@ class Beginning:
         """End a fit that trained nothing, and load the final weights if they differ from those it resumed from."""
         run, model = self._run, self._model
         if not self._choice.done:
-            log.warning("%s: nothing was left to train; the run is at step %d", run.dirpath, run.state.step)
+            epochs = run.state.epoch - self.earlier_epochs
+            why = f", after {epochs} of {self.facts['epochs']} epochs; to train more, raise epochs"
+            run.directory.announcements.end_untrained(run.state.step, why if epochs >= self.facts["epochs"] else "")
         final = self._final()
         if final is not None and self.point is not None and self.point.path != final.path:
             load_verified(model, final, run.directory.staging)  # the final weights may be averages, or the best ones
@@ -154,7 +156,7 @@ class Beginning:
         if not parts.optimizer:
             callbacks = without_averages(state.volatile.callbacks)
             state = replace(state, volatile=replace(state.volatile, callbacks=callbacks))
-        run.restore(state.run)
+        run.restore(state.run, path)
         again = partial(load_again, model, path, state, run.directory.staging, parts)
         self.point = ResumePoint(path, model, state, call, others, again)
         self.earlier_epochs = self.point.earlier_epochs(run.fits.next_number)
@@ -168,7 +170,6 @@ class Beginning:
                 "checkpoint's rate; to change it, set model.optimizer.learning_rate in a callback's on_epoch_begin",
                 path, rates[1], rates[0],
             )  # fmt: skip
-        log.warning("resumed from %s, at step %d, epoch %d", path, run.state.step, run.state.epoch)
         if not call.is_known:
             log.warning(
                 "%s: resumed outside fit(), so nothing is skipped automatically; begin the loop with epoch %d "

@@ -129,6 +129,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
             # Keras disables asynchronous dispatch if any callback has this method.
             self.on_train_batch_end = self._end_batch
         self._parts = ResumedParts(**settings.resume)
+        self._run.directory.announcements.resumes_itself = resume == "auto"
         self._gate = self._run.gate
         self._fit: Fit | None = None
         weakref.finalize(self, self._run.close)

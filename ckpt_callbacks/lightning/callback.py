@@ -120,6 +120,8 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         self._staging = settings.staging if settings.background else "none"  # a copy is pointless
         self._fit: Fit | None = None
         self._resume: str | PathLike[str] = where
+        if where == "auto":
+            self._run.directory.announcements.resumes_itself = True
         self._previous = PreviousFit(where)
         # The path that the parts are for; None for any.
         self._only: tuple[str | None, ResumedParts] = (None, ResumedParts(**settings.resume))

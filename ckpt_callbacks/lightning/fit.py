@@ -21,7 +21,7 @@ from .batch_gate import BatchGate
 from .checkpoint_io import StagedCheckpointIO
 from .embedded import Place
 from .exactness import Inexactness
-from .fit_call import is_resuming, refuse_fewer_epochs, refuse_to_begin_again
+from .fit_call import is_resuming, path_being_loaded, refuse_fewer_epochs, refuse_to_begin_again
 from .metrics import FreshMetrics
 from .module_hooks import ModuleHooks
 from .nothing_left import end_untrained
@@ -123,7 +123,7 @@ class Fit:
             )
             return
         self._resume_point = ResumePoint.of(self._trainer, self._run, checkpoint, state)
-        self._run.restore(state["snapshot"])
+        self._run.restore(state["snapshot"], path_being_loaded())
 
     def begin(self) -> None:
         """Begin the fit, before the first epoch's iterators are made."""

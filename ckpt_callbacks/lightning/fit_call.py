@@ -32,6 +32,11 @@ def is_resuming() -> bool:
     return is_called_by(_CheckpointConnector._restore_modules_and_callbacks)
 
 
+def path_being_loaded() -> Any:
+    """Return the path of the checkpoint that is loaded now because the running `fit` resumes from it."""
+    return _argument_of(_CheckpointConnector._restore_modules_and_callbacks, "checkpoint_path")
+
+
 def is_called_by(method: Callable[..., Any]) -> bool:
     """Return whether a method of Lightning is running on this thread."""
     return _frame_of(method) is not None

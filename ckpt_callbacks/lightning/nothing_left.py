@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Timer
 
@@ -14,7 +12,6 @@ from .final_weights import end_with_final_weights
 from .frozen_parameters import is_trained_now
 from .previous_fit import PreviousFit
 
-log = logging.getLogger("ckpt_callbacks")
 _FOLD = ", with another model in this process; give each fold its own directory"
 _PHASE = "a new phase of training needs its own directory"
 
@@ -34,7 +31,7 @@ def end_untrained(trainer: Trainer, run: Run, state: FitState, previous: Previou
     loaded = end_with_final_weights(trainer, run)
     why = _why(trainer, run, state, previous)
     run.fits.pass_over()
-    log.warning("%s: nothing left to train; the run ended at step %d%s%s", run.dirpath, run.state.step, why, loaded)
+    run.directory.announcements.end_untrained(run.state.step, f"{why}{loaded}")
 
 
 def _why(trainer: Trainer, run: Run, state: FitState, previous: PreviousFit) -> str:
@@ -48,4 +45,8 @@ def _why(trainer: Trainer, run: Run, state: FitState, previous: PreviousFit) -> 
         return f", beyond max_steps={trainer.max_steps}, which includes earlier fits; {_PHASE}"
     if is_trained_now(trainer.lightning_module, state.frozen_at_start, state.frozen):
         return f", with other parameters frozen than now; {_PHASE}, or more epochs"
-    return _FOLD if run.fits.were_for_another(trainer.lightning_module) else ""
+    if run.fits.were_for_another(trainer.lightning_module):
+        return _FOLD
+    if trainer.max_epochs not in (None, -1) and trainer.current_epoch >= trainer.max_epochs:
+        return f", after {run.state.epoch} of {trainer.max_epochs} epochs; to train more, raise max_epochs"
+    return ""

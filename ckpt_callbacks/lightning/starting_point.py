@@ -61,6 +61,7 @@ def choose(run: Run, trainer: Trainer, resume: Resume) -> None:
     theirs = _chosen.get(connector, path_to_load())
     find: Callable[[], Path | None] | None = None
     if asked == "last":
+        run.directory.announcements.resumes_itself = True
         find = functools.partial(_last, run, theirs, fits)
     elif asked is None and fits and resume != "never" and not _is_search(trainer):
         find = functools.partial(_automatic, run, trainer, theirs, resume)

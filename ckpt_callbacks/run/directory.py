@@ -22,6 +22,7 @@ from ..store.manifest import Manifest
 from ..store.obstruction import obstruction
 from ..store.private_files import make_folder, require_own
 from . import pruning
+from .announcements import Announcements
 from .leftovers import Leftovers
 from .view import RunView
 
@@ -43,6 +44,7 @@ class RunDirectory:
         manifest: The view's manifest.
         described: As given.
         processes: The processes that train together.
+        announcements: What the run says at its beginning and end.
         leftovers: Removes files, again at the next save if that fails.
         is_open: True from `open` to `release`. Of several processes, only the primary one holds the lock meanwhile.
         keeps_all: True if nothing is deleted until the next start of training, whatever the retention rules say.
@@ -57,7 +59,7 @@ class RunDirectory:
         self.processes, self.is_open, self.keeps_all = Processes(), False, False
         layout = self.manifest.layout
         self._lock = TrainingLock(layout.training_lock, layout.owner, name)
-        self.leftovers = Leftovers(layout.staging)
+        self.leftovers, self.announcements = Leftovers(layout.staging), Announcements(dirpath)
         self._refused: dict[str, str] = {}  # aliases that could not be moved, with the reason that was logged
 
     @property
@@ -72,6 +74,7 @@ class RunDirectory:
             DirectoryInUse: Another training run holds it.
             StoreError: The directory cannot be written, or holds a run of another framework.
         """
+        self.announcements.resumed_from = None
         if self.is_open or not self.processes.is_primary:
             self.is_open = True
             return

@@ -64,6 +64,7 @@ class RunReader:
 
     def resume_path(self) -> str | None:
         """Return the newest checkpoint that a run can continue from and that passes verification, or None."""
+        self._run.directory.announcements.resumes_itself = True
         self._run.directory.repair_if_idle()
         record = next(self._run.view.verified_resumable(), None)
         return str(record.path) if record else None

@@ -6,6 +6,7 @@ import logging
 import math
 import signal
 from collections.abc import Callable, Mapping
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +90,7 @@ class Run:
             self.directory, self._worker, self._clock, self._filename, suffix, settings.min_free
         )
         self._session, self._unranked = self._new_session(), Unranked(self.view, policy)
-        if settings.contents == "weights":
-            log.warning("%s: saves only weights; a run cannot be resumed from them", self.dirpath)
+        self.directory.announcements.limit(settings.contents)
         if (ranking := smoothed_ranking(policy)) is not None:
             log.warning(
                 "%s: checkpoints are ranked by %s, so the one with the best %s may be deleted; to keep it, rank by the "
@@ -155,13 +155,14 @@ class Run:
         if self.processes.is_primary and not self.directory.manifest.attempts:
             self.fits.forget()
 
-    def restore(self, embedded: Mapping[str, Any]) -> None:
-        """Continue from the state that a checkpoint contains: `Embedded.run`.
+    def restore(self, embedded: Mapping[str, Any], path: str | PathLike[str] | None = None) -> None:
+        """Continue from the state that a checkpoint contains: `Embedded.run`. Announce ``path``, if it is given.
 
         Raises:
             ResumeError: The checkpoint was written by a newer version.
         """
         self._session.restore(embedded)
+        self.directory.announcements.resumed_from = path
 
     def begin_new_run(self) -> None:
         """Forget the run so far: the next `start` begins another run in this directory. Its checkpoints stay."""

@@ -65,7 +65,7 @@ class Session:
         self.outcomes = Outcomes(directory, self.saver, self.decider, control, settings, listeners)
         self._source: Source | None = None
         self._parent: int | None = None  # the record from which training continues
-        self._is_restored = False  # since the last `fit` began
+        self._is_restored = self._is_new = False  # since the last `fit` began; in the `fit` that begins
         self._any_measured = False  # by any process at the last step, as all have agreed
 
     @property
@@ -93,7 +93,7 @@ class Session:
             source: The training run, as its adapter provides it.
             facts: Plain JSON values to store with the attempt.
         """
-        self._source = source
+        self._source, self._is_new = source, self.is_first_fit and not self._is_restored
         if not self.is_first_fit and not self._is_restored:  # another `fit` continues where the last one ended
             last = last_record(self._directory.view.records())
             self._parent = last.id if last else self._parent
@@ -112,6 +112,9 @@ class Session:
         if self._control.has_answered:  # the fit ends as soon as its other callbacks have saved
             return Decision()
         event = self._begin_event(event)
+        if event.kind is EventKind.START and self._directory.processes.is_primary:
+            start = self._directory.announcements.start
+            start(self._policy, is_new=self._is_new, step=event.step, epoch=event.epoch)
         if event.kind is EventKind.EXCEPTION and self._directory.keeps_all:
             return Decision()  # all was saved before this error was raised
         decision = self._handle(event)
@@ -168,6 +171,8 @@ class Session:
             measured, tags = self.decider.measured_at(stamped), self._control.tags if requested else ()
             self.saver.save(decision.save, stamped, measured, self.decider.state, self._source, tags)
             self.outcomes.deliver(event.step, may_raise=True)
+        if decision.save is not None and event.kind is EventKind.PREEMPT and self._directory.processes.is_primary:
+            self._directory.announcements.preempt(self._directory.view.last(), event.step)
         if decision.error:
             self._committer.wait()
             raise MetricError(decision.error)

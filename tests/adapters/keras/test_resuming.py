@@ -185,7 +185,7 @@ def test_a_finished_script_run_again_trains_nothing_and_says_so(tmp_path, caplog
     watch = Epochs()
     history = fit(again, watch, callback, keras.callbacks.EarlyStopping(**stopper), epochs=5)
     assert watch.seen == [] and (history.epoch, history.history) == (whole.epoch, whole.history)
-    assert f"nothing was left to train; the run is at step {epochs * 4}" in caplog.text
+    assert f"nothing left to train; the run ended at step {epochs * 4}" in caplog.text
     assert [(record.file, record.digest) for record in callback.records()] == before
     assert same(trained, again), "the model is what it was when the first one ended"
 

@@ -1,0 +1,88 @@
+"""What a run says at its beginning and at its end, in the same words in every framework."""
+
+from __future__ import annotations
+
+import logging
+from os import PathLike
+from pathlib import Path
+
+from ..policy.policy import Policy
+from ..record import Record
+from ..runtime.bare_log import announce
+
+log = logging.getLogger("ckpt_callbacks")
+
+
+class Announcements:
+    """The lines of one run.
+
+    Args:
+        dirpath: The run directory.
+
+    Attributes:
+        resumes_itself: True if the script continues the run when it is started again.
+        resumed_from: The checkpoint that was loaded for the next start of training, if any.
+    """
+
+    def __init__(self, dirpath: Path) -> None:
+        self._dirpath, self._resumable = dirpath, True
+        self.resumes_itself = False
+        self.resumed_from: str | PathLike[str] | None = None
+
+    def limit(self, contents: str) -> None:
+        """Announce, before training, that a run cannot be resumed, if its checkpoints hold only weights."""
+        self._resumable = contents != "weights"
+        if not self._resumable:
+            log.warning("%s: saves only weights; a run cannot be resumed from them", self._dirpath)
+
+    def start(self, policy: Policy, *, is_new: bool, step: int, epoch: int) -> None:
+        """Announce a start of training: a new run, or one that continues from a checkpoint.
+
+        Args:
+            policy: The policy.
+            is_new: True if it begins a run.
+            step: Optimizer updates done.
+            epoch: Completed epochs.
+        """
+        path, self.resumed_from = self.resumed_from, None
+        if path is not None:
+            log.warning("resumed from %s, at step %d, epoch %d", path, step, epoch)
+        elif is_new:
+            best = f"; the best by {policy.best_metric.name}" if policy.best_metric is not None else ""
+            announce(
+                "%s: a new run begins; saves: %s%s%s", self._dirpath, policy.save.describe(), best,
+                self._how("; if it is interrupted, "),
+            )  # fmt: skip
+
+    def preempt(self, last: Record | None, step: int) -> None:
+        """Announce what was saved for a signal.
+
+        Args:
+            last: The newest checkpoint.
+            step: The step at which the signal was answered.
+        """
+        if last is None:
+            log.warning("%s: nothing was saved", self._dirpath)
+        elif last.step == step:
+            log.warning("saved %s (step %d)%s", last.path, step, self._how("; "))
+        else:
+            log.warning(
+                "%s: step %d was not saved; the newest checkpoint is %s, of step %d%s",
+                self._dirpath, step, last.file, last.step, self._how("; "),
+            )  # fmt: skip
+
+    def end_untrained(self, step: int, why: str) -> None:
+        """Announce that a `fit` has nothing left to train.
+
+        Args:
+            step: The step at which the run ended.
+            why: Further words: the reason, and what to do.
+        """
+        log.warning("%s: nothing left to train; the run ended at step %d%s", self._dirpath, step, why)
+
+    def _how(self, before: str) -> str:
+        """Return how to resume, after the words ``before``."""
+        if not self._resumable:
+            return ""
+        how = "run the same command to resume" if self.resumes_itself else "pass resume='auto' to resume"
+        return f"{before}{how}"

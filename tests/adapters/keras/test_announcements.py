@@ -1,0 +1,35 @@
+"""What a run says at its beginning and its end."""
+
+import logging
+import os
+import signal
+
+import keras
+import pytest
+
+from ckpt_callbacks import Every, KeepAll, OnPreempt, Policy
+from tests.adapters.keras.task import ONCE, VAL, checkpoint, fit, quick
+
+POLICY = Policy(Every(epochs=1) | OnPreempt(), KeepAll(), best_by=VAL)
+
+
+class Interrupt(keras.callbacks.Callback):
+    def on_train_batch_begin(self, batch, logs=None):
+        if batch == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@ONCE
+def test_a_run_announces_its_start_its_interruption_and_its_resume(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    with pytest.raises(KeyboardInterrupt):
+        fit(quick(), Interrupt(), checkpoint(tmp_path, POLICY))
+    start = f"{tmp_path}: a new run begins; saves: every 1 epoch or preemption; the best by val_loss; "
+    assert f"{start}if it is interrupted, run the same command to resume" in caplog.messages
+    [saved] = [line for line in caplog.messages if line.endswith("); run the same command to resume")]
+    caplog.clear()
+    for _ in range(2):
+        fit(quick(), checkpoint(tmp_path, POLICY), epochs=1)
+    assert f"resumed from {saved.split()[1]}, at step {saved.split()[3][:-2]}, epoch 0" in caplog.messages
+    end = "nothing left to train; the run ended at step 4, after 1 of 1 epochs; to train more, raise epochs"
+    assert caplog.text.count(end) == 1 and "a new run begins" not in caplog.text

@@ -1,0 +1,39 @@
+"""What a run says at its beginning and its end."""
+
+import logging
+import os
+import signal
+
+import pytest
+from lightning.pytorch.callbacks import Callback
+
+from ckpt_callbacks import Every, KeepAll, OnPreempt, Policy
+from ckpt_callbacks.run import process_fits
+from tests.adapters.lightning.task import VAL, fit
+
+POLICY = Policy(Every(epochs=1) | OnPreempt(), KeepAll(), best_by=VAL)
+
+
+class Interrupt(Callback):
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == 13:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("resume", ["auto", pytest.param("never", marks=pytest.mark.slow)])
+def test_a_run_announces_its_start_its_interruption_and_its_resume(tmp_path, caplog, resume):
+    caplog.set_level(logging.INFO)
+    how = "run the same command to resume" if resume == "auto" else "pass resume='auto' to resume"
+    with pytest.raises(SystemExit):
+        fit(tmp_path, POLICY, extra=[Interrupt()], arguments={"resume": resume})
+    start = f"{tmp_path}: a new run begins; saves: every 1 epoch or preemption; the best by val_loss; "
+    assert f"{start}if it is interrupted, {how}" in caplog.messages
+    assert f"saved {tmp_path / 'Model-001-13.ckpt'} (step 13); {how}" in caplog.messages
+    caplog.clear()
+    for _ in range(2):
+        process_fits._fits.clear()  # as in a new process
+        fit(tmp_path, POLICY, resume=True, max_epochs=2)
+    assert f"resumed from {tmp_path / 'Model-001-13.ckpt'}, at step 13, epoch 1" in caplog.messages
+    assert "a new run begins" not in caplog.text
+    end = "nothing left to train; the run ended at step 20, after 2 of 2 epochs; to train more, raise max_epochs"
+    assert caplog.text.count(end) == 1
