@@ -147,7 +147,8 @@ class Committer:
             if failed.id:  # otherwise, only the save whose file it shares is recorded as failed
                 self._manifest.put(failed)
         except Exception as journal_error:  # the journal may be on the same full disk
-            log.warning("%s: the failure could not be recorded: %s", self._layout.journal, journal_error)
+            if not self._unrecorded:  # otherwise, an earlier one has said so
+                log.warning("%s: the failure could not be recorded: %s", self._layout.journal, journal_error)
             self._unrecorded.append(failed)
         report = CommitError(
             f"{self._layout.dirpath / failed.file}: step {failed.step} was not saved: {text}; "
@@ -173,7 +174,6 @@ class Committer:
         while self._unrecorded:
             try:
                 self._manifest.put(self._unrecorded[0])
-            except Exception as error:
-                log.warning("%s: the failure could not be recorded: %s", self._layout.journal, error)
+            except Exception:  # the journal still cannot be written
                 return
             del self._unrecorded[0]

@@ -19,7 +19,7 @@ from ..runtime.processes import Processes, is_primary_process
 from ..store.aliases import read_alias
 from ..store.lock import TrainingLock
 from ..store.manifest import Manifest
-from ..store.obstruction import obstruction
+from ..store.obstruction import obstruction, resolved
 from ..store.private_files import make_folder, require_own
 from . import pruning
 from .announcements import Announcements
@@ -54,7 +54,7 @@ class RunDirectory:
         self, dirpath: Path, policy: Policy, framework: str, name: str, described: Mapping[str, Any] | None = None
     ) -> None:
         self.dirpath, self._framework, self._name, self.described = dirpath, framework, name, described
-        self.manifest = Manifest(dirpath)
+        self.manifest = Manifest(resolved(dirpath))  # a link may be pointed elsewhere during training
         self.view = RunView(self.manifest, policy)
         self.processes, self.is_open, self.keeps_all = Processes(), False, False
         layout = self.manifest.layout

@@ -161,14 +161,21 @@ class Manifest:
         journal = self.layout.journal
         if not reclaim(self.layout.training_lock):
             raise StoreError(f"{journal}: the manifest vanished; the file or the whole run was deleted")
-        log.warning("%s: the manifest was deleted during training; rewrote it from memory", journal)
-        records = []
-        for record in self.records.values():
-            if record.status.on_disk and not os.path.lexists(record.path):
+        lost = {record.id: record for record in self.live() if not os.path.lexists(record.path)}
+        if lost and len(lost) == len(self.live()):
+            log.warning(
+                "%s: the run directory was renamed or deleted during training; training continues in a new one of the "
+                "same name, without the earlier checkpoints (%d)", self.layout.dirpath, len(lost),
+            )  # fmt: skip
+        else:
+            log.warning("%s: the manifest was deleted during training; rewrote it from memory", journal)
+            for record in lost.values():
                 log.warning("%s: was deleted by another program", record.path)
-                record = record.replace(status=Status.DELETED, error="deleted by another program")
-            records.append(record)
-        return list(_entries(self.attempts, records))
+        deleted = {
+            id_: record.replace(status=Status.DELETED, error="deleted by another program")
+            for id_, record in lost.items()
+        }
+        return list(_entries(self.attempts, (self.records | deleted).values()))
 
     def _fold(self, line: Line) -> None:
         if line.is_damaged:

@@ -19,3 +19,12 @@ def obstruction(dirpath: Path) -> str:
     if first.is_symlink() and not first.exists():
         return f"{named}is a link to {os.readlink(first)}, which does not exist"
     return f"{named}{'is a file' if first.is_file() else 'is not a directory'}"
+
+
+def resolved(dirpath: Path) -> Path:
+    """Return the path without links. If something is in the way of a directory, the path stays, and is named as given.
+
+    Args:
+        dirpath: An absolute path, which need not exist.
+    """
+    return dirpath if obstruction(dirpath) else Path(os.path.realpath(dirpath))
