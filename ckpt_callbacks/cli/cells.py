@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import sys
 import time
 
@@ -22,7 +23,14 @@ def status(record: Record, *, missing: bool) -> str:
         ("exceptional", record.exceptional),
         ("not finite", not record.finite),
     )
-    return ", ".join((record.status.value, *(mark for mark, holds in marks if holds)))
+    return ", ".join((_word(record), *(mark for mark, holds in marks if holds)))
+
+
+def _word(record: Record) -> str:
+    """Return the status, and for a checkpoint that was good once, what has become of its file."""
+    if record.status is Status.FAILED and "verified" in record.timings:
+        return "damaged" if os.path.lexists(record.path) else "lost"
+    return record.status.value
 
 
 def short_status(record: Record, *, missing: bool) -> str:

@@ -30,4 +30,4 @@ def rm(run_dir: Path, which: str | None, force: bool) -> None:
         gone = remove_by_hand(manifest, options.policy_of(None, manifest), record, force=force)
     except OSError as error:
         raise StoreError(f"{run_dir}: cannot be written: {error.strerror or error}") from error
-    say(f"{record.path}: deleted" if gone else f"{record.path}: no longer counts; the next start deletes it")
+    say(f"{record.path}: deleted" if gone else f"{record.path}: no longer counts, but is still there")

@@ -68,7 +68,7 @@ class _Survivors:
         That one may be of a later run, which superseded those of the deleted one's run after the deletion had failed.
         """
         remaining = self._manifest.verified(deleted.run)
-        if not remaining or not all(map(_has_its_size, remaining)):
+        if not remaining or not all(map(has_its_size, remaining)):
             return False
         later = [r for r in self._manifest.live() if r.run != deleted.run and r.id > deleted.id]
         candidates = (*reversed(later), *reversed(remaining))
@@ -133,7 +133,7 @@ def _is_intact(record: Record) -> bool:
     return True
 
 
-def _has_its_size(record: Record) -> bool:
+def has_its_size(record: Record) -> bool:
     """Return whether a checkpoint exists with the size in its record; nothing in it is read."""
     path = record.path
     try:

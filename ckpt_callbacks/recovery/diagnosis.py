@@ -21,6 +21,7 @@ from ..store.manifest import Manifest
 from ..store.private_files import make_folder, misplaced
 from .interrupted import FINDERS, as_failed
 from .rebuild import find_unlisted
+from .renamed import find_renamed
 from .repair import Repair
 
 PolicyOf = Callable[[Manifest], Policy | None]
@@ -123,7 +124,7 @@ def _damaged(manifest: Manifest) -> Iterator[Repair]:
             manifest.refresh()
             if not manifest.records[record.id].status.on_disk:
                 continue  # a training run deleted it meanwhile
-            yield Repair(
+            yield find_renamed(manifest, record) or Repair(
                 str(error),
                 "marked as failed",
                 partial(manifest.amend, record.id, partial(as_failed, error=error)),
