@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -88,7 +89,7 @@ class OtherCallbacks:
                 callback._global_train_batch = max(0, callback._global_train_batch - begun)
             if "_last_batch_seen" in _fields(callback):  # below 0, so that no skipped batch is saved again
                 callback._batches_seen_since_last_saving -= batches
-                callback._last_batch_seen = None
+                callback._last_batch_seen = sys.maxsize  # so that the next batch counts as the first of an epoch
 
     def stopped(self, states: States) -> str | None:
         """Return the name of the callback that ended the training, and would end it again; None if none did.
