@@ -99,7 +99,7 @@ class Pace:
         ask, write = saver_of(run).save, os.pwrite
         slow: list[_Slow] = []  # the one that is being written
 
-        def slowed_ask(save, event, measured, state, source):  # type: ignore[no-untyped-def]
+        def slowed_ask(save, event, measured, state, source, *tags):  # type: ignore[no-untyped-def]
             def snapshot(embedded: Embedded) -> Snapshot:
                 with self._changed:
                     self._free = event.kind in _LAST
@@ -109,7 +109,8 @@ class Pace:
             with self._changed:
                 self._free = bool(worker_of(run).waiting)
                 self._changed.notify_all()
-            ask(save, event, measured, state, SimpleNamespace(snapshot=snapshot, metadata=source.metadata))
+            paced = SimpleNamespace(snapshot=snapshot, metadata=source.metadata)
+            ask(save, event, measured, state, paced, *tags)
 
         def slowed_write(*args):  # type: ignore[no-untyped-def]
             if slow and threading.current_thread() is not threading.main_thread():
