@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 
@@ -79,20 +79,20 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
         policy: PolicyLike | None = None,
         *,
         monitor: str | list[str] | None = None,
-        mode: str | None = None,
+        mode: Literal["min", "max"] | None = None,
         patience: int | None = None,
         filename: str | None = None,
-        contents: str | None = None,
-        format: str | None = None,
+        contents: Literal["full", "weights"] | None = None,
+        format: Literal["h5"] | None = None,
         metadata: Mapping[str, Any] | None = None,
-        on_error: str | None = None,
+        on_error: Literal["warn", "raise"] | None = None,
         grace: float | str | None = None,
         min_free: int | str | None = None,
         background: bool | None = None,
         max_pending: int | None = None,
-        when_busy: str | None = None,
-        staging: str | None = None,
-        resume: str | PathLike[str] | dict[str, bool] = "auto",
+        when_busy: Literal["wait", "skip"] | None = None,
+        staging: Literal["memory", "none"] | None = None,
+        resume: dict[str, bool] | Literal["auto", "never"] | str | PathLike[str] = "auto",
         batch_metrics: bool = False,
         restore_best_weights: bool = False,
         allow_code: bool = False,
@@ -136,7 +136,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
 
     @classmethod
     def from_yaml(
-        cls, path: str | PathLike[str], *, dirpath: str | PathLike[str] | None = None, **settings: Any
+        cls, path: PolicyLike, *, dirpath: str | PathLike[str] | None = None, **settings: Any
     ) -> KerasCheckpoint:
         """Return the callback that a YAML file describes. Arguments passed here take precedence over the file."""
         return cls(dirpath, path, **settings)

@@ -77,18 +77,18 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         policy: PolicyLike | None = None,
         *,
         monitor: str | list[str] | None = None,
-        mode: str | None = None,
+        mode: Literal["min", "max"] | None = None,
         patience: int | None = None,
         filename: str | None = None,
-        contents: str | None = None,
+        contents: Literal["full", "weights"] | None = None,
         metadata: Mapping[str, Any] | None = None,
-        on_error: str | None = None,
+        on_error: Literal["warn", "raise"] | None = None,
         grace: float | str | None = None,
         min_free: int | str | None = None,
         background: bool | None = None,
         max_pending: int | None = None,
-        when_busy: str | None = None,
-        staging: str | None = None,
+        when_busy: Literal["wait", "skip"] | None = None,
+        staging: Literal["memory", "none"] | None = None,
         resume: dict[str, bool] | Literal["auto", "never"] | str | PathLike[str] = "never",
         allow_code: bool = False,
         clock: Clock | None = None,
@@ -128,9 +128,10 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
 
     @classmethod
     def from_yaml(
-        cls, path: str | PathLike[str], *, dirpath: str | PathLike[str] | None = None, **settings: Any
+        cls, path: PolicyLike, *, dirpath: str | PathLike[str] | None = None, **settings: Any
     ) -> LightningCheckpoint:
         """Return the callback that a YAML file describes. Arguments passed here take precedence over the file."""
+        # The type of ``path`` is that of ``policy``, so that LightningCLI looks for both in the folder of its own file.
         return cls(dirpath, path, **settings)
 
     def resume_path(self, only: Collection[str] | None = None) -> str | None:

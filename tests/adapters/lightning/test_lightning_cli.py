@@ -6,9 +6,12 @@ import signal
 
 import lightning
 import pytest
+from lightning.pytorch.cli import LightningCLI
 
 from tests.adapters.lightning.task import Model, fit, loaders
 from tests.support.forks import forks_of
+
+NAME = "ckpt_callbacks.lightning.LightningCheckpoint"
 
 
 def test_an_asynchronous_plugin_is_refused(tmp_path):
@@ -27,8 +30,6 @@ class DataModule(lightning.LightningDataModule):
 
 
 def test_lightning_cli(tmp_path):
-    from lightning.pytorch.cli import LightningCLI
-
     config = {
         "trainer": {
             "max_epochs": 1, "logger": False, "accelerator": "cpu", "enable_progress_bar": False,
@@ -55,6 +56,34 @@ def test_lightning_cli(tmp_path):
     callback["init_args"] = {"dirpath": str(tmp_path / "short"), "monitor": "val_loss", "patience": 5}
     LightningCLI(Model, DataModule, args=["fit", f"--config={_write(tmp_path, config)}"], save_config_callback=None)
     assert (tmp_path / "short" / "best.ckpt").exists()
+
+
+@pytest.mark.parametrize("folder", ["", "conf/"])
+@pytest.mark.parametrize(
+    "callback",
+    [
+        {"class_path": f"{NAME}", "init_args": {"dirpath": None, "policy": "ckpt.yaml"}},
+        {"class_path": f"{NAME}.from_yaml", "init_args": {"path": "ckpt.yaml"}},
+    ],
+    ids=["policy", "from_yaml"],
+)
+def test_a_policy_file_is_looked_for_beside_the_file_that_names_it(tmp_path, monkeypatch, callback, folder):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / "ckpt.yaml").write_text("dirpath: run\nsave: on_preempt\nkeep: all\n")
+    arguments = {name: value and f"{'' if folder else 'conf/'}{value}" for name, value in callback["init_args"].items()}
+    config = {"trainer": {"accelerator": "cpu", "callbacks": [{**callback, "init_args": arguments}]}}
+    path = _write(tmp_path / folder, config).relative_to(tmp_path)
+    cli = LightningCLI(Model, DataModule, args=[f"--config={path}"], save_config_callback=None, run=False)
+    assert cli.trainer.checkpoint_callback.dirpath == str(tmp_path / "run")
+
+
+def test_the_help_shows_choices(capsys):
+    with pytest.raises(SystemExit):
+        LightningCLI(Model, DataModule, args=["fit", f"--trainer.callbacks.help={NAME}"], save_config_callback=None)
+    printed = " ".join(capsys.readouterr().out.split())
+    for choices in ("'full', 'weights'", "'warn', 'raise'", "'wait', 'skip'", "'memory', 'none'", "'auto', 'never'"):
+        assert f"Literal[{choices}]" in printed
 
 
 SCRIPT = """
