@@ -57,7 +57,8 @@ def fate_of(run_dir: Path, record: Record, tag: str) -> str:
     if record.pinned:
         return ""
     policy = options.policy_of(None, options.open_manifest(run_dir))
-    rules = policy.keep.parts() if policy is not None else ()
-    if any(isinstance(rule, KeepTagged) and rule.tag == tag for rule in rules):
+    if policy is None:
+        return f"; the policy is not known here: `ckpt pin {run_dir} {record.id}` keeps it in any case"
+    if any(isinstance(rule, KeepTagged) and rule.tag == tag for rule in policy.keep.parts()):
         return ""
     return f"; no rule of the policy keeps it for that: `ckpt pin {run_dir} {record.id}` does"

@@ -71,7 +71,7 @@ class RunSummary:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return {
-            "run_dir": os.fsencode(self._run_dir).decode("utf-8", "surrogateescape"),
+            "run_dir": str(self._run_dir),
             "training": self._is_training,
             "checkpoints": len(self._records),
             "size": sum(record.size for record in self._records),

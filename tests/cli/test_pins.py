@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from ckpt_callbacks import EventKind, Every, KeepLast, KeepTagged, Policy, Status
+from ckpt_callbacks.config import Config
 from ckpt_callbacks.store.lock import TrainingLock
 from ckpt_callbacks.store.manifest import Manifest
 from ckpt_callbacks.testing import FakeClock, FakeWriter
@@ -25,7 +26,8 @@ class Training:
 
     def __init__(self, dirpath, policy=LAST, **settings):
         self.clock = FakeClock()
-        self.run = new_run(dirpath, policy, suffix=".ckpt", filename="{epoch}", clock=self.clock, **settings)
+        settings |= {"filename": "{epoch}", "clock": self.clock, "described": Config(policy).described}
+        self.run = new_run(dirpath, policy, suffix=".ckpt", **settings)
         self.run.open()
         start(self.run)
 
@@ -75,7 +77,7 @@ def test_a_tag_counts_for_the_rule_that_keeps_it_and_a_remark_says_so_otherwise(
     keep = KeepLast(1) | KeepTagged("release")
     with Training(tmp_path, Policy(LAST.save, keep)) as training:
         training.epoch(1)
-        assert "kept" not in ckpt("tag", tmp_path, "1", "release")[1]
+        assert ckpt("tag", tmp_path, "1", "release")[1] == f"{tmp_path}/1.ckpt: tagged release\n"
         assert f"`ckpt pin {tmp_path} 1` does" in ckpt("tag", tmp_path, "1", "stable")[1]
         training.epoch(2)
         assert files(training) == ["1.ckpt", "2.ckpt"]
