@@ -43,13 +43,14 @@ class Writes:
         """Watch this package's callback, and return it."""
         ask = saver_of(run_of(callback)).save
 
-        def watched(save: Any, event: Any, measured: Any, state: Any, source: Any) -> None:
+        def watched(save: Any, event: Any, measured: Any, state: Any, source: Any, *tags: Any) -> None:
             def snapshot(embedded: Any) -> Any:
                 taken = _Watched(source.snapshot(embedded), event.step, self)
                 self.taken()
                 return taken
 
-            ask(save, event, measured, state, SimpleNamespace(snapshot=snapshot, metadata=source.metadata))
+            seen = SimpleNamespace(snapshot=snapshot, metadata=source.metadata)
+            ask(save, event, measured, state, seen, *tags)
 
         saver_of(run_of(callback)).save = watched
         return callback
