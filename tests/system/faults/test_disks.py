@@ -125,7 +125,7 @@ def test_a_directory_that_is_deleted_in_mid_run(place, figures, framework):
     def work():
         heard = Lines()
         trains_to(4, framework, dirpath, policy=EVERYTHING, at_epoch=lambda n: n == 2 and shutil.rmtree(dirpath))
-        assert any("the manifest was deleted during training" in line for line in heard.lines)
+        assert any("the run directory was renamed or deleted during training" in line for line in heard.lines)
 
     alone(work)
     saved, failed = found(dirpath)
