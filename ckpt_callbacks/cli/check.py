@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from ..errors import ConfigError
+from .local_path import LocalPath
 from .output import say
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("file", type=LocalPath(exists=True, dir_okay=False))
 def check(file: Path) -> None:
     """Check a YAML file with a policy, without training.
 

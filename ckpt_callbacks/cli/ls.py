@@ -10,6 +10,7 @@ import click
 from ..errors import StoreError
 from ..record import Record
 from . import cells, options, table
+from .local_path import LocalPath
 from .output import say
 from .records import Listing
 from .runs import RunSummary, find_runs
@@ -18,7 +19,7 @@ _WIDTH = 200  # characters of a piped line
 
 
 @click.command()
-@click.argument("dirs", nargs=-1, required=True, metavar="DIR...", type=click.Path(path_type=Path))
+@click.argument("dirs", nargs=-1, required=True, metavar="DIR...", type=LocalPath())
 @options.as_json
 @click.option("--all", "everything", is_flag=True, help="Include deleted checkpoints and all failed saves.")
 @click.option("--why", is_flag=True, help="Say why each checkpoint was saved, and why it is kept.")

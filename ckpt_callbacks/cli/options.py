@@ -14,14 +14,15 @@ from ..record import ALIASES
 from ..store.layout import Layout
 from ..store.manifest import Manifest
 from ..store.obstruction import obstruction
+from .local_path import LocalPath
 from .output import say
 
-run_dir = click.argument("run_dir", type=click.Path(path_type=Path))
+run_dir = click.argument("run_dir", type=LocalPath())
 which = click.argument("which", required=False)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 config = click.option(
     "--config",
-    type=click.Path(path_type=Path),
+    type=LocalPath(),
     help="The YAML file with the policy. By default, the policy of the newest training run.",
 )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike
@@ -11,8 +10,8 @@ from typing import Any
 from ..errors import PolicyError
 from ..policy.composition import Trigger
 from ..policy.policy import Policy
+from ..store.paths import expanded
 from . import Config
-from .paths import expanded
 
 # `dict` and this order are for LightningCLI, whose parser would turn a mapping into text if a path came first.
 PolicyLike = Policy | dict[str, Any] | str | PathLike[str]
@@ -71,11 +70,29 @@ def build_config(
         )
     if not str(settings.dirpath):
         raise PolicyError(f"{name}: dirpath is empty; expected a run directory, such as 'runs/a'")
-    try:
-        found = expanded(settings.dirpath, strict=dirpath is None)
-    except PolicyError as error:
-        raise PolicyError(f"{name}: dirpath {error}") from None
+    found = expanded(f"{name}: dirpath", settings.dirpath, strict=dirpath is None)
     return Config(config.policy, replace(settings, dirpath=str(found)))
+
+
+def split_resume(name: str, resume: object, default: str) -> tuple[Mapping[str, bool] | None, str]:
+    """Return what the argument ``resume`` of a callback says: the parts to restore if given, and from where.
+
+    Args:
+        name: The callback's name in error messages.
+        resume: The argument.
+        default: What a mapping means: ``auto`` or ``never``.
+
+    Raises:
+        PolicyError: It is something else, or a URL.
+    """
+    if isinstance(resume, Mapping):
+        return resume, default
+    if not isinstance(resume, str | PathLike):
+        raise PolicyError(
+            f"{name}: resume is {resume!r}; expected 'auto', 'never' or a checkpoint's path, or which parts to "
+            "restore, such as {'optimizer': False}"
+        )
+    return None, str(expanded(f"{name}: resume", resume))
 
 
 def _read(name: str, policy: object, short: Mapping[str, Any], allow_code: bool) -> Config:
@@ -90,10 +107,13 @@ def _read(name: str, policy: object, short: Mapping[str, Any], allow_code: bool)
         return Config(policy)
     if isinstance(policy, Mapping):
         return Config.from_mapping(policy, source=f"{name}: policy", allow_code=allow_code)
-    if isinstance(policy, str) and not os.path.splitext(policy)[1] and not os.path.exists(policy):
-        raise PolicyError(f"{name}: policy is {policy!r}, which is no file; for a metric, expected monitor={policy!r}")
     if isinstance(policy, str | PathLike):
-        return Config.from_yaml(policy, allow_code=allow_code)
+        path = expanded(f"{name}: policy", policy)
+        if isinstance(policy, str) and not path.suffix and not path.exists():
+            raise PolicyError(
+                f"{name}: policy is {policy!r}, which is no file; for a metric, expected monitor={policy!r}"
+            )
+        return Config.from_yaml(path, allow_code=allow_code)
     hint = f", such as Policy(save={policy!r})" if isinstance(policy, Trigger) else ""
     raise PolicyError(f"{name}: policy is {policy!r}; expected a Policy{hint}, the path of a YAML file, or a mapping")
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import os
 import re
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -15,6 +13,7 @@ from ruamel.yaml.error import MarkedYAMLError, StreamMark, YAMLError
 from ruamel.yaml.representer import RepresenterError, SafeRepresenter
 
 from ..errors import ConfigError, PolicyError
+from ..store.paths import expanded
 
 _WIDTH = 120
 _LONGEST = 40  # characters of a wrong value that an error shows
@@ -77,7 +76,9 @@ def read(path: str | PathLike[str]) -> tuple[Any, list[str]]:
     """
     yaml = _Yaml()
     try:
-        return yaml.load(Path(os.path.expanduser(path)).read_text(encoding="utf-8")), yaml.duplicates
+        return yaml.load(expanded("the path", path).read_text(encoding="utf-8")), yaml.duplicates
+    except PolicyError as error:
+        problem = f"cannot be read: {error}"
     except OSError as error:
         problem = f"cannot be read: {error.strerror}"
     except UnicodeDecodeError as error:

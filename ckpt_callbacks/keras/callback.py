@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import keras
 
-from ..config.arguments import PolicyLike, build_config
+from ..config.arguments import PolicyLike, build_config, split_resume
 from ..errors import PolicyError
 from ..formats.keras.suffix import suffix_of
 from ..run.reader import RunReader
@@ -98,12 +98,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
         allow_code: bool = False,
         clock: Clock | None = None,
     ) -> None:
-        if not isinstance(resume, str | PathLike | Mapping):
-            raise PolicyError(
-                f"KerasCheckpoint: resume is {resume!r}; expected 'auto', 'never' or a checkpoint's path, or which "
-                "parts to restore, such as {'optimizer': False}"
-            )
-        parts, resume = (resume, "auto") if isinstance(resume, Mapping) else (None, resume)
+        parts, where = split_resume("KerasCheckpoint", resume, "auto")
         config = build_config(
             "KerasCheckpoint", dirpath, policy, monitor=monitor, mode=mode, patience=patience,
             allow_code=allow_code, filename=filename, contents=contents,
@@ -124,7 +119,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
                 "KerasCheckpoint: restore_best_weights is True, but the policy has no best; expected a rule with a "
                 "metric, such as Improves(Metric('val_loss', mode='min')), or best_by"
             )
-        self._resume, self._restore_best_weights, self._batch_metrics = resume, restore_best_weights, batch_metrics
+        self._resume, self._restore_best_weights, self._batch_metrics = where, restore_best_weights, batch_metrics
         if batch_metrics:
             # Keras disables asynchronous dispatch if any callback has this method.
             self.on_train_batch_end = self._end_batch

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -82,7 +81,7 @@ def choose(run: Run, request: ResumeRequest, model: keras.Model, epochs: int) ->
             return Choice()
         if not run.is_first_fit:
             run.begin_new_run()
-        return Choice(_given(run, Path(os.path.expanduser(request.where))))
+        return Choice(_given(run, Path(request.where)))
     trained = not replayed and (known or has_trained(model))
     choice = Choice()
     if request.where == "auto" and not request.parts.step:  # a new run, from the newest weights

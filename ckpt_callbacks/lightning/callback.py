@@ -12,7 +12,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
-from ..config.arguments import PolicyLike, build_config
+from ..config.arguments import PolicyLike, build_config, split_resume
 from ..errors import PolicyError
 from ..run.resumed_parts import ResumedParts
 from ..run.run import Run
@@ -93,12 +93,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         allow_code: bool = False,
         clock: Clock | None = None,
     ) -> None:
-        parts, where = (resume, "never") if isinstance(resume, Mapping) else (None, resume)
-        if not isinstance(where, str | PathLike):
-            raise PolicyError(
-                f"LightningCheckpoint: resume is {resume!r}; expected 'auto', 'never' or a checkpoint's path, or which "
-                "parts to restore, such as {'optimizer': False}"
-            )
+        parts, where = split_resume("LightningCheckpoint", resume, "never")
         config = build_config(
             "LightningCheckpoint", dirpath, policy, monitor=monitor, mode=mode, patience=patience,
             allow_code=allow_code, filename=filename, contents=contents,

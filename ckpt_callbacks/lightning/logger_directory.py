@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from lightning.pytorch import Trainer
 
-from ..config.paths import expanded
-from ..errors import PolicyError
+from ..store.paths import expanded
 
 
 def logger_directory(trainer: Trainer) -> str:
@@ -19,9 +18,6 @@ def logger_directory(trainer: Trainer) -> str:
     if logger is not None:
         version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
         found = "/".join([str(logger.save_dir or found), str(logger.name), version])
-    try:
-        where = expanded(found) / "checkpoints"
-    except PolicyError as error:
-        raise PolicyError(f"LightningCheckpoint: dirpath is missing, and the logger's directory {error}") from None
+    where = expanded("LightningCheckpoint: dirpath is missing, and the logger's directory", found) / "checkpoints"
     # The logger of another process may have counted up its version.
     return str(trainer.strategy.broadcast(str(where.absolute())))

@@ -19,7 +19,6 @@ from lightning.pytorch.callbacks import BatchSizeFinder, LearningRateFinder
 from lightning.pytorch.trainer.connectors.checkpoint_connector import _CheckpointConnector
 from lightning.pytorch.trainer.states import TrainerFn
 
-from ..config.paths import expanded
 from ..errors import CkptError, ResumeError
 from ..formats.torch.check import load
 from ..record import Record
@@ -90,7 +89,7 @@ def _automatic(run: Run, trainer: Trainer, theirs: Any, resume: Resume) -> Path 
     if run.fits.were_for(trainer.lightning_module):
         return None
     if resume != "auto":
-        return _given(run, Path(expanded(resume)))
+        return _given(run, Path(resume))
     number = run.fits.next_number
     found = _of_fit(run, number)
     if not found:

@@ -7,7 +7,6 @@ import math
 import signal
 from collections.abc import Callable, Mapping
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from ..errors import PolicyError
@@ -22,6 +21,7 @@ from ..runtime.plain_values import plain
 from ..runtime.processes import Processes
 from ..runtime.worker import BackgroundWorker, InlineWorker, Worker
 from ..settings import Settings
+from ..store.paths import expanded
 from .committer import Committer
 from .control import ControlChannel
 from .directory import RunDirectory
@@ -75,7 +75,7 @@ class Run:
     ) -> None:
         if settings.dirpath is None:
             raise PolicyError(f"{name}: dirpath is missing; expected the run directory")
-        self.dirpath = Path(settings.dirpath).absolute()
+        self.dirpath = expanded(f"{name}: dirpath", settings.dirpath).absolute()
         self.policy, self.settings, self.suffix = policy, settings, suffix
         self._clock = clock or Clock()
         self._filename = FileName.of(settings.filename, suffix, settings.metadata, policy.monitored)

@@ -7,7 +7,9 @@ import pytest
 
 from ckpt_callbacks import ConfigError, OnPreempt, Policy, PolicyError
 from ckpt_callbacks.config import Config
-from ckpt_callbacks.config.arguments import build_config
+from ckpt_callbacks.config.arguments import build_config, split_resume
+from tests.support.command import ckpt
+from tests.support.training import new_run
 
 SAVE = {"save": "on_preempt"}
 
@@ -56,6 +58,34 @@ def test_a_url_is_refused_and_never_a_local_folder(given):
             build_config("LightningCheckpoint", dirpath, policy)
 
 
+@pytest.mark.parametrize("name", ["policy", "resume"])
+def test_other_paths_are_local_too(tmp_path, name):
+    use = {
+        "policy": lambda path: build_config("KerasCheckpoint", "a", path),
+        "resume": lambda path: split_resume("KerasCheckpoint", path, "auto"),
+    }[name]
+    for given in ("s3://bucket/a", Path("gs://bucket/a"), "~nobody-here/a"):
+        with pytest.raises(PolicyError, match=f"^KerasCheckpoint: {name} is '.*; expected a"):
+            use(given)
+    assert split_resume("KerasCheckpoint", "$HOME/runs/$JOB.keras", "auto") == (None, f"{tmp_path}/runs/7.keras")
+    assert split_resume("KerasCheckpoint", {"step": False}, "auto") == ({"step": False}, "auto")
+
+
+def test_a_run_of_a_plain_loop_expands_its_directory_itself(tmp_path):
+    assert new_run(Path("~/runs/$JOB"), Policy(OnPreempt())).dirpath == tmp_path / "runs" / "7"
+    with pytest.raises(PolicyError, match=r"^test: dirpath is 's3:/bucket', a URL"):
+        new_run(Path("s3://bucket"), Policy(OnPreempt()))
+
+
+def test_the_command_expands_what_the_shell_has_not(tmp_path):
+    (tmp_path / "7.yaml").write_text("save: on_preempt\n")
+    assert ckpt("check", "~/$JOB.yaml").output.startswith(f"{tmp_path}/7.yaml: no mistakes")
+    assert f"{tmp_path}/runs: does not exist" in ckpt("ls", "$HOME/runs").output
+    for arguments in (["ls", "s3://bucket/runs"], ["show", "file:///runs", "best"], ["check", "gs://a.yaml"]):
+        done = ckpt(*arguments)
+        assert done.exit_code != 0 and "a URL; expected a local path" in " ".join(done.output.split())
+
+
 def test_the_home_directory_of_an_unknown_user_is_one_clear_line():
     with pytest.raises(PolicyError, match=r"^KerasCheckpoint: dirpath is '~nobody-here/a', which names the home"):
         build_config("KerasCheckpoint", "~nobody-here/a", SAVE)
@@ -65,6 +95,7 @@ def test_the_path_of_the_file_may_begin_at_home(tmp_path):
     (tmp_path / "policy.yaml").write_text("save: on_preempt\ndirpath: ~/runs\n")
     assert build_config("KerasCheckpoint", None, "~/policy.yaml").settings.dirpath == os.fspath(tmp_path / "runs")
     assert Config.from_yaml("~/policy.yaml").settings.dirpath == "~/runs", "written back as it was read"
-    for missing in ("~/no.yaml", "~nobody-here/policy.yaml"):
+    assert build_config("KerasCheckpoint", "a", Path("$HOME/policy.yaml")).policy == Policy(OnPreempt())
+    for missing in ("~/no.yaml", "~nobody-here/policy.yaml", "s3://bucket/policy.yaml"):
         with pytest.raises(ConfigError, match=f"^{missing}: cannot be read"):
             Config.from_yaml(missing)

@@ -13,24 +13,28 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # pathlib makes one slash of tw
 _VARIABLE = re.compile(r"\$(?:\{[^}]*\}|\w+)")
 
 
-def expanded(path: str | PathLike[str], *, strict: bool = False) -> Path:
+def expanded(what: str, path: str | PathLike[str], *, strict: bool = False) -> Path:
     """Return a local path with its user's home directory and its environment variables in place of their names.
 
     Args:
+        what: What the path is for, as the beginning of the error messages, such as ``LightningCheckpoint: dirpath``.
         path: The path, such as ``~/runs/$SLURM_JOB_ID``.
         strict: Whether a variable that is not set is an error; otherwise its name stays in the path.
 
     Raises:
-        PolicyError: It is a URL, or names an unknown user or a variable that is not set. The message ends a line that
-            begins with the name of the setting.
+        PolicyError: It is a URL, or names an unknown user or a variable that is not set.
     """
     text = os.fspath(path)
     if _URL.match(text):
-        raise PolicyError(f"is {text!r}, a URL; expected a local path (copy finished checkpoints from there)")
+        raise PolicyError(f"{what} is {text!r}, a URL; expected a local path (remote files are not read or written)")
     found = os.path.expandvars(text)
     if strict and (left := _VARIABLE.search(found)) is not None and left.group() in text:
-        raise PolicyError(f"is {text!r}, and {left.group()} is not set; expected an environment variable that is set")
+        raise PolicyError(
+            f"{what} is {text!r}, and {left.group()} is not set; expected an environment variable that is set"
+        )
     try:
         return Path(found).expanduser()
     except RuntimeError:
-        raise PolicyError(f"is {text!r}, which names the home directory of an unknown user; expected a path") from None
+        raise PolicyError(
+            f"{what} is {text!r}, which names the home directory of an unknown user; expected a path"
+        ) from None
