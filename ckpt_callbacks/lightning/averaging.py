@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch.callbacks import StochasticWeightAveraging, WeightAveraging
 
 from ..formats import Written
 from ..run.snapshot import LiveSnapshot, Snapshot
@@ -50,6 +50,14 @@ class AveragedWeights:
                 return taken.write(path)
 
         return LiveSnapshot(write)
+
+
+def further_epochs(trainer: Trainer) -> int:
+    """Return how many epochs a fit has beyond ``max_epochs``: StochasticWeightAveraging adds one for BatchNorm."""
+    return sum(
+        isinstance(one, StochasticWeightAveraging) and one.pl_module_contains_batch_norm(trainer.lightning_module)
+        for one in trainer.callbacks
+    )
 
 
 def end_averages(trainer: Trainer) -> None:

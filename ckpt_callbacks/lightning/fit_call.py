@@ -17,6 +17,7 @@ from lightning.pytorch.plugins.precision import DoublePrecision
 from lightning.pytorch.trainer.connectors.checkpoint_connector import _CheckpointConnector
 
 from ..errors import ResumeError
+from .averaging import further_epochs
 
 
 def path_to_load() -> Any:
@@ -61,7 +62,7 @@ def refuse_fewer_epochs(dirpath: Path, trainer: Trainer, checkpoint: Mapping[str
     if "loops" not in checkpoint or trainer.max_epochs in (None, -1):
         return
     epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["started"]
-    if epochs > trainer.max_epochs:
+    if epochs > trainer.max_epochs + further_epochs(trainer):
         raise ResumeError(
             f"{dirpath}: the checkpoint is of epoch {epochs}, and Trainer(max_epochs={trainer.max_epochs}) counts from "
             "the run's first epoch; to continue, raise max_epochs; a new phase of training needs its own directory"

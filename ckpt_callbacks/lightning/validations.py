@@ -21,9 +21,12 @@ def validates_next(trainer: Trainer) -> bool:
     """Return whether a validation follows the batch that ends now."""
     epoch_loop = trainer.fit_loop.epoch_loop
     val_loop = epoch_loop.val_loop
-    if val_loop._combined_loader is not None and val_loop.skip:
-        return False  # the data is empty, and Lightning does not call any hook
-    return epoch_loop._should_check_val_fx(trainer.fit_loop._data_fetcher)
+    if not epoch_loop._should_check_val_fx(trainer.fit_loop._data_fetcher):
+        return False
+    if val_loop._combined_loader is None and trainer.world_size == 1:
+        val_loop.setup_data()  # Lightning does this next; a resume leaves out the sanity check, which does it before
+    # If the data is empty, Lightning does not call any hook.
+    return val_loop._combined_loader is None or not val_loop.skip
 
 
 def validation_progress(trainer: Trainer) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from lightning.pytorch.callbacks import Callback, Timer
+from lightning import seed_everything
+from lightning.pytorch.callbacks import Callback, StochasticWeightAveraging, Timer
 
 from ckpt_callbacks import EMA, Every, KeepAll, Metric, OnPreempt, Policy
 from ckpt_callbacks.errors import ResumeError
@@ -80,3 +81,26 @@ def test_another_policy_is_logged_and_recorded_for_the_command(tmp_path, caplog)
     assert "best is no longer Model-001-10.ckpt, but none: no checkpoint can be ranked by ema(0.3)" in caplog.text
     assert "has no 'best' checkpoint yet: no checkpoint can be ranked by" in ckpt("show", tmp_path, "best").output
     assert "nothing is wrong" in ckpt("doctor", tmp_path, "--dry-run").output
+
+
+class Normalized(Model):
+    def __init__(self):
+        super().__init__()
+        self.net.insert(1, torch.nn.BatchNorm1d(8))
+
+
+@pytest.mark.parametrize("directories", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_run_with_averages_and_batch_norm_has_one_epoch_more_and_can_be_started_again(tmp_path, directories):
+    def train(leader):
+        seed_everything(7, verbose=False)
+        callbacks = [LightningCheckpoint(tmp_path / str(n), EACH_EPOCH) for n in range(directories)]
+        module, averages = Normalized(), StochasticWeightAveraging(0.01, swa_epoch_start=1)
+        fitter = trainer(averages, *callbacks, max_epochs=2)
+        fitter.fit(module, *loaders(), ckpt_path=callbacks[leader].resume_path())
+        return module.state_dict(), [callback.final().file for callback in callbacks]
+
+    state, final = train(0)
+    assert final == ["Normalized-003-21.ckpt"] * directories
+    for leader in range(directories):
+        again, finals = train(leader)
+        assert finals == final and all(torch.equal(again[name], value) for name, value in state.items())

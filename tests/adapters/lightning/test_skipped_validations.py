@@ -43,10 +43,15 @@ def steps_saved(dirpath):
         dict(val=EMPTY, val_check_interval=4),
         *(
             pytest.param(settings, marks=pytest.mark.slow)
-            for settings in (dict(val=None), dict(check_val_every_n_epoch=2), dict(val_check_interval=6))
+            for settings in (
+                dict(val=EMPTY, val_check_interval=4, check_val_every_n_epoch=2),
+                dict(val=None),
+                dict(check_val_every_n_epoch=2),
+                dict(val_check_interval=6),
+            )
         ),
     ],
-    ids=["empty", "no loader", "every 2 epochs", "in mid-epoch"],
+    ids=["empty", "empty, and every 2 epochs", "no loader", "every 2 epochs", "in mid-epoch"],
 )
 @pytest.mark.filterwarnings("ignore:.*zero length.*", "ignore:Total length.*")
 def test_what_is_saved_does_not_depend_on_when_a_validation_runs(tmp_path, caplog, settings):
