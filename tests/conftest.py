@@ -4,6 +4,10 @@ import gc
 import os
 from pathlib import Path
 
+import pytest
+
+from ckpt_callbacks.runtime.signals import PROCESS
+
 HERE = Path(__file__).parent
 
 # Tiny models on two shared cores: more threads only wait for one another.
@@ -18,6 +22,13 @@ gc.disable()
 _SLOW = ("test_docs.py", "test_recipes.py", "adapters", "torch", "system")
 # Their forks crash in a process that has trained with TensorFlow, whose threads they lack.
 _FORKING = HERE / "system" / "faults"
+
+
+@pytest.fixture(autouse=True)
+def no_countdown():
+    """Live on after a signal: a process that catches the `SystemExit` is ended all the same once its grace is over."""
+    yield
+    PROCESS.forget()
 
 
 def pytest_collection_finish():

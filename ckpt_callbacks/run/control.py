@@ -79,6 +79,8 @@ class ControlChannel:
         )
         self._requested = self._requested or agreed.requested
         self._agreed = signal.Signals(agreed.signal) if agreed.signal else None
+        if self._agreed is not None:
+            self._signals.adopt(self._agreed)
         return agreed
 
     def should_exit(self, processes: Processes) -> bool:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import logging
+import math
 import os
 import signal
-import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
+from . import streams
 from .children import Shield, uncover
+from .watchdog import Watchdog, flush
 
 log = logging.getLogger("ckpt_callbacks")
 
+_SAYS = 0.2  # seconds that the end of the process waits for a line
 # SIGUSR1 is what SLURM sends some time before it ends a job.
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 
@@ -87,6 +91,11 @@ class SignalWatch:
         if not _shielded:
             _SHIELD.take_down()
 
+    def adopt(self, number: int) -> None:
+        """Behave as if the signal had arrived here: another process of the training run got it."""
+        if self.pending is None:
+            PROCESS.adopt(signal.Signals(number))
+
     @property
     def awaits_others(self) -> bool:
         """True if other runs of the same fit have not answered yet."""
@@ -94,6 +103,7 @@ class SignalWatch:
 
     def end_process(self, number: signal.Signals) -> NoReturn:
         """End the process as the signal asks: KeyboardInterrupt for SIGINT, else the exit code 128 + number."""
+        PROCESS.finish_saying()
         for one in (*PROCESS.siblings(self), self):
             one.released()
             one.remove()
@@ -115,7 +125,9 @@ class ProcessSignals:
         self._watches: list[SignalWatch] = []
         self._leaving: list[SignalWatch] = []  # ended on another thread, which may not change handlers
         self._pending: signal.Signals | None = None
-        self._timer: threading.Timer | None = None
+        self._is_adopted = False  # the pending signal has not arrived here
+        self._watchdog = Watchdog(SIGNALS)
+        self._said = threading.Event()
         self._frame: FrameType | None = None  # where training was interrupted, while its signal is handled
         self._before: dict[int, Any] = {}  # handlers that a later one still reaches through this one
         os.register_at_fork(after_in_child=self._begin_in_fork)
@@ -133,6 +145,8 @@ class ProcessSignals:
             if (current := signal.getsignal(number)) != self.handle:
                 watch.replaced[number] = current
                 signal.signal(number, self.handle)
+        if self._pending is None:
+            self._watchdog.watch(self._grace)
 
     def discard(self, watch: SignalWatch) -> None:
         """Remove a watch, and restore the handlers that it replaced if no other watch needs this one.
@@ -149,7 +163,7 @@ class ProcessSignals:
         later = self._watches[self._watches.index(watch) + 1 :]
         self._watches.remove(watch)
         self._restore(watch, later)
-        if not self._watches and self._pending is signal.SIGINT:
+        if not self._watches and self._pending in (None, signal.SIGINT):
             self.forget()  # the user may catch it and continue
 
     def siblings(self, watch: SignalWatch) -> list[SignalWatch]:
@@ -162,10 +176,13 @@ class ProcessSignals:
 
     def forget(self) -> None:
         """Forget the pending signal."""
-        self._pending = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._pending, self._is_adopted = None, False
+        self._watchdog.watch(math.inf)
+
+    def finish_saying(self) -> None:
+        """Wait a moment for the line about the signal, if one is under way."""
+        if self._pending is not None and not self._is_adopted:
+            self._said.wait(_SAYS)
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal. Python calls this between two instructions of the main thread."""
@@ -176,25 +193,47 @@ class ProcessSignals:
         if not any(number in one.signals for one in self._watches):
             self._pass_on(number, frame, is_called_by_another)
             return
-        if self._pending is not None:
+        if self._pending is not None and not self._is_adopted:
             self._end_now(number)
-            return
-        self._pending = signal.Signals(number)
-        for watch in self._watches:
-            watch.pending = self._pending
-            watch.notify()
-        grace = min(watch.grace for watch in self._watches)
-        log.warning("%s: saving at the next safe point, then ending (at most %g s)", self._pending.name, grace)
-        self._timer = threading.Timer(grace, self._end_now, (number,))
-        self._timer.daemon = True
-        with contextlib.suppress(RuntimeError):  # no thread can be started, so nothing enforces the grace period
-            self._timer.start()
+        is_first, self._is_adopted = self._pending is None, False
+        if is_first:
+            self._expect_end(signal.Signals(number))
+            with contextlib.suppress(RuntimeError):  # no thread can be started
+                _thread.start_new_thread(self._say, (signal.Signals(number).name, self._grace))
         self._frame = frame
         try:
             for previous in self._chain(number):
                 previous(number, frame)
         finally:
             self._frame = None
+
+    def adopt(self, number: signal.Signals) -> None:
+        """Begin to end for a signal that came to another process; the same signal may still come to this one."""
+        if self._watches and self._pending is None:
+            self._is_adopted = True
+            self._expect_end(number)
+
+    def _expect_end(self, number: signal.Signals) -> None:
+        """Tell the watches about the signal, and see to it that nothing holds up the process longer than `_grace`."""
+        self._pending = number
+        self._said.clear()
+        for watch in self._watches:
+            watch.pending = number
+            watch.notify()
+        self._watchdog.bark(number, self._grace)
+        streams.prepare()
+        with contextlib.suppress(RuntimeError):  # no thread can be started
+            _thread.start_new_thread(streams.keep_writable, (lambda: self._pending is not None,))
+
+    @property
+    def _grace(self) -> float:
+        return min((watch.grace for watch in self._watches), default=math.inf)
+
+    def _say(self, name: str, grace: float) -> None:
+        # On a thread of its own: whoever reads the log may have stopped, and another thread that waits for that may
+        # hold the lock of the logger.
+        log.warning("%s: saving at the next safe point, then ending (at most %g s)", name, grace)
+        self._said.set()
 
     def _chain(self, number: int) -> Iterator[Callable[..., Any]]:
         for watch in reversed(self._watches):
@@ -222,7 +261,8 @@ class ProcessSignals:
 
     def _begin_in_fork(self) -> None:
         """Watch for nothing in a process that was forked from the one that trains."""
-        self._timer = self._pending = None
+        self._pending, self._is_adopted = None, False
+        self._watchdog.leave_fork()
         self._leaving += self._watches
         self._watches.clear()
         self._let_leave()
@@ -234,13 +274,10 @@ class ProcessSignals:
             previous(number, frame)
 
     def _end_now(self, number: int) -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
-        else:
-            os._exit(128 + number)  # only the main thread may change handlers
+        flush()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+        os._exit(128 + number)  # the first process of a container gets no signal that it does not handle
 
 
 PROCESS = ProcessSignals()

@@ -1,12 +1,17 @@
 """Two real processes (gloo): they make the same decisions, do not hang, and resume exactly."""
 
 import json
+import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
 
 from ckpt_callbacks.store.manifest import Manifest
 from tests.support.forks import forks_of
+from tests.support.processes import ENVIRONMENT
+from tests.support.waiting import until
 
 HERE = Path(__file__).parent
 
@@ -51,6 +56,23 @@ def test_what_the_modules_hooks_do_is_resumed_in_mid_epoch(tmp_path, what, step)
     code, facts = run(tmp_path / "cut", 3, "nothing", 0, 0, "hooks")
     assert code == 0, facts
     assert facts["digest"] == whole["digest"] and facts["best"] == whole["best"]
+
+
+@pytest.mark.slow
+def test_a_process_whose_companion_hangs_ends_in_time(tmp_path, monkeypatch):
+    monkeypatch.setitem(ENVIRONMENT, "GRACE", "1")
+    child = forks_of().start(HERE / "train_ddp.py", tmp_path, 3, "stop", 1, 7)
+    stopped = int(next(line for line in child.stdout if line.startswith("stopped")).split()[1])
+    try:
+        until(lambda: Path(f"/proc/{stopped}/stat").read_text().rsplit(")")[-1].split()[0] == "T")
+        child.send_signal(signal.SIGTERM)
+        begun = time.monotonic()
+        assert child.wait(20) == 143 and time.monotonic() - begun < 3
+    finally:
+        os.kill(stopped, signal.SIGKILL)
+    monkeypatch.undo()
+    code, facts = run(tmp_path, 3)
+    assert code == 0, facts
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 """Two gloo processes: ``DIRPATH MAX_EPOCHS [WHAT RANK STEP [hooks]]``. Rank 0 prints facts as JSON.
 
 Before batch STEP, the process of that rank does something: ``crash`` (without a word), ``raise`` an exception, ``term``
-(sends itself SIGTERM), or ``ask`` for a save; or it has begun ``fresh`` beside
+(sends itself SIGTERM), ``stop`` (until a SIGCONT), or ``ask`` for a save; or it has begun ``fresh`` beside
 one that resumes. With ``hooks``, the module's own hooks draw random numbers, and keep averages that are validated.
 """
 
@@ -36,6 +36,9 @@ class Disturb(Callback):
             raise ZeroDivisionError
         elif what == "term":
             os.kill(os.getpid(), signal.SIGTERM)
+        elif what == "stop":
+            print("stopped", os.getpid(), flush=True)
+            os.kill(os.getpid(), signal.SIGSTOP)
         elif what == "ask":
             open(os.path.join(dirpath, "SAVE_NOW"), "w").close()
             look_for_requests_at_once(run_of(callback))  # this training does not last half a second
@@ -66,7 +69,7 @@ policy = Policy(
     KeepLast(3),
     stop=Patience(VAL, 50),
 )
-callback = LightningCheckpoint(dirpath, policy)
+callback = LightningCheckpoint(dirpath, policy, grace=float(os.environ.get("GRACE", 30)))
 trainer = lightning.Trainer(
     strategy="ddp", devices=2, accelerator="cpu", max_epochs=epochs, callbacks=[callback, Disturb()], logger=False,
     enable_progress_bar=False, enable_model_summary=False,
