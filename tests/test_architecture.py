@@ -34,7 +34,7 @@ ALLOWED_LIBRARIES = {
     "config": {"annotated_types", "pydantic", "pydantic_core", "ruamel", "typing_extensions"},
     "cli": {"click", "rich"},
     "torch": {"torch", "numpy"},
-    "lightning": {"lightning", "torch", "numpy"},
+    "lightning": {"lightning", "torch", "torchmetrics", "numpy"},  # Lightning requires torchmetrics
     "keras": {"keras", "h5py", "numpy", "tensorflow", "torch", "jax"},
 }
 FUNCTIONS = {"decide", "fold", "plan", "seconds", "minutes", "hours"}  # what is public and no class

@@ -26,6 +26,8 @@ class ProcessState:
         random: The states of the random generators.
         generators: The states of the generators that were passed to loaders and samplers.
         epoch_sums: What was logged in the running epoch. None at an epoch's end.
+        metric_states: The states of the torchmetrics objects that were logged in it. None at an epoch's end, and if the
+            file does not contain them.
         order: What the order of the running epoch was drawn from. None at an epoch's end, and for stateful loaders.
         before_hooks: The states of the random generators before the hooks that begin the running epoch. None at an
             epoch's end, and if the file does not contain them.
@@ -38,12 +40,13 @@ class ProcessState:
     order: dict[str, Any] | None = None
     prefetched: list[Any] | None = None
     before_hooks: RandomState | None = None
+    metric_states: dict[str, dict[str, Any]] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state in the form that a checkpoint holds."""
         state = {"random": self.random, "generators": self.generators}
         later = {"results": self.epoch_sums, "order": self.order, "ahead": self.prefetched}
-        later["before_hooks"] = self.before_hooks
+        later |= {"before_hooks": self.before_hooks, "metric_states": self.metric_states}
         return state | {key: value for key, value in later.items() if value is not None}
 
     @classmethod
@@ -56,6 +59,7 @@ class ProcessState:
             order=state.get("order"),
             prefetched=state.get("ahead"),
             before_hooks=state.get("before_hooks"),
+            metric_states=state.get("metric_states"),
         )
 
 

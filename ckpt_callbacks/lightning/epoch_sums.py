@@ -11,13 +11,15 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.trainer.connectors.logger_connector.result import _Metadata, _ResultMetric, _Sync
 
+from .metric_states import covers_epoch
+
 _PLAIN = ("fx", "name", "prog_bar", "logger", "on_step", "on_epoch", "enable_graph", "add_dataloader_idx")
 
 
 def epoch_sums(trainer: Trainer) -> list[dict[str, Any]]:
     """Return this process's sums of the epoch's metrics, in types that `torch.load(weights_only=True)` reads back.
 
-    `torchmetrics` objects that were logged are left out: their state belongs to the user's module.
+    `torchmetrics` objects that were logged are left out; see `metric_states`.
     """
     sums = []
     for key, item in trainer.fit_loop.epoch_loop._results.items():
@@ -41,19 +43,15 @@ def epoch_sums(trainer: Trainer) -> list[dict[str, Any]]:
     return sums
 
 
-def unsaved_metrics(trainer: Trainer) -> list[str]:
-    """Return the names of the running epoch's metrics that `epoch_sums` leaves out."""
-    results = trainer.fit_loop.epoch_loop._results.values()
-    return sorted({item.meta.name for item in results if not item.is_tensor and item.meta.on_epoch})
-
-
 def covers_last_batches(item: _ResultMetric) -> bool:
     """Return whether a metric may cover only the last batches of an epoch that was resumed midway.
 
-    This applies to metrics that `epoch_sums` leaves out, and to metrics that were logged in ``on_train_epoch_end``,
-    because a module usually computes these from what it has collected in each batch.
+    This applies to torchmetrics objects that were not restored, and to metrics that were logged in
+    ``on_train_epoch_end``, because a module usually computes these from what it has collected in each batch.
     """
-    return not item.is_tensor or item.meta.fx == "on_train_epoch_end"
+    if not item.is_tensor:
+        return not covers_epoch(item.value)
+    return bool(item.meta.fx == "on_train_epoch_end")
 
 
 def restore_epoch_sums(trainer: Trainer, sums: list[dict[str, Any]]) -> None:

@@ -22,8 +22,8 @@ from torch.utils.data import (
 from . import loops
 from .data_order import can_save_prefetched, generators_of, samplers_of
 from .embedded import Place
-from .epoch_sums import unsaved_metrics
 from .manual_gradients import ManualGradients
+from .metric_states import unsaved_metrics
 from .progress import Progress
 from .step_count import StepCount
 from .unsaved_attributes import UnsavedAttributes, saves_more
@@ -63,6 +63,11 @@ class Inexactness:
         self._say(
             "resuming from these checkpoints may not replay the same batches", what_is_inexact(trainer, mid_epoch)
         )
+        if mid_epoch and (names := unsaved_metrics(trainer)):
+            self._say(
+                "a run that resumes from these checkpoints has the same weights, but other metrics in its first epoch",
+                f"{', '.join(names)} will leave out its first batches (a torchmetrics object whose state is not saved)",
+            )
         self._say("a run that resumes from these checkpoints may differ", self._of_the_module(trainer, progress.steps))
 
     def _say(self, what: str, why: str | None) -> None:
@@ -102,8 +107,6 @@ def what_is_inexact(trainer: Trainer, mid_epoch: bool) -> str | None:
     """
     if (why := _inexact_anywhere(trainer)) is not None or not mid_epoch:
         return why
-    if names := unsaved_metrics(trainer):
-        return f"the epoch's {', '.join(names)} will leave out its first batches (a torchmetrics object)"
     if loops.accumulating(trainer):
         return "no checkpoint holds the accumulated gradients; expected a save at an optimizer step"
     return _inexact_in_mid_epoch(trainer)

@@ -14,6 +14,7 @@ from .embedded import FitState, Place, ProcessState
 from .epoch_data import epoch_data
 from .epoch_sums import epoch_sums
 from .frozen_parameters import frozen
+from .metric_states import metric_states
 from .saved_optimizers import optimizer_classes
 from .short_data import ShortData
 from .step_count import StepCount
@@ -135,7 +136,8 @@ class Progress:
             return ProcessState(random, generators)
         order = self.order.state() if is_plain(trainer) else None
         return ProcessState(
-            random, generators, epoch_sums(trainer), order, prefetched(trainer), self.order.before_hooks
+            random, generators, epoch_sums(trainer), order, prefetched(trainer), self.order.before_hooks,
+            metric_states(trainer),
         )  # fmt: skip
 
     def correct(self, saved: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from .epoch_start import begin_epoch_again
 from .epoch_sums import restore_epoch_sums
 from .finite_weights import weights_are_finite
 from .frozen_parameters import unfreeze
+from .metric_states import restore_metric_states
 from .progress import Progress
 from .saved_optimizers import SavedOptimizers
 
@@ -127,7 +128,7 @@ class ResumePoint:
             return False
         loops.continue_after(trainer, batches)
         if batches and own is not None:
-            restore_epoch_sums(trainer, own.epoch_sums or [])
+            _restore_metrics(trainer, own)
         if batches and not is_plain(trainer):
             loops.reload(trainer, self._loaders)
         order = (own or state.processes[0]).order
@@ -138,7 +139,7 @@ class ResumePoint:
         return True
 
     def _restore_epoch(self, trainer: Trainer, progress: Progress, own: ProcessState) -> None:
-        restore_epoch_sums(trainer, own.epoch_sums or [])
+        _restore_metrics(trainer, own)
         self._skip_batches(trainer, progress, own)
         loops.reload(trainer, self._loaders)
         push_prefetched(trainer, own.prefetched or [])
@@ -149,3 +150,8 @@ class ResumePoint:
             return
         progress.order.skip(trainer, own.order, 0 if loops.last_batch_was_reached(trainer) else batches)
         log.info("skipped the %d batches of the epoch already trained on", batches)
+
+
+def _restore_metrics(trainer: Trainer, own: ProcessState) -> None:
+    restore_epoch_sums(trainer, own.epoch_sums or [])
+    restore_metric_states(trainer, own.metric_states or {})

@@ -147,18 +147,18 @@ class Measured(Model):
 
 
 @pytest.mark.parametrize("hook, nth", [("on_validation_batch_end", 1), ("on_train_batch_end", 6)])
-def test_a_metric_of_half_an_epoch_does_not_count_as_the_epochs(tmp_path, monkeypatch, caplog, hook, nth):
+def test_a_torchmetrics_object_covers_the_epoch_that_is_resumed_midway(tmp_path, monkeypatch, caplog, hook, nth):
     monkeypatch.setattr("tests.adapters.lightning.task.Model", Measured)
     error = Metric("train_error", mode="min")
     policy = Policy(Improves(error) | Every(epochs=1) | OnPreempt(), KeepBest(2, by=error) | KeepAll())
     _, _, whole = fit(tmp_path / "whole", policy, num_sanity_val_steps=0)
     with pytest.raises(SystemExit):
         fit(tmp_path / "cut", policy, extra=[At(hook, nth, terminate)], num_sanity_val_steps=0)
-    assert caplog.text.count("train_error will leave out its first batches") == 1
+    assert "will leave out its first batches" not in caplog.text
     _, _, resumed = fit(tmp_path / "cut", policy, resume=True, num_sanity_val_steps=0)
     expected = {record.epoch: record.metrics["train_error"] for record in whole.records()}
     found = {record.epoch: record.metrics.get("train_error") for record in resumed.records() if record.epoch}
-    assert found == {**expected, 1: None}
+    assert found == expected
 
 
 class ByHand(Callback):
