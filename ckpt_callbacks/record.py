@@ -103,6 +103,12 @@ class Record:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     directory: str = field(default="", compare=False, repr=False)
 
+    def __repr__(self) -> str:
+        metrics = ", ".join(f"{name}={value:.6g}" for name, value in self.metrics.items())
+        return (
+            f"<Record {self.id}: {self.file}, {self.status.value}, step {self.step}, epoch {self.epoch}, {{{metrics}}}>"
+        )
+
     @property
     def path(self) -> Path:
         """The path of the checkpoint."""

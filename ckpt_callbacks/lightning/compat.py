@@ -6,6 +6,8 @@ import os
 
 import torch
 
+from ..policy.ranking import ranked_records
+from ..policy.retention import KeepAll, KeepBest
 from ..record import Record
 from ..run.reader import RunReader
 from .missing_best import refuse_best
@@ -14,8 +16,15 @@ from .missing_best import refuse_best
 class ModelCheckpointAttributes(RunReader):
     """The attributes of ModelCheckpoint, with values from the manifest."""
 
-    save_top_k = -1
     save_last = True
+
+    @property
+    def save_top_k(self) -> int:
+        # With -1, loggers with log_model=True upload each save at once; otherwise, what is left at the end.
+        rules = self._run.policy.keep.parts()
+        if any(isinstance(rule, KeepAll) for rule in rules):
+            return -1
+        return max((rule.n for rule in rules if isinstance(rule, KeepBest)), default=1)
 
     @property
     def best_model_path(self) -> str:
@@ -47,7 +56,10 @@ class ModelCheckpointAttributes(RunReader):
 
     @property
     def best_k_models(self) -> dict[str, torch.Tensor]:
-        return {str(r.path): score for r in self.records() if (score := self._score(r)) is not None}
+        metric, most = self._run.policy.best_metric, self.save_top_k
+        ranked = [] if metric is None else ranked_records(self.records(), metric)
+        best = ranked if most < 0 else ranked[:most]
+        return {str(r.path): score for r in best if (score := self._score(r)) is not None}
 
     @property
     def save_weights_only(self) -> bool:

@@ -57,6 +57,10 @@ class RunReader:
             )
         return self._placed
 
+    def __repr__(self) -> str:
+        where = self._settings.dirpath if self._placed is None else self.dirpath
+        return f"<{type(self).__name__} of {where}>"
+
     @property
     def dirpath(self) -> str:
         """The run directory."""
