@@ -18,7 +18,8 @@ from collections.abc import Sequence
 GRACE = struct.Struct("=Bd")  # a command: the byte 255, and the seconds from a signal to the end
 ARM = struct.Struct("=BB")  # a command: the byte 254, and a signal that has arrived
 _AT_ONCE = 1.0  # seconds from a second signal to the end
-_PATIENCE = 0.3  # seconds until a harsher means is tried
+_PATIENCE = 0.7  # seconds for a thread of a busy process to do it
+_LESS_PATIENCE = 0.3  # seconds for the signal to do it
 
 
 class Countdown:
@@ -79,8 +80,8 @@ def main(parent: int, signals: Sequence[int]) -> None:
             countdown.read(data)
     with contextlib.suppress(OSError):
         os.write(1, bytes([countdown.number]))  # a thread of the parent ends it with the right exit code, if it can
-        for harsher in (countdown.number, signal.SIGKILL):
-            until = time.monotonic() + _PATIENCE
+        for patience, harsher in ((_PATIENCE, countdown.number), (_LESS_PATIENCE, signal.SIGKILL)):
+            until = time.monotonic() + patience
             while (left := until - time.monotonic()) > 0:
                 if _is_readable(left) and not os.read(0, 4096):
                     return

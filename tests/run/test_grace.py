@@ -14,7 +14,7 @@ from tests.support.processes import ENVIRONMENT, ROOT
 from tests.support.training import new_run
 from tests.support.waiting import until
 
-QUICK = ("nobody reads stdout", "an atexit", "C with the GIL")
+QUICK = ("nobody reads stdout", "C with the GIL")
 
 
 @pytest.mark.parametrize("what", [w if w in QUICK else pytest.param(w, marks=pytest.mark.slow) for w in HANGS])
@@ -32,7 +32,7 @@ def test_a_process_ends_in_time_and_has_saved_what_could_be_saved(tmp_path, what
     finally:
         child.kill()
         child.communicate()
-    assert took < GRACE + 1.5
+    assert took < GRACE + 2.5
     if what == "C with the GIL":
         assert code == -signal.SIGKILL, "no code of Python's can run any more"
     else:
