@@ -7,14 +7,13 @@ manifest.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Collection
 from pathlib import Path
 
 from ..errors import StoreError
 from ..record import ALIASES
-from .commit import free_name
+from .commit import free_draft
 from .private_files import create_file, read_file
 
 _POINTER = ".pointer"
@@ -65,7 +64,7 @@ def _point(dirpath: Path, name: str, file: str, suffix: str, known: Collection[s
     link = dirpath / f"{name}{suffix}"
     if _target(link) == file:
         return link
-    draft = _free_draft(dirpath, f".{link.name}")
+    draft = free_draft(dirpath, f".{link.name}")
     try:
         os.symlink(file, draft)
     except (OSError, NotImplementedError):
@@ -75,13 +74,6 @@ def _point(dirpath: Path, name: str, file: str, suffix: str, known: Collection[s
         create_file(draft, os.fsencode(file))
     os.replace(draft, link)
     return link
-
-
-def _free_draft(dirpath: Path, name: str) -> Path:
-    """Return a path for a new link; what a crash left there is removed, and anything else, such as a folder, stays."""
-    with contextlib.suppress(OSError):
-        (dirpath / f"{name}.new").unlink()
-    return dirpath / free_name(dirpath, name, ".new")
 
 
 def _suffix(file: str) -> str:

@@ -74,6 +74,16 @@ def free_name(dirpath: Path, stem: str, suffix: str) -> str:
     return name
 
 
+def free_draft(dirpath: Path, name: str) -> Path:
+    """Return a path for what will replace ``name``.
+
+    The file that a crash left there is removed; anything else, such as a folder, stays, and another path is taken.
+    """
+    with contextlib.suppress(OSError):
+        (dirpath / f"{name}.new").unlink()
+    return dirpath / free_name(dirpath, name, ".new")
+
+
 def sync_folder(path: Path) -> None:
     """Force the entries of a folder to the device, if the file system can."""
     try:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import StoreError
-from .commit import free_name, sync_folder
+from .commit import free_draft, free_name, sync_folder
 from .obstruction import obstruction
 from .private_files import open_file
 
@@ -100,8 +100,7 @@ class Journal:
 
         The new file is to be read from its start.
         """
-        draft = self.path.with_suffix(".new")
-        draft.unlink(missing_ok=True)
+        draft = free_draft(self.path.parent, self.path.stem)
         _write(draft, 0, b"".join(map(encoded, entries)))
         os.link(self.path, self.path.with_name(free_name(self.path.parent, self.path.name, ".damaged")))
         os.replace(draft, self.path)

@@ -173,3 +173,13 @@ def test_a_leftover_in_the_staging_folder_stops_neither_the_open_nor_the_save_of
         training.epoch(4)
     assert not any((tmp_path / ".ckpt" / "staging").iterdir())
     assert all(record.status is not Status.FAILED for record in Manifest.read(tmp_path).records.values())
+
+
+def test_what_stands_in_the_place_of_a_new_manifest_does_not_stop_the_doctor(tmp_path):
+    with Training(tmp_path) as training:
+        training.epoch(1)
+    (tmp_path / ".ckpt" / "manifest.new").mkdir()
+    journal = tmp_path / ".ckpt" / "manifest.jsonl"
+    journal.write_bytes(journal.read_bytes().replace(b"\n", b"\ngarbage\n", 1))
+    assert ckpt("doctor", tmp_path).exit_code == 0
+    assert ckpt("doctor", tmp_path).output == f"{tmp_path}: nothing is wrong\n"
