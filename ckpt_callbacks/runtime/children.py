@@ -16,6 +16,7 @@ from collections.abc import Collection
 from typing import Any
 
 _NAME = "ckpt_callbacks"
+_SORTS = "ckpt_callbacks signals"  # the name of the thread in a covered process
 _LOOK_EVERY = 0.5  # seconds between two looks whether the parent is still there, once there was a signal
 
 
@@ -49,8 +50,9 @@ class Shield:
 
 
 def uncover(signals: Collection[int]) -> None:
-    """Receive the signals in this thread, even if this process is a covered one."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+    """Receive the signals in this thread if this process is a covered one, which begins a training run of its own."""
+    if any(thread.name == _SORTS for thread in threading.enumerate()):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
 
 
 def _cover(signals: Collection[int]) -> None:
@@ -58,7 +60,7 @@ def _cover(signals: Collection[int]) -> None:
     if not hasattr(signal, "sigtimedwait"):  # macOS cannot tell who sent a signal
         return
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    thread = threading.Thread(target=_sort, args=(signals, os.getppid()), name=_NAME, daemon=True)
+    thread = threading.Thread(target=_sort, args=(signals, os.getppid()), name=_SORTS, daemon=True)
     with contextlib.suppress(RuntimeError):  # no thread can be started, so nothing is delivered
         thread.start()
 
