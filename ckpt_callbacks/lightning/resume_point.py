@@ -13,6 +13,7 @@ from ..run.loaded_weights import name_nan
 from ..run.run import Run
 from ..torch.rng import random_state, set_random_state
 from . import loops
+from .changed_hyperparameters import name_changed
 from .data_order import is_plain, push_prefetched, set_generator_states
 from .embedded import FitState, Place, ProcessState
 from .epoch_data import batches_in_changed_data
@@ -62,6 +63,7 @@ class ResumePoint:
             checkpoint: What was loaded. Positions of stateful loaders that mean nothing here are removed.
             state: The state of the callback in it.
         """
+        name_changed(trainer, checkpoint)
         fit = FitState.from_dict(state)
         saved = checkpoint["loops"]["fit_loop"]["state_dict"]
         if len(fit.processes) != trainer.world_size:

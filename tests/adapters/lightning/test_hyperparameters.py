@@ -16,7 +16,7 @@ from ckpt_callbacks import Every, KeepAll, Policy
 from ckpt_callbacks.formats.torch import check
 from ckpt_callbacks.lightning import LightningCheckpoint
 from ckpt_callbacks.lightning.hyperparameters import Hyperparameters
-from tests.adapters.lightning.task import Model, loaders, trainer
+from tests.adapters.lightning.task import EACH_EPOCH, Model, loaders, trainer
 
 EACH_STEP = Policy(Every(steps=1), KeepAll())
 
@@ -160,3 +160,26 @@ def test_an_error_that_occurs_twice_is_reported_as_likely_to_recur(tmp_path, cap
     train(tmp_path, Failing())
     first, second = [line for line in caplog.messages if "was not saved" in line][:2]
     assert "the next save tries again" in first and "failed in the same way" in second
+
+
+class Tuned(Model):
+    def __init__(self, rate):
+        super().__init__()
+        self.save_hyperparameters()
+
+
+def test_what_has_changed_since_the_checkpoint_is_named_with_the_optimizers_rate(tmp_path, caplog):
+    def train(rate, epochs, **arguments):
+        module = Tuned(rate)
+        ours = LightningCheckpoint(tmp_path, EACH_EPOCH, **arguments)
+        trainer(ours, max_epochs=epochs).fit(module, *loaders(), ckpt_path=ours.resume_path())
+
+    train(0.02, 1)
+    train(0.02, 2)
+    assert "have changed" not in caplog.text
+    train(0.5, 3)
+    assert caplog.text.count("have changed since this checkpoint: rate 0.02 -> 0.5; the optimizer is restored") == 1
+    assert "with the learning rate 0.01;" in caplog.text, "as its schedule has left it"
+    caplog.clear()
+    train(0.7, 4, resume={"optimizer": False})
+    assert "have changed since" not in caplog.text, "a new optimizer follows them"
