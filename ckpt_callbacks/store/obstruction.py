@@ -13,7 +13,10 @@ def obstruction(dirpath: Path) -> str:
         dirpath: The path, which need not exist.
     """
     first = next((path for path in (dirpath, *dirpath.parents) if os.path.lexists(path)), None)
-    if first is None or first.is_dir():
+    try:
+        if first is None or first.is_dir():
+            return ""
+    except OSError:  # the disk failed, so it is not known
         return ""
     named = "" if first == dirpath else f"{first} "
     if first.is_symlink() and not first.exists():
