@@ -1,4 +1,4 @@
-"""What a run says at its beginning and at its end, in the same words in every framework."""
+"""The lines of a run about its beginning and its end, in the same words in every framework."""
 
 from __future__ import annotations
 
