@@ -12,6 +12,8 @@ from ..runtime.bare_log import announce
 
 log = logging.getLogger("ckpt_callbacks")
 
+_OF_FILES = (".keras", ".h5", ".ckpt", ".pt", ".pth")
+
 
 class Announcements:
     """The lines of one run.
@@ -30,7 +32,12 @@ class Announcements:
         self.resumed_from: str | PathLike[str] | None = None
 
     def limit(self, contents: str) -> None:
-        """Announce, before training, that a run cannot be resumed, if its checkpoints hold only weights."""
+        """Announce, before training, what may surprise: a directory named like a file, and checkpoints of weights."""
+        if self._dirpath.suffix in _OF_FILES and not self._dirpath.is_dir():
+            log.warning(
+                "%s: is taken for the run directory, and its files get their names from filename; expected a "
+                "directory, such as %s", self._dirpath, self._dirpath.with_suffix(""),
+            )  # fmt: skip
         self._resumable = contents != "weights"
         if not self._resumable:
             log.warning("%s: saves only weights; a run cannot be resumed from them", self._dirpath)

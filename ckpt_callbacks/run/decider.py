@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 from collections.abc import Iterable
 
 from ..events import Event, EventKind, same_weights
@@ -46,6 +47,7 @@ class Decider:
         self._deadline = job_end()
         self._measured: Event | None = None  # the last event of a finished step, whose metrics belong to its weights
         self._names_checked = False
+        self._not_finite: set[str] = set()  # metrics that were named
 
     @property
     def horizon(self) -> Horizon:
@@ -75,6 +77,7 @@ class Decider:
         """
         event = self._stamped(event, processes, any_measured)
         self.state, decision = decide_before_error(self._policy, self.state, event)
+        self._name_not_finite(event)
         if event.kind in SAFE_POINTS:
             self._measured = event
         if event.complete and not decision.error:
@@ -98,6 +101,14 @@ class Decider:
         if not self._policy.deadlines:
             return False
         return deadline_is_due(self._policy, self.state, self._stamped(event, processes))
+
+    def _name_not_finite(self, event: Event) -> None:
+        for name, value in event.metrics.items():
+            if not math.isfinite(value) and name in self._policy.monitored and name not in self._not_finite:
+                self._not_finite.add(name)
+                log.warning(
+                    "the metric %r is %s at step %d; such a value never ranks (logged once)", name, value, event.step
+                )
 
     def _check_names(self, others: frozenset[str]) -> None:
         for line in warnings(self._policy, self.state, others):

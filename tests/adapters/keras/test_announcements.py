@@ -33,3 +33,13 @@ def test_a_run_announces_its_start_its_interruption_and_its_resume(tmp_path, cap
     assert f"resumed from {saved.split()[1]}, at step {saved.split()[3][:-2]}, epoch 0" in caplog.messages
     end = "nothing left to train; the run ended at step 4, after 1 of 1 epochs; to train more, raise epochs"
     assert caplog.text.count(end) == 1 and "a new run begins" not in caplog.text
+
+
+@ONCE
+def test_the_path_of_a_file_and_a_value_that_is_not_finite_are_named_once(tmp_path, caplog):
+    ours = checkpoint(tmp_path / "best.keras", POLICY)
+    assert "best.keras: is taken for the run directory" in caplog.text
+    assert caplog.messages[0].endswith(f"such as {tmp_path / 'best'}")
+    nan = keras.callbacks.LambdaCallback(on_epoch_end=lambda _, logs: logs.update(val_loss=float("nan")))
+    fit(quick(), nan, ours, epochs=2, batch_size=64)
+    assert caplog.text.count("the metric 'val_loss' is nan at step 1; such a value never ranks") == 1
