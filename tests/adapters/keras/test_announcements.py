@@ -1,4 +1,4 @@
-"""What a run says at its beginning and its end."""
+"""The lines of a run about its beginning and its end."""
 
 import logging
 import os
