@@ -1,4 +1,4 @@
-"""What Lightning's loggers read from the callback, and how it shows itself."""
+"""The attributes that Lightning's loggers read from the callback, and how it shows itself."""
 
 import pytest
 
