@@ -13,6 +13,7 @@ import os
 import signal
 import threading
 from collections.abc import Collection
+from types import FrameType
 from typing import Any
 
 _NAME = "ckpt_callbacks"
@@ -53,6 +54,24 @@ def uncover(signals: Collection[int]) -> None:
     """Receive the signals in this thread if this process is a covered one, which begins a training run of its own."""
     if any(thread.name == _SORTS for thread in threading.enumerate()):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
+
+
+def hold_back_losses() -> None:
+    """Keep torch from raising an exception wherever the main thread is when a process that loads data dies.
+
+    It may be in the middle of an update or of a save. If it waits for that data, the exception comes as before.
+    """
+    report = signal.getsignal(signal.SIGCHLD)
+    if callable(report):
+        signal.signal(signal.SIGCHLD, lambda number, frame: _awaits_data(frame) and report(number, frame))
+
+
+def _awaits_data(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_name == "_next_data":  # of torch's DataLoader
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _cover(signals: Collection[int]) -> None:

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from . import streams
-from .children import Shield, uncover
+from .children import Shield, hold_back_losses, uncover
 from .watchdog import Watchdog, flush
 
 log = logging.getLogger("ckpt_callbacks")
@@ -215,6 +215,7 @@ class ProcessSignals:
 
     def _expect_end(self, number: signal.Signals) -> None:
         """Tell the watches about the signal, and see to it that nothing holds up the process longer than `_grace`."""
+        hold_back_losses()
         self._pending = number
         self._said.clear()
         for watch in self._watches:
