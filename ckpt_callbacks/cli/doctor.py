@@ -21,8 +21,8 @@ def doctor(run_dir: Path, dry_run: bool, config: Path | None) -> None:
 
     Reads all checkpoints of RUN_DIR again. Rebuilds a lost or damaged manifest from the records in the checkpoints,
     finishes or undoes what a killed training run left unfinished, marks damaged checkpoints as failed, and corrects
-    links. Refuses to run while training is running there. With --dry-run, the exit status is 1 when something is wrong;
-    consequences of a repair, such as a link that moves, are reported only once the repair is made. While training is
+    links. Refuses to run while training is running there. With --dry-run, the exit status is 1 when something is wrong.
+    What follows from moving a file back into its place is reported only once that is done. While training is
     running, only the manifest and the bytes of the checkpoints are checked, because training finishes the rest itself.
     """
     options.check_is_dir(run_dir)

@@ -94,7 +94,7 @@ def _finish(manifest: Manifest, record: Record, survivors: _Survivors) -> Repair
     else:
         problem = f"{record.file}: its deletion was interrupted, and a checkpoint that was to remain is not intact"
         remedy = "kept, because its bytes verify"
-    return Repair(problem, remedy, partial(_list_again, manifest, record))
+    return Repair(problem, remedy, partial(_list_again, manifest, record), changes_only_records=True)
 
 
 def _list_again(manifest: Manifest, record: Record) -> None:

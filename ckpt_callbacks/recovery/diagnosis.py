@@ -19,6 +19,7 @@ from ..store.lock import TrainingLock
 from ..store.locked_file import is_locked
 from ..store.manifest import Manifest
 from ..store.private_files import make_folder, misplaced
+from ..store.rehearsal import Rehearsal
 from .interrupted import FINDERS, as_failed
 from .rebuild import find_unlisted
 from .renamed import find_renamed
@@ -59,12 +60,14 @@ def examine(dirpath: Path, policy_of: PolicyOf, *, repair: bool) -> Iterator[str
         def is_training() -> bool:
             return not (repair or names) and is_locked(layout.training_lock)
 
+        rehearsal, busy = Rehearsal(manifest), False
         for find in (_bad_lines, *FINDERS, _damaged, partial(_wrong_links, policy_of=policy_of)):
-            busy = [is_training()]
-            found = list(find(manifest))
-            busy.append(is_training())
-            if find in (_bad_lines, _damaged) or not any(busy):  # what a training run has begun, it finishes itself
-                yield from _reported(found, repair, failed)
+            busy = busy or is_training()
+            found = list(find(manifest if repair or busy else rehearsal))
+            if not busy and is_training():  # one that began meanwhile may have changed what was found
+                busy, found = True, list(find(manifest))
+            if find in (_bad_lines, _damaged) or not busy:  # what a training run has begun, it finishes itself
+                yield from _reported(found, repair, failed, rehearse=not (repair or busy))
     if failed:
         raise StoreError(
             f"{dirpath}: {len(failed)} of these problems could not be repaired: {failed[0].strerror or failed[0]}"
@@ -82,12 +85,15 @@ def _held(layout: Layout) -> Iterator[None]:
         lock.release()
 
 
-def _reported(repairs: Iterable[Repair], repair: bool, failed: list[OSError]) -> Iterator[str]:
+def _reported(
+    repairs: Iterable[Repair], repair: bool, failed: list[OSError], *, rehearse: bool = False
+) -> Iterator[str]:
+    """Yield one line for each repair, after making it, or rehearsing it so that what follows from it is found, too."""
     for found in repairs:
-        error = found.attempt() if repair else None
-        if error is not None:
+        error = found.attempt() if repair or (rehearse and found.changes_only_records) else None
+        if error is not None and repair:
             failed.append(error)
-        yield found.describe(applied=repair, error=error)
+        yield found.describe(applied=repair, error=error if repair else None)
 
 
 def _obstructions(layout: Layout, names: set[Path]) -> Iterator[Repair]:
@@ -128,6 +134,7 @@ def _damaged(manifest: Manifest) -> Iterator[Repair]:
                 str(error),
                 "marked as failed",
                 partial(manifest.amend, record.id, partial(as_failed, error=error)),
+                changes_only_records=True,
             )
 
 

@@ -126,10 +126,11 @@ def _finish_save(manifest: Manifest, record: Record) -> Iterator[Repair]:
             "interrupted before the file was in place" if record.status is Status.WRITING else f"interrupted: {error}"
         )
         problem = f"{record.file}: its save was interrupted"
-        yield Repair(problem, "marked as failed", change(status=Status.FAILED, error=what))
+        yield Repair(problem, "marked as failed", change(status=Status.FAILED, error=what), changes_only_records=True)
     else:
         yield Repair(
             f"{record.file}: its save was interrupted after the file was in place",
             "kept, because the file verifies",
             change(status=Status.VERIFIED),
+            changes_only_records=True,
         )

@@ -13,6 +13,7 @@ from ..record import Attempt, Record, Status
 from ..store.aliases import pointed_at
 from ..store.digest import digest
 from ..store.manifest import Manifest
+from ..store.rehearsal import Rehearsal
 from .lineage import supersede, wrongly_marked
 from .repair import Repair
 
@@ -24,15 +25,16 @@ def find_unlisted(manifest: Manifest) -> Iterator[Repair]:
 
     If the manifest lists training runs, only the checkpoints of these runs and the targets of `last`, `best` and
     `final` are restored, because others were copied from somewhere else. A file that repeats a listed record is a copy.
-    Other files, and unreadable ones, are skipped. Facts that became known only after a file was written are not
-    restored: its tags, whether it was final, and that a search has found NaN in its weights.
+    Other files, and unreadable ones, are skipped. The link `final` says which of them is final. Other facts that became
+    known only after a file was written are not restored: its tags, and that a search has found NaN in its weights.
     """
+    final = pointed_at(manifest.layout.dirpath, ("final",))
     known = {(record.run, record.id) for record in manifest.records.values()}
     found: list[Record] = []
     for record in sorted(_unnamed(manifest), key=lambda r: (r.id, r.path.stat().st_mtime_ns, r.file)):
         if (record.run, record.id) not in known:
             known.add((record.run, record.id))
-            found.append(record)
+            found.append(record.replace(final=record.final or record.file in final))
     if not _being_rebuilt(manifest):
         linked = pointed_at(manifest.layout.dirpath)
         runs = {attempt.run for attempt in manifest.attempts} | {r.run for r in found if r.file in linked}
@@ -42,14 +44,22 @@ def find_unlisted(manifest: Manifest) -> Iterator[Repair]:
             f"{record.file}: missing from the manifest",
             "restored from its embedded record",
             partial(_enter, manifest, record),
+            changes_only_records=True,
         )
+    rebuilt = Rehearsal(manifest)
+    for record in found:
+        _list(rebuilt, record)
     # This also covers a crash between the entries and this one.
-    if found or (_being_rebuilt(manifest) and manifest.live() and wrongly_marked(manifest, *_newest(manifest))):
-        yield Repair(
-            "checkpoints that a later resume superseded are not marked",
-            "marked",
-            lambda: _supersede(manifest),
-        )
+    if rebuilt.live() and (found or _being_rebuilt(manifest)):
+        for record in wrongly_marked(rebuilt, *_newest(rebuilt)):
+            yield Repair(
+                f"{record.file}: is marked as superseded, but no later resume began before it"
+                if record.superseded
+                else f"{record.file}: a later start resumed from an older checkpoint",
+                "marked as current" if record.superseded else "marked as superseded",
+                lambda: _supersede(manifest),  # marks all of them
+                changes_only_records=True,
+            )
 
 
 def _being_rebuilt(manifest: Manifest) -> bool:
@@ -100,11 +110,15 @@ def _has_valid_checksums(path: Path) -> bool:
 
 def _enter(manifest: Manifest, record: Record) -> None:
     found, size = digest(record.path)
+    _list(manifest, record.replace(digest=found, size=size))
+
+
+def _list(manifest: Manifest, record: Record) -> None:
     if record.id in manifest.records:
         record = record.replace(id=manifest.next_id)
     if not any((a.run, a.number) == (record.run, record.attempt) for a in manifest.attempts):
         manifest.start(Attempt(record.run, record.attempt, record.parent, record.wall, {REBUILT: True}))
-    manifest.put(record.replace(digest=found, size=size, status=Status.VERIFIED))
+    manifest.put(record.replace(status=Status.VERIFIED))
 
 
 def _supersede(manifest: Manifest) -> None:

@@ -14,11 +14,13 @@ class Repair:
         problem: What is wrong, and where.
         remedy: A participle that says what is done about it, such as ``"removed"``.
         apply: Does it.
+        changes_only_records: Whether it changes nothing but the manifest, so that it can be rehearsed in a copy.
     """
 
     problem: str
     remedy: str
     apply: Callable[[], object]
+    changes_only_records: bool = False
 
     def attempt(self) -> OSError | None:
         """Make the repair, and return the error that prevented it, so that one object does not hinder the others."""

@@ -52,9 +52,9 @@ def read_alias(dirpath: Path, name: str, known: Collection[str]) -> str | None:
     return _target(newest) if newest is not None else None
 
 
-def pointed_at(dirpath: Path) -> set[str]:
-    """Return the targets of all links with the name of an alias."""
-    return {target for name in ALIASES for link in _links(dirpath, name) if (target := _target(link)) is not None}
+def pointed_at(dirpath: Path, names: Collection[str] = ALIASES) -> set[str]:
+    """Return the targets of all links with these names of aliases."""
+    return {target for name in names for link in _links(dirpath, name) if (target := _target(link)) is not None}
 
 
 def _point(dirpath: Path, name: str, file: str, suffix: str, known: Collection[str]) -> Path | None:

@@ -11,7 +11,7 @@ import pytest
 from ckpt_callbacks import Status
 from ckpt_callbacks.lightning import LightningCheckpoint
 from ckpt_callbacks.store.manifest import Manifest
-from tests.adapters.lightning.task import EACH_EPOCH, fit
+from tests.adapters.lightning.task import EACH_EPOCH, Model, fit, loaders, trainer
 from tests.support.command import ckpt
 from tests.support.training import run_of
 
@@ -41,7 +41,8 @@ def state(dirpath):
 
 
 def facts(dirpath):
-    return [(r.id, r.file, r.step, r.epoch, dict(r.metrics), r.digest, r.run) for r in Manifest.read(dirpath).live()]
+    return [(r.id, r.file, r.step, r.epoch, dict(r.metrics), r.digest, r.run, r.final)
+            for r in Manifest.read(dirpath).live()]  # fmt: skip
 
 
 def lose_all(run_dir):
@@ -84,7 +85,9 @@ def test_a_manifest_is_rebuilt_from_what_the_checkpoints_say(trained, run_dir, h
     assert state(run_dir) == before, "a dry run changes nothing"
     done = ckpt("doctor", run_dir)
     assert done.exit_code == 0 and "Model-002-20.ckpt" in done.stdout, (done.stdout, done.stderr)
+    assert looked.stdout.replace("would be ", "") == done.stdout and "superseded" not in done.stdout
     assert facts(run_dir) == facts(trained)
+    assert (run_dir / "final.ckpt").readlink() == Path("Model-003-30.ckpt")
     assert ckpt("doctor", run_dir).stdout == f"{run_dir}: nothing is wrong\n"
     verified = ckpt("verify", run_dir)
     assert verified.exit_code == 0 and "3 of 3 checkpoints verified" in verified.stdout, verified.stdout
@@ -107,7 +110,9 @@ def test_damaged_and_missing_checkpoints_count_no_longer(run_dir):
     newest, middle = run_dir / "Model-003-30.ckpt", run_dir / "Model-002-20.ckpt"
     newest.write_bytes(newest.read_bytes()[:-1])
     middle.unlink()
+    looked = ckpt("doctor", run_dir, "--dry-run").stdout
     done = ckpt("doctor", run_dir)
+    assert looked.replace("would be ", "") == done.stdout
     assert f"{newest}: has " in done.stdout and f"{middle}: missing" in done.stdout
     assert "last: does not point to Model-001-10.ckpt; recreated" in done.stdout
     assert (run_dir / "last.ckpt").readlink() == Path("Model-001-10.ckpt")
@@ -188,3 +193,19 @@ def test_a_wrong_directory_is_one_clear_line(tmp_path):
         done = ckpt("doctor", path)
         assert done.exit_code == 2 and done.stderr.count("\n") == 1 and str(path) in done.stderr
     assert not list((tmp_path / "empty").iterdir())
+
+
+def test_a_rebuild_names_each_checkpoint_that_a_resume_left_behind(run_dir):
+    callback = LightningCheckpoint(run_dir, EACH_EPOCH)
+    trainer(callback, max_epochs=2).fit(Model(), *loaders(), ckpt_path=run_dir / "Model-001-10.ckpt")
+    before = {r.file: (r.superseded, r.final) for r in Manifest.read(run_dir).live()}
+    left = [file for file, (superseded, _) in before.items() if superseded]
+    lose_journal(run_dir)
+    looked = ckpt("doctor", run_dir, "--dry-run").stdout
+    for file in left:
+        assert f"{file}: a later start resumed from an older checkpoint; would be marked as superseded\n" in looked
+    assert looked.count("superseded") == len(left) == 2
+    assert ckpt("doctor", run_dir).stdout == looked.replace("would be ", "")
+    after = {r.file: (r.superseded, r.final) for r in Manifest.read(run_dir).live()}
+    assert {file: superseded for file, (superseded, _) in after.items()} == {f: s for f, (s, _) in before.items()}
+    assert ckpt("path", run_dir, "final").stdout == f"{(run_dir / 'final.ckpt').resolve()}\n"
