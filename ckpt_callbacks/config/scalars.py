@@ -91,7 +91,6 @@ _CALLED = {
     float | str: POSITIVE_DURATION,
     int | str: SIZE,
     float | datetime: MOMENT,
-    Mode: "min or max (the direction is never guessed from a name)",
 }
 
 

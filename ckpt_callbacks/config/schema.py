@@ -107,7 +107,7 @@ class MetricNode(TypedDict):
     """A logged value, its direction, and how it is compared."""
 
     monitor: Monitor
-    mode: Mode
+    mode: NotRequired[Mode]  # unless the name says it
     smoothing: NotRequired[_Smoothing]  # type: ignore[valid-type]
     min_delta: NotRequired[Delta]
     min_delta_mode: NotRequired[Literal["abs", "rel"]]

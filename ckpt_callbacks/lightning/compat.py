@@ -73,7 +73,7 @@ class ModelCheckpointAttributes(RunReader):
     @property
     def mode(self) -> str:
         metric = self._run.policy.best_metric
-        return metric.mode if metric else "min"
+        return (metric and metric.mode) or "min"
 
     def _score(self, record: Record | None) -> torch.Tensor | None:
         metric = self._run.policy.best_metric

@@ -28,7 +28,7 @@ class Metric:
     Args:
         monitor: Name of a logged value; or a list of names, to use the first one that was logged; or a mapping of names
             to weights, to use their weighted sum, for which all of them must be logged.
-        mode: ``"min"`` or ``"max"``. It is never guessed from the name.
+        mode: ``"min"`` or ``"max"``. None for a name that says it, such as a loss or an accuracy; see `direction_of`.
         smoothing: `EMA`, `Mean` or `Median`, applied before anything is compared.
         min_delta: The smallest change that counts as an improvement, at least 0.
         min_delta_mode: ``"abs"``, or ``"rel"`` for a fraction of the best value so far.
@@ -41,7 +41,7 @@ class Metric:
     """
 
     monitor: str | tuple[str, ...] | tuple[tuple[str, float], ...]
-    mode: str
+    mode: str | None = None
     smoothing: Smoothing | None = None
     min_delta: float = 0.0
     min_delta_mode: str = "abs"
@@ -53,10 +53,10 @@ class Metric:
     def __post_init__(self) -> None:
         object.__setattr__(self, "monitor", _frozen_monitor(self.monitor))
         where = f"Metric({self.name!r})"
+        if self.mode is None:
+            object.__setattr__(self, "mode", _said_direction("Metric", self))
         if self.mode not in ("min", "max"):
-            raise PolicyError(
-                f"{where}: mode is {self.mode!r}; expected 'min' or 'max' (the direction is never guessed from a name)"
-            )
+            raise PolicyError(f"{where}: mode is {self.mode!r}; expected 'min' or 'max'")
         if self.smoothing is not None and not isinstance(self.smoothing, Smoothing):
             raise PolicyError(f"{where}: smoothing is {self.smoothing!r}; expected EMA, Mean or Median")
         if not (is_finite(self.min_delta) and self.min_delta >= 0):
@@ -171,16 +171,19 @@ def as_metric(where: str, value: object, mode: str | None = None) -> Metric:
     if mode not in (None, "min", "max"):
         raise PolicyError(f"{where}: mode is {mode!r}; expected 'min' or 'max'")
     metric = Metric(value, mode=mode or "min")  # type: ignore[arg-type]
-    if mode is not None:
-        return metric
-    known = None if metric.joint_key else {direction_of(name) for name in metric.names}
-    direction = known.pop() if known is not None and len(known) == 1 else None
+    return metric if mode is not None else dataclasses.replace(metric, mode=_said_direction(where, metric))
+
+
+def _said_direction(where: str, metric: Metric) -> str:
+    known = set() if metric.joint_key else {direction_of(name) for name in metric.names}
+    direction = known.pop() if len(known) == 1 else None
     if direction is None:
+        written = dict(metric.monitor) if metric.joint_key else metric.monitor  # type: ignore[arg-type]
         raise PolicyError(
             f"{where}: {metric.name!r} does not say whether less or more is better; expected mode='min' or "
-            f"mode='max', as in Metric({value!r}, mode='max')"
+            f"mode='max', as in Metric({written!r}, mode='max')"
         )
-    return dataclasses.replace(metric, mode=direction)
+    return direction
 
 
 def _is_weighted(part: object) -> bool:

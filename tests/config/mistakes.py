@@ -69,12 +69,13 @@ MISTAKES = [
     (WITH_SAVE + "metrics: [val]", "metrics: got a list; expected a mapping"),
     (WITH_SAVE + "metrics: {1: {monitor: a, mode: min}}", "metrics: got 1 as a name; expected text"),
     (
-        WITH_SAVE + "metrics: {val: {monitor: val_loss}}",
-        "metrics.val.mode: missing; expected min or max (the direction is never guessed from a name)",
+        WITH_SAVE + "metrics: {val: {monitor: val_gap}}",
+        "metrics.val: 'val_gap' does not say whether less or more is better; expected mode='min' or mode='max', as in "
+        "Metric('val_gap', mode='max')",
     ),
     (
         WITH_SAVE + "metrics: {val: {monitor: val_loss, mode: auto}}",
-        "metrics.val.mode: got 'auto'; expected min or max (the direction is never guessed from a name)",
+        "metrics.val.mode: got 'auto'; expected min or max",
     ),
     (WITH_SAVE + "metrics: {val: {mode: min}}", f"metrics.val.monitor: missing; expected {MONITOR}"),
     (WITH_SAVE + "metrics: {val: {monitor: 3, mode: min}}", f"metrics.val.monitor: got 3; expected {MONITOR}"),

@@ -67,7 +67,7 @@ def test_the_schema_accepts_what_is_written(schema, policy):
         WITH_SAVE + "version: 2",
         WITH_SAVE + "contents: all",
         WITH_SAVE + "colour: red",
-        WITH_SAVE + "metrics: {a: {monitor: x}}",
+        WITH_SAVE + "metrics: {a: {mode: min}}",
         WITH_SAVE + "metrics: {a: {monitor: 3, mode: min}}",
         WITH_SAVE + "metrics: {a: {monitor: x, mode: auto}}",
         WITH_SAVE + "metrics: {a: {monitor: x, mode: min, smoothing: {ema: 2}}}",

@@ -8,12 +8,21 @@ from ckpt_callbacks.policy.smoothing import EMA, Mean, Median
 from tests.policy.measuring import ACC, INF, NAN, VAL, val
 
 
-@pytest.mark.parametrize("mode", ["auto", "", None, "MIN", "lower"])
-def test_the_direction_is_never_guessed(mode):
-    with pytest.raises(PolicyError, match=r"Metric\('val_loss'\): mode is .*expected 'min' or 'max'.*never guessed"):
+@pytest.mark.parametrize("mode", ["auto", "", "mn", "MIN", "lower"])
+def test_an_unknown_mode_is_refused(mode):
+    with pytest.raises(PolicyError, match=r"Metric\('val_loss'\): mode is '.*'; expected 'min' or 'max'$"):
         Metric("val_loss", mode=mode)
-    with pytest.raises(TypeError, match="mode"):
-        Metric("val_loss")
+
+
+def test_a_name_that_says_the_direction_needs_no_mode():
+    assert (Metric("val_loss"), Metric("f1")) == (Metric("val_loss", mode="min"), Metric("f1", mode="max"))
+    assert Metric(["val_loss", "loss"]).mode == "min" and Metric("f1", mode="min").mode == "min"
+
+
+@pytest.mark.parametrize("monitor", ["val_gap", ["val_acc", "val_loss"], {"val_loss": 1, "loss": 0.5}])
+def test_a_name_that_does_not_say_the_direction_needs_a_mode(monitor):
+    with pytest.raises(PolicyError, match="does not say whether less or more is better; expected mode='min' or"):
+        Metric(monitor)
 
 
 @pytest.mark.parametrize(
