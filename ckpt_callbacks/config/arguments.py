@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike
@@ -12,6 +13,7 @@ from ..policy.composition import Trigger
 from ..policy.policy import Policy
 from ..store.paths import expanded
 from . import Config
+from .problems import near
 
 # `dict` and this order are for LightningCLI, whose parser would turn a mapping into text if a path came first.
 PolicyLike = Policy | dict[str, Any] | str | PathLike[str]
@@ -83,7 +85,7 @@ def split_resume(name: str, resume: object, default: str) -> tuple[Mapping[str, 
         default: What a mapping means: ``auto`` or ``never``.
 
     Raises:
-        PolicyError: It is something else, or a URL.
+        PolicyError: It is something else, such as a word that is no file, or a URL.
     """
     if isinstance(resume, Mapping):
         return resume, default
@@ -92,7 +94,14 @@ def split_resume(name: str, resume: object, default: str) -> tuple[Mapping[str, 
             f"{name}: resume is {resume!r}; expected 'auto', 'never' or a checkpoint's path, or which parts to "
             "restore, such as {'optimizer': False}"
         )
-    return None, str(expanded(f"{name}: resume", resume))
+    found = expanded(f"{name}: resume", resume)
+    is_word = isinstance(resume, str) and not os.path.dirname(resume) and found.name == str(found)
+    if is_word and not found.suffix and resume not in ("auto", "never") and not found.is_file():
+        raise PolicyError(
+            f"{name}: resume is {resume!r}; expected 'auto', 'never' or the path of a "
+            f"checkpoint{near(str(found).lower(), ('auto', 'never'))}"
+        )
+    return None, str(found)
 
 
 def _read(name: str, policy: object, short: Mapping[str, Any], allow_code: bool) -> Config:

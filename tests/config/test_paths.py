@@ -71,6 +71,22 @@ def test_other_paths_are_local_too(tmp_path, name):
     assert split_resume("KerasCheckpoint", {"step": False}, "auto") == ({"step": False}, "auto")
 
 
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [("yes", ""), ("last", ""), ("runs", ""), ("Auto", "; did you mean 'auto'?"), ("nver", "'never'?")],
+)
+def test_a_word_that_is_no_file_is_refused_at_once(tmp_path, monkeypatch, word, hint):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    expected = f"resume is '{word}'; expected 'auto', 'never' or the path of a checkpoint"
+    with pytest.raises(PolicyError, match=expected) as caught:
+        split_resume("LightningCheckpoint", word, "never")
+    assert str(caught.value).endswith(hint or "a checkpoint")
+    (tmp_path / "checkpoint").touch()
+    for later in ("checkpoint", "a.ckpt", "./last", "runs/last"):  # the file may be written before `fit`
+        assert split_resume("LightningCheckpoint", later, "never")[1].endswith(later.removeprefix("./"))
+
+
 def test_a_run_of_a_plain_loop_expands_its_directory_itself(tmp_path):
     assert new_run(Path("~/runs/$JOB"), Policy(OnPreempt())).dirpath == tmp_path / "runs" / "7"
     with pytest.raises(PolicyError, match=r"^test: dirpath is 's3:/bucket', a URL"):
