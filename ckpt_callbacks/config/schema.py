@@ -44,7 +44,7 @@ def read(parsed: Any, *, allow_code: bool) -> tuple[dict[str, Any], list[str]]:
         allow_code: Whether predicates may be imported.
     """
     if parsed is None:
-        return {}, ["is empty; expected a mapping with at least save"]
+        return {}, ["is empty; expected a mapping with at least save or monitor"]
     is_short = isinstance(parsed, dict) and "monitor" in parsed
     if is_short and (rules := [name for name in parsed if name in _Rules.__annotations__]):
         return {}, [

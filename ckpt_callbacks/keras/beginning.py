@@ -15,6 +15,7 @@ from ..formats.keras.unsupported import one_line
 from ..policy.decision import Decision
 from ..policy.ranking import final_record
 from ..record import Record
+from ..run.announcements import run_out
 from ..run.loaded_weights import name_nan
 from ..run.resumed_parts import ResumedParts
 from ..run.run import Run
@@ -114,7 +115,7 @@ class Beginning:
         run, model = self._run, self._model
         if not self._choice.done:
             epochs = run.state.epoch - self.earlier_epochs
-            why = f", after {epochs} of {self.facts['epochs']} epochs; to train more, raise epochs"
+            why = run_out(epochs, self.facts["epochs"], "epochs", "resume='never'")
             run.directory.announcements.end_untrained(run.state.step, why if epochs >= self.facts["epochs"] else "")
         final = self._final()
         if final is not None and self.point is not None and self.point.path != final.path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Timer
 
+from ..run.announcements import run_out
 from ..run.run import Run
 from . import loops
 from .embedded import FitState
@@ -48,5 +49,5 @@ def _why(trainer: Trainer, run: Run, state: FitState, previous: PreviousFit) -> 
     if run.fits.were_for_another(trainer.lightning_module):
         return _FOLD
     if trainer.max_epochs not in (None, -1) and trainer.current_epoch >= trainer.max_epochs:
-        return f", after {run.state.epoch} of {trainer.max_epochs} epochs; to train more, raise max_epochs"
+        return run_out(run.state.epoch, trainer.max_epochs, "max_epochs", "resume='never' and no ckpt_path")
     return ""

@@ -15,6 +15,18 @@ log = logging.getLogger("ckpt_callbacks")
 _OF_FILES = (".keras", ".h5", ".ckpt", ".pt", ".pth")
 
 
+def run_out(done: int, asked: int, argument: str, fresh: str) -> str:
+    """Return in words for `Announcements.end_untrained` that a run has as many epochs as were asked for.
+
+    Args:
+        done: Completed epochs.
+        asked: The epochs that the script asks for.
+        argument: The framework's argument for them.
+        fresh: What to pass to train from the start.
+    """
+    return f", after {done} of {asked} epochs; to train more, raise {argument}; to begin again, pass {fresh}"
+
+
 class Announcements:
     """The lines of one run.
 

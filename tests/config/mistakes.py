@@ -14,8 +14,8 @@ MOMENT = "a moment: UTC seconds since 1970, or a date and time with its offset, 
 MONITOR = "a metric's name, a list of names, or a mapping of names to weights"
 MISTAKES = [
     # the file
-    ("", "is empty; expected a mapping with at least save"),
-    ("# nothing\n", "is empty; expected a mapping with at least save"),
+    ("", "is empty; expected a mapping with at least save or monitor"),
+    ("# nothing\n", "is empty; expected a mapping with at least save or monitor"),
     ("[1]", f"got a list; expected a mapping with {FIELDS}"),
     ("just text", f"got 'just text'; expected a mapping with {FIELDS}"),
     ("save: [", "line 1, column 8: while parsing a flow node, expected the node content, but found '<stream end>'"),

@@ -36,4 +36,4 @@ def test_a_run_announces_its_start_its_interruption_and_its_resume(tmp_path, cap
     assert f"resumed from {tmp_path / 'Model-001-13.ckpt'}, at step 13, epoch 1" in caplog.messages
     assert "a new run begins" not in caplog.text
     end = "nothing left to train; the run ended at step 20, after 2 of 2 epochs; to train more, raise max_epochs"
-    assert caplog.text.count(end) == 1
+    assert caplog.text.count(f"{end}; to begin again, pass resume='never' and no ckpt_path") == 1
