@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ..errors import ConfigError
+from ..policy.unused_grace import unused_grace
 from .local_path import LocalPath
 from .output import say
 
@@ -21,12 +22,15 @@ def check(file: Path) -> None:
     from ..config import Config  # here, because importing the YAML reader is slow
 
     try:
-        policy = Config.from_yaml(file).policy
+        config = Config.from_yaml(file)
     except ConfigError as error:
         for problem in error.problems:
             say(problem, err=True)
         raise SystemExit(1) from error
     say(f"{file}: no mistakes")
+    policy = config.policy
     for name, rule in (("save", policy.save), ("keep", policy.keep), ("stop", policy.stop)):
         if rule is not None:
             say(f"{name}: {rule!r}")
+    if unused := unused_grace(policy, config.settings):
+        say(f"{file}: {unused}", err=True)

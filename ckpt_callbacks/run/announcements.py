@@ -7,8 +7,10 @@ from os import PathLike
 from pathlib import Path
 
 from ..policy.policy import Policy
+from ..policy.unused_grace import unused_grace
 from ..record import Record
 from ..runtime.bare_log import announce
+from ..settings import Settings
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -43,16 +45,21 @@ class Announcements:
         self.resumes_itself = False
         self.resumed_from: str | PathLike[str] | None = None
 
-    def limit(self, contents: str) -> None:
-        """Announce, before training, what may surprise: a directory named like a file, and checkpoints of weights."""
+    def limit(self, policy: Policy, settings: Settings) -> None:
+        """Announce, before training, what may surprise.
+
+        It is a directory named like a file, checkpoints of weights, or a grace period for signals that nothing answers.
+        """
         if self._dirpath.suffix in _OF_FILES and not self._dirpath.is_dir():
             log.warning(
                 "%s: is taken for the run directory, and its files get their names from filename; expected a "
                 "directory, such as %s", self._dirpath, self._dirpath.with_suffix(""),
             )  # fmt: skip
-        self._resumable = contents != "weights"
+        self._resumable = settings.contents != "weights"
         if not self._resumable:
             log.warning("%s: saves only weights; a run cannot be resumed from them", self._dirpath)
+        if unused := unused_grace(policy, settings):
+            log.warning("%s: %s", self._dirpath, unused)
 
     def start(self, policy: Policy, *, is_new: bool, step: int, epoch: int) -> None:
         """Announce a start of training: a new run, or one that continues from a checkpoint.

@@ -90,7 +90,7 @@ class Run:
             self.directory, self._worker, self._clock, self._filename, suffix, settings.min_free
         )
         self._session, self._unranked = self._new_session(), Unranked(self.view, policy)
-        self.directory.announcements.limit(settings.contents)
+        self.directory.announcements.limit(policy, settings)
         if (ranking := smoothed_ranking(policy)) is not None:
             log.warning(
                 "%s: checkpoints are ranked by %s, so the one with the best %s may be deleted; to keep it, rank by the "

@@ -64,3 +64,12 @@ def test_check_reads_a_policy_without_training(tmp_path):
     assert (code, out) == (1, "")
     assert len(err.splitlines()) == 2 and "did you mean" in err.lower()
     assert ckpt("check", tmp_path / "missing.yaml")[0] == 2
+
+
+def test_check_names_a_grace_period_that_no_rule_uses(tmp_path):
+    path = tmp_path / "policy.yaml"
+    path.write_text("save: {every: {epochs: 1}}\ngrace: 5 s\n")
+    code, _, err = ckpt("check", path)
+    assert code == 0 and err.startswith(f"{path}: grace is 5 s, but has no effect") and "on_preempt" in err
+    path.write_text("save: [{every: {epochs: 1}}, on_preempt]\ngrace: 5 s\n")
+    assert ckpt("check", path)[2] == ""
