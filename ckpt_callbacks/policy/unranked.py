@@ -5,16 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..record import Record
+from .composition import Trigger
 from .metric import Metric
 from .policy import Policy
 from .ranking import ranked_records
 from .state import State
+from .triggers import At, Every, OnDeadline, OnException, OnPreempt
 
 
 def ranking_metrics(policy: Policy) -> tuple[Metric, ...]:
     """Return the metrics by which a policy ranks checkpoints, each once."""
     best = (policy.best_metric,) if policy.best_metric is not None else ()
     return tuple(dict.fromkeys((*best, *policy.keep.metrics())))
+
+
+def ignores_measurements(policy: Policy) -> bool:
+    """Return whether the policy saves at steps or moments that have nothing to do with the ends of epochs."""
+
+    def ignores(leaf: Trigger) -> bool:
+        if isinstance(leaf, Every | At):
+            return not leaf.epochs
+        return leaf.pace is not None or isinstance(leaf, OnDeadline | OnException | OnPreempt)
+
+    return all(map(ignores, policy.leaves))
 
 
 def why_unranked(metric: Metric, policy: Policy, state: State, records: Sequence[Record]) -> str:

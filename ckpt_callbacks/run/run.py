@@ -30,7 +30,6 @@ from .process_fits import ProcessFits
 from .session import Session
 from .source import Source
 from .step_gate import StepGate
-from .unranked import Unranked
 from .view import RunView
 
 log = logging.getLogger("ckpt_callbacks")
@@ -89,7 +88,7 @@ class Run:
         self._committer = Committer(
             self.directory, self._worker, self._clock, self._filename, suffix, settings.min_free
         )
-        self._session, self._unranked = self._new_session(), Unranked(self.view, policy)
+        self._session = self._new_session()
         self.directory.announcements.limit(policy, settings)
         if (ranking := smoothed_ranking(policy)) is not None:
             log.warning(
@@ -272,7 +271,7 @@ class Run:
             self.fits.end()
         number = self.close()
         if complete and self.processes.is_primary:
-            self._unranked.report(self.state)
+            self._session.unranked.report(self.state)
         if number is not None:
             self._control.end_process(number)
 

@@ -24,6 +24,7 @@ from .outcomes import Outcomes
 from .saver import Saver
 from .source import Source
 from .step_gate import StepGate
+from .unranked import Unranked
 
 
 class Session:
@@ -44,6 +45,7 @@ class Session:
         decider: The engine with its state.
         saver: Carries out the saves that the engine requests.
         outcomes: Reports how they ended.
+        unranked: Names metrics by which no checkpoint ranks.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Session:
         self.decider = Decider(policy, clock, filename, settings.metadata)
         self.saver = Saver(directory, policy, committer, settings, clock, notify=gate.open)
         self.outcomes = Outcomes(directory, self.saver, self.decider, control, settings, listeners)
+        self.unranked = Unranked(directory.view, policy)
         self._source: Source | None = None
         self._parent: int | None = None  # the record from which training continues
         self._is_restored = self._is_new = False  # since the last `fit` began; in the `fit` that begins
@@ -173,6 +176,8 @@ class Session:
             self.outcomes.deliver(event.step, may_raise=True)
         if decision.save is not None and event.kind is EventKind.PREEMPT and self._directory.processes.is_primary:
             self._directory.announcements.preempt(self._directory.view.last(), event.step)
+        if self._directory.processes.is_primary:
+            self.unranked.observe(stamped, decision.save is not None, self.decider.state)
         if decision.error:
             self._committer.wait()
             raise MetricError(decision.error)
