@@ -14,6 +14,7 @@ import click
 from ..errors import VerifyError
 from ..record import Record, Status
 from ..recovery.rebuild import find_unlisted
+from ..recovery.unreadable import find_unreadable
 from ..run.manual_removal import check_counts
 from ..store.digest import verify as verify_record
 from ..store.manifest import Manifest
@@ -38,11 +39,12 @@ def verify(ctx: click.Context, run_dir: Path, which: str | None, as_json: bool) 
         manifest, name = options.locate(run_dir, which)
         records = [Listing(manifest, options.policy_of(None, manifest)).find(name)]
         check_counts(records[0])
-        discarded, unlisted = [], []
+        discarded, unlisted, unreadable = [], [], []
     else:
         manifest = options.open_manifest(run_dir)
         records, discarded = manifest.live(), _discarded(manifest)
         unlisted = _unlisted(manifest)
+        unreadable = [found.problem for found in find_unreadable(manifest)]
     checked, bad = 0, 0
     with _progress(sum(record.size for record in records)) as (advance, show):
         for record in records:
@@ -58,6 +60,8 @@ def verify(ctx: click.Context, run_dir: Path, which: str | None, as_json: bool) 
                 show(f"{click.style('BAD', fg='red')}  {printable(problem)}")
     for problem in unlisted:
         say(f"Warning: {problem}; run `ckpt doctor {run_dir}`", err=True)
+    for problem in unreadable:
+        say(f"Warning: {problem}; it can be deleted", err=True)
     if not as_json:
         for record in discarded:
             say(f"bad, and known: {record.path}: {record.error}; it counts no longer, and can be deleted")

@@ -31,7 +31,9 @@ def find_unlisted(manifest: Manifest) -> Iterator[Repair]:
     final = pointed_at(manifest.layout.dirpath, ("final",))
     known = {(record.run, record.id) for record in manifest.records.values()}
     found: list[Record] = []
-    for record in sorted(_unnamed(manifest), key=lambda r: (r.id, r.path.stat().st_mtime_ns, r.file)):
+    for record in sorted(
+        filter(None, map(_record, unnamed_paths(manifest))), key=lambda r: (r.id, r.path.stat().st_mtime_ns, r.file)
+    ):
         if (record.run, record.id) not in known:
             known.add((record.run, record.id))
             found.append(record.replace(final=record.final or record.file in final))
@@ -67,14 +69,13 @@ def _being_rebuilt(manifest: Manifest) -> bool:
     return all(attempt.facts.get(REBUILT) for attempt in manifest.attempts)
 
 
-def _unnamed(manifest: Manifest) -> Iterator[Record]:
+def unnamed_paths(manifest: Manifest) -> Iterator[Path]:
+    """Yield each file and folder in the run directory that no record names; links are not followed."""
     dirpath = manifest.layout.dirpath
     named = {record.file for record in manifest.records.values()}
     for path in dirpath.iterdir() if dirpath.is_dir() else ():
         if path.name not in named and not path.is_symlink() and (path.is_file() or path.is_dir()):
-            record = _record(path)
-            if record is not None:
-                yield record
+            yield path
 
 
 def _record(path: Path) -> Record | None:
@@ -84,7 +85,7 @@ def _record(path: Path) -> Record | None:
         if form is None or (facts := form.facts(path)) is None:
             return None
         form.check(path, ())
-        if not _has_valid_checksums(path):
+        if not has_valid_checksums(path):
             return None
         record = Record.from_json(facts["record"], str(path.parent))
         if type(record.id) is not int or record.id < 1 or not isinstance(record.run, str):
@@ -94,7 +95,7 @@ def _record(path: Path) -> Record | None:
         return None
 
 
-def _has_valid_checksums(path: Path) -> bool:
+def has_valid_checksums(path: Path) -> bool:
     """Return whether the checksums of a zip archive match; any other file has none.
 
     Without the lost digest, nothing else reveals a flipped bit.

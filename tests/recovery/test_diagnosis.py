@@ -209,3 +209,20 @@ def test_a_rebuild_names_each_checkpoint_that_a_resume_left_behind(run_dir):
     after = {r.file: (r.superseded, r.final) for r in Manifest.read(run_dir).live()}
     assert {file: superseded for file, (superseded, _) in after.items()} == {f: s for f, (s, _) in before.items()}
     assert ckpt("path", run_dir, "final").stdout == f"{(run_dir / 'final.ckpt').resolve()}\n"
+
+
+@pytest.mark.parametrize("harm", ["cut off", "flipped bit", "emptied"])
+def test_a_damaged_file_that_a_rebuild_cannot_list_is_named(run_dir, harm):
+    newest = run_dir / "Model-003-30.ckpt"
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes({"cut off": content[:-100], "flipped bit": content, "emptied": b""}[harm])
+    ckpt("doctor", run_dir)
+    assert f"bad, and known: {newest}" in ckpt("verify", run_dir).stdout
+    lose_journal(run_dir)
+    ckpt("doctor", run_dir)
+    named = f"{newest}: looks like a checkpoint, is not in the manifest, and cannot be read"
+    for arguments in (["--dry-run"], []):
+        assert ckpt("doctor", run_dir, *arguments).stdout.startswith(named)
+    verified = ckpt("verify", run_dir)
+    assert f"Warning: {named}" in verified.stderr and "2 of 2 checkpoints verified" in verified.stdout
