@@ -145,6 +145,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
 
         Raises:
             PolicyError: A part is unknown.
+            StoreError: The directory holds a run of another framework.
         """
         self._parts = ResumedParts.of(only, self._run.settings.resume, "KerasCheckpoint: resume_path")
         return super().resume_path()

@@ -138,6 +138,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
 
         Raises:
             PolicyError: A part is unknown.
+            StoreError: The directory holds a run of another framework.
         """
         parts = ResumedParts.of(only, self._run.settings.resume, f"{type(self).__name__}: resume_path")
         path = super().resume_path()

@@ -76,7 +76,7 @@ def mark_damaged(manifest: Manifest, damaged: dict[int, VerifyError], best: Call
             verify(record)
             break
         except VerifyError as error:
-            log.warning("%s; using the next best checkpoint", error)
+            log.warning("%s; it is ignored: best is the next best one, and a resume takes the newest good one", error)
             damaged[record.id] = error
     for record in manifest.live():
         if not os.path.lexists(record.path):

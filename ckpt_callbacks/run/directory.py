@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import uuid
@@ -94,8 +95,16 @@ class RunDirectory:
         """Finish or undo what a killed training run left unfinished, unless another run holds the directory now.
 
         A caller that looks for a checkpoint to resume from then sees every checkpoint that exists.
+
+        Raises:
+            StoreError: The directory holds a run of another framework.
         """
-        if self.is_open or not is_primary_process() or not self._holds_anything():
+        if self.is_open:
+            return
+        with contextlib.suppress(StoreError):  # if it cannot be read, the repair or the caller says so
+            self.manifest.refresh()
+        self._refuse_another_framework()
+        if not is_primary_process() or not self._holds_anything():
             return
         try:
             require_own(self.manifest.layout)

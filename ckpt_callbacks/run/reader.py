@@ -67,7 +67,11 @@ class RunReader:
         return str(self._run.dirpath)
 
     def resume_path(self) -> str | None:
-        """Return the newest checkpoint that a run can continue from and that passes verification, or None."""
+        """Return the newest checkpoint that a run can continue from and that passes verification, or None.
+
+        Raises:
+            StoreError: The directory holds a run of another framework.
+        """
         self._run.directory.announcements.resumes_itself = True
         self._run.directory.repair_if_idle()
         record = next(self._run.view.verified_resumable(), None)
