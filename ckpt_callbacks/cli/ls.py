@@ -45,7 +45,7 @@ def ls(dirs: tuple[Path, ...], as_json: bool, everything: bool, why: bool, confi
             options.echo_json(record.to_json())
     elif records:
         rows = [_row(listing, record, why=why) for record in records]
-        table.print_rows(rows, records, width=None if why else _WIDTH)
+        table.print_rows(rows, records, width=None if why or everything else _WIDTH)
     if not records and not (as_json or hidden):
         say(f"{run_dir}: no checkpoint yet")
     elif hidden and (sys.stdout.isatty() or not records) and not as_json:

@@ -8,6 +8,7 @@ import click
 
 from ..errors import StoreError
 from ..run.manual_removal import remove_by_hand
+from ..run.view import RunView
 from . import options
 from .output import say
 from .records import Listing
@@ -25,9 +26,16 @@ def rm(run_dir: Path, which: str | None, force: bool) -> None:
     only while no training is running.
     """
     manifest, name = options.locate(run_dir, which)
-    record = Listing(manifest).find(name)
+    record, policy = Listing(manifest).find(name), options.policy_of(None, manifest)
+    view = RunView(manifest, policy)
+    before = view.aliases()
     try:
-        gone = remove_by_hand(manifest, options.policy_of(None, manifest), record, force=force)
+        gone = remove_by_hand(manifest, policy, record, force=force)
     except OSError as error:
         raise StoreError(f"{run_dir}: cannot be written: {error.strerror or error}") from error
-    say(f"{record.path}: deleted" if gone else f"{record.path}: no longer counts, but is still there")
+    moved = "".join(
+        f"; {link} is now {now.file}" if now is not None else f"; there is no {link} any more"
+        for link, now in view.aliases().items()
+        if before[link] != now
+    )
+    say(f"{record.path}: deleted{moved}" if gone else f"{record.path}: no longer counts, but is still there{moved}")

@@ -25,7 +25,7 @@ _BOLD = {"aliases", "tags"}
 _STRONG = {"bold": True}
 _BELOW = ("saved because", "kept because", "error")  # on a terminal, they stand on lines of their own
 _YIELDING = ("metrics", "best", "tags", "size", "epoch", "saved", "aliases", "file")  # these follow if lines are short
-_CUT = ("metrics", "error")  # these are cut to the width of a piped line
+_CUT = ("error", "metrics")  # these are cut to the width of a piped line, in this order
 _NARROWEST = 12
 
 Row = Mapping[str, str]

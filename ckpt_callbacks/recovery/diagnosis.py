@@ -78,7 +78,7 @@ def examine(dirpath: Path, policy_of: PolicyOf, *, repair: bool) -> Iterator[str
 @contextlib.contextmanager
 def _held(layout: Layout) -> Iterator[None]:
     make_folder(layout.private)
-    lock = TrainingLock(layout.training_lock, layout.owner, "ckpt doctor")
+    lock = TrainingLock(layout.training_lock, layout.owner, "ckpt doctor", may_move=False)
     lock.acquire()
     try:
         yield

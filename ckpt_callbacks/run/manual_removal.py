@@ -57,7 +57,10 @@ def remove_by_hand(manifest: Manifest, policy: Policy | None, record: Record, *,
 def check_counts(record: Record) -> None:
     """Raise `StoreError` unless a checkpoint exists, as far as its record says."""
     if not record.status.on_disk:
-        raise StoreError(f"{record.path}: its status is {record.status.value}; expected a checkpoint that counts")
+        raise StoreError(
+            f"{record.path}: its status is {record.status.value}; expected a checkpoint that is saved, and neither "
+            f"deleted nor failed: `ckpt ls {record.directory}` lists them"
+        )
 
 
 def _check(view: RunView, record: Record, *, force: bool, alone: bool) -> None:

@@ -88,9 +88,11 @@ class TrainingLock:
         path: The lock file.
         owner: A file next to it that names the holder's host and process, for information only.
         holder: The holder's name in messages, such as the callback's class.
+        may_move: Whether the holder could use another directory instead.
     """
 
-    def __init__(self, path: Path, owner: Path, holder: str) -> None:
+    def __init__(self, path: Path, owner: Path, holder: str, *, may_move: bool = True) -> None:
+        self._otherwise = ", or choose another directory" if may_move else ""
         self._lock, self._owner, self._holder = FileLock(path), owner, holder
         self._key = real(path)
         self._dirpath = self._key.parent.parent
@@ -121,7 +123,7 @@ class TrainingLock:
         if not self._lock.try_acquire():
             raise DirectoryInUse(
                 f"{self._dirpath}: another training run is writing here ({self._read_owner()}); "
-                "wait until it has ended, or choose another directory"
+                f"wait until it has ended{self._otherwise}"
             )
         if not self._lock.excludes and self._key not in _unprotected:
             _unprotected.add(self._key)

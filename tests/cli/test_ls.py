@@ -48,6 +48,15 @@ def test_ls_all_shows_deleted_ones_too(run_dir):
     assert out.splitlines()[1].count("deleted") == 1
 
 
+def test_a_long_error_does_not_cut_the_metrics_and_all_cuts_nothing(run_dir):
+    Manifest.read(run_dir).change(5, error="its bytes changed " * 20)
+    whole = "ema(0.5) of val_loss=0.31875, val_loss=0.2, acc=0.5"
+    line = ckpt("ls", run_dir)[1].splitlines()[-1]
+    assert whole in line and line.endswith("…") and len(line) <= 200
+    line = ckpt("ls", run_dir, "--all")[1].splitlines()[-1]
+    assert whole in line and line.endswith("its bytes changed " * 19 + "its bytes changed")
+
+
 def test_ls_shows_only_the_latest_failed_saves(tmp_path):
     train(tmp_path, losses=[1 / n for n in range(1, 8)], fail_on=range(2, 8))
     manifest = Manifest.read(tmp_path)

@@ -171,15 +171,16 @@ def test_rm_deletes_one_and_asks_before_what_somebody_needs(run_dir):
         f"Error: {run_dir}/004.ckpt: is not deleted: it is last, and it is best, and a run would resume from it; "
         "pass --force to delete it anyway\n"
     )
-    assert ckpt("rm", run_dir, "best", "--force")[0] == 0
+    removed = ckpt("rm", run_dir, "best", "--force")[1]
+    assert removed == f"{run_dir}/004.ckpt: deleted; there is no last any more; there is no best any more\n"
     assert not list(run_dir.glob("[!.]*.ckpt")), "the links go with it"
-    assert "expected a checkpoint that counts" in ckpt("rm", run_dir, "4", "--force")[2]
+    assert "is saved, and neither deleted nor failed" in ckpt("rm", run_dir, "4", "--force")[2]
 
 
 def test_rm_of_the_last_moves_the_links_and_a_pinned_one_needs_force(run_dir):
     ckpt("pin", run_dir, "3")
     assert "it is pinned; pass --force" in ckpt("rm", run_dir, "3")[2]
-    assert ckpt("rm", run_dir, "last", "--force")[0] == 0
+    assert ckpt("rm", run_dir, "last", "--force")[1].startswith(f"{run_dir}/004.ckpt: deleted; last is now 003.ckpt")
     assert (run_dir / "last.ckpt").readlink().name == "003.ckpt"
     assert ckpt("rm", run_dir, "3", "--force")[0] == 0
 

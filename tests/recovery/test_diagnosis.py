@@ -181,6 +181,7 @@ def test_doctor_refuses_while_training_runs(run_dir):
         command = [CKPT, "doctor", run_dir]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 2 and "another training run is writing here" in done.stderr
+        assert done.stderr.endswith("; wait until it has ended\n")
         assert subprocess.run([*command, "--dry-run"], stdout=subprocess.DEVNULL).returncode == 0
     finally:
         run_of(callback).close()
