@@ -95,6 +95,17 @@ def unwatched(policy: Policy, state: State) -> tuple[str, ...]:
     return tuple(name for name in policy.non_finite_names if not any(same_in_training(name, other) for other in logged))
 
 
+def ranks_nothing_yet(policy: Policy, state: State) -> bool:
+    """Return True if a complete epoch has passed without a metric that retention rules rank by.
+
+    The metric may be misspelt; what it was to rank would be deleted before `problem_of_missing` says so.
+    """
+    return any(
+        state.fresh_epochs > metric.start_from_epoch and bool(_absent(metric, state))
+        for metric in policy.keep.metrics()
+    )
+
+
 def not_logged(names: Iterable[str], state: State, others: Iterable[str] = ()) -> str:
     """Return the end of a message about names that were not logged since training was started, or never."""
     is_known = all(name in state.logged_names for name in names)

@@ -49,6 +49,7 @@ class RunDirectory:
         leftovers: Removes files, again at the next save if that fails.
         is_open: True from `open` to `release`. Of several processes, only the primary one holds the lock meanwhile.
         keeps_all: True if nothing is deleted until the next start of training, whatever the retention rules say.
+        awaits_rank: True while nothing is deleted, because a metric that ranks checkpoints may be misspelt.
     """
 
     def __init__(
@@ -57,7 +58,8 @@ class RunDirectory:
         self.dirpath, self._framework, self._name, self.described = dirpath, framework, name, described
         self.manifest = Manifest(resolved(dirpath))  # a link may be pointed elsewhere during training
         self.view = RunView(self.manifest, policy)
-        self.processes, self.is_open, self.keeps_all = Processes(), False, False
+        self.processes, self.is_open = Processes(), False
+        self.keeps_all = self.awaits_rank = False
         layout = self.manifest.layout
         self._lock = TrainingLock(layout.training_lock, layout.owner, name)
         self.leftovers, self.announcements = Leftovers(layout.staging), Announcements(dirpath)
@@ -175,7 +177,7 @@ class RunDirectory:
     def prune(self) -> None:
         """Move the aliases, and delete what no retention rule keeps."""
         self.move_aliases()
-        if not self.keeps_all:
+        if not (self.keeps_all or self.awaits_rank):
             pruning.prune(self.view, self.leftovers)
 
     def release(self) -> None:

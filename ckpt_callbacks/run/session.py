@@ -10,6 +10,7 @@ from ..errors import MetricError
 from ..events import Event, EventKind
 from ..policy.decision import Decision
 from ..policy.filename import FileName
+from ..policy.missing_metrics import ranks_nothing_yet
 from ..policy.policy import Policy
 from ..policy.ranking import last_record
 from ..runtime.clock import Clock
@@ -167,6 +168,7 @@ class Session:
         decision, stamped = self.decider.decide(event, self._directory.processes, any_measured)
         if decision.error:  # a misspelt metric ranks nothing, so its rules must not delete what it was to rank
             self._directory.keeps_all = True
+        self._directory.awaits_rank = ranks_nothing_yet(self._policy, self.decider.state)
         if decision.save is not None and self._source is not None:
             requested = event.kind is EventKind.DEMAND
             if requested:

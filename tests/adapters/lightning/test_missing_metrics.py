@@ -54,3 +54,21 @@ def test_a_misspelt_metric_deletes_nothing_of_an_earlier_start(tmp_path):
     fit(tmp_path)
     *_, records = train(tmp_path, Policy(Improves(Metric("trian/loss", mode="min")), KeepLast(1)), limit_val_batches=0)
     assert [record.epoch for record in records] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "keep", [KeepBest(1, by=Metric("quality", mode="max")), KeepBest(1, by=Metric("quality", mode="max")) | KeepLast(1)]
+)
+def test_what_a_metric_of_an_unlike_name_was_to_rank_stays_until_it_is_logged(tmp_path, keep):
+    class Later(Model):
+        def validation_step(self, batch, index):
+            super().validation_step(batch, index)
+            if self.current_epoch == 2:
+                self.log("quality", 1.0)
+
+    kept = []
+    for epochs in (2, 3, 4):
+        ours = LightningCheckpoint(tmp_path, Policy(Every(epochs=1), keep), resume="auto")
+        trainer(ours, max_epochs=epochs).fit(Later(), *loaders())
+        kept.append([record.epoch for record in ours.records()])
+    assert kept == [[1, 2], [3], [3, 4]]
