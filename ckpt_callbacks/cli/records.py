@@ -91,7 +91,9 @@ class Listing:
                 raise StoreError(f"{self._dirpath}: has no {which!r} checkpoint yet{why}")
             return found[0]
         path = Path(which).resolve()
-        matching = [r for r in self.records if which in (str(r.id), r.file, *r.tags) or r.path.resolve() == path]
+        named = [r for r in self.records if which in (str(r.id), r.file) or r.path.resolve() == path]
+        # A tag that is also the name of another checkpoint's file must not make `ckpt rm` delete the wrong one.
+        matching = named or [r for r in self.records if which in r.tags]
         if not matching:
             raise StoreError(
                 f"{self._dirpath}: has no checkpoint {which!r}; expected an id, a file, a tag, or one of "

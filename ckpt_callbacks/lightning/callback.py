@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from os import PathLike
 from typing import Any, Literal
@@ -25,7 +26,7 @@ from .logger_directory import logger_directory
 from .previous_fit import PreviousFit
 from .private_names import check_private_names
 from .sanity_check import check_names
-from .starting_point import choose
+from .starting_point import asks_for_last, choose
 
 
 class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
@@ -182,6 +183,8 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         if stage != "fit":
             if self._placed is not None:
                 choose(self._placed, trainer, "never")
+            elif asks_for_last(trainer):  # the directory is not kept: `fit` may have another logger
+                choose(self._new_run(replace(self._settings, dirpath=logger_directory(trainer))), trainer, "never")
             return
         if self._placed is None:
             self._place(logger_directory(trainer))

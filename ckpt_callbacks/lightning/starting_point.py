@@ -21,7 +21,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from ..errors import CkptError, ResumeError
 from ..formats.torch.check import load
-from ..record import Record
+from ..record import Record, Status
 from ..recovery.lineage import ancestors
 from ..run.run import Run
 from ..runtime.processes import Processes
@@ -41,6 +41,11 @@ _chosen: weakref.WeakKeyDictionary[_CheckpointConnector, str] = weakref.WeakKeyD
 
 _select = _CheckpointConnector._select_ckpt_path
 _restore = _CheckpointConnector._restore_modules_and_callbacks
+
+
+def asks_for_last(trainer: Trainer) -> bool:
+    """Return whether the caller of the trainer passes ``ckpt_path="last"``."""
+    return bool(_asked.get(trainer._checkpoint_connector) == "last")
 
 
 def choose(run: Run, trainer: Trainer, resume: Resume) -> None:
@@ -69,7 +74,7 @@ def choose(run: Run, trainer: Trainer, resume: Resume) -> None:
         if path is not None:
             theirs = _chosen[connector] = path
         elif asked == "last" and theirs is None:
-            log.warning('%s: ckpt_path is "last", and there is no checkpoint yet, so none is loaded', run.dirpath)
+            log.warning('%s: ckpt_path is "last", and %s, so none is loaded', run.dirpath, _why_none(run))
     if fits:
         check_same_path(trainer, processes, theirs)
         convert_before_loading(trainer, theirs)
@@ -82,6 +87,13 @@ def _last(run: Run, theirs: Any, fits: bool) -> Path | None:
     run.directory.repair_if_idle()
     run.view.refresh()
     return _later(run, next(run.view.verified(reversed(run.view.records())), None), theirs)
+
+
+def _why_none(run: Run) -> str:
+    manifest = run.directory.manifest
+    # A damaged file has failed, unless it could not even be read.
+    holds_any = any(r.status is Status.FAILED and r.path.exists() for r in manifest.records.values()) or manifest.live()
+    return "its checkpoints cannot be loaded" if holds_any else "there is no checkpoint yet"
 
 
 def _automatic(run: Run, trainer: Trainer, theirs: Any, resume: Resume) -> Path | None:
@@ -198,7 +210,8 @@ def _select_and_note(
 
 
 def _restore_the_chosen(connector: _CheckpointConnector, checkpoint_path: Any = None, *arguments: Any) -> None:
-    _restore(connector, _chosen.pop(connector, checkpoint_path), *arguments)
+    checkpoint_path = _chosen.pop(connector, checkpoint_path)  # `path_being_loaded` reads this variable
+    _restore(connector, checkpoint_path, *arguments)
 
 
 _CheckpointConnector._select_ckpt_path = _select_and_note

@@ -224,3 +224,13 @@ def test_the_lock_of_a_removal_is_released(run_dir):
     lock = TrainingLock(layout.training_lock, layout.owner, "test")
     lock.acquire()
     lock.release()
+
+
+def test_a_tag_that_is_the_name_of_another_file_makes_rm_delete_nothing_else(tmp_path):
+    with Training(tmp_path, Policy(save=Every(epochs=1), keep=KeepLast(3))) as training:
+        for number in (1, 2, 3):
+            training.epoch(number)
+    assert ckpt("tag", tmp_path, "1", "2.ckpt")[0] == 0
+    assert ckpt("rm", tmp_path, "2.ckpt")[0] == 0
+    assert ckpt("rm", tmp_path, "2.ckpt")[0] != 0
+    assert files(training) == ["1.ckpt", "3.ckpt"]

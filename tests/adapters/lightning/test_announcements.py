@@ -32,7 +32,7 @@ def test_a_run_announces_its_start_its_interruption_and_its_resume(tmp_path, cap
     caplog.clear()
     for _ in range(2):
         process_fits._fits.clear()  # as in a new process
-        fit(tmp_path, POLICY, resume=True, max_epochs=2)
+        fit(tmp_path, POLICY, resume=resume == "never", arguments={"resume": resume}, max_epochs=2)
     assert f"resumed from {tmp_path / 'Model-001-13.ckpt'}, at step 13, epoch 1" in caplog.messages
     assert "a new run begins" not in caplog.text
     end = "nothing left to train; the run ended at step 20, after 2 of 2 epochs; to train more, raise max_epochs"

@@ -127,6 +127,20 @@ def test_last_means_the_newest_checkpoint_for_an_evaluation_too(tmp_path, monkey
         os.truncate(newest.path, 100)
 
 
+def test_last_is_looked_for_in_the_directory_of_the_logger_too(tmp_path, caplog):
+    _, _, callback = fit(tmp_path / "checkpoints", max_epochs=1)
+    newest = callback.last()
+    evaluator = trainer(LightningCheckpoint(policy=EACH_EPOCH), default_root_dir=tmp_path)
+    evaluator.validate(Model(), loaders()[1], ckpt_path="last", verbose=False)
+    assert evaluator.ckpt_path == str(newest.path)
+    os.truncate(newest.path, 100)
+    evaluator.validate(Model(), loaders()[1], ckpt_path="last", verbose=False)
+    assert 'ckpt_path is "last", and its checkpoints cannot be loaded, so none is loaded' in caplog.text
+    evaluator = trainer(LightningCheckpoint(policy=EACH_EPOCH), default_root_dir=tmp_path / "other")
+    evaluator.validate(Model(), loaders()[1], ckpt_path="last", verbose=False)
+    assert 'other/checkpoints: ckpt_path is "last", and there is no checkpoint yet, so none is loaded' in caplog.text
+
+
 def test_a_search_for_a_learning_rate_loads_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     fit(tmp_path, max_epochs=1)
