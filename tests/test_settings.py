@@ -47,7 +47,8 @@ def test_a_setting_is_read_written_and_handed_on_without_further_code(name):
     assert build_config("Test", "runs/a", config.to_mapping()).settings == Settings(**given)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("dirpath", "filename", "metadata")])
+# The argument ``resume`` of a callback also says from where, which is no setting.
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("dirpath", "filename", "metadata", "resume")])
 def test_no_other_file_of_the_configuration_names_a_setting(name):
     files = [PACKAGE / "config" / file for file in ("arguments.py", "config.py", "writer.py")]
     assert not [file.name for file in files if re.search(rf"\b{name}\b", file.read_text())]

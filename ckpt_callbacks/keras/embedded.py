@@ -142,7 +142,7 @@ class FitState:
             backend=state["backend"],
             optimizer=state["optimizer"],
             further_optimizers=state.get("further", {}),
-            unbuilt=state.get("unbuilt", ()),
+            unbuilt=tuple(state.get("unbuilt", ())),
             volatile=VolatileState.from_json(state["moment"]),
             epoch_random={name: array_from_json(array) for name, array in state["epoch_random"].items()},
             hooks_random={name: array_from_json(array) for name, array in state.get("hooks_random", {}).items()},

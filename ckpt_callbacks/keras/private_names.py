@@ -21,6 +21,7 @@ KERAS = "keras>=3.12,<4"
 TENSORFLOW = "tensorflow>=2.18"
 
 RELIED_ON: tuple[PrivateName, ...] = (
+    ("keras.src.backend", "compute_output_spec"),
     ("keras.Model", "_flatten_layers"),
     ("keras.Model", "_initial_epoch"),
     ("keras.Model", "_symbolic_build"),

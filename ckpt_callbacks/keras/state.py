@@ -46,7 +46,7 @@ def fit_state(model: keras.Model, embedded: Embedded, volatile: VolatileState, p
         backend=keras.backend.backend(),
         optimizer=optimizer_name(model) if model.optimizer is not None and model.optimizer.built else "",
         further_optimizers=further_optimizers(model),
-        unbuilt=unbuilt_layers(model),
+        unbuilt=tuple(unbuilt_layers(model)),
         volatile=volatile if position["batch"] else dataclasses.replace(volatile, metrics=()),
         **position,
     )

@@ -23,7 +23,7 @@ def name_changed(trainer: Trainer, checkpoint: Mapping[str, Any]) -> None:
         trainer: The trainer.
         checkpoint: What was loaded.
     """
-    rates = [group["lr"] for saved in checkpoint.get("optimizer_states", ()) for group in saved["param_groups"]]
+    rates = [group["lr"] for saved in checkpoint.get("optimizer_states", ()) for group in saved.get("param_groups", ())]
     before, now = checkpoint.get("hyper_parameters"), trainer.lightning_module.hparams
     if not rates or not isinstance(before, Mapping) or not trainer.is_global_zero:
         return

@@ -14,6 +14,8 @@ import torch
 from lightning.pytorch import Trainer
 from torchmetrics import Metric, MetricCollection
 
+from . import loops
+
 _MOST = 64 << 20  # bytes; some metrics keep every prediction of the epoch
 
 # The objects that cover a resumed epoch from its beginning, by id: their hash changes with their state.
@@ -61,7 +63,7 @@ def covers_epoch(metric: Metric) -> bool:
 def _logged(trainer: Trainer) -> dict[str, Metric]:
     """Return the objects that were logged and are part of the module, by place in it."""
     logged = {id(item.value) for item in _items(trainer)}
-    if not logged:
+    if not logged or loops.epoch_is_whole(trainer):  # then no batch is left in which a resumed run would log them
         return {}
     found: dict[str, Metric] = {}
     for name, part in trainer.lightning_module.named_modules():

@@ -154,11 +154,12 @@ def test_a_torchmetrics_object_covers_the_epoch_that_is_resumed_midway(tmp_path,
     _, _, whole = fit(tmp_path / "whole", policy, num_sanity_val_steps=0)
     with pytest.raises(SystemExit):
         fit(tmp_path / "cut", policy, extra=[At(hook, nth, terminate)], num_sanity_val_steps=0)
-    assert "will leave out its first batches" not in caplog.text
+    whole_epoch = hook == "on_validation_batch_end"  # no batch is left that would log it in the resumed run
+    assert caplog.text.count("train_error will leave out its first batches") == whole_epoch
     _, _, resumed = fit(tmp_path / "cut", policy, resume=True, num_sanity_val_steps=0)
     expected = {record.epoch: record.metrics["train_error"] for record in whole.records()}
     found = {record.epoch: record.metrics.get("train_error") for record in resumed.records() if record.epoch}
-    assert found == expected
+    assert found == (expected | {1: None} if whole_epoch else expected)
 
 
 class ByHand(Callback):
