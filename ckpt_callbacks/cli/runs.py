@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..policy.policy import Policy
+from ..store.file_lock_calls import is_locked
 from ..store.layout import Layout
-from ..store.locked_file import is_locked
 from ..store.manifest import Manifest
 from . import cells
 from .records import Listing

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from ..errors import StoreError
-from ..run.save_request import request_save
-from ..store.locked_file import is_locked
+from ..run.save_now_file import request_save
+from ..store.file_lock_calls import is_locked
 from . import options
 from .output import say
 from .pins import checked_tag

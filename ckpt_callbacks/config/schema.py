@@ -32,7 +32,7 @@ from ..policy.stopping import AnyStop, NonFinite
 from .annotations import FIELDS, ONE_FIELD, OneOf, OneOrMore, build, combine_with
 from .problems import describe, problem
 from .references import MetricRef, Reading
-from .rules import RETENTIONS, SMOOTHINGS, STOPPINGS, TRIGGERS, Fields, Rule
+from .rule_names import RETENTIONS, SMOOTHINGS, STOPPINGS, TRIGGERS, Fields, Rule
 from .scalars import Count, Delta, Duration, Finite, Index, Mode, Monitor, Size, Version
 
 

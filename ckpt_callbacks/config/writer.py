@@ -17,7 +17,7 @@ from ..policy.composition import AnyOf, Trigger
 from ..policy.metric import Metric
 from ..policy.smoothing import Smoothing
 from .import_path import reference_to
-from .rules import RULES, Fields, Rule
+from .rule_names import RULES, Fields, Rule
 from .scalars import Moment
 
 if TYPE_CHECKING:

@@ -14,9 +14,9 @@ from ..policy.ranking import alias_targets
 from ..store.aliases import move_alias, obstacle, read_alias
 from ..store.commit import free_name, sync_folder
 from ..store.digest import verify
+from ..store.file_lock_calls import is_locked
 from ..store.layout import Layout
 from ..store.lock import TrainingLock
-from ..store.locked_file import is_locked
 from ..store.manifest import Manifest
 from ..store.private_files import make_folder, misplaced
 from ..store.rehearsal import Rehearsal

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from ..errors import Busy, CkptError
 from ..events import Event
 from ..settings import Settings
-from .control import ControlChannel
 from .decider import Decider
 from .directory import RunDirectory
 from .listeners import Listener, Notifier
+from .outside_requests import ControlChannel
 from .saver import Saver
 
 log = logging.getLogger("ckpt_callbacks")

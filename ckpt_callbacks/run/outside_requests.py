@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from ..runtime.clock import Clock
 from ..runtime.processes import Agreement, Processes
 from ..runtime.signals import SignalWatch
-from .save_request import SaveRequest
+from .save_now_file import SaveRequest
 
 log = logging.getLogger("ckpt_callbacks")
 

@@ -23,9 +23,9 @@ from ..runtime.worker import BackgroundWorker, InlineWorker, Worker
 from ..settings import Settings
 from ..store.paths import expanded
 from .committer import Committer
-from .control import ControlChannel
 from .directory import RunDirectory
 from .listeners import Listener
+from .outside_requests import ControlChannel
 from .process_fits import ProcessFits
 from .session import Session
 from .source import Source

@@ -16,12 +16,12 @@ from ..policy.ranking import last_record
 from ..runtime.clock import Clock
 from ..settings import Settings
 from .committer import Committer
-from .control import ControlChannel
 from .decider import SAFE_POINTS, Decider
 from .directory import RunDirectory
 from .embedded_state import restore_state
 from .listeners import Listener
 from .outcomes import Outcomes
+from .outside_requests import ControlChannel
 from .saver import Saver
 from .source import Source
 from .step_gate import StepGate

@@ -1,4 +1,4 @@
-"""Files that this process has locked, until it unlocks them or ends.
+"""Locks on files, which this process holds until it unlocks them or ends.
 
 On Linux, these are open-file-description locks, which belong to one opened file. A POSIX record lock belongs to the
 process, and the process loses it when it closes any descriptor of the file. A training run that copies its own run

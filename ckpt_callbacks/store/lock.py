@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 
 from ..errors import DirectoryInUse, StoreError
-from .locked_file import LockedFile, lock
+from .file_lock_calls import LockedFile, lock
 from .private_files import read_file, write_file
 
 log = logging.getLogger("ckpt_callbacks")

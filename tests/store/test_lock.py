@@ -15,9 +15,9 @@ import time
 import pytest
 
 from ckpt_callbacks import DirectoryInUse, StoreError
+from ckpt_callbacks.store.file_lock_calls import is_locked
 from ckpt_callbacks.store.layout import Layout
 from ckpt_callbacks.store.lock import FileLock, TrainingLock, reclaim
-from ckpt_callbacks.store.locked_file import is_locked
 from ckpt_callbacks.store.manifest import Manifest
 from tests.store.journals import record
 from tests.support.processes import ENVIRONMENT

@@ -29,9 +29,9 @@ def play(policy, curve, *, listeners=(), source=None, suffix=".bin", end=True):
 
 # What each recipe may touch, from the package's folder.
 FILES = {
-    "A trigger": ("policy/triggers.py", "config/rules.py", "__init__.py"),
-    "A retention rule": ("policy/retention.py", "config/rules.py", "__init__.py"),
-    "A mirror": ("mirrors/*.py", "settings.py", "config/rules.py"),
+    "A trigger": ("policy/triggers.py", "config/rule_names.py", "__init__.py"),
+    "A retention rule": ("policy/retention.py", "config/rule_names.py", "__init__.py"),
+    "A mirror": ("mirrors/*.py", "settings.py", "config/rule_names.py"),
     "Half precision, and other contents": (
         "contents.py", "settings.py", "config/schema.py", "torch/staging.py", "keras/model/copy.py",
         "formats/*/writer.py",
@@ -41,7 +41,7 @@ FILES = {
         "formats/__init__.py", "formats/dcp/*.py", "run/collective.py", "torch/sharded.py",
     ),
     "An adapter for another framework": ("torch/callback.py", "hf/*.py"),
-    "A command, such as `ckpt prune`": ("cli/prune.py", "run/control.py"),
+    "A command, such as `ckpt prune`": ("cli/prune.py", "run/outside_requests.py"),
     "Replay": ("replay/*.py", "cli/replay.py"),
     "A report": ("report/*.py", "cli/report.py", "store/manifest.py"),
     "A tracker, such as W&B": ("trackers/*.py",),
