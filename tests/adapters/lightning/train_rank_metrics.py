@@ -37,7 +37,7 @@ class Measured(Model):
 
 
 lightning.seed_everything(7, verbose=False)
-best = Metric("map", mode="max")
+best = Metric("map", mode="max", per="step" if where == "step" else "epoch")
 callback = LightningCheckpoint(
     dirpath, Policy(Every(epochs=1) | Improves(best), KeepAll(), stop=Patience(best, 5), best_by=best)
 )
