@@ -8,7 +8,7 @@ import pytest
 
 import ckpt_callbacks
 from ckpt_callbacks import Retention, Stopping, Trigger
-from ckpt_callbacks.config import rules, schema
+from ckpt_callbacks.config import rule_names, schema
 from ckpt_callbacks.policy.smoothing import Smoothing
 
 # Lists of a file stand for these two, and the others are bases.
@@ -35,8 +35,8 @@ def test_no_two_rules_of_a_table_have_one_name(table):
 
 
 def test_the_fields_of_a_row_are_those_of_its_class():
-    for rule in rules.RULES.values():
-        if isinstance(rule.value, rules.Fields):
+    for rule in rule_names.RULES.values():
+        if isinstance(rule.value, rule_names.Fields):
             given = {rule.renamed.get(name, name) for name in rule.value.types}
             assert given <= set(inspect.signature(rule.kind).parameters), rule.name
 
