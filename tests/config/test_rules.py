@@ -24,13 +24,13 @@ TABLES = ("TRIGGERS", "RETENTIONS", "STOPPINGS", "SMOOTHINGS")
 
 
 def test_every_public_rule_has_one_row():
-    rows = [rule.kind.__name__ for table in TABLES for rule in getattr(rules, table)]
+    rows = [rule.kind.__name__ for table in TABLES for rule in getattr(rule_names, table)]
     assert sorted(rows) == sorted(PUBLIC)
 
 
 @pytest.mark.parametrize("table", TABLES)
 def test_no_two_rules_of_a_table_have_one_name(table):
-    names = [rule.name for rule in getattr(rules, table)]
+    names = [rule.name for rule in getattr(rule_names, table)]
     assert len(names) == len(set(names))
 
 
