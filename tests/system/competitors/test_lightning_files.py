@@ -6,10 +6,11 @@ import signal
 
 import pytest
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint, OnExceptionCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, OnExceptionCheckpoint
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from ckpt_callbacks import Every, Improves, KeepAll, KeepBest, KeepLast, OnException, Policy, Status
+from ckpt_callbacks import Every, Improves, KeepAll, KeepBest, KeepLast, Metric, OnException, Policy, Status, errors
 from ckpt_callbacks.lightning import LightningCheckpoint
 from ckpt_callbacks.store.digest import verify
 from ckpt_callbacks.store.manifest import Manifest
@@ -215,3 +216,49 @@ def test_l23_a_path_among_the_hyperparameters_does_not_keep_a_run_from_resuming(
     except pickle.UnpicklingError:
         raised = True
     fails("lightning", raised)
+
+
+def test_l29_a_misspelt_metric_costs_no_epoch(tmp_path):
+    """ModelCheckpoint raises after the first epoch, before it has saved anything."""
+    ours = Policy(Every(epochs=1) | Improves(Metric("val_los", mode="min")), KeepAll())
+    with pytest.raises(errors.MetricError, match="did you mean"):
+        fit(tmp_path / "ours", ours, num_sanity_val_steps=0)
+    assert step_in(LightningCheckpoint(tmp_path / "ours", EACH_EPOCH).resume_path()) == 10
+
+    theirs = ModelCheckpoint(tmp_path / "theirs", monitor="val_los")
+    with pytest.raises(MisconfigurationException):
+        fit_theirs(theirs, num_sanity_val_steps=0)
+    fails("lightning", not list((tmp_path / "theirs").glob("*.ckpt")))
+
+
+class Replaces(Callback):
+    """Another program, which puts a file of its own in the place of the first checkpoint."""
+
+    def __init__(self, dirpath):
+        self.dirpath = dirpath
+
+    def on_train_epoch_start(self, trainer, module):
+        if trainer.current_epoch == 1:
+            checkpoint, *others = [path for path in self.dirpath.glob("[!.]*.ckpt") if not path.is_symlink()]
+            assert not others
+            checkpoint.unlink()
+            checkpoint.write_text("theirs")
+
+
+def foreign(dirpath):
+    return [path for path in dirpath.rglob("*") if path.is_file() and path.read_bytes() == b"theirs"]
+
+
+def test_l30_a_file_of_somebody_else_is_not_deleted(tmp_path):
+    """ModelCheckpoint deletes whatever has the name of a checkpoint that it no longer keeps."""
+    fit(
+        tmp_path / "ours",
+        Policy(Every(epochs=1), KeepLast(1)),
+        extra=[Replaces(tmp_path / "ours")],
+        arguments={"background": False},
+    )
+    assert foreign(tmp_path / "ours")
+
+    theirs = ModelCheckpoint(tmp_path / "theirs")
+    fit_theirs(theirs, Replaces(tmp_path / "theirs"))
+    fails("lightning", not foreign(tmp_path / "theirs"))
