@@ -13,12 +13,11 @@ from typing import Any
 
 import keras
 
-from ..errors import ResumeError
 from ..record import Record, Status
+from ..run.given_checkpoint import given_checkpoint
 from ..run.resumed_parts import ResumedParts
 from ..run.run import Run
 from ..run.view import RunView
-from ..store.digest import verify
 from .loaded_checkpoint import find_loaded
 from .update_counter import has_trained
 
@@ -81,7 +80,7 @@ def choose(run: Run, request: ResumeRequest, model: keras.Model, epochs: int) ->
             return Choice()
         if not run.is_first_fit:
             run.begin_new_run()
-        return Choice(_given(run, Path(request.where)))
+        return Choice(given_checkpoint(run.view, request.where))
     trained = not replayed and (known or has_trained(model))
     choice = Choice()
     if request.where == "auto" and not request.parts.step:  # a new run, from the newest weights
@@ -113,15 +112,6 @@ def _begin_new_run(run: Run, model: keras.Model) -> None:
         )  # fmt: skip
     if not run.is_first_fit and not run.fits.were_for(model):
         run.begin_new_run()
-
-
-def _given(run: Run, path: Path) -> Path:
-    if not path.is_file():
-        raise ResumeError(f"{path}: is not a file; expected resume='auto', 'never' or the path of a checkpoint")
-    record = run.view.find(path)
-    if record is not None:
-        verify(record)
-    return path
 
 
 def _choice(run: Run, epochs: int) -> Choice:

@@ -23,9 +23,9 @@ from ..errors import CkptError, ResumeError
 from ..formats.torch.check import load
 from ..record import Record, Status
 from ..recovery.lineage import ancestors
+from ..run.given_checkpoint import given_checkpoint
 from ..run.run import Run
 from ..runtime.processes import Processes
-from ..store.digest import verify
 from .compat import ModelCheckpointAttributes
 from .fit_call import convert_before_loading, path_to_load
 from .ignored_warning import IgnoredWarning
@@ -101,7 +101,7 @@ def _automatic(run: Run, trainer: Trainer, theirs: Any, resume: Resume) -> Path 
     if run.fits.were_for(trainer.lightning_module):
         return None
     if resume != "auto":
-        return _given(run, Path(resume))
+        return given_checkpoint(run.view, resume)
     number = run.fits.next_number
     found = _of_fit(run, number)
     if not found:
@@ -132,15 +132,6 @@ def _of_fit(run: Run, number: int) -> list[Record]:
             if any(record.resumable for record in found):
                 return found
     return []
-
-
-def _given(run: Run, path: Path) -> Path:
-    if not path.is_file():
-        raise ResumeError(f"{path}: is not a file; expected resume='auto', 'never' or the path of a checkpoint")
-    record = run.view.find(path)
-    if record is not None:
-        verify(record)
-    return path
 
 
 def _later(run: Run, ours: Record | None, theirs: Any) -> Path | None:

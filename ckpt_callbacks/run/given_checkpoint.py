@@ -1,0 +1,30 @@
+"""The checkpoint that a script names as the one to resume from."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+
+from ..errors import ResumeError
+from ..store.digest import verify
+from .view import RunView
+
+
+def given_checkpoint(view: RunView, path: str | PathLike[str]) -> Path:
+    """Return the path of a checkpoint, after reading every byte of it if the run directory lists it.
+
+    Args:
+        view: The checkpoints of the run directory.
+        path: What the script passes as ``resume``.
+
+    Raises:
+        ResumeError: It is not a file.
+        VerifyError: It is damaged.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ResumeError(f"{path}: is not a file; expected resume='auto', 'never' or the path of a checkpoint")
+    record = view.find(path)
+    if record is not None:
+        verify(record)
+    return path
