@@ -11,7 +11,7 @@ from ckpt_callbacks.keras import KerasCheckpoint
 from ckpt_callbacks.store.manifest import Manifest
 from tests.adapters.keras.task import ONCE, fit, quick, updates
 
-pytestmark = ONCE
+pytestmark = [ONCE, pytest.mark.usefixtures("handlers")]
 WATCHES = Policy(Every(epochs=1) | OnPreempt(), KeepAll())
 SAVES_EPOCHS = Policy(Every(epochs=1), KeepAll())
 
@@ -33,15 +33,6 @@ class Terminates(keras.callbacks.Callback):
 def last(dirpath):
     record = Manifest.read(dirpath).live()[-1]
     return record.step, record.reasons
-
-
-@pytest.fixture(autouse=True)
-def handlers():
-    """Nothing stays installed after a fit."""
-    watched = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-    before = [signal.getsignal(number) for number in watched]
-    yield
-    assert [signal.getsignal(number) for number in watched] == before
 
 
 @pytest.mark.parametrize(

@@ -34,15 +34,6 @@ def last(dirpath):
     return record.step, record.reasons
 
 
-@pytest.fixture
-def handlers():
-    """Nothing stays installed after a fit."""
-    watched = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
-    before = [signal.getsignal(number) for number in watched]
-    yield
-    assert [signal.getsignal(number) for number in watched] == before
-
-
 @pytest.mark.parametrize(
     "policies, hook, number",
     [
