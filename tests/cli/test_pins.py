@@ -12,7 +12,7 @@ from ckpt_callbacks.store.manifest import Manifest
 from ckpt_callbacks.testing import FakeClock, FakeWriter
 from tests.cli.command_line import COMMAND, ckpt
 from tests.support.processes import ENVIRONMENT
-from tests.support.training import new_run, report, start
+from tests.support.training import StartedRun, new_run, report
 
 LAST = Policy(save=Every(epochs=1), keep=KeepLast(1))
 
@@ -21,21 +21,13 @@ def records(run_dir):
     return Manifest.read(run_dir).records
 
 
-class Training:
+class Training(StartedRun):
     """A run that saves at the end of each epoch."""
 
     def __init__(self, dirpath, policy=LAST, **settings):
         self.clock = FakeClock()
         settings |= {"filename": "{epoch}", "clock": self.clock, "described": Config(policy).described}
-        self.run = new_run(dirpath, policy, suffix=".ckpt", **settings)
-        self.run.open()
-        start(self.run)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.run.close()
+        super().__init__(new_run(dirpath, policy, suffix=".ckpt", **settings))
 
     def epoch(self, number):
         self.clock.advance(1)

@@ -13,31 +13,24 @@ from ckpt_callbacks.run.embedded_state import embed_state
 from ckpt_callbacks.run.reader import RunReader
 from ckpt_callbacks.store.manifest import Manifest
 from tests.support.command import ckpt
+from tests.support.content import NumberedContent
 from tests.support.training import new_run, report, start
 
 VAL = Metric("val", mode="min")
 NEWEST = Policy(Every(epochs=1), KeepLast(1))
 
 
-class Weights:
+class Weights(NumberedContent):
     """A checkpoint, as a file or as a folder of two, whose bytes follow from the epoch."""
-
-    live = False
-
-    def __init__(self, number, kind):
-        self.number, self.kind = number, kind
 
     def write(self, path):
         content = b"%d" % self.number * 1000
-        if self.kind == "folder":
+        if self.folder:
             (path / "shards").mkdir(parents=True)
             (path / "shards" / "0.bin").write_bytes(content)
             path /= "state.bin"
         path.write_bytes(content)
         return Written()
-
-    def release(self):
-        """There is no memory to give back."""
 
 
 def train(dirpath, epochs, values=(0, 3, 2, 1), policy=NEWEST, kind="file", **settings):
@@ -54,7 +47,7 @@ def train(dirpath, epochs, values=(0, 3, 2, 1), policy=NEWEST, kind="file", **se
 
 def save(run, epoch, value=1.0, kind="file"):
     facts = {"step": epoch, "epoch": epoch, "metrics": {"val": value}, "complete": True}
-    report(run, EventKind.EPOCH_END, stage=lambda _: Weights(epoch, kind), **facts)
+    report(run, EventKind.EPOCH_END, stage=lambda _: Weights(epoch, kind == "folder"), **facts)
 
 
 def copy(path, target):

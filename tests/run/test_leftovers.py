@@ -6,51 +6,21 @@ import subprocess
 import pytest
 
 from ckpt_callbacks import EventKind, Every, KeepLast, Policy, Status
-from ckpt_callbacks.formats import Written
 from ckpt_callbacks.store.manifest import Manifest
 from tests.support.command import ckpt
-from tests.support.training import new_run, report, start
+from tests.support.content import NumberedContent
+from tests.support.training import StartedRun, new_run, report
 
 LAST = Policy(Every(epochs=1), KeepLast(1))
 
 
-class Content:
-    """A checkpoint with the number of its epoch, as a file or as a folder."""
-
-    live = False
-
-    def __init__(self, number, folder):
-        self.number, self.folder = number, folder
-
-    def snapshot(self, embedded):
-        return self
-
-    def write(self, path):
-        if self.folder:
-            path.mkdir()
-            path /= "weights"
-        path.write_bytes(b"%d" % self.number * 100)
-        return Written()
-
-    def release(self):
-        """There is no memory to give back."""
-
-
-class Training:
+class Training(StartedRun):
     def __init__(self, dirpath, folder=False):
         self.dirpath, self.folder = dirpath, folder
-        self.run = new_run(dirpath, LAST, background=False, filename="{epoch}")
-        self.run.open()
-        start(self.run)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.run.close()
+        super().__init__(new_run(dirpath, LAST, background=False, filename="{epoch}"))
 
     def epoch(self, number):
-        snapshot = Content(number, self.folder)
+        snapshot = NumberedContent(number, self.folder)
         report(self.run, EventKind.EPOCH_END, step=number, epoch=number, complete=True, stage=snapshot)
         return self.run.view.last().path
 

@@ -6,32 +6,13 @@ import shutil
 import pytest
 
 from ckpt_callbacks import EventKind, Every, KeepLast, Policy, Status
-from ckpt_callbacks.formats import Written
 from ckpt_callbacks.store import digest
 from ckpt_callbacks.store.manifest import Manifest
 from tests.support.command import ckpt
+from tests.support.content import NumberedContent
 from tests.support.training import new_run, report, start
 
 POLICY = Policy(Every(epochs=1), KeepLast(1))
-
-
-class Content:
-    """A checkpoint with the number of its epoch, as a file or as a folder."""
-
-    live = False
-
-    def __init__(self, number, folder):
-        self.number, self.folder = number, folder
-
-    def write(self, path):
-        if self.folder:
-            path.mkdir()
-            path /= "weights"
-        path.write_bytes(b"%d" % self.number * 100)
-        return Written()
-
-    def release(self):
-        """There is no memory to give back."""
 
 
 def begin(dirpath):
@@ -42,7 +23,9 @@ def begin(dirpath):
 
 
 def save(run, epoch, folder=False):
-    report(run, EventKind.EPOCH_END, step=epoch, epoch=epoch, complete=True, stage=lambda _: Content(epoch, folder))
+    report(
+        run, EventKind.EPOCH_END, step=epoch, epoch=epoch, complete=True, stage=lambda _: NumberedContent(epoch, folder)
+    )
     return run.view.last().path
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ckpt_callbacks.events import Event, EventKind
 from ckpt_callbacks.policy.decision import Decision
@@ -48,6 +48,25 @@ def start(run: Run, step: int = 0, epoch: int = 0) -> Training:
     training = Training()
     run.start(training, step=step, epoch=epoch)
     return training
+
+
+class StartedRun:
+    """A run that has started, and that a ``with`` statement closes.
+
+    Attributes:
+        run: As given.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        run.open()
+        start(run)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.run.close()
 
 
 def report(run: Run, kind: EventKind, *, stage: Stage | Any = None, **facts: Any) -> Decision:
