@@ -13,6 +13,7 @@ from ruamel.yaml.error import MarkedYAMLError, StreamMark, YAMLError
 from ruamel.yaml.representer import RepresenterError, SafeRepresenter
 
 from ..errors import ConfigError, PolicyError
+from ..store.file_kind import endless_kind
 from ..store.paths import expanded
 
 _WIDTH = 120
@@ -76,7 +77,10 @@ def read(path: str | PathLike[str]) -> tuple[Any, list[str]]:
     """
     yaml = _Yaml()
     try:
-        return yaml.load(expanded("the path", path).read_text(encoding="utf-8")), yaml.duplicates
+        found = expanded("the path", path)
+        if kind := endless_kind(found):  # nobody may ever write into a pipe, and a device may never end
+            raise ConfigError([f"{path}: is {kind}; expected a YAML file"])
+        return yaml.load(found.read_text(encoding="utf-8")), yaml.duplicates
     except PolicyError as error:
         problem = f"cannot be read: {error}"
     except OSError as error:

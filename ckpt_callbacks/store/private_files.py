@@ -12,19 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import StoreError
+from .file_kind import KINDS
 from .layout import Layout
 
 _SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _FILE, _FOLDER = stat.S_IFREG, stat.S_IFDIR
-_KINDS = {
-    _FILE: "a regular file",
-    _FOLDER: "a folder",
-    stat.S_IFLNK: "a symbolic link",
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
 
 
 def open_file(path: Path, flags: int) -> int:
@@ -126,6 +118,4 @@ def _require(path: Path, wanted: int, mode: int | None = None) -> None:
         except OSError:
             return
     if (found := stat.S_IFMT(mode)) != wanted:
-        raise StoreError(
-            f"{path}: is {_KINDS.get(found, 'of an unknown kind')}; expected {_KINDS[wanted]}; move it away"
-        )
+        raise StoreError(f"{path}: is {KINDS.get(found, 'of an unknown kind')}; expected {KINDS[wanted]}; move it away")
