@@ -23,6 +23,7 @@ from .initial_epoch import InitialEpoch
 from .loading import load_verified
 from .metadata import training_metadata
 from .metrics import floats, several_numbers
+from .model.current_values import update_variables
 from .model.objects import unchanged
 from .other_callbacks import OtherCallbacks
 from .progress import Progress
@@ -85,8 +86,7 @@ class Fit:
     @property
     def model(self) -> keras.Model:
         """The model. On JAX, this brings its variables up to date."""
-        if hasattr(self._model, "jax_state_sync"):
-            self._model.jax_state_sync()
+        update_variables(self._model)
         return self._model
 
     # -- the run's source --------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from ..store.digest import verify
 from .embedded import FitState
 from .fit_call import FitCall
 from .model.assets import load_assets, refuse_other_vocabulary
+from .model.current_values import update_variables
 from .model.load import load as load_model
 from .model.load import load_weights
 from .model.objects import optimizers
@@ -69,8 +70,7 @@ def load_again(model: keras.Model, path: Path, state: FitState, scratch: Path, p
         scratch: A folder on disk for a temporary copy.
         parts: The parts of the checkpoint to load.
     """
-    if hasattr(model, "jax_state_sync"):
-        model.jax_state_sync()  # `fit` holds the variables' values while it trains
+    update_variables(model)
     skip = _prepare_optimizers(model, path, state, parts)  # a callback may have compiled the model again
     load_model(model, path, scratch, skip, compare=False)
     assign(seed_variables(model), state.volatile.seeds)

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from .arrays import from_json, to_json
-from .repeated_hooks import may_change_model, may_log, may_replace_weights, see_batches
+from .hook_effects import may_change_model, may_log, may_replace_weights, see_batches
 
 log = logging.getLogger("ckpt_callbacks")
 

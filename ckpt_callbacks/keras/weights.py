@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from ..formats.finite import all_finite
+from .model.current_values import update_variables
 
 _WHOLE, _SAMPLED = 1 << 20, 1 << 16  # elements; reading all of a large variable would take as long as copying it
 
@@ -38,8 +39,7 @@ def weights_are_finite(model: keras.Model) -> bool:
 
 def content(model: keras.Model) -> str:
     """Return an identity of the values of a model's weights, no matter how they were set."""
-    if hasattr(model, "jax_state_sync"):
-        model.jax_state_sync()  # an evaluation holds the variables' values
+    update_variables(model)
     hasher = hashlib.sha256()
     for variable in model.weights:
         hasher.update(_sample(variable.value))

@@ -1,4 +1,4 @@
-"""The hooks of other callbacks that Keras calls again in an epoch that is resumed midway."""
+"""What the hooks of other callbacks may do to a fit: change or replace its weights, log metrics, read batches."""
 
 from __future__ import annotations
 
