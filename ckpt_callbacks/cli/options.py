@@ -67,8 +67,8 @@ def locate(run_dir: Path, which: str | None) -> tuple[Manifest, str]:
         return open_manifest(run_dir), which
     if not is_checkpoint(run_dir):
         raise StoreError(
-            f"{run_dir}: which checkpoint? expected a checkpoint's path, or a run directory and an id, a file, a tag, "
-            f"or one of {', '.join(ALIASES)}"
+            f"{run_dir}: which checkpoint? expected a checkpoint's path, or a run directory and an id, a step, a file, "
+            f"a tag, or one of {', '.join(ALIASES)}"
         )
     return open_manifest(run_dir.parent), str(run_dir)
 

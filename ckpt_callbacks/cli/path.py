@@ -19,8 +19,8 @@ from .records import Listing
 def path(run_dir: Path, which: str | None) -> None:
     """Print the path of one checkpoint.
 
-    RUN_DIR and WHICH name the checkpoint: its id, its file, a tag, or one of last, best and final. For scripts, such as
-    python test.py --ckpt "$(ckpt path runs/a best)".
+    RUN_DIR and WHICH name the checkpoint: its id or step, its file, a tag, or one of last, best and final. For scripts,
+    such as python test.py --ckpt "$(ckpt path runs/a best)".
     """
     manifest, name = options.locate(run_dir, which)
     record = Listing(manifest, options.policy_of(None, manifest)).find(name)

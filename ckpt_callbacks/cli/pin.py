@@ -17,7 +17,7 @@ from .pins import amend
 def pin(run_dir: Path, which: str | None) -> None:
     """Keep a checkpoint, whatever the policy says.
 
-    WHICH is its id, its file or path, a tag, or one of last, best and final. No retention rule deletes a pinned
+    WHICH is its id or step, its file or path, a tag, or one of last, best and final. No retention rule deletes a pinned
     checkpoint, and `ckpt rm` does so only with --force. Works while training is running.
     """
     record = amend(run_dir, which, lambda now: {"pinned": True})

@@ -26,7 +26,7 @@ def amend(run_dir: Path, which: str | None, facts_of: Callable[[Record], Mapping
         StoreError: The checkpoint does not exist, or cannot be changed.
     """
     manifest, name = options.locate(run_dir, which)
-    found = Listing(manifest).find(name)
+    found = Listing(manifest, options.policy_of(None, manifest)).find(name)
 
     def checked(now: Record) -> Mapping[str, Any]:
         check_counts(now)

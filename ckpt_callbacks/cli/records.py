@@ -11,6 +11,7 @@ from ..policy.policy import Policy
 from ..policy.ranking import newest_resumable
 from ..record import ALIASES, Record, Status
 from ..run.view import RunView
+from ..store.aliases import target_of
 from ..store.manifest import Manifest
 
 _FAILURES = 3  # number of failed saves that are listed by default
@@ -79,7 +80,7 @@ class Listing:
         return found
 
     def find(self, which: str) -> Record:
-        """Return the record with this id, alias, file or tag.
+        """Return the record with this id, alias, file, link or tag, or else with this step.
 
         Raises:
             StoreError: There is none.
@@ -91,12 +92,14 @@ class Listing:
                 raise StoreError(f"{self._dirpath}: has no {which!r} checkpoint yet{why}")
             return found[0]
         path = Path(which).resolve()
+        linked = target_of(self._dirpath / which)  # a link beside the checkpoints, as the shell shows it
         named = [r for r in self.records if which in (str(r.id), r.file) or r.path.resolve() == path]
+        named = named or [r for r in self.records if r.file == linked]
         # A tag that is also the name of another checkpoint's file must not make `ckpt rm` delete the wrong one.
-        matching = named or [r for r in self.records if which in r.tags]
+        matching = named or [r for r in self.records if which in r.tags or which == str(r.step)]
         if not matching:
             raise StoreError(
-                f"{self._dirpath}: has no checkpoint {which!r}; expected an id, a file, a tag, or one of "
+                f"{self._dirpath}: has no checkpoint {which!r}; expected an id, a step, a file, a tag, or one of "
                 f"{', '.join(ALIASES)}; `ckpt ls {self._dirpath} --all` lists them"
             )
         # A deleted checkpoint's name may have been used again.

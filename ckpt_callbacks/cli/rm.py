@@ -21,12 +21,14 @@ from .records import Listing
 def rm(run_dir: Path, which: str | None, force: bool) -> None:
     """Delete one checkpoint.
 
-    WHICH is its id, its file or path, a tag, or one of last, best and final. A checkpoint that is pinned, that one of
-    the links names, or from which a run would resume is deleted only with --force, and the links and the resume point
-    only while no training is running.
+    WHICH is its id or step, its file or path, a tag, or one of last, best and final. A checkpoint that is pinned, that
+    one of the links names, or from which a run would resume is deleted only with --force, and the links and the resume
+    point only while no training is running. What is left of a failed save, or of a damaged file, is deleted with
+    --force.
     """
     manifest, name = options.locate(run_dir, which)
-    record, policy = Listing(manifest).find(name), options.policy_of(None, manifest)
+    policy = options.policy_of(None, manifest)
+    record = Listing(manifest, policy).find(name)
     view = RunView(manifest, policy)
     before = view.aliases()
     try:

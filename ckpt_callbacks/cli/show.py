@@ -21,8 +21,8 @@ from .records import Listing
 def show(run_dir: Path, which: str | None, as_json: bool, config: Path | None) -> None:
     """Show all facts of one checkpoint.
 
-    RUN_DIR and WHICH name the checkpoint: its id, its file, a tag, or one of last, best and final. The path of the
-    checkpoint alone is enough.
+    RUN_DIR and WHICH name the checkpoint: its id or step, its file, a tag, or one of last, best and final. The path of
+    the checkpoint alone is enough.
     """
     manifest, name = options.locate(run_dir, which)
     listing = Listing(manifest, options.policy_of(config, manifest))

@@ -18,9 +18,9 @@ from .pins import amend, checked_tag, fate_of
 def tag(run_dir: Path, which: str, name: str) -> None:
     """Give a checkpoint a name of your own.
 
-    WHICH is its id, its file or path, a tag, or one of last, best and final. Other commands find the checkpoint by its
-    tag; if several have the same tag, by the newest. A tag keeps a checkpoint only if the policy says so (KeepTagged).
-    Works while training is running.
+    WHICH is its id or step, its file or path, a tag, or one of last, best and final. Other commands find the checkpoint
+    by its tag; if several have the same tag, by the newest. A tag keeps a checkpoint only if the policy says so
+    (KeepTagged). Works while training is running.
     """
     name = checked_tag(name)
     record = amend(run_dir, which, lambda now: {"tags": tuple(dict.fromkeys((*now.tags, name)))})

@@ -17,8 +17,8 @@ from .pins import amend
 def unpin(run_dir: Path, which: str | None) -> None:
     """Let the policy decide again whether a checkpoint is kept.
 
-    WHICH is its id, its file or path, a tag, or one of last, best and final. If no retention rule keeps the checkpoint,
-    the next save of a training run deletes it.
+    WHICH is its id or step, its file or path, a tag, or one of last, best and final. If no retention rule keeps the
+    checkpoint, the next save of a training run deletes it.
     """
     record = amend(run_dir, which, lambda now: {"pinned": False})
     say(f"{record.path}: not pinned; from now on, the policy decides whether it is kept")

@@ -22,7 +22,7 @@ from .pins import amend
 def untag(run_dir: Path, which: str, name: str) -> None:
     """Take a tag away from a checkpoint.
 
-    WHICH is its id, its file or path, a tag, or one of last, best and final.
+    WHICH is its id or step, its file or path, a tag, or one of last, best and final.
     """
 
     def without(now: Record) -> Mapping[str, Any]:

@@ -31,8 +31,8 @@ from .records import Listing
 def verify(ctx: click.Context, run_dir: Path, which: str | None, as_json: bool) -> None:
     """Compare every byte with the manifest.
 
-    Reads all checkpoints of RUN_DIR again, or only WHICH: an id, a file, a tag, or one of last, best and final. The
-    path of a checkpoint alone names it, too. The exit status is 1 when one of them, or a line of the manifest, is
+    Reads all checkpoints of RUN_DIR again, or only WHICH: an id, a step, a file, a tag, or one of last, best and final.
+    The path of a checkpoint alone names it, too. The exit status is 1 when one of them, or a line of the manifest, is
     damaged.
     """
     if which is not None or options.is_checkpoint(run_dir):
@@ -64,12 +64,13 @@ def verify(ctx: click.Context, run_dir: Path, which: str | None, as_json: bool) 
         say(f"Warning: {problem}; it can be deleted", err=True)
     if not as_json:
         for record in discarded:
-            say(f"bad, and known: {record.path}: {record.error}; it counts no longer, and can be deleted")
+            advice = f"`ckpt rm {record.directory} {record.id} --force` deletes it"
+            say(f"bad, and known: {record.path}: {record.error}; it counts no longer; {advice}")
         verified = f"{checked - bad} of {cells.count(checked, 'checkpoint')} verified"
         say(verified if checked else f"{run_dir}: no checkpoint yet")
         if manifest.problems:
             click.echo(f"{cells.count(len(manifest.problems), 'line')} of the manifest damaged")
-    ctx.exit(1 if bad or unlisted or manifest.problems else 0)
+    ctx.exit(1 if bad or discarded or unlisted or manifest.problems else 0)
 
 
 def _problem_of(record: Record, progress: Callable[[int], object]) -> str | None:

@@ -33,7 +33,7 @@ def move_alias(dirpath: Path, name: str, file: str | None, known: Collection[str
     """
     moved = _point(dirpath, name, file, _suffix(file), known) if file is not None else None
     for stale in _links(dirpath, name):  # only now, so that the alias always exists
-        if stale != moved and _target(stale) in known:
+        if stale != moved and target_of(stale) in known:
             stale.unlink(missing_ok=True)
     return moved is not None or file is None
 
@@ -41,20 +41,20 @@ def move_alias(dirpath: Path, name: str, file: str | None, known: Collection[str
 def obstacle(dirpath: Path, name: str, file: str, known: Collection[str]) -> Path | None:
     """Return the foreign file that prevents ``name`` from pointing to ``file``; None if there is none."""
     link = dirpath / f"{name}{_suffix(file)}"
-    return link if os.path.lexists(link) and _target(link) not in known else None
+    return link if os.path.lexists(link) and target_of(link) not in known else None
 
 
 def read_alias(dirpath: Path, name: str, known: Collection[str]) -> str | None:
     """Return the file that ``name`` points to, or None; ``known`` as in `move_alias`."""
-    found = [link for link in _links(dirpath, name) if _target(link) in known]
+    found = [link for link in _links(dirpath, name) if target_of(link) in known]
     # There are two if a crash came between creating a link with a new suffix and removing the old one.
     newest = max(found, key=lambda link: link.lstat().st_mtime_ns, default=None)
-    return _target(newest) if newest is not None else None
+    return target_of(newest) if newest is not None else None
 
 
 def pointed_at(dirpath: Path, names: Collection[str] = ALIASES) -> set[str]:
     """Return the targets of all links with these names of aliases."""
-    return {target for name in names for link in _links(dirpath, name) if (target := _target(link)) is not None}
+    return {target for name in names for link in _links(dirpath, name) if (target := target_of(link)) is not None}
 
 
 def _point(dirpath: Path, name: str, file: str, suffix: str, known: Collection[str]) -> Path | None:
@@ -62,14 +62,14 @@ def _point(dirpath: Path, name: str, file: str, suffix: str, known: Collection[s
     if obstacle(dirpath, name, file, known) is not None:
         return None
     link = dirpath / f"{name}{suffix}"
-    if _target(link) == file:
+    if target_of(link) == file:
         return link
     draft = free_draft(dirpath, f".{link.name}")
     try:
         os.symlink(file, draft)
     except (OSError, NotImplementedError):
         link = dirpath / f"{name}{_POINTER}"
-        if _target(link) == file:
+        if target_of(link) == file:
             return link
         create_file(draft, os.fsencode(file))
     os.replace(draft, link)
@@ -81,10 +81,10 @@ def _suffix(file: str) -> str:
 
 
 def _links(dirpath: Path, name: str) -> list[Path]:
-    return [path for path in (*dirpath.glob(f"{name}.*"), dirpath / name) if _target(path) is not None]
+    return [path for path in (*dirpath.glob(f"{name}.*"), dirpath / name) if target_of(path) is not None]
 
 
-def _target(path: Path) -> str | None:
+def target_of(path: Path) -> str | None:
     """Return the name in a link or a pointer; None for any other file, or if there is none."""
     try:
         if path.is_symlink():

@@ -2,9 +2,12 @@
 
 import pytest
 
-from ckpt_callbacks import Status
+from ckpt_callbacks import EventKind, Every, KeepLast, Policy, Status
+from ckpt_callbacks.config import Config
 from ckpt_callbacks.store.manifest import Manifest
+from ckpt_callbacks.testing import FakeWriter
 from tests.cli.command_line import ckpt
+from tests.support.training import new_run, report, start
 
 
 @pytest.mark.parametrize("file", ["004.ckpt", "last.ckpt", "best.ckpt"])
@@ -45,11 +48,41 @@ def test_verify_mentions_a_bad_file_until_it_is_gone(run_dir):
     ckpt("doctor", run_dir)
     assert Manifest.read(run_dir).records[3].status is Status.FAILED
     code, out, _ = ckpt("verify", run_dir)
-    assert code == 0
+    assert code == 1
     known = f"bad, and known: {run_dir}/003.ckpt: {run_dir}/003.ckpt: has 1 bytes; the manifest says 2345"
     assert known in out and out.endswith("1 of 1 checkpoint verified\n")
-    (run_dir / "003.ckpt").unlink()
-    assert "known" not in ckpt("verify", run_dir)[1]
+    code, _, err = ckpt("rm", run_dir, "003.ckpt")
+    assert code == 2 and "is not what was saved" in err and "pass --force" in err
+    assert ckpt("rm", run_dir, "003.ckpt", "--force") == (0, f"{run_dir}/003.ckpt: deleted\n", "")
+    code, out, _ = ckpt("verify", run_dir)
+    assert code == 0 and "known" not in out
+
+
+def test_rm_of_a_failed_save_says_that_nothing_is_left(run_dir):
+    code, out, err = ckpt("rm", run_dir, "5", "--force")
+    assert (code, out) == (2, "") and "nothing is left of it" in err
+
+
+@pytest.mark.parametrize("which", ["4", "40", "last", "last.ckpt", "best.ckpt", "004.ckpt"])
+def test_a_checkpoint_has_the_same_names_in_every_command(run_dir, which):
+    for command in ("show", "path", "verify", "pin", "unpin"):
+        code, out, _ = ckpt(command, run_dir, which)
+        assert code == 0 and f"{run_dir}/004.ckpt" in out, command
+    assert ckpt("tag", run_dir, which, "stable")[0] == ckpt("untag", run_dir, which, "stable")[0] == 0
+    assert ckpt("rm", run_dir, which, "--force")[0] == 0
+
+
+def test_a_policy_without_a_metric_is_why_there_is_no_best(tmp_path):
+    policy = Policy(save=Every(epochs=1), keep=KeepLast(1))
+    run = new_run(tmp_path, policy, suffix=".ckpt", described=Config(policy).described)
+    run.open()
+    start(run)
+    report(run, EventKind.EPOCH_END, step=10, epoch=1, complete=True, stage=FakeWriter(b"x"))
+    run.close()
+    for command in ("pin", "rm", "show"):
+        assert (
+            "has no 'best' checkpoint yet: the policy has no rule with a metric" in ckpt(command, tmp_path, "best")[2]
+        )
 
 
 def test_check_reads_a_policy_without_training(tmp_path):
