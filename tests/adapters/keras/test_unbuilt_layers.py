@@ -90,3 +90,29 @@ def test_a_layer_that_the_model_gained_is_still_refused(tmp_path):
     train(lambda: keras.layers.Dropout(0.1))
     with pytest.raises(ResumeError, match=r"the model's layer 'dense.*' 64x10 \+ 10 is not in the file"):
         train(frozen)
+
+
+@pytest.mark.slow
+@ONCE
+def test_keras_refuses_to_resume_with_a_trainable_layer_that_only_validations_call(tmp_path):
+    """A row of docs/exact-resume.md: Keras traces its training step anew, and then finds one more variable to train."""
+    (x, y), val = digits()
+
+    def train(dense):
+        new_process()
+        made = InEvaluation(dense)
+        made.compile(keras.optimizers.Adam(), "sparse_categorical_crossentropy")
+        callback = checkpoint(tmp_path / "run", Policy(Every(epochs=1), KeepAll()), resume="auto")
+        made.fit(x, y, batch_size=16, epochs=2, validation_data=val, verbose=0,
+                 callbacks=[callback, keras.callbacks.LambdaCallback(on_train_batch_begin=crash)])  # fmt: skip
+
+    batches = iter([False] * 5 + [True] + [False] * 2)
+
+    def crash(batch, logs):
+        if next(batches):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        train(lambda: keras.layers.Dense(10))
+    with pytest.raises(ValueError, match="Unknown variable"):
+        train(lambda: keras.layers.Dense(10))
