@@ -14,7 +14,13 @@ _DECISIVE = frozenset(("loss", "err", "error"))  # the dice_loss is a loss
 _AFTER = frozenset(
     ("epoch", "step", "dataloader", "idx", "mean", "avg", "average", "macro", "micro", "weighted", "at", "k")
 )
-_REVERSED = frozenset(("neg", "negative", "minus", "inv", "inverse", "reverse"))
+# Words that deny, or compare two things: less of a drop_in_accuracy is better, and who knows about signal_to_error.
+_REVERSED = frozenset((
+    "neg", "negative", "negated", "minus", "inv", "inverse", "inverted", "reverse", "reversed", "complement",
+    "no", "not", "non", "anti", "un", "without", "false", "lost", "missed", "missing", "less", "more", "fewer",
+    "drop", "decrease", "reduction", "gain", "increase", "improvement", "gap", "diff", "difference", "delta",
+    "in", "to", "of", "from", "per", "over", "under", "vs", "versus", "against", "until", "time", "times", "steps", "epochs",
+))  # fmt: skip
 _WORD, _DIGITS = re.compile(r"[a-z]+\d*|\d+"), re.compile(r"\d+$")
 
 

@@ -46,7 +46,7 @@ def test_show_prefers_what_is_on_disk_where_a_name_was_used_again(run_dir):
     ("which", "message"),
     [
         ("final", "has no 'final' checkpoint yet"),
-        ("99", "has no checkpoint '99'; expected an id, a file, a tag, or one"),
+        ("99", "has no checkpoint '99'; expected an id, a step, a file, a tag, or one"),
     ],
 )
 def test_show_of_what_is_not_there_is_one_clear_line(run_dir, which, message):

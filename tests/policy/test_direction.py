@@ -27,6 +27,10 @@ MAX = [
     "val_f1_score", "f1_macro", "macro_f1", "precision_at_5", "recall@k", "val_mAP", "map_50", "map50", "IoU",
     "dice_score", "bleu4", "rouge1", "test/auroc/dataloader_idx_1", "binary_accuracy_epoch",
 ]  # fmt: skip
+REVERSING = [
+    "no", "not", "non", "anti", "neg", "inverse", "without", "drop_in", "gap", "diff", "delta", "signal_to", "lost",
+    "reduction_of", "improvement_in", "distance_from", "acc_per", "time_to", "complement", "less",
+]  # fmt: skip
 IN_DOUBT = [
     "score", "val_score", "gap", "lr", "epoch", "step", "loss_scale", "loss_dice", "loss_map", "neg_log_loss",
     "negative_mse", "inverse_loss", "-loss", "1-acc", "1_minus_acc", "error_score", "reward", "wer", "top1",
@@ -37,6 +41,14 @@ IN_DOUBT = [
 @pytest.mark.parametrize(("names", "direction"), [(MIN, "min"), (MAX, "max"), ([*IN_DOUBT, ""], None)])
 def test_the_last_word_of_a_name_says_the_direction_or_nothing_does(names, direction):
     assert {name: direction_of(name) for name in names} == dict.fromkeys(names, direction)
+
+
+@pytest.mark.parametrize("separator", ["_", "-", "/", " "])
+def test_a_word_that_denies_or_compares_leaves_every_name_in_doubt(separator):
+    names = [separator.join((word.replace("_", separator), name)) for word in REVERSING for name in MIN + MAX]
+    assert [name for name in names if direction_of(name) is not None] == []
+    parts = [f"x{word}{separator}{name}" for word in ("no", "to", "in") for name in ("loss", "acc")]
+    assert [name for name in parts if direction_of(name) is None] == [], "only whole words count"
 
 
 def test_a_name_stands_for_its_metric_wherever_a_policy_takes_one():
