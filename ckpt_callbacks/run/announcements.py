@@ -7,6 +7,7 @@ from os import PathLike
 from pathlib import Path
 
 from ..policy.policy import Policy
+from ..policy.smoothed_ranking import smoothed_ranking
 from ..policy.unused_grace import unused_grace
 from ..record import Record
 from ..runtime.bare_log import announce
@@ -48,7 +49,8 @@ class Announcements:
     def limit(self, policy: Policy, settings: Settings) -> None:
         """Announce, before training, what may surprise.
 
-        It is a directory named like a file, checkpoints of weights, or a grace period for signals that nothing answers.
+        It is a directory named like a file, checkpoints of weights, a grace period for signals that nothing answers, or
+        a ranking by smoothed values.
         """
         if self._dirpath.suffix in _OF_FILES and not self._dirpath.is_dir():
             log.warning(
@@ -60,6 +62,18 @@ class Announcements:
             log.warning("%s: saves only weights; a run cannot be resumed from them", self._dirpath)
         if unused := unused_grace(policy, settings):
             log.warning("%s: %s", self._dirpath, unused)
+        if (ranking := smoothed_ranking(policy)) is not None:
+            log.warning(
+                "%s: checkpoints are ranked by %s, so the one with the best %s may be deleted; to keep it, rank by the "
+                "metric without smoothing, and smooth only in Patience", self._dirpath, ranking.series, ranking.name,
+            )  # fmt: skip
+
+    def lack_deadline(self) -> None:
+        """Announce that no deadline is known, although the policy has a rule for one."""
+        log.warning(
+            '%s: OnDeadline will never save: SLURM_JOB_END_TIME is not set; pass end="2026-11-24T23:00:00Z"',
+            self._dirpath,
+        )
 
     def start(self, policy: Policy, *, is_new: bool, step: int, epoch: int) -> None:
         """Announce a start of training: a new run, or one that continues from a checkpoint.

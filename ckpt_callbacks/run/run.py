@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import signal
 from collections.abc import Callable, Mapping
@@ -14,7 +13,6 @@ from ..events import Event
 from ..policy.decision import Decision
 from ..policy.filename import FileName
 from ..policy.policy import Policy
-from ..policy.smoothed_ranking import smoothed_ranking
 from ..policy.state import State
 from ..runtime.clock import Clock
 from ..runtime.plain_values import plain
@@ -31,8 +29,6 @@ from .session import Session
 from .source import Source
 from .step_gate import StepGate
 from .view import RunView
-
-log = logging.getLogger("ckpt_callbacks")
 
 
 class Run:
@@ -90,11 +86,6 @@ class Run:
         )
         self._session = self._new_session()
         self.directory.announcements.limit(policy, settings)
-        if (ranking := smoothed_ranking(policy)) is not None:
-            log.warning(
-                "%s: checkpoints are ranked by %s, so the one with the best %s may be deleted; to keep it, rank by the "
-                "metric without smoothing, and smooth only in Patience", self.dirpath, ranking.series, ranking.name,
-            )  # fmt: skip
 
     @property
     def view(self) -> RunView:
@@ -189,10 +180,7 @@ class Run:
         self._session.begin(source, {"fit": self.fits.next_number, **(facts or {})})
         self.fits.begin(self.view.current, model)
         if self._session.decider.lacks_deadline:
-            log.warning(
-                '%s: OnDeadline will never save: SLURM_JOB_END_TIME is not set; pass end="2026-11-24T23:00:00Z"',
-                self.dirpath,
-            )
+            self.directory.announcements.lack_deadline()
         if self.policy.saves_on_preempt:
             self._control.expect_signals(self.processes, fit, released=self.directory.release, **calls)
         return self.observe(Event.start(step=step, epoch=epoch))
