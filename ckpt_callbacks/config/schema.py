@@ -45,6 +45,7 @@ def read(parsed: Any, *, allow_code: bool) -> tuple[dict[str, Any], list[str]]:
     """
     if parsed is None:
         return {}, ["is empty; expected a mapping with at least save or monitor"]
+    parsed = _without_nulls(parsed)
     is_short = isinstance(parsed, dict) and "monitor" in parsed
     if is_short and (rules := [name for name in parsed if name in _Rules.__annotations__]):
         return {}, [
@@ -211,6 +212,24 @@ def _with_default(parts: dict[str, Any]) -> dict[str, Any]:
     except PolicyError as error:
         raise problem(str(error).removeprefix("Policy.default: ")) from None
     return {**parts, "save": policy.save, "keep": policy.keep, "stop": policy.stop}
+
+
+def _without_nulls(parsed: Any) -> Any:
+    """Return a parsed file without the explicit nulls of fields whose default in Python is None."""
+    if not isinstance(parsed, dict):
+        return parsed
+    left_out = {"dirpath", "mode", "patience", "stop", "best_by", "filename"}
+    parsed = {name: value for name, value in parsed.items() if value is not None or name not in left_out}
+    if isinstance(metrics := parsed.get("metrics"), dict):
+        parsed["metrics"] = {name: _metric_without_nulls(metric) for name, metric in metrics.items()}
+    return parsed
+
+
+def _metric_without_nulls(metric: Any) -> Any:
+    if not isinstance(metric, dict):
+        return metric
+    left_out = {"mode", "smoothing", "baseline"}
+    return {name: value for name, value in metric.items() if value is not None or name not in left_out}
 
 
 _DOCUMENT: TypeAdapter[Any] = TypeAdapter(DocumentNode)

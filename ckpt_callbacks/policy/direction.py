@@ -19,7 +19,8 @@ _REVERSED = frozenset((
     "neg", "negative", "negated", "minus", "inv", "inverse", "inverted", "reverse", "reversed", "complement",
     "no", "not", "non", "anti", "un", "without", "false", "lost", "missed", "missing", "less", "more", "fewer",
     "drop", "decrease", "reduction", "gain", "increase", "improvement", "gap", "diff", "difference", "delta",
-    "in", "to", "of", "from", "per", "over", "under", "vs", "versus", "against", "until", "time", "times", "steps", "epochs",
+    "in", "to", "of", "from", "per", "over", "under", "vs", "versus", "against", "until", "time", "times", "steps",
+    "epochs",
 ))  # fmt: skip
 _WORD, _DIGITS = re.compile(r"[a-z]+\d*|\d+"), re.compile(r"\d+$")
 

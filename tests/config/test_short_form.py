@@ -79,3 +79,18 @@ def test_a_short_file_that_makes_no_sense_is_refused_in_one_line(text, message):
     with pytest.raises(ConfigError, match=f"^policy: {message}") as caught:
         Config.from_mapping(parse(text))
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_null_is_left_out_where_none_is_in_python():
+    short = {"monitor": "val_loss"}
+    nulls = ("dirpath", "mode", "patience", "filename")
+    assert Config.from_mapping(short | dict.fromkeys(nulls)) == Config.from_mapping(short)
+    metric = {"monitor": "val_loss"}
+    whole = {"metrics": {"val": metric}, "save": {"improves": "val"}}
+    with_nulls = {"val": metric | dict.fromkeys(("mode", "smoothing", "baseline"))}
+    assert Config.from_mapping(whole | {"metrics": with_nulls, "stop": None, "best_by": None}) == Config.from_mapping(
+        whole
+    )
+    for name in ("save", "keep"):
+        with pytest.raises(ConfigError, match=f"{name}: got nothing; expected"):
+            Config.from_mapping(whole | {name: None})
