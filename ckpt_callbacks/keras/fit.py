@@ -12,8 +12,6 @@ import keras
 from ..events import Event, EventKind
 from ..policy.decision import Decision
 from ..run.run import Run
-from ..run.snapshot import Snapshot
-from ..run.source import Embedded
 from .beginning import Beginning
 from .earlier_fits import ResumeRequest
 from .exactness import Inexactness
@@ -21,15 +19,13 @@ from .first_callback import FirstCallback
 from .fit_call import FitCall
 from .initial_epoch import InitialEpoch
 from .loading import load_verified
-from .metadata import training_metadata
 from .metrics import floats, several_numbers
 from .model.current_values import update_variables
-from .model.objects import unchanged
 from .other_callbacks import OtherCallbacks
 from .progress import Progress
 from .resume_point import ResumePoint
+from .source import ModelSource
 from .staging import KerasStaging
-from .state import fit_state, volatile_state
 from .train_function import BatchSkipper, StateIsGone, restore_train_function
 from .update_counter import UpdateCounter, updates_done
 from .validation import Validation
@@ -39,7 +35,7 @@ log = logging.getLogger("ckpt_callbacks")
 
 
 class Fit:
-    """One call of `Model.fit`, from `on_train_begin` to its end. It is the source of the run's snapshots.
+    """One call of `Model.fit`, from `on_train_begin` to its end.
 
     It holds no reference to the callback, because deleting the callback releases the directory.
 
@@ -61,6 +57,7 @@ class Fit:
 
     progress: Progress
     _beginning: Beginning
+    _source: ModelSource
 
     def __init__(
         self,
@@ -79,7 +76,7 @@ class Fit:
         self._initial_epoch = InitialEpoch(model, call.initial_epoch)
         self._resume_point: ResumePoint | None = None
         self.validation = Validation(model, others, self._save_if_urgent)
-        self._has_validated = self._is_prepared = False
+        self._has_validated = False
         self._measured: MeasuredWeights | None = None  # the weights at the last epoch's end
         self._inexactness = Inexactness(model, call.inexact)
 
@@ -88,22 +85,6 @@ class Fit:
         """The model. On JAX, this brings its variables up to date."""
         update_variables(self._model)
         return self._model
-
-    # -- the run's source --------------------------------------------------------------------------------------------
-
-    def snapshot(self, embedded: Embedded) -> Snapshot:
-        """Return a snapshot of the training state; see `Source`."""
-        model = self.model
-        with unchanged():
-            if not embedded.weights_only:
-                self._inexactness.report(self._run.dirpath, model)
-            volatile = self.validation.state or volatile_state(model, self._others)
-            state = fit_state(model, embedded, volatile, self.progress.position())
-            return self._staging.stage(model, self._run.suffix, state)
-
-    def metadata(self) -> Mapping[str, Any]:
-        """Return the metadata of the training run, for a record."""
-        return training_metadata(self.model)
 
     # -- the beginning -----------------------------------------------------------------------------------------------
 
@@ -126,8 +107,11 @@ class Fit:
         counter = UpdateCounter(model, step, *(() if point is None else (point.batch, point.trained)))
         epochs = max(run.state.epoch, self._initial_epoch.value)
         self.progress = Progress(self.call, counter, epochs, point, start.earlier_epochs)
+        self._source = ModelSource(
+            run, model, self._others, self._staging, self.validation, self.progress, self._inexactness
+        )
         decision = run.start(
-            self, step=self.progress.step, epoch=self.progress.epochs, model=model, facts=start.facts,
+            self._source, step=self.progress.step, epoch=self.progress.epochs, model=model, facts=start.facts,
             fit=self.call.identity, is_alive=self.call.may_be_running, save=self._save_amid_hooks,
         )  # fmt: skip
         if reasons := start.why_not_to_train(decision):
@@ -242,8 +226,7 @@ class Fit:
             if self._run.should_exit:  # gradients are being accumulated, and there is no time to wait for the update
                 self._save_if_urgent()
             return False
-        if not self._is_prepared:
-            self._prepare()
+        self._source.prepare()
         decision = self._observe(EventKind.STEP_END, metrics, weights=(here := object()))
         if decision.stop is not None:
             self._end_amid_epoch(here)  # nothing has changed the weights
@@ -292,9 +275,3 @@ class Fit:
         if decision.stop is not None:
             self.model.stop_training = True
             log.warning("stopping: %s", "; ".join(decision.stop.reasons))
-
-    def _prepare(self) -> None:
-        """Allocate staging memory after the first step, when the optimizer has all its variables."""
-        self._is_prepared, staging, suffix = True, self._staging, self._run.suffix
-        size = staging.expected_size(self.model, suffix)
-        self._run.run_in_background(lambda: staging.prepare(size, suffix))
