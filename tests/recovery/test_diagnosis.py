@@ -116,7 +116,10 @@ def test_damaged_and_missing_checkpoints_count_no_longer(run_dir):
     assert f"{newest}: has " in done.stdout and f"{middle}: missing" in done.stdout
     assert "last: does not point to Model-001-10.ckpt; recreated" in done.stdout
     assert (run_dir / "last.ckpt").readlink() == Path("Model-001-10.ckpt")
-    assert ckpt("verify", run_dir).exit_code == 0
+    verified = ckpt("verify", run_dir)
+    assert verified.exit_code == 1 and "1 of 1 checkpoint verified" in verified.stdout, (
+        "the damaged file is still there"
+    )
     assert LightningCheckpoint(run_dir, EACH_EPOCH).resume_path() == str(run_dir / "Model-001-10.ckpt")
     assert [r.status for r in Manifest.read(run_dir).records.values()].count(Status.FAILED) == 2
 
