@@ -205,7 +205,8 @@ def test_nothing_that_looks_into_a_checkpoint_runs_what_it_holds(trained, tmp_pa
             assert str(stray) in str(error)
     assert callback("lightning", dirpath).resume_path() != str(path)
     forge(dirpath)  # as an attacker with write access to the whole directory would
-    assert ckpt("verify", dirpath).exit_code == 0
+    verified = ckpt("verify", dirpath)
+    assert verified.exit_code == 1 and "BAD" not in verified.stdout and f"bad, and known: {path}" in verified.stdout
     callback("lightning", dirpath).resume_path()
     (dirpath / ".ckpt" / "manifest.jsonl").unlink()
     callback("lightning", dirpath).resume_path()
