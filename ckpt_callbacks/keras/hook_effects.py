@@ -1,4 +1,4 @@
-"""What the hooks of other callbacks may do to a fit: change or replace its weights, log metrics, read batches."""
+"""Possible effects of other callbacks on a fit: they change or replace its weights, log metrics, read batches."""
 
 from __future__ import annotations
 
