@@ -54,6 +54,7 @@ class Training(RuleBasedStateMachine):
         self.tagged, self.damaged = set(), set()  # steps of that line
         self.bad = set()  # ids of all damaged records
         self.there = set()  # steps that were found intact after the last rule
+        self.pruned = set()  # steps that retention has deleted when it could; a later resume does not bring them back
         self.was_damaged = False
         self.taken = {}  # foreign files in the place of a future checkpoint
         self.unsure = None  # the step whose save a crash cut off
@@ -83,7 +84,9 @@ class Training(RuleBasedStateMachine):
             self.went_back_to = begin
         # Steps after the resumed one are trained again, so they no longer count.
         self.saved = {step: value for step, value in self.saved.items() if step <= begin}
-        self.damaged, self.tagged = ({s for s in steps if s <= begin} for steps in (self.damaged, self.tagged))
+        self.damaged, self.tagged, self.pruned = (
+            {s for s in steps if s <= begin} for steps in (self.damaged, self.tagged, self.pruned)
+        )
         self.unsure, self.step = None, begin
         start(self.run, step=begin, epoch=begin)
 
@@ -239,8 +242,9 @@ class Training(RuleBasedStateMachine):
         steps = list(self.saved)
         # Checkpoints after the one that a damaged checkpoint made the run go back to do not count among the last ones.
         must = {*(step for step in steps[-2:] if step >= self.went_back_to), *self.tagged.intersection(steps)}
-        if steps:
-            must.add(min(steps, key=lambda step: self.saved[step]))
+        unpruned = [step for step in steps if step not in self.pruned]
+        if unpruned:
+            must.add(min(unpruned, key=lambda step: self.saved[step]))
         there = set()
         for record in Manifest.read(self.dirpath).live():
             try:
@@ -251,6 +255,7 @@ class Training(RuleBasedStateMachine):
                 assert record.id in self.bad
         self.there = there
         assert must - self.damaged <= there, f"{must - self.damaged - there} are lost; there are {there}"
+        self.pruned |= set(steps) - must - there - self.damaged
         check_foreign(self.dirpath)
         for name, content in self.taken.items():
             assert (self.dirpath / name).read_bytes() == content
@@ -261,6 +266,26 @@ class Training(RuleBasedStateMachine):
         if hasattr(self, "run"):
             self.run.close()
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def test_a_step_that_was_deleted_before_the_better_one_was_damaged():
+    training = Training()
+    training.tried = Counter()
+    training.begin(FILE)
+    try:
+        for value in (1, 1, 0):
+            training.train(value)
+            training.nothing_is_lost()
+        third = training.run.view.last().path
+        third.write_bytes(third.read_bytes()[:-1])
+        training.damaged.add(3)
+        training.bad.add(training.run.view.last().id)
+        training.was_damaged = True
+        training.reopen()
+        training.nothing_is_lost()
+        assert (training.step, training.pruned, training.there) == (2, {1}, {2})
+    finally:
+        training.teardown()
 
 
 def test_any_order_of_events(figures):
