@@ -33,7 +33,7 @@ def end_with_final_weights(trainer: Trainer, run: Run) -> str:
     has_final, path = found
     if has_final:
         return _load(trainer, Path(path)) if path is not None else ""
-    if hooks := _hooks(trainer):
+    if hooks := hooks_at_end(trainer):
         log.warning(
             "%s: the run was killed before training had ended, so on_train_end of %s did not run and there is no final "
             "checkpoint; do its work after trainer.fit(), or train one more epoch",
@@ -73,7 +73,7 @@ def _load(trainer: Trainer, path: Path) -> str:
     return f"; loaded the weights that it ended with from {path.name}"
 
 
-def _hooks(trainer: Trainer) -> list[str]:
+def hooks_at_end(trainer: Trainer) -> list[str]:
     """Return the classes, other than Lightning's that leave the weights alone, that do something at the end."""
     module = trainer.lightning_module
     own = [type(module).__name__] if type(module).on_train_end is not LightningModule.on_train_end else []

@@ -266,7 +266,7 @@ class Fit:
     def end(self) -> None:
         """End a fit that finished normally."""
         if self._resume_point is not None:  # it never began to train
-            end_untrained(self._trainer, self._run, self._resume_point.state, self._previous)
+            end_untrained(self._trainer, self._run, self._resume_point, self._previous)
         self._close(self._run.end)
 
     def _close(self, close: Callable[[], object]) -> None:

@@ -20,13 +20,14 @@ def refuse_best(run: Run) -> None:
     """
     if not is_called_by(_CheckpointConnector._parse_ckpt_path):
         return
-    metric, last = run.policy.best_metric, run.view.last()
+    view = run.directory.shown
+    metric, last = run.policy.best_metric, view.last()
     if metric is None:
         why = (
             "the policy ranks nothing; add a rule with a metric, such as KeepBest(1, by=Metric('val_loss', mode='min'))"
         )
     else:
-        reason = why_unranked(metric, run.policy, run.state, run.view.records())
+        reason = why_unranked(metric, run.policy, run.state, view.records())
         why = f"no checkpoint is the best by {metric.name}: {reason}"
     if last is not None:
         why += f"; for the newest one, pass ckpt_path={str(last.path)!r}"

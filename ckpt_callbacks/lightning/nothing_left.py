@@ -2,37 +2,50 @@
 
 from __future__ import annotations
 
+import logging
+
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Timer
 
 from ..run.announcements import run_out
+from ..run.ended_fit import EndedFit
 from ..run.run import Run
 from . import loops
 from .embedded import FitState
-from .final_weights import end_with_final_weights
+from .final_weights import end_with_final_weights, hooks_at_end
 from .frozen_parameters import is_trained_now
 from .previous_fit import PreviousFit
+from .resume_point import ResumePoint
 
+log = logging.getLogger("ckpt_callbacks")
 _FOLD = ", with another model in this process; give each fold its own directory"
 _PHASE = "a new phase of training needs its own directory"
 
 
-def end_untrained(trainer: Trainer, run: Run, state: FitState, previous: PreviousFit) -> None:
+def end_untrained(trainer: Trainer, run: Run, point: ResumePoint, previous: PreviousFit) -> None:
     """Bring the model to the end of the run, and log that nothing was left to train.
 
     Args:
         trainer: The trainer.
         run: The run.
-        state: The state in the checkpoint.
+        point: The place where the checkpoint was taken.
         previous: The callback's last fit.
     """
     run.begin_without_training()
     # Lightning takes these steps only after the save at the end of the last epoch.
-    loops.apply_plateau_steps(trainer, state.plateau_steps)
+    loops.apply_plateau_steps(trainer, point.state.plateau_steps)
     loaded = end_with_final_weights(trainer, run)
-    why = _why(trainer, run, state, previous)
+    why = _why(trainer, run, point.state, previous)
+    record = run.view.find(trainer.ckpt_path or "")  # None if another callback has saved it
+    run.directory.ended = EndedFit(run.view, run.fits.next_number if record is None else record.fit)
     run.fits.pass_over()
     run.directory.announcements.end_untrained(run.state.step, f"{why}{loaded}")
+    # Whatever runs after the save at the end of the last epoch may have drawn random numbers.
+    if loaded or hooks_at_end(trainer) or not point.end(trainer):
+        log.warning(
+            "%s: the random state at the end of this fit is not known, so random numbers drawn from now on may differ "
+            "from those of the uninterrupted script; to get the same ones, seed again after each fit", run.dirpath,
+        )  # fmt: skip
 
 
 def _why(trainer: Trainer, run: Run, state: FitState, previous: PreviousFit) -> str:

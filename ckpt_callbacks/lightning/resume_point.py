@@ -109,6 +109,18 @@ class ResumePoint:
                 trainer.world_size,
             )
 
+    def end(self, trainer: Trainer) -> bool:
+        """Restore the random state with which the fit ended, if nothing is left to train; return whether it is known.
+
+        Before an epoch's end, training may end with a validation, for which loaders draw random numbers.
+        """
+        own = self._own(trainer)
+        if own is None or self.state.place is not Place.EPOCH_END or len(self.state.processes) != trainer.world_size:
+            return False
+        set_random_state(own.random)
+        set_generator_states(trainer, own.generators)
+        return True
+
     def follow(self, trainer: Trainer, progress: Progress) -> None:
         """Move ``progress`` to the place of the checkpoint. Another callback may have moved the fit there already."""
         progress.move_to(self.state, trainer, self._own(trainer))

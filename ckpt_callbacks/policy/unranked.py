@@ -39,8 +39,11 @@ def why_unranked(metric: Metric, policy: Policy, state: State, records: Sequence
         state: The state at the end of training, or before training.
         records: The checkpoints of the run.
     """
-    if ranked_records(records, metric):
+    ranked = ranked_records(records, metric)
+    if any(not record.superseded for record in ranked):
         return ""
+    if ranked:
+        return "training began again before the checkpoints that have a value of it, so they no longer count"
     if any(metric.score(record) is not None for record in records):
         return "the checkpoints that have a value of it hold NaN or infinity, or were saved while training failed"
     track = state.tracks.get(policy.tracks[metric])

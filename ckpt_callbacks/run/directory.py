@@ -24,6 +24,7 @@ from ..store.obstruction import obstruction, resolved
 from ..store.private_files import make_folder, require_own
 from . import pruning
 from .announcements import Announcements
+from .ended_fit import EndedFit
 from .leftovers import Leftovers
 from .view import RunView
 
@@ -47,6 +48,7 @@ class RunDirectory:
         processes: The processes that train together.
         announcements: What the run says at its beginning and end.
         leftovers: Removes files, again at the next save if that fails.
+        ended: The view of a completed fit, from its end to the next `fit`, if it had nothing left to train.
         is_open: True from `open` to `release`. Of several processes, only the primary one holds the lock meanwhile.
         keeps_all: True if nothing is deleted until the next start of training, whatever the retention rules say.
         awaits_rank: True while nothing is deleted, because a metric that ranks checkpoints may be misspelt.
@@ -60,6 +62,7 @@ class RunDirectory:
         self.view = RunView(self.manifest, policy)
         self.processes, self.is_open = Processes(), False
         self.keeps_all = self.awaits_rank = False
+        self.ended: EndedFit | None = None
         layout = self.manifest.layout
         self._lock = TrainingLock(layout.training_lock, layout.owner, name)
         self.leftovers, self.announcements = Leftovers(layout.staging), Announcements(dirpath)
@@ -77,7 +80,7 @@ class RunDirectory:
             DirectoryInUse: Another training run holds it.
             StoreError: The directory cannot be written, or holds a run of another framework.
         """
-        self.announcements.resumed_from = None
+        self.announcements.resumed_from = self.ended = None
         if self.is_open or not self.processes.is_primary:
             self.is_open = True
             return
@@ -92,6 +95,11 @@ class RunDirectory:
             raise StoreError(f"{self.dirpath}: {why}; expected a directory for checkpoints") from error
         self.is_open = True
         self._repair()
+
+    @property
+    def shown(self) -> RunView:
+        """The view that answers the script."""
+        return self.ended or self.view
 
     def repair_if_idle(self) -> None:
         """Finish or undo what a killed training run left unfinished, unless another run holds the directory now.

@@ -103,7 +103,7 @@ class RunReader:
 
     def _view(self) -> RunView:
         self._run.view.refresh()
-        return self._run.view
+        return self._run.directory.shown
 
 
 def _new(kind: type[RunReader], arguments: tuple[Any, ...], named: dict[str, Any]) -> RunReader:

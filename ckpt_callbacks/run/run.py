@@ -259,7 +259,7 @@ class Run:
             self.fits.end()
         number = self.close()
         if complete and self.processes.is_primary:
-            self._session.unranked.report(self.state)
+            self._session.unranked.report(self.state, self.directory.shown.records())
         if number is not None:
             self._control.end_process(number)
 

@@ -56,9 +56,8 @@ class Unranked:
                 del self._measured[metric]
                 self._name(metric, state, records, "so far, ")
 
-    def report(self, state: State) -> None:
-        """Log the metrics that rank nothing. Call it at the end of training, when all saves are done."""
-        records = self._view.records()
+    def report(self, state: State, records: Sequence[Record]) -> None:
+        """Log the metrics that rank none of a fit's records. Call it at its end, when all saves are done."""
         if not records or not state.epoch:  # a trial of a few steps
             return
         for metric in ranking_metrics(self._policy):
