@@ -9,6 +9,7 @@ from ..errors import StoreError
 from ..policy.costs import Costs
 from ..policy.policy import Policy
 from ..policy.ranking import newest_resumable
+from ..policy.unranked import ranked_by_unlogged
 from ..record import ALIASES, Record, Status
 from ..run.view import RunView
 from ..store.aliases import target_of
@@ -111,9 +112,17 @@ class Listing:
         if record.status is Status.COMMITTED:
             return ["not verified yet"]
         if self._plan is not None:
-            return self._plan.reasons.get(record.id, ("nothing; the next save deletes it",))
+            return self._plan.reasons.get(record.id, (self._why_not_deleted(),))
         names = self.aliases.get(record.id, [])
         return ["pinned"] * record.pinned + names + ["newest resumable"] * (record == self._resumable)
+
+    def _why_not_deleted(self) -> str:
+        """Return why a checkpoint that no rule keeps is still there."""
+        assert self.view.policy is not None
+        records = [record for record in self.records if record.run == self.view.run_id]
+        if unlogged := ranked_by_unlogged(self.view.policy, records):
+            return f"{' and '.join(map(repr, unlogged))} was never logged; nothing is deleted until it is"
+        return "nothing; the next save deletes it"
 
 
 def _missing(manifest: Manifest) -> set[int]:

@@ -30,6 +30,15 @@ def ignores_measurements(policy: Policy) -> bool:
     return all(map(ignores, policy.leaves))
 
 
+def ranked_by_unlogged(policy: Policy, records: Sequence[Record]) -> tuple[str, ...]:
+    """Return the names of the metrics that retention rules rank by, but that no record has a value of."""
+    return tuple(
+        metric.name
+        for metric in dict.fromkeys(metric.raw for metric in policy.keep.metrics())
+        if all(metric.measure(record.metrics) is None for record in records)
+    )
+
+
 def why_unranked(metric: Metric, policy: Policy, state: State, records: Sequence[Record]) -> str:
     """Return in a few words why no record has a rank by a metric, and what to do; empty if a record has one.
 

@@ -5,10 +5,13 @@ import re
 
 import pytest
 
-from ckpt_callbacks import KeepBest, Policy, Record, Status
+from ckpt_callbacks import EventKind, KeepBest, Policy, Record, Status
+from ckpt_callbacks.config import Config
 from ckpt_callbacks.record import Attempt
 from ckpt_callbacks.store.manifest import Manifest
+from ckpt_callbacks.testing import FakeWriter
 from tests.cli.command_line import POLICY, VAL, ckpt, train
+from tests.support.training import new_run, report, start
 
 
 def test_ls_lists_what_is_there_and_why(run_dir):
@@ -168,3 +171,20 @@ def test_with_its_policy_ls_knows_every_rule_and_what_goes_next(run_dir, tmp_pat
     code, out, err = ckpt("ls", run_dir, "--config", path)
     assert (code, out) == (2, "")
     assert "Traceback" not in err
+
+
+def test_ls_says_that_a_metric_that_was_never_logged_keeps_everything(tmp_path):
+    policy = Policy.default("val_loss", patience=2)
+    for logged in ({"loss": 1.0}, {"loss": 1.0, "val_loss": 1.0}):
+        dirpath = tmp_path / str(len(logged))
+        run = new_run(dirpath, policy, suffix=".ckpt", described=Config(policy).described)
+        run.open()
+        start(run)
+        for epoch in range(1, 6):
+            facts = {"metrics": logged, "complete": True, "stage": FakeWriter(b"x")}
+            report(run, EventKind.EPOCH_END, step=epoch, epoch=epoch, **facts)
+        run.close()
+        why = "'val_loss' was never logged; nothing is deleted until it is"
+        out = ckpt("ls", dirpath, "--why")[1]
+        assert "the next save deletes it" not in out
+        assert (out.count(why), len(out.splitlines()) - 1) == ((3, 5) if len(logged) == 1 else (0, 3))
