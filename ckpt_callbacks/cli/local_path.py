@@ -1,4 +1,4 @@
-"""A path on the command line, in which the shell has perhaps left ``~`` or variables."""
+"""Paths on the command line, which may still contain ``~`` or variables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..store.paths import expanded
 
 
 class LocalPath(click.Path):
-    """The type of an argument that is a local path; others are as for `click.Path`."""
+    """The type of an argument that is a local path. The parameters are those of `click.Path`."""
 
     def __init__(self, **others: Any) -> None:
         super().__init__(path_type=Path, **others)
@@ -21,7 +21,7 @@ class LocalPath(click.Path):
     def convert(
         self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
     ) -> Any:  # fmt: skip
-        """Return the path with what the shell would have put into it, as in ``--config='~/ckpt.yaml'``."""
+        """Expand what the shell would have expanded, as in ``--config='~/ckpt.yaml'``, and return the path."""
         try:
             return super().convert(expanded("the path", value), param, ctx)
         except PolicyError as error:

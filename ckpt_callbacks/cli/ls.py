@@ -22,7 +22,7 @@ _WIDTH = 200  # characters of a piped line
 @click.argument("dirs", nargs=-1, required=True, metavar="DIR...", type=LocalPath())
 @options.as_json
 @click.option("--all", "everything", is_flag=True, help="Include deleted checkpoints and all failed saves.")
-@click.option("--why", is_flag=True, help="Say why each checkpoint was saved, and why it is kept.")
+@click.option("--why", is_flag=True, help="Show why each checkpoint was saved, and why it is kept.")
 @options.config
 def ls(dirs: tuple[Path, ...], as_json: bool, everything: bool, why: bool, config: Path | None) -> None:
     """List the checkpoints of a run, or the runs of a sweep.

@@ -74,7 +74,7 @@ def locate(run_dir: Path, which: str | None) -> tuple[Manifest, str]:
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Return whether a path is in a run directory, and is none itself."""
+    """Return whether a path is in a run directory, and is not a run directory itself."""
     return Layout(path.parent).private.is_dir() and not Layout(path).private.is_dir()
 
 

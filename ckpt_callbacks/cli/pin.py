@@ -15,7 +15,7 @@ from .pins import amend
 @options.run_dir
 @options.which
 def pin(run_dir: Path, which: str | None) -> None:
-    """Keep a checkpoint, whatever the policy says.
+    """Keep a checkpoint, regardless of the policy.
 
     WHICH is its id or step, its file or path, a tag, or one of last, best and final. No retention rule deletes a pinned
     checkpoint, and `ckpt rm` does so only with --force. Works while training is running.

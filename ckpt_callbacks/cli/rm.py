@@ -17,7 +17,7 @@ from .records import Listing
 @click.command()
 @options.run_dir
 @options.which
-@click.option("--force", is_flag=True, help="Also if it is pinned, the last or the best one, or needed for a resume.")
+@click.option("--force", is_flag=True, help="Delete it even if pinned, the last or best one, or needed for a resume.")
 def rm(run_dir: Path, which: str | None, force: bool) -> None:
     """Delete one checkpoint.
 

@@ -16,7 +16,7 @@ from .pins import amend, checked_tag, fate_of
 @click.argument("which")
 @click.argument("name")
 def tag(run_dir: Path, which: str, name: str) -> None:
-    """Give a checkpoint a name of your own.
+    """Give a checkpoint a tag.
 
     WHICH is its id or step, its file or path, a tag, or one of last, best and final. Other commands find the checkpoint
     by its tag; if several have the same tag, by the newest. A tag keeps a checkpoint only if the policy says so

@@ -65,7 +65,7 @@ def verify(ctx: click.Context, run_dir: Path, which: str | None, as_json: bool) 
     if not as_json:
         for record in discarded:
             advice = f"`ckpt rm {record.directory} {record.id} --force` deletes it"
-            say(f"bad, and known: {record.path}: {record.error}; it counts no longer; {advice}")
+            say(f"bad, as recorded: {record.path}: {record.error}; it no longer counts; {advice}")
         verified = f"{checked - bad} of {cells.count(checked, 'checkpoint')} verified"
         say(verified if checked else f"{run_dir}: no checkpoint yet")
         if manifest.problems:

@@ -52,7 +52,7 @@ class Inexactness:
         self._was_reported = False
 
     def report(self, dirpath: Path, model: keras.Model) -> None:
-        """Log it at the first full save that shows it; ``model`` is up to date. Call it at each full save."""
+        """Log what makes resumes inexact, each reason once. Call it at each full save, with an up-to-date model."""
         if not self._was_reported:
             self._was_reported = True
             later = uncounted.Uncounted(model).inexact, unsaved_optimizers.why_inexact(model)

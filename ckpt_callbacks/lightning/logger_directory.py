@@ -19,5 +19,5 @@ def logger_directory(trainer: Trainer) -> str:
         version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
         found = "/".join([str(logger.save_dir or found), str(logger.name), version])
     where = expanded("LightningCheckpoint: dirpath is missing, and the logger's directory", found) / "checkpoints"
-    # The logger of another process may have counted up its version.
+    # The logger of another process may have incremented its version.
     return str(trainer.strategy.broadcast(str(where.absolute())))

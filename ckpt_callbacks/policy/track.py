@@ -23,7 +23,7 @@ class Track:
         memory: The smoother's memory.
         value: The last compared value; None before the first one, during the warm-up and after one that was not finite.
         best: The best value measured, of those that were improvements.
-        reached: The best value measured, by whatever margin.
+        reached: The best value measured, regardless of the margin.
         saved: The best value of all saved checkpoints.
         checks: How many measurements have been compared.
         stale: How many of them in a row did not improve.

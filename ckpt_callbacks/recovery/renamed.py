@@ -1,4 +1,4 @@
-"""Checkpoints that somebody has renamed in their run directory, recognized by their bytes."""
+"""Checkpoints that a user has renamed in their run directory, recognized by their bytes."""
 
 from __future__ import annotations
 

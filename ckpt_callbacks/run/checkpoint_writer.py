@@ -74,7 +74,7 @@ class CheckpointWriter:
             raise
 
     def _free_staged(self, stem: str) -> Path:
-        """Return a path in the staging folder at which nothing is; a leftover that cannot be removed has another."""
+        """Return an unused path in the staging folder, which has another name if a leftover cannot be removed."""
         staged = self._layout.staging / f"{stem}{self._suffix}"
         with contextlib.suppress(OSError):
             remove(staged)

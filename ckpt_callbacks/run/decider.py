@@ -119,7 +119,7 @@ class Decider:
         fields = self._filename.unknown({*logged, *self._metadata})
         for field in (name for name in fields if name in others):
             log.warning(
-                "filename: {%s} is logged at each batch only, so file names hold no value of it; to log its mean over "
+                "filename: {%s} is logged at each batch only, so file names cannot contain it; to log its mean over "
                 "the epoch, pass on_epoch=True", field,
             )  # fmt: skip
         if unknown := [name for name in fields if name not in others]:

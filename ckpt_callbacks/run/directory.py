@@ -58,7 +58,7 @@ class RunDirectory:
         self, dirpath: Path, policy: Policy, framework: str, name: str, described: Mapping[str, Any] | None = None
     ) -> None:
         self.dirpath, self._framework, self._name, self.described = dirpath, framework, name, described
-        self.manifest = Manifest(resolved(dirpath))  # a link may be pointed elsewhere during training
+        self.manifest = Manifest(resolved(dirpath))  # a link may be redirected during training
         self.view = RunView(self.manifest, policy)
         self.processes, self.is_open = Processes(), False
         self.keeps_all = self.awaits_rank = False

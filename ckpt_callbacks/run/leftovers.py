@@ -63,7 +63,7 @@ class Leftovers:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from all others; None if there is none."""
+    """Return the device and inode of a file; None if it cannot be examined."""
     try:
         found = os.lstat(path)
     except OSError:

@@ -51,7 +51,7 @@ class ControlChannel:
         return self._request.tags
 
     def shield_children(self) -> None:
-        """Keep the processes that load data from dying of the signals that `expect_signals` watches for."""
+        """Prevent the signals that `expect_signals` watches for from killing the processes that load data."""
         self._signals.shield_children()
 
     def expect_signals(self, processes: Processes, fit: object, **calls: Callable[..., Any]) -> None:
@@ -158,7 +158,7 @@ class ControlChannel:
                 self._save_now.unlink()
         except FileNotFoundError:
             pass
-        except OSError as error:  # a folder, or somebody else's file
+        except OSError as error:  # a folder, or another user's file
             if self._answered_at is None:
                 log.warning(
                     "%s: cannot be removed (%s), so it stays; touch it to request another save", self._save_now,

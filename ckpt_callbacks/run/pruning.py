@@ -59,7 +59,7 @@ def delete(manifest: Manifest, record: Record, may: Callable[[Record], bool], le
 
 
 def _replaced(record: Record) -> VerifyError | None:
-    """Return what shows that something else may have the checkpoint's name; None if nothing does."""
+    """Return the evidence that another file may have the checkpoint's name; None if there is none."""
     try:
         require_same(record)
     except VerifyError as error:

@@ -45,7 +45,7 @@ class RunReader:
         self._placed = None if settings.dirpath is None else new_run(settings)
 
     def _place(self, dirpath: str) -> None:
-        """Take a directory that was not known before."""
+        """Set the run directory, which was not known before."""
         self._placed = self._new_run(replace(self._settings, dirpath=dirpath))
 
     @property

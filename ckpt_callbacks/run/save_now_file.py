@@ -67,7 +67,7 @@ class SaveRequest:
 
 
 def _text_of(path: Path) -> str:
-    """Return the text of a plain file; nothing of any other one, and never wait."""
+    """Return the text of a regular file, and an empty text for any other kind, without waiting."""
     try:
         descriptor = open_file(path, os.O_RDONLY)
     except (OSError, StoreError):

@@ -21,7 +21,7 @@ class BareHandler(logging.StreamHandler):  # type: ignore[type-arg]
 
     @property
     def stream(self) -> Any:
-        """The present stderr, which tests and notebooks replace."""
+        """The current stderr, which tests and notebooks replace."""
         return sys.stderr
 
     @property

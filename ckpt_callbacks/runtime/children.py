@@ -18,7 +18,7 @@ from typing import Any
 
 _NAME = "ckpt_callbacks"
 _SORTS = "ckpt_callbacks signals"  # the name of the thread in a covered process
-_LOOK_EVERY = 0.5  # seconds between two looks whether the parent is still there, once there was a signal
+_LOOK_EVERY = 0.5  # seconds between checks that the parent still runs, after a signal
 
 
 class Shield:
@@ -57,7 +57,7 @@ def uncover(signals: Collection[int]) -> None:
 
 
 def hold_back_losses() -> None:
-    """Keep torch from raising an exception wherever the main thread is when a process that loads data dies.
+    """Prevent torch from raising an exception at an arbitrary point of the main thread when a data process dies.
 
     It may be in the middle of an update or of a save. If it waits for that data, the exception comes as before.
     """

@@ -1,7 +1,7 @@
 """The process that ends another one some time after a signal; `Watchdog` runs this file as a script.
 
-It reads what ``signal.set_wakeup_fd`` writes, which happens in C as soon as the signal arrives, whatever the other
-process does: its main thread may be in a call that never returns to Python, and may hold the GIL.
+It reads what ``signal.set_wakeup_fd`` writes, which happens in C as soon as the signal arrives, regardless of what the
+other process does: its main thread may be in a call that never returns to Python, and may hold the GIL.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class SignalWatch:
         self.replaced: dict[int, Any] = {}
 
     def shield_children(self) -> None:
-        """Keep the processes that this one starts from now on from dying of the signals; see `Shield`."""
+        """Prevent the signals from killing the processes that this one starts from now on; see `Shield`."""
         if threading.current_thread() is threading.main_thread():
             _shielded.add(self)
             _SHIELD.put_up()
@@ -214,7 +214,7 @@ class ProcessSignals:
             self._expect_end(number)
 
     def _expect_end(self, number: signal.Signals) -> None:
-        """Tell the watches about the signal, and see to it that nothing holds up the process longer than `_grace`."""
+        """Notify the watches of the signal, and limit the time until the process ends to `_grace`."""
         hold_back_losses()
         self._pending = number
         self._said.clear()
@@ -231,8 +231,8 @@ class ProcessSignals:
         return min((watch.grace for watch in self._watches), default=math.inf)
 
     def _say(self, name: str, grace: float) -> None:
-        # On a thread of its own: whoever reads the log may have stopped, and another thread that waits for that may
-        # hold the lock of the logger.
+        # On a separate thread: the reader of the log may have stopped, and a thread that waits for it may hold the lock
+        # of the logger.
         log.warning("%s: saving at the next safe point, then ending (at most %g s)", name, grace)
         self._said.set()
 

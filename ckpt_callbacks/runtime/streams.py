@@ -35,7 +35,7 @@ def keep_writable(is_ending: Callable[[], bool]) -> None:
         for stream in _STREAMS:
             events = _events(stream)
             if events & (select.POLLERR | select.POLLHUP):
-                _redirect(stream)  # its reader has gone, and at the interpreter's end, that would change the exit code
+                _redirect(stream)  # it has no reader, which would change the exit code at the interpreter's end
             refused[stream] = 0 if events & (select.POLLOUT | select.POLLNVAL) else refused[stream] + 1
             if refused[stream] >= _PATIENCE:
                 _redirect(stream)

@@ -1,4 +1,4 @@
-"""The end of a process some time after a signal, whatever hangs in it."""
+"""A limit on the time from a signal to the end of the process, regardless of what hangs in it."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Watchdog:
     """Ends this process ``grace`` seconds after one of the signals.
 
     A child process counts, because it needs neither this process's main thread nor its GIL. When the time is over, a
-    thread that waits for the child's word ends this process with the exit code 128 + number; if the thread cannot run,
-    the child sends the signal once more, and then SIGKILL. Without a child (none can be started, or somebody has
-    ended it), a thread counts from the moment at which Python handles the signal.
+    thread that waits for the child's message ends this process with the exit code 128 + number; if the thread cannot
+    run, the child sends the signal once more, and then SIGKILL. Without a child (none can be started, or it was
+    killed), a thread counts from the moment at which Python handles the signal.
 
     Args:
         signals: The signals.
@@ -56,14 +56,14 @@ class Watchdog:
             signal.set_wakeup_fd(before)  # an event loop needs it; the countdown starts when Python handles the signal
 
     def bark(self, number: int, grace: float) -> None:
-        """Count from now on, unless the child does already. Called when a signal is known."""
+        """Start the countdown, unless the child has already started it. Called when a signal is known."""
         if self._send(countdown.ARM.pack(254, number)):
             return
         with contextlib.suppress(RuntimeError):  # no thread can be started, so nothing enforces the grace period
             _thread.start_new_thread(self._count, (number, grace, self._armed))
 
     def leave_fork(self) -> None:
-        """Have a process that was forked from this one leave the child alone."""
+        """Detach a process that was forked from this one from the child."""
         if self._pipe is not None:
             self._restore_wakeup()
             os.close(self._pipe)
@@ -96,7 +96,7 @@ class Watchdog:
             return False
         try:
             return os.write(self._pipe, command) == len(command)
-        except OSError:  # the child has gone
+        except OSError:  # the child has ended
             return False
 
     def _restore_wakeup(self) -> None:

@@ -12,7 +12,7 @@ from .digest import files_below, named, verify
 
 
 def identity(path: Path) -> str:
-    """Return a text that differs for any other file or folder, and after any write; empty if it cannot be looked at.
+    """Return a text that differs for any other file or folder, and after any write; empty if it cannot be examined.
 
     It is made of the inodes and their times, of which the system sets one (``st_ctime``) that nobody can set back.
     """

@@ -49,7 +49,7 @@ class FileLock:
 
     @property
     def excludes(self) -> bool:
-        """Whether nobody else can take the lock while it is held; False in a file system without locks."""
+        """Whether no other process can take the lock while it is held; False in a file system without locks."""
         return self._file is not None and self._file.excludes
 
     def release(self) -> None:

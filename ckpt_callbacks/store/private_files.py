@@ -1,6 +1,6 @@
-"""Files and folders under the names that belong to this package, where somebody may have put something else.
+"""Files and folders with names that this package reserves, which a user may have given to something else.
 
-Opening them never follows a link, which could lead to a stranger's file, and never waits for the other end of a pipe.
+Opening them never follows a link, which could lead to another user's file, and never waits for the other end of a pipe.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def require_own(layout: Layout) -> None:
 
 
 def _open(path: Path, flags: int) -> int:
-    # Where anybody may create files, Linux refuses O_CREAT for a file of somebody else (fs.protected_regular).
+    # In world-writable folders, Linux refuses O_CREAT for another user's file (fs.protected_regular).
     if flags & os.O_CREAT and not flags & os.O_EXCL:
         with contextlib.suppress(FileNotFoundError):
             return os.open(path, flags & ~os.O_CREAT)

@@ -49,7 +49,7 @@ def test_verify_mentions_a_bad_file_until_it_is_gone(run_dir):
     assert Manifest.read(run_dir).records[3].status is Status.FAILED
     code, out, _ = ckpt("verify", run_dir)
     assert code == 1
-    known = f"bad, and known: {run_dir}/003.ckpt: {run_dir}/003.ckpt: has 1 bytes; the manifest says 2345"
+    known = f"bad, as recorded: {run_dir}/003.ckpt: {run_dir}/003.ckpt: has 1 bytes; the manifest says 2345"
     assert known in out and out.endswith("1 of 1 checkpoint verified\n")
     code, _, err = ckpt("rm", run_dir, "003.ckpt")
     assert code == 2 and "is not what was saved" in err and "pass --force" in err

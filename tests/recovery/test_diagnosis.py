@@ -222,7 +222,7 @@ def test_a_damaged_file_that_a_rebuild_cannot_list_is_named(run_dir, harm):
     content[len(content) // 2] ^= 1
     newest.write_bytes({"cut off": content[:-100], "flipped bit": content, "emptied": b""}[harm])
     ckpt("doctor", run_dir)
-    assert f"bad, and known: {newest}" in ckpt("verify", run_dir).stdout
+    assert f"bad, as recorded: {newest}" in ckpt("verify", run_dir).stdout
     lose_journal(run_dir)
     ckpt("doctor", run_dir)
     named = f"{newest}: looks like a checkpoint, is not in the manifest, and cannot be read"

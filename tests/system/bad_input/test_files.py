@@ -206,7 +206,7 @@ def test_nothing_that_looks_into_a_checkpoint_runs_what_it_holds(trained, tmp_pa
     assert callback("lightning", dirpath).resume_path() != str(path)
     forge(dirpath)  # as an attacker with write access to the whole directory would
     verified = ckpt("verify", dirpath)
-    assert verified.exit_code == 1 and "BAD" not in verified.stdout and f"bad, and known: {path}" in verified.stdout
+    assert verified.exit_code == 1 and "BAD" not in verified.stdout and f"bad, as recorded: {path}" in verified.stdout
     callback("lightning", dirpath).resume_path()
     (dirpath / ".ckpt" / "manifest.jsonl").unlink()
     callback("lightning", dirpath).resume_path()
