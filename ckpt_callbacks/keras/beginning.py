@@ -16,6 +16,7 @@ from ..policy.decision import Decision
 from ..policy.ranking import final_record
 from ..record import Record
 from ..run.announcements import run_out
+from ..run.ended_fit import EndedFit
 from ..run.loaded_weights import name_nan
 from ..run.resumed_parts import ResumedParts
 from ..run.run import Run
@@ -120,6 +121,7 @@ class Beginning:
         final = self._final()
         if final is not None and self.point is not None and self.point.path != final.path:
             load_verified(model, final, run.directory.staging)  # the final weights may be averages, or the best ones
+        run.directory.ended = EndedFit(run.view, run.fits.next_number)
         if self._choice != Choice():
             leave(model)
 

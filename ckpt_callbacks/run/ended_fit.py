@@ -23,8 +23,8 @@ class EndedFit(RunView):
 
     def records(self) -> list[Record]:
         """Return those of the fit's verified records whose files still exist, oldest first."""
-        run, attempts = self.run_id, self.manifest.attempts
-        newest = max((a.number for a in attempts if a.run == run and a.facts.get("fit", 1) <= self._fit), default=1)
-        line = ancestors(list(self.manifest.records.values()), attempts, run, newest)
+        run, records = self.run_id, list(self.manifest.records.values())
+        newest = max((record.attempt for record in records if record.run == run and record.fit <= self._fit), default=1)
+        line = ancestors(records, self.manifest.attempts, run, newest)
         found = [record for record in super().records() if record.fit <= self._fit]
         return [record.replace(superseded=record.id not in line) for record in found]

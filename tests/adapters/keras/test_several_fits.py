@@ -92,6 +92,22 @@ def test_folds_that_are_killed_and_started_again_end_as_if_they_had_not_been(tmp
     assert folds(tmp_path / "cut", policy=policy) == whole
 
 
+@ONCE
+def test_between_two_fits_the_callback_answers_as_before(tmp_path):
+    def script(*others):
+        new_process()
+        model, callback = quick(), checkpoint(tmp_path, Policy(Every(epochs=1), KeepAll(), best_by=VAL))
+        fit(model, callback, epochs=2)
+        found = [callback.best(), callback.last(), callback.final(), *callback.records()]
+        fit(model, *others, callback, epochs=4, initial_epoch=2)
+        return [record.file for record in found]
+
+    with pytest.raises(Killed):
+        script(At("on_train_batch_begin", 6, kill))
+    again = script()
+    assert len(again) == 5 and again[1] == again[2] == again[-1] and again == script()
+
+
 @pytest.mark.slow
 @ONCE
 def test_the_next_fold_counts_patience_from_scratch(tmp_path):
