@@ -23,6 +23,7 @@ from .compiled_modules import accept_plain_names
 from .epoch_data import explain_unloadable_state
 from .fit import Fit
 from .logger_directory import logger_directory
+from .missing_validation import warn_without_validation
 from .previous_fit import PreviousFit
 from .private_names import check_private_names
 from .sanity_check import check_names
@@ -195,6 +196,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._fit is not None:
             self._fit.begin()
+            warn_without_validation(trainer, self._run)
 
     def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._fit is not None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 from .metric import Metric
 from .policy import Policy
-from .resemblance import resembling, same_but_for_suffix, same_in_training
+from .resemblance import containing, resembling, same_but_for_suffix, same_in_training
 from .state import State
 from .stopping import name_of_batch
 
@@ -40,7 +40,7 @@ def problem_of_missing(policy: Policy, state: State, others: Iterable[str] = ())
         if state.fresh_epochs >= _limit(metric, policy):
             return (
                 f"{problem}; {state.fresh_epochs} epochs have ended since the start; log it, or set "
-                "Metric(start_from_epoch=...) to wait for more epochs"
+                f"Metric(start_from_epoch=...) to wait for more epochs{hint(metric, state, others)}"
             )
     return ""
 
@@ -82,7 +82,7 @@ def warnings(policy: Policy, state: State, others: Iterable[str] = ()) -> Iterat
             yield (
                 f"the metric {metric.name!r} {not_logged(absent, state, others)}; "
                 f"the rules that read it are waiting for it; this is an error "
-                f"after {_limit(metric, policy)} epochs without it{_hint(metric, state)}"
+                f"after {_limit(metric, policy)} epochs without it{hint(metric, state, others)}"
             )
 
 
@@ -115,6 +115,15 @@ def not_logged(names: Iterable[str], state: State, others: Iterable[str] = ()) -
     return f"was {when}; logged names: {', '.join(sorted(logged.union(others))) or 'none at all'}"
 
 
+def hint(metric: Metric, state: State, others: Iterable[str] = ()) -> str:
+    """Return the end of a message about a metric that was not logged, with what may be the cause; empty if unknown."""
+    logged = state.fresh_names.union(others)
+    if metric.names[0].startswith("val") and not any(name.startswith("val") for name in logged):
+        return "; is there a validation?"
+    meant = next(filter(None, (containing(name, logged) for name in _absent(metric, state))), None)
+    return f"; did you mean {meant!r}?" if meant is not None else ""
+
+
 def _missing(policy: Policy, state: State) -> Iterator[Metric]:
     """Yield each metric that was not measured since training was started, once for all rules that read it."""
     for metric in {metric.name: metric for metric in policy.tracks}.values():
@@ -130,8 +139,3 @@ def _absent(metric: Metric, state: State) -> tuple[str, ...]:
 
 def _limit(metric: Metric, policy: Policy) -> int:
     return max(_EPOCHS, *(one.start_from_epoch + 1 for one in policy.tracks if one.name == metric.name))
-
-
-def _hint(metric: Metric, state: State) -> str:
-    lacks_validation = not any(name.startswith("val") for name in state.fresh_names)
-    return "; is there a validation?" if lacks_validation and metric.names[0].startswith("val") else ""

@@ -22,6 +22,16 @@ def resembling(name: str, others: Iterable[str]) -> str | None:
     return next((other for other in sorted(others) if other != name and _alike(_words(name), _words(other))), None)
 
 
+def containing(name: str, others: Iterable[str]) -> str | None:
+    """Return the first name that has ``name`` as a part, as ``val_acc`` has ``acc``; those of a validation come first.
+
+    Such a name may mean another metric, so it is no more than a suggestion.
+    """
+    words = _words(name)
+    longer = [other for other in others if any(_alike(words, part) for part in _parts(_words(other), len(words)))]
+    return min(longer, key=lambda other: (_words(other)[0] != "val", other), default=None)
+
+
 def same_but_for_suffix(name: str, other: str) -> bool:
     """Return whether two names differ only by a suffix of a framework, if they differ."""
     return _SUFFIX.sub("", name) == _SUFFIX.sub("", other)
@@ -35,6 +45,12 @@ def same_in_training(a: str, b: str) -> bool:
 
 def _words(name: str) -> list[str]:
     return [_SAME.get(word, word) for word in _WORD.findall(_SUFFIX.sub("", name).lower())]
+
+
+def _parts(words: list[str], length: int) -> list[list[str]]:
+    """Return each run of ``length`` words, if there are more words than that, and any."""
+    starts = range(len(words) - length + 1) if 0 < length < len(words) else ()
+    return [words[start : start + length] for start in starts]
 
 
 def _alike(a: list[str], b: list[str]) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from ..record import Record
 from .composition import Trigger
 from .metric import Metric
+from .missing_metrics import hint, not_logged
 from .policy import Policy
 from .ranking import ranked_records
 from .state import State
@@ -63,7 +64,11 @@ def why_unranked(metric: Metric, policy: Policy, state: State, records: Sequence
             f"Improves(Metric({name!r}, mode={metric.mode!r})) to save"
         )
     if any(name not in state.logged_names for name in metric.names) and not _has_alternative(metric, state):
-        return "it was never logged" if state.logged_names else "none of them has a value of it"
+        if not state.logged_names:
+            return "none of them has a value of it"
+        stops = policy.stop is not None and metric.name in {one.name for one in policy.stop.metrics()}
+        never_ran = "; early stopping by it never ran" if stops else ""
+        return f"it {not_logged(metric.names, state)}{never_ran}{hint(metric, state)}"
     if track is not None and track.checks == 0 and metric.start_from_epoch:
         return f"it counts only after start_from_epoch={metric.start_from_epoch} epochs, and {state.epoch} were trained"
     return "none of its values was finite"

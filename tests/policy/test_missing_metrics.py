@@ -8,7 +8,7 @@ from ckpt_callbacks import Event, Every, Improves, KeepBest, Metric, NonFinite, 
 from ckpt_callbacks.errors import MetricError
 from ckpt_callbacks.policy.engine import decide_before_error
 from ckpt_callbacks.policy.missing_metrics import problem_of_validation, unwatched, warnings
-from ckpt_callbacks.policy.resemblance import resembling
+from ckpt_callbacks.policy.resemblance import containing, resembling
 
 MAP = Metric("val_map", mode="max")
 AUC = Metric("val_auc", mode="max")
@@ -77,6 +77,18 @@ def test_a_warm_up_determines_how_long_the_policy_waits_for_a_metric():
     assert epochs(policy, [["loss"]] * 14, resumed(state))[0].fresh_epochs == 14, "each start counts anew"
 
 
+def test_the_last_error_keeps_the_hint_of_the_first_warning():
+    for metric, logged, end in (
+        (MAP, "loss", "; is there a validation?"),
+        (Metric("acc", mode="max"), "val_acc", "; did you mean 'val_acc'?"),
+    ):
+        _, [[line]] = epochs(policy := Policy(Improves(metric)), [[logged]])
+        assert line.endswith(f"10 epochs without it{end}")
+        with pytest.raises(MetricError, match="10 epochs have ended") as caught:
+            epochs(policy, [[logged]] * 10)
+        assert str(caught.value).endswith(end)
+
+
 @pytest.mark.parametrize("logged", [["loss", "val_auc_1"], ["loss", "VAL/auc"]])
 def test_a_metric_that_is_renamed_after_a_resume_is_an_error_at_once(logged):
     policy = Policy(Every(epochs=1), KeepBest(1, by=AUC), stop=Patience(AUC, checks=3))
@@ -134,6 +146,18 @@ def test_names_that_mean_the_same(name, other):
 )  # fmt: skip
 def test_names_that_mean_different_metrics(name, other):
     assert resembling(name, [other]) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "others", "meant"),
+    [
+        ("acc", ["train_acc", "val_acc"], "val_acc"), ("loss", ["train/loss", "lr"], "train/loss"),
+        ("acc", ["val_accuracy"], "val_accuracy"), ("top_1", ["val_top_1_acc"], "val_top_1_acc"),
+        ("val_precision", ["val_loss", "precision"], None), ("acc", ["vacc", "exact_rate"], None), ("", ["a"], None),
+    ],
+)  # fmt: skip
+def test_a_name_that_is_a_part_of_a_logged_one_is_a_suggestion(name, others, meant):
+    assert containing(name, others) == meant
 
 
 @pytest.mark.parametrize(

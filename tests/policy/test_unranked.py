@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from ckpt_callbacks import Event, Every, KeepBest, Metric, Policy, Record, fold
+from ckpt_callbacks import Event, Every, KeepBest, Metric, Patience, Policy, Record, fold
 from ckpt_callbacks.policy.unranked import ranking_metrics, why_unranked
 
 VAL = Metric("val_loss", mode="min")
@@ -31,7 +31,7 @@ def validated(**metrics):
             validated(val_loss=1.0),
             "never at a step that was saved; .*, add Improves.Metric.'val_loss', mode='min'",
         ),
-        (VAL, validated(loss=1.0), "it was never logged"),
+        (VAL, validated(loss=1.0), "^it was never logged; logged names: loss; is there a validation.$"),
         (VAL, validated(val_loss=math.nan), "none of its values was finite"),
         (dataclasses.replace(VAL, nan="skip"), validated(val_loss=math.inf), "none of its values was finite"),
         (
@@ -39,13 +39,20 @@ def validated(**metrics):
             validated(val_loss=1.0),
             "start_from_epoch=5 epochs, and 1 were",
         ),
-        (Metric({"a": 1, "b": 1}, mode="min"), validated(a=1.0), "it was never logged"),
+        (Metric({"a": 1, "b": 1}, mode="min"), validated(a=1.0), "^it was never logged; logged names: a$"),
         (VAL, [], "none of them has a value of it"),
     ],
 )
 def test_each_reason_is_named(metric, events, words):
     record = Record(1, "a.ckpt", step=4, epoch=1, metrics={"loss": 1.0})
     assert re.search(words, why(metric, events, [record]))
+
+
+def test_rules_that_never_ran_are_named():
+    policy = Policy(Every(steps=1), KeepBest(1, by=VAL), stop=Patience(VAL, checks=2))
+    state, _ = fold(policy, validated(val_acc=1.0))
+    record = Record(1, "a.ckpt", metrics={"val_acc": 1.0})
+    assert why_unranked(VAL, policy, state, [record]).endswith("names: val_acc; early stopping by it never ran")
 
 
 def test_a_value_of_unusable_weights_is_no_rank():
