@@ -66,7 +66,7 @@ def choose(run: Run, trainer: Trainer, resume: Resume) -> None:
     find: Callable[[], Path | None] | None = None
     if asked == "last":
         run.directory.announcements.resumes_itself = True
-        find = functools.partial(_last, run, theirs, fits)
+        find = functools.partial(_last, run, trainer, theirs, fits)
     elif asked is None and fits and resume != "never" and not _is_search(trainer):
         find = functools.partial(_automatic, run, trainer, theirs, resume)
     if find is not None:
@@ -80,9 +80,18 @@ def choose(run: Run, trainer: Trainer, resume: Resume) -> None:
         convert_before_loading(trainer, theirs)
 
 
-def _last(run: Run, theirs: Any, fits: bool) -> Path | None:
-    """Return the newest checkpoint of the directory: to continue from if the trainer fits, otherwise any."""
+def _last(run: Run, trainer: Trainer, theirs: Any, fits: bool) -> Path | None:
+    """Return the newest checkpoint of the directory: to continue from if the trainer fits, otherwise any.
+
+    In a script of several fits, it is the newest one within the trainer's epochs, if a later fit has saved the others.
+    """
     if fits:
+        number, most = run.fits.next_number, trainer.max_epochs
+        resumable = run.view.resumable()
+        if most not in (None, -1) and resumable and resumable[0].fit > number and _epochs(resumable[0].path) > most:
+            own = next(run.view.verified_resumable(lambda r: r.fit <= number and r.epoch <= most), None)
+            if own is not None:
+                return _later(run, own, theirs)
         return _later(run, next(run.view.verified_resumable(), None), theirs)
     run.directory.repair_if_idle()
     run.view.refresh()
@@ -105,7 +114,7 @@ def _automatic(run: Run, trainer: Trainer, theirs: Any, resume: Resume) -> Path 
     number = run.fits.next_number
     found = _of_fit(run, number)
     if not found:
-        return _last(run, theirs, fits=True) if number == 1 else None
+        return _last(run, trainer, theirs, fits=True) if number == 1 else None
     if found[0].fit > number and trainer.max_epochs not in (None, -1):
         # Later fits of the same trainer have continued the run of this one, perhaps with more epochs.
         found = [record for record in found if record.epoch <= trainer.max_epochs] or found
@@ -155,6 +164,14 @@ def _step(path: str | PathLike[str]) -> Any:
         return load(Path(path))["global_step"]
     except (CkptError, KeyError, TypeError):
         return None
+
+
+def _epochs(path: Path) -> int:
+    """Return the number of epochs that had begun when a checkpoint was taken; 0 if that cannot be read."""
+    try:
+        return int(load(path)["loops"]["fit_loop"]["epoch_progress"]["current"]["started"])
+    except (CkptError, KeyError, TypeError):
+        return 0
 
 
 def _is_search(trainer: Trainer) -> bool:

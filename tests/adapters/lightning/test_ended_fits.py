@@ -43,6 +43,23 @@ def test_between_two_fits_the_callback_answers_as_before(tmp_path, caplog, first
     assert len(again[0][1]) == first
 
 
+@pytest.mark.parametrize("place", [26, pytest.param(32, marks=pytest.mark.slow)])
+def test_last_in_each_of_two_fits_means_the_newest_within_its_epochs(tmp_path, place):
+    def run(dirpath, *crash):
+        begin()
+        module, starts = Model(), []
+        ours = LightningCheckpoint(dirpath, Policy(Every(steps=4) | Every(epochs=1), KeepAll(), best_by="val_loss"))
+        for epochs, extra in ((2, ()), (4, crash)):
+            trainer(ours, *extra, max_epochs=epochs).fit(module, *loaders(), ckpt_path="last")
+            starts.append(ours.last().step)
+        return starts, module.net[0].weight
+
+    with pytest.raises(ZeroDivisionError):
+        run(tmp_path / "cut", Crash(place))
+    (steps, found), (_, expected) = run(tmp_path / "cut"), run(tmp_path / "whole")
+    assert steps == [20, 40] and torch.equal(found, expected)
+
+
 def test_another_training_after_a_completed_one_draws_the_same_numbers(tmp_path, caplog):
     def run(dirpath, *crash):
         begin()
