@@ -30,8 +30,10 @@ class Settings:
         max_pending: Number of snapshots that may wait to be written.
         when_busy: ``wait`` when ``max_pending`` snapshots wait, or ``skip`` the save, which then stays due.
         staging: ``memory`` to copy the state before it is written, ``none`` to write it in place while training waits.
-        resume: The parts of a checkpoint that a resume restores besides the weights: ``optimizer`` and ``step``, each
-            True or False. A part that is not named is restored. See `ResumedParts`.
+        resume: ``auto`` to continue from the newest checkpoint, ``never``, or the path of the checkpoint to continue
+            from. A mapping means ``auto`` and names parts to restore besides the weights: ``optimizer`` and ``step``,
+            each True or False. A part that is not named is restored. See `ResumedParts`. None for the callback's
+            default.
 
     Raises:
         PolicyError: A setting has a wrong type or value. The message begins with ``Settings:``.
@@ -48,7 +50,7 @@ class Settings:
     max_pending: int = 1
     when_busy: Literal["wait", "skip"] = "wait"
     staging: Literal["memory", "none"] = "memory"
-    resume: Mapping[str, bool] = field(default_factory=dict)
+    resume: Mapping[str, bool] | str | PathLike[str] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "grace", as_seconds(self.grace, "Settings: grace", positive=True))
@@ -60,7 +62,12 @@ class Settings:
         if not isinstance(self.background, bool):
             raise PolicyError(f"Settings: background is {self.background!r}; expected True or False")
         check_count("Settings", "max_pending", self.max_pending)
-        parts = self.resume.items() if isinstance(self.resume, Mapping) else [("", None)]
+        if not isinstance(self.resume, Mapping | str | PathLike | None):
+            raise PolicyError(
+                f"Settings: resume is {self.resume!r}; expected 'auto', 'never' or a checkpoint's path, or which parts "
+                "to restore, such as {'optimizer': False}"
+            )
+        parts = self.resume.items() if isinstance(self.resume, Mapping) else ()
         if any(name not in ("optimizer", "step") or not isinstance(restored, bool) for name, restored in parts):
             raise PolicyError(
                 f"Settings: resume is {self.resume!r}; expected True or False for the optimizer and the step, such as "

@@ -47,8 +47,7 @@ def test_a_setting_is_read_written_and_handed_on_without_further_code(name):
     assert build_config("Test", "runs/a", config.to_mapping()).settings == Settings(**given)
 
 
-# The argument ``resume`` of a callback also says from where, which is no setting.
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("dirpath", "filename", "metadata", "resume")])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("dirpath", "filename", "metadata")])
 def test_no_other_file_of_the_configuration_names_a_setting(name):
     files = [PACKAGE / "config" / file for file in ("arguments.py", "config.py", "writer.py")]
     assert not [file.name for file in files if re.search(rf"\b{name}\b", file.read_text())]
@@ -65,6 +64,11 @@ def test_no_other_file_of_the_configuration_names_a_setting(name):
         (
             {"resume": {"optimizer": "no"}},
             "resume is {'optimizer': 'no'}; expected True or False for the optimizer and the step, such as "
+            "{'optimizer': False}",
+        ),
+        (
+            {"resume": True},
+            "resume is True; expected 'auto', 'never' or a checkpoint's path, or which parts to restore, such as "
             "{'optimizer': False}",
         ),
         ({"max_pending": 0}, "max_pending is 0; expected a whole number of at least 1"),

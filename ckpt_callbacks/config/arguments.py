@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike
@@ -13,7 +12,6 @@ from ..policy.composition import Trigger
 from ..policy.policy import Policy
 from ..store.paths import expanded
 from . import Config
-from .problems import near
 
 # `dict` and this order are for LightningCLI, whose parser would turn a mapping into text if a path came first.
 PolicyLike = Policy | dict[str, Any] | str | PathLike[str]
@@ -74,34 +72,6 @@ def build_config(
         raise PolicyError(f"{name}: dirpath is empty; expected a run directory, such as 'runs/a'")
     found = expanded(f"{name}: dirpath", settings.dirpath, strict=dirpath is None)
     return Config(config.policy, replace(settings, dirpath=str(found)))
-
-
-def split_resume(name: str, resume: object, default: str) -> tuple[Mapping[str, bool] | None, str]:
-    """Return what the argument ``resume`` of a callback says: the parts to restore if given, and from where.
-
-    Args:
-        name: The callback's name in error messages.
-        resume: The argument.
-        default: What a mapping means: ``auto`` or ``never``.
-
-    Raises:
-        PolicyError: It is something else, such as a word that is no file, or a URL.
-    """
-    if isinstance(resume, Mapping):
-        return resume, default
-    if not isinstance(resume, str | PathLike):
-        raise PolicyError(
-            f"{name}: resume is {resume!r}; expected 'auto', 'never' or a checkpoint's path, or which parts to "
-            "restore, such as {'optimizer': False}"
-        )
-    found = expanded(f"{name}: resume", resume)
-    is_word = isinstance(resume, str) and not os.path.dirname(resume) and found.name == str(found)
-    if is_word and not found.suffix and resume not in ("auto", "never") and not found.is_file():
-        raise PolicyError(
-            f"{name}: resume is {resume!r}; expected 'auto', 'never' or the path of a "
-            f"checkpoint{near(str(found).lower(), ('auto', 'never'))}"
-        )
-    return None, str(found)
 
 
 def _read(name: str, policy: object, short: Mapping[str, Any], allow_code: bool) -> Config:

@@ -44,6 +44,15 @@ def near(word: object, known: Iterable[object]) -> str:
     return f"; did you mean {found[0]!r}?" if found else ""
 
 
+def received(got: Any) -> str:
+    """Return what the file holds, as text."""
+    if got is None:
+        return "nothing"
+    if isinstance(got, dict | list):
+        return "a mapping" if isinstance(got, dict) else "a list"
+    return str(got) if isinstance(got, date) else repr(got)
+
+
 def _line(details: ErrorDetails, parsed: Any, shape: type) -> str:
     kind, loc, got = details["type"], details["loc"], details["input"]
     if kind in ("extra_forbidden", "invalid_key"):
@@ -66,7 +75,7 @@ def _line(details: ErrorDetails, parsed: Any, shape: type) -> str:
             text = f"got an empty list{why}; expected at least one item: {_expected(wanted)}"
         else:
             options = get_args(wanted) if get_origin(wanted) is Literal else ()
-            text = f"got {_received(got)}; expected {_expected(wanted)}{near(got, options)}"
+            text = f"got {received(got)}; expected {_expected(wanted)}{near(got, options)}"
     path = _path(loc, parsed, shape)
     return f"{path}: {text}" if path else text
 
@@ -100,11 +109,3 @@ def _expected(wanted: Any) -> str:
     if get_origin(wanted) is list:
         return _expected(get_args(wanted)[0])
     return called(wanted) or "a mapping"
-
-
-def _received(got: Any) -> str:
-    if got is None:
-        return "nothing"
-    if isinstance(got, dict | list):
-        return "a mapping" if isinstance(got, dict) else "a list"
-    return str(got) if isinstance(got, date) else repr(got)

@@ -32,6 +32,7 @@ from ..policy.stopping import AnyStop, NonFinite
 from .annotations import FIELDS, ONE_FIELD, OneOf, OneOrMore, build, combine_with
 from .problems import describe, problem
 from .references import MetricRef, Reading
+from .resume import OrPlace
 from .rule_names import RETENTIONS, SMOOTHINGS, STOPPINGS, TRIGGERS, Fields, Rule
 from .scalars import Count, Delta, Duration, Finite, Index, Mode, Monitor, Size, Version
 
@@ -192,7 +193,7 @@ class _Settings(TypedDict):
     max_pending: NotRequired[Count]
     when_busy: NotRequired[Literal["wait", "skip"]]
     staging: NotRequired[Literal["memory", "none"]]
-    resume: NotRequired[ResumeNode]
+    resume: NotRequired[Annotated[ResumeNode, OrPlace()]]
 
 
 @with_config(FIELDS)
@@ -218,7 +219,7 @@ def _without_nulls(parsed: Any) -> Any:
     """Return a parsed file without the explicit nulls of fields whose default in Python is None."""
     if not isinstance(parsed, dict):
         return parsed
-    left_out = {"dirpath", "mode", "patience", "stop", "best_by", "filename"}
+    left_out = {"dirpath", "mode", "patience", "stop", "best_by", "filename", "resume"}
     parsed = {name: value for name, value in parsed.items() if value is not None or name not in left_out}
     if isinstance(metrics := parsed.get("metrics"), dict):
         parsed["metrics"] = {name: _metric_without_nulls(metric) for name, metric in metrics.items()}

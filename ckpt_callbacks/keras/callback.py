@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 import keras
 
-from ..config.arguments import PolicyLike, build_config, split_resume
+from ..config.arguments import PolicyLike, build_config
+from ..config.resume import split_resume
 from ..errors import PolicyError
 from ..formats.keras.suffix import suffix_of
 from ..run.reader import RunReader
@@ -57,10 +58,10 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
             which then stays due. The last save is never skipped.
         staging: ``"memory"`` to copy the state before it is written, or ``"none"`` if there is no memory for a copy;
             training then waits while the state is written.
-        resume: ``"auto"`` to make `fit` continue from the newest checkpoint that passes verification, if the model has
-            not been trained yet; ``"never"``; or the path of the checkpoint to continue from. A mapping means
-            ``"auto"`` without a part of the checkpoint: ``{"optimizer": False}`` to continue with a new optimizer,
-            ``{"step": False}`` to begin a new run. The weights are always restored.
+        resume: ``"auto"``, the default, to make `fit` continue from the newest checkpoint that passes verification, if
+            the model has not been trained yet; ``"never"``; or the path of the checkpoint to continue from. A mapping
+            means ``"auto"`` without a part of the checkpoint: ``{"optimizer": False}`` to continue with a new
+            optimizer, ``{"step": False}`` to begin a new run. The weights are always restored.
         batch_metrics: Let the policy see the metrics of each batch. This disables Keras' asynchronous dispatch.
         restore_best_weights: Load the best checkpoint's weights into the model when `fit` ends.
         allow_code: Let a YAML file name predicates to import.
@@ -92,19 +93,18 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
         max_pending: int | None = None,
         when_busy: Literal["wait", "skip"] | None = None,
         staging: Literal["memory", "none"] | None = None,
-        resume: dict[str, bool] | Literal["auto", "never"] | str | PathLike[str] = "auto",
+        resume: dict[str, bool] | Literal["auto", "never"] | str | PathLike[str] | None = None,
         batch_metrics: bool = False,
         restore_best_weights: bool = False,
         allow_code: bool = False,
         clock: Clock | None = None,
     ) -> None:
-        parts, where = split_resume("KerasCheckpoint", resume, "auto")
         config = build_config(
             "KerasCheckpoint", dirpath, policy, monitor=monitor, mode=mode, patience=patience,
             allow_code=allow_code, filename=filename, contents=contents,
             metadata=metadata, on_error=on_error, grace=grace, min_free=min_free, background=background,
             max_pending=max_pending, when_busy=when_busy, staging=staging,
-            resume=parts,
+            resume=resume,
         )  # fmt: skip
         settings, suffix = config.settings, suffix_of(config.settings.contents, format)
         new_run = partial(
@@ -112,6 +112,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
             described=config.described,
         )  # fmt: skip
         super().__init__(new_run, settings)
+        named, self._resume = split_resume("KerasCheckpoint", settings.resume, "auto")
         # If the file is written on the training thread, a copy is pointless.
         self._staging = KerasStaging(settings.staging if settings.background else "none")
         if restore_best_weights and config.policy.best_metric is None:
@@ -119,12 +120,13 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
                 "KerasCheckpoint: restore_best_weights is True, but the policy has no best; expected a rule with a "
                 "metric, such as Improves(Metric('val_loss', mode='min')), or best_by"
             )
-        self._resume, self._restore_best_weights, self._batch_metrics = where, restore_best_weights, batch_metrics
+        self._restore_best_weights, self._batch_metrics = restore_best_weights, batch_metrics
         if batch_metrics:
             # Keras disables asynchronous dispatch if any callback has this method.
             self.on_train_batch_end = self._end_batch
-        self._parts = ResumedParts(**settings.resume)
-        self._run.directory.announcements.resumes_itself = resume == "auto"
+        self._named = named
+        self._parts = ResumedParts(**named)
+        self._run.directory.announcements.resumes_itself = settings.resume in (None, "auto")
         self._gate = self._run.gate
         self._fit: Fit | None = None
         weakref.finalize(self, self._run.close)
@@ -147,7 +149,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
             PolicyError: A part is unknown.
             StoreError: The directory holds a run of another framework.
         """
-        self._parts = ResumedParts.of(only, self._run.settings.resume, "KerasCheckpoint: resume_path")
+        self._parts = ResumedParts.of(only, self._named, "KerasCheckpoint: resume_path")
         return super().resume_path()
 
     # -- hooks -------------------------------------------------------------------------------------------------------

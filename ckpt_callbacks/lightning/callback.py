@@ -13,7 +13,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
-from ..config.arguments import PolicyLike, build_config, split_resume
+from ..config.arguments import PolicyLike, build_config
+from ..config.resume import split_resume
 from ..errors import PolicyError
 from ..run.resumed_parts import ResumedParts
 from ..run.run import Run
@@ -58,11 +59,11 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
             which then stays due. The last save is never skipped.
         staging: ``"memory"`` to copy the state before it is written, or ``"none"`` if there is no memory for a copy;
             training then waits while the state is written.
-        resume: ``"never"`` to resume only from the ``ckpt_path`` that `trainer.fit` receives; ``"auto"`` to continue
-            without one, from the newest checkpoint that passes verification, if the process has not trained the model
-            yet; or the path of the checkpoint to continue from. A mapping means ``"never"``, and names the parts of
-            that ``ckpt_path`` to leave out: ``{"optimizer": False}`` to continue with a new optimizer and new
-            schedules, ``{"step": False}`` to begin a new run. The weights are always restored.
+        resume: ``"never"``, the default, to resume only from the ``ckpt_path`` that `trainer.fit` receives; ``"auto"``
+            to continue without one, from the newest checkpoint that passes verification, if the process has not
+            trained the model yet; or the path of the checkpoint to continue from. A mapping means ``"auto"`` without a
+            part of the checkpoint, and of any ``ckpt_path``: ``{"optimizer": False}`` to continue with a new optimizer
+            and new schedules, ``{"step": False}`` to begin a new run. The weights are always restored.
         allow_code: Let a YAML file name predicates to import.
         clock: A clock for tests.
 
@@ -91,23 +92,24 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         max_pending: int | None = None,
         when_busy: Literal["wait", "skip"] | None = None,
         staging: Literal["memory", "none"] | None = None,
-        resume: dict[str, bool] | Literal["auto", "never"] | str | PathLike[str] = "never",
+        resume: dict[str, bool] | Literal["auto", "never"] | str | PathLike[str] | None = None,
         allow_code: bool = False,
         clock: Clock | None = None,
     ) -> None:
-        parts, where = split_resume("LightningCheckpoint", resume, "never")
         config = build_config(
             "LightningCheckpoint", dirpath, policy, monitor=monitor, mode=mode, patience=patience,
             allow_code=allow_code, filename=filename, contents=contents,
             metadata=metadata, on_error=on_error, grace=grace, min_free=min_free, background=background,
             max_pending=max_pending, when_busy=when_busy, staging=staging,
-            resume=parts, needs_dirpath=False,
+            resume=resume, needs_dirpath=False,
         )  # fmt: skip
         settings = config.settings
-        if settings.dirpath is None and where != "never":
+        parts, where = split_resume("LightningCheckpoint", settings.resume, "never")
+        # The parts may be those of the path that `fit` receives.
+        if settings.dirpath is None and where != "never" and not isinstance(settings.resume, Mapping):
             raise PolicyError(
-                f"LightningCheckpoint: resume is {resume!r}, and dirpath is missing; expected the run directory, "
-                "because the logger begins a new one at each start"
+                f"LightningCheckpoint: resume is {settings.resume!r}, and dirpath is missing; expected the run "
+                "directory, because the logger begins a new one at each start"
             )
         new_run = partial(
             Run, config.policy, suffix=".ckpt", framework="lightning", name="LightningCheckpoint", clock=clock,
@@ -117,11 +119,12 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         self._staging = settings.staging if settings.background else "none"  # a copy is pointless
         self._fit: Fit | None = None
         self._resume: str | PathLike[str] = where
-        if where == "auto":
+        if settings.resume == "auto":
             self._run.directory.announcements.resumes_itself = True
         self._previous = PreviousFit(where)
+        self._parts = parts
         # The path that the parts are for; None for any.
-        self._only: tuple[str | None, ResumedParts] = (None, ResumedParts(**settings.resume))
+        self._only: tuple[str | None, ResumedParts] = (None, ResumedParts(**parts))
 
     @classmethod
     def from_yaml(
@@ -142,7 +145,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
             PolicyError: A part is unknown.
             StoreError: The directory holds a run of another framework.
         """
-        parts = ResumedParts.of(only, self._run.settings.resume, f"{type(self).__name__}: resume_path")
+        parts = ResumedParts.of(only, self._parts, f"{type(self).__name__}: resume_path")
         path = super().resume_path()
         self._only = (None if only is None else path, parts)
         return path

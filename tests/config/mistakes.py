@@ -12,6 +12,7 @@ SECONDS = "a duration above 0: seconds, or text such as 30 s, 10 min, 1.5 h or 2
 BYTES = "a size: whole bytes, or text such as 500 MB, 5 GB or 2 GiB"
 MOMENT = "a moment: UTC seconds since 1970, or a date and time with its offset, such as 2026-11-24T23:00:00Z"
 MONITOR = "a metric's name, a list of names, or a mapping of names to weights"
+RESUME = "auto, never, the path of a checkpoint, or a mapping with one of optimizer, step"
 MISTAKES = [
     # the file
     ("", "is empty; expected a mapping with at least save or monitor"),
@@ -45,7 +46,12 @@ MISTAKES = [
     (WITH_SAVE + "contents: wieghts", "contents: got 'wieghts'; expected full or weights; did you mean 'weights'?"),
     (WITH_SAVE + "contents: []", "contents: got a list; expected full or weights"),
     (WITH_SAVE + "on_error:", "on_error: got nothing; expected warn or raise"),
-    (WITH_SAVE + "resume: auto", "resume: got 'auto'; expected a mapping with one of optimizer, step"),
+    (
+        WITH_SAVE + "resume: atuo",
+        "resume: got 'atuo'; expected 'auto', 'never' or the path of a checkpoint; did you mean 'auto'?",
+    ),
+    (WITH_SAVE + "resume: true", f"resume: got True; expected {RESUME}"),
+    (WITH_SAVE + "resume: [auto]", f"resume: got a list; expected {RESUME}"),
     (WITH_SAVE + "resume: {weights: false}", "resume: unknown field 'weights'; expected one of optimizer, step"),
     (WITH_SAVE + "resume: {step: 0}", "resume.step: got 0; expected true or false"),
     (WITH_SAVE + "dirpath: 3", "dirpath: got 3; expected text"),

@@ -7,7 +7,8 @@ import pytest
 
 from ckpt_callbacks import ConfigError, OnPreempt, Policy, PolicyError
 from ckpt_callbacks.config import Config
-from ckpt_callbacks.config.arguments import build_config, split_resume
+from ckpt_callbacks.config.arguments import build_config
+from ckpt_callbacks.config.resume import split_resume
 from tests.support.command import ckpt
 from tests.support.training import new_run
 
@@ -67,8 +68,9 @@ def test_other_paths_are_local_too(tmp_path, name):
     for given in ("s3://bucket/a", Path("gs://bucket/a"), "~nobody-here/a"):
         with pytest.raises(PolicyError, match=f"^KerasCheckpoint: {name} is '.*; expected a"):
             use(given)
-    assert split_resume("KerasCheckpoint", "$HOME/runs/$JOB.keras", "auto") == (None, f"{tmp_path}/runs/7.keras")
-    assert split_resume("KerasCheckpoint", {"step": False}, "auto") == ({"step": False}, "auto")
+    assert split_resume("KerasCheckpoint", "$HOME/runs/$JOB.keras", "auto") == ({}, f"{tmp_path}/runs/7.keras")
+    assert split_resume("LightningCheckpoint", {"step": False}, "never") == ({"step": False}, "auto")
+    assert split_resume("LightningCheckpoint", None, "never") == ({}, "never")
 
 
 @pytest.mark.parametrize(

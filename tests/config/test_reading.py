@@ -90,6 +90,12 @@ def test_every_form(tmp_path):
     )
 
 
+@pytest.mark.parametrize("resume", ["auto", "never", "runs/a/last.ckpt", "~/a.keras"])
+def test_from_where_a_run_resumes_is_a_word_or_a_path(tmp_path, resume):
+    config = read(tmp_path, f"{WITH_SAVE}resume: {resume}")
+    assert config.settings.resume == resume and Config.from_mapping(config.to_mapping()) == config
+
+
 @pytest.mark.parametrize(
     "end",
     [

@@ -11,6 +11,8 @@ from tests.config.documents import EVERYTHING, EXAMPLE, PREDICATE, WITH_NUMBERS,
 from tests.config.mistakes import WITH_SAVE
 from tests.support import strategies
 
+WITH_RESUME, RESUMES = "save: on_preempt\nresume: {}", ("auto", "never", "runs/a/last.ckpt", "$CKPT", "{step: false}")
+
 
 @pytest.fixture(scope="module")
 def schema():
@@ -19,7 +21,9 @@ def schema():
     return validator(json_schema())
 
 
-@pytest.mark.parametrize("text", [EXAMPLE, EVERYTHING, WITH_SAVE, PREDICATE, WITH_NUMBERS])
+@pytest.mark.parametrize(
+    "text", [EXAMPLE, EVERYTHING, WITH_SAVE, PREDICATE, WITH_NUMBERS, *map(WITH_RESUME.format, RESUMES)]
+)
 def test_the_schema_accepts(schema, text):
     schema.validate(parse(text))
 
@@ -66,6 +70,8 @@ def test_the_schema_accepts_what_is_written(schema, policy):
         WITH_SAVE + "stop: {patience: {by: val, checks: 0}}",
         WITH_SAVE + "version: 2",
         WITH_SAVE + "contents: all",
+        WITH_SAVE + "resume: always",
+        WITH_SAVE + "resume: {weights: false}",
         WITH_SAVE + "colour: red",
         WITH_SAVE + "metrics: {a: {mode: min}}",
         WITH_SAVE + "metrics: {a: {monitor: 3, mode: min}}",

@@ -83,7 +83,7 @@ def test_a_short_file_that_makes_no_sense_is_refused_in_one_line(text, message):
 
 def test_a_null_is_left_out_where_none_is_in_python():
     short = {"monitor": "val_loss"}
-    nulls = ("dirpath", "mode", "patience", "filename")
+    nulls = ("dirpath", "mode", "patience", "filename", "resume")
     assert Config.from_mapping(short | dict.fromkeys(nulls)) == Config.from_mapping(short)
     metric = {"monitor": "val_loss"}
     whole = {"metrics": {"val": metric}, "save": {"improves": "val"}}

@@ -16,6 +16,7 @@ from ckpt_callbacks import Every, KeepAll, Policy
 from ckpt_callbacks.formats.torch import check
 from ckpt_callbacks.lightning import LightningCheckpoint
 from ckpt_callbacks.lightning.hyperparameters import Hyperparameters
+from ckpt_callbacks.run import process_fits
 from tests.adapters.lightning.task import EACH_EPOCH, Model, loaders, trainer
 
 EACH_STEP = Policy(Every(steps=1), KeepAll())
@@ -172,7 +173,9 @@ def test_what_has_changed_since_the_checkpoint_is_named_with_the_optimizers_rate
     def train(rate, epochs, **arguments):
         module = Tuned(rate)
         ours = LightningCheckpoint(tmp_path, EACH_EPOCH, **arguments)
-        trainer(ours, max_epochs=epochs).fit(module, *loaders(), ckpt_path=ours.resume_path())
+        fitter = trainer(ours, max_epochs=epochs)
+        fitter.fit(module, *loaders(), ckpt_path=None if arguments else ours.resume_path())
+        assert fitter.global_step == 10 * epochs and not any(record.superseded for record in ours.records())
 
     train(0.02, 1)
     train(0.02, 2)
@@ -181,5 +184,7 @@ def test_what_has_changed_since_the_checkpoint_is_named_with_the_optimizers_rate
     assert caplog.text.count("have changed since this checkpoint: rate 0.02 -> 0.5; the optimizer is restored") == 1
     assert "with the learning rate 0.01;" in caplog.text, "as its schedule has left it"
     caplog.clear()
+    process_fits._fits.clear()  # as in a new process
     train(0.7, 4, resume={"optimizer": False})
+    assert "starts from scratch" not in caplog.text, "the message leads to a resume"
     assert "have changed since" not in caplog.text, "a new optimizer follows them"

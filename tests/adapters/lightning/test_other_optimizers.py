@@ -6,6 +6,7 @@ import torch
 from ckpt_callbacks import Every, KeepAll, Policy, PolicyError
 from ckpt_callbacks.errors import ResumeError
 from ckpt_callbacks.lightning import LightningCheckpoint
+from ckpt_callbacks.run import process_fits
 from tests.adapters.lightning.task import EACH_EPOCH, Model, loaders, trainer, weights
 
 
@@ -133,6 +134,29 @@ def test_the_setting_holds_for_any_path(tmp_path):
     fitter = trainer(callback, max_epochs=2)
     fitter.fit(module, *loaders(), ckpt_path=first.last().path)
     assert fitter.global_step == 20 and fitter.optimizers[0].param_groups[0]["lr"] == 0.01
+
+
+@pytest.mark.parametrize("in_yaml", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_mapping_resumes_without_a_path_as_auto_does(tmp_path, caplog, in_yaml):
+    train(tmp_path, adam)
+    process_fits._fits.clear()  # as in a new process
+    policy, resume = {"save": {"every": {"epochs": 1}}, "keep": "all"}, {"optimizer": False}
+    arguments = (policy | {"resume": resume}, None) if in_yaml else (policy, resume)
+    callback = LightningCheckpoint(tmp_path, arguments[0], resume=arguments[1])
+    fitter = trainer(callback, max_epochs=2)
+    fitter.fit(made(sgd), *loaders())
+    assert fitter.global_step == 20 and fitter.optimizers[0].param_groups[0]["lr"] == 0.01
+    assert "starts from scratch" not in caplog.text and not any(record.superseded for record in callback.records())
+
+
+def test_the_weights_alone_begin_a_new_run_without_a_path(tmp_path):
+    first, *_ = train(tmp_path, adam)
+    process_fits._fits.clear()  # as in a new process
+    module = made(lambda m: torch.optim.SGD(m.parameters(), 0.0))
+    callback = LightningCheckpoint(tmp_path, EACH_EPOCH, resume={"optimizer": False, "step": False})
+    fitter = trainer(callback, max_epochs=1)
+    fitter.fit(module, *loaders())
+    assert torch.equal(weights(module), weights(first)) and fitter.global_step == 10
 
 
 def test_only_weights_begin_a_new_run(tmp_path):

@@ -11,6 +11,7 @@ from lightning.pytorch.tuner import Tuner
 from ckpt_callbacks import Every, KeepLast, Policy
 from ckpt_callbacks.errors import PolicyError, ResumeError
 from ckpt_callbacks.lightning import LightningCheckpoint
+from ckpt_callbacks.run import process_fits
 from ckpt_callbacks.run.process_fits import ProcessFits
 from tests.adapters.lightning.crash import Crash
 from tests.adapters.lightning.task import EACH_EPOCH, Model, digest, fit, loaders, trainer
@@ -59,6 +60,20 @@ def test_the_caller_of_fit_and_a_path_come_before_the_newest_checkpoint(tmp_path
         train(tmp_path, resume=tmp_path / "nowhere")
     with pytest.raises(PolicyError, match="resume is True; expected 'auto', 'never' or a checkpoint's path"):
         LightningCheckpoint(tmp_path, EACH_EPOCH, resume=True)
+
+
+def test_the_file_says_that_a_run_resumes_and_the_argument_comes_first(tmp_path):
+    text = f"dirpath: {tmp_path / 'run'}\nsave: {{every: {{epochs: 1}}}}\nkeep: all\nresume: "
+    begins = []
+    for word, given in (("auto", None), ("auto", None), ("auto", "never"), ("never", "auto")):
+        process_fits._fits.clear()  # as in a new process
+        (tmp_path / "ckpt.yaml").write_text(text + word)
+        starts = Starts()
+        ours = LightningCheckpoint.from_yaml(tmp_path / "ckpt.yaml", resume=given)
+        fitter = trainer(starts, ours, max_epochs=len(begins) + 1)
+        fitter.fit(Model(), *loaders())
+        begins += starts.steps
+    assert begins == [0, 10, 0, 30]
 
 
 def test_without_a_word_a_fit_starts_from_scratch(tmp_path, caplog):
