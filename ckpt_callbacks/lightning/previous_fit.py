@@ -46,6 +46,11 @@ class PreviousFit:
         """
         if run.is_first_fit:
             if not run.view.resumable():
+                if any(record.contents == "weights" for record in run.view.manifest.live()):
+                    log.warning(
+                        "%s holds only checkpoints that a run cannot be resumed from, such as those of weights, so "
+                        "training starts from scratch", run.dirpath,
+                    )  # fmt: skip
                 return
             if self._resume != "never":
                 if run.fits.were_for_another(trainer.lightning_module):

@@ -38,12 +38,13 @@ class Announcements:
 
     Attributes:
         resumes_itself: True if the script continues the run when it is started again.
+        is_placed_by_logger: True if the directory may be another one at each start.
         resumed_from: The checkpoint that was loaded for the next start of training, if any.
     """
 
     def __init__(self, dirpath: Path) -> None:
         self._dirpath, self._resumable = dirpath, True
-        self.resumes_itself = False
+        self.resumes_itself = self.is_placed_by_logger = False
         self.resumed_from: str | PathLike[str] | None = None
 
     def limit(self, policy: Policy, settings: Settings) -> None:
@@ -124,5 +125,7 @@ class Announcements:
         """Return how to resume, after the words ``before``."""
         if not self._resumable:
             return ""
+        if self.is_placed_by_logger:
+            return f"{before}pass dirpath={str(self._dirpath)!r} and resume='auto' to resume"
         how = "run the same command to resume" if self.resumes_itself else "pass resume='auto' to resume"
         return f"{before}{how}"

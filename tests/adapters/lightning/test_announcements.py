@@ -37,3 +37,22 @@ def test_a_run_announces_its_start_its_interruption_and_its_resume(tmp_path, cap
     assert "a new run begins" not in caplog.text
     end = "nothing left to train; the run ended at step 20, after 2 of 2 epochs; to train more, raise max_epochs"
     assert caplog.text.count(f"{end}; to begin again, pass resume='never' and no ckpt_path") == 1
+
+
+def test_the_advice_for_a_directory_of_the_logger_works(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    fit(None, POLICY, max_epochs=1, default_root_dir=tmp_path)
+    where = str(tmp_path / "checkpoints")
+    assert f"if it is interrupted, pass dirpath={where!r} and resume='auto' to resume" in caplog.text
+    process_fits._fits.clear()  # as in a new process
+    fit(where, POLICY, max_epochs=2, arguments={"resume": "auto"})
+    assert f"resumed from {where}/Model-001-10.ckpt" in caplog.text
+
+
+@pytest.mark.parametrize("resume", ["auto", pytest.param("never", marks=pytest.mark.slow)])
+def test_a_directory_of_weights_is_named_where_training_starts_from_scratch(tmp_path, caplog, resume):
+    fit(tmp_path, POLICY, max_epochs=1, arguments={"contents": "weights"})
+    assert "from scratch" not in caplog.text
+    process_fits._fits.clear()  # as in a new process
+    fit(tmp_path, POLICY, max_epochs=1, arguments={"resume": resume})
+    assert caplog.text.count("holds only checkpoints that a run cannot be resumed from") == 1
