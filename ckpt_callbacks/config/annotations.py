@@ -10,6 +10,7 @@ from pydantic import AfterValidator, ConfigDict, GetCoreSchemaHandler, GetJsonSc
 from pydantic_core import CoreSchema, core_schema
 
 from ..errors import PolicyError
+from ..policy.metric import UnknownDirection
 from .problems import choices, problem
 
 # Strict: a boolean is not a number, and "5" is not 5.
@@ -32,6 +33,8 @@ def build(kind: Callable[..., Any], renamed: Mapping[str, str] = MappingProxyTyp
             if isinstance(given, dict):
                 return kind(**{renamed.get(name, name): value for name, value in given.items()})
             return kind(given)
+        except UnknownDirection as error:
+            raise problem(error.in_yaml) from None
         except PolicyError as error:
             raise problem(str(error).removeprefix(f"{kind.__name__}: ")) from None  # the path names the rule
 

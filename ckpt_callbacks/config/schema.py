@@ -25,7 +25,7 @@ from typing_extensions import NotRequired, TypedDict
 from ..errors import PolicyError
 from ..policy.composition import AnyOf
 from ..policy.filename import FROM_METADATA, FileName
-from ..policy.metric import Metric
+from ..policy.metric import Metric, UnknownDirection
 from ..policy.policy import Policy
 from ..policy.retention import AnyKeep
 from ..policy.stopping import AnyStop, NonFinite
@@ -50,8 +50,8 @@ def read(parsed: Any, *, allow_code: bool) -> tuple[dict[str, Any], list[str]]:
     is_short = isinstance(parsed, dict) and "monitor" in parsed
     if is_short and (rules := [name for name in parsed if name in _Rules.__annotations__]):
         return {}, [
-            f"got monitor and {', '.join(rules)}; expected monitor (with mode and patience) for the default policy, or "
-            "the rules of another one"
+            f"got monitor and {', '.join(rules)}, but monitor stands for a whole policy, the default one; expected "
+            "either monitor (with mode and patience), or save, keep and stop, with the monitored name under metrics"
         ]
     document, shape = (_SHORT, ShortNode) if is_short else (_DOCUMENT, DocumentNode)
     try:
@@ -210,6 +210,8 @@ def _with_default(parts: dict[str, Any]) -> dict[str, Any]:
     given = {name: parts.pop(name) for name in _Default.__annotations__ if name in parts}
     try:
         policy = Policy.default(**given)
+    except UnknownDirection as error:
+        raise problem(f"monitor: {error.in_yaml}") from None
     except PolicyError as error:
         raise problem(str(error).removeprefix("Policy.default: ")) from None
     return {**parts, "save": policy.save, "keep": policy.keep, "stop": policy.stop}

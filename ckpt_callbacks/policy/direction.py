@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from .resemblance import resembling
+
 _MIN = frozenset(("loss", "err", "error", "mae", "mse", "rmse", "perplexity", "crossentropy"))
 _MAX = frozenset(
     ("acc", "accuracy", "auc", "auroc", "f1", "precision", "recall", "iou", "dice", "bleu", "rouge", "map")
@@ -41,6 +43,14 @@ def direction_of(name: str) -> str | None:
     if last in _MIN and not is_score and (last in _DECISIVE or not _MAX.intersection(words)):
         return "min"
     return None
+
+
+def corrected(name: str) -> str | None:
+    """Return a name that says its direction, as ``val_loss`` does, if ``name`` is probably that one, misspelt."""
+    words = list(_WORD.finditer(name.lower()))
+    spelt = [name[: word.start()] + known + name[word.end() :] for word in words for known in sorted(_MIN | _MAX)]
+    alike = [other for other in spelt if direction_of(other) is not None and resembling(name, [other]) is not None]
+    return max(alike, key=len, default=None)
 
 
 def _known(word: str) -> str:

@@ -12,10 +12,23 @@ from ..errors import PolicyError
 from ..events import Event, EventKind
 from ..record import Record
 from ..units import check_count, format_number, is_finite
-from .direction import direction_of
+from .direction import corrected, direction_of
 from .smoothing import Smoothing
 
 JOINT = " (together)"  # ends each `Metric.joint_key`, also in the state of checkpoints
+
+
+class UnknownDirection(PolicyError):
+    """A metric without a mode, whose name does not say whether less or more is better.
+
+    Args:
+        text: The message.
+        in_yaml: The message for a file, without its first words.
+    """
+
+    def __init__(self, text: str, in_yaml: str = "") -> None:
+        super().__init__(text)  # a pickle builds it from the text alone, and then adds the attribute
+        self.in_yaml = in_yaml
 
 
 @dataclass(frozen=True, repr=False)
@@ -178,10 +191,13 @@ def _said_direction(where: str, metric: Metric) -> str:
     known = set() if metric.joint_key else {direction_of(name) for name in metric.names}
     direction = known.pop() if len(known) == 1 else None
     if direction is None:
+        meant = None if metric.joint_key else next(filter(None, map(corrected, metric.names)), None)
+        said = f"{metric.name!r} does not say whether less or more is better; expected"
+        hint = f"; did you mean {meant!r}?" if meant is not None else ""
         written = dict(metric.monitor) if metric.joint_key else metric.monitor  # type: ignore[arg-type]
-        raise PolicyError(
-            f"{where}: {metric.name!r} does not say whether less or more is better; expected mode='min' or "
-            f"mode='max', as in Metric({written!r}, mode='max')"
+        raise UnknownDirection(
+            f"{where}: {said} mode='min' or mode='max', as in Metric({written!r}, mode='max'){hint}",
+            f"{said} mode: min or mode: max beside monitor{hint}",
         )
     return direction
 

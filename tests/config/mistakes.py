@@ -76,8 +76,8 @@ MISTAKES = [
     (WITH_SAVE + "metrics: {1: {monitor: a, mode: min}}", "metrics: got 1 as a name; expected text"),
     (
         WITH_SAVE + "metrics: {val: {monitor: val_gap}}",
-        "metrics.val: 'val_gap' does not say whether less or more is better; expected mode='min' or mode='max', as in "
-        "Metric('val_gap', mode='max')",
+        "metrics.val: 'val_gap' does not say whether less or more is better; expected mode: min or mode: max "
+        "beside monitor",
     ),
     (
         WITH_SAVE + "metrics: {val: {monitor: val_loss, mode: auto}}",

@@ -61,7 +61,12 @@ def test_arguments_that_make_no_sense_are_refused_in_one_line(policy, short, mes
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("monitor: reward", "monitor: 'reward' does not say whether less or more is better; expected mode="),
+        (
+            "monitor: reward",
+            "monitor: 'reward' does not say whether less or more is better; expected mode: min or mode: max beside mon",
+        ),
+        ("monitor: val_los", "monitor: 'val_los' does not say .*; did you mean 'val_loss'"),
+        ("metrics: {a: {monitor: quality}}\nsave: {improves: a}", "metrics.a: 'quality' does not .*; expected mode"),
         ("monitor: 3", "monitor: got 3; expected a metric's name"),
         ("monitor: val_loss\npatience: 0", "patience: got 0; expected a whole number of at least 1"),
         ("monitor: val_loss\nmode: up", "mode: got 'up'; expected min or max"),
@@ -71,7 +76,7 @@ def test_arguments_that_make_no_sense_are_refused_in_one_line(policy, short, mes
         ),
         (
             "monitor: val_loss\nsave: on_preempt\nkeep: all",
-            "got monitor and save, keep; expected monitor .*, or the rules",
+            "got monitor and save, keep, but monitor stands for a whole policy, the default one; expected either",
         ),
     ],
 )

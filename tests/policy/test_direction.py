@@ -1,5 +1,7 @@
 """The direction of a metric, where its name says it; and what names stand for in a policy."""
 
+import pickle
+
 import pytest
 
 from ckpt_callbacks import (
@@ -70,6 +72,21 @@ def test_a_name_in_doubt_asks_for_a_mode_in_one_line(value):
         Improves(value)
     assert len(str(caught.value).splitlines()) == 1
     assert Policy.default(value, mode="max") == Policy.default(Metric(value, mode="max"))
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("val_los", "val_loss"), ("val/acuracy", "val/accuracy"), ("Val_Los", "Val_loss"),
+        ("val_los_epoch", "val_loss_epoch"), (["val_prec", "quality"], "val_precision"), ("val_mape", None),
+        ("val_miou", None), ("reward", None), ("drop_in_acuracy", None), ({"los": 1}, None),
+    ],
+)  # fmt: skip
+def test_a_misspelt_word_is_corrected_in_the_first_message(name, meant):
+    with pytest.raises(PolicyError) as caught:
+        Metric(name)
+    assert str(caught.value).partition("; did you mean ")[2] == (f"{meant!r}?" if meant else "")
+    assert pickle.loads(pickle.dumps(caught.value)).in_yaml == caught.value.in_yaml
 
 
 def test_the_default_policy():
