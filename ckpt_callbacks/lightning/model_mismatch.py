@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from ..errors import ResumeError, listed
 from .compiled_modules import accepts_plain_names
+from .remedies import way_to_begin_again, way_to_leave_out_optimizer
 
 
 def refuse_other_model(trainer: Trainer, path: Any, checkpoint: Mapping[str, Any]) -> None:
@@ -31,7 +32,7 @@ def refuse_other_model(trainer: Trainer, path: Any, checkpoint: Mapping[str, Any
     if all(name not in theirs for name in differing):
         why = (
             f"lacks weights of {name}: {shown}; if they were left out on purpose, set self.strict_loading = False in "
-            "the module; otherwise expected the model that wrote it"
+            f"the module{_and_the_optimizer(trainer, checkpoint)}; otherwise expected the model that wrote it"
         )
     elif set(differing) <= {name for name, _ in module.named_buffers()} & theirs.keys():
         why = (
@@ -41,9 +42,15 @@ def refuse_other_model(trainer: Trainer, path: Any, checkpoint: Mapping[str, Any
     else:
         why = (
             f"was written by a different model than {name}: {shown}; expected the model that wrote it; choose another "
-            "directory, or start from scratch without ckpt_path"
+            f"directory, or {way_to_begin_again(trainer)}"
         )
     raise ResumeError(f"{path}: {why}")
+
+
+def _and_the_optimizer(trainer: Trainer, checkpoint: Mapping[str, Any]) -> str:
+    # Only strict_loading would lead to the next error, about the optimizer's groups.
+    restored = checkpoint.get("optimizer_states")
+    return f", and if they are new and trained, also {way_to_leave_out_optimizer(trainer)}" if restored else ""
 
 
 def expected_shapes(module: LightningModule) -> dict[str, tuple[int, ...]]:

@@ -11,6 +11,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.strategies import Strategy
 
 from ..errors import ResumeError
+from .remedies import way_to_leave_out_optimizer
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -48,8 +49,8 @@ class SavedOptimizers:
         why = self._difference(trainer.optimizers)
         if why is not None:
             raise ResumeError(
-                f"{trainer.ckpt_path}: {why}; expected the optimizer that wrote it; to continue with a new one, call "
-                'trainer.fit(model, ckpt_path=ckpt.resume_path(only=["weights", "step"]))'
+                f"{trainer.ckpt_path}: {why}; expected the optimizer that wrote it; to continue with a new one, "
+                f"{way_to_leave_out_optimizer(trainer)}"
             )
 
     def _difference(self, optimizers: Sequence[torch.optim.Optimizer]) -> str | None:

@@ -48,6 +48,11 @@ def asks_for_last(trainer: Trainer) -> bool:
     return bool(_asked.get(trainer._checkpoint_connector) == "last")
 
 
+def is_asked_by_caller(trainer: Trainer) -> bool:
+    """Return whether the caller of the trainer names what is loaded; otherwise the callback does."""
+    return _asked.get(trainer._checkpoint_connector) is not None
+
+
 def choose(run: Run, trainer: Trainer, resume: Resume) -> None:
     """Have Lightning load what the caller asks for: a path, ``"last"``, or what ``resume`` stands for. Collective.
 

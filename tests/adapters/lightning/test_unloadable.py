@@ -9,6 +9,7 @@ import torch
 
 from ckpt_callbacks.errors import ResumeError
 from ckpt_callbacks.lightning import LightningCheckpoint
+from ckpt_callbacks.run import process_fits
 from tests.adapters.lightning.task import EACH_EPOCH, Model, loaders, trainer
 
 
@@ -77,6 +78,43 @@ def test_weights_that_are_left_out_are_named_at_the_first_save_and_at_the_resume
     with pytest.raises(ResumeError, match=r"lacks weights of .*: net.0.weight .*strict_loading = False") as caught:
         train(tmp_path / "strict", kind(), 3, resume=True)
     assert "different model" not in str(caught.value)
+
+
+class Deeper(Model):
+    """The model with one more layer."""
+
+    strict = True
+
+    def __init__(self):
+        super().__init__()
+        self.added, self.strict_loading = torch.nn.Linear(1, 1), self.strict
+
+
+class Loose(Deeper):
+    strict = False
+
+
+@pytest.mark.parametrize("automatic", [True, False])
+def test_a_refused_model_is_resumed_or_trained_anew_as_the_message_says(tmp_path, automatic):
+    def attempt(module, resume="auto", only=None, epochs=2):
+        process_fits._fits.clear()  # as in a new process
+        callback = LightningCheckpoint(tmp_path, EACH_EPOCH, resume=resume if automatic else "never")
+        fitter = trainer(callback, max_epochs=epochs)
+        fitter.fit(module, *loaders(), ckpt_path=None if automatic else callback.resume_path(only=only))
+        return fitter.global_step
+
+    train(tmp_path, Model(), epochs=1)
+    how = r"pass resume=\{'optimizer': False\}" if automatic else r'resume_path\(only=\["weights", "step"\]\)'
+    with pytest.raises(ResumeError, match=rf"strict_loading = False in the module, and if .*, also .*{how}"):
+        attempt(Deeper())
+    with pytest.raises(ResumeError, match=f"one group of 6 parameters in the script.*{how}"):
+        attempt(Loose())
+    assert attempt(Loose(), {"optimizer": False}, ["weights", "step"]) == 20
+    scratch = "pass resume='never' to start from scratch" if automatic else "start from scratch without ckpt_path"
+    with pytest.raises(ResumeError, match=scratch):
+        attempt(Model(width=4))
+    if automatic:
+        assert attempt(Model(width=4), "never", epochs=1) == 10
 
 
 @pytest.mark.parametrize("kind", [HookedAdapter, OwnStateDict])
