@@ -35,7 +35,7 @@ def build_config(
         name: The callback's name in error messages.
         dirpath: The run directory, perhaps with ``~`` and ``$VARIABLES``. None if the file names it.
         policy: A `Policy`, the path of a YAML file, or the mapping that such a file holds. None for the default.
-        monitor: The metric of the default policy; see `Policy.default`.
+        monitor: The metric of the default policy; see `Policy.default`. A file that has one, or no rules, is completed.
         mode: Its direction.
         patience: When the default policy stops.
         allow_code: Whether the file may name predicates to import.
@@ -75,24 +75,24 @@ def build_config(
 
 
 def _read(name: str, policy: object, short: Mapping[str, Any], allow_code: bool) -> Config:
-    if policy is not None and short:
+    if policy is None:
+        return Config(_default(name, short))
+    if isinstance(policy, Policy) and short:
         raise PolicyError(
             f"{name}: got policy and {', '.join(short)}; expected one of them: a policy, or monitor (with mode and "
             "patience) for the default one"
         )
-    if policy is None:
-        return Config(_default(name, short))
     if isinstance(policy, Policy):
         return Config(policy)
     if isinstance(policy, Mapping):
-        return Config.from_mapping(policy, source=f"{name}: policy", allow_code=allow_code)
+        return Config.from_mapping(policy, source=f"{name}: policy", allow_code=allow_code, short=short)
     if isinstance(policy, str | PathLike):
         path = expanded(f"{name}: policy", policy)
         if isinstance(policy, str) and not path.suffix and not path.exists():
             raise PolicyError(
                 f"{name}: policy is {policy!r}, which is no file; for a metric, expected monitor={policy!r}"
             )
-        return Config.from_yaml(path, allow_code=allow_code)
+        return Config.from_yaml(path, allow_code=allow_code, short=short)
     hint = f", such as Policy(save={policy!r})" if isinstance(policy, Trigger) else ""
     raise PolicyError(f"{name}: policy is {policy!r}; expected a Policy{hint}, the path of a YAML file, or a mapping")
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from os import PathLike
+from types import MappingProxyType
 from typing import Any
 
 from ..errors import ConfigError, PolicyError
 from ..policy.policy import Policy
 from ..settings import Settings
 from . import schema, writer, yaml_text
+from .short_form import completed
 
 
 @dataclass(frozen=True)
@@ -26,32 +28,45 @@ class Config:
     settings: Settings = field(default_factory=Settings)
 
     @classmethod
-    def from_yaml(cls, path: str | PathLike[str], *, allow_code: bool = False) -> Config:
+    def from_yaml(
+        cls, path: str | PathLike[str], *, allow_code: bool = False, short: Mapping[str, Any] = MappingProxyType({})
+    ) -> Config:
         """Read a YAML file.
 
         Args:
             path: The file.
             allow_code: Whether to import the functions that ``{predicate: pkg.mod:fn}`` names.
+            short: Any of ``monitor``, ``mode`` and ``patience``, in place of those in the file.
 
         Raises:
             ConfigError: The file is wrong; one line for each mistake.
         """
         parsed, duplicates = yaml_text.read(path)
-        return cls._from(parsed, source=str(path), allow_code=allow_code, problems=duplicates)
+        parsed, clashes = completed(parsed, short)
+        return cls._from(parsed, source=str(path), allow_code=allow_code, problems=duplicates + clashes)
 
     @classmethod
-    def from_mapping(cls, mapping: Mapping[str, Any], *, source: str = "policy", allow_code: bool = False) -> Config:
+    def from_mapping(
+        cls,
+        mapping: Mapping[str, Any],
+        *,
+        source: str = "policy",
+        allow_code: bool = False,
+        short: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Config:
         """Read a document that has already been parsed.
 
         Args:
             mapping: What the file would hold.
             source: The first words of each error message, instead of a file's path.
             allow_code: As for `from_yaml`.
+            short: As for `from_yaml`.
 
         Raises:
             ConfigError: The document is wrong; one line for each mistake.
         """
-        return cls._from(_built_in(mapping), source=source, allow_code=allow_code, problems=[])
+        parsed, clashes = completed(_built_in(mapping), short)
+        return cls._from(parsed, source=source, allow_code=allow_code, problems=clashes)
 
     @classmethod
     def _from(cls, parsed: Any, *, source: str, allow_code: bool, problems: list[str]) -> Config:

@@ -35,6 +35,7 @@ from .references import MetricRef, Reading
 from .resume import OrPlace
 from .rule_names import RETENTIONS, SMOOTHINGS, STOPPINGS, TRIGGERS, Fields, Rule
 from .scalars import Count, Delta, Duration, Finite, Index, Mode, Monitor, Size, Version
+from .short_form import RULES
 
 
 def read(parsed: Any, *, allow_code: bool) -> tuple[dict[str, Any], list[str]]:
@@ -48,7 +49,7 @@ def read(parsed: Any, *, allow_code: bool) -> tuple[dict[str, Any], list[str]]:
         return {}, ["is empty; expected a mapping with at least save or monitor"]
     parsed = _without_nulls(parsed)
     is_short = isinstance(parsed, dict) and "monitor" in parsed
-    if is_short and (rules := [name for name in parsed if name in _Rules.__annotations__]):
+    if is_short and (rules := [name for name in parsed if name in RULES]):
         return {}, [
             f"got monitor and {', '.join(rules)}, but monitor stands for a whole policy, the default one; expected "
             "either monitor (with mode and patience), or save, keep and stop, with the monitored name under metrics"

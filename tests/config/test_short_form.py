@@ -40,7 +40,7 @@ def test_a_file_name_may_hold_the_monitored_metric(tmp_path):
         (None, {}, "policy is missing; expected a Policy, or monitor='val_loss' for the default one"),
         (None, {"mode": "min"}, "policy is missing; expected .*; got only mode"),
         (Policy(OnPreempt()), {"monitor": "val_loss"}, "got policy and monitor; expected one of them"),
-        ("ckpt.yaml", {"patience": 5, "mode": "min"}, "got policy and mode, patience; expected one of them"),
+        (Policy(OnPreempt()), {"patience": 5, "mode": "min"}, "got policy and mode, patience; expected one of them"),
         (
             None,
             {"monitor": "reward"},
@@ -84,6 +84,33 @@ def test_a_short_file_that_makes_no_sense_is_refused_in_one_line(text, message):
     with pytest.raises(ConfigError, match=f"^policy: {message}") as caught:
         Config.from_mapping(parse(text))
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "short", "policy"),
+    [
+        ("monitor: val_loss", {"patience": 3}, Policy.default("val_loss", patience=3)),
+        ("{monitor: val_loss, patience: 9}", {"patience": 3}, Policy.default("val_loss", patience=3)),
+        ("monitor: reward", {"mode": "max"}, Policy.default("reward", mode="max")),
+        ("{monitor: err, mode: min, patience: 2}", {"monitor": "acc"}, Policy.default("acc", patience=2)),
+        ("grace: 5 s", {"monitor": "val_loss"}, Policy.default("val_loss")),
+    ],
+)
+def test_an_argument_completes_the_short_form_of_a_file(tmp_path, text, short, policy):
+    path = tmp_path / "short.yaml"
+    path.write_text(text)
+    for given in (path, parse(text)):
+        assert build_config("KerasCheckpoint", tmp_path, given, **short).policy == policy
+
+
+def test_an_argument_beside_the_rules_of_a_file_is_refused_in_one_line(tmp_path):
+    path = tmp_path / "ckpt.yaml"
+    path.write_text("save: on_preempt\nkeep: {last: 1}")
+    with pytest.raises(ConfigError) as caught:
+        build_config("KerasCheckpoint", tmp_path, path, patience=3)
+    [line] = caught.value.problems
+    assert line.startswith(f"{path}: got patience as an argument, but the file has save, keep; expected a file")
+    assert line.endswith("to stop early, write stop: {patience: {by: ..., checks: ...}}")
 
 
 def test_a_null_is_left_out_where_none_is_in_python():

@@ -1,0 +1,28 @@
+"""The default policy of a file, with the arguments of a callback in place of its fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+RULES = ("metrics", "save", "keep", "stop", "best_by")
+
+
+def completed(parsed: Any, short: Mapping[str, Any]) -> tuple[Any, list[str]]:
+    """Return the content of a file with the arguments in place of its fields, and one line if it has other rules.
+
+    Args:
+        parsed: The content of the file.
+        short: Any of ``monitor``, ``mode`` and ``patience``.
+    """
+    if not short or not isinstance(parsed, dict):
+        return parsed, []
+    if rules := [name for name in RULES if name in parsed]:
+        instead = "; to stop early, write stop: {patience: {by: ..., checks: ...}}" if "patience" in short else ""
+        return parsed, [
+            f"got {', '.join(short)} as an argument, but the file has {', '.join(rules)}; expected a file with monitor "
+            f"or without rules, or the change in the file itself{instead}"
+        ]
+    # The direction of one metric is none of another.
+    kept = {name: value for name, value in parsed.items() if name != "mode" or "monitor" not in short}
+    return {**kept, **short}, []
