@@ -154,7 +154,9 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
 
     @property
     def state_key(self) -> str:
-        return self._generate_state_key(dirpath=self.dirpath if self._placed is not None else None)
+        if self._placed is None:  # nothing is saved under this key; opening the directory refuses a second callback
+            return self._generate_state_key(callback=id(self))
+        return self._generate_state_key(dirpath=self.dirpath)
 
     def state_dict(self) -> dict[str, Any]:
         return self._fit.run_state() if self._fit is not None and self._run.is_open else {}

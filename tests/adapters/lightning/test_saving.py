@@ -135,6 +135,13 @@ def test_two_callbacks_in_one_directory_are_refused(tmp_path):
     assert "LightningCheckpoint" in str(caught.value)
 
 
+def test_two_callbacks_that_take_the_loggers_directory_are_refused(tmp_path):
+    two = [LightningCheckpoint(policy=EACH_EPOCH), LightningCheckpoint(monitor="val_loss")]
+    with pytest.raises(DirectoryInUse, match="both write here; give each callback its own directory"):
+        trainer(*two, default_root_dir=tmp_path).fit(Model(), *loaders())
+    assert not list(tmp_path.rglob("[!.]*.ckpt"))
+
+
 def test_two_runs_in_one_directory_are_refused(tmp_path):
     class Second(Callback):
         def on_train_epoch_start(self, *_):
