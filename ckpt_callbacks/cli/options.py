@@ -45,9 +45,10 @@ def open_manifest(run_dir: Path) -> Manifest:
     if not journal.exists():
         within = journal.relative_to(run_dir)
         runs = [path.parents[len(within.parts) - 1] for path in sorted(run_dir.glob(f"*/{within}"))]
-        example = f", such as {runs[0]}" if runs else ""
-        advice = f"if it was lost, run `ckpt doctor {run_dir}`"
-        raise StoreError(f"{run_dir}: has no manifest ({within}); {advice}; expected a run directory{example}")
+        hint = f", such as {runs[0]}" if runs else f"; if the manifest was lost, run `ckpt doctor {run_dir}`"
+        raise StoreError(
+            f"{run_dir}: is not a run directory: it has no manifest ({within}); expected a run directory{hint}"
+        )
     for problem in manifest.problems:
         say(f"Warning: {problem}", err=True)
     return manifest
@@ -65,6 +66,8 @@ def locate(run_dir: Path, which: str | None) -> tuple[Manifest, str]:
     """
     if which is not None:
         return open_manifest(run_dir), which
+    if run_dir.is_file() and not Layout(run_dir.parent).private.is_dir():
+        raise StoreError(f"{run_dir}: lies in no run directory; expected a checkpoint in the directory of its run")
     if not is_checkpoint(run_dir):
         raise StoreError(
             f"{run_dir}: which checkpoint? expected a checkpoint's path, or a run directory and an id, a step, a file, "

@@ -115,7 +115,7 @@ def test_the_best_is_what_the_alias_on_disk_says(run_dir):
     [
         (lambda path: None, "run: does not exist; expected a run directory"),
         (lambda path: path.write_text("x"), "run: is a file; expected a run directory"),
-        (lambda path: path.mkdir(), "run `ckpt doctor {path}`; expected a run directory"),
+        (lambda path: path.mkdir(), "a run directory; if the manifest was lost, run `ckpt doctor {path}`"),
     ],
 )
 def test_a_wrong_directory_is_one_clear_line(tmp_path, command, make, message):

@@ -1,5 +1,7 @@
 """The ways to name one checkpoint, and ``ckpt path`` and ``ckpt check``."""
 
+import shutil
+
 import pytest
 
 from ckpt_callbacks import EventKind, Every, KeepLast, Policy, Status
@@ -26,6 +28,13 @@ def test_a_path_that_names_none_is_one_clear_line(run_dir, command, within):
     code, out, err = ckpt(command, run_dir / within)
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert ("has no checkpoint" if within == "nothing.ckpt" else "which checkpoint? expected") in err
+
+
+def test_a_copy_outside_of_every_run_is_named_as_such(run_dir, tmp_path):
+    copy = shutil.copy(run_dir / "004.ckpt", tmp_path / "copy.ckpt")
+    for command in ("show", "path", "pin", "rm"):
+        code, out, err = ckpt(command, copy)
+        assert (code, out, err.count("\n")) == (2, "", 1) and f"{copy}: lies in no run directory" in err
 
 
 def test_path_prints_a_path_and_nothing_else(run_dir):
