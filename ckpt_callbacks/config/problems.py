@@ -13,6 +13,14 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from typing_extensions import get_type_hints, is_typeddict
 
 from .scalars import called
+from .short_form import SHORT
+
+_IN_PYTHON = {
+    "restore_best_weights": "KerasCheckpoint.from_yaml(path, restore_best_weights=True)",
+    "batch_metrics": "KerasCheckpoint.from_yaml(path, batch_metrics=True)",
+    "format": "KerasCheckpoint.from_yaml(path, format='h5')",
+    "allow_code": "from_yaml(path, allow_code=True)",
+}
 
 Loc = Iterable[int | str]
 
@@ -30,7 +38,11 @@ def describe(error: ValidationError, parsed: Any, shape: type) -> list[str]:
         parsed: The content of the file.
         shape: The type that the file should have had.
     """
-    return [_line(details, parsed, shape) for details in error.errors(include_url=False)]
+    found = error.errors(include_url=False)
+    unknown = [details for details in found if _is_unknown(details) and len(details["loc"]) == 1]
+    meant = {name for details in unknown for name in _close(details["loc"][0], {*get_type_hints(shape), *SHORT})}
+    others = [details for details in found if details not in unknown and not _follows(details, meant)]
+    return [_line(details, parsed, shape) for details in (*unknown, *others)]
 
 
 def choices(shape: type) -> str:
@@ -40,8 +52,23 @@ def choices(shape: type) -> str:
 
 def near(word: object, known: Iterable[object]) -> str:
     """Return ``; did you mean 'epochs'?`` if one of ``known`` resembles ``word``, else an empty string."""
-    found = difflib.get_close_matches(str(word), map(str, known), n=1)
+    found = _close(word, known)
     return f"; did you mean {found[0]!r}?" if found else ""
+
+
+def _close(word: object, known: Iterable[object]) -> list[str]:
+    return difflib.get_close_matches(str(word), map(str, known), n=1)
+
+
+def _is_unknown(details: ErrorDetails) -> bool:
+    return details["type"] in ("extra_forbidden", "invalid_key")
+
+
+def _follows(details: ErrorDetails, meant: set[str]) -> bool:
+    """Return whether a mistake is there only because the names of these fields are misspelt."""
+    if details["type"] == "missing" and len(details["loc"]) == 1:
+        return details["loc"][0] in meant or "monitor" in meant  # which stands for all rules
+    return "metrics" in meant and details["msg"].startswith("unknown metric ")
 
 
 def received(got: Any) -> str:
@@ -59,7 +86,12 @@ def _line(details: ErrorDetails, parsed: Any, shape: type) -> str:
         loc, last = loc[:-1], loc[-1]
         name = last if kind == "extra_forbidden" else got
         wanted = reduce(_part, loc, shape)
-        text = f"unknown field {name!r}; expected one of {choices(wanted)}{near(name, get_type_hints(wanted))}"
+        known = get_type_hints(wanted)
+        if not loc and name in _IN_PYTHON:
+            text = f"unknown field {name!r}; it is an argument in Python: {_IN_PYTHON[name]}"
+        else:
+            also = () if loc else SHORT
+            text = f"unknown field {name!r}; expected one of {choices(wanted)}{near(name, (*known, *also))}"
     elif loc and loc[-1] == "[key]":
         loc, text = loc[:-2], f"got {got!r} as a name; expected text"
     elif kind == "problem":

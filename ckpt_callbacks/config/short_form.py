@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+SHORT = ("monitor", "mode", "patience")
 RULES = ("metrics", "save", "keep", "stop", "best_by")
 
 

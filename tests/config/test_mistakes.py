@@ -60,6 +60,28 @@ def test_all_mistakes_at_once(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("metric: {a: {monitor: b}}\nsave: {improves: a}\nkeep: {best: {n: 1, by: a}}\nversion: 2", "metrics"),
+        ("keep: {last: 1}\nsav: on_preempt\nversion: 2", "save"),
+        ("monitr: val_loss\nversion: 2", "monitor"),
+    ],
+)
+def test_a_misspelt_section_comes_first_and_what_follows_from_it_is_left_out(tmp_path, text, meant):
+    first, *others = problems_of(tmp_path, text)
+    assert first.startswith("unknown field ") and first.endswith(f"; did you mean {meant!r}?")
+    assert others == ["version: got 2; expected 1"]
+
+
+def test_an_argument_of_python_alone_is_named_as_such(tmp_path):
+    [line] = problems_of(tmp_path, "monitor: val_loss\nrestore_best_weights: true")
+    assert line == (
+        "unknown field 'restore_best_weights'; it is an argument in Python: "
+        "KerasCheckpoint.from_yaml(path, restore_best_weights=True)"
+    )
+
+
 def test_a_key_that_looks_like_an_index_is_not_an_index():
     with pytest.raises(ConfigError) as caught:
         Config.from_mapping({"save": {False: [], "every": []}})
