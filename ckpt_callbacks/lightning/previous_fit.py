@@ -46,11 +46,7 @@ class PreviousFit:
         """
         if run.is_first_fit:
             if not run.view.resumable():
-                if any(record.contents == "weights" for record in run.view.manifest.live()):
-                    log.warning(
-                        "%s holds only checkpoints that a run cannot be resumed from, such as those of weights, so "
-                        "training starts from scratch", run.dirpath,
-                    )  # fmt: skip
+                run.directory.announcements.name_weights(run.view.manifest.live())
                 return
             if self._resume != "never":
                 if run.fits.were_for_another(trainer.lightning_module):

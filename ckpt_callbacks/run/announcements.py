@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 
@@ -93,6 +94,18 @@ class Announcements:
             announce(
                 "%s: a new run begins; saves: %s%s%s", self._dirpath, policy.save.describe(), best,
                 self._how("; if it is interrupted, "),
+            )  # fmt: skip
+
+    def name_weights(self, records: Iterable[Record]) -> None:
+        """Announce that training starts from scratch if the directory holds weights.
+
+        Args:
+            records: The checkpoints of the directory, none of which a run can be resumed from.
+        """
+        if any(record.contents == "weights" for record in records):
+            log.warning(
+                "%s holds only checkpoints that a run cannot be resumed from, such as those of weights, so training "
+                "starts from scratch", self._dirpath,
             )  # fmt: skip
 
     def preempt(self, last: Record | None, step: int) -> None:

@@ -37,6 +37,16 @@ def test_a_run_announces_its_start_its_interruption_and_its_resume(tmp_path, cap
 
 
 @ONCE
+def test_a_directory_of_weights_is_named_where_training_starts_from_scratch(tmp_path, caplog):
+    fit(quick(), checkpoint(tmp_path, POLICY, contents="weights"), epochs=1)
+    assert "from scratch" not in caplog.text
+    fit(quick(), checkpoint(tmp_path, POLICY), epochs=1)
+    assert caplog.text.count("holds only checkpoints that a run cannot be resumed from") == 1
+    fit(quick(), checkpoint(tmp_path, POLICY), epochs=2)
+    assert caplog.text.count("from scratch") == 1, "the full checkpoints are resumed from"
+
+
+@ONCE
 def test_the_path_of_a_file_and_a_value_that_is_not_finite_are_named_once(tmp_path, caplog):
     ours = checkpoint(tmp_path / "best.keras", POLICY)
     (named,) = [message for message in caplog.messages if "best.keras: is taken for the run directory" in message]
