@@ -54,3 +54,18 @@ def test_the_path_of_a_file_and_a_value_that_is_not_finite_are_named_once(tmp_pa
     nan = keras.callbacks.LambdaCallback(on_epoch_end=lambda _, logs: logs.update(val_loss=float("nan")))
     fit(quick(), nan, ours, epochs=2, batch_size=64)
     assert caplog.text.count("the metric 'val_loss' is nan at step 1; such a value never ranks") == 1
+
+
+@ONCE
+@pytest.mark.parametrize(
+    ("resume", "how"),
+    [
+        ({"optimizer": False}, "run the same command to resume"),
+        ({"step": False}, "pass resume='auto' to resume"),  # the same command would begin another run
+        pytest.param("never", "pass resume='auto' to resume", marks=pytest.mark.slow),
+    ],
+)
+def test_the_advice_resumes_the_run(tmp_path, caplog, resume, how):
+    caplog.set_level(logging.INFO)
+    fit(quick(), checkpoint(tmp_path, POLICY, resume=resume), epochs=1)
+    assert f"; if it is interrupted, {how}" in caplog.text

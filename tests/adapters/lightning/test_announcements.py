@@ -56,3 +56,17 @@ def test_a_directory_of_weights_is_named_where_training_starts_from_scratch(tmp_
     process_fits._fits.clear()  # as in a new process
     fit(tmp_path, POLICY, max_epochs=1, arguments={"resume": resume})
     assert caplog.text.count("holds only checkpoints that a run cannot be resumed from") == 1
+
+
+@pytest.mark.parametrize(
+    ("resume", "how"),
+    [
+        ({"optimizer": False}, "run the same command to resume"),
+        ({"step": False}, "pass resume='auto' to resume"),  # the same command would begin another run
+        pytest.param("never", "pass resume='auto' to resume", marks=pytest.mark.slow),
+    ],
+)
+def test_the_advice_resumes_the_run(tmp_path, caplog, resume, how):
+    caplog.set_level(logging.INFO)
+    fit(tmp_path, POLICY, arguments={"resume": resume}, max_epochs=1)
+    assert f"; if it is interrupted, {how}" in caplog.text
