@@ -126,7 +126,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
             self.on_train_batch_end = self._end_batch
         self._named = named
         self._parts = ResumedParts(**named)
-        self._run.directory.announcements.resumes_itself = self._resume == "auto" and named.get("step", True)
+        self._run.directory.announcements.resumes_itself = settings.resume in (None, "auto")
         self._gate = self._run.gate
         self._fit: Fit | None = None
         weakref.finalize(self, self._run.close)

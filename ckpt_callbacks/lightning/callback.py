@@ -119,8 +119,8 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         self._staging = settings.staging if settings.background else "none"  # a copy is pointless
         self._fit: Fit | None = None
         self._resume: str | PathLike[str] = where
-        if self._placed is not None:
-            self._run.directory.announcements.resumes_itself = where == "auto" and parts.get("step", True)
+        if settings.resume == "auto":
+            self._run.directory.announcements.resumes_itself = True
         self._previous = PreviousFit(where)
         self._parts = parts
         # The path that the parts are for; None for any.
