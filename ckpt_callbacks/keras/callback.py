@@ -167,6 +167,14 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
             )
         super().set_model(model)
 
+    def _refuse_lightning(self) -> None:
+        raise PolicyError(
+            "KerasCheckpoint: got a Trainer of Lightning; expected fit() of a Keras model; for Lightning, use "
+            "ckpt_callbacks.lightning.LightningCheckpoint"
+        )
+
+    setup = on_exception = property(_refuse_lightning)  # a trainer looks for the first one, and then for the other
+
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         check_private_names()
         call = FitCall.of(self.model)

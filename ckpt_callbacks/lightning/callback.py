@@ -281,6 +281,12 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         finally:
             self._fit = None
 
+    def set_model(self, *_: Any) -> None:
+        """Refuse `fit` of Keras, which calls this first, or looks for `on_batch_end` before."""
+        raise PolicyError("LightningCheckpoint: got fit() of Keras; expected ckpt_callbacks.keras.KerasCheckpoint")
+
+    on_batch_end = property(set_model)
+
     def _notify_loggers(self, trainer: Trainer) -> None:
         for logger in trainer.loggers:
             logger.after_save_checkpoint(self)

@@ -83,3 +83,17 @@ def test_a_missing_framework_is_named_with_the_command_that_installs_it():
     code = "import sys; sys.modules['keras'] = None; import ckpt_callbacks.keras"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
     assert 'keras is not installed: run `pip install "ckpt-callbacks[keras]"`' in done.stderr
+
+
+@ONCE
+def test_the_callback_of_the_other_framework_is_refused_in_one_line(tmp_path):
+    lightning = pytest.importorskip("lightning")
+    from lightning.pytorch.demos.boring_classes import BoringModel
+
+    from ckpt_callbacks.lightning import LightningCheckpoint
+
+    with pytest.raises(PolicyError, match=r"^LightningCheckpoint: got fit\(\) of Keras; expected .*KerasCheckpoint$"):
+        fit(quick(), LightningCheckpoint(tmp_path, EACH_EPOCH), epochs=1)
+    trainer = lightning.Trainer(callbacks=[checkpoint(tmp_path)], logger=False, accelerator="cpu", max_epochs=1)
+    with pytest.raises(PolicyError, match=r"^KerasCheckpoint: got a Trainer of Lightning; .*LightningCheckpoint$"):
+        trainer.fit(BoringModel())
