@@ -32,7 +32,7 @@ def test_two_callbacks_on_one_directory_are_refused(tmp_path):
         (dict(format="zip"), "format is 'zip'; expected 'keras' or 'h5'"),
         (dict(contents="weights", format="keras"), "contents='weights' is written as .weights.h5"),
         (dict(contents="model"), "contents is 'model'; expected one of full, weights"),
-        (dict(resume=None), "resume is None; expected 'auto', 'never' or a checkpoint's path"),
+        (dict(resume=3), "resume is 3; expected 'auto', 'never' or a checkpoint's path"),
         (
             dict(resume={"optimiser": False}),
             "resume is {'optimiser': False}; expected True or False for the optimizer",
