@@ -176,6 +176,7 @@ class Fit:
         metrics, here, complete = dict(logs or {}), object(), self._has_validated or not self.call.validates
         complete &= self._resume_point is None or not self._resume_point.leave_out_partial(metrics)
         self.progress.end_epoch(self.model)
+        self.validation.end_epoch(self._run.dirpath)
         self._obey(self._observe(EventKind.EPOCH_END, metrics, complete=complete, weights=here))
         if self.model.stop_training or epoch + 1 == self._params["epochs"]:  # the fit ends here
             self._measured = MeasuredWeights(here, self.model)

@@ -9,6 +9,7 @@ import keras
 
 _OF_BATCHES = ("on_batch_begin", "on_train_batch_begin", "on_batch_end", "on_train_batch_end")
 _OF_VALIDATIONS = ("on_test_begin", "on_test_batch_begin")
+_UNTIL_SAVE = (*_OF_VALIDATIONS, "on_test_batch_end", "on_test_end", "on_epoch_end")
 _HOOKS = ("on_epoch_begin", *_OF_BATCHES, "on_test_begin")
 _CHANGING = (keras.callbacks.LearningRateScheduler, keras.callbacks.SwapEMAWeights)
 _HARMLESS = ("keras.src.callbacks.", f"{__package__}.")  # all others of Keras, and those of this package
@@ -37,6 +38,11 @@ def may_replace_weights(callbacks: Sequence[keras.callbacks.Callback]) -> bool:
         for callback in callbacks
         for hook in _OF_VALIDATIONS
     )
+
+
+def may_part_measured_and_saved(callbacks: Sequence[keras.callbacks.Callback]) -> bool:
+    """Return whether a hook may make the weights that are saved others than those that the validation measures."""
+    return any(not _origin(callback, hook).startswith(_HARMLESS) for callback in callbacks for hook in _UNTIL_SAVE)
 
 
 def may_log(callbacks: Sequence[keras.callbacks.Callback]) -> bool:

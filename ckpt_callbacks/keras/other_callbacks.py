@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from .arrays import from_json, to_json
-from .hook_effects import may_change_model, may_log, may_replace_weights, see_batches
+from .hook_effects import may_change_model, may_log, may_part_measured_and_saved, may_replace_weights, see_batches
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -41,6 +41,7 @@ class OtherCallbacks:
         may_change_model: Whether hooks that are called again in a resumed epoch may change the model.
         may_log: Whether hooks may add metrics to those of an epoch.
         may_replace_weights: Whether hooks may put other weights into the model for a validation.
+        may_part_measured_and_saved: Whether a save may hold other weights than the validation before it has measured.
         collect: Whether one of them has batch hooks and no state to keep, so that it may compute metrics from what it
             sees in each batch.
     """
@@ -51,6 +52,7 @@ class OtherCallbacks:
         self._flush, self.may_change_model = flush, may_change_model(callbacks)
         self.may_log = may_log(callbacks)
         self.may_replace_weights = may_replace_weights(callbacks)
+        self.may_part_measured_and_saved = may_part_measured_and_saved(callbacks)
         self._callbacks = [callback for callback in callbacks if _fields(callback) or _has_protocol(callback)]
         self.collect = see_batches([callback for callback in callbacks if not _has_protocol(callback)])
         self._faulty: set[int] = set()

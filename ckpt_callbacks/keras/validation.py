@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -10,6 +13,8 @@ from .embedded import VolatileState
 from .other_callbacks import OtherCallbacks
 from .state import volatile_state
 from .weights import content
+
+log = logging.getLogger("ckpt_callbacks")
 
 
 class Validation:
@@ -31,6 +36,9 @@ class Validation:
         self.state: VolatileState | None = None
         self._trained: str | None = None  # before the hooks of other callbacks, until the first batch
         self._is_replaced = False
+        self._compares = others.may_part_measured_and_saved
+        # What this epoch's validation measured, without what layers may change by themselves, such as counters.
+        self._measured: tuple[list[Any], str] | None = None
 
     def await_hooks(self) -> None:
         """Note the weights before a validation, when no other callback has replaced them yet."""
@@ -48,12 +56,26 @@ class Validation:
             return
         self._is_replaced = self._is_replaced or self._holds_others()
         self._trained = None  # only hooks before the first batch replace weights
+        if self._compares and self._measured is None:
+            trained = list(self._model.trainable_variables)
+            self._measured = trained, content(self._model, trained)
         self._save()
 
     def end(self) -> None:
         """End the validation, if one is running."""
         self._save()
         self.state = None
+
+    def end_epoch(self, dirpath: Path) -> None:
+        """Log once, at an epoch's end, that its validation measured other weights than the model holds now."""
+        measured, self._measured = self._measured, None
+        if measured is not None and measured[1] != content(self._model, measured[0]):
+            self._compares = False
+            log.warning(
+                "%s: the last validation measured weights that are not saved, such as averages that were put into the "
+                "model for a validation, or weights that a callback has changed after it: the metrics in the records, "
+                "which decide what is best, describe the measured weights", dirpath,
+            )  # fmt: skip
 
     def _save(self) -> None:
         if self.state is not None and not self._is_replaced:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import keras
@@ -37,11 +37,16 @@ def weights_are_finite(model: keras.Model) -> bool:
     return all_finite((array.view(np.uint8).data, array.dtype.name) for array in arrays)
 
 
-def content(model: keras.Model) -> str:
-    """Return an identity of the values of a model's weights, no matter how they were set."""
+def content(model: keras.Model, only: Sequence[Any] | None = None) -> str:
+    """Return an identity of the values of a model's weights, no matter how they were set.
+
+    Args:
+        model: The model.
+        only: Those of its weights that count, if not all.
+    """
     update_variables(model)
     hasher = hashlib.sha256()
-    for variable in model.weights:
+    for variable in model.weights if only is None else only:
         hasher.update(_sample(variable.value))
     return hasher.hexdigest()
 

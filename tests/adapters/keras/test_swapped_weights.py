@@ -94,3 +94,40 @@ def test_a_stop_amid_an_epoch_saves_the_trained_weights(tmp_path, make):
         train(tmp_path / name, callback, OnPreempt(), At("on_train_batch_end", 3, stop))
     [saved], [plain] = records(tmp_path / "cut"), records(tmp_path / "plain")
     assert saved.step == plain.step == 3 and same(weights_in(saved), weights_in(plain))
+
+
+class Changes(keras.callbacks.Callback):
+    """Changes the weights, or what is trained, in a hook after the validation."""
+
+    def __init__(self, hook, change):
+        super().__init__()
+        setattr(self, hook, lambda *_, **__: change(self.model))
+
+
+def halve(trained):
+    trained.set_weights([0.5 * value for value in trained.get_weights()])
+
+
+def freeze(trained):
+    trained.layers[0].trainable = False
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (Halves, 1),
+        (lambda: Changes("on_epoch_end", halve), 1),
+        pytest.param(
+            lambda: Changes("on_epoch_end", freeze),
+            0,
+            marks=pytest.mark.skipif(BACKEND == "jax", reason="Keras on JAX needs another compile() for it"),
+        ),
+        pytest.param(lambda: Changes("on_test_end", halve), 1, marks=SLOW),
+        pytest.param(lambda: Changes("on_epoch_begin", halve), 0, marks=SLOW),
+        pytest.param(until_the_epoch_ends, 1, marks=SLOW),
+        pytest.param(lambda: keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None), 0, marks=SLOW),
+    ],
+)
+def test_measured_weights_that_are_not_saved_are_logged_once(tmp_path, caplog, make, told):
+    train(tmp_path, make, Every(epochs=1))
+    assert caplog.text.count("the last validation measured weights that are not saved") == told
