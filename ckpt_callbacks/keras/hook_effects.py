@@ -24,35 +24,33 @@ def may_change_model(callbacks: Sequence[keras.callbacks.Callback]) -> bool:
     Args:
         callbacks: The other callbacks of the fit.
     """
-    return any(
-        isinstance(callback, _CHANGING) or not _origin(callback, hook).startswith(_HARMLESS)
-        for callback in callbacks
-        for hook in _HOOKS
-    )
+    return any(isinstance(callback, _CHANGING) for callback in callbacks) or _have_own(callbacks, *_HOOKS)
 
 
 def may_replace_weights(callbacks: Sequence[keras.callbacks.Callback]) -> bool:
     """Return whether a hook may put other weights into the model for a validation, such as averages."""
-    return any(
-        isinstance(callback, keras.callbacks.SwapEMAWeights) or not _origin(callback, hook).startswith(_HARMLESS)
-        for callback in callbacks
-        for hook in _OF_VALIDATIONS
-    )
+    swap = any(isinstance(callback, keras.callbacks.SwapEMAWeights) for callback in callbacks)
+    return swap or _have_own(callbacks, *_OF_VALIDATIONS)
 
 
 def may_part_measured_and_saved(callbacks: Sequence[keras.callbacks.Callback]) -> bool:
     """Return whether a hook may make the weights that are saved others than those that the validation measures."""
-    return any(not _origin(callback, hook).startswith(_HARMLESS) for callback in callbacks for hook in _UNTIL_SAVE)
+    return _have_own(callbacks, *_UNTIL_SAVE)
 
 
 def may_log(callbacks: Sequence[keras.callbacks.Callback]) -> bool:
     """Return whether a hook may add metrics to those of an epoch."""
-    return any(not _origin(callback, "on_epoch_end").startswith(_HARMLESS) for callback in callbacks)
+    return _have_own(callbacks, "on_epoch_end")
 
 
 def see_batches(callbacks: Sequence[keras.callbacks.Callback]) -> bool:
     """Return whether any callback has its own batch hook, in which it may collect values."""
-    return any(not _origin(callback, hook).startswith(_HARMLESS) for callback in callbacks for hook in _OF_BATCHES)
+    return _have_own(callbacks, *_OF_BATCHES)
+
+
+def _have_own(callbacks: Sequence[keras.callbacks.Callback], *hooks: str) -> bool:
+    """Return whether one of the ``hooks`` is neither Keras' nor this package's."""
+    return any(not _origin(callback, hook).startswith(_HARMLESS) for callback in callbacks for hook in hooks)
 
 
 def _origin(owner: Any, hook: str) -> str:

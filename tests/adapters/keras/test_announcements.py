@@ -57,15 +57,7 @@ def test_the_path_of_a_file_and_a_value_that_is_not_finite_are_named_once(tmp_pa
 
 
 @ONCE
-@pytest.mark.parametrize(
-    "resume",
-    [
-        {"optimizer": False},  # the same command would begin with a new optimizer again
-        pytest.param({"step": False}, marks=pytest.mark.slow),
-        pytest.param("never", marks=pytest.mark.slow),
-    ],
-)
-def test_the_advice_is_not_the_same_command_where_it_resumes_less(tmp_path, caplog, resume):
+def test_the_advice_is_not_the_same_command_where_it_resumes_less(tmp_path, caplog, resumes_less):
     caplog.set_level(logging.INFO)
-    fit(quick(), checkpoint(tmp_path, POLICY, resume=resume), epochs=1)
+    fit(quick(), checkpoint(tmp_path, POLICY, resume=resumes_less), epochs=1)
     assert "; if it is interrupted, pass resume='auto' to resume" in caplog.text

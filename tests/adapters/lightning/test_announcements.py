@@ -58,15 +58,7 @@ def test_a_directory_of_weights_is_named_where_training_starts_from_scratch(tmp_
     assert caplog.text.count("holds only checkpoints that a run cannot be resumed from") == 1
 
 
-@pytest.mark.parametrize(
-    "resume",
-    [
-        {"optimizer": False},  # the same command would begin with a new optimizer again
-        pytest.param({"step": False}, marks=pytest.mark.slow),
-        pytest.param("never", marks=pytest.mark.slow),
-    ],
-)
-def test_the_advice_is_not_the_same_command_where_it_resumes_less(tmp_path, caplog, resume):
+def test_the_advice_is_not_the_same_command_where_it_resumes_less(tmp_path, caplog, resumes_less):
     caplog.set_level(logging.INFO)
-    fit(tmp_path, POLICY, arguments={"resume": resume}, max_epochs=1)
+    fit(tmp_path, POLICY, arguments={"resume": resumes_less}, max_epochs=1)
     assert "; if it is interrupted, pass resume='auto' to resume" in caplog.text
