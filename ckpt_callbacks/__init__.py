@@ -1,7 +1,8 @@
 """One checkpoint policy for PyTorch Lightning and Keras: when to save, what to keep, when to stop.
 
-The names below are the framework-free core. The callbacks are `ckpt_callbacks.lightning.LightningCheckpoint` and
-`ckpt_callbacks.keras.KerasCheckpoint`; importing this module loads no framework.
+The names below are the framework-free core; `open_run` reads the checkpoints of any run. The callbacks are
+`ckpt_callbacks.lightning.LightningCheckpoint` and `ckpt_callbacks.keras.KerasCheckpoint`; importing this module loads
+no framework.
 """
 
 from .errors import (
@@ -34,6 +35,7 @@ from .policy.state import State
 from .policy.stopping import Diverges, NonFinite, Patience, Reaches, Stopping
 from .policy.triggers import At, Every, Improves, OnDeadline, OnException, OnPreempt, Predicate
 from .record import Record, Status
+from .run.saved_run import open_run
 from .units import hours, minutes, seconds
 
 __all__ = [
@@ -95,6 +97,7 @@ __all__ = [
     "fold",
     "hours",
     "minutes",
+    "open_run",
     "plan",
     "seconds",
 ]

@@ -37,7 +37,7 @@ ALLOWED_LIBRARIES = {
     "lightning": {"lightning", "torch", "torchmetrics", "numpy"},  # Lightning requires torchmetrics
     "keras": {"keras", "h5py", "numpy", "tensorflow", "torch", "jax"},
 }
-FUNCTIONS = {"decide", "fold", "plan", "seconds", "minutes", "hours"}  # what is public and no class
+FUNCTIONS = {"decide", "fold", "plan", "open_run", "seconds", "minutes", "hours"}  # what is public and no class
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

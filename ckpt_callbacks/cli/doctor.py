@@ -8,6 +8,7 @@ import click
 
 from ..errors import StoreError
 from ..recovery.diagnosis import examine
+from ..run.saved_run import check_is_dir
 from . import options
 from .output import say
 
@@ -25,7 +26,7 @@ def doctor(run_dir: Path, dry_run: bool, config: Path | None) -> None:
     What follows from moving a file back into its place is reported only once that is done. While training is
     running, only the manifest and the bytes of the checkpoints are checked, because training finishes the rest itself.
     """
-    options.check_is_dir(run_dir)
+    check_is_dir(run_dir)
     found = 0
     try:
         for line in examine(run_dir, lambda manifest: options.policy_of(config, manifest), repair=not dry_run):

@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from ..errors import ConfigError, StoreError
+from ..errors import StoreError
 from ..policy.policy import Policy
 from ..record import ALIASES
+from ..run.saved_run import read_manifest, recorded_policy
 from ..store.layout import Layout
 from ..store.manifest import Manifest
-from ..store.obstruction import obstruction
 from .local_path import LocalPath
 from .output import say
 
@@ -27,28 +27,13 @@ config = click.option(
 )
 
 
-def check_is_dir(run_dir: Path) -> None:
-    """Raise `StoreError` unless the path of a run directory is a directory."""
-    if not run_dir.is_dir():
-        raise StoreError(f"{run_dir}: {obstruction(run_dir) or 'does not exist'}; expected a run directory")
-
-
 def open_manifest(run_dir: Path) -> Manifest:
     """Read the manifest of a run directory; its problems go to standard error.
 
     Raises:
         StoreError: The directory has no manifest.
     """
-    check_is_dir(run_dir)
-    manifest = Manifest.read(run_dir)
-    journal = manifest.layout.journal
-    if not journal.exists():
-        within = journal.relative_to(run_dir)
-        runs = [path.parents[len(within.parts) - 1] for path in sorted(run_dir.glob(f"*/{within}"))]
-        hint = f", such as {runs[0]}" if runs else f"; if the manifest was lost, run `ckpt doctor {run_dir}`"
-        raise StoreError(
-            f"{run_dir}: is not a run directory: it has no manifest ({within}); expected a run directory{hint}"
-        )
+    manifest = read_manifest(run_dir)
     for problem in manifest.problems:
         say(f"Warning: {problem}", err=True)
     return manifest
@@ -88,17 +73,11 @@ def policy_of(config: Path | None, manifest: Manifest) -> Policy | None:
         config: The file that ``--config`` names.
         manifest: The manifest of the run directory.
     """
-    described: Any = manifest.attempts[-1].facts.get("policy") if manifest.attempts else None
-    if config is None and described is None:
-        return None
+    if config is None:
+        return recorded_policy(manifest)
     from ..config import Config  # here, because importing the YAML reader is slow
 
-    if config is not None:
-        return Config.from_yaml(config).policy
-    try:
-        return Config.from_mapping(described).policy
-    except ConfigError:  # it names a function of the user, or a newer version wrote it
-        return None
+    return Config.from_yaml(config).policy
 
 
 def echo_json(facts: dict[str, Any]) -> None:

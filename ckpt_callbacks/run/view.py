@@ -43,6 +43,12 @@ class RunView:
         """Read the manifest again."""
         self.manifest.refresh()
 
+    def report_problems(self) -> None:
+        """Log, once, each line of the manifest that could not be used."""
+        for problem in self.manifest.problems:
+            log.warning("%s", problem)
+        self.manifest.problems.clear()
+
     @property
     def run_id(self) -> str:
         """The run that is training here, otherwise the newest one in the manifest."""
@@ -88,9 +94,7 @@ class RunView:
     def resumable(self) -> list[Record]:
         """Return the records that a run can continue from, newest first, without reading their files."""
         self.manifest.refresh()
-        for problem in self.manifest.problems:
-            log.warning("%s", problem)
-        self.manifest.problems.clear()
+        self.report_problems()
         return [r for r in reversed(self.manifest.live()) if r.resumable and not r.superseded]
 
     def verified_resumable(self, suits: Callable[[Record], bool] = lambda record: True) -> Iterator[Record]:

@@ -1,0 +1,87 @@
+"""A run directory as a program reads it that does not train: the checkpoints by the policy in the manifest."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from ckpt_callbacks import EventKind, Improves, KeepBest, KeepLast, Metric, Policy, StoreError, open_run
+from ckpt_callbacks.config import Config
+from ckpt_callbacks.store.manifest import Manifest
+from tests.support.processes import ENVIRONMENT
+from tests.support.training import new_run, report, start
+
+ACC = Metric("acc", mode="max")
+POLICY = Policy(Improves(ACC) | Improves(Metric("loss")), KeepBest(2, by=ACC) | KeepLast(2))
+
+
+def train(dirpath, losses=(3.0, 2.0, 1.0)):
+    """Train with an accuracy of which the second is the best, and stay open."""
+    run = new_run(dirpath, POLICY, background=False, described=Config(POLICY).described)
+    run.open()
+    start(run)
+    for epoch, loss in enumerate(losses, 1):
+        metrics = {"loss": loss, "acc": 0.9 if epoch == 2 else 0.5}
+        report(run, EventKind.EPOCH_END, step=10 * epoch, epoch=epoch, complete=True, metrics=metrics)
+    return run
+
+
+def contents(dirpath):
+    return {path: (path.lstat().st_mtime_ns, path.is_file() and path.read_bytes()) for path in dirpath.rglob("*")}
+
+
+def test_it_answers_as_the_callback_does_and_changes_nothing(tmp_path, monkeypatch):
+    run = train(tmp_path / "a")
+    run.close()
+    before = contents(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    saved = open_run("a")
+    monkeypatch.chdir("/")
+    assert saved.best() == run.view.best() and saved.best().step == 20
+    assert saved.last() == run.view.last() and saved.final() == run.view.final()
+    assert saved.records() == run.view.records() and saved.policy == POLICY
+    assert saved.resume_path() == str(tmp_path / "a" / saved.last().file)
+    os.utime(saved.last().path)  # so that the test can see a change
+    assert contents(tmp_path) != before
+    (tmp_path / "a" / saved.last().file).write_bytes(b"damaged")
+    before = contents(tmp_path)
+    assert saved.resume_path() == str(saved.best().path)
+    assert contents(tmp_path) == before
+
+
+def test_it_follows_a_run_that_trains(tmp_path):
+    run = train(tmp_path)
+    saved = open_run(tmp_path)
+    assert saved.last().step == 30
+    report(run, EventKind.EPOCH_END, step=40, epoch=4, complete=True, metrics={"loss": 0.5, "acc": 0.95})
+    assert saved.last().step == saved.best().step == 40
+    run.close()
+
+
+def test_it_needs_neither_framework(tmp_path):
+    train(tmp_path).close()
+    code = (
+        "import sys, ckpt_callbacks; print(ckpt_callbacks.open_run(sys.argv[1]).best().step, "
+        "[name for name in ('torch', 'keras', 'lightning', 'tensorflow', 'numpy') if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, tmp_path]
+    assert subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True).stdout == "20 []\n"
+
+
+def test_without_the_policy_the_link_says_what_is_best(tmp_path):
+    train(tmp_path).close()
+    journal = Manifest.read(tmp_path).layout.journal
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(line for line in lines if '{"attempt"' not in line))
+    saved = open_run(tmp_path)
+    assert saved.policy is None and saved.best().step == 20
+
+
+@pytest.mark.parametrize("name, why", [("x", "does not exist"), ("file", "is a file"), ("", "such as ")])
+def test_what_is_no_run_directory_is_one_line(tmp_path, name, why):
+    train(tmp_path / "a").close()
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError) as caught:
+        open_run(tmp_path / name)
+    assert why in str(caught.value) and "expected a run directory" in str(caught.value)
