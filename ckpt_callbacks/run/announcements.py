@@ -13,6 +13,7 @@ from ..policy.unused_grace import unused_grace
 from ..record import Record
 from ..runtime.bare_log import announce
 from ..settings import Settings
+from .similar_directory import similar_run
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -77,12 +78,13 @@ class Announcements:
             self._dirpath,
         )
 
-    def start(self, policy: Policy, *, is_new: bool, step: int, epoch: int) -> None:
+    def start(self, policy: Policy, *, is_new: bool, is_first: bool, step: int, epoch: int) -> None:
         """Announce a start of training: a new run, or one that continues from a checkpoint.
 
         Args:
             policy: The policy.
             is_new: True if it begins a run.
+            is_first: True if the directory has held no other start of training.
             step: Optimizer updates done.
             epoch: Completed epochs.
         """
@@ -95,6 +97,8 @@ class Announcements:
                 "%s: a new run begins; saves: %s%s%s", self._dirpath, policy.save.describe(), best,
                 self._how("; if it is interrupted, "),
             )  # fmt: skip
+            if is_first and self.resumes_itself and (similar := similar_run(self._dirpath)) is not None:
+                log.warning("%s: holds no run to resume; did you mean %s, which holds one?", self._dirpath, similar)
 
     def name_weights(self, records: Iterable[Record]) -> None:
         """Announce that training starts from scratch if the directory holds weights.

@@ -117,8 +117,10 @@ class Session:
             return Decision()
         event = self._begin_event(event)
         if event.kind is EventKind.START and self._directory.processes.is_primary:
-            start = self._directory.announcements.start
-            start(self._policy, is_new=self._is_new, step=event.step, epoch=event.epoch)
+            self._directory.announcements.start(
+                self._policy, is_new=self._is_new, is_first=len(self._directory.manifest.attempts) == 1,
+                step=event.step, epoch=event.epoch,
+            )  # fmt: skip
         if event.kind is EventKind.EXCEPTION and self._directory.keeps_all:
             return Decision()  # all was saved before this error was raised
         decision = self._handle(event)
