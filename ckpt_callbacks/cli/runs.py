@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..policy.policy import Policy
+from ..record import Record
 from ..store.file_lock_calls import is_locked
 from ..store.layout import Layout
 from ..store.manifest import Manifest
@@ -55,18 +56,24 @@ class RunSummary:
         """Return the text of each column."""
         last, best = self._last, self._best
         size = sum(record.size for record in self._records)
-        measured = self._listing.measured(best) if best is not None else []
         return {
             "run": str(self._run_dir),
             "state": "training" if self._is_training else "",
             "saves": str(len(self._records)),
             "step": str(last.step) if last is not None else "",
             "epoch": str(last.epoch) if last is not None else "",
-            "best": "".join(f"{name}={cells.number(value)}" for name, value in measured[:1]),
+            "best": self._value(best) if best is not None else "",
             "at step": str(best.step) if best is not None else "",
             "size": cells.size(size) if size else "",
             "saved": cells.when(last) if last is not None else "",
         }
+
+    def _value(self, best: Record) -> str:
+        """Return what the best checkpoint was ranked by, if it is known."""
+        measured = self._listing.measured(best)
+        if self._listing.view.policy is None and len(measured) > 1:  # the manifest was rebuilt, for example
+            return "metric not known"
+        return "".join(f"{name}={cells.number(value)}" for name, value in measured)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""

@@ -18,10 +18,10 @@ LOSSES = [1.0, 0.5, 0.4, 0.3, 0.2]  # the fifth save fails
 COMMAND = [sys.executable, "-c", "from ckpt_callbacks.cli import main; main(prog_name='ckpt')"]
 
 
-def train(dirpath, losses=LOSSES, fail_on=(5,)):
+def train(dirpath, losses=LOSSES, fail_on=(5,), **given):
     clock = FakeClock()
     metadata = {"dataset": "digits", "sizes": [1, 2], "optimizer": {"lr": 0.1, "nesterov": True}}
-    run = new_run(dirpath, POLICY, suffix=".ckpt", filename="{epoch:03d}", metadata=metadata, clock=clock)
+    run = new_run(dirpath, POLICY, suffix=".ckpt", filename="{epoch:03d}", metadata=metadata, clock=clock, **given)
     run.open()
     start(run)
     writer = FakeWriter(b"x" * 2345, fail_on=set(fail_on))

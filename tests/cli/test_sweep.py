@@ -5,17 +5,18 @@ import shutil
 
 import pytest
 
+from ckpt_callbacks.config import Config
 from ckpt_callbacks.store.lock import TrainingLock
 from ckpt_callbacks.store.manifest import Manifest
-from tests.cli.command_line import ckpt, on_terminal, without_colours
+from tests.cli.command_line import POLICY, ckpt, on_terminal, train, without_colours
 
 
 @pytest.fixture
-def sweep(trained, tmp_path):
+def sweep(tmp_path):
     """Return a folder with two runs, one of them as deep as loggers put it, and with other things."""
     folder = tmp_path / "sweep"
-    for name in ("000", "001/version_0/checkpoints"):
-        shutil.copytree(trained, folder / name, symlinks=True)
+    train(folder / "000", described=Config(POLICY).described)
+    shutil.copytree(folder / "000", folder / "001/version_0/checkpoints", symlinks=True)
     (folder / "study.db").write_text("x")
     (folder / "empty").mkdir()
     (folder / "link").symlink_to("000")
@@ -36,6 +37,18 @@ def test_a_folder_of_runs_is_one_line_for_each(sweep):
         "2", "40", "4", "ema(0.5)", "of", "val_loss=0.4375", "40", "4.7", "kB", "2023-11-15T02:13:20Z",
     ]  # fmt: skip
     assert max(map(len, out.splitlines())) <= 200
+
+
+def test_a_run_without_a_policy_shows_no_metric_that_may_be_another(sweep, tmp_path):
+    """As after a rebuild of the manifest, when only the link tells which checkpoint is the best."""
+    journal = Manifest.read(sweep / "000").layout.journal
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(line for line in lines if '{"attempt"' not in line))
+    columns = ckpt("ls", sweep)[1].splitlines()[1].split()
+    assert columns[1:8] == ["2", "40", "4", "metric", "not", "known", "40"]
+    config = tmp_path / "ckpt.yaml"
+    config.write_text("monitor: acc\n")
+    assert ckpt("ls", sweep, "--config", config)[1].splitlines()[1].split()[4] == "acc=0.5"
 
 
 def test_several_directories_may_be_given_with_others_between_them(sweep):
