@@ -30,8 +30,11 @@ def ls(dirs: tuple[Path, ...], as_json: bool, everything: bool, why: bool, confi
     If DIR is a run directory, shows one line for each checkpoint. If it holds run directories, or if there are several,
     shows one line for each run: its newest checkpoint, and the value of its best one.
     """
-    runs = [run for path in dirs for run in find_runs(path)]
+    runs = list(dict.fromkeys(run for path in dirs for run in find_runs(path)))
     if (len(dirs) > 1 or runs != [dirs[0]]) and runs:
+        if everything or why:
+            option = "--all" if everything else "--why"
+            raise StoreError(f"{option}: is about the checkpoints of one run, and got {len(runs)}, such as {runs[0]}")
         _list_runs(runs, as_json=as_json, config=config)
         return
     run_dir = dirs[0]

@@ -10,6 +10,8 @@ from ..errors import StoreError
 from ..policy.retention import KeepTagged
 from ..record import ALIASES, Record, is_tag
 from ..run.manual_removal import check_counts
+from ..store.aliases import target_of
+from ..store.manifest import Manifest
 from . import options
 from .records import Listing
 
@@ -38,12 +40,19 @@ def amend(run_dir: Path, which: str | None, facts_of: Callable[[Record], Mapping
         raise StoreError(f"{run_dir}: cannot be written: {error.strerror or error}") from error
 
 
-def checked_tag(name: str) -> str:
+def checked_tag(name: str, manifest: Manifest) -> str:
     """Return a tag.
+
+    Args:
+        name: The name that the user gave.
+        manifest: The manifest of the run directory.
 
     Raises:
         StoreError: The name cannot be a tag.
     """
+    dirpath, files = manifest.layout.dirpath, {record.file for record in manifest.records.values()}
+    if name in files or (name and target_of(dirpath / name) in files):
+        raise StoreError(f"{dirpath}: tag: got {name!r}, which names a checkpoint's file; expected a name like release")
     if not is_tag(name):
         raise StoreError(
             f"tag: got {name!r}; expected a printable name, such as release, that is neither a number nor one of "

@@ -80,11 +80,15 @@ class Listing:
                 found = found.with_saved(record.time, blocked)
         return found
 
-    def find(self, which: str) -> Record:
+    def find(self, which: str, *, alone: bool = False) -> Record:
         """Return the record with this id, alias, file, link or tag, or else with this step.
 
+        Args:
+            which: The name of a checkpoint.
+            alone: Whether it must name no other checkpoint that has a file, even in another sense.
+
         Raises:
-            StoreError: There is none.
+            StoreError: There is none, or more than one.
         """
         if which in ALIASES:
             found = [record for record in self.records if which in self.aliases.get(record.id, ())]
@@ -92,19 +96,28 @@ class Listing:
                 why = f": {self.view.why_no_best()}" if which == "best" else ""
                 raise StoreError(f"{self._dirpath}: has no {which!r} checkpoint yet{why}")
             return found[0]
-        path = Path(which).resolve()
-        linked = target_of(self._dirpath / which)  # a link beside the checkpoints, as the shell shows it
-        named = [r for r in self.records if which in (str(r.id), r.file) or r.path.resolve() == path]
-        named = named or [r for r in self.records if r.file == linked]
+        path = Path(which)
+        # A link beside the checkpoints, as the shell shows it; in another run, it may have a target of the same name.
+        beside = self._dirpath / path.name if path.parent in (Path(), self._dirpath) else path
+        is_here = beside.parent.resolve() == self._dirpath.resolve()
+        files = {path.name, target_of(beside)} if is_here else {None}
+        named = [r for r in self.records if r.file in files or r.path.resolve() == path.resolve()]
+        ids = [r for r in self.records if which == str(r.id)]
         # A tag that is also the name of another checkpoint's file must not make `ckpt rm` delete the wrong one.
-        matching = named or [r for r in self.records if which in r.tags or which == str(r.step)]
+        others = [r for r in self.records if which in r.tags or which == str(r.step)]
+        matching = named or ids or others
         if not matching:
             raise StoreError(
                 f"{self._dirpath}: has no checkpoint {which!r}; expected an id, a step, a file, a tag, or one of "
                 f"{', '.join(ALIASES)}; `ckpt ls {self._dirpath} --all` lists them"
             )
+        meant = {r.id: r.file for r in named or ids + others if r.status.on_disk}
+        if alone and len(meant) > 1:
+            raise StoreError(
+                f"{self._dirpath}: {which!r} may mean {' or '.join(meant.values())}; expected the name of its file"
+            )
         # A deleted checkpoint's name may have been used again.
-        return max(matching, key=lambda r: (str(r.id) == which, r.status.on_disk, r.id))
+        return max(matching, key=lambda r: (r.status.on_disk, r.id))
 
     def _reasons(self, record: Record) -> list[str] | tuple[str, ...]:
         if record.run != self.view.run_id:

@@ -21,14 +21,14 @@ from .records import Listing
 def rm(run_dir: Path, which: str | None, force: bool) -> None:
     """Delete one checkpoint.
 
-    WHICH is its id or step, its file or path, a tag, or one of last, best and final. A checkpoint that is pinned, that
-    one of the links names, or from which a run would resume is deleted only with --force, and the links and the resume
-    point only while no training is running. What is left of a failed save, or of a damaged file, is deleted with
-    --force.
+    WHICH is its id or step, its file or path, a tag, or one of last, best and final; a name that may mean two
+    checkpoints is refused. A checkpoint that is pinned, that one of the links names, or from which a run would resume
+    is deleted only with --force, and the links and the resume point only while no training is running. What is left of
+    a failed save, or of a damaged file, is deleted with --force.
     """
     manifest, name = options.locate(run_dir, which)
     policy = options.policy_of(None, manifest)
-    record = Listing(manifest, policy).find(name)
+    record = Listing(manifest, policy).find(name, alone=True)
     view = RunView(manifest, policy)
     before = view.aliases()
     try:

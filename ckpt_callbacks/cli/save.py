@@ -23,9 +23,10 @@ def save(run_dir: Path, tag: str | None) -> None:
     It saves at its next step, regardless of its policy, and pins the checkpoint, so that no retention rule deletes it.
     The exit status is 1 when no training is running there.
     """
+    manifest = options.open_manifest(run_dir)
+    layout = manifest.layout
     if tag is not None:
-        checked_tag(tag)
-    layout = options.open_manifest(run_dir).layout
+        checked_tag(tag, manifest)
     if not is_locked(layout.training_lock, unknown=True):
         say(f"{run_dir}: no training is running here", err=True)
         raise SystemExit(1)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..run.saved_run import read_manifest
 from . import options
 from .output import say
 from .pins import amend, checked_tag, fate_of
@@ -22,6 +23,6 @@ def tag(run_dir: Path, which: str, name: str) -> None:
     by its tag; if several have the same tag, by the newest. A tag keeps a checkpoint only if the policy says so
     (KeepTagged). Works while training is running.
     """
-    name = checked_tag(name)
+    name = checked_tag(name, read_manifest(run_dir))
     record = amend(run_dir, which, lambda now: {"tags": tuple(dict.fromkeys((*now.tags, name)))})
     say(f"{record.path}: tagged {name}{fate_of(run_dir, record, name)}")

@@ -222,7 +222,34 @@ def test_a_tag_that_is_the_name_of_another_file_makes_rm_delete_nothing_else(tmp
     with Training(tmp_path, Policy(save=Every(epochs=1), keep=KeepLast(3))) as training:
         for number in (1, 2, 3):
             training.epoch(number)
-    assert ckpt("tag", tmp_path, "1", "2.ckpt")[0] == 0
+    Manifest.read(tmp_path).change(1, tags=("2.ckpt",))  # `ckpt tag` refuses it, and earlier versions did not
     assert ckpt("rm", tmp_path, "2.ckpt")[0] == 0
     assert ckpt("rm", tmp_path, "2.ckpt")[0] != 0
     assert files(training) == ["1.ckpt", "3.ckpt"]
+
+
+@pytest.mark.parametrize("name", ["1.ckpt", "2.ckpt", "last.ckpt"])
+def test_the_name_of_a_file_is_no_tag(training, name):
+    training.epoch(1)
+    training.epoch(2)
+    run_dir = training.run.dirpath
+    for command in (["tag", run_dir, "2", name], ["save", run_dir, "--tag", name]):
+        code, out, err = ckpt(*command)
+        assert (code, out, err.count("\n")) == (2, "", 1) and f"got {name!r}, which names a checkpoint's file" in err
+    assert records(run_dir)[2].tags == () and not (run_dir / "SAVE_NOW").exists()
+
+
+def test_rm_refuses_a_name_that_may_mean_two_checkpoints(tmp_path):
+    with Training(tmp_path, Policy(save=Every(epochs=1), keep=KeepLast(9))) as training:
+        for number in (1, 2, 3):
+            training.epoch(number)
+    manifest = Manifest.read(tmp_path)
+    manifest.change(1, step=2, tags=("a",))
+    manifest.change(3, step=20, tags=("a",))
+    for which, meant in (("2", "2.ckpt or 1.ckpt"), ("20", "2.ckpt or 3.ckpt"), ("a", "1.ckpt or 3.ckpt")):
+        code, out, err = ckpt("rm", tmp_path, which, "--force")
+        assert (code, out, err.count("\n")) == (2, "", 1) and f"{which!r} may mean {meant}" in err
+        assert ckpt("show", tmp_path, which)[0] == 0
+    assert ckpt("rm", tmp_path, "1.ckpt")[0] == 0
+    assert files(training) == ["2.ckpt", "3.ckpt"]
+    assert ckpt("rm", tmp_path, "2", "--force")[0] == 0

@@ -115,3 +115,22 @@ def test_check_names_a_grace_period_that_no_rule_uses(tmp_path):
     assert code == 0 and err.startswith(f"{path}: grace is 5 s, but has no effect") and "on_preempt" in err
     path.write_text("save: [{every: {epochs: 1}}, on_preempt]\ngrace: 5 s\n")
     assert ckpt("check", path)[2] == ""
+
+
+@pytest.mark.parametrize("command", ["show", "path", "pin", "rm", "verify"])
+def test_the_checkpoint_of_another_run_names_none_of_this_one(run_dir, tmp_path, command, monkeypatch):
+    """Not even one of the same name, although a link of the other run says no more than this name."""
+    other = shutil.copytree(run_dir, tmp_path / "other", symlinks=True)
+    monkeypatch.chdir(tmp_path)
+    for which in (other / "last.ckpt", "../other/best.ckpt", "other/004.ckpt", "other"):
+        code, out, err = ckpt(command, run_dir, which)
+        assert (code, out, err.count("\n")) == (2, "", 1) and f"{run_dir}: has no checkpoint" in err
+    assert ckpt(command, run_dir / "004.ckpt", "3")[0] == 2
+
+
+def test_options_for_one_run_are_refused_for_several(run_dir, tmp_path):
+    shutil.copytree(run_dir, tmp_path / "other", symlinks=True)
+    for option in ("--why", "--all"):
+        code, out, err = ckpt("ls", tmp_path, option)
+        assert (code, out, err.count("\n")) == (2, "", 1) and f"{option}: is about the checkpoints of one run" in err
+    assert len(ckpt("ls", tmp_path, run_dir)[1].splitlines()) == 3
