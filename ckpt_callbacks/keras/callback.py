@@ -187,13 +187,11 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         # Not on_train_batch_end, which would disable asynchronous dispatch. Reading `self.model` would synchronise JAX.
-        gate, fit = self._gate, self._fit
-        if fit is None:
-            return
+        gate = self._gate  # without a fit, it is open
         if batch < gate.batch and not gate.alarm:
-            fit.progress.begun = batch
-        else:
-            fit.begin_batch(batch)
+            gate.begun = batch
+        elif self._fit is not None:
+            self._fit.begin_batch(batch)
 
     def _end_batch(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         if self._fit is not None:

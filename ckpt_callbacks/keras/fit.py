@@ -106,7 +106,7 @@ class Fit:
         step = max(run.state.step, updates_done(model) if request.parts.step else 0)
         counter = UpdateCounter(model, step, *(() if point is None else (point.batch, point.trained)))
         epochs = max(run.state.epoch, self._initial_epoch.value)
-        self.progress = Progress(self.call, counter, epochs, point, start.earlier_epochs)
+        self.progress = Progress(self.call, counter, run.gate, epochs, point, start.earlier_epochs)
         self._source = ModelSource(
             run, model, self._others, self._staging, self.validation, self.progress, self._inexactness
         )
@@ -212,6 +212,7 @@ class Fit:
         """Undo all changes to the model, close the run (with `Run.close` or ``close_run``), and release the memory."""
         restore_train_function(self._model)
         self._initial_epoch.reset()
+        self._run.gate.batch = 0
         try:
             (close_run or self._run.close)()
         finally:

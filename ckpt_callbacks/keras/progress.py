@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from ..run.step_gate import StepGate
 from .fit_call import FitCall
 from .resume_point import ResumePoint
 from .rng import random_state
@@ -18,6 +19,7 @@ class Progress:
     Args:
         call: The call of `fit`.
         steps: Counts the updates of the fit.
+        gate: Notes the batches that begin.
         epochs: Number of epochs that were completed before the fit.
         point: The place where the fit continues; None if it starts with a new epoch.
         earlier_epochs: Number of epochs of the run that Keras does not count, because earlier fits trained them. Used
@@ -30,7 +32,6 @@ class Progress:
         is_trained: True if all batches of the running epoch are skipped.
         batch: Number of batches of the running epoch before the observed event.
         next_begun: True if the batch after the observed event has begun.
-        begun: The last batch of the running epoch that began and was not skipped. None before the first one.
         validating: True if all batches were trained on and the epoch's validation has begun.
         ending: True if training stops mid-epoch, so that the rest of the epoch does not count.
     """
@@ -39,11 +40,12 @@ class Progress:
         self,
         call: FitCall,
         steps: UpdateCounter,
+        gate: StepGate,
         epochs: int,
         point: ResumePoint | None = None,
         earlier_epochs: int = 0,
     ) -> None:
-        self._call, self._steps = call, steps
+        self._call, self._steps, self._gate = call, steps, gate
         call.watch_data(self._end_data)
         self._first_epoch: int | None = None  # as Keras counts them
         self.epochs_before = self.epochs = epochs
@@ -51,7 +53,7 @@ class Progress:
         self.skipped = self.batch = point.batch if point is not None else 0
         self.is_trained = point is not None and point.is_validation
         self.next_begun = self.validating = self.ending = False
-        self.begun: int | None = None
+        gate.begun = None
         self._begun_before: int | None = None
         self._trained_before = 0  # batches that the fit trained in earlier epochs
         self._data_ended = self._began_without_data = False
@@ -62,6 +64,11 @@ class Progress:
     def has_begun(self) -> bool:
         """True if an epoch has begun."""
         return self._first_epoch is not None
+
+    @property
+    def begun(self) -> int | None:
+        """The last batch of the running epoch that began and was not skipped; None before the first one."""
+        return self._gate.begun
 
     @property
     def is_first_epoch(self) -> bool:
@@ -102,7 +109,7 @@ class Progress:
 
     def begin(self, batch: int) -> None:
         """Begin a batch that is trained."""
-        self._begun_before, self.begun = self.begun, batch
+        self._begun_before, self._gate.begun = self.begun, batch
 
     def batch_of(self, step: float) -> float:
         """Return the number of batches of the running epoch after which ``step`` updates are done."""
@@ -166,8 +173,8 @@ class Progress:
         done = self.done(model)
         self._steps.end_epoch(model, done, spare=self._data_ended)
         self._trained_before += done - self.skipped
-        self.begun, self.skipped, self.batch, self.next_begun, self.validating = None, 0, 0, False, False
-        self.is_trained = False
+        self.skipped, self.batch, self.next_begun, self.validating = 0, 0, False, False
+        self._gate.begun, self.is_trained = None, False
         self.epochs += 1
 
     def counts(self) -> dict[str, Any]:

@@ -21,14 +21,17 @@ class StepGate:
         step: Number of optimizer updates from which every step must be reported.
         alarm: True if something has happened outside the training loop: a signal, a finished save, a due time.
         batch: For adapters that count batches: the first batch of the running epoch that may reach `step`.
+        begun: For adapters that count batches: the last batch of the running epoch that began; None before the first
+            one.
     """
 
-    __slots__ = ("_alarm", "_clock", "alarm", "batch", "step")
+    __slots__ = ("_alarm", "_clock", "alarm", "batch", "begun", "step")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._alarm = clock.alarm(self.open)
         self.batch: float = 0
+        self.begun: int | None = None
         self.step: float
         self.clear()
 
