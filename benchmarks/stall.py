@@ -144,6 +144,12 @@ def targets(where: str, summary: dict) -> list[Target]:
     ours = next(name for name, (labels, _) in summary.items() if labels["role"] == OURS)
     blocked = figure(ours, "blocked")
     found = [Target(f"{where}: blocked ÷ warm copy", ratio(blocked, blocked_of(summary, LIMIT, "copy")), 1.5)]
+    copy = next(
+        (median(f["first"]) for n, (labels, f) in summary.items() if labels["role"] == LIMIT and "copy" in n), None
+    )
+    if copy is not None:
+        what = f"{where}: first save blocked ÷ (1.2 first copies + 20 ms)"
+        found.append(Target(what, ratio(figure(ours, "first"), 1.2 * copy + 0.02), 1))
     bounds = {
         "Lightning ModelCheckpoint": 1 / 15, "Lightning AsyncCheckpointIO": 1 / 3,
         "torch dcp.async_save, cached stager": 1,

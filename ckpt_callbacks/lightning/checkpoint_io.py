@@ -156,7 +156,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         if self.trainer.is_global_zero and self.staging.copies and self._why_live() is None:
             optimizers = () if run.settings.contents == "weights" else self.trainer.optimizers
             size = expected_size(self.trainer.lightning_module, optimizers)
-            run.run_in_background(lambda: self.staging.prepare(size))
+            self.staging.prepare(size)
 
     def _why_live(self) -> str | None:
         """Return why no copy can be made; None if one can."""

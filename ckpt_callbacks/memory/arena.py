@@ -1,16 +1,16 @@
-"""The host memory that a snapshot is copied into: allocated and touched once, then reused for each save."""
+"""The host memory that a snapshot is copied into: allocated once, then reused for each save."""
 
 from __future__ import annotations
 
 import ctypes
 import mmap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..errors import NotEnoughMemory
 from .available import available_memory
 from .pages import HUGE, allocate, exclude_from_forks, round_up
 
-_PIECE = 32 << 20  # bytes touched at a time, so that a lack of memory is noticed and other threads can run
+_PIECE = HUGE  # bytes touched at a time; a save that needs the arena waits for one of these
 _LEFT_FREE = 256 << 20
 
 
@@ -23,11 +23,17 @@ class Arena:
 
     def __init__(self) -> None:
         self._memory: mmap.mmap | None = None
+        self._touched = 0  # bytes, from the front, that `touch` has made warm
 
     @property
     def size(self) -> int:
         """Bytes of memory that are held."""
         return 0 if self._memory is None else len(self._memory)
+
+    @property
+    def _address(self) -> int:
+        assert self._memory is not None
+        return ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
 
     def carve(self, sizes: Sequence[int]) -> list[memoryview]:
         """Return writable pieces of these sizes in bytes.
@@ -46,14 +52,14 @@ class Arena:
         return [whole[offset : offset + size] for offset, size in zip(offsets, sizes, strict=True)]
 
     def reserve(self, size: int) -> None:
-        """Hold at least ``size`` bytes, all of them touched. Safe on another thread as long as no thread carves.
+        """Hold at least ``size`` bytes. Whoever writes to a page first touches it, and many threads do so faster.
 
         Raises:
             NotEnoughMemory: The machine has too little left.
         """
         if size <= self.size:
             return
-        self._memory = None  # first, so that old and new are never held together
+        self._memory, self._touched = None, 0  # first, so that old and new are never held together
         wanted, available = round_up(size, HUGE), available_memory()
         if available is not None and wanted > available - _LEFT_FREE:
             raise NotEnoughMemory(
@@ -64,11 +70,18 @@ class Arena:
         except (OSError, ValueError, OverflowError) as error:
             raise NotEnoughMemory(f"a snapshot needs {wanted >> 20} MiB of memory: {error}") from error
         exclude_from_forks(memory)  # data loaders fork their workers, again at each epoch
-        start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-        for offset in range(0, wanted, _PIECE):
-            ctypes.memset(start + offset, 0, min(_PIECE, wanted - offset))
         self._memory = memory
+
+    def touch(self, go_on: Callable[[], bool]) -> None:
+        """Make the memory warm, which erases it, for as long as ``go_on()`` returns True.
+
+        A later call continues. The interpreter's lock is held only briefly.
+        """
+        while self._touched < self.size and go_on():
+            piece = min(_PIECE, self.size - self._touched)
+            ctypes.memset(self._address + self._touched, 0, piece)
+            self._touched += piece
 
     def release(self) -> None:
         """Return the memory to the system, once no piece of it is referenced."""
-        self._memory = None
+        self._memory, self._touched = None, 0

@@ -1,4 +1,4 @@
-"""Parallel copies from one place in memory to another."""
+"""Memory that a few threads fill together: with copies, or with zeros."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import contextlib
 import ctypes
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 _CHUNK = 8 << 20  # bytes; the last thread waits for the others to finish one of these
 _ALONE = 32 << 20  # bytes that are copied faster than a thread starts
@@ -19,24 +20,34 @@ Copy = tuple[int, int, int]
 def copy_memory(copies: Sequence[Copy]) -> None:
     """Make all copies, on the calling thread and, if there is much to copy, on a few more.
 
-    One core alone gets half of the memory's speed, or less. Each free thread takes the next piece, so a thread whose
-    core is busy delays the others by at most one piece. The interpreter's lock is held only briefly.
+    One core alone gets half of the memory's speed, or less, and still less into pages that nobody has touched. Each
+    free thread takes the next piece, so a thread whose core is busy delays the others by at most one piece. The
+    interpreter's lock is held only briefly.
 
     Args:
         copies: The copies. No memory may change or move in the meantime, and no two targets overlap.
     """
-    pieces = list(_pieces(copies))
-    left = iter(pieces)  # shared: each piece goes to one thread
+    _share([partial(ctypes.memmove, *piece) for piece in _pieces(copies)], sum(size for _, _, size in copies))
+
+
+def fill_with_zeros(address: int, size: int) -> None:
+    """Fill memory with zeros, on as many threads as `copy_memory`."""
+    _share([partial(ctypes.memset, into, 0, count) for into, _, count in _pieces([(address, address, size)])], size)
+
+
+def _share(jobs: Sequence[Callable[[], object]], size: int) -> None:
+    """Do all jobs, which fill ``size`` bytes in all."""
+    left = iter(jobs)  # shared: each job goes to one thread
 
     def work() -> None:
-        for into, source, size in left:
-            ctypes.memmove(into, source, size)
+        for job in left:
+            job()
 
     helpers: list[threading.Thread] = []
     try:
-        if sum(size for _, _, size in copies) > _ALONE:
+        if size > _ALONE:
             with contextlib.suppress(RuntimeError):  # no more threads can be started
-                for _ in range(min(_cores(), _THREADS, len(pieces)) - 1):
+                for _ in range(min(_cores(), _THREADS, len(jobs)) - 1):
                     helper = threading.Thread(target=work, name="ckpt_copy", daemon=True)
                     helper.start()
                     helpers.append(helper)

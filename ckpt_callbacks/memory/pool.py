@@ -25,20 +25,30 @@ class ArenaPool(Generic[_A]):
         self._lock = threading.Lock()
         self._free: list[_A] = []
         self._keeps = True  # returned arenas are kept
+        self._preparing: _Preparation[_A] | None = None
 
     def prepare(self, size: int) -> None:
-        """Allocate memory for one snapshot of ``size`` bytes in advance, because this would delay the first save most.
+        """Begin to make memory for one snapshot of ``size`` bytes warm, on a thread of its own.
 
-        May be called on any thread. If the machine has too little memory, the save that takes the arena fails.
+        An arena that is taken in the meantime is the one that is being prepared, as far as it is. If the machine has
+        too little memory, the save that takes the arena fails.
         """
-        with self._lock:  # a save in the meantime waits, because fresh pages would take just as long
-            arena = self._free.pop() if self._free else self._make()
-            with contextlib.suppress(NotEnoughMemory):
-                arena.reserve(size)
-            self._free.append(arena)
+        arena = self.take()
+        preparation = _Preparation(arena, size, self.give_back)
+        with self._lock:  # so that nobody waits for a thread that has not been started
+            try:
+                preparation.start()
+            except RuntimeError:  # no thread can be started
+                self._free.append(arena)
+            else:
+                self._preparing = preparation
 
     def take(self) -> _A:
-        """Return an arena that has no other user until it is given back."""
+        """Return an arena that has no other user until it is given back.
+
+        It does not wait until memory is warm: whoever copies into cold memory with many threads makes it warm sooner.
+        """
+        self._stop_preparing()
         with self._lock:
             self._keeps = True
             return self._free.pop() if self._free else self._make()
@@ -56,5 +66,31 @@ class ArenaPool(Generic[_A]):
         with self._lock:
             self._keeps = False
             arenas, self._free = self._free, []
+            if self._preparing is not None:
+                self._preparing.hurry.set()
         for arena in arenas:
             arena.release()
+
+    def _stop_preparing(self) -> None:
+        with self._lock:
+            preparing, self._preparing = self._preparing, None
+        if preparing is not None:
+            preparing.hurry.set()
+            preparing.join()
+
+
+class _Preparation(threading.Thread, Generic[_A]):
+    """A thread that makes an arena's memory warm until it is told to hurry, and gives it back."""
+
+    def __init__(self, arena: _A, size: int, done: Callable[[_A], None]) -> None:
+        super().__init__(name="ckpt_memory", daemon=True)
+        self._arena, self._size, self._done = arena, size, done
+        self.hurry = threading.Event()
+
+    def run(self) -> None:
+        try:
+            with contextlib.suppress(NotEnoughMemory):
+                self._arena.reserve(self._size)
+            self._arena.touch(lambda: not self.hurry.is_set())
+        finally:
+            self._done(self._arena)

@@ -45,7 +45,7 @@ class TorchStaging:
         self._warned = False
 
     def prepare(self, size: int) -> None:
-        """Allocate the memory for one snapshot of ``size`` bytes, on any thread; see `expected_size`."""
+        """Begin to prepare the memory for one snapshot of ``size`` bytes; see `expected_size`."""
         self._arenas.prepare(size)
 
     def live(self, written: Callable[[Path], Written], why: str | None) -> Snapshot:

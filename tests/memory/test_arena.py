@@ -9,7 +9,7 @@ import pytest
 from ckpt_callbacks.errors import NotEnoughMemory
 from ckpt_callbacks.memory import arena
 from ckpt_callbacks.memory.arena import Arena
-from ckpt_callbacks.memory.pages import PAGE
+from ckpt_callbacks.memory.pages import HUGE, PAGE
 
 
 def address(piece):
@@ -34,6 +34,21 @@ def test_memory_is_used_again_and_grows_when_it_must():
     assert len(memory.carve([held + 1])[0]) == held + 1 and memory.size > held
     memory.release()
     assert memory.size == 0
+
+
+def test_memory_is_touched_from_the_front_until_somebody_wants_it():
+    memory, asked = Arena(), []
+    memory.touch(lambda: True)  # there is none yet
+    memory.reserve(5 * HUGE)
+    (piece,) = memory.carve([5 * HUGE])
+    piece[:] = b"a" * len(piece)
+    memory.touch(lambda: len(asked) < 2 and not asked.append(1))
+    assert bytes(piece) == bytes(2 * HUGE) + b"a" * 3 * HUGE
+    memory.touch(lambda: True)
+    assert bytes(piece) == bytes(5 * HUGE)
+    piece[:] = b"a" * len(piece)
+    memory.touch(lambda: True)  # it is warm
+    assert bytes(piece) == b"a" * 5 * HUGE
 
 
 def test_nothing_and_pieces_of_no_size():

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckpt_callbacks.memory import copy as copying
-from ckpt_callbacks.memory.copy import copy_memory
+from ckpt_callbacks.memory.copy import copy_memory, fill_with_zeros
 
 
 def address(array):
@@ -37,6 +37,15 @@ def test_every_byte_arrives_and_no_other_is_touched(sizes, offset):
     for place, source in zip(places, sources, strict=True):
         assert (place[offset : offset + len(source)] == source).all()
         assert (place[:offset] == 7).all() and (place[offset + len(source) :] == 7).all()
+
+
+@given(st.integers(0, 2000), st.integers(0, 7))
+@settings(max_examples=20, deadline=None)
+def test_every_byte_is_filled_and_no_other(size, offset):
+    place = np.full(size + 16, 7, np.uint8)
+    fill_with_zeros(address(place) + offset, size)
+    assert not place[offset : offset + size].any()
+    assert (place[:offset] == 7).all() and (place[offset + size :] == 7).all()
 
 
 def test_nothing_is_copied_any_more_when_it_returns_or_raises(monkeypatch):

@@ -24,27 +24,65 @@ def test_what_was_prepared_is_taken():
     assert taken.size >= 3 * PAGE and pool.take().size == 0
 
 
-def test_taking_an_arena_waits_for_one_that_is_being_prepared():
-    begun, go_on = threading.Event(), threading.Event()
+class Endless(Arena):
+    """An arena that is warm only when somebody wants it."""
 
-    class Slow(Arena):
-        def reserve(self, size):
-            begun.set()
-            assert go_on.wait(20)
-            super().reserve(size)
+    def touch(self, go_on):
+        while go_on():
+            self.touching.set()
 
-    pool, taken = ArenaPool(Slow), []
-    threads = [threading.Thread(target=pool.prepare, args=(PAGE,))]
-    threads.append(threading.Thread(target=lambda: taken.append(pool.take())))
-    threads[0].start()
-    assert begun.wait(20)
-    threads[1].start()
-    threads[1].join(0.1)
-    assert not taken
-    go_on.set()
-    for thread in threads:
-        thread.join(20)
-    assert taken[0].size >= PAGE
+    def __init__(self):
+        super().__init__()
+        self.touching = threading.Event()
+
+
+def preparing(size=PAGE):
+    """Return a pool that is preparing an arena, and that arena."""
+    made = []
+    pool = ArenaPool(lambda: made.append(Endless()) or made[-1])
+    pool.prepare(size)
+    assert made[0].touching.wait(20)
+    return pool, made[0]
+
+
+def test_an_arena_that_is_being_prepared_is_taken_as_far_as_it_is_and_left_alone():
+    pool, arena = preparing()
+    assert pool.take() is arena and arena.size >= PAGE
+    arena.touching.clear()
+    other = pool.take()  # for a second snapshot that waits to be written
+    assert other is not arena and other.size == 0
+    assert not arena.touching.is_set() and not [t for t in threading.enumerate() if t.name == "ckpt_memory"]
+    pool.prepare(3 * PAGE)
+    pool.prepare(2 * PAGE)  # instead
+    assert pool.take().size >= 3 * PAGE
+
+
+def test_what_is_copied_into_memory_that_is_half_prepared_stays_there():
+    pool, size = ArenaPool(Arena), 64 << 20
+    for _ in range(5):
+        pool.prepare(size)
+        arena = pool.take()
+        (piece,) = arena.carve([size])
+        piece[:] = b"a" * size
+        assert piece.tobytes().count(b"a") == size
+        del piece
+        arena.release()
+        pool.give_back(arena)
+
+
+def test_without_another_thread_an_arena_is_prepared_by_whoever_takes_it(monkeypatch):
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: (_ for _ in ()).throw(RuntimeError("no more")))
+    pool = ArenaPool(Arena)
+    pool.prepare(PAGE)
+    assert len(pool.take().carve([PAGE])[0]) == PAGE
+
+
+def test_memory_that_is_being_prepared_is_released_too():
+    pool, arena = preparing()
+    thread = next(thread for thread in threading.enumerate() if thread.name == "ckpt_memory")
+    pool.release()
+    thread.join(20)
+    assert not thread.is_alive() and arena.size == 0
 
 
 def test_too_little_memory_is_reported_by_the_save_that_takes_it(monkeypatch):

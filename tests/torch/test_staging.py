@@ -80,7 +80,7 @@ def test_too_little_memory_is_logged_once_and_nothing_is_copied(tmp_path, monkey
 def test_memory_is_given_back(tmp_path):
     staging = TorchStaging()
     staging.prepare(LARGE * 4)
-    kept = staging._arenas._free[0]
+    staging._arenas.give_back(kept := staging._arenas.take())
     snapshot = staging.stage({"a": torch.ones(LARGE)})
     staging.release()
     assert torch.equal(loaded(snapshot, tmp_path / "a.ckpt")["a"], torch.ones(LARGE))
@@ -92,9 +92,10 @@ def test_what_is_prepared_is_what_a_checkpoint_needs():
     fitter.fit(module, *loaders())
     staging, size = TorchStaging(), expected_size(module, fitter.optimizers)
     staging.prepare(size)
-    before = staging._arenas._free[0]._memory
+    staging._arenas.give_back(arena := staging._arenas.take())
+    before = arena._memory
     staging.stage(fitter._checkpoint_connector.dump_checkpoint(weights_only=False)).release()
-    assert staging._arenas._free[0]._memory is before and size > 3 * expected_size(module) - 4096 > 0
+    assert arena._memory is before and size > 3 * expected_size(module) - 4096 > 0
 
 
 @pytest.mark.parametrize("staging", ["memory", "none"])
