@@ -94,6 +94,6 @@ def fit(
 
         setattr(subject.callback, subject.hook, instead)
     x = np.zeros((steps, model.input_shape[1]), "float32")
-    callbacks = [Around(begin, end), *([subject.callback] if subject.callback else [])]
+    callbacks = [Around(begin, end), *subject.others, *([subject.callback] if subject.callback else [])]
     y = np.zeros((steps, 1), "float32")
     model.fit(x, y, batch_size=1, epochs=1, verbose=0, shuffle=False, callbacks=callbacks, **ready())

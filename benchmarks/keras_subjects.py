@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -17,9 +18,14 @@ from .subject import LIMIT, PEER, NotInstalled, ReportsItself, Subject
 
 
 class KerasSubject(Subject):
-    """A Keras fit without checkpoints, and the base class of the other subjects."""
+    """A Keras fit without checkpoints, and the base class of the other subjects.
+
+    Attributes:
+        others: Further callbacks of the fit.
+    """
 
     hook = "on_train_batch_end"
+    others: Sequence[keras.callbacks.Callback] = ()
 
 
 # -- this package ----------------------------------------------------------------------------------------------------
@@ -36,6 +42,22 @@ class Ours(ReportsItself, KerasSubject):
 
 class OursInTheForeground(Ours):
     name, background = "KerasCheckpoint, background=False", False
+
+
+class OursWithArrays(Ours):
+    name = "KerasCheckpoint, EarlyStopping(restore_best_weights=True)"
+
+    def __init__(self, folder: Path, every: int) -> None:
+        super().__init__(folder, every)
+        self.others = (OtherWeights(restore_best_weights=True),)
+
+
+class OtherWeights(keras.callbacks.EarlyStopping):
+    """The callback after an epoch whose weights are still the best: they differ from the current ones."""
+
+    def on_train_begin(self, logs=None) -> None:
+        super().on_train_begin(logs)
+        self.best_weights = [weight + 1 for weight in self.model.get_weights()]
 
 
 # -- peers -----------------------------------------------------------------------------------------------------------
@@ -131,8 +153,8 @@ class RawWrite(Limit):
 
 
 SUBJECTS = (
-    KerasSubject, WarmCopy, RawWrite, Ours, OursInTheForeground, KerasModelCheckpoint, KerasModelCheckpointWeights,
-    KerasOrbaxCheckpoint,
+    KerasSubject, WarmCopy, RawWrite, Ours, OursWithArrays, OursInTheForeground, KerasModelCheckpoint,
+    KerasModelCheckpointWeights, KerasOrbaxCheckpoint,
 )  # fmt: skip
 # The subjects of longer runs.
 MAIN = (KerasSubject, Ours, KerasModelCheckpoint, KerasOrbaxCheckpoint)

@@ -19,6 +19,7 @@ from .subject import LIMIT, OURS, PEER, Enough, Subject, measured
 
 EVERY = 2
 TO_DISK = "torch.save, fsync, rename"
+WITH_ARRAYS = "KerasCheckpoint, EarlyStopping(restore_best_weights=True)"
 
 
 def plan(engine: str, quick: bool) -> tuple[tuple[int, ...], int, int]:
@@ -158,6 +159,8 @@ def targets(where: str, summary: dict) -> list[Target]:
     for name, bound in bounds.items():
         if name in summary:
             found.append(Target(f"{where}: blocked ÷ {name}", ratio(blocked, figure(name, "blocked")), bound))
+    if WITH_ARRAYS in summary:
+        found.append(Target(f"{where}: {WITH_ARRAYS} ÷ without it", ratio(figure(WITH_ARRAYS, "blocked"), blocked), 1.5))
     if TO_DISK in summary:
         for what, key, to in (("durable and verified", "verified", "durable"), ("CPU seconds to that", "cpu", "cpu")):
             found.append(Target(f"{where}: {what} ÷ {TO_DISK}", ratio(figure(ours, key), figure(TO_DISK, to)), 1 / 2))

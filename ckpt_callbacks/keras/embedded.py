@@ -10,6 +10,7 @@ import numpy as np
 
 from ..record import check_version
 from .arrays import array_from_json, array_to_json, from_json, to_json
+from .held_arrays import HeldArrays
 from .other_callbacks import States
 
 VERSION = 1
@@ -33,25 +34,34 @@ class VolatileState:
     callbacks: States = ()
     uncounted: Mapping[str, np.ndarray] = field(default_factory=dict)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the state in the form that a checkpoint holds."""
+    def to_json(self, held: HeldArrays | None = None) -> dict[str, Any]:
+        """Return the state in the form that a checkpoint holds.
+
+        Args:
+            held: Takes the large arrays of callbacks and of uncounted variables. If None, they become text.
+        """
         return {
             "random": {name: array_to_json(array) for name, array in self.random.items()},
             "seeds": [array_to_json(array) for array in self.seeds],
             "metrics": [array_to_json(array) for array in self.metrics],
-            "siblings": to_json(self.callbacks),
-            "uncounted": {name: array_to_json(array) for name, array in self.uncounted.items()},
+            "siblings": to_json(self.callbacks, held),
+            "uncounted": {name: array_to_json(array, held) for name, array in self.uncounted.items()},
         }
 
     @classmethod
-    def from_json(cls, state: Mapping[str, Any]) -> VolatileState:
-        """Return the state that a checkpoint holds."""
+    def from_json(cls, state: Mapping[str, Any], arrays: Sequence[np.ndarray] = ()) -> VolatileState:
+        """Return the state that a checkpoint holds.
+
+        Args:
+            state: The JSON values.
+            arrays: The bytes of each array that the checkpoint holds beside them.
+        """
         return cls(
             random={name: array_from_json(array) for name, array in state["random"].items()},
             seeds=tuple(map(array_from_json, state["seeds"])),
             metrics=tuple(map(array_from_json, state["metrics"])),
-            callbacks=tuple(from_json(state) for state in state["siblings"]),
-            uncounted={name: array_from_json(array) for name, array in state.get("uncounted", {}).items()},
+            callbacks=tuple(from_json(state, arrays) for state in state["siblings"]),
+            uncounted={name: array_from_json(array, arrays) for name, array in state.get("uncounted", {}).items()},
         )
 
 
@@ -101,8 +111,8 @@ class FitState:
         """The number of the script's `fit` that saved the checkpoint; see `Record.fit`."""
         return int((self.record or {}).get("fit", 1))
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the state in the form that a checkpoint holds."""
+    def to_json(self, held: HeldArrays | None = None) -> dict[str, Any]:
+        """Return the state in the form that a checkpoint holds; see `VolatileState.to_json`."""
         return {
             "snapshot": self.run,
             "record": self.record,
@@ -116,15 +126,15 @@ class FitState:
             "optimizer": self.optimizer,
             "further": self.further_optimizers,
             "unbuilt": list(self.unbuilt),
-            "moment": self.volatile.to_json(),
+            "moment": self.volatile.to_json(held),
             "epoch_random": {name: array_to_json(array) for name, array in self.epoch_random.items()},
             "hooks_random": {name: array_to_json(array) for name, array in self.hooks_random.items()},
             "version": VERSION,
         }
 
     @classmethod
-    def from_json(cls, state: Mapping[str, Any]) -> FitState:
-        """Return the state that a checkpoint holds.
+    def from_json(cls, state: Mapping[str, Any], arrays: Sequence[np.ndarray] = ()) -> FitState:
+        """Return the state that a checkpoint holds; see `VolatileState.from_json`.
 
         Raises:
             ResumeError: A newer version wrote the checkpoint.
@@ -143,7 +153,7 @@ class FitState:
             optimizer=state["optimizer"],
             further_optimizers=state.get("further", {}),
             unbuilt=tuple(state.get("unbuilt", ())),
-            volatile=VolatileState.from_json(state["moment"]),
+            volatile=VolatileState.from_json(state["moment"], arrays),
             epoch_random={name: array_from_json(array) for name, array in state["epoch_random"].items()},
             hooks_random={name: array_from_json(array) for name, array in state.get("hooks_random", {}).items()},
         )

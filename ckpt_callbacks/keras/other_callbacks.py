@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
-from .arrays import from_json, to_json
+from .arrays import plain
 from .hook_effects import may_change_model, may_log, may_part_measured_and_saved, may_replace_weights, see_batches
 
 log = logging.getLogger("ckpt_callbacks")
@@ -57,14 +59,31 @@ class OtherCallbacks:
         self.collect = see_batches([callback for callback in callbacks if not _has_protocol(callback)])
         self._faulty: set[int] = set()
 
-    def states(self) -> States:
-        """Return their current states, which later hooks do not change."""
+    def states(self, *, keep: bool) -> States:
+        """Return their current states.
+
+        Args:
+            keep: Whether later hooks must not change the arrays of the states. Copying them takes time and memory.
+        """
         self._flush()
         found = []
         for name, callback in self._named():
             fields = {field: _copied(getattr(callback, field, None)) for field in _fields(callback)}
-            found.append({"callback": name, "fields": fields, "own": self._own(callback)})
+            found.append({"callback": name, "fields": fields, "own": self._own(callback, keep)})
         return tuple(found)
+
+    def expected_size(self, model: keras.Model) -> int:
+        """Return the number of bytes of arrays that the states will probably have.
+
+        Args:
+            model: The model that is trained.
+        """
+        best = [
+            one
+            for one in self._callbacks
+            if isinstance(one, keras.callbacks.EarlyStopping) and one.restore_best_weights
+        ]
+        return len(best) * sum(math.prod(w.shape) * np.dtype(w.dtype).itemsize for w in model.weights) if best else 0
 
     def restore(self, states: States) -> list[str]:
         """Restore the states that `states` returned, and return the names that have no match.
@@ -115,11 +134,11 @@ class OtherCallbacks:
             kind = type(callback)
             yield f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}", callback
 
-    def _own(self, callback: keras.callbacks.Callback) -> Any:
+    def _own(self, callback: keras.callbacks.Callback, keep: bool) -> Any:
         if not _has_protocol(callback) or id(callback) in self._faulty:
             return None
         try:
-            return to_json(callback.state_dict())
+            return plain(callback.state_dict(), copy=keep)
         except Exception as error:  # an error in the user's code is no reason to lose a checkpoint
             self._warn(callback, "state_dict()", error)
             return None
@@ -130,7 +149,7 @@ class OtherCallbacks:
                 setattr(callback, field, _copied(value))
         if state["own"] is not None and _has_protocol(callback):
             try:
-                callback.load_state_dict(from_json(state["own"]))
+                callback.load_state_dict(plain(state["own"], copy=True))
             except Exception as error:
                 self._warn(callback, "load_state_dict()", error)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from ..formats.keras.suffix import KERAS
 from ..run.run import Run
 from ..run.snapshot import Snapshot
 from ..run.source import Embedded
@@ -70,5 +71,6 @@ class ModelSource:
             return
         self._is_prepared, staging, suffix = True, self._staging, self._run.suffix
         update_variables(self._model)
-        size = staging.expected_size(self._model, suffix)
+        arrays = self._others.expected_size(self._model) if suffix == KERAS else 0
+        size = staging.expected_size(self._model, suffix, arrays)
         self._run.run_in_background(lambda: staging.prepare(size, suffix))

@@ -22,6 +22,7 @@ from ..memory.pages import round_up
 from ..memory.pool import ArenaPool
 from ..run.snapshot import LiveSnapshot, Snapshot
 from .embedded import FitState
+from .held_arrays import HeldArrays
 from .model import config_json as configuration
 from .model.copy import copy
 from .model.objects import optimizers
@@ -30,6 +31,7 @@ from .model.save import embedded_for, save
 from .weights import weights_are_finite
 
 try:
+    from ..formats.keras.own_arrays import OwnArrays
     from ..formats.keras.writer import FileWriter, KerasFile
     from .model.walk import Walk, config_of, walk
 except (AttributeError, ImportError) as error:  # Keras makes no promise that these parts are stable
@@ -66,12 +68,13 @@ class KerasStaging:
             keras.saving.serialize_keras_object(keras.initializers.Zeros())
         self._arenas.prepare(size)
 
-    def expected_size(self, model: keras.Model, suffix: str) -> int:
+    def expected_size(self, model: keras.Model, suffix: str, arrays: int = 0) -> int:
         """Return the number of bytes that an arena needs for a snapshot of a model; 0 if nothing will be copied.
 
         Args:
             model: The model. An optimizer that is not built yet has no state, and adds nothing.
             suffix: The suffix of the files.
+            arrays: The expected bytes of the arrays of other callbacks.
         """
         if not self._copies or self._why_live(model, suffix) is not None:
             return 0
@@ -79,7 +82,7 @@ class KerasStaging:
             found = _walk(model, suffix)
         except Exception:  # `stage` fails in the same way, and logs it
             return 0
-        return sum(round_up(entry.nbytes) for group in found.groups for entry in group.entries)
+        return sum(round_up(entry.nbytes) for group in found.groups for entry in group.entries) + round_up(arrays)
 
     def stage(self, model: keras.Model, suffix: str, state: FitState) -> Snapshot:
         """Copy a model's state, so that later changes do not affect what is written.
@@ -102,8 +105,8 @@ class KerasStaging:
             with ExitStack() as stack:
                 stack.callback(self._arenas.give_back, arena)
                 assert self._writer is not None  # otherwise the snapshot is live; see above
-                content = _content(model, suffix, state, arena, with_config)
-                snapshot = _Staged(content, self._writer, arena, self._arenas)
+                content, own = _content(model, suffix, state, arena, with_config)
+                snapshot = _Staged(content, own, self._writer, arena, self._arenas)
                 stack.pop_all()  # from here on, the snapshot releases the arena
                 return snapshot
         except NotEnoughMemory as error:
@@ -155,6 +158,7 @@ class _Staged:
     """A snapshot in an arena."""
 
     content: KerasFile | None
+    own: OwnArrays | None
     writer: FileWriter
     arena: Arena
     home: ArenaPool
@@ -162,10 +166,12 @@ class _Staged:
 
     def write(self, path: Path) -> Written:
         assert self.content is not None, "the snapshot was released"
+        if self.own is not None:
+            self.content, self.own = self.content.with_arrays(self.own), None
         return replace(self.writer.write(self.content, path), finite=all_finite(self.content.trained))
 
     def release(self) -> None:
-        self.content = None  # views of the arena's memory must be dropped first
+        self.content = self.own = None  # views of the arena's memory must be dropped first
         self.home.give_back(self.arena)
 
 
@@ -184,24 +190,31 @@ def _walk(model: keras.Model, suffix: str) -> Walk:
     return walk(model, skip=() if full else list(optimizers(model).values()), assets=full)
 
 
-def _content(model: keras.Model, suffix: str, state: FitState, arena: Arena, with_config: bool) -> KerasFile:
+def _content(
+    model: keras.Model, suffix: str, state: FitState, arena: Arena, with_config: bool
+) -> tuple[KerasFile, OwnArrays | None]:
+    """Return the contents of a file, and the arrays of the state that are still to be added to them."""
     found = _walk(model, suffix)
     entries = [entry for group in found.groups for entry in group.entries]
-    data = arena.carve([entry.nbytes for entry in entries])
+    held = HeldArrays()
+    facts = embedded_for(suffix, state, held)
+    *data, own = arena.carve([*(entry.nbytes for entry in entries), held.nbytes])
     arrays = [np.ndarray(entry.shape, entry.dtype, view) for entry, view in zip(entries, data, strict=True)]
     copy(found.values, arrays)
+    held.copy_into(own)
     names = {id(variable) for variable in model.trainable_variables}
     trained = [
         (view, entry.dtype.name)
         for value, entry, view in zip(found.values, entries, data, strict=True)
         if id(value) in names
     ]
-    facts = embedded_for(suffix, state)
     if suffix != KERAS:
         text = json.dumps(facts).encode()
-        return KerasFile(model.name, shapes(model), found.groups, arrays, data, facts=text, trained=trained)
+        content = KerasFile(model.name, shapes(model), found.groups, arrays, data, facts=text, trained=trained)
+        return content, None
     config, metadata = config_of(model) if with_config else configuration.stand_in(model)
     metadata = keras_zip.merge(metadata, facts)
     before = ((keras_zip.METADATA, metadata.encode()), (configuration.MEMBER, config.encode()))
     after = tuple((f"assets/{name}", content) for name, content in found.assets)
-    return KerasFile(model.name, shapes(model), found.groups, arrays, data, before, after, trained=trained)
+    content = KerasFile(model.name, shapes(model), found.groups, arrays, data, before, after, trained=trained)
+    return content, OwnArrays(own, held.sizes) if held else None

@@ -18,16 +18,17 @@ from .other_callbacks import OtherCallbacks
 from .rng import random_state
 
 
-def volatile_state(model: keras.Model, others: OtherCallbacks) -> VolatileState:
+def volatile_state(model: keras.Model, others: OtherCallbacks, *, keep: bool = False) -> VolatileState:
     """Return the current volatile state.
 
     Args:
         model: The model that is trained.
         others: The other callbacks of the fit.
+        keep: Whether the state must not change later; see `OtherCallbacks.states`.
     """
     return VolatileState(
-        random_state(), values(seed_variables(model)), values(model.metrics_variables), others.states(),
-        Uncounted(model).values(),
+        random_state(), values(seed_variables(model)), values(model.metrics_variables),
+        others.states(keep=keep), Uncounted(model).values(),
     )  # fmt: skip
 
 

@@ -46,7 +46,7 @@ class Validation:
 
     def begin(self) -> None:
         """Begin a validation, after the hooks of the other callbacks."""
-        self.state = volatile_state(self._model, self._others)
+        self.state = volatile_state(self._model, self._others, keep=True)
         self._is_replaced = self._holds_others()
         self._save()
 

@@ -7,23 +7,35 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 KEY, METADATA, WEIGHTS = "ckpt_callbacks", "metadata.json", "model.weights.h5"
+ARRAYS = "ckpt_callbacks_arrays"  # the group of the weights with this package's own arrays
+PLACES = "arrays"  # the key, in the data, of the places of this package's own arrays
+_PLACES = f"{KEY}.{PLACES}"  # where the file has it
 
 
 def read(path: Path) -> dict[str, Any] | None:
     """Return the data embedded in an archive; None if it holds none."""
     with zipfile.ZipFile(path) as archive:
-        found: dict[str, Any] | None = json.loads(archive.read(METADATA)).get(KEY)
-    return found
+        metadata = json.loads(archive.read(METADATA))
+    found: dict[str, Any] | None = metadata.get(KEY)
+    return found if found is None or _PLACES not in metadata else {**found, PLACES: metadata[_PLACES]}
 
 
 def merge(metadata: str | bytes, facts: Mapping[str, Any]) -> str:
     """Return Keras' ``metadata.json`` with data embedded in it."""
     return json.dumps(json.loads(metadata) | {KEY: facts})
+
+
+def add_places(metadata: bytes, places: Sequence[Any]) -> bytes:
+    """Return what `merge` returned, encoded, with the places of this package's own arrays.
+
+    They are known only when the file is written, and the rest is not parsed again.
+    """
+    return metadata[: metadata.rindex(b"}")] + f", {json.dumps(_PLACES)}: {json.dumps(places)}}}".encode()
 
 
 def write(path: Path, facts: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from ...errors import VerifyError
 from ..format import Shapes, missing
 from ..zip_member import open_member
-from .archive import WEIGHTS
+from .archive import ARRAYS, WEIGHTS
 from .embedded_dataset import DATASET
 from .suffix import KERAS
 
@@ -44,7 +44,7 @@ def tensors(group: Any) -> Iterator[tuple[str, Any]]:
 
     found: list[tuple[str, Any]] = []
     group.visititems(lambda name, item: found.append((name, item)) if isinstance(item, h5py.Dataset) else None)
-    return ((name, item) for name, item in found if name != DATASET)
+    return ((name, item) for name, item in found if name != DATASET and not name.startswith(f"{ARRAYS}/"))
 
 
 def _check_open(path: Path, file: Any, wanted: Shapes) -> None:

@@ -14,9 +14,8 @@ from keras.src.saving import saving_lib
 from ...memory.pages import PAGE
 from .embedded_dataset import DATASET
 from .entries import Entry, Group
+from .equal_bytes import equal_bytes
 from .sparse_file import SparseFile
-
-_COMPARED = 1 << 20  # bytes at a time, so that they and the result stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -106,10 +105,8 @@ def unlike(written: h5py.File, groups: Sequence[Group], values: Sequence[np.ndar
             return f"{place} has shape {dataset.shape} instead of {value.shape}"
         if value.size:
             dataset.id.read(h5py.h5s.ALL, h5py.h5s.ALL, held.view(dataset.dtype).reshape(value.shape))
-        wanted: np.ndarray = value.reshape(-1).view(np.uint8)
-        for start in range(0, value.nbytes, _COMPARED):
-            if not np.array_equal(held[start : start + _COMPARED], wanted[start : start + _COMPARED]):
-                return f"{place} holds other values"
+        if not equal_bytes(held, value):
+            return f"{place} holds other values"
     return None
 
 

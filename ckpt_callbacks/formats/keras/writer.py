@@ -8,7 +8,7 @@ import tempfile
 import zipfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
@@ -30,6 +30,7 @@ from . import archive as keras_zip
 from . import embedded_dataset
 from .entries import Group
 from .layout import FileLayout, feed, lay_out, unlike
+from .own_arrays import OwnArrays, group_of
 from .space import check_space
 from .unsupported import explain_refusal
 
@@ -38,6 +39,12 @@ log = logging.getLogger("ckpt_callbacks")
 # A member of an archive: its name, its size, its check sum, and its pieces.
 _Member = tuple[str, int, int, Sequence[bytes | memoryview]]
 
+# What a layout is made for: the groups of the file, and the size of this package's data.
+_Wanted = tuple[tuple[Group, ...], int]
+
+_KEPT = (
+    3  # layouts besides the newest; other callbacks' arrays may be in a file at one save and equal others at the next
+)
 _FACTS = 4096  # embedded data in an HDF5 file are padded to a multiple of this, so that all saves have the same layout
 
 
@@ -72,19 +79,39 @@ class KerasFile:
         """The data, padded with blanks, which are allowed at the end of JSON."""
         return self.facts + b" " * (-len(self.facts) % _FACTS)
 
+    def with_arrays(self, own: OwnArrays) -> KerasFile:
+        """Return the contents of an archive to which this package's own arrays are added.
+
+        Args:
+            own: The arrays. They are packed again, so they can be added only once.
+        """
+        (name, metadata), *others = self.before
+        names = [group.place(entry) for group in self.groups for entry in group.entries]
+        places, size = own.place(dict(zip(names, self.data, strict=True)))
+        made = replace(self, before=((name, keras_zip.add_places(metadata, places)), *others))
+        if not size:
+            return made
+        memory = own.memory[:size]
+        return replace(
+            made,
+            groups=(*self.groups, group_of(size)),
+            arrays=(*self.arrays, np.frombuffer(memory, np.uint8)),
+            data=(*self.data, memory),
+        )
+
 
 class FileWriter:
     """A writer for a series of files.
 
     A file is written front to back past the page cache, in HDF5's own layout. The first one of each layout is read
-    back and compared with what Keras would have written. If it differs, Keras' own store is used from then on.
+    back and compared with what Keras would have written. If it differs, Keras' own store is used from then on. Layouts
+    that differ only in the size of this package's own arrays count as one, because that size may grow at each save.
     """
 
     def __init__(self) -> None:
         self._direct = True
-        self._laid_out: tuple[tuple[Group, ...], int] | None = None  # what the layout was made for
-        self._layout: FileLayout
-        self._checked = False
+        self._layouts: list[tuple[_Wanted, FileLayout]] = []  # the last ones, with what each was made for
+        self._checked: list[_Wanted] = []
 
     @any_date()
     def write(self, content: KerasFile, path: Path) -> Written:
@@ -99,7 +126,7 @@ class FileWriter:
         if self._direct:
             try:
                 written = self._lay_down(content, path)
-                if self._checked:
+                if (kind := _kind(content)) in self._checked:
                     return written
                 problem = self._problem(content, path)
             except OSError:
@@ -107,7 +134,7 @@ class FileWriter:
             except Exception as error:  # h5py may raise anything
                 problem = first_line(error)
             if problem is None:
-                self._checked = True
+                self._checked = [*self._checked[-_KEPT:], kind]
                 return written
             self._direct = False
             path.unlink(missing_ok=True)
@@ -117,19 +144,22 @@ class FileWriter:
         return Written(content.shapes)
 
     def _lay_down(self, content: KerasFile, path: Path) -> Written:
-        wanted = (content.groups, len(content.padded_facts))
-        if wanted != self._laid_out:
-            self._layout, self._laid_out, self._checked = lay_out(*wanted), wanted, False
-        pieces = list(self._layout.filled([*content.data, memoryview(content.padded_facts)]))
+        layout = self._layout_for((content.groups, len(content.padded_facts)))
+        pieces, size = list(layout.filled([*content.data, memoryview(content.padded_facts)])), layout.size
         if content.before:
-            pieces, size = _archived(content, pieces, self._layout.size)
-        else:
-            size = self._layout.size
+            pieces, size = _archived(content, pieces, size)
         with DirectFile(path, size) as file:
             for piece in pieces:
                 file.write(piece)
             digest, size = file.finish()
         return Written(content.shapes, digest, size)
+
+    def _layout_for(self, wanted: _Wanted) -> FileLayout:
+        found = next((layout for made_for, layout in self._layouts if made_for == wanted), None)
+        if found is None:
+            found = lay_out(*wanted)
+            self._layouts = [*self._layouts[-_KEPT:], (wanted, found)]
+        return found
 
     def _problem(self, content: KerasFile, path: Path) -> str | None:
         """Return one line that says how a file differs from Keras' own; None if it does not."""
@@ -144,6 +174,11 @@ class FileWriter:
                     return f"an archive holds {names}, and Keras' own {expected}"
                 file = stack.enter_context(open_member(path, keras_zip.WEIGHTS))
             return unlike(stack.enter_context(h5py.File(file)), content.groups, content.arrays)
+
+
+def _kind(content: KerasFile) -> _Wanted:
+    groups = tuple(group_of(1) if group.path == keras_zip.ARRAYS else group for group in content.groups)
+    return groups, len(content.padded_facts)
 
 
 def _archived(content: KerasFile, weights: list[bytes | memoryview], size: int) -> tuple[list[bytes | memoryview], int]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from ...errors import ResumeError
 from ...formats.keras import archive as keras_zip
-from ...formats.keras import embedded
+from ...formats.keras import embedded, own_arrays
 from ...formats.keras.suffix import KERAS, LEGACY, WEIGHTS
 from ...formats.keras.unsupported import one_line
 from ..embedded import FitState
@@ -41,6 +41,7 @@ def read_embedded(path: Path) -> FitState:
         )
     try:
         facts = embedded.read(path)
+        arrays = own_arrays.read(path, facts.get(keras_zip.PLACES, ())) if facts is not None else []
     except FileNotFoundError:
         raise ResumeError(f"{path}: does not exist; expected the path of a checkpoint") from None
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
@@ -51,7 +52,7 @@ def read_embedded(path: Path) -> FitState:
             "model.load_weights() and pass resume='never'"
         )
     try:
-        return FitState.from_json(facts)
+        return FitState.from_json(facts, arrays)
     except ResumeError as error:
         raise ResumeError(f"{path}: {error}") from None
 

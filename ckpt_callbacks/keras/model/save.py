@@ -19,6 +19,7 @@ from ...formats.keras.suffix import WEIGHTS
 from ...formats.keras.unsupported import explain_refusal
 from ...formats.zip_dates import any_date
 from ..embedded import FitState
+from ..held_arrays import HeldArrays
 from . import config_json as configuration
 from .objects import optimizers
 from .parts import as_built, shapes
@@ -52,9 +53,15 @@ def save(model: keras.Model, path: Path, carried: FitState, *, with_config: bool
     return shapes(model)
 
 
-def embedded_for(name: str, carried: FitState) -> dict[str, Any]:
-    """Return the data to embed in a file of this name. A file of weights gets no state to resume from."""
-    return {"record": carried.record} if name.endswith(WEIGHTS) else carried.to_json()
+def embedded_for(name: str, carried: FitState, held: HeldArrays | None = None) -> dict[str, Any]:
+    """Return the data to embed in a file of this name. A file of weights gets no state to resume from.
+
+    Args:
+        name: The name.
+        carried: The state.
+        held: Takes the large arrays of the state; see `FitState.to_json`.
+    """
+    return {"record": carried.record} if name.endswith(WEIGHTS) else carried.to_json(held)
 
 
 def _archive_weights(model: keras.Model, path: Path) -> None:

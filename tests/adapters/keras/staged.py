@@ -8,7 +8,6 @@ import keras
 import numpy as np
 
 from ckpt_callbacks.formats.keras import archive as keras_zip
-from ckpt_callbacks.formats.keras import embedded_dataset
 from ckpt_callbacks.formats.keras.suffix import KERAS
 from ckpt_callbacks.keras.embedded import FitState
 from ckpt_callbacks.keras.model.objects import optimizers
@@ -152,8 +151,7 @@ def described(file):
 
     visit("", file)
     file.visititems(visit)
-    found.pop(embedded_dataset.DATASET, None)
-    return found
+    return {name: item for name, item in found.items() if not name.startswith("ckpt_callbacks")}
 
 
 def written(snapshot, path):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import keras
 import numpy as np
 
 from ckpt_callbacks.formats.keras import archive as keras_zip
+from ckpt_callbacks.formats.keras import own_arrays
 from ckpt_callbacks.keras import KerasCheckpoint
 from ckpt_callbacks.keras.arrays import from_json
 from ckpt_callbacks.record import Record
@@ -66,7 +66,7 @@ class Noting(keras.callbacks.Callback):
 
     def __init__(self, layer: Everything, pace: Pace, moments: Moments, dirpath: Path) -> None:
         super().__init__()
-        self.count, self.list, self.array = 0, [0, [0]], np.zeros(9)
+        self.count, self.list, self.array = 0, [0, [0]], np.zeros(99)  # large enough to be held beside the JSON values
         self._layer, self._pace, self._moments, self._dirpath = layer, pace, moments, dirpath
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -103,9 +103,10 @@ def steps_in(path: Path, contents: str) -> set[int]:
         with zipfile.ZipFile(path) as archive:
             assert archive.testzip() is None
             weights: Any = io.BytesIO(archive.read("model.weights.h5"))
-            carried = json.loads(archive.read(keras_zip.METADATA))[keras_zip.KEY]
+        carried = keras_zip.read(path)
+        assert carried is not None and len(carried[keras_zip.PLACES]) == 1
         (noting,) = (s["own"] for s in carried["moment"]["siblings"] if "Noting" in s["callback"])
-        state = from_json(noting)
+        state = from_json(noting, own_arrays.read(path, carried[keras_zip.PLACES]))
         found += [state["count"], state["list"][0], state["list"][1][0], *np.unique(state["array"])]
         assert carried["snapshot"]["state"]["step"] == state["count"]
     else:
