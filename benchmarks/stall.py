@@ -160,7 +160,8 @@ def targets(where: str, summary: dict) -> list[Target]:
         if name in summary:
             found.append(Target(f"{where}: blocked ÷ {name}", ratio(blocked, figure(name, "blocked")), bound))
     if WITH_ARRAYS in summary:
-        found.append(Target(f"{where}: {WITH_ARRAYS} ÷ without it", ratio(figure(WITH_ARRAYS, "blocked"), blocked), 1.5))
+        with_arrays = figure(WITH_ARRAYS, "blocked")
+        found.append(Target(f"{where}: {WITH_ARRAYS} ÷ without it", ratio(with_arrays, blocked), 1.5))
     if TO_DISK in summary:
         for what, key, to in (("durable and verified", "verified", "durable"), ("CPU seconds to that", "cpu", "cpu")):
             found.append(Target(f"{where}: {what} ÷ {TO_DISK}", ratio(figure(ours, key), figure(TO_DISK, to)), 1 / 2))
