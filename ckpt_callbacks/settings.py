@@ -61,6 +61,8 @@ class Settings:
                 raise PolicyError(f"Settings: {name} is {value!r}; expected one of {', '.join(get_args(kind))}")
         if not isinstance(self.background, bool):
             raise PolicyError(f"Settings: background is {self.background!r}; expected True or False")
+        if isinstance(self.dirpath, str) and not self.dirpath.strip():
+            raise PolicyError(f"Settings: dirpath is {self.dirpath!r}; expected a run directory, such as 'runs/a'")
         check_count("Settings", "max_pending", self.max_pending)
         if not isinstance(self.resume, Mapping | str | PathLike | None):
             raise PolicyError(

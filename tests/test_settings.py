@@ -86,7 +86,7 @@ def test_a_wrong_setting_is_one_line_that_names_the_callback(given, message):
     assert str(caught.value) == f"KerasCheckpoint: {message}"
 
 
-@pytest.mark.parametrize(("dirpath", "what"), [(None, "missing"), ("", "empty")])
+@pytest.mark.parametrize(("dirpath", "what"), [(None, "missing"), ("", "''")])
 def test_a_callback_needs_a_run_directory(dirpath, what):
     with pytest.raises(PolicyError, match=f"^KerasCheckpoint: dirpath is {what}; expected "):
         build_config("KerasCheckpoint", dirpath, POLICY)

@@ -68,8 +68,6 @@ def build_config(
             f"{name}: dirpath is missing; expected the run directory, such as {name}('runs/a', ...), "
             f"{name}.from_yaml(path, dirpath='runs/a'), or dirpath: runs/a in the file"
         )
-    if not str(settings.dirpath):
-        raise PolicyError(f"{name}: dirpath is empty; expected a run directory, such as 'runs/a'")
     found = expanded(f"{name}: dirpath", settings.dirpath, strict=dirpath is None)
     return Config(config.policy, replace(settings, dirpath=str(found)))
 

@@ -42,7 +42,7 @@ class Config:
             ConfigError: The file is wrong; one line for each mistake.
         """
         parsed, duplicates = yaml_text.read(path)
-        parsed, clashes = completed(parsed, short)
+        parsed, clashes = completed(parsed, short, schema.RULES)
         return cls._from(parsed, source=str(path), allow_code=allow_code, problems=duplicates + clashes)
 
     @classmethod
@@ -65,7 +65,7 @@ class Config:
         Raises:
             ConfigError: The document is wrong; one line for each mistake.
         """
-        parsed, clashes = completed(_built_in(mapping), short)
+        parsed, clashes = completed(_built_in(mapping), short, schema.RULES)
         return cls._from(parsed, source=source, allow_code=allow_code, problems=clashes)
 
     @classmethod

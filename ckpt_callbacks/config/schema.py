@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
+    ConfigDict,
     Field,
     TypeAdapter,
     ValidationError,
@@ -35,7 +36,6 @@ from .references import MetricRef, Reading
 from .resume import OrPlace
 from .rule_names import RETENTIONS, SMOOTHINGS, STOPPINGS, TRIGGERS, Fields, Rule
 from .scalars import Count, Delta, Duration, Finite, Index, Mode, Monitor, Size, Version
-from .short_form import RULES
 
 
 def read(parsed: Any, *, allow_code: bool) -> tuple[dict[str, Any], list[str]]:
@@ -68,6 +68,23 @@ def json_schema() -> dict[str, Any]:
     )
     refs = [{"$ref": f"#/$defs/{node.__name__}"} for node in (DocumentNode, ShortNode)]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "anyOf": refs}
+
+
+# Fields whose default in Python is None, so that a file may hold a null in place of leaving them out.
+_NULLABLE = ("dirpath", "mode", "patience", "stop", "best_by", "filename", "resume")
+_NULLABLE_IN_METRIC = ("mode", "smoothing", "baseline")
+
+
+def _fields(*nullable: str) -> ConfigDict:
+    """Return the configuration of a mapping whose JSON schema accepts null in these fields, too."""
+
+    def accept_null(schema: dict[str, Any]) -> None:
+        properties = schema["properties"]
+        for name in nullable:
+            kinds = [properties[name]] if name in properties else []
+            properties[name] = {"anyOf": [*kinds, {"type": "null"}]}
+
+    return ConfigDict(**FIELDS, json_schema_extra=accept_null)
 
 
 # -- rules -----------------------------------------------------------------------------------------------------------
@@ -105,7 +122,7 @@ Stoppings = Annotated[list[_Stopping], Field(min_length=1), OneOrMore()]  # type
 # -- metrics ---------------------------------------------------------------------------------------------------------
 
 
-@with_config(FIELDS)
+@with_config(_fields(*_NULLABLE_IN_METRIC))
 class MetricNode(TypedDict):
     """A logged value, its direction, and how it is compared."""
 
@@ -146,6 +163,15 @@ class ResumeNode(TypedDict, total=False):
 # -- the whole file --------------------------------------------------------------------------------------------------
 
 
+_NOT_EMPTY = Field(json_schema_extra={"pattern": r"\S"})
+
+
+def _check_dirpath(dirpath: str) -> str:
+    if not dirpath.strip():
+        raise problem(f"got {dirpath!r}; expected a run directory, such as runs/a")
+    return dirpath
+
+
 def _check_filename(template: str, info: ValidationInfo) -> str:
     names = [name for metric in info.data.get("metrics", {}).values() for name in metric.names]
     if "monitor" in info.data:
@@ -166,7 +192,7 @@ def _check_filename(template: str, info: ValidationInfo) -> str:
 
 class _Head(TypedDict):
     version: NotRequired[Version]
-    dirpath: NotRequired[str]
+    dirpath: NotRequired[Annotated[str, AfterValidator(_check_dirpath), _NOT_EMPTY]]
 
 
 class _Rules(TypedDict):
@@ -186,7 +212,7 @@ class _Default(TypedDict):
 class _Settings(TypedDict):
     contents: NotRequired[Literal["full", "weights"]]
     metadata: NotRequired[dict[str, Any]]
-    filename: NotRequired[Annotated[str, AfterValidator(_check_filename)]]
+    filename: NotRequired[Annotated[str, AfterValidator(_check_filename), _NOT_EMPTY]]
     on_error: NotRequired[Literal["warn", "raise"]]
     grace: NotRequired[Duration]
     min_free: NotRequired[Size]
@@ -197,12 +223,15 @@ class _Settings(TypedDict):
     resume: NotRequired[Annotated[ResumeNode, OrPlace()]]
 
 
-@with_config(FIELDS)
+RULES = tuple(_Rules.__annotations__)
+
+
+@with_config(_fields(*_NULLABLE))
 class DocumentNode(_Head, _Rules, _Settings):
     """When to save, what to keep, when to stop, and what the files hold."""
 
 
-@with_config(FIELDS)
+@with_config(_fields(*_NULLABLE))
 class ShortNode(_Head, _Default, _Settings):
     """The default policy for one metric, and what the files hold."""
 
@@ -222,8 +251,7 @@ def _without_nulls(parsed: Any) -> Any:
     """Return a parsed file without the explicit nulls of fields whose default in Python is None."""
     if not isinstance(parsed, dict):
         return parsed
-    left_out = {"dirpath", "mode", "patience", "stop", "best_by", "filename", "resume"}
-    parsed = {name: value for name, value in parsed.items() if value is not None or name not in left_out}
+    parsed = {name: value for name, value in parsed.items() if value is not None or name not in _NULLABLE}
     if isinstance(metrics := parsed.get("metrics"), dict):
         parsed["metrics"] = {name: _metric_without_nulls(metric) for name, metric in metrics.items()}
     return parsed
@@ -232,8 +260,7 @@ def _without_nulls(parsed: Any) -> Any:
 def _metric_without_nulls(metric: Any) -> Any:
     if not isinstance(metric, dict):
         return metric
-    left_out = {"mode", "smoothing", "baseline"}
-    return {name: value for name, value in metric.items() if value is not None or name not in left_out}
+    return {name: value for name, value in metric.items() if value is not None or name not in _NULLABLE_IN_METRIC}
 
 
 _DOCUMENT: TypeAdapter[Any] = TypeAdapter(DocumentNode)

@@ -94,7 +94,7 @@ def read(path: str | PathLike[str]) -> tuple[Any, list[str]]:
         problem = "is nested too deeply"
     except YAMLError as error:
         problem = str(error)
-    raise ConfigError([f"{path}: {' '.join(problem.split())}"])
+    raise ConfigError([f"{path or repr(path)}: {' '.join(problem.split())}"])
 
 
 def dump(value: Any) -> str:

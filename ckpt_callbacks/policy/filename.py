@@ -48,6 +48,8 @@ class FileName:
             raise PolicyError(f"filename is {self.template!r}; expected a text such as {DEFAULT!r}")
         object.__setattr__(self, "metadata", tuple(self.metadata))
         object.__setattr__(self, "metrics", tuple(self.metrics))
+        if not self.template.strip():
+            raise PolicyError(f"filename is {self.template!r}; expected a text such as {DEFAULT!r}")
         try:
             fields = [(name, spec) for _, name, spec, _ in self._parts() if name is not None]
         except ValueError as error:
@@ -72,7 +74,7 @@ class FileName:
             metadata: See `FileName`.
             metrics: See `FileName`.
         """
-        if not template:
+        if template is None:
             return cls()
         text = template.removesuffix(suffix) if isinstance(template, str) else template
         return cls(text, tuple(map(str, metadata)), tuple(metrics))

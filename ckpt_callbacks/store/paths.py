@@ -22,9 +22,11 @@ def expanded(what: str, path: str | PathLike[str], *, strict: bool = False) -> P
         strict: Whether a variable that is not set is an error; otherwise its name stays in the path.
 
     Raises:
-        PolicyError: It is a URL, or names an unknown user or a variable that is not set.
+        PolicyError: It is empty or a URL, or names an unknown user or a variable that is not set.
     """
     text = os.fspath(path)
+    if not text.strip():
+        raise PolicyError(f"{what} is {text!r}; expected a path that is not empty")
     if _URL.match(text):
         raise PolicyError(f"{what} is {text!r}, a URL; expected a local path (remote files are not read or written)")
     found = os.path.expandvars(text)
@@ -32,9 +34,16 @@ def expanded(what: str, path: str | PathLike[str], *, strict: bool = False) -> P
         raise PolicyError(
             f"{what} is {text!r}, and {left.group()} is not set; expected an environment variable that is set"
         )
+    if not found.strip() or (found.startswith("/") and not text.startswith("/") and _is_unset(text)):
+        raise PolicyError(f"{what} is {text!r}, and the variable is empty; expected one with a value")
     try:
         return Path(found).expanduser()
     except RuntimeError:
         raise PolicyError(
             f"{what} is {text!r}, which names the home directory of an unknown user; expected a path"
         ) from None
+
+
+def _is_unset(text: str) -> bool:
+    """Return whether a path begins with a variable that has no value, so that the rest of it is another path."""
+    return (first := _VARIABLE.match(text)) is not None and not os.path.expandvars(first.group())

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ckpt_callbacks import ConfigError, OnPreempt, Policy, PolicyError
+from ckpt_callbacks import ConfigError, OnPreempt, Policy, PolicyError, open_run
 from ckpt_callbacks.config import Config
 from ckpt_callbacks.config.arguments import build_config
 from ckpt_callbacks.config.resume import split_resume
@@ -117,3 +117,34 @@ def test_the_path_of_the_file_may_begin_at_home(tmp_path):
     for missing in ("~/no.yaml", "~nobody-here/policy.yaml", "s3://bucket/policy.yaml"):
         with pytest.raises(ConfigError, match=f"^{missing}: cannot be read"):
             Config.from_yaml(missing)
+
+
+@pytest.mark.parametrize("empty", ["", " ", "$NOTHING", "${NOTHING}/", "$NOTHING/runs"])
+def test_an_empty_path_is_neither_the_current_folder_nor_the_root(tmp_path, monkeypatch, empty):
+    monkeypatch.setenv("NOTHING", "")
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "ckpt.yaml"
+    file.write_text(f"save: on_preempt\ndirpath: '{empty}'\n")
+    refusals = [
+        lambda: build_config("KerasCheckpoint", empty, SAVE),
+        lambda: build_config("KerasCheckpoint", None, file),
+        lambda: build_config("KerasCheckpoint", "runs", empty),
+        lambda: split_resume("KerasCheckpoint", empty, "auto"),
+        lambda: Config.from_yaml(empty),
+        lambda: open_run(empty),
+    ]
+    for refused in refusals:
+        with pytest.raises((ConfigError, PolicyError)) as caught:
+            refused()
+        assert repr(empty) in str(caught.value) and "expected" in str(caught.value)
+        assert "\n" not in str(caught.value)
+    for command in (["ls", empty], ["show", empty, "last"], ["doctor", empty], ["ls", ".", "--config", empty]):
+        done = ckpt(*command)
+        assert done.exit_code == 2 and done.output.count("\n") == 1 and "empty" in done.output
+    assert build_config("KerasCheckpoint", "runs$NOTHING", SAVE).settings.dirpath == "runs"
+
+
+def test_a_file_with_empty_names_is_wrong():
+    for field in ("dirpath", "filename", "resume"):
+        with pytest.raises(ConfigError, match=f"{field}: (got|is) ' '; expected"):
+            Config.from_mapping({"save": "on_preempt", field: " "})

@@ -1,5 +1,7 @@
 """The JSON schema of the YAML file."""
 
+from typing import get_type_hints
+
 import pytest
 from hypothesis import given, settings
 
@@ -7,6 +9,7 @@ from ckpt_callbacks import (
     ConfigError,
 )
 from ckpt_callbacks.config import Config, json_schema
+from ckpt_callbacks.config.schema import DocumentNode, MetricNode, ShortNode
 from tests.config.documents import EVERYTHING, EXAMPLE, PREDICATE, WITH_NUMBERS, parse
 from tests.config.mistakes import WITH_SAVE
 from tests.support import strategies
@@ -26,6 +29,30 @@ def schema():
 )
 def test_the_schema_accepts(schema, text):
     schema.validate(parse(text))
+
+
+NULLS = ("dirpath", "mode", "patience", "stop", "best_by", "filename", "resume")
+
+
+@pytest.mark.parametrize("name", [field for node in (DocumentNode, ShortNode) for field in get_type_hints(node)])
+@pytest.mark.parametrize("whole", [{"save": "on_preempt"}, {"monitor": "val_loss"}])
+def test_the_schema_and_the_reader_agree_on_a_null(schema, whole, name):
+    document = whole | {name: None}
+    assert schema.is_valid(document) is (name in NULLS)
+    if name in NULLS:
+        assert Config.from_mapping(document) == Config.from_mapping(whole)
+    else:
+        with pytest.raises(ConfigError):
+            Config.from_mapping(document)
+
+
+@pytest.mark.parametrize("name", get_type_hints(MetricNode))
+def test_the_schema_and_the_reader_agree_on_a_null_in_a_metric(schema, name):
+    document = {"save": "on_preempt", "metrics": {"val": {"monitor": "val_loss", name: None}}}
+    assert schema.is_valid(document) is (name in ("mode", "smoothing", "baseline"))
+    if not schema.is_valid(document):
+        with pytest.raises(ConfigError):
+            Config.from_mapping(document)
 
 
 @settings(deadline=None, max_examples=25)
@@ -73,6 +100,8 @@ def test_the_schema_accepts_what_is_written(schema, policy):
         WITH_SAVE + "resume: always",
         WITH_SAVE + "resume: {weights: false}",
         WITH_SAVE + "colour: red",
+        WITH_SAVE + "dirpath: ''",
+        WITH_SAVE + "filename: ' '",
         WITH_SAVE + "metrics: {a: {mode: min}}",
         WITH_SAVE + "metrics: {a: {monitor: 3, mode: min}}",
         WITH_SAVE + "metrics: {a: {monitor: x, mode: auto}}",

@@ -93,7 +93,7 @@ PLAIN = st.recursive(
 @given(
     st.builds(
         Settings,
-        dirpath=st.none() | st.text(),
+        dirpath=st.none() | st.text().filter(str.strip),
         filename=st.none() | st.sampled_from(["{epoch:03d}", "{val/loss:.3f} é", "{seed}"]),
         contents=st.sampled_from(["full", "weights"]),
         metadata=st.dictionaries(st.text(max_size=8), PLAIN, max_size=3),
