@@ -26,7 +26,7 @@ def log(run_dir: Path, as_json: bool, config: Path | None) -> None:
     """
     manifest = options.open_manifest(run_dir)
     policy = options.policy_of(config, manifest)
-    listing = Listing(manifest, policy)
+    listing = Listing(manifest, policy, everything=True)
     costs = listing.costs()
     paces = [(rule, rule.pace) for rule in (policy.adaptive if policy else ()) if rule.pace is not None]
     if as_json:

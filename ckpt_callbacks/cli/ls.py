@@ -41,7 +41,7 @@ def ls(dirs: tuple[Path, ...], as_json: bool, everything: bool, why: bool, confi
     if len(dirs) > 1:
         raise StoreError(f"{run_dir}: neither it nor any other DIR is a run directory, or holds one")
     manifest = options.open_manifest(run_dir)
-    listing = Listing(manifest, options.policy_of(config, manifest))
+    listing = Listing(manifest, options.policy_of(config, manifest), everything=everything)
     records, hidden = listing.listed(everything)
     if as_json:
         for record in records:

@@ -11,11 +11,12 @@ from ..policy.policy import Policy
 from ..policy.ranking import newest_resumable
 from ..policy.unranked import ranked_by_unlogged
 from ..record import ALIASES, Record, Status
+from ..recovery.settled import FAILURES
 from ..run.view import RunView
 from ..store.aliases import target_of
+from ..store.all_records import all_records
+from ..store.history import Moved
 from ..store.manifest import Manifest
-
-_FAILURES = 3  # number of failed saves that are listed by default
 
 
 class Listing:
@@ -24,20 +25,23 @@ class Listing:
     Args:
         manifest: The directory's manifest.
         policy: The policy of the newest run; None if it is not known.
+        everything: Whether to read the history as well.
 
     Attributes:
-        records: All records, oldest first.
+        records: The records of the manifest, and with ``everything`` also those of the history, oldest first.
         view: The newest run.
         missing: The ids of the records whose file should exist and does not.
         aliases: The names of each record, by record id.
         kept: The reasons why each record survives, by record id; without a policy, only those that the manifest knows.
     """
 
-    def __init__(self, manifest: Manifest, policy: Policy | None = None) -> None:
-        self._dirpath = manifest.layout.dirpath
+    def __init__(self, manifest: Manifest, policy: Policy | None = None, *, everything: bool = False) -> None:
+        self._manifest, self._dirpath = manifest, manifest.layout.dirpath
         self.missing = _missing(manifest)
         self.view = view = RunView(manifest, policy)
-        self.records = [manifest.records[id_] for id_ in sorted(manifest.records)]
+        moved, known = manifest.history.moved, all_records(manifest) if everything else manifest.records.values()
+        self._moved = Moved() if everything else moved
+        self.records = sorted(known, key=lambda record: record.id)
         self.aliases: dict[int, list[str]] = {}
         for name, record in view.aliases().items():
             if record is not None:
@@ -53,9 +57,9 @@ class Listing:
             everything: Whether to list all of them.
         """
         failed = [record for record in self.records if record.status is Status.FAILED]
-        older = set() if everything else {record.id for record in failed[:-_FAILURES]}
+        older = set() if everything else {record.id for record in failed[:-FAILURES]}
         deleted = {r.id for r in self.records if r.status is Status.DELETED and not everything}
-        counts = ((len(deleted), "deleted"), (len(older), "failed"))
+        counts = ((len(deleted) + self._moved.deleted, "deleted"), (len(older) + self._moved.failed, "failed"))
         left_out = ", ".join(f"{n} {what}" for n, what in counts if n)
         return [record for record in self.records if record.id not in deleted | older], left_out
 
@@ -101,11 +105,14 @@ class Listing:
         beside = self._dirpath / path.name if path.parent in (Path(), self._dirpath) else path
         is_here = beside.parent.resolve() == self._dirpath.resolve()
         files = {path.name, target_of(beside)} if is_here else {None}
-        named = [r for r in self.records if r.file in files or r.path.resolve() == path.resolve()]
-        ids = [r for r in self.records if which == str(r.id)]
+        records = [*self._named_in_history(which), *self.records]
+        named = [r for r in records if r.file in files or r.path.resolve() == path.resolve()]
+        ids = [r for r in records if which == str(r.id)]
         # A tag that is also the name of another checkpoint's file must not make `ckpt rm` delete the wrong one.
-        others = [r for r in self.records if which in r.tags or which == str(r.step)]
+        others = [r for r in records if which in r.tags or which == str(r.step)]
         matching = named or ids or others
+        if not matching and which.isdecimal():
+            matching = self._manifest.history.search("step", [int(which)])
         if not matching:
             raise StoreError(
                 f"{self._dirpath}: has no checkpoint {which!r}; expected an id, a step, a file, a tag, or one of "
@@ -118,6 +125,14 @@ class Listing:
             )
         # A deleted checkpoint's name may have been used again.
         return max(matching, key=lambda r: (r.status.on_disk, r.id))
+
+    def _named_in_history(self, which: str) -> list[Record]:
+        """Return the records of the history with this id or file, unless the manifest has one."""
+        name = Path(which).name
+        if any(which == str(record.id) or name == record.file for record in self.records):
+            return []
+        fact, value = ("id", int(which)) if which.isdecimal() else ("file", name)
+        return self._manifest.history.search(fact, [value])
 
     def _reasons(self, record: Record) -> list[str] | tuple[str, ...]:
         if record.run != self.view.run_id:
@@ -143,4 +158,4 @@ def _missing(manifest: Manifest) -> set[int]:
     gone = {record.id for record in manifest.live() if not os.path.lexists(record.path)}
     if gone:
         manifest.refresh()  # the journal records a deletion before the file goes
-    return {id_ for id_ in gone if manifest.records[id_].status.on_disk}
+    return {id_ for id_ in gone if manifest.counts(id_)}

@@ -84,7 +84,7 @@ def _problem_of(record: Record, progress: Callable[[int], object]) -> str | None
 def _was_deleted(manifest: Manifest, record: Record) -> bool:
     """Return whether a training run deleted a checkpoint while it was being read."""
     manifest.refresh()
-    return not manifest.records[record.id].status.on_disk
+    return not manifest.counts(record.id)
 
 
 def _discarded(manifest: Manifest) -> list[Record]:

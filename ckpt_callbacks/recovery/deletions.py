@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,9 @@ from ..store.commit import commit, remove
 from ..store.digest import files_below, verify
 from ..store.manifest import Manifest
 from .repair import Repair
+from .unnamed import unnamed_paths
+
+_ASIDE = re.compile(r"(.+?)(?:-v\d+)?\.deleted$")
 
 
 def find_unfinished_deletions(manifest: Manifest) -> Iterator[Repair]:
@@ -25,14 +29,15 @@ def find_unfinished_deletions(manifest: Manifest) -> Iterator[Repair]:
     """
     survivors = _Survivors(manifest)
     named = {record.file for record in manifest.live()}
-    for record in list(manifest.records.values()):
+    staged = _names_in(manifest.layout.staging)
+    for record in (*manifest.records.values(), *_moved(manifest, staged)):
         # A later checkpoint may have taken the name since.
         if record.status is not Status.DELETED or record.file in named:
             continue
         if os.path.lexists(record.path):
             if _is_intact(record):  # otherwise, another program has taken the name
                 yield _finish(manifest, record, survivors)
-        elif (aside := _set_aside(manifest, record)) is not None and not survivors.replace(record):
+        elif (aside := _set_aside(manifest, record, staged)) is not None and not survivors.replace(record):
             yield Repair(
                 f"{record.file}: its deletion was interrupted, and a checkpoint that was to remain is not intact",
                 "moved back, because its bytes verify",
@@ -42,8 +47,9 @@ def find_unfinished_deletions(manifest: Manifest) -> Iterator[Repair]:
 
 def find_lost_renames(manifest: Manifest) -> Iterator[Repair]:
     """Yield a repair for each checkpoint that the journal calls committed, and that is still in the staging folder."""
+    names = _names_in(manifest.layout.staging)
     for record in manifest.live():
-        if not os.path.lexists(record.path) and (staged := _staged(manifest, record)) is not None:
+        if not os.path.lexists(record.path) and (staged := _staged(manifest, record, names)) is not None:
             yield Repair(
                 f"{record.file}: is missing, but is in the staging folder",
                 "moved into place, because its bytes verify",
@@ -106,19 +112,35 @@ def _move_back(manifest: Manifest, record: Record, aside: Path) -> None:
     _list_again(manifest, record)
 
 
-def _set_aside(manifest: Manifest, record: Record) -> Path | None:
+def _moved(manifest: Manifest, staged: Collection[str]) -> list[Record]:
+    """Return the records of the history whose file, or what is set aside of it, is there all the same.
+
+    A copy of a live run may contain files whose deletion was journalled, and moved to the history, while it was made.
+    """
+    suffixes = {Path(record.file).suffix for record in manifest.records.values()}
+    names = {path.name for path in unnamed_paths(manifest) if path.suffix in suffixes}
+    names |= {found[1] for name in staged if (found := _ASIDE.match(name))}
+    newest = {record.file: record for record in manifest.history.search("file", names)}
+    return [record for record in newest.values() if record.id not in manifest.records]
+
+
+def _set_aside(manifest: Manifest, record: Record, staged: Collection[str]) -> Path | None:
     """Return the intact folder that `remove` moved to the staging folder in order to delete it, or None."""
-    return _find_staged(manifest, record, record.file, ".deleted")
+    return _find_staged(manifest, record, staged, record.file, ".deleted")
 
 
-def _staged(manifest: Manifest, record: Record) -> Path | None:
+def _staged(manifest: Manifest, record: Record, staged: Collection[str]) -> Path | None:
     """Return the intact file that a save wrote and should have renamed, or None."""
-    return _find_staged(manifest, record, f"{record.run}-{record.id}.", "")
+    return _find_staged(manifest, record, staged, f"{record.run}-{record.id}.", "")
 
 
-def _find_staged(manifest: Manifest, record: Record, start: str, end: str) -> Path | None:
+def _names_in(staging: Path) -> list[str]:
+    return os.listdir(staging) if staging.is_dir() else []
+
+
+def _find_staged(manifest: Manifest, record: Record, staged: Collection[str], start: str, end: str) -> Path | None:
     staging = manifest.layout.staging
-    for name in os.listdir(staging) if staging.is_dir() else ():
+    for name in staged:
         found = record.replace(directory=str(staging), file=name)
         if name.startswith(start) and name.endswith(end) and _is_intact(found):
             return found.path

@@ -129,7 +129,7 @@ def _damaged(manifest: Manifest) -> Iterator[Repair]:
             yield Repair(str(error), "left unchanged: repair the disk or delete the file", lambda: None)
         except VerifyError as error:
             manifest.refresh()
-            if not manifest.records[record.id].status.on_disk:
+            if not manifest.counts(record.id):
                 continue  # a training run deleted it meanwhile
             yield find_renamed(manifest, record) or Repair(
                 str(error),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from ..store.manifest import Manifest
 from ..store.rehearsal import Rehearsal
 from .lineage import supersede, wrongly_marked
 from .repair import Repair
+from .unnamed import unnamed_paths
 
 REBUILT = "rebuilt"  # the fact that marks an attempt that a rebuild recorded, not a training run
 
@@ -37,6 +38,7 @@ def find_unlisted(manifest: Manifest) -> Iterator[Repair]:
         if (record.run, record.id) not in known:
             known.add((record.run, record.id))
             found.append(record.replace(final=record.final or record.file in final))
+    found = _without_moved(manifest, found)
     if not _being_rebuilt(manifest):
         linked = pointed_at(manifest.layout.dirpath)
         runs = {attempt.run for attempt in manifest.attempts} | {r.run for r in found if r.file in linked}
@@ -64,18 +66,15 @@ def find_unlisted(manifest: Manifest) -> Iterator[Repair]:
             )
 
 
+def _without_moved(manifest: Manifest, found: Iterable[Record]) -> list[Record]:
+    """Return the records that the history does not hold."""
+    moved = {(r.run, r.id) for r in manifest.history.search("id", {record.id for record in found})}
+    return [record for record in found if (record.run, record.id) not in moved]
+
+
 def _being_rebuilt(manifest: Manifest) -> bool:
     """Return whether only a rebuild, perhaps an interrupted one, has written to the manifest since its loss."""
     return all(attempt.facts.get(REBUILT) for attempt in manifest.attempts)
-
-
-def unnamed_paths(manifest: Manifest) -> Iterator[Path]:
-    """Yield each file and folder in the run directory that no record names; links are not followed."""
-    dirpath = manifest.layout.dirpath
-    named = {record.file for record in manifest.records.values()}
-    for path in dirpath.iterdir() if dirpath.is_dir() else ():
-        if path.name not in named and not path.is_symlink() and (path.is_file() or path.is_dir()):
-            yield path
 
 
 def _record(path: Path) -> Record | None:

@@ -9,8 +9,9 @@ from pathlib import Path
 from ..errors import VerifyError
 from ..formats import format_of
 from ..store.manifest import Manifest
-from .rebuild import has_valid_checksums, unnamed_paths
+from .rebuild import has_valid_checksums
 from .repair import Repair
+from .unnamed import unnamed_paths
 
 _ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF"  # the first bytes of the files of all formats
 _LOST = (b"", b"\0\0\0\0")  # those of a file whose content a disk has lost

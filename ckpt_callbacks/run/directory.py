@@ -24,6 +24,7 @@ from ..store.obstruction import obstruction, resolved
 from ..store.private_files import make_folder, require_own
 from . import pruning
 from .announcements import Announcements
+from .compaction import Compaction
 from .ended_fit import EndedFit
 from .leftovers import Leftovers
 from .view import RunView
@@ -66,6 +67,7 @@ class RunDirectory:
         layout = self.manifest.layout
         self._lock = TrainingLock(layout.training_lock, layout.owner, name)
         self.leftovers, self.announcements = Leftovers(layout.staging), Announcements(dirpath)
+        self._compaction = Compaction(self.manifest)
         self._refused: dict[str, str] = {}  # aliases that could not be moved, with the reason that was logged
 
     @property
@@ -149,6 +151,7 @@ class RunDirectory:
         if self.processes.is_primary:
             knew_policy = self.knows_policy
             try:
+                self._bring_back(parent)
                 self.manifest.start(attempt)
             except OSError as error:
                 raise StoreError(f"{self.dirpath}: cannot be written: {error.strerror or error}") from error
@@ -187,12 +190,20 @@ class RunDirectory:
         self.move_aliases()
         if not (self.keeps_all or self.awaits_rank):
             pruning.prune(self.view, self.leftovers)
+        self._compaction.begin()
 
     def release(self) -> None:
         """Release the directory; harmless if it is not held."""
         if self.is_open and self.processes.is_primary:
             self._lock.release()
         self.is_open = False
+
+    def _bring_back(self, parent: int | None) -> None:
+        """Have the journal hold the record from which training continues, because the lineage needs it."""
+        if parent is not None and parent not in self.manifest.records:
+            record = self.manifest.recall(parent)
+            if record is not None:
+                self.manifest.put(record)
 
     def _holds_anything(self) -> bool:
         return os.path.isdir(self.manifest.layout.private) or next(find_unlisted(self.manifest), None) is not None
@@ -205,6 +216,7 @@ class RunDirectory:
         mark_damaged(self.manifest, self.view.damaged, self.view.best)
         if self.knows_policy:  # otherwise, they move when the journal holds the new policy, which `ckpt` reads
             self.move_aliases()  # as the last save should have, in case it was interrupted
+        self._compaction.begin()
 
     def _refuse_another_framework(self) -> None:
         """Raise `StoreError` if another framework's callback has trained here, before anything is touched."""

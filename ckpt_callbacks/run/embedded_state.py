@@ -57,7 +57,8 @@ def restore_state(embedded: Mapping[str, Any], policy: Policy, manifest: Manifes
     # The checkpoint exists, so the save that made it succeeded. Older saves may still have been pending at that time.
     records, counted = embedded.get("under_way", {}), set()
     for save_id in tuple(state.pending):
-        record = manifest.records.get(records.get(str(save_id)))
+        id_ = records.get(str(save_id))
+        record = manifest.recall(id_) if id_ is not None else None
         kept = record is not None and (record.status.on_disk or record.status is Status.DELETED)
         saved = save_id == embedded["save"] or kept
         # Two saves may share one file, which blocked training only once.

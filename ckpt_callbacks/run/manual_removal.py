@@ -45,20 +45,20 @@ def remove_by_hand(manifest: Manifest, policy: Policy | None, record: Record, *,
         except DirectoryInUse:
             alone = False  # a training run holds the directory: it moves the links
         manifest.refresh()
-        if manifest.records[record.id].status is Status.FAILED:
-            return _remove_failed(manifest, record.id, force=force)
-        check_counts(manifest.records[record.id])
+        now = manifest.recall(record.id) or record
+        if now.status is Status.FAILED:
+            return _remove_failed(manifest, now, force=force)
+        check_counts(now)
         delete(manifest, record, may, Leftovers(layout.staging))
         if alone:
             move_aliases(view)
-    if (replaced := manifest.records[record.id].error) is not None:
+    if (replaced := (manifest.recall(record.id) or record).error) is not None:
         raise StoreError(f"{replaced}; it no longer counts, and was not deleted")
     return not os.path.lexists(record.path)
 
 
-def _remove_failed(manifest: Manifest, id_: int, *, force: bool) -> bool:
+def _remove_failed(manifest: Manifest, record: Record, *, force: bool) -> bool:
     """Delete the file of a checkpoint that has failed."""
-    record = manifest.records[id_]
     path = record.path
     if not os.path.lexists(path):
         raise StoreError(f"{path}: is not deleted: its save failed, and nothing is left of it")
@@ -67,7 +67,7 @@ def _remove_failed(manifest: Manifest, id_: int, *, force: bool) -> bool:
     if not force:
         why = f"it is not what was saved ({record.error})"
         raise StoreError(f"{path}: is not deleted: {why}; pass --force to delete it anyway")
-    manifest.amend(id_, lambda now: {"status": Status.DELETED})
+    manifest.amend(record.id, lambda now: {"status": Status.DELETED})
     return Leftovers(manifest.layout.staging).remove(path)
 
 

@@ -7,9 +7,11 @@ middle is skipped and reported.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
+import stat
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -22,6 +24,7 @@ from .private_files import open_file
 
 _HEAD = re.compile(rb"(?=[0-9a-f]{8} \{)")
 _REMEMBERED = 1024  # bytes before the offset by which a journal is recognized
+_LONGEST_FIRST = 512  # bytes of a first line that says what has moved to the history
 
 
 class JournalReplaced(StoreError):
@@ -47,13 +50,18 @@ class Journal:
 
     Args:
         path: The file. Its folder must exist when something is appended.
+
+    Attributes:
+        path: As given.
+        is_settled: False while a power loss may still bring back the file that `replace` has replaced.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self.is_settled = path, True
         self._offset = 0
         self._lines = 0
         self._seen = b""  # the last bytes before the offset
+        self._first = b""  # the first line, if it says what has moved; each `replace` changes it
         self._tail: bytes | None = None  # the bytes after the last newline; None if the file was missing or empty
 
     def read(self) -> Iterator[Line]:
@@ -82,6 +90,7 @@ class Journal:
         Returns:
             True if the journal is new, and is to be read again from its start.
         """
+        self._settle()
         line = encoded(entry)
         tail = self._tail
         if tail is None and self._offset:
@@ -89,26 +98,48 @@ class Journal:
         end = self._offset if tail is not None else 0
         if tail and any(_intact_entries(tail)):  # not from a crash: the newline of an intact line was damaged
             line, end = b"\n" + line, end + len(tail)
-        _write(self.path, end, line)
+        write(self.path, end, line)
         if end == 0:
             self._sync_folders()
             self._forget()
         return end == 0
 
-    def replace(self, entries: Iterable[Mapping[str, Any]]) -> None:
-        """Replace the file with a new one of these entries, in one step, and keep the old one next to it.
+    @property
+    def is_whole(self) -> bool:
+        """Whether the file existed at the last `read`, and all that it holds was read."""
+        return self._tail is not None and not any(_intact_entries(self._tail))
 
-        The new file is to be read from its start.
+    def replace(self, entries: Iterable[Mapping[str, Any]], *, keep_old: bool) -> None:
+        """Replace the file with a new one of these entries, in one step. The next `read` notices that.
+
+        Args:
+            entries: The entries.
+            keep_old: Whether to keep the old file next to it.
+
+        Raises:
+            OSError: It could not be replaced, or others who may write the old file could not write the new one.
         """
         draft = free_draft(self.path.parent, self.path.stem)
-        _write(draft, 0, b"".join(map(encoded, entries)))
-        os.link(self.path, self.path.with_name(free_name(self.path.parent, self.path.name, ".damaged")))
-        os.replace(draft, self.path)
-        sync_folder(self.path.parent)
-        self._forget()
+        try:
+            write(draft, 0, b"".join(map(encoded, entries)), like=self.path)
+            if keep_old:
+                os.link(self.path, self.path.with_name(free_name(self.path.parent, self.path.name, ".damaged")))
+            os.replace(draft, self.path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                draft.unlink(missing_ok=True)
+            raise
+        self.is_settled = False
+        self._settle()
+
+    def _settle(self) -> None:
+        """Make sure that nothing is appended to a file that a power loss would replace with the old one."""
+        if not self.is_settled:
+            sync_folder(self.path.parent)
+            self.is_settled = True
 
     def _forget(self) -> None:
-        self._offset, self._lines, self._seen = 0, 0, b""
+        self._offset, self._lines, self._seen, self._first = 0, 0, b"", b""
 
     def _unread(self) -> bytes | None:
         """Return the bytes after the part that was read; None if the file is missing or was emptied."""
@@ -116,6 +147,7 @@ class Journal:
             with open(open_file(self.path, os.O_RDONLY), "rb") as file:
                 if self._offset and not os.fstat(file.fileno()).st_size:
                     return None
+                first = _first_line(file.fileno())
                 file.seek(self._offset - len(self._seen))
                 data = file.read()
         except FileNotFoundError:
@@ -127,15 +159,16 @@ class Journal:
             raise StoreError(
                 f"{self.path}: the manifest cannot be read: {error.strerror or error}; run `ckpt doctor {dirpath}`"
             ) from error
-        if not data.startswith(self._seen):
+        if not data.startswith(self._seen) or (self._offset and first not in (b"", self._first)):
             raise JournalReplaced(f"{self.path}: was replaced by another file")
+        self._first = first or self._first
         return data[len(self._seen) :]
 
     def _lines_in(self, data: bytes) -> Iterator[Line]:
         for line in data.split(b"\n")[:-1]:
             self._lines += 1
             if line:
-                entry = _entry(line)
+                entry = entry_of(line)
                 is_damaged = entry is None
                 yield Line(self._lines, list(_intact_entries(line)) if is_damaged else [entry], is_damaged)
 
@@ -154,7 +187,14 @@ def encoded(entry: Mapping[str, Any]) -> bytes:
     return b"%08x %s\n" % (zlib.crc32(payload), payload)
 
 
-def _entry(line: bytes) -> Any:
+def _first_line(descriptor: int) -> bytes:
+    """Return the first line of a journal if it is intact and says what has moved to the history; otherwise nothing."""
+    line = os.pread(descriptor, _LONGEST_FIRST, 0).partition(b"\n")[0]
+    entry = entry_of(line) if b'"moved":' in line else None
+    return line if isinstance(entry, dict) and "moved" in entry else b""
+
+
+def entry_of(line: bytes) -> Any:
     """Return the entry of a line; None when it is damaged."""
     check, _, payload = line.partition(b" ")
     try:
@@ -166,15 +206,24 @@ def _entry(line: bytes) -> Any:
 def _intact_entries(damaged: bytes) -> Iterator[Any]:
     """Yield the intact entries of a damaged line; a damaged newline joins two."""
     for piece in _HEAD.split(damaged):
-        entry = _entry(piece) or _entry(piece[:-1])
+        entry = entry_of(piece) or entry_of(piece[:-1])
         if entry is not None:
             yield entry
 
 
-def _write(journal: Path, end: int, lines: bytes) -> None:
-    """Write ``lines`` after the first ``end`` bytes, durably, or not at all."""
-    descriptor = open_file(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+def write(path: Path, end: int, lines: bytes, *, like: Path | None = None) -> None:
+    """Write ``lines`` after the first ``end`` bytes of a file, durably, or not at all.
+
+    Args:
+        path: The file, which is created if it is missing.
+        end: Everything after this many bytes is removed.
+        lines: The lines.
+        like: A file; whoever may write it can write this one.
+    """
+    descriptor = open_file(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
+        if like is not None:
+            _give_rights(descriptor, os.lstat(like))
         if os.lseek(descriptor, 0, os.SEEK_END) > end:
             os.ftruncate(descriptor, end)
         try:
@@ -188,3 +237,21 @@ def _write(journal: Path, end: int, lines: bytes) -> None:
             raise
     finally:
         os.close(descriptor)
+
+
+def _give_rights(descriptor: int, wanted: os.stat_result) -> None:
+    """Give a new file the rights of another one.
+
+    Raises:
+        OSError: That is not possible, so that a user who may write the other file might not be able to write this one.
+    """
+    found = os.fstat(descriptor)
+    if (found.st_uid, found.st_gid) != (wanted.st_uid, wanted.st_gid):
+        with contextlib.suppress(PermissionError):
+            os.fchown(descriptor, wanted.st_uid, wanted.st_gid)
+    if stat.S_IMODE(found.st_mode) != stat.S_IMODE(wanted.st_mode):
+        os.fchmod(descriptor, stat.S_IMODE(wanted.st_mode))
+    found = os.fstat(descriptor)
+    by_group = found.st_gid == wanted.st_gid and wanted.st_mode & stat.S_IWGRP
+    if found.st_uid != wanted.st_uid and not by_group:
+        raise OSError(errno.EPERM, "its owner would lose the right to write it")

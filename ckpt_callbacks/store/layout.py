@@ -14,6 +14,7 @@ class Layout:
         dirpath: The directory.
         private: The folder with the files that are not meant for people.
         journal: The manifest.
+        history: The records that have left the manifest.
         journal_lock: The lock that a writer takes for each line.
         training_lock: The lock that a training run holds.
         owner: The file that names the holder's host and process.
@@ -25,8 +26,15 @@ class Layout:
         self.dirpath = dirpath
         self.private = dirpath / PRIVATE
         self.journal = self.private / "manifest.jsonl"
+        self.history = self.private / "history.jsonl"
         self.journal_lock = self.private / "manifest.lock"
         self.training_lock = self.private / "training.lock"
         self.owner = self.private / "owner.json"
         self.save_now = dirpath / "SAVE_NOW"
         self.staging = self.private / "staging"
+
+
+def require_inside(file: object) -> None:
+    """Raise `ValueError` unless this is the name of a file directly in the run directory; retention deletes by it."""
+    if not isinstance(file, str) or file in ("", ".", "..", PRIVATE) or set(file) & {"/", "\0"}:
+        raise ValueError(f"{file!r} is not the name of a file in the run directory")

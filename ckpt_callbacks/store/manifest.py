@@ -1,7 +1,9 @@
 """The manifest: the source of truth about a run's checkpoints, kept in a journal.
 
 An entry of the journal holds a whole record (``{"record": {...}}``), a change of some of its facts
-(``{"id": 3, "set": {...}}``), or the start of a training run (``{"attempt": {...}}``).
+(``{"id": 3, "set": {...}}``), or the start of a training run (``{"attempt": {...}}``). Once records have left for the
+history, ``{"id": 900, "set": {}, "moved": {...}}`` says what counts there, and the highest id: versions that do not
+know the history take it for a change of nothing, and give no id twice.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from operator import attrgetter
 from pathlib import Path
@@ -17,8 +19,9 @@ from typing import Any
 
 from ..errors import StoreError
 from ..record import Attempt, Record, Status
+from .history import History, Moved
 from .journal import Journal, JournalReplaced, Line
-from .layout import PRIVATE, Layout
+from .layout import Layout, require_inside
 from .lock import FileLock, reclaim
 from .private_files import make_folder
 
@@ -31,7 +34,8 @@ class Manifest:
 
     Attributes:
         layout: The paths of the directory.
-        records: All records by id, deleted and failed ones included.
+        records: The records of the journal by id: those that count, and deleted and failed ones that are still needed.
+        history: The other records.
         attempts: All starts of training, oldest first.
         problems: One line for each journal line that could not be used.
     """
@@ -40,6 +44,8 @@ class Manifest:
         self.layout = Layout(dirpath)
         self.records: dict[int, Record] = {}
         self._live: dict[int, Record] = {}  # the records whose file should exist
+        self.history = History(self.layout)
+        self._is_intact = True  # False once there was a line that would be missing in a new journal
         self.attempts: list[Attempt] = []
         self.problems: list[str] = []
         self._highest = 0
@@ -70,6 +76,15 @@ class Manifest:
             return self.attempts[-1].run
         return next((record.run for record in reversed(self.live())), "")  # the line with its start is lost
 
+    @property
+    def gone(self) -> int:
+        """How many records of the journal have no file any more, or never had one."""
+        return len(self.records) - len(self._live)
+
+    def counts(self, id_: int) -> bool:
+        """Return whether the file of a record should exist."""
+        return id_ in self._live
+
     def live(self) -> list[Record]:
         """Return the records whose file should exist, in the order of their ids."""
         # `sorted` first copies the table in one call, because another thread may change it meanwhile.
@@ -78,6 +93,20 @@ class Manifest:
     def verified(self, run: str) -> list[Record]:
         """Return the run's verified records that have a file. No other record may take the place of an older one."""
         return [r for r in self.live() if r.run == run and r.status is not Status.COMMITTED]
+
+    def recall(self, id_: int) -> Record | None:
+        """Return a record of the journal or else of the history; None if there is none.
+
+        Raises:
+            OSError: The history cannot be read.
+        """
+        record = self.records.get(id_)
+        return record or next(reversed(self.history.search("id", [id_])), None)
+
+    def _known(self, id_: int) -> Record:
+        if (record := self.recall(id_)) is None:
+            raise KeyError(id_)
+        return record
 
     def refresh(self) -> None:
         """Read the lines that other writers appended. If the journal was deleted, everything known stays known.
@@ -113,12 +142,15 @@ class Manifest:
         """
 
         def entry() -> Mapping[str, Any] | None:
-            facts = facts_of(self.records[id_])
-            changed = self.records[id_].replace(**facts).to_json()
+            record = self._known(id_)
+            facts = facts_of(record)
+            changed = record.replace(**facts).to_json()
+            if id_ not in self.records:  # a whole one comes back from the history
+                return {"record": changed} if facts else None
             return {"id": id_, "set": {name: changed[name] for name in facts}} if facts else None
 
         self._append(entry)
-        return self.records[id_]
+        return self._known(id_)
 
     def start(self, attempt: Attempt) -> None:
         """Append the start of a training run."""
@@ -128,21 +160,58 @@ class Manifest:
         """Replace the journal with a new one of everything known, in one step, and keep the old one next to it."""
         with self._mutex, self._lock:
             self.refresh()  # another writer may have appended since
-            self._journal.replace(_entries(self.attempts, self.records.values()))
+            moved = self.history.moved
+            if moved.size is None:
+                moved, highest = self.history.recounted()
+                self._highest = max(self._highest, highest)
+            self._journal.replace(self._entries(self.records.values(), moved), keep_old=True)
             self.problems.clear()
-            self.attempts = []
+            self._read_again()
+
+    def compact(self, settled: Callable[[], Collection[Record]]) -> None:
+        """Move records to the history. Only the holder of the training lock may call it.
+
+        Nothing is moved while a line could be lost: that of another writer, if the file system has no locks, or one of
+        the journal that is damaged, or that a newer version wrote.
+
+        Args:
+            settled: Called while no other writer can append. Returns deleted and failed records that nothing needs.
+
+        Raises:
+            OSError: The history or the journal cannot be written. Then, all records are still in the journal.
+        """
+        with self._mutex, self._lock:
             self.refresh()
+            if not (self._lock.excludes and self._is_intact and self._journal.is_whole and (leaving := settled())):
+                return
+            if self.history.moved.size is None:
+                self._journal.append(self.history.claimed().entry(self._highest), list)
+                self.refresh()
+            moved = self.history.append(leaving, self.layout.journal)
+            ids = {record.id for record in leaving}
+            kept = [record for record in self.records.values() if record.id not in ids]
+            try:
+                self._journal.replace(self._entries(kept, moved), keep_old=False)
+            finally:
+                self.refresh()  # the new one may be in place in spite of an error
 
     def _read_again(self) -> None:
         """Read a replaced journal from its start if it contains everything known from the previous one."""
         found = Manifest.read(self.layout.dirpath)
-        if self.attempts != found.attempts[: len(self.attempts)] or not self.records.keys() <= found.records.keys():
+        missing = len(self.records.keys() - found.records.keys())
+        has_moved = missing <= found.history.moved.count - self.history.moved.count
+        if self.attempts != found.attempts[: len(self.attempts)] or (missing and not has_moved):
             raise StoreError(
                 f"{self.layout.journal}: is not the manifest that this process read before; the file or the whole "
                 "directory was replaced; choose another directory, or start again"
             )
-        self.records, self._live, self._highest = found.records, found._live, found._highest
+        found._journal.is_settled = self._journal.is_settled
+        self.records, self._live = found.records, found._live
+        self._highest = max(self._highest, found._highest)
         self.attempts, self._journal = found.attempts, found._journal
+        self._is_intact = found._is_intact
+        if found.history.moved.size is not None:  # otherwise, that line is damaged
+            self.history = found.history
         self.problems += found.problems
 
     def _append(self, entry_of: Callable[[], Mapping[str, Any] | None]) -> None:
@@ -175,7 +244,7 @@ class Manifest:
             id_: record.replace(status=Status.DELETED, error="deleted by another program")
             for id_, record in lost.items()
         }
-        return list(_entries(self.attempts, (self.records | deleted).values()))
+        return list(self._entries((self.records | deleted).values(), self.history.moved))
 
     def _fold(self, line: Line) -> None:
         if line.is_damaged:
@@ -191,6 +260,7 @@ class Manifest:
 
     def _report(self, line: Line, problem: str) -> None:
         self.problems.append(f"{self.layout.journal}: line {line.number} {problem}")
+        self._is_intact = False
 
     def _take(self, entry: Mapping[str, Any]) -> None:
         if "record" in entry:
@@ -200,27 +270,27 @@ class Manifest:
             if entry["id"] in self.records:
                 facts = self.records[entry["id"]].to_json() | entry["set"]
                 self._keep(Record.from_json(facts, str(self.layout.dirpath)))
+            if "moved" in entry:
+                self.history.moved = Moved.from_json(entry["moved"])
         elif "attempt" in entry:
             self.attempts.append(Attempt.from_json(entry["attempt"]))
+        else:  # a newer version wrote it
+            self._is_intact = False
 
     def _keep(self, record: Record) -> None:
-        self.records[record.id] = _inside(record)
+        require_inside(record.file)
+        self.records[record.id] = record
         if record.status.on_disk:
             self._live[record.id] = record
         else:
             self._live.pop(record.id, None)
         self._highest = max(self._highest, record.id)
 
-
-def _entries(attempts: Iterable[Attempt], records: Iterable[Record]) -> Iterator[Mapping[str, Any]]:
-    for attempt in attempts:
-        yield {"attempt": asdict(attempt)}
-    for record in sorted(records, key=_ID):
-        yield {"record": record.to_json()}
-
-
-def _inside(record: Record) -> Record:
-    """Return the record if its file is directly in the run directory, because retention deletes files by this name."""
-    if not isinstance(record.file, str) or record.file in ("", ".", "..", PRIVATE) or set(record.file) & {"/", "\0"}:
-        raise ValueError(f"{record.file!r} is not the name of a file in the run directory")
-    return record
+    def _entries(self, records: Iterable[Record], moved: Moved) -> Iterator[Mapping[str, Any]]:
+        """Yield the entries of a new journal."""
+        if moved.size is not None:
+            yield moved.entry(self._highest)
+        for attempt in self.attempts:
+            yield {"attempt": asdict(attempt)}
+        for record in sorted(records, key=_ID):
+            yield {"record": record.to_json()}

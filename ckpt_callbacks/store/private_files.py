@@ -83,7 +83,8 @@ def make_folder(path: Path) -> None:
 def misplaced(layout: Layout) -> Iterator[tuple[Path, str]]:
     """Yield each private name that something of another kind has, and a line about it, outermost first."""
     folders = (layout.private, layout.staging)
-    for path in (*folders, layout.journal, layout.journal_lock, layout.training_lock, layout.owner):
+    files = (layout.journal, layout.history, layout.journal_lock, layout.training_lock, layout.owner)
+    for path in (*folders, *files):
         try:
             _require(path, _FOLDER if path in folders else _FILE)
         except StoreError as error:

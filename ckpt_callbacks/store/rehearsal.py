@@ -19,6 +19,7 @@ class Rehearsal(Manifest):
         super().__init__(manifest.layout.dirpath)
         self.problems, self._highest = list(manifest.problems), manifest._highest
         self.records, self.attempts = dict(manifest.records), list(manifest.attempts)
+        self.history = manifest.history
         self._live = {record.id: record for record in manifest.live()}
 
     def refresh(self) -> None:

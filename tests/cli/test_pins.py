@@ -197,11 +197,11 @@ def test_ls_does_not_call_a_file_missing_that_is_being_deleted(run_dir, monkeypa
 
     policy_of, trainer = module.Listing.__init__, Manifest.read(run_dir)
 
-    def late(listing, manifest, policy=None):
+    def late(listing, manifest, policy=None, **named):
         if trainer.records[3].status is not Status.DELETED:  # the training run deletes it once the journal was read
             trainer.change(3, status=Status.DELETED)
             (run_dir / "003.ckpt").unlink()
-        policy_of(listing, manifest, policy)
+        policy_of(listing, manifest, policy, **named)
 
     monkeypatch.setattr(module.Listing, "__init__", late)
     out = ckpt("ls", run_dir)[1]

@@ -94,6 +94,12 @@ def saver_of(run: Run) -> Saver:
     return run._session.saver
 
 
+def compacted_often(run: Run, most: int = 1) -> Run:
+    """Have the run move records to the history once there are so many, as a long run does; return it."""
+    run.directory._compaction.most = most
+    return run
+
+
 def written(run: Run) -> None:
     """Wait until everything is written; unlike `Run.wait`, do not deliver the outcomes."""
     worker_of(run).wait()

@@ -12,7 +12,7 @@ from tests.support.command import ckpt
 from tests.support.training import look_for_requests_at_once, new_run, report, start
 
 POLICY = Policy(Every(epochs=1), KeepAll())
-FILES = ("manifest.jsonl", "manifest.lock", "training.lock", "owner.json")
+FILES = ("manifest.jsonl", "history.jsonl", "manifest.lock", "training.lock", "owner.json")
 
 
 def pipe(path, tmp_path):

@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 from ckpt_callbacks import EventKind, Every, Improves, KeepBest, KeepLast, KeepTagged, Policy, VerifyError
 from ckpt_callbacks.store.digest import verify
 from ckpt_callbacks.store.manifest import Manifest
-from tests.support.training import new_run, report, start, worker_of
+from tests.support.training import compacted_often, new_run, report, start, worker_of
 from tests.system.faults.checks import check_foreign, check_links, plant
 from tests.system.faults.inject import in_child, interposed, kill_before
 from tests.system.faults.writer import FILE, FOLDER, VAL, Stage, read, weights
@@ -63,7 +63,7 @@ class Training(RuleBasedStateMachine):
         self.resume()
 
     def open_run(self):
-        return new_run(self.dirpath, POLICY, suffix=".bin" if self.kind == FILE else ".dir")
+        return compacted_often(new_run(self.dirpath, POLICY, suffix=".bin" if self.kind == FILE else ".dir"))
 
     def resume(self):
         self.run = self.open_run()

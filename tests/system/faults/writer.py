@@ -28,7 +28,7 @@ from ckpt_callbacks.run.source import Embedded
 from ckpt_callbacks.runtime.environment import environment
 from ckpt_callbacks.settings import Settings
 from ckpt_callbacks.store.direct_file import LARGE, DirectFile
-from tests.support.training import report, start, worker_of
+from tests.support.training import compacted_often, report, start, worker_of
 
 EPOCHS = 6
 VALUES = (None, 5.0, 3.0, 4.0, 1.0, 2.0, 6.0, 1.5)  # of val, by epoch
@@ -129,7 +129,8 @@ for suffix in (".bin", ".dir"):
 
 def new_run(dirpath: Path, kind: str = FILE) -> Run:
     settings = Settings(dirpath, max_pending=MAX_PENDING[kind], metadata={"model": "m"})
-    return Run(POLICY, settings, suffix=".dir" if kind == FOLDER else ".bin", framework="writer", name="writer")
+    suffix = ".dir" if kind == FOLDER else ".bin"
+    return compacted_often(Run(POLICY, settings, suffix=suffix, framework="writer", name="writer"))
 
 
 def train(

@@ -1,0 +1,22 @@
+"""All records of a run directory, those of the history included."""
+
+from __future__ import annotations
+
+from ..record import Record
+from .manifest import Manifest
+
+
+def all_records(manifest: Manifest) -> list[Record]:
+    """Return all records, in the order of their ids. Each is there once, also while records move to the history.
+
+    Raises:
+        OSError: The history cannot be read.
+    """
+    moved = manifest.history.moved
+    found = {(record.run, record.id): record for record in manifest.history.read()}
+    if moved.size is None:
+        manifest.refresh()
+        if manifest.history.moved != moved:  # it was just begun, perhaps with records that were not known here
+            return all_records(manifest)
+    found |= {(record.run, record.id): record for record in list(manifest.records.values())}
+    return sorted(found.values(), key=lambda record: record.id)

@@ -1,0 +1,165 @@
+"""The history: the records that have left the journal, so that it does not grow with what was deleted.
+
+The journal says how many bytes of the history count. A crash while records are moved leaves more bytes, which are
+ignored and then overwritten, because these records are still in the journal. So no record is lost or counted twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..record import Record, Status
+from .commit import sync_folder
+from .journal import encoded, entry_of, write
+from .layout import Layout
+from .private_files import open_file
+
+_PIECE = 8 << 20  # bytes that are searched at once
+
+
+@dataclass(frozen=True)
+class Moved:
+    """The records that have left the journal, as the first line of the journal describes them.
+
+    Attributes:
+        deleted: How many of them were deleted.
+        failed: How many of them had failed.
+        size: The bytes of the history that count. None if the journal says nothing: nothing was moved yet, or a version
+            of this package that does not know the history has rewritten the journal; then, all of them count.
+    """
+
+    deleted: int = 0
+    failed: int = 0
+    size: int | None = None
+
+    @property
+    def count(self) -> int:
+        """How many records there are."""
+        return self.deleted + self.failed
+
+    @classmethod
+    def from_json(cls, facts: Mapping[str, Any]) -> Moved:
+        """Return what `entry` described as ``moved``."""
+        return cls(int(facts["deleted"]), int(facts["failed"]), int(facts["size"]))
+
+    def entry(self, highest: int) -> dict[str, Any]:
+        """Return the entry of the journal, as plain JSON values; ``highest`` is the highest id that was used."""
+        return {"id": highest, "set": {}, "moved": asdict(self)}
+
+
+class History:
+    """The history of a run directory. Only the holder of the training lock appends to it.
+
+    Args:
+        layout: The paths of the directory.
+
+    Attributes:
+        path: The file, which need not exist.
+        moved: What the journal says about it.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self.path, self._dirpath, self.moved = layout.history, layout.dirpath, Moved()
+
+    def claimed(self) -> Moved:
+        """Return what the journal has to say before the first record is appended: all that is there counts."""
+        return Moved(size=self._size() or 0)
+
+    def recounted(self) -> tuple[Moved, int]:
+        """Return what the journal should say, and the highest id of a record, if the line that says so is lost."""
+        found = [(record.status is Status.FAILED, record.id) for record in self.read()]
+        failed = sum(has_failed for has_failed, _ in found)
+        highest = max((id_ for _, id_ in found), default=0)
+        return Moved(len(found) - failed, failed, self._size()), highest
+
+    def append(self, records: Collection[Record], like: Path) -> Moved:
+        """Append records durably, after what counts.
+
+        Args:
+            records: The records.
+            like: The journal; whoever may write it can write the history.
+
+        Returns:
+            What the journal has to say about it now. Until then, the appended records do not count.
+        """
+        moved, found = self.moved, self._size()
+        lines = b"".join(encoded({"record": record.to_json()}) for record in records)
+        end = min(moved.size or 0, found or 0)
+        if end != moved.size and end:  # its end is lost, perhaps with half of a line
+            lines = b"\n" + lines
+        write(self.path, end, lines, like=like if found is None else None)
+        if found is None:
+            sync_folder(self.path.parent)
+        failed = sum(record.status is Status.FAILED for record in records)
+        return Moved(moved.deleted + len(records) - failed, moved.failed + failed, end + len(lines))
+
+    def read(self) -> Iterator[Record]:
+        """Yield all records that count, in the order in which they were moved. Damaged lines are skipped.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        for piece in self._pieces():
+            for line in piece.split(b"\n"):
+                yield from self._record(line)
+
+    def search(self, fact: str, values: Iterable[Any]) -> list[Record]:
+        """Return the records that count and that have one of these values of a fact.
+
+        Only their lines are decoded, so that this takes a second for a million records.
+
+        Args:
+            fact: A fact with a plain value, such as ``"id"``.
+            values: Its values.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        wanted = {b'"%s":%s,' % (fact.encode(), json.dumps(value).encode()): value for value in values}
+        found = []
+        for piece in self._pieces() if wanted else ():
+            for text, value in wanted.items():
+                at = piece.find(text)
+                while at >= 0:
+                    start, end = piece.rfind(b"\n", 0, at) + 1, piece.find(b"\n", at)
+                    found += [record for record in self._record(piece[start:end]) if getattr(record, fact) == value]
+                    at = piece.find(text, end)
+        return found
+
+    def _size(self) -> int | None:
+        """Return the size of the file; None if there is none."""
+        try:
+            return self.path.lstat().st_size
+        except FileNotFoundError:
+            return None
+
+    def _pieces(self) -> Iterator[bytes]:
+        """Yield what counts, in pieces of whole lines."""
+        try:
+            descriptor = open_file(self.path, os.O_RDONLY)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        with open(descriptor, "rb") as file:
+            left = os.fstat(file.fileno()).st_size if self.moved.size is None else self.moved.size
+            rest = b""
+            while left > 0 and (data := file.read(min(_PIECE, left))):
+                left -= len(data)
+                data = rest + data
+                end = data.rfind(b"\n") + 1
+                rest = data[end:]
+                if end:
+                    yield data[:end]
+
+    def _record(self, line: bytes) -> Iterator[Record]:
+        """Yield the record of an intact line."""
+        entry = entry_of(line)
+        try:
+            if isinstance(entry, dict) and "record" in entry:
+                yield Record.from_json(entry["record"], str(self._dirpath))
+        except (AttributeError, KeyError, TypeError, ValueError):  # a newer version wrote it
+            return

@@ -1,0 +1,134 @@
+"""Long runs: the journal holds only what still counts, and nothing that follows from it changes when the rest moves."""
+
+import logging
+import os
+import shutil
+
+import pytest
+
+from ckpt_callbacks import EventKind, Every, KeepBest, KeepLast, Metric, Policy, Status
+from ckpt_callbacks.recovery.settled import settled
+from ckpt_callbacks.store.all_records import all_records
+from ckpt_callbacks.store.manifest import Manifest
+from tests.support.command import ckpt
+from tests.support.training import compacted_often, new_run, report, start
+from tests.system.faults.inject import interposed
+from tests.system.faults.writer import FILE, VALUES, Stage, read
+
+VAL = Metric("val", mode="min")
+POLICY = Policy(Every(epochs=1), KeepLast(2) | KeepBest(1, VAL))
+
+
+def train(dirpath, epochs, *, back_to=None, most=4):
+    """Train from the newest checkpoint, or from a file, and return the run, which has ended."""
+    run = compacted_often(new_run(dirpath, POLICY, suffix=".bin", background=False), most)
+    run.open()
+    newest, begin = next(run.view.verified_resumable(), None), 0
+    if back_to is not None:
+        run.restore(read(back_to)[0])
+    elif newest is not None:
+        run.restore(read(newest.path)[0])
+        begin = newest.epoch
+    start(run, step=begin * 10, epoch=begin)
+    for epoch in range(begin + 1, begin + epochs + 1):
+        number = epoch % 7 + 1
+        facts = {"step": epoch * 10, "epoch": epoch, "metrics": {"val": VALUES[number]}, "complete": True}
+        report(run, EventKind.EPOCH_END, stage=lambda embedded, n=number: Stage(n, embedded, FILE), **facts)
+    run.close()
+    return run
+
+
+def test_the_journal_stays_short_and_log_shows_everything(tmp_path):
+    train(tmp_path, 10)
+    size = (tmp_path / ".ckpt" / "manifest.jsonl").stat().st_size
+    run = train(tmp_path, 30)
+    manifest = Manifest.read(tmp_path)
+    assert (tmp_path / ".ckpt" / "manifest.jsonl").stat().st_size < 1.5 * size
+    assert len(manifest.records) < 14 and len(run.directory.manifest.records) == len(manifest.records)
+    assert [r.id for r in all_records(manifest)] == list(range(1, 41))
+    shown = [ckpt("log", tmp_path).stdout, ckpt("ls", "--all", tmp_path).stdout]
+    assert [len(text.splitlines()) for text in shown] == [41, 41]
+    assert len(ckpt("ls", tmp_path).stdout.splitlines()) == 1 + len(manifest.live())
+    assert ckpt("show", tmp_path, "2").stdout.startswith("id: 2\n")
+    assert "its status is deleted" in ckpt("rm", tmp_path, "2").stderr
+    for command in (("doctor", "--dry-run"), ("verify",)):
+        assert ckpt(*command, tmp_path).exit_code == 0
+
+
+def test_a_directory_of_an_earlier_version_is_compacted_when_it_is_opened(tmp_path):
+    train(tmp_path, 20, most=1000)
+    before = all_records(Manifest.read(tmp_path))
+    assert len(before) == len(Manifest.read(tmp_path).records) == 20
+    compacted_often(new_run(tmp_path, POLICY, suffix=".bin")).directory.repair_if_idle()
+    assert len(Manifest.read(tmp_path).records) < 6 and all_records(Manifest.read(tmp_path)) == before
+
+
+def test_a_resume_from_a_copy_of_a_deleted_checkpoint_knows_its_line(tmp_path):
+    train(tmp_path / "run", 5)
+    copy = shutil.copy(Manifest.read(tmp_path / "run").live()[1].path, tmp_path / "run" / "copy.bin")
+    shutil.copy(copy, tmp_path / "kept.bin")
+    record = read(tmp_path / "kept.bin")[0]["record"]
+    train(tmp_path / "run", 30)
+    assert record not in Manifest.read(tmp_path / "run").records
+    run = train(tmp_path / "run", 2, back_to=tmp_path / "kept.bin")
+    again = Manifest.read(tmp_path / "run")
+    assert again.attempts[-1].parent == record and again.records[record].status is Status.DELETED
+    assert [r.superseded for r in run.view.records()][-2:] == [False, False]
+    assert not again.records[record].superseded
+    assert "copy.bin" not in {r.file for r in all_records(again)}, "it repeats a record that has moved"
+    assert (tmp_path / "run" / "copy.bin").exists()
+
+
+@pytest.mark.parametrize("successors", ["are there", "are missing"])
+def test_a_copy_of_a_live_run_whose_journal_is_newer(tmp_path, successors):
+    """The checkpoints were copied first; those that replaced them may be missing, and their records have moved."""
+    train(tmp_path / "run", 3)
+    shutil.copytree(tmp_path / "run", tmp_path / "copy", symlinks=True)
+    old = {r.file for r in Manifest.read(tmp_path / "copy").live()}
+    train(tmp_path / "run", 30)
+    shutil.rmtree(tmp_path / "copy" / ".ckpt")
+    shutil.copytree(tmp_path / "run" / ".ckpt", tmp_path / "copy" / ".ckpt")
+    new = Manifest.read(tmp_path / "copy")
+    gone = {r.file for r in all_records(new)} - {r.file for r in new.records.values()}
+    assert old & gone
+    if successors == "are there":
+        for record in Manifest.read(tmp_path / "run").live():
+            shutil.copy(record.path, tmp_path / "copy")
+    new_run(tmp_path / "copy", POLICY, suffix=".bin").directory.repair_if_idle()
+    live = {r.file for r in Manifest.read(tmp_path / "copy").live()}
+    there = {path.name for path in (tmp_path / "copy").glob("model*.bin")}
+    assert there >= live and (there & gone == old & gone == live & gone) == (successors == "are missing")
+
+
+def test_what_is_still_needed_stays(tmp_path):
+    run = train(tmp_path, 3)
+    manifest = run.directory.manifest
+    first = manifest.records[1]
+    others = {11: {"status": Status.FAILED}, 12: {"error": "deleted by another program"}, 13: {}, 14: {}}
+    for id_, facts in others.items():
+        manifest.put(first.replace(id=id_, file=f"{id_}.bin", **{"status": Status.DELETED, **facts}))
+    for id_ in range(20, 26):
+        manifest.put(first.replace(id=id_, file=f"{id_}.bin", status=Status.FAILED))
+    (tmp_path / "13.bin").touch()
+    os.symlink("14.bin", tmp_path / "last.bin.new")
+    os.symlink("14.bin", tmp_path / "final.bin")
+    moving = {record.id for record in settled(manifest)}
+    assert moving == {11, *range(20, 23)} | ({1} - {max(r.id for r in manifest.records.values() if r.id < 4)})
+
+
+def test_a_failure_is_logged_once_and_training_goes_on(tmp_path, caplog):
+    def refuse(call):
+        if call.name == "replace" and call.path.endswith("manifest.new"):
+            raise OSError(1, "Operation not permitted")
+
+    with interposed(tmp_path, refuse), caplog.at_level(logging.WARNING, "ckpt_callbacks"):
+        run = train(tmp_path, 40)
+    assert [m for m in caplog.messages if "could not be compacted" in m] == [
+        f"{tmp_path}/.ckpt/manifest.jsonl: could not be compacted: Operation not permitted; nothing is lost, but it "
+        "grows with each save"
+    ]
+    assert len(run.view.records()) in (2, 3) and len(Manifest.read(tmp_path).records) == 40
+    assert sorted(path.name for path in (tmp_path / ".ckpt").glob("manifest*")) == ["manifest.jsonl", "manifest.lock"]
+    train(tmp_path, 1)
+    assert len(Manifest.read(tmp_path).records) < 12
+    assert [r.id for r in all_records(Manifest.read(tmp_path))] == list(range(1, 42))

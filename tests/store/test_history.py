@@ -1,0 +1,224 @@
+"""Records that move from the journal to the history: none is lost or counted twice, whoever reads or writes then."""
+
+import errno
+import json
+import os
+import stat
+import threading
+
+import pytest
+
+from ckpt_callbacks import Status, StoreError
+from ckpt_callbacks.record import Attempt
+from ckpt_callbacks.store.all_records import all_records
+from ckpt_callbacks.store.manifest import Manifest
+from tests.store.journals import line_of, record
+from tests.system.faults.inject import fail, in_child, interposed, kill_before, listing
+
+
+def filled(dirpath, last=9):
+    """Return a manifest whose last two records are live; the others were deleted."""
+    manifest = Manifest(dirpath)
+    manifest.start(Attempt("r", 1, None, 0.0))
+    for id_ in range(1, last + 2):
+        manifest.put(record(id_, run="r", status=Status.DELETED if id_ < last else Status.VERIFIED))
+    return manifest
+
+
+def compact(manifest):
+    """Move every deleted record whose id is even."""
+    manifest.compact(
+        lambda: [r for r in manifest.records.values() if r.status is Status.DELETED and r.id % 2 == 0],
+    )
+
+
+def all_of(dirpath):
+    return [(r.id, r.status.value) for r in all_records(Manifest.read(dirpath))]
+
+
+def test_what_has_moved_is_no_longer_in_the_journal_and_nothing_is_lost(tmp_path):
+    manifest = filled(tmp_path)
+    before, size = all_of(tmp_path), manifest.layout.journal.stat().st_size
+    compact(manifest)
+    again = Manifest.read(tmp_path)
+    assert sorted(manifest.records) == sorted(again.records) == [1, 3, 5, 7, 9, 10]
+    assert [r.id for r in manifest.live()] == [r.id for r in again.live()] == [9, 10]
+    assert all_of(tmp_path) == before and manifest.layout.journal.stat().st_size < size
+    assert (again.next_id, again.attempts, again.problems) == (11, manifest.attempts, [])
+    assert (again.history.moved.deleted, again.history.moved.failed) == (4, 0)
+    assert again.recall(4).file == "4.ckpt" and again.recall(3).file == "3.ckpt" and again.recall(11) is None
+    assert [r.id for r in again.history.search("file", ["2.ckpt", "6.ckpt", "3.ckpt"])] == [2, 6]
+    compact(manifest)  # nothing is left to move
+    assert all_of(tmp_path) == before
+
+
+def test_a_record_comes_back_when_it_is_changed(tmp_path):
+    manifest = filled(tmp_path)
+    compact(manifest)
+    assert manifest.change(4, status=Status.VERIFIED).status is Status.VERIFIED
+    assert [r.id for r in Manifest.read(tmp_path).live()] == [4, 9, 10]
+    assert manifest.amend(2, lambda now: {}).id == 2 and 2 not in manifest.records
+    with pytest.raises(KeyError):
+        manifest.change(99, pinned=True)
+
+
+def test_other_processes_go_on_with_the_new_journal(tmp_path):
+    ours, theirs, late = filled(tmp_path), Manifest.read(tmp_path), Manifest.read(tmp_path)
+    compact(ours)
+    theirs.change(10, pinned=True)
+    ours.put(record(11, run="r"))
+    late.refresh()
+    assert [(r.id, r.pinned) for r in late.live()] == [(9, False), (10, True), (11, False)]
+    assert sorted(late.records) == sorted(theirs.records | {11: None})
+    with pytest.raises(StoreError, match="is not the manifest"):  # more is missing than has moved
+        late.layout.journal.write_bytes(b"".join(late.layout.journal.read_bytes().splitlines(True)[:3]))
+        late.refresh()
+
+
+def test_versions_that_do_not_know_the_history_give_no_id_twice(tmp_path):
+    manifest = filled(tmp_path, last=2)
+    manifest.change(3, status=Status.DELETED)
+    manifest.compact(lambda: [manifest.records[3]])
+    lines = [json.loads(line[9:]) for line in manifest.layout.journal.read_bytes().splitlines()]
+    assert lines[0]["id"] == 3 and lines[0]["set"] == {}
+    # Such a version rewrites the journal without the line about the history.
+    manifest.layout.journal.write_bytes(b"".join(line_of(entry) for entry in lines[1:]))
+    again = Manifest.read(tmp_path)
+    assert [r.id for r in all_records(again)] == [1, 2, 3]
+    again.compact(lambda: [again.records[1]])
+    assert all_of(tmp_path) == [(1, "deleted"), (2, "verified"), (3, "deleted")]
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_rewrite_keeps_what_has_moved(tmp_path, damaged):
+    manifest = filled(tmp_path)
+    for id_ in (9, 10):
+        manifest.change(id_, status=Status.DELETED)
+    compact(manifest)
+    before, journal = all_of(tmp_path), manifest.layout.journal
+    moved = manifest.history.moved
+    if damaged:  # the line that says what has moved
+        journal.write_bytes(journal.read_bytes().replace(b"moved", b"m0ved", 1))
+    manifest.change(1, pinned=True)  # its process still knows
+    again = Manifest.read(tmp_path)
+    again.rewrite()
+    assert all_of(tmp_path) == before and Manifest.read(tmp_path).history.moved == manifest.history.moved == moved
+    assert again.next_id == manifest.next_id == Manifest.read(tmp_path).next_id == 11
+
+
+@pytest.mark.parametrize("line", [b"0badc0de {}\n", line_of({"unknown": 1})])
+def test_nothing_moves_while_a_line_would_be_lost(tmp_path, line):
+    manifest = filled(tmp_path)
+    with open(manifest.layout.journal, "ab") as file:
+        file.write(line)
+    before = manifest.layout.journal.read_bytes()
+    compact(manifest)
+    assert manifest.layout.journal.read_bytes() == before and not manifest.layout.history.exists()
+
+
+def test_the_new_journal_has_the_rights_of_the_old_one(tmp_path):
+    manifest = filled(tmp_path)
+    manifest.layout.journal.chmod(0o620)
+    compact(manifest)
+    modes = [stat.S_IMODE(path.stat().st_mode) for path in (manifest.layout.journal, manifest.layout.history)]
+    assert modes == [0o620, 0o620]
+
+
+def test_a_link_at_the_name_of_the_history_is_not_followed(tmp_path):
+    manifest = filled(tmp_path / "run")
+    (tmp_path / "stranger's").write_text("precious")
+    manifest.layout.history.symlink_to(tmp_path / "stranger's")
+    before = manifest.layout.journal.read_bytes()
+    for use in (lambda: compact(manifest), lambda: all_records(manifest), lambda: manifest.recall(99)):
+        with pytest.raises(StoreError, match="is a symbolic link; expected a regular file"):
+            use()
+    assert (tmp_path / "stranger's").read_text() == "precious"
+    assert [r.id for r in Manifest.read(tmp_path / "run").live()] == [9, 10]
+    assert before.splitlines() == manifest.layout.journal.read_bytes().splitlines()[: len(before.splitlines())]
+
+
+def calls_of(folder):
+    manifest = filled(folder / "run")
+    return [call for call in listing(folder / "run", lambda: compact(manifest)) if call.changing]
+
+
+def test_a_kill_at_every_call_leaves_the_old_or_the_new_journal(tmp_path):
+    whole = None
+    for number, call in enumerate(calls_of(tmp_path / "all"), start=1):
+        for torn in (False, True) if call.torn is not None else (False,):
+            dirpath = tmp_path / f"{number}{torn}"
+            manifest = filled(dirpath)
+            whole = whole or all_of(dirpath)
+
+            def work(dirpath=dirpath, manifest=manifest, call=call, torn=torn):
+                with interposed(dirpath, kill_before(call.number, torn)):
+                    compact(manifest)
+
+            assert in_child(work) == 9
+            assert sorted(Manifest.read(dirpath).records) in ([*range(1, 11)], [1, 3, 5, 7, 9, 10])
+            assert all_of(dirpath) == whole
+            again = Manifest.read(dirpath)
+            compact(again)
+            assert all_of(dirpath) == whole and sorted(again.records) == [1, 3, 5, 7, 9, 10]
+            assert len(again.layout.history.read_bytes().splitlines()) == 4  # none of them twice
+
+
+@pytest.mark.parametrize("error", [errno.EIO, *(pytest.param(e, marks=pytest.mark.slow) for e in
+                                                (errno.ENOSPC, errno.EPERM, errno.EINVAL, errno.EROFS))])  # fmt: skip
+def test_an_error_at_every_call_loses_nothing_and_the_next_append_counts(tmp_path, error):
+    for call in calls_of(tmp_path / "all"):
+        dirpath = tmp_path / str(call.number)
+        manifest = filled(dirpath)
+        whole = all_of(dirpath)
+        try:
+            with interposed(dirpath, fail(call.number, error)):
+                compact(manifest)
+        except OSError as raised:
+            assert raised.errno == error
+        assert all_of(dirpath) == whole == [(r.id, r.status.value) for r in all_records(manifest)]
+        manifest.put(record(11, run="r"))
+        assert Manifest.read(dirpath).records[11] == manifest.records[11]
+        compact(manifest)
+        assert sorted(Manifest.read(dirpath).records) == [1, 3, 5, 7, 9, 10, 11]
+        assert all_of(dirpath)[:-1] == whole
+        assert len(manifest.layout.history.read_bytes().splitlines()) == 4
+        assert not list(manifest.layout.private.glob("*.new"))
+
+
+def test_readers_and_writers_at_the_same_moment_see_every_record_once(no_flush, tmp_path):
+    trainer, ended, seen = filled(tmp_path), threading.Event(), []
+
+    def read():
+        mine = Manifest.read(tmp_path)
+        while not ended.is_set():
+            mine.refresh()
+            for ids in ([r.id for r in all_records(Manifest.read(tmp_path))], [r.id for r in all_records(mine)]):
+                seen.append(ids == list(range(1, len(ids) + 1)))
+
+    def tag():
+        mine = Manifest.read(tmp_path)
+        for number in range(60):
+            mine.change(9, tags=(f"t{number}",))
+
+    threads = [threading.Thread(target=work) for work in (read, read, tag)]
+    for thread in threads:
+        thread.start()
+    for id_ in range(11, 91):
+        trainer.put(record(id_, run="r", status=Status.DELETED))
+        compact(trainer)
+    ended.set()
+    for thread in threads:
+        thread.join()
+    assert seen and all(seen)
+    assert Manifest.read(tmp_path).records[9].tags == ("t59",)
+    assert os.path.getsize(trainer.layout.journal) < os.path.getsize(trainer.layout.history) * 2
+
+
+def test_a_history_that_has_lost_its_end_is_used_as_far_as_it_goes(tmp_path):
+    manifest = filled(tmp_path)
+    compact(manifest)
+    os.truncate(manifest.layout.history, manifest.layout.history.stat().st_size - 9)
+    assert [id_ for id_, _ in all_of(tmp_path)] == [1, 2, 3, 4, 5, 6, 7, 9, 10]
+    manifest.put(record(12, run="r", status=Status.DELETED))
+    compact(manifest)
+    assert [id_ for id_, _ in all_of(tmp_path)] == [1, 2, 3, 4, 5, 6, 7, 9, 10, 12]
