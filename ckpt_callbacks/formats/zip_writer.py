@@ -77,11 +77,17 @@ class Member:
         return struct.pack("<4s2B5H3L5H2L", *fixed, *rest) + name + extra
 
 
-def directory(members: Sequence[Member]) -> bytes:
-    """Return the bytes after the last member."""
+def directory(members: Sequence[Member], earlier: bytes = b"", earlier_count: int = 0) -> bytes:
+    """Return the bytes after the last member.
+
+    Args:
+        members: The members; at least one.
+        earlier: The entries of the members before them.
+        earlier_count: The number of these entries.
+    """
     start = members[-1].end
-    entries = b"".join(member.entry() for member in members)
-    count = len(members)
+    entries = earlier + b"".join(member.entry() for member in members)
+    count = earlier_count + len(members)
     end = b""
     if count >= _16 or start >= _32 or len(entries) >= _32:
         versions = (_VERSION_64, _VERSION_64)

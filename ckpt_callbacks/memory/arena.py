@@ -48,6 +48,7 @@ class Arena:
             offsets.append(end)
             end += round_up(size)
         self.reserve(end)
+        self._touched = self.size  # by the caller; `touch` would erase what stays here until the next save
         whole = memoryview(self._memory) if self._memory is not None else memoryview(b"")
         return [whole[offset : offset + size] for offset, size in zip(offsets, sizes, strict=True)]
 

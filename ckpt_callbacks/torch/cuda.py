@@ -13,10 +13,15 @@ from ..memory.copy import fill_with_zeros
 
 
 class PinnedArena(Arena):
-    """An arena of pinned memory, into which a device can copy without the CPU."""
+    """An arena of pinned memory, into which a device can copy without the CPU.
+
+    Attributes:
+        kept: What its user keeps with the memory from save to save. It is dropped before the memory is.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.kept: object = None
         self._pinned: int | None = None  # the address of the memory that is registered with CUDA
 
     def pin(self) -> None:
@@ -35,10 +40,12 @@ class PinnedArena(Arena):
 
     def reserve(self, size: int) -> None:
         if size > self.size:
+            self.kept = None
             self._unpin()
         super().reserve(size)
 
     def release(self) -> None:
+        self.kept = None
         self._unpin()
         super().release()
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +14,16 @@ from ..errors import NotEnoughMemory, first_line
 from ..formats import Shapes, Written
 from ..formats.finite import Numbers, all_finite
 from ..formats.torch import writer as torch_file
-from ..formats.torch.pickler import Pickled, pickled
-from ..memory.copy import Copy, copy_memory
+from ..formats.torch.checkpoint_pickler import CheckpointPickler, PickledParts
+from ..formats.torch.writer import small_members
 from ..memory.pages import round_up
 from ..memory.pool import ArenaPool
 from ..run.snapshot import LiveSnapshot, Snapshot
 from .cuda import DeviceCopies, PinnedArena
+from .storage_copies import DEVICES, copy_storages
 from .trained_tensors import are_finite, numbers_of
 
 log = logging.getLogger("ckpt_callbacks")
-DEVICES = ("cpu", "cuda")  # the devices that can be copied from
 
 
 class TorchStaging:
@@ -41,6 +39,7 @@ class TorchStaging:
     def __init__(self, staging: str = "memory") -> None:
         self.copies = staging == "memory"
         self._arenas = ArenaPool(PinnedArena)
+        self._pickler = CheckpointPickler()
         self._latest: DeviceCopies | None = None
         self._warned = False
 
@@ -85,28 +84,32 @@ class TorchStaging:
         """
 
         def written(path: Path) -> Written:
-            return replace(torch_file.write(path, checkpoint, shapes), finite=are_finite(trained))
+            found = torch_file.write(path, checkpoint, shapes, self._pickler.pickled)
+            return replace(found, finite=are_finite(trained))
 
         if not self.copies:
             return self.live(written, None)
         try:
-            found = pickled(checkpoint)
-            _refuse_unknown(found)
+            found = self._pickler.pickled(checkpoint)
+            known = len(found.structure.sizes) if isinstance(found, PickledParts) else 0
+            _refuse_unknown(found.storages[known:])
         except Exception as error:  # torch.save can write it, or says what is wrong with it
             return self.live(written, first_line(error))
         arena = self._arenas.take()
         try:
-            held, copies = _copy(found, arena, step_only)
+            copies = copy_storages(found, arena, step_only)
         except BaseException as error:
             self._arenas.give_back(arena)
             if not isinstance(error, NotEnoughMemory):
                 raise
             return self.live(written, str(error))
-        self._latest = copies
-        content = torch_file.TorchFile(found.data, [held[place] for place in found.members])
-        places = dict(zip((s._cdata for s in found.storages), held, strict=True))
-        numbers = partial(numbers_of, trained, places)  # found when the file is written, and not on this thread
-        return _Staged(content, shapes, numbers, copies, lambda: self._arenas.give_back(arena))
+        self._latest = copies.device
+
+        def numbers() -> Iterator[Numbers]:  # found when the file is written, and not on this thread
+            places = (storage._cdata for storage in found.storages)
+            return numbers_of(trained, dict(zip(places, copies.held, strict=True)))
+
+        return _Staged(copies.content, shapes, numbers, copies.device, lambda: self._arenas.give_back(arena))
 
     def wait(self) -> None:
         """Make training's later work on a device wait for the copies from that device."""
@@ -128,7 +131,9 @@ def expected_size(module: torch.nn.Module, optimizers: Sequence[torch.optim.Opti
     """
     tensors = [*module.parameters(), *module.buffers(), *_states(optimizers)]
     storages = {s.data_ptr(): s for s in map(_storage, tensors) if s is not None}
-    return sum(round_up(s.nbytes()) for s in storages.values() if _needs_arena(s))
+    large = [storage.nbytes() for storage in storages.values() if storage.nbytes() >= torch_file.LARGE]
+    small = [storage.nbytes() for storage in storages.values() if storage.nbytes() < torch_file.LARGE]
+    return sum(map(round_up, large)) + round_up(small_members(small).size)
 
 
 def step_only_storages(optimizers: Sequence[torch.optim.Optimizer]) -> set[int]:
@@ -177,45 +182,10 @@ class _Staged:
         self._done()
 
 
-def _refuse_unknown(found: Pickled) -> None:
-    for storage in found.storages:
+def _refuse_unknown(storages: Sequence[torch.UntypedStorage]) -> None:
+    for storage in storages:
         if storage.device.type not in DEVICES or (storage.nbytes() and not storage.data_ptr()):
             raise NotImplementedError(f"a storage on {storage.device} cannot be copied")
-
-
-def _copy(
-    found: Pickled, arena: PinnedArena, step_only: Collection[int]
-) -> tuple[list[bytes | memoryview], DeviceCopies | None]:
-    """Copy each distinct storage once, and return the copies."""
-    large = [s for s in found.storages if _needs_arena(s)]
-    pieces = dict(zip((s._cdata for s in large), arena.carve([s.nbytes() for s in large]), strict=True))
-    copies = None
-    if any(s.device.type == "cuda" for s in large):
-        arena.pin()
-        copies = DeviceCopies(step_only)
-    held: list[bytes | memoryview] = []
-    here: list[Copy] = []
-    for storage in found.storages:
-        piece = pieces.get(storage._cdata)
-        if piece is None:
-            # A few bytes are not worth a page, nor the release of the interpreter's lock that comes with memmove.
-            held.append(bytes(torch_file.in_memory(storage)))
-            continue
-        if copies is not None and storage.device.type == "cuda":
-            copies.add(storage, piece)
-        else:
-            here.append((ctypes.addressof(ctypes.c_char.from_buffer(piece)), storage.data_ptr(), len(piece)))
-        held.append(piece)
-    # Not by torch: its threads wait for each other at each tensor, which takes ten times as long when cores are busy.
-    copy_memory(here)
-    if copies is not None:
-        copies.mark_end()
-    return held, copies
-
-
-def _needs_arena(storage: torch.UntypedStorage) -> bool:
-    """Return True if a storage is copied into the arena; small storages in host memory are not."""
-    return storage.nbytes() >= torch_file.LARGE or storage.device.type == "cuda"
 
 
 def _storage(tensor: torch.Tensor) -> torch.UntypedStorage | None:

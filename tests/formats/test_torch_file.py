@@ -13,6 +13,7 @@ import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ckpt_callbacks.formats.torch import checkpoint_pickler
 from ckpt_callbacks.formats.torch import format as torch_zip
 from ckpt_callbacks.formats.torch import pickler as torch_pickle
 from ckpt_callbacks.formats.torch import writer as torch_file
@@ -173,6 +174,7 @@ def distant(monkeypatch, broken=False):
         return dataclasses.replace(found, storages=tuple(moved))
 
     monkeypatch.setattr(torch_file, "pickled", pickled)
+    monkeypatch.setattr(checkpoint_pickler, "pickled", pickled)
     monkeypatch.setattr(Distant, "at_once", 0)
     monkeypatch.setattr(Distant, "broken", broken)
 

@@ -95,7 +95,7 @@ def test_what_is_prepared_is_what_a_checkpoint_needs():
     staging._arenas.give_back(arena := staging._arenas.take())
     before = arena._memory
     staging.stage(fitter._checkpoint_connector.dump_checkpoint(weights_only=False)).release()
-    assert arena._memory is before and size > 3 * expected_size(module) - 4096 > 0
+    assert arena._memory is before and size > 3 * (expected_size(module) - 4096) > 0
 
 
 @pytest.mark.parametrize("staging", ["memory", "none"])

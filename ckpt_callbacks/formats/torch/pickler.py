@@ -9,6 +9,7 @@ import functools
 import io
 import pickle
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,16 +35,21 @@ class Pickled:
     members: tuple[int, ...]
 
 
-def pickled(obj: Any) -> Pickled:
+def pickled(obj: Any, storages: Sequence[torch.UntypedStorage] = (), kinds: Sequence[str] = ()) -> Pickled:
     """Pickle an object as `torch.save` does.
 
     Storages are kept whole, even if only a small view of them is used. `torch.save` does the same, and tied tensors
     stay tied.
 
+    Args:
+        obj: The object.
+        storages: Storages that other parts of the same pickle name, by their place here.
+        kinds: The names of their types.
+
     Raises:
         Exception: Whatever the user's own class raises when it is pickled.
     """
-    pickler = _Pickler(buffer := io.BytesIO())
+    pickler = _Pickler(buffer := io.BytesIO(), storages, kinds)
     pickler.dump(obj)
     return Pickled(buffer.getvalue(), tuple(pickler.storages), tuple(pickler.members))
 
@@ -69,11 +75,12 @@ def is_known() -> bool:
 class _Pickler(pickle.Pickler):
     """A pickler that notes storages instead of writing them."""
 
-    def __init__(self, file: io.BytesIO) -> None:
+    def __init__(self, file: io.BytesIO, storages: Sequence[torch.UntypedStorage], kinds: Sequence[str]) -> None:
         super().__init__(file, protocol=torch.serialization.DEFAULT_PROTOCOL)
-        self.storages: list[torch.UntypedStorage] = []
-        self.members: list[int] = []
-        self._places: dict[int, int] = {}
+        self.storages = list(storages)
+        self.members = list(range(len(storages)))
+        self._kinds = kinds
+        self._places: dict[int, int] = {storage._cdata: place for place, storage in enumerate(storages)}
         self._names: dict[tuple[int, str], str] = {}
 
     def persistent_id(self, obj: Any) -> tuple[Any, ...] | None:
@@ -92,6 +99,10 @@ class _Pickler(pickle.Pickler):
         # types.
         known = (storage._cdata, kind.__name__)
         if known not in self._names:
-            self._names[known] = str(len(self.members))
-            self.members.append(self._places[storage._cdata])
+            place = self._places[storage._cdata]
+            if place < len(self._kinds) and self._kinds[place] == kind.__name__:
+                self._names[known] = str(place)
+            else:
+                self._names[known] = str(len(self.members))
+                self.members.append(place)
         return ("storage", kind, self._names[known], torch.serialization.location_tag(storage), count)

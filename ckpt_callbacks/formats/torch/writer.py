@@ -7,7 +7,7 @@ import ctypes
 import errno
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from ...store import space
 from ...store.direct_file import DirectFile
 from .. import Shapes
 from ..zip_writer import Member, crc32, directory
-from .pickler import is_known, pickled
+from .pickler import Pickled, is_known, pickled
+from .small_members import SmallMembers
 
 LARGE = 64 << 10  # bytes; storages of at least this size begin on a page in the file, for direct I/O
 _ALIGN = 64  # what torch aligns storages to
@@ -36,12 +37,17 @@ class TorchFile:
 
     Attributes:
         data: The pickle.
-        storages: The storages, in the order of their names. Those of `LARGE` size are page-aligned, if possible. Those
-            on a device are in host memory only while they are written: there may be no room for all of them.
+        storages: The storages, in the order of their names; None for those in ``block``. Those of `LARGE` size are
+            page-aligned, if possible. Those on a device are in host memory only while they are written: there may be
+            no room for all of them.
+        small: The members in ``block``.
+        block: The beginning of the file, with small storages.
     """
 
     data: bytes
-    storages: Sequence[bytes | memoryview | torch.UntypedStorage]
+    storages: Sequence[bytes | memoryview | torch.UntypedStorage | None]
+    small: SmallMembers = SmallMembers(())
+    block: memoryview = memoryview(b"")
 
     def write(self, path: Path) -> tuple[str, int]:
         """Write a new file, force it to the device, and return its digest and size.
@@ -54,30 +60,46 @@ class TorchFile:
         """
         pieces: list[tuple[str, bytes | memoryview | torch.UntypedStorage]]
         pieces = [("data.pkl", self.data), ("byteorder", sys.byteorder.encode())]
-        pieces += [(f"data/{number}", storage) for number, storage in enumerate(self.storages)]
+        pieces += [(f"data/{number}", one) for number, one in enumerate(self.storages) if one is not None]
         pieces.append(("version", b"3\n"))
         members: list[Member] = []
+        entries = self.small.seal(self.block)
         # Headers and padding are small, so no space is reserved for them.
-        with DirectFile(path, sum(map(_size, self.storages)) + len(self.data)) as file:
+        with DirectFile(path, len(self.block) + sum(_size(piece) for _, piece in pieces)) as file:
+            file.write(self.block)
             for name, piece in pieces:
                 data = in_memory(piece.cpu()) if isinstance(piece, torch.UntypedStorage) else piece
                 align = PAGE if name.startswith("data/") and len(data) >= LARGE else _ALIGN
-                member = Member(f"{_FOLDER}/{name}", len(data), crc32(data), file.position, _NEW_YEAR, align)
+                member = _member(name, len(data), crc32(data), file.position, align)
                 file.write(member.header())
                 file.write(data)
                 members.append(member)
                 del data  # before the next one comes from the device
-            file.write(directory(members))
+            file.write(directory(members, entries, self.small.count))
             return file.finish()
 
 
-def write(path: Path, obj: Any, shapes: Shapes = ()) -> Written:
+def small_members(sizes: Sequence[int]) -> SmallMembers:
+    """Return the members for those storages that are small.
+
+    Args:
+        sizes: The sizes of storages in bytes, in the order of their names.
+    """
+    members: list[Member] = []
+    for number, size in enumerate(sizes):
+        if size < LARGE:
+            members.append(_member(f"data/{number}", size, 0, members[-1].end if members else 0, _ALIGN))
+    return SmallMembers(members)
+
+
+def write(path: Path, obj: Any, shapes: Shapes = (), pickle: Callable[[Any], Pickled] | None = None) -> Written:
     """Write an object directly from its own memory, without a copy of all of it in host memory.
 
     Args:
         path: The file; it must not exist.
         obj: Anything that `torch.save` takes.
         shapes: The tensors that the file must contain, for the result.
+        pickle: Pickles the object; by default, as `torch.save` does.
 
     Raises:
         OSError: The disk is full, or broken.
@@ -85,7 +107,7 @@ def write(path: Path, obj: Any, shapes: Shapes = ()) -> Written:
     """
     if is_known():
         try:
-            found = pickled(obj)
+            found = (pickle or pickled)(obj)
             sources = [in_memory(s) if s.device.type == "cpu" else s for s in found.storages]
             digest, size = TorchFile(found.data, [sources[place] for place in found.members]).write(path)
             return Written(shapes, digest, size)
@@ -96,6 +118,10 @@ def write(path: Path, obj: Any, shapes: Shapes = ()) -> Written:
     with disk_errors(path):
         torch.save(obj, path)
     return Written(shapes)
+
+
+def _member(name: str, size: int, crc: int, offset: int, align: int) -> Member:
+    return Member(f"{_FOLDER}/{name}", size, crc, offset, _NEW_YEAR, align)
 
 
 def in_memory(storage: torch.UntypedStorage) -> memoryview:

@@ -1,0 +1,83 @@
+"""A pickler for the checkpoints of one training run, which repeats what has not changed since the last one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from .flat_state import FlatState, flat_state, placeholder
+from .opcodes import text
+from .pickler import Pickled, pickled
+from .structure import Structure
+
+
+@dataclass(frozen=True)
+class PickledParts(Pickled):
+    """A checkpoint whose weights and optimizer states were pickled by a `Structure`.
+
+    Attributes:
+        structure: The structure. Its storages are the first ones, and each has one name.
+        tensors: The tensors whose storages they are.
+    """
+
+    structure: Structure
+    tensors: Sequence[torch.Tensor]
+
+
+class CheckpointPickler:
+    """Pickles checkpoints, and keeps the `Structure` of the last one."""
+
+    def __init__(self) -> None:
+        self._structure: Structure | None = None
+
+    def pickled(self, checkpoint: Any) -> Pickled:
+        """Pickle a checkpoint so that `torch.load` reads it.
+
+        Args:
+            checkpoint: Anything that `torch.save` takes. The time for each tensor is short if it is a dictionary with
+                the keys of a Lightning checkpoint.
+
+        Returns:
+            The pickle; a `PickledParts` if the checkpoint has parts with a structure.
+
+        Raises:
+            Exception: Whatever the user's own class raises when it is pickled.
+        """
+        try:
+            if (flat := flat_state(checkpoint)) is not None:
+                return self._in_parts(flat)
+        except (NotImplementedError, RuntimeError):  # an unusual tensor; sparse ones have no storage
+            pass
+        return pickled(checkpoint)
+
+    def _in_parts(self, flat: FlatState) -> PickledParts:
+        structure = self._structure
+        if structure is None or not structure.fits(flat):
+            self._structure = None  # first, so that the old and the new one are never held together
+            structure = Structure(flat)
+        storages = [flat.tensors[source].untyped_storage() for source in structure.sources]
+        rest = pickled(flat.rest, storages, structure.kinds)
+        if len(rest.data) // 3 >= structure.first_memo:  # each entry takes at least three bytes
+            structure = Structure(flat, len(rest.data))
+        self._structure = structure
+        data = _replaced(rest.data, structure.pickled(flat.parts))
+        return PickledParts(data, rest.storages, rest.members, structure, flat.tensors)
+
+
+def _replaced(data: bytes, pieces: Sequence[bytes]) -> bytes:
+    """Return a pickle with the pieces in place of their placeholders."""
+    found = []
+    for number, piece in enumerate(pieces):
+        stands = text(placeholder(number))
+        if data.count(stands) != 1:
+            raise NotImplementedError("a placeholder that is not there once")
+        found.append((data.index(stands), len(stands), piece))
+    joined: list[bytes] = []
+    end = 0
+    for begin, length, piece in sorted(found):
+        joined += data[end:begin], piece
+        end = begin + length
+    return b"".join((*joined, data[end:]))

@@ -1,0 +1,111 @@
+"""The weights and optimizer states of a checkpoint, as flat lists."""
+
+from __future__ import annotations
+
+import uuid
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+_PLAIN = {int, float, bool, type(None)}
+_MARK = uuid.uuid4().hex  # no value of a user contains it
+
+
+@dataclass(frozen=True)
+class Part:
+    """One dictionary of a checkpoint whose values are tensors, or one of such dictionaries.
+
+    Attributes:
+        kind: The type of the dictionary.
+        keys: Its keys in order. For an optimizer's state, each key is followed by a tuple of the inner keys.
+        attributes: The attributes of the dictionary, such as the ``_metadata`` of a module's.
+        leaves: Its values, or those of the inner dictionaries, in order: tensors and plain values.
+    """
+
+    kind: type
+    keys: list[Any]
+    attributes: dict[str, Any]
+    leaves: list[Any]
+
+    def groups(self) -> Iterator[tuple[Any, Sequence[str]]]:
+        """Yield each key with the inner keys; None with all keys if there are no inner dictionaries."""
+        if self.keys and type(self.keys[-1]) is tuple:
+            yield from zip(self.keys[::2], self.keys[1::2], strict=True)
+        else:
+            yield None, self.keys
+
+
+@dataclass
+class FlatState:
+    """A checkpoint, taken apart.
+
+    Attributes:
+        parts: The weights, and the state of each optimizer.
+        rest: The checkpoint with `placeholder` in place of each part.
+        tensors: The tensors of all parts, in order.
+    """
+
+    parts: list[Part]
+    rest: dict[str, Any]
+    tensors: list[torch.Tensor] = field(default_factory=list)
+
+
+def placeholder(number: int) -> str:
+    """Return the text that stands for a part."""
+    return f"{_MARK} {number}"
+
+
+def flat_state(checkpoint: Any) -> FlatState | None:
+    """Take a checkpoint apart; return None if it has no parts of plain tensors.
+
+    Args:
+        checkpoint: A dictionary with the keys of a Lightning checkpoint. It stays as it is.
+    """
+    if type(checkpoint) is not dict:
+        return None
+    flat = FlatState([], dict(checkpoint))
+    _take_weights(flat, checkpoint.get("state_dict"))
+    _take_optimizers(flat, checkpoint.get("optimizer_states"))
+    flat.tensors = [leaf for part in flat.parts for leaf in part.leaves if type(leaf) is torch.Tensor]
+    return flat if flat.tensors else None
+
+
+def _take_weights(flat: FlatState, weights: Any) -> None:
+    if type(weights) not in (dict, OrderedDict):
+        return
+    leaves = list(weights.values())
+    if set(map(type, leaves)) == {torch.Tensor} and set(map(type, weights)) == {str}:
+        attributes = vars(weights) if type(weights) is OrderedDict else {}
+        flat.parts.append(Part(type(weights), list(weights), attributes, leaves))
+        flat.rest["state_dict"] = placeholder(len(flat.parts) - 1)
+
+
+def _take_optimizers(flat: FlatState, optimizers: Any) -> None:
+    if type(optimizers) is not list:
+        return
+    states: list[Any] = []
+    for optimizer in optimizers:
+        part = _optimizer_part(optimizer)
+        if part is not None:
+            flat.parts.append(part)
+            optimizer = {**optimizer, "state": placeholder(len(flat.parts) - 1)}
+        states.append(optimizer)
+    flat.rest["optimizer_states"] = states
+
+
+def _optimizer_part(optimizer: Mapping[str, Any]) -> Part | None:
+    state = optimizer.get("state") if type(optimizer) is dict else None
+    if type(state) is not dict or set(map(type, state.values())) != {dict} or set(map(type, state)) != {int}:
+        return None
+    keys: list[Any] = []
+    leaves: list[Any] = []
+    for key, values in state.items():
+        keys += key, tuple(values)
+        leaves += values.values()
+    kinds = set(map(type, leaves))
+    if torch.Tensor not in kinds or not kinds <= {torch.Tensor, *_PLAIN}:
+        return None
+    return Part(dict, keys, {}, leaves)

@@ -1,0 +1,84 @@
+"""Pieces of a pickle of protocol 2, to be joined to a whole one.
+
+Source: `pickletools` of the standard library, and `torch._utils._rebuild_tensor_v2` and ``persistent_load`` of
+`torch.serialization`, which read the pickles of `torch.save`.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+from typing import Any
+
+import torch
+
+PROTOCOL = 2
+MARK, TUPLE, SET_ITEMS, BUILD = b"(", b"t", b"u", b"b"
+EMPTY_DICT, EMPTY_ORDERED_DICT = b"}", b"ccollections\nOrderedDict\n)R"
+_PERSISTENT, _REDUCE, _EMPTY_TUPLE, _FALSE = b"Q", b"R", b")", b"\x89"
+_STORAGES = {  # the types whose tensors `torch.save` writes as `_rebuild_tensor_v2` of such a storage
+    torch.float64: "DoubleStorage", torch.float32: "FloatStorage", torch.float16: "HalfStorage",
+    torch.bfloat16: "BFloat16Storage", torch.int64: "LongStorage", torch.int32: "IntStorage",
+    torch.int16: "ShortStorage", torch.int8: "CharStorage", torch.uint8: "ByteStorage", torch.bool: "BoolStorage",
+}  # fmt: skip
+_NAMES = {"rebuild": b"ctorch._utils\n_rebuild_tensor_v2\n", "hooks": b"ccollections\nOrderedDict\n"}
+
+
+def storage_type(dtype: torch.dtype) -> str | None:
+    """Return the name of the storage type that a pickle gives to a tensor; None for unusual tensors."""
+    return _STORAGES.get(dtype)
+
+
+def plain(value: Any) -> bytes:
+    """Return the piece for a value without tensors and without references to itself."""
+    pickler = pickle.Pickler(buffer := io.BytesIO(), PROTOCOL)
+    pickler.fast = True  # no memo, whose numbers would be those of another pickle
+    pickler.dump(value)
+    return buffer.getvalue()[2:-1]  # without the protocol and the end
+
+
+def text(value: str) -> bytes:
+    """Return the piece for a string."""
+    data = value.encode("utf-8", "surrogatepass")
+    return b"X" + struct.pack("<I", len(data)) + data
+
+
+class TensorPieces:
+    """The pieces for tensors, which name their common parts once and refer to them afterwards.
+
+    Args:
+        first: The number of its first entry in the memo of the pickle. No other piece uses it, or the next ones.
+    """
+
+    def __init__(self, first: int) -> None:
+        self._next = first
+        self._known: dict[str, bytes] = {}
+
+    def tensor(self, tensor: torch.Tensor, name: str, count: int, location: str) -> bytes:
+        """Return the piece for a plain tensor.
+
+        Args:
+            tensor: The tensor.
+            name: The name of its storage in the file.
+            count: The number of elements of the storage.
+            location: The device of the storage, as torch names it.
+        """
+        kind = _STORAGES[tensor.dtype]
+        storage = (
+            MARK + self._once("storage", text("storage")) + self._once(kind, f"ctorch\n{kind}\n".encode()) + text(name)
+            + self._once(f"at {location}", text(location)) + plain(count) + TUPLE + _PERSISTENT
+        )  # fmt: skip
+        place = plain((tensor.storage_offset(), tuple(tensor.shape), tensor.stride()))
+        rebuild, hooks = (self._once(key, name) for key, name in _NAMES.items())
+        return (
+            rebuild + MARK + storage + place[: -len(TUPLE)] + _FALSE + hooks + _EMPTY_TUPLE + _REDUCE + TUPLE + _REDUCE
+        )
+
+    def _once(self, key: str, piece: bytes) -> bytes:
+        if key in self._known:
+            return self._known[key]
+        number = struct.pack("<I", self._next)
+        self._next += 1
+        self._known[key] = b"j" + number
+        return piece + b"r" + number

@@ -1,0 +1,57 @@
+"""The small storages of a file, in one block of memory that is written as it is.
+
+A thousand small members would cost as many headers, writes and entries at each save, all of them with the interpreter's
+lock held. Here, only their checksums are new at each save.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+from ..zip_writer import Member, crc32
+
+_CRC_IN_HEADER, _CRC_IN_ENTRY = 14, 16  # positions; see `zip_writer`
+_CRC = struct.Struct("<L")
+
+
+class SmallMembers:
+    """The members for small storages, which come first in an archive.
+
+    Args:
+        members: The members, one after another from the beginning of the archive, with any checksums.
+
+    Attributes:
+        size: The size of the block in bytes.
+        count: The number of members.
+    """
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        self.size = members[-1].end if members else 0
+        self.count = len(members)
+        self._headers = [(member.offset, member.header()) for member in members]
+        self._spans = [(member.end - member.size, member.end) for member in members]
+        self._entries: bytes | None = None
+        self._members: Sequence[Member] = members
+
+    def lay_out(self, block: memoryview) -> list[memoryview]:
+        """Write the headers into a block of memory, and return the place of each storage in it."""
+        for offset, header in self._headers:
+            block[offset : offset + len(header)] = header
+        return [block[begin:end] for begin, end in self._spans]
+
+    def seal(self, block: memoryview) -> bytes:
+        """Write the checksums of what the block holds into it, and return the entries for the archive's directory."""
+        entries, position = bytearray(self._template()), 0
+        for (begin, end), (offset, _), length in zip(self._spans, self._headers, self._lengths, strict=True):
+            crc = crc32(block[begin:end])
+            _CRC.pack_into(block, offset + _CRC_IN_HEADER, crc)
+            _CRC.pack_into(entries, position + _CRC_IN_ENTRY, crc)
+            position += length
+        return bytes(entries)
+
+    def _template(self) -> bytes:
+        if self._entries is None:  # made by the thread that writes
+            entries = [member.entry() for member in self._members]
+            self._entries, self._lengths = b"".join(entries), list(map(len, entries))
+        return self._entries

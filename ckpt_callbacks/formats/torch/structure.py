@@ -1,0 +1,145 @@
+"""The structure of the tensors in a checkpoint: everything but their numbers, pickled once for many saves."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from itertools import count
+from typing import Any
+
+import torch
+
+from .flat_state import FlatState, Part
+from .opcodes import BUILD, EMPTY_DICT, EMPTY_ORDERED_DICT, MARK, SET_ITEMS, TensorPieces, plain, storage_type, text
+
+FIRST_MEMO = 1 << 16  # normally, the memo of a checkpoint without its tensors has fewer entries
+_MEMO = 64  # entries in the memo for one part: the types of storages, the devices, and a few more
+
+# What the pickle says of each tensor, the number of its storage, and the size of each storage.
+_Facts = tuple[list[tuple[Any, ...]], list[int], list[int]]
+
+
+class Structure:
+    """The structure of a `FlatState`, with the pickles of its parts.
+
+    Args:
+        flat: The state.
+        first_memo: The number of the first entry in the memo of a pickle that the parts may use.
+
+    Attributes:
+        first_memo: As given.
+        places: For each tensor, the number of its storage. Storages are numbered as they appear.
+        sizes: The size of each storage in bytes.
+        sources: For each storage, the number of the first tensor that uses it.
+        whole: For each storage, the number of a tensor that consists of all of its elements; None if there is none.
+        kinds: For each storage, the name of its type in the pickle.
+
+    Raises:
+        NotImplementedError: A tensor is unusual, so that only `pickle` knows how to write it.
+    """
+
+    def __init__(self, flat: FlatState, first_memo: int = FIRST_MEMO) -> None:
+        self.first_memo = first_memo
+        self._facts = _facts(flat.tensors)
+        _, self.places, self.sizes = self._facts
+        self._outlines = _outlines(flat.parts)
+        self._attributes = copy.deepcopy([part.attributes for part in flat.parts])
+        self.sources: list[int] = []
+        self.kinds: list[str] = []
+        self.whole: list[int | None] = [None] * len(self.sizes)
+        for number, (tensor, place) in enumerate(zip(flat.tensors, self.places, strict=True)):
+            kind = _kind(tensor)
+            if place == len(self.sources):
+                self.sources.append(number)
+                self.kinds.append(kind)
+            if self.kinds[place] != kind:
+                raise NotImplementedError("tensors of different types share a storage")
+            if self.whole[place] is None and _is_whole(tensor, self.sizes[place]):
+                self.whole[place] = number
+        places, memos = iter(self.places), count(first_memo, _MEMO)
+        self._pieces = [self._pickled(part, places, TensorPieces(next(memos))) for part in flat.parts]
+        self._joined = [b"".join(pieces) if _has_only_tensors(part) else None for pieces, part in self._of(flat.parts)]
+
+    def fits(self, flat: FlatState) -> bool:
+        """Return True if a later state has this structure, so that only its numbers and plain values may differ."""
+        return (
+            self._outlines == _outlines(flat.parts)
+            and self._facts == _facts(flat.tensors)
+            and self._attributes == [part.attributes for part in flat.parts]
+        )
+
+    def pickled(self, parts: Sequence[Part]) -> list[bytes]:
+        """Return the piece of a pickle for each part, with the plain values that it has now."""
+        found = zip(self._joined, self._of(parts), strict=True)
+        return [_with_values(pieces, part) if joined is None else joined for joined, (pieces, part) in found]
+
+    def _of(self, parts: Sequence[Part]) -> Iterator[tuple[list[bytes], Part]]:
+        return zip(self._pieces, parts, strict=True)
+
+    def _pickled(self, part: Part, places: Iterator[int], made: TensorPieces) -> list[bytes]:
+        """Return the piece before each leaf, followed by that of the leaf, and the end. Plain leaves are left empty."""
+        pieces: list[bytes] = []
+        before = (EMPTY_DICT if part.kind is dict else EMPTY_ORDERED_DICT) + MARK
+        leaves = iter(part.leaves)
+        for key, names in part.groups():
+            before += b"" if key is None else plain(key) + EMPTY_DICT + MARK
+            for name in names:
+                leaf = next(leaves)
+                pieces.append(before + text(name))
+                pieces.append(self._tensor(leaf, next(places), made) if type(leaf) is torch.Tensor else b"")
+                before = b""
+            before += b"" if key is None else SET_ITEMS
+        attributes = plain(part.attributes) + BUILD if part.attributes else b""
+        return [*pieces, before + SET_ITEMS + attributes]
+
+    def _tensor(self, tensor: torch.Tensor, place: int, made: TensorPieces) -> bytes:
+        location = torch.serialization.location_tag(tensor.untyped_storage())
+        return made.tensor(tensor, str(place), self.sizes[place] // tensor.element_size(), location)
+
+
+def _facts(tensors: Sequence[torch.Tensor]) -> _Facts:
+    each = [
+        (t.dtype, t.shape, t.stride(), t.storage_offset(), t.requires_grad, t.device, t.is_neg(), not t.__dict__)
+        for t in tensors
+    ]
+    storages = [t.untyped_storage() for t in tensors]
+    seen: dict[int, int] = {}
+    places = [seen.setdefault(storage._cdata, len(seen)) for storage in storages]
+    distinct = dict(zip(places, storages, strict=True))
+    return each, places, [distinct[place].nbytes() for place in range(len(seen))]
+
+
+def _outlines(parts: Sequence[Part]) -> list[tuple[Any, ...]]:
+    return [(part.kind, part.keys, [type(leaf) is torch.Tensor for leaf in part.leaves]) for part in parts]
+
+
+def _kind(tensor: torch.Tensor) -> str:
+    kind = storage_type(tensor.dtype)
+    usual = tensor.device.type in ("cpu", "cuda") and not (tensor.requires_grad or tensor.is_neg() or tensor.__dict__)
+    if kind is None or not usual:
+        raise NotImplementedError("an unusual tensor")
+    return kind
+
+
+def _is_whole(tensor: torch.Tensor, size: int) -> bool:
+    """Return True if a tensor has each element of its storage once, whatever their order."""
+    if tensor.numel() * tensor.element_size() != size or tensor.storage_offset():
+        return False
+    expected = 1
+    for stride, length in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if length != 1 and stride != expected:
+            return not size
+        expected *= length
+    return True
+
+
+def _has_only_tensors(part: Part) -> bool:
+    return set(map(type, part.leaves)) == {torch.Tensor}
+
+
+def _with_values(pieces: Sequence[bytes], part: Part) -> bytes:
+    filled = list(pieces)
+    for number, leaf in enumerate(part.leaves):
+        if type(leaf) is not torch.Tensor:
+            filled[2 * number + 1] = plain(leaf)
+    return b"".join(filled)

@@ -1,0 +1,168 @@
+"""Copies of the storages of a checkpoint in an arena."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from ..formats.torch.checkpoint_pickler import PickledParts
+from ..formats.torch.pickler import Pickled
+from ..formats.torch.small_members import SmallMembers
+from ..formats.torch.structure import Structure
+from ..formats.torch.writer import LARGE, TorchFile, in_memory, small_members
+from ..memory.copy import Copy, copy_memory
+from .cuda import DeviceCopies, PinnedArena
+
+DEVICES = ("cpu", "cuda")  # the devices that can be copied from
+
+
+@dataclass(frozen=True)
+class StorageCopies:
+    """The copies of one checkpoint's storages.
+
+    Attributes:
+        content: What the file holds.
+        held: The copy of each storage, in the order of `Pickled.storages`.
+        device: The copies from a device that were launched; None if there are none.
+    """
+
+    content: TorchFile
+    held: Sequence[bytes | memoryview]
+    device: DeviceCopies | None
+
+
+class SmallStorages:
+    """The block of an arena in which the small storages of a structure lie as they do in the file.
+
+    An arena keeps it from save to save, because making a view for each storage takes longer than copying it.
+
+    Args:
+        structure: The structure.
+        members: The members for its small storages.
+        block: Page-aligned memory of their size.
+
+    Attributes:
+        structure: As given.
+        members: As given.
+        block: As given.
+        pieces: The memory of each small storage, by its place in the structure.
+    """
+
+    def __init__(
+        self, structure: Structure, members: SmallMembers, block: memoryview, tensors: Sequence[torch.Tensor]
+    ) -> None:  # fmt: skip
+        self.structure, self.members, self.block = structure, members, block
+        small = [place for place, size in enumerate(structure.sizes) if size < LARGE]
+        self.pieces = dict(zip(small, members.lay_out(block), strict=True))
+        self._whole: list[int] = []  # the numbers of the tensors that are copied as tensors
+        self._views: list[torch.Tensor] = []  # where to
+        self._others: list[int] = []  # the places of the storages that are copied as bytes, or from a device
+        memory = torch.frombuffer(block, dtype=torch.uint8).untyped_storage() if len(block) else None
+        for place, piece in self.pieces.items():
+            number = structure.whole[place]
+            if memory is None or number is None or not tensors[number].is_cpu:
+                self._others.append(place)
+            elif len(piece):
+                like, view = tensors[number], torch.empty(0, dtype=tensors[number].dtype, device="cpu")
+                offset = (_address(piece) - _address(block)) // like.element_size()
+                self._views.append(view.set_(memory, offset, like.shape, like.stride()))
+                self._whole.append(number)
+
+    def copy_from(
+        self, tensors: Sequence[torch.Tensor], storages: Sequence[torch.UntypedStorage]
+    ) -> list[tuple[torch.UntypedStorage, memoryview]]:
+        """Copy storages from whole tensors in host memory.
+
+        Args:
+            tensors: The tensors of a checkpoint with this structure.
+            storages: Its storages.
+
+        Returns:
+            The other storages, each with its memory here.
+        """
+        if self._views:  # in one call, which releases the interpreter's lock once
+            torch._foreach_copy_(self._views, [tensors[number] for number in self._whole])
+        return [(storages[place], self.pieces[place]) for place in self._others]
+
+
+def copy_storages(found: Pickled, arena: PinnedArena, step_only: Collection[int]) -> StorageCopies:
+    """Copy each distinct storage once.
+
+    Args:
+        found: The checkpoint.
+        arena: The memory.
+        step_only: Addresses of storages that only an optimizer step changes; see `DeviceCopies`.
+
+    Raises:
+        NotEnoughMemory: The machine has too little memory.
+    """
+    parts = found if isinstance(found, PickledParts) else None
+    sizes = [] if parts is None else parts.structure.sizes
+    small = [size < LARGE for size in sizes] + [False] * (len(found.storages) - len(sizes))  # those in the block
+    members = _small_members(arena, parts)
+    large = [place for place, one in enumerate(found.storages) if not small[place] and needs_arena(one)]
+    block, *pieces = arena.carve([members.size, *[found.storages[place].nbytes() for place in large]])
+    held: list[bytes | memoryview] = [b""] * len(found.storages)
+    pairs = [(found.storages[place], piece) for place, piece in zip(large, pieces, strict=True)]
+    for place, piece in zip(large, pieces, strict=True):
+        held[place] = piece
+    if parts is not None:
+        storages = _small_storages(arena, parts, members, block)
+        for place, piece in storages.pieces.items():
+            held[place] = piece
+        pairs += storages.copy_from(parts.tensors, found.storages)
+    for place in range(len(sizes), len(found.storages)):
+        if not needs_arena(found.storages[place]):
+            # A few bytes are not worth a page, nor the release of the interpreter's lock that comes with memmove.
+            held[place] = bytes(in_memory(found.storages[place]))
+    device = _copy(pairs, arena, step_only)
+    # Each storage of a structure has one name, its place. Another name is that of a view of another type.
+    written = [None if number == place and small[place] else held[place] for number, place in enumerate(found.members)]
+    return StorageCopies(TorchFile(found.data, written, members, block), held, device)
+
+
+def needs_arena(storage: torch.UntypedStorage) -> bool:
+    """Return True if a storage has memory of its own in an arena; small ones in host memory do not."""
+    return storage.nbytes() >= LARGE or storage.device.type == "cuda"
+
+
+def _copy(
+    pairs: Sequence[tuple[torch.UntypedStorage, memoryview]], arena: PinnedArena, step_only: Collection[int]
+) -> DeviceCopies | None:
+    device, here = None, list[Copy]()
+    if any(storage.device.type == "cuda" for storage, _ in pairs):
+        arena.pin()
+        device = DeviceCopies(step_only)
+    for storage, piece in pairs:
+        if not len(piece):
+            continue
+        if device is not None and storage.device.type == "cuda":
+            device.add(storage, piece)
+        else:
+            here.append((_address(piece), storage.data_ptr(), len(piece)))
+    # Not by torch: its threads wait for each other at each tensor, which takes ten times as long when cores are busy.
+    copy_memory(here)
+    if device is not None:
+        device.mark_end()
+    return device
+
+
+def _small_members(arena: PinnedArena, parts: PickledParts | None) -> SmallMembers:
+    kept = arena.kept
+    if isinstance(kept, SmallStorages) and parts is not None and kept.structure is parts.structure:
+        return kept.members
+    return small_members(parts.structure.sizes if parts is not None else ())
+
+
+def _small_storages(arena: PinnedArena, parts: PickledParts, members: SmallMembers, block: memoryview) -> SmallStorages:
+    kept = arena.kept
+    if not (isinstance(kept, SmallStorages) and kept.members is members and kept.block.obj is block.obj):
+        arena.kept = kept = SmallStorages(parts.structure, members, block, parts.tensors)
+    return kept
+
+
+def _address(piece: memoryview) -> int:
+    return ctypes.addressof(ctypes.c_char.from_buffer(piece))
