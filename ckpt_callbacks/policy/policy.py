@@ -13,11 +13,12 @@ from ..units import check_count
 from .composition import Trigger
 from .metric import Metric, as_metric
 from .retention import KeepAll, KeepBest, KeepLast, Retention, best_by
+from .source_text import source_text
 from .stopping import Patience, Stopping, name_of_batch
 from .triggers import Every, Improves, OnDeadline, OnPreempt
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Policy:
     """When to save, what to keep, when to stop, as one value that both callbacks take.
 
@@ -42,6 +43,8 @@ class Policy:
     keep: Retention = KeepAll()
     stop: Stopping | None = None
     best_by: Metric | None = None
+
+    __repr__ = source_text
 
     def __post_init__(self) -> None:
         _check("save", self.save, Trigger, "a trigger, such as Every(epochs=1)")

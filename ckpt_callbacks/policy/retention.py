@@ -16,6 +16,7 @@ from ..units import check_count, format_number
 from .intervals import Interval
 from .metric import Metric, as_metric
 from .ranking import alias_targets, best_record, newest_resumable, ranked_records
+from .source_text import source_text
 
 Kept = Iterator[tuple[Record, str]]
 
@@ -94,7 +95,7 @@ class KeepLast(Retention):
         return ((record, f"last {self.n}") for record in newest)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class KeepBest(Retention):
     """Keep the best checkpoints by a metric.
 
@@ -107,6 +108,8 @@ class KeepBest(Retention):
 
     n: int = 1
     by: Metric | None = None
+
+    __repr__ = source_text
 
     def __post_init__(self) -> None:
         check_count("KeepBest", "n", self.n)

@@ -12,6 +12,7 @@ from functools import cached_property
 from ..errors import PolicyError
 from ..units import check_count, format_number, is_finite
 from .metric import Metric, as_metric
+from .source_text import source_text
 from .track import Track
 
 TrackOf = Callable[[Metric], Track]
@@ -61,7 +62,7 @@ class Stopping:
         raise PolicyError("a stopping rule has no truth value: combine rules with |, not with `or`")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Patience(Stopping):
     """Stop when a metric has not improved for a number of measurements in a row.
 
@@ -78,6 +79,8 @@ class Patience(Stopping):
     checks: int
     start_from_epoch: int = 0
     only_on_metrics = True
+
+    __repr__ = source_text
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "metric", as_metric("Patience", self.metric))
@@ -159,7 +162,7 @@ class Diverges(_Threshold):
         return (f"{self.metric.series} diverged to {track.value:.6g} (limit {format_number(self.value)})",)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class NonFinite(Stopping):
     """Stop when a metric has been NaN or infinite for a number of measurements in a row.
 
@@ -172,6 +175,8 @@ class NonFinite(Stopping):
     monitor: str | tuple[str, ...]
     consecutive: int = 1
     only_on_metrics = True
+
+    __repr__ = source_text
 
     def __post_init__(self) -> None:
         names = (self.monitor,) if isinstance(self.monitor, str) else self.monitor

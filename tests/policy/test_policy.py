@@ -112,8 +112,13 @@ def test_policies_are_values():
     assert copy.deepcopy(used) == pickle.loads(pickle.dumps(used)) == build(1)
 
 
-def test_a_policy_reads_as_its_source():
+def test_a_policy_reads_as_its_source_without_defaults():
     assert repr(Policy(save=Every(epochs=1) | OnPreempt(), keep=KeepLast(3), stop=NonFinite("loss"))) == (
-        "Policy(save=Every(epochs=1) | OnPreempt(), keep=KeepLast(n=3), "
-        "stop=NonFinite(monitor=('loss',), consecutive=1), best_by=None)"
+        "Policy(save=Every(epochs=1) | OnPreempt(), keep=KeepLast(n=3), stop=NonFinite(monitor=('loss',)))"
     )
+    val = Metric("val_loss")
+    shown = repr(Policy(Every(epochs=1), KeepBest(1, val) | KeepBest(2, val), Patience(val, 5, 2), best_by=val))
+    assert shown == (
+        "Policy(save=Every(epochs=1), keep=KeepBest(by=VAL) | KeepBest(n=2, by=VAL), "
+        "stop=Patience(metric=VAL, checks=5, start_from_epoch=2), best_by=VAL)"
+    ).replace("VAL", "Metric('val_loss', mode='min')")
