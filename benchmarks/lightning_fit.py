@@ -91,7 +91,7 @@ def loader(steps: int) -> DataLoader:
 
 def fit(
     subject: LightningSubject,
-    size: int,
+    state: int | lightning.LightningModule,
     steps: int,
     *,
     work: int = 0,
@@ -104,7 +104,7 @@ def fit(
 
     Args:
         subject: The saving method.
-        size: The size of the state in bytes.
+        state: The size of the state in bytes, or the module to train.
         steps: The number of steps.
         work: The number of matrix products in each step.
         save: Called after each step instead of the subject's hook, with the hook and the number of steps done. It must
@@ -122,6 +122,6 @@ def fit(
             save(lambda: call_whole(hook, subject.hook, trainer, *arguments), trainer.global_step)
 
         setattr(subject.callback, subject.hook, instead)
-    module = Model(size, work)
+    module = Model(state, work) if isinstance(state, int) else state
     arguments = ready()
     trainer_of(subject, steps, (Around(begin, end),)).fit(module, loader(steps), **arguments)

@@ -86,8 +86,8 @@ class Saving(LightningSubject, lightning.Callback):
 
     def on_train_batch_end(self, trainer, module, *_) -> None:
         if trainer.global_step % self.every == 0:
-            optimizer = trainer.optimizers[0].state_dict()
-            self.save({"state_dict": module.state_dict(), "optimizer": optimizer, "global_step": trainer.global_step})
+            states = [optimizer.state_dict() for optimizer in trainer.optimizers]
+            self.save({"state_dict": module.state_dict(), "optimizers": states, "global_step": trainer.global_step})
 
     def save(self, state: Mapping[str, object]) -> None:
         raise NotImplementedError
@@ -260,3 +260,12 @@ MAIN = (
     LightningSubject, Ours, LightningsModelCheckpoint, LightningsAsyncCheckpointIO, TorchSaveInThread,
     DistributedCheckpoint,
 )  # fmt: skip
+# The subjects that save models of many shapes.
+MODELS = (WarmCopy, Ours, LightningsModelCheckpoint, DistributedCheckpoint)
+
+
+def extent(module: lightning.LightningModule) -> tuple[int, int]:
+    """Return the number of tensors of a module and its optimizers after the first step of AdamW, and their bytes."""
+    trained = list(module.parameters())
+    everything = [*trained, *trained, *trained, *module.buffers()]
+    return len(everything) + len(trained), sum(t.nbytes for t in everything) + 4 * len(trained)

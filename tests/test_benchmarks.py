@@ -18,7 +18,7 @@ from benchmarks.run import document, missed
 from benchmarks.subject import PEER, Enough, NotInstalled, Subject, measured
 from tests.support.processes import ROOT
 
-SCRIPTS = ("stall", "interference", "overhead", "restore", "end_to_end")
+SCRIPTS = ("models", "stall", "interference", "overhead", "restore", "end_to_end")
 
 
 @pytest.mark.parametrize(
