@@ -7,7 +7,7 @@ import math
 from lightning.pytorch import Trainer
 
 from ..run.run import Run
-from . import loops
+from . import loops, validations
 from .metrics import has_step_metrics
 
 
@@ -24,7 +24,7 @@ class BatchGate:
     def __init__(self, run: Run) -> None:
         self._run, self._run_gate = run, run.gate
         self._left: float = 0
-        self._skipped = False
+        self._skipped, self._single = False, True
         self._manual, self._limit = False, math.inf
         self.step = 0
 
@@ -38,15 +38,41 @@ class BatchGate:
         """
         self._left, self._skipped = 0, False
         self._results, self._batches = loops.running_epoch(trainer)
-        if has_step_metrics(self._results, self._run.policy.monitored):
+        self._single = self._run.processes.is_single
+        if self._single and has_step_metrics(self._results, self._run.policy.monitored):
             return  # the policy needs the metrics of each batch
         self._run.close_gate()
         self._manual = not (counts_batches or trainer.lightning_module.automatic_optimization)
         self._limit = self._run_gate.step if counts_batches else min(self._run_gate.step, loops.max_steps(trainer))
+        self._logged = len(self._results)
+        self._count(trainer, step)
+
+    def needs_each_step(self, trainer: Trainer) -> bool:
+        """Return whether the policy needs the metrics of each step, as far as this process knows."""
+        policy = self._run.policy
+        return policy.compares_steps or has_step_metrics(loops.running_epoch(trainer)[0], policy.monitored)
+
+    def leaves_out(self, trainer: Trainer, step: int) -> bool:
+        """Return whether the batch that ends now, which may have been the first after skipped ones, reports nothing.
+
+        It does not if it was not the last one of an update, or if processes that train together agree at a later step.
+        """
+        if self._skipped and not self._manual and loops.accumulating(trainer):
+            return True
+        if self._single or self._run_gate.reports(step) or loops.winding_down(trainer):
+            return False
+        if loops.epoch_is_whole(trainer) or validations.validation_follows(trainer):
+            return False
+        self._skipped = True
+        if self._manual:
+            self.step = step
+        self._count(trainer, step)
+        return True
+
+    def _count(self, trainer: Trainer, step: int) -> None:
         # Lightning itself takes at most one step per batch; a module that optimizes manually may take any number.
         steps = math.inf if self._manual else self._limit - step - 1
         self._left = min(loops.batches_to_skip(trainer), steps)
-        self._logged = len(self._results)
 
     def skips(self, trainer: Trainer) -> bool:
         """Return whether nothing can happen at the batch that ends now."""
@@ -54,20 +80,13 @@ class BatchGate:
             return False
         self._left -= 1  # an infinite number stays infinite, so the number granted must not be derived from it
         self._skipped = True
-        if (
-            self._run_gate.alarm
-            or trainer.should_stop
-            or self._batches.is_last_batch
-            or len(self._results) != self._logged
-        ):
+        if trainer.should_stop or self._batches.is_last_batch:
             return False
+        if self._single and (self._run_gate.alarm or len(self._results) != self._logged):
+            return False  # processes that train together cannot know of each other's
         if self._manual:
             step = trainer.global_step
             if step >= self._limit:
                 return False
             self.step = step
         return True
-
-    def is_amid_update(self, trainer: Trainer) -> bool:
-        """Return whether the batch that ends now, after skipped batches, was not the last one of an update."""
-        return self._skipped and not self._manual and loops.accumulating(trainer)

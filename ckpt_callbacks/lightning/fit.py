@@ -169,7 +169,7 @@ class Fit:
         """Report a batch that the gate did not skip, if it completed an update."""
         trainer = self._trainer
         step = self._progress.steps.end_batch(trainer)
-        if step == max(self._step, self.gate.step) or self.gate.is_amid_update(trainer):
+        if step == max(self._step, self.gate.step) or self.gate.leaves_out(trainer, step):
             self._trained.end_batch()
             return
         self._step, self._progress.plateau_interval = step, "step"
@@ -179,7 +179,7 @@ class Fit:
         later = self._trained.batches if whole or validates else None
         measured = self._metrics.of_step(trainer, self._run.policy, later)
         if not self._run.processes.is_single:
-            self._run.poll_requests(measured=bool(measured))
+            self._run.agree(step, measured=bool(measured), each_step=self.gate.needs_each_step(trainer))
         weights = object()  # between the two events, nothing changes them
         if validates:
             self._progress.await_validation(trainer)

@@ -96,6 +96,11 @@ class Policy:
         return frozenset(self.non_finite_names).union(batches, *(metric.names for metric in self.tracks))
 
     @cached_property
+    def compares_steps(self) -> bool:
+        """Whether it compares the values of single steps."""
+        return any(metric.per == "step" for metric in self.tracks)
+
+    @cached_property
     def may_differ_across_ranks(self) -> bool:
         """Whether its decisions depend on a clock or a function, and not only on steps, epochs and metrics."""
         return any(leaf.may_differ_across_ranks for leaf in self.leaves)

@@ -63,19 +63,19 @@ class ControlChannel:
         """True once this run has saved for a signal; nothing is left to do until the process ends."""
         return self._signals.answered
 
-    def poll(self, processes: Processes, finished: int, measured: bool = False) -> Agreement:
+    def poll(self, processes: Processes, finished: int, **facts: Any) -> Agreement:
         """Poll for requests and share them between processes. Collective.
 
         Args:
             processes: The processes of the training run.
             finished: Number of saves that this process knows to have finished.
-            measured: True if this process has measured anything that the policy monitors.
+            **facts: What else to share; see `Agreement`.
 
         Returns:
             What all processes have agreed on.
         """
         agreed = processes.agree(
-            Agreement(self._is_requested(processes), self._signals.pending or 0, finished, measured)
+            Agreement(self._is_requested(processes), self._signals.pending or 0, finished, **facts)
         )
         self._requested = self._requested or agreed.requested
         self._agreed = signal.Signals(agreed.signal) if agreed.signal else None
@@ -134,7 +134,9 @@ class ControlChannel:
     def _is_requested(self, processes: Processes) -> bool:
         # Check the disk occasionally, not at each step.
         now = self._clock.monotonic()
-        if not processes.is_primary or now < self.next_poll:
+        # Processes that train together meet about as often, so do not miss a meeting that comes a little early.
+        due_at = self.next_poll if processes.is_single else self._polled_at + _POLL_EVERY / 2
+        if not processes.is_primary or now < due_at:
             return False
         self._polled_at = now
         if self._requested:

@@ -212,21 +212,26 @@ class Run:
     def close_gate(self) -> None:
         """Let `gate` skip the next steps, after the last one was observed.
 
-        Processes that train together have to agree at each step, so they never skip one.
+        Processes that train together all skip the same steps, up to the next one at which they `agree`.
         """
+        decider, agreed = self._session.decider, self._session.agreed
         if self.processes.is_single:
-            decider = self._session.decider
             self.gate.close_until(decider.horizon, decider.time_zero, self._control.next_poll)
+        else:
+            self.gate.close_for_all(min(decider.horizon.step, agreed.next))
+            agreed.go_on()
 
-    def poll_requests(self, measured: bool = False) -> None:
-        """Look for signals, save requests and finished saves, and share them between processes. Collective.
+    def agree(self, step: int, *, measured: bool, each_step: bool) -> None:
+        """Share signals, save requests and finished saves between processes that train together. Collective.
 
         If any process has a finished save, its outcome is delivered to all of them: to the engine and the listeners.
 
         Args:
+            step: Optimizer updates done so far.
             measured: True if this process has metrics for the step whose end is observed next.
+            each_step: True if this process may have such metrics at any step, so that all have to agree at each.
         """
-        self._session.poll_requests(measured)
+        self._session.agree(step, measured=measured, each_step=each_step)
 
     def run_in_background(self, job: Callable[[], None]) -> None:
         """Run a job on the worker, so that the first save does not have to wait for it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from ..policy.policy import Policy
 from ..policy.ranking import last_record
 from ..runtime.clock import Clock
 from ..settings import Settings
+from .agreed_steps import AgreedSteps
 from .committer import Committer
 from .decider import SAFE_POINTS, Decider
 from .directory import RunDirectory
@@ -47,6 +49,7 @@ class Session:
         saver: Carries out the saves that the engine requests.
         outcomes: Reports how they ended.
         unranked: Names metrics by which no checkpoint ranks.
+        agreed: The steps at which processes that train together agree.
     """
 
     def __init__(
@@ -67,6 +70,7 @@ class Session:
         self.saver = Saver(directory, policy, committer, settings, clock, notify=gate.open)
         self.outcomes = Outcomes(directory, self.saver, self.decider, control, settings, listeners)
         self.unranked = Unranked(directory.view, policy)
+        self.agreed = AgreedSteps(clock, settings.grace if policy.saves_on_preempt else math.inf)
         self._source: Source | None = None
         self._parent: int | None = None  # the record from which training continues
         self._is_restored = self._is_new = False  # since the last `fit` began; in the `fit` that begins
@@ -142,14 +146,17 @@ class Session:
             self._handle(event)
         self._serve_requests(event)
 
-    def poll_requests(self, measured: bool = False) -> None:
-        """Share signals, save requests and finished saves between processes, and deliver outcomes; see `Run`."""
+    def agree(self, step: int, **facts: bool) -> None:
+        """Share signals, save requests and finished saves between processes, and deliver outcomes; see `Run.agree`."""
         if self._control.has_answered:
             return
-        processes = self._directory.processes
-        agreed = self._control.poll(processes, len(self.saver.finished), measured)
+        processes, ahead = self._directory.processes, 0
+        if processes.is_primary:
+            ahead = self.agreed.ahead(step, self.decider.horizon, self.decider.time_zero)
+        agreed = self._control.poll(processes, len(self.saver.finished), ahead=ahead, **facts)
         self._any_measured = agreed.measured
-        if agreed.finished and not processes.is_single:
+        self.agreed.next = step + (1 if agreed.each_step else agreed.ahead)
+        if agreed.finished:
             self.outcomes.deliver(may_raise=True)
 
     def _begin_event(self, event: Event) -> Event:
@@ -159,6 +166,7 @@ class Session:
             The event, with an identity of its weights.
         """
         self._gate.clear()
+        self.agreed.pause()
         self.saver.begin_event()
         if self._directory.processes.is_single:
             self.outcomes.deliver(event.step, may_raise=True)
@@ -189,7 +197,7 @@ class Session:
 
     def _serve_requests(self, event: Event) -> None:
         if self._directory.processes.is_single:
-            self.poll_requests()
+            self._control.poll(self._directory.processes, 0)
         if self._control.save_is_due(event.step):
             self._handle(_without_metrics(event, EventKind.DEMAND))
         if self.should_exit:

@@ -58,6 +58,18 @@ class StepGate:
             wall = now + horizon.wall - self._clock.wall()
         self._alarm.set(min(time_zero + horizon.time, wall, latest))
 
+    def close_for_all(self, step: float) -> None:
+        """Skip steps until ``step``, as all processes that train together do; no alarm may open the gate before it.
+
+        Args:
+            step: The first step at which they agree again.
+        """
+        self.step = step
+
+    def reports(self, step: int) -> bool:
+        """Return whether all processes that train together report this step."""
+        return step >= self.step
+
     def close(self) -> None:
         """End the alarm's thread."""
         self._alarm.set(math.inf)

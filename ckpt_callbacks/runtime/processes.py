@@ -20,12 +20,16 @@ class Agreement:
         signal: The number of the signal that asks training to end; 0 for none.
         finished: Number of saves that have finished and were not reported.
         measured: True if something that the policy monitors was measured at this step.
+        each_step: True if something that the policy monitors may be measured at any step.
+        ahead: Number of steps until the next agreement, which the primary process chooses; 0 in all others.
     """
 
     requested: bool
     signal: int
     finished: int
-    measured: bool
+    measured: bool = False
+    each_step: bool = False
+    ahead: int = 0
 
 
 class Processes:

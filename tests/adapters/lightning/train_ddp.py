@@ -3,6 +3,7 @@
 Before batch STEP, the process of that rank does something: ``crash`` (without a word), ``raise`` an exception, ``term``
 (sends itself SIGTERM), ``stop`` (until a SIGCONT), or ``ask`` for a save; or it has begun ``fresh`` beside
 one that resumes. With ``hooks``, the module's own hooks draw random numbers, and keep averages that are validated.
+The clock shows half a second a step, so that the processes agree at each.
 """
 
 import atexit
@@ -17,9 +18,9 @@ from lightning.pytorch.callbacks import Callback
 
 from ckpt_callbacks import Every, Improves, KeepLast, OnException, OnPreempt, Patience, Policy
 from ckpt_callbacks.lightning import LightningCheckpoint
+from ckpt_callbacks.testing import FakeClock
 from tests.adapters.lightning.task import VAL, Model, digest, loaders
 from tests.adapters.lightning.test_module_hooks import SwapsForValidation
-from tests.support.training import look_for_requests_at_once, run_of
 
 dirpath, epochs = sys.argv[1], int(sys.argv[2])
 what, rank, step = (*sys.argv[3:], None, None, None)[:3]
@@ -28,6 +29,7 @@ hooks = sys.argv[6:] == ["hooks"]
 
 class Disturb(Callback):
     def on_train_batch_start(self, trainer, module, batch, index):
+        clock.advance(0.5)
         if (str(trainer.global_rank), str(trainer.global_step)) != (rank, step):
             return
         if what == "crash":
@@ -41,7 +43,6 @@ class Disturb(Callback):
             os.kill(os.getpid(), signal.SIGSTOP)
         elif what == "ask":
             open(os.path.join(dirpath, "SAVE_NOW"), "w").close()
-            look_for_requests_at_once(run_of(callback))  # this training does not last half a second
 
 
 class Hooks(SwapsForValidation):
@@ -69,7 +70,8 @@ policy = Policy(
     KeepLast(3),
     stop=Patience(VAL, 50),
 )
-callback = LightningCheckpoint(dirpath, policy, grace=float(os.environ.get("GRACE", 30)))
+clock = FakeClock()
+callback = LightningCheckpoint(dirpath, policy, grace=float(os.environ.get("GRACE", 30)), clock=clock)
 trainer = lightning.Trainer(
     strategy="ddp", devices=2, accelerator="cpu", max_epochs=epochs, callbacks=[callback, Disturb()], logger=False,
     enable_progress_bar=False, enable_model_summary=False,
