@@ -106,7 +106,7 @@ class Fit:
         self._run.listeners += self._listeners
         self.io.install()
 
-    def load(self, checkpoint: Mapping[str, Any], state: Mapping[str, Any] | None) -> None:
+    def load(self, checkpoint: dict[str, Any], state: Mapping[str, Any] | None) -> None:
         """Process a checkpoint that Lightning loads.
 
         Args:
@@ -115,7 +115,7 @@ class Fit:
         """
         if not is_resuming():
             return
-        refuse_fewer_epochs(self._run.dirpath, self._trainer, checkpoint)
+        refuse_fewer_epochs(self._run, self._trainer, checkpoint)
         self._resumed_at = checkpoint.get("global_step", 0)
         if state is None:
             log.warning(

@@ -7,7 +7,7 @@ of `Trainer._run`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,6 +17,7 @@ from lightning.pytorch.plugins.precision import DoublePrecision
 from lightning.pytorch.trainer.connectors.checkpoint_connector import _CheckpointConnector
 
 from ..errors import ResumeError
+from ..run.run import Run
 from .averaging import further_epochs
 
 
@@ -57,16 +58,30 @@ def refuse_to_begin_again(dirpath: Path, step: int, resumed_at: int | None) -> N
         )
 
 
-def refuse_fewer_epochs(dirpath: Path, trainer: Trainer, checkpoint: Mapping[str, Any]) -> None:
-    """Raise `ResumeError` if a checkpoint was taken in an epoch that the trainer never trains."""
+def refuse_fewer_epochs(run: Run, trainer: Trainer, checkpoint: dict[str, Any]) -> None:
+    """Raise `ResumeError` if a checkpoint was taken in an epoch that the trainer never trains.
+
+    If a later fit of the script has saved it, the running one was completed before: it then gets only the weights, and
+    trains nothing.
+    """
     if "loops" not in checkpoint or trainer.max_epochs in (None, -1):
         return
-    epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["started"]
-    if epochs > trainer.max_epochs + further_epochs(trainer):
+    progress, most = checkpoint["loops"]["fit_loop"]["epoch_progress"], trainer.max_epochs + further_epochs(trainer)
+    if (epochs := progress["current"]["started"]) <= most:
+        return
+    if not is_of_later_fit(run, path_being_loaded()):
         raise ResumeError(
-            f"{dirpath}: the checkpoint is of epoch {epochs}, and Trainer(max_epochs={trainer.max_epochs}) counts from "
-            "the run's first epoch; to continue, raise max_epochs; a new phase of training needs its own directory"
+            f"{run.dirpath}: the checkpoint is of epoch {epochs}, and Trainer(max_epochs={trainer.max_epochs}) counts "
+            "from the run's first epoch; to continue, raise max_epochs; a new phase of training needs its own directory"
         )
+    progress["current"] = dict.fromkeys(progress["current"], most)
+    checkpoint["optimizer_states"], checkpoint["lr_schedulers"] = [], []  # the later fit may have others
+
+
+def is_of_later_fit(run: Run, path: Any) -> bool:
+    """Return whether a later fit of the script than the running one has saved a checkpoint."""
+    record = run.view.find(path) if path is not None else None
+    return record is not None and record.fit > run.fits.next_number
 
 
 def convert_before_loading(trainer: Trainer, path: Any) -> None:

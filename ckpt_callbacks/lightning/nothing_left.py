@@ -13,12 +13,14 @@ from ..run.run import Run
 from . import loops
 from .embedded import FitState
 from .final_weights import end_with_final_weights, hooks_at_end
+from .fit_call import is_of_later_fit
 from .frozen_parameters import is_trained_now
 from .previous_fit import PreviousFit
 from .resume_point import ResumePoint
 
 log = logging.getLogger("ckpt_callbacks")
 _FOLD = ", with another model in this process; give each fold its own directory"
+_LATER = ", in a later fit of this script, so this fit was completed before"
 _PHASE = "a new phase of training needs its own directory"
 
 
@@ -49,6 +51,8 @@ def end_untrained(trainer: Trainer, run: Run, point: ResumePoint, previous: Prev
 
 
 def _why(trainer: Trainer, run: Run, state: FitState, previous: PreviousFit) -> str:
+    if is_of_later_fit(run, trainer.ckpt_path):
+        return _LATER
     if previous.is_of_another_module(trainer):
         return _FOLD
     for callback in trainer.callbacks:
