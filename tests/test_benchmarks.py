@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import end_to_end, restore, stall
+from benchmarks import end_to_end, long_runs, restore, stall
 from benchmarks.engines import forked
 from benchmarks.interference import Watch
 from benchmarks.limits import RawFile
@@ -18,7 +18,7 @@ from benchmarks.run import document, missed
 from benchmarks.subject import PEER, Enough, NotInstalled, Subject, measured
 from tests.support.processes import ROOT
 
-SCRIPTS = ("models", "stall", "interference", "overhead", "restore", "end_to_end")
+SCRIPTS = ("models", "stall", "interference", "overhead", "restore", "end_to_end", "long_runs")
 
 
 @pytest.mark.parametrize(
@@ -202,6 +202,14 @@ def test_restore_and_whole_runs_are_given_beyond_those_without_checkpoints(monke
     first = end_to_end.tables(True)[0]
     assert [row[2:] for row in first.rows] == [(None,) * 4, (4.0, 40.0, 1.0, 1.0), (None,) * 4]
     assert first.notes == ["other: no good"]
+
+
+@pytest.mark.slow
+def test_a_long_run_is_measured_at_each_mark_and_continues(tmp_path):
+    rows = list(long_runs.measured(tmp_path, (5, 280, 290)))
+    assert [row["saves"] for row in rows] == [5, 280, 290]
+    assert [row["history"] > 0 for row in rows] == [False, True, True]
+    assert all(min(row[name] for name in ("journal", "memory", "resume", "open", "ls")) > 0 for row in rows)
 
 
 @pytest.mark.slow
