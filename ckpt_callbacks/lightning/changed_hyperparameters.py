@@ -10,6 +10,7 @@ from lightning.pytorch import Trainer
 
 from ..runtime.plain_values import SCALARS
 from .fit_call import path_being_loaded
+from .remedies import way_to_leave_out_optimizer
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -35,6 +36,6 @@ def name_changed(trainer: Trainer, checkpoint: Mapping[str, Any]) -> None:
     if changed:
         log.warning(
             "%s: hyperparameters have changed since this checkpoint: %s%s; the optimizer is restored as it was, with "
-            "the learning rate %g; for a new one, pass resume={'optimizer': False}", path_being_loaded(),
-            ", ".join(changed[:_MOST]), ", ..." if len(changed) > _MOST else "", float(rates[0]),
+            "the learning rate %g; for a new one, %s", path_being_loaded(), ", ".join(changed[:_MOST]),
+            ", ..." if len(changed) > _MOST else "", float(rates[0]), way_to_leave_out_optimizer(trainer),
         )  # fmt: skip

@@ -38,6 +38,7 @@ Resume = str | PathLike[str]  # ``auto``, ``never`` or a path; see `LightningChe
 # What the callers of trainers have asked for last, and what is loaded instead of Lightning's choice.
 _asked: weakref.WeakKeyDictionary[_CheckpointConnector, Any] = weakref.WeakKeyDictionary()
 _chosen: weakref.WeakKeyDictionary[_CheckpointConnector, str] = weakref.WeakKeyDictionary()
+_named: weakref.WeakKeyDictionary[_CheckpointConnector, bool] = weakref.WeakKeyDictionary()
 
 _select = _CheckpointConnector._select_ckpt_path
 _restore = _CheckpointConnector._restore_modules_and_callbacks
@@ -51,6 +52,11 @@ def asks_for_last(trainer: Trainer) -> bool:
 def is_asked_by_caller(trainer: Trainer) -> bool:
     """Return whether the caller of the trainer names what is loaded; otherwise the callback does."""
     return _asked.get(trainer._checkpoint_connector) is not None
+
+
+def is_named(trainer: Trainer) -> bool:
+    """Return whether a path, of the caller or in ``resume``, names what is loaded; otherwise it is the newest one."""
+    return _named.get(trainer._checkpoint_connector, False)
 
 
 def choose(run: Run, trainer: Trainer, resume: Resume) -> None:
@@ -68,6 +74,7 @@ def choose(run: Run, trainer: Trainer, resume: Resume) -> None:
     connector, fits = trainer._checkpoint_connector, trainer.state.fn == TrainerFn.FITTING
     processes, asked = TrainerProcesses(trainer), _asked.get(connector)
     theirs = _chosen.get(connector, path_to_load())
+    _named[connector] = (resume if asked is None else asked) not in ("auto", "never", "last")
     find: Callable[[], Path | None] | None = None
     if asked == "last":
         run.directory.announcements.resumes_itself = True

@@ -68,6 +68,33 @@ def test_another_optimizer_is_refused_in_one_line_that_says_what_to_do(tmp_path,
     assert (fitter.global_step, [record.step for record in callback.records()]) == (20, [10, 20])
 
 
+@pytest.mark.parametrize("ckpt_path, resume", [("{}", "auto"), (None, "{}"), ("last", "auto")])
+def test_the_remedy_of_each_way_to_resume_works(tmp_path, ckpt_path, resume):
+    """The message says what to pass to the callback and to `fit`; a path stays the one that was asked for."""
+    older = train(tmp_path, adam, 2)[2].records()[0].path
+
+    def attempt(resume, ckpt_path):
+        process_fits._fits.clear()  # as in a new process
+        callback, module = LightningCheckpoint(tmp_path, EACH_EPOCH, resume=resume), made(sgd)
+        fitter = trainer(callback, max_epochs=3)
+        fitter.fit(module, *loaders(), ckpt_path=ckpt_path)
+        return fitter.global_step, callback.last().parent
+
+    with pytest.raises(ResumeError) as caught:
+        attempt(resume.format(older), ckpt_path and ckpt_path.format(older))
+    remedy = str(caught.value).partition("to continue with a new one, ")[2]
+    if ckpt_path == "last":
+        assert remedy == "pass resume={'optimizer': False}"
+        assert attempt({"optimizer": False}, ckpt_path) == (30, 2)
+    else:
+        assert remedy == (
+            f"pass resume={{'optimizer': False}} to the callback, and ckpt_path={str(older)!r} to trainer.fit"
+        )
+        attempt({"optimizer": False}, str(older))
+        records = LightningCheckpoint(tmp_path, EACH_EPOCH).records()
+        assert [(r.step, r.superseded) for r in records] == [(10, False), (20, True), (20, False), (30, False)]
+
+
 class TwoOptimizers(Optimized):
     def __init__(self):
         super().__init__()

@@ -110,7 +110,7 @@ def test_a_refused_model_is_resumed_or_trained_anew_as_the_message_says(tmp_path
     with pytest.raises(ResumeError, match=f"one group of 6 parameters in the script.*{how}"):
         attempt(Loose())
     assert attempt(Loose(), {"optimizer": False}, ["weights", "step"]) == 20
-    scratch = "pass resume='never' to start from scratch" if automatic else "start from scratch without ckpt_path"
+    scratch = f"pass resume='never'{'' if automatic else ' and no ckpt_path'} to start from scratch"
     with pytest.raises(ResumeError, match=scratch):
         attempt(Model(width=4))
     if automatic:
