@@ -1,6 +1,6 @@
-"""The headers and the directory of a zip archive of stored members, in which the large ones are page-aligned.
+"""A writer of zip archives of stored members, in which the large ones are page-aligned.
 
-Source: APPNOTE.TXT, the .ZIP File Format Specification (PKWARE), sections 4.3.7 to 4.3.16 and 4.5.3.
+Source: APPNOTE.TXT, the .ZIP File Format Specification (PKWARE), sections 4.3.7 to 4.3.16, 4.4.4 and 4.5.3.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..store.direct_file import DirectFile
 from .zip_dates import zip_date
+
+__all__ = ["LOCAL_HEADER", "LOCAL_SIGNATURE", "Member", "ZipWriter", "crc32", "directory", "timestamp"]
 
 try:  # tens of GB/s; zlib has 3 to 4
     from isal.isal_zlib import crc32
 except ImportError:  # no wheel for this platform: the same numbers, slower
     from zlib import crc32
-
-__all__ = ["LOCAL_HEADER", "LOCAL_SIGNATURE", "Member", "crc32", "directory", "timestamp"]
 
 _PADDING = 0xD935  # the extra field that Android's zipalign pads with
 LOCAL_SIGNATURE = b"PK\3\4"
@@ -25,16 +26,83 @@ LOCAL_HEADER = struct.Struct("<4s5H3L2H")  # of a member, before its name; ends 
 _32, _16 = 0xFFFFFFFF, 0xFFFF
 _VERSION, _VERSION_64 = 20, 45
 _UNIX, _UTF8, _READABLE = 3, 0x800, 0o600 << 16
+_FEW = 64 << 10  # bytes
+_CRC_FOLLOWS = 0x8  # the flag of a member whose CRC is behind its data
+
+
+class ZipWriter:
+    """A writer of one archive, front to back.
+
+    The CRC-32 of a large member follows its data, as in the files of `torch.save`. If it came before, the data would
+    have to be read once more: all that is hashed afterwards depends on it.
+
+    Args:
+        file: The file, still empty.
+        timestamp: The time and date of all members; see `timestamp`.
+    """
+
+    def __init__(self, file: DirectFile, timestamp: tuple[int, int]) -> None:
+        self._file, self._timestamp = file, timestamp
+        self._entries: list[bytes] = []
+        self._count = 0
+
+    def add_block(self, block: memoryview, entries: bytes, count: int) -> None:
+        """Append members that are laid out already.
+
+        Args:
+            block: The members.
+            entries: Their entries in the directory.
+            count: Their number.
+        """
+        self._file.write(block)
+        self._entries.append(entries)
+        self._count += count
+
+    def add(self, name: str, pieces: Sequence[bytes | memoryview], align: int = 1) -> None:
+        """Append a member.
+
+        Args:
+            name: Its name.
+            pieces: Its data.
+            align: Its data begins at a multiple of this number of bytes.
+        """
+        size, place, self._count = sum(map(len, pieces)), self._file.position, self._count + 1
+        if size < _FEW:  # copied together faster than written one after the other
+            data = b"".join(pieces)
+            member = Member(name, size, crc32(data), place, self._timestamp, align)
+            self._file.write(member.header() + data)
+            self._entries.append(member.entry())
+        else:
+            member = Member(name, size, None, place, self._timestamp, align)
+            self._entries.append(member.entry(self._write(member, pieces)))
+
+    def finish(self) -> None:
+        """Append the directory."""
+        self._file.write(directory(b"".join(self._entries), self._count, self._file.position))
+
+    def _write(self, member: Member, pieces: Sequence[bytes | memoryview]) -> int:
+        """Write a large member, and return its CRC-32."""
+        crc = 0
+
+        def add_to_crc(data: memoryview) -> None:
+            nonlocal crc
+            crc = crc32(data, crc)
+
+        self._file.write(member.header())
+        for piece in pieces:
+            self._file.write(piece, add_to_crc)
+        self._file.write(member.descriptor(crc))
+        return crc
 
 
 @dataclass(frozen=True)
 class Member:
-    """A member whose size and CRC-32 are known before it is written.
+    """A member whose size is known before it is written.
 
     Attributes:
         name: Its name.
         size: The size of its data in bytes.
-        crc: The CRC-32 of its data.
+        crc: The CRC-32 of its data; None if it follows the data.
         offset: The position of its header in the archive.
         timestamp: Its time and date; see `timestamp`.
         align: Its data begins at a multiple of this number of bytes.
@@ -42,22 +110,23 @@ class Member:
 
     name: str
     size: int
-    crc: int
+    crc: int | None
     offset: int
     timestamp: tuple[int, int]
     align: int = 1
 
     def header(self) -> bytes:
         """Return the bytes before its data."""
-        name, flags = _encoded(self.name)
-        extra = struct.pack("<HHQQ", 1, 16, self.size, self.size) if self.size >= _32 else b""
+        name, flags = self._encoded()
+        known = self.size if self.crc is not None else 0
+        extra = struct.pack("<HHQQ", 1, 16, known, known) if self.size >= _32 else b""
         if self.align > 1:
             begun = self.offset + LOCAL_HEADER.size + len(name) + len(extra) + 6
             padding = -begun % self.align
             extra += struct.pack("<HHH", _PADDING, 2 + padding, self.align) + bytes(padding)
-        size = min(self.size, _32)
+        size = _32 if self.size >= _32 else known
         version = _VERSION_64 if self.size >= _32 else _VERSION
-        fixed = (LOCAL_SIGNATURE, version, flags, zipfile.ZIP_STORED, *self.timestamp, self.crc, size, size)
+        fixed = (LOCAL_SIGNATURE, version, flags, zipfile.ZIP_STORED, *self.timestamp, self.crc or 0, size, size)
         return LOCAL_HEADER.pack(*fixed, len(name), len(extra)) + name + extra
 
     @property
@@ -65,29 +134,39 @@ class Member:
         """The position after its data."""
         return self.offset + len(self.header()) + self.size
 
-    def entry(self) -> bytes:
-        """Return its entry in the directory."""
-        name, flags = _encoded(self.name)
+    def descriptor(self, crc: int) -> bytes:
+        """Return the bytes after its data, if its CRC-32 is there."""
+        return struct.pack("<4sLQQ" if self.size >= _32 else "<4sLLL", b"PK\7\10", crc, self.size, self.size)
+
+    def entry(self, follows: int = 0) -> bytes:
+        """Return its entry in the directory.
+
+        Args:
+            follows: The CRC-32 that follows its data.
+        """
+        name, flags = self._encoded()
+        crc = follows if self.crc is None else self.crc
         large = [number for number in (self.size, self.size, self.offset) if number >= _32]
         extra = struct.pack(f"<HH{len(large)}Q", 1, 8 * len(large), *large) if large else b""
         version = _VERSION_64 if large else _VERSION
         size = min(self.size, _32)
-        fixed = (b"PK\1\2", version, _UNIX, version, flags, zipfile.ZIP_STORED, *self.timestamp, self.crc, size, size)
+        fixed = (b"PK\1\2", version, _UNIX, version, flags, zipfile.ZIP_STORED, *self.timestamp, crc, size, size)
         rest = (len(name), len(extra), 0, 0, 0, _READABLE, min(self.offset, _32))
         return struct.pack("<4s2B5H3L5H2L", *fixed, *rest) + name + extra
 
+    def _encoded(self) -> tuple[bytes, int]:
+        """Return the bytes of its name, and its flags."""
+        return self.name.encode(), (0 if self.name.isascii() else _UTF8) | (_CRC_FOLLOWS if self.crc is None else 0)
 
-def directory(members: Sequence[Member], earlier: bytes = b"", earlier_count: int = 0) -> bytes:
+
+def directory(entries: bytes, count: int, start: int) -> bytes:
     """Return the bytes after the last member.
 
     Args:
-        members: The members; at least one.
-        earlier: The entries of the members before them.
-        earlier_count: The number of these entries.
+        entries: The entries of all members.
+        count: The number of members.
+        start: The position of these bytes.
     """
-    start = members[-1].end
-    entries = earlier + b"".join(member.entry() for member in members)
-    count = earlier_count + len(members)
     end = b""
     if count >= _16 or start >= _32 or len(entries) >= _32:
         versions = (_VERSION_64, _VERSION_64)
@@ -96,11 +175,6 @@ def directory(members: Sequence[Member], earlier: bytes = b"", earlier_count: in
     counts = (min(count, _16), min(count, _16))
     end += struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, *counts, min(len(entries), _32), min(start, _32), 0)
     return entries + end
-
-
-def _encoded(name: str) -> tuple[bytes, int]:
-    """Return the bytes of a name, and the flag for their encoding."""
-    return (name.encode(), 0) if name.isascii() else (name.encode(), _UTF8)
 
 
 def timestamp() -> tuple[int, int]:

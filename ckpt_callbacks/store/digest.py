@@ -18,7 +18,7 @@ from ..record import Record
 
 _NO_FILE = (errno.ELOOP, errno.ENOTDIR, errno.ENXIO)  # the name belongs to something else
 _FEW = 16 * pages.PAGE
-_CHUNK = 8 << 20  # bytes per read: whole pages, as direct reads require
+_CHUNK = 4 << 20  # bytes per read: whole pages, as direct reads require
 
 Progress = Callable[[int], object]
 

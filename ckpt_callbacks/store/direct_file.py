@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import xxhash
@@ -15,7 +16,8 @@ from .digest import named
 from .space import reserve
 
 _DIRECT = getattr(os, "O_DIRECT", 0)
-_CHUNK = 8 << 20  # bytes per write; hashed just before, while they are in the processor's cache
+_CHUNK = 8 << 20  # bytes per write
+_PIECE = 1 << 20  # bytes that stay in the processor's cache while each pass reads them
 _BOUNCE = 1 << 20
 LARGE = 256 << 10  # bytes; a system call for each smaller piece would take longer than copying them together
 
@@ -67,8 +69,12 @@ class DirectFile:
         """Bytes that were passed to `write` so far."""
         return self._done + self._held
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
+    def write(self, data: bytes | bytearray | memoryview, also: Callable[[memoryview], object] | None = None) -> None:
         """Append bytes.
+
+        Args:
+            data: The bytes.
+            also: Called with each piece of them, while it is in the processor's cache.
 
         Raises:
             OSError: The disk is full or broken.
@@ -78,14 +84,14 @@ class DirectFile:
             self._empty(self._held)
             whole = len(view) // PAGE * PAGE
             for start in range(0, whole, _CHUNK):
-                piece = view[start : min(start + _CHUNK, whole)]
-                self._hasher.update(piece)
-                self._put(piece)
+                chunk = view[start : min(start + _CHUNK, whole)]
+                self._read(chunk, also)
+                self._put(chunk)
             view = view[whole:]
         while len(view):
             count = min(len(view), _BOUNCE - self._held)
             self._bounce[self._held : self._held + count] = view[:count]
-            self._hasher.update(view[:count])
+            self._read(view[:count], also)
             self._held += count
             view = view[count:]
             if self._held == _BOUNCE:
@@ -112,6 +118,14 @@ class DirectFile:
         if self._file >= 0:
             file, self._file = self._file, -1
             os.close(file)
+
+    def _read(self, data: memoryview, also: Callable[[memoryview], object] | None) -> None:
+        """Hash bytes, and pass them to ``also``."""
+        for start in range(0, len(data), _PIECE):
+            piece = data[start : start + _PIECE]
+            if also is not None:
+                also(piece)
+            self._hasher.update(piece)
 
     def _empty(self, count: int) -> None:
         """Write the first ``count`` bytes of the buffer, which are whole blocks, and move the rest to its front."""

@@ -9,7 +9,7 @@ from collections.abc import Collection
 import torch
 
 from ..memory.arena import Arena
-from ..memory.copy import fill_with_zeros
+from ..memory.copy import populate
 
 
 class PinnedArena(Arena):
@@ -25,14 +25,11 @@ class PinnedArena(Arena):
         self._pinned: int | None = None  # the address of the memory that is registered with CUDA
 
     def pin(self) -> None:
-        """Pin the memory, once, which erases it.
-
-        If CUDA refuses, copies are still correct, but the caller has to wait for them.
-        """
+        """Pin the memory, once. If CUDA refuses, copies are still correct, but the caller has to wait for them."""
         if self._pinned is None and self._memory is not None:
             address = self._address
             # CUDA would touch the pages that are still cold itself, one after the other.
-            fill_with_zeros(address + self._touched, self.size - self._touched)
+            populate(address, self.size)
             if int(torch.cuda.cudart().cudaHostRegister(address, self.size, 0)) == 0:
                 self._pinned = address
             else:

@@ -1,7 +1,6 @@
-"""Keras files written without Keras: HDF5 layouts, sparse files and archives."""
+"""Keras files written without Keras: HDF5 layouts and sparse files."""
 
 import io
-import zipfile
 from pathlib import Path
 
 import h5py
@@ -9,12 +8,10 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ckpt_callbacks.formats import zip_writer as archive
 from ckpt_callbacks.formats.keras import embedded_dataset
 from ckpt_callbacks.formats.keras.entries import Entry, Group
 from ckpt_callbacks.formats.keras.layout import lay_out, unlike
 from ckpt_callbacks.formats.keras.sparse_file import SparseFile
-from ckpt_callbacks.memory.pages import PAGE
 
 DTYPES = ["float32", "float16", "bfloat16", "float8_e4m3fn", "int8", "int64", "bool", "complex64"]
 ENTRIES = st.builds(
@@ -81,24 +78,3 @@ def test_a_sparse_file_is_a_file(calls):
         assert ours.tell() == real.tell()
     ours.seek(0)
     assert ours.read() == ours.piece(0, ours.size) == real.getvalue()
-
-
-def test_an_archive_of_more_than_4_gib_is_listed_right(tmp_path):
-    stamp, huge = archive.timestamp(), (5 << 30) + 1
-    first = archive.Member("a.json", 3, 0x352441C2, 0, stamp)
-    large = archive.Member("model.weights.h5", huge, 0, first.end, stamp, align=PAGE)
-    last = archive.Member("b\N{SNOWMAN}", 3, 0x352441C2, large.end, stamp)
-    with open(tmp_path / "a.zip", "wb") as file:
-        for member in (first, large, last):
-            file.seek(member.offset)
-            file.write(member.header() + (b"abc" if member.size == 3 else b""))
-        file.seek(last.end)
-        file.write(archive.directory([first, large, last]))
-    with zipfile.ZipFile(tmp_path / "a.zip") as found:
-        assert [(m.filename, m.file_size) for m in found.infolist()] == [
-            ("a.json", 3), ("model.weights.h5", huge), ("b\N{SNOWMAN}", 3)
-        ]  # fmt: skip
-        assert found.read("a.json") == found.read("b\N{SNOWMAN}") == b"abc"
-        with found.open("model.weights.h5") as member:
-            assert member.read(9) == bytes(9)
-    assert (large.offset + len(large.header())) % 4096 == 0

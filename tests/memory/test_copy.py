@@ -1,5 +1,6 @@
 """Copies, which are complete and correct no matter how many threads share them."""
 
+import ctypes
 import os
 import threading
 
@@ -9,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckpt_callbacks.memory import copy as copying
-from ckpt_callbacks.memory.copy import copy_memory, fill_with_zeros
+from ckpt_callbacks.memory.copy import copy_memory, populate
+from ckpt_callbacks.memory.pages import PAGE, allocate
 
 
 def address(array):
@@ -39,13 +41,13 @@ def test_every_byte_arrives_and_no_other_is_touched(sizes, offset):
         assert (place[:offset] == 7).all() and (place[offset + len(source) :] == 7).all()
 
 
-@given(st.integers(0, 2000), st.integers(0, 7))
-@settings(max_examples=20, deadline=None)
-def test_every_byte_is_filled_and_no_other(size, offset):
-    place = np.full(size + 16, 7, np.uint8)
-    fill_with_zeros(address(place) + offset, size)
-    assert not place[offset : offset + size].any()
-    assert (place[:offset] == 7).all() and (place[offset + size :] == 7).all()
+def test_populated_pages_keep_their_content():
+    memory = allocate(20 * PAGE)
+    memory[5 * PAGE : 6 * PAGE] = b"a" * PAGE
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(copying, "_CHUNK", PAGE)
+        populate(ctypes.addressof(ctypes.c_char.from_buffer(memory)), len(memory))
+    assert bytes(memory) == bytes(5 * PAGE) + b"a" * PAGE + bytes(14 * PAGE)
 
 
 def test_nothing_is_copied_any_more_when_it_returns_or_raises(monkeypatch):

@@ -22,10 +22,9 @@ from ...formats.finite import Numbers
 from ...memory.pages import PAGE
 from ...store.direct_file import DirectFile
 from .. import Shapes
-from .. import zip_writer as archive
 from ..zip_dates import any_date
 from ..zip_member import open_member
-from ..zip_writer import crc32
+from ..zip_writer import ZipWriter, timestamp
 from . import archive as keras_zip
 from . import embedded_dataset
 from .entries import Group
@@ -35,9 +34,6 @@ from .space import check_space
 from .unsupported import explain_refusal
 
 log = logging.getLogger("ckpt_callbacks")
-
-# A member of an archive: its name, its size, its check sum, and its pieces.
-_Member = tuple[str, int, int, Sequence[bytes | memoryview]]
 
 # What a layout is made for: the groups of the file, and the size of this package's data.
 _Wanted = tuple[tuple[Group, ...], int]
@@ -145,14 +141,22 @@ class FileWriter:
 
     def _lay_down(self, content: KerasFile, path: Path) -> Written:
         layout = self._layout_for((content.groups, len(content.padded_facts)))
-        pieces, size = list(layout.filled([*content.data, memoryview(content.padded_facts)])), layout.size
-        if content.before:
-            pieces, size = _archived(content, pieces, size)
-        with DirectFile(path, size) as file:
-            for piece in pieces:
-                file.write(piece)
-            digest, size = file.finish()
-        return Written(content.shapes, digest, size)
+        pieces = list(layout.filled([*content.data, memoryview(content.padded_facts)]))
+        others = [*content.before, *content.after]
+        # The headers of an archive are small, so no space is reserved for them.
+        with DirectFile(path, layout.size + sum(len(data) for _, data in others)) as file:
+            if content.before:
+                archive = ZipWriter(file, timestamp())
+                for name, data in content.before:
+                    archive.add(name, [data])
+                archive.add(keras_zip.WEIGHTS, pieces, align=PAGE)
+                for name, data in content.after:
+                    archive.add(name, [data])
+                archive.finish()
+            else:
+                for piece in pieces:
+                    file.write(piece)
+            return Written(content.shapes, *file.finish())
 
     def _layout_for(self, wanted: _Wanted) -> FileLayout:
         found = next((layout for made_for, layout in self._layouts if made_for == wanted), None)
@@ -179,23 +183,6 @@ class FileWriter:
 def _kind(content: KerasFile) -> _Wanted:
     groups = tuple(group_of(1) if group.path == keras_zip.ARRAYS else group for group in content.groups)
     return groups, len(content.padded_facts)
-
-
-def _archived(content: KerasFile, weights: list[bytes | memoryview], size: int) -> tuple[list[bytes | memoryview], int]:
-    """Return the pieces of an archive, those of the weights included, and its size."""
-    now, crc = archive.timestamp(), 0
-    pieces: list[bytes | memoryview] = []
-    members: list[archive.Member] = []
-    for piece in weights:
-        crc = crc32(piece, crc)
-    before: list[_Member] = [(name, len(data), crc32(data), [data]) for name, data in content.before]
-    after: list[_Member] = [(name, len(data), crc32(data), [data]) for name, data in content.after]
-    for name, length, checksum, data in [*before, (keras_zip.WEIGHTS, size, crc, weights), *after]:
-        offset = members[-1].end if members else 0
-        members.append(archive.Member(name, length, checksum, offset, now, align=PAGE if data is weights else 1))
-        pieces += [members[-1].header(), *data]
-    pieces.append(archive.directory(members))
-    return pieces, members[-1].end + len(pieces[-1])
 
 
 def _replay(content: KerasFile, path: Path) -> None:

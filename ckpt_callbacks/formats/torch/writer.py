@@ -20,7 +20,7 @@ from ...memory.pages import PAGE
 from ...store import space
 from ...store.direct_file import DirectFile
 from .. import Shapes
-from ..zip_writer import Member, crc32, directory
+from ..zip_writer import Member, ZipWriter
 from .pickler import Pickled, is_known, pickled
 from .small_members import SmallMembers
 
@@ -58,24 +58,21 @@ class TorchFile:
             OSError: The disk is full, or broken.
             RuntimeError: A device cannot be read.
         """
-        pieces: list[tuple[str, bytes | memoryview | torch.UntypedStorage]]
-        pieces = [("data.pkl", self.data), ("byteorder", sys.byteorder.encode())]
-        pieces += [(f"data/{number}", one) for number, one in enumerate(self.storages) if one is not None]
-        pieces.append(("version", b"3\n"))
-        members: list[Member] = []
         entries = self.small.seal(self.block)
+        rest = [storage for storage in self.storages if storage is not None]
         # Headers and padding are small, so no space is reserved for them.
-        with DirectFile(path, len(self.block) + sum(_size(piece) for _, piece in pieces)) as file:
-            file.write(self.block)
-            for name, piece in pieces:
-                data = in_memory(piece.cpu()) if isinstance(piece, torch.UntypedStorage) else piece
-                align = PAGE if name.startswith("data/") and len(data) >= LARGE else _ALIGN
-                member = _member(name, len(data), crc32(data), file.position, align)
-                file.write(member.header())
-                file.write(data)
-                members.append(member)
-                del data  # before the next one comes from the device
-            file.write(directory(members, entries, self.small.count))
+        with DirectFile(path, len(self.block) + sum(map(_size, rest)) + len(self.data)) as file:
+            archive = ZipWriter(file, _NEW_YEAR)
+            archive.add_block(self.block, entries, self.small.count)
+            archive.add(f"{_FOLDER}/data.pkl", [self.data], _ALIGN)
+            archive.add(f"{_FOLDER}/byteorder", [sys.byteorder.encode()], _ALIGN)
+            for number, storage in enumerate(self.storages):
+                if storage is not None:
+                    data = in_memory(storage.cpu()) if isinstance(storage, torch.UntypedStorage) else storage
+                    archive.add(f"{_FOLDER}/data/{number}", [data], PAGE if len(data) >= LARGE else _ALIGN)
+                    del data  # before the next one comes from the device
+            archive.add(f"{_FOLDER}/version", [b"3\n"], _ALIGN)
+            archive.finish()
             return file.finish()
 
 
@@ -88,7 +85,8 @@ def small_members(sizes: Sequence[int]) -> SmallMembers:
     members: list[Member] = []
     for number, size in enumerate(sizes):
         if size < LARGE:
-            members.append(_member(f"data/{number}", size, 0, members[-1].end if members else 0, _ALIGN))
+            begin = members[-1].end if members else 0
+            members.append(Member(f"{_FOLDER}/data/{number}", size, 0, begin, _NEW_YEAR, _ALIGN))
     return SmallMembers(members)
 
 
@@ -118,10 +116,6 @@ def write(path: Path, obj: Any, shapes: Shapes = (), pickle: Callable[[Any], Pic
     with disk_errors(path):
         torch.save(obj, path)
     return Written(shapes)
-
-
-def _member(name: str, size: int, crc: int, offset: int, align: int) -> Member:
-    return Member(f"{_FOLDER}/{name}", size, crc, offset, _NEW_YEAR, align)
 
 
 def in_memory(storage: torch.UntypedStorage) -> memoryview:
