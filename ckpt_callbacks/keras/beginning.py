@@ -113,19 +113,26 @@ class Beginning:
         final = self._final()
         return final is None or final.step < self._run.state.step
 
+    def announce_if_run_out(self) -> None:
+        """Log that a fit trained nothing, if the run has as many epochs as the script asks for."""
+        if why := self._run_out():
+            self._run.directory.announcements.end_untrained(self._run.state.step, why)
+
     def end_without_training(self) -> None:
         """End a fit that trained nothing, and load the final weights if they differ from those it resumed from."""
         run, model = self._run, self._model
         if not self._choice.done:
-            epochs = run.state.epoch - self.earlier_epochs
-            why = run_out(epochs, self.facts["epochs"], "epochs", "resume='never'")
-            run.directory.announcements.end_untrained(run.state.step, why if epochs >= self.facts["epochs"] else "")
+            run.directory.announcements.end_untrained(run.state.step, self._run_out())
         final = self._final()
         if final is not None and self.point is not None and self.point.path != final.path:
             load_verified(model, final, run.directory.staging)  # the final weights may be averages, or the best ones
         run.directory.ended = EndedFit(run.view, run.fits.next_number)
         if self._choice != Choice():
             leave(model)
+
+    def _run_out(self) -> str:
+        epochs, asked = self._run.state.epoch - self.earlier_epochs, self.facts["epochs"]
+        return run_out(epochs, asked, "epochs", "resume='never'") if epochs >= asked else ""
 
     def _final(self) -> Record | None:
         """Return the state in which the fit that saved the checkpoint ended."""

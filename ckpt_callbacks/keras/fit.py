@@ -142,7 +142,7 @@ class Fit:
         if self._resume_point is not None and self.progress.is_first_batch:
             self._resume_point.begin_batch()
         beyond_data = self.progress.is_beyond_data(self._model, batch)
-        self.progress.begin(batch)
+        self.progress.begin(self._model, batch)
         if beyond_data or self._batch_metrics:  # each batch is reported when it ends
             return
         if self._report_step(batch, {}, next_begun=True):
@@ -188,6 +188,8 @@ class Fit:
         run, start = self._run, self._beginning
         with self._closed_on_failure():
             if self.progress.has_begun or start.lacks_final:
+                if not self.progress.has_begun:
+                    start.announce_if_run_out()
                 self._observe(EventKind.END, {}, weights=self._measured and self._measured.identity(self.model))
             else:
                 start.end_without_training()

@@ -107,8 +107,10 @@ class Progress:
         """The number of updates when the batch before the last one began; 0 if that was not in this epoch."""
         return 0 if self._begun_before is None else self._steps.at(self._begun_before)
 
-    def begin(self, batch: int) -> None:
+    def begin(self, model: keras.Model, batch: int) -> None:
         """Begin a batch that is trained."""
+        if self.begun is None:
+            self._steps.begin_epoch(model, batch)
         self._begun_before, self._gate.begun = self.begun, batch
 
     def batch_of(self, step: float) -> float:

@@ -36,10 +36,11 @@ class UpdateCounter:
         if trained is None:
             trained = step * self._per_update + (counted or 0) % self._per_update
         self._before = trained - batch
-        self._counted, self._counted_at = counted, batch  # the optimizer's counter, and the batch at which it was read
-        # Whether the optimizer counts batches, as far as is known.
-        self._is_measure = counted is not None and _innermost(model.optimizer) is model.optimizer
+        self._counter: Any
+        self._counted: int | None
+        self._counted_at: int
         self._has_warned = counted is None
+        self._note(model, counted, batch)
 
     def at(self, batch: int) -> int:
         """Return the number of updates that are done after ``batch`` batches of the running epoch."""
@@ -53,6 +54,11 @@ class UpdateCounter:
         """Return the number of batches of the running epoch that are done after ``step`` updates."""
         return step * self._per_update - self._before
 
+    def begin_epoch(self, model: keras.Model, batch: int) -> None:
+        """Begin the first batch of an epoch. A callback may have compiled the model with another optimizer before."""
+        if _counter(model) is not self._counter:
+            self._note(model, _counted(model), batch)
+
     def end_epoch(self, model: keras.Model, batch: int, *, spare: int = 0) -> None:
         """Count from the end of the running epoch. Log once if the optimizer counts something other than batches.
 
@@ -61,8 +67,8 @@ class UpdateCounter:
             batch: The number of batches that the epoch had.
             spare: Number of updates without a batch that the optimizer may have counted at the end of the data.
         """
-        counted, trained = _counted(model), batch - self._counted_at
-        if not self._has_warned and counted is not None and self._counted is not None and trained:
+        counted, trained, is_same = _counted(model), batch - self._counted_at, _counter(model) is self._counter
+        if not self._has_warned and is_same and counted is not None and self._counted is not None and trained:
             updates = counted - self._counted
             if not trained <= updates <= trained + spare:
                 self._is_measure, self._has_warned = False, True
@@ -74,16 +80,27 @@ class UpdateCounter:
                         "each" if self._per_update == 1 else f"every {self._per_update}",
                     )  # fmt: skip
         self._before += batch
-        self._counted, self._counted_at = counted, 0
+        if is_same:
+            self._counted, self._counted_at = counted, 0
+        else:
+            self._note(model, counted, 0)
 
     def ahead(self, model: keras.Model, batch: int) -> int | None:
         """Return how many batches more than ``batch`` the optimizer has counted; None if it does not count batches."""
         counted = _counted(model)
         if counted is None or self._counted is None:
             return 0
+        if _counter(model) is not self._counter:
+            return None
         if not self._is_measure:
             return 0 if counted == self._counted else None
         return counted - self._counted - (batch - self._counted_at)
+
+    def _note(self, model: keras.Model, counted: int | None, batch: int) -> None:
+        """Note the optimizer's counter, and the batch at which it was read."""
+        self._counter, self._counted, self._counted_at = _counter(model), counted, batch
+        # Whether the optimizer counts batches, as far as is known.
+        self._is_measure = counted is not None and _innermost(model.optimizer) is model.optimizer
 
 
 def updates_done(model: keras.Model) -> int:
@@ -106,10 +123,14 @@ def _batches_per_update(model: keras.Model) -> int:
     return getattr(_innermost(model.optimizer), "gradient_accumulation_steps", None) or 1
 
 
-def _counted(model: keras.Model) -> int | None:
+def _counter(model: keras.Model) -> Any:
     # The variable that `iterations` is computed from. If gradients are accumulated, the variable counts batches, and
     # `iterations` counts updates.
-    variable = getattr(_innermost(model.optimizer), "_iterations", None)
+    return getattr(_innermost(model.optimizer), "_iterations", None)
+
+
+def _counted(model: keras.Model) -> int | None:
+    variable = _counter(model)
     return None if variable is None else int(keras.ops.convert_to_numpy(variable))
 
 

@@ -14,8 +14,15 @@ POLICY = Policy(Every(epochs=1) | OnPreempt(), KeepAll(), best_by=VAL)
 
 
 class Interrupt(keras.callbacks.Callback):
+    def __init__(self, at=(0, 2)):
+        super().__init__()
+        self.at = at
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
     def on_train_batch_begin(self, batch, logs=None):
-        if batch == 2:
+        if (self.epoch, batch) == self.at:
             os.kill(os.getpid(), signal.SIGINT)
 
 
@@ -34,6 +41,16 @@ def test_a_run_announces_its_start_its_interruption_and_its_resume(tmp_path, cap
     end = "nothing left to train; the run ended at step 4, after 1 of 1 epochs; to train more, raise epochs"
     assert caplog.text.count(f"{end}; to begin again, pass resume='never'") == 1
     assert "a new run begins" not in caplog.text
+
+
+@ONCE
+def test_a_resume_in_mid_epoch_with_fewer_epochs_says_why_it_trains_nothing(tmp_path, caplog):
+    policy = Policy(Every(steps=3), KeepAll())
+    with pytest.raises(KeyboardInterrupt):
+        fit(quick(), Interrupt(at=(1, 3)), checkpoint(tmp_path, policy))
+    fit(quick(), checkpoint(tmp_path, policy), epochs=1)
+    end = "nothing left to train; the run ended at step 6, after 1 of 1 epochs; to train more, raise epochs"
+    assert caplog.text.count(end) == 1
 
 
 @ONCE

@@ -128,6 +128,22 @@ def test_a_run_that_is_interrupted_ends_like_the_uninterrupted_one(tmp_path, mak
     assert [step for step, _ in made] == sorted(step for step, _ in made), "steps never go backwards"
 
 
+class Compiling(keras.callbacks.Callback):
+    """A callback that compiles the model with a new optimizer in the second epoch."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == 1:
+            self.model.compile(keras.optimizers.SGD(0.1), self.model.loss, run_eagerly=True)
+            self.model.make_train_function()
+
+
+@TENSORFLOW
+def test_an_optimizer_that_is_compiled_within_a_fit_is_counted_from_there(tmp_path, caplog):
+    train(tmp_path, lambda: model(**EAGERLY), eight(), Compiling())
+    assert "the optimizer counted" not in caplog.text
+    assert places(tmp_path)[-1] == (24, 3)
+
+
 @pytest.mark.parametrize("length", only_quick([5, 6], 5))
 def test_a_signal_in_the_validation_of_an_epoch_shorter_than_the_first(tmp_path, length):
     with pytest.raises(SystemExit):
