@@ -72,6 +72,9 @@ def test_training_goes_on_and_one_line_says_what_is_not_noticed(tmp_path, caplog
         for command in ("ls", "verify", "doctor"):
             assert ckpt(command, tmp_path).exit_code == 0
         assert ckpt("doctor", "--dry-run", tmp_path).exit_code == 0
+        manifest = Manifest.read(tmp_path)
+        manifest.compact(manifest.live)
+        assert not manifest.layout.history.exists(), "a line of another writer could have been lost"
         run = train(tmp_path, [])
         assert ckpt("save", tmp_path).exit_code == 0
         look_for_requests_at_once(run)
