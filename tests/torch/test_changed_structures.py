@@ -95,6 +95,16 @@ class Training:
     def share_elsewhere(self):
         self.more["average"] = {"weight": self.model[0].weight.detach(), "own": torch.randn(70_000)}
 
+    def loop(self):
+        shared = [1, 2.5, None, True, "ä", (1, 2), {"epoch": 3}, 2**70, b"bytes"]
+        self.more["loops"] = {"state": shared, "again": shared, "set": {1}}
+
+    def loop_with_tensors(self):
+        self.more["loops"] = {"sums": torch.ones(3), "weight": self.model[0].weight.detach()}
+
+    def keep_plain_values(self):
+        self.more["ckpt_callbacks"] = {"record": {"id": 1, "metrics": {"val_loss": 0.5}}}
+
     def empty(self):
         self.model.register_buffer("empty", torch.empty(0, 3))
 

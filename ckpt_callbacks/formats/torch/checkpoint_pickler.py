@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from .flat_state import FlatState, flat_state, placeholder
-from .opcodes import text
+from .format import KEY
+from .opcodes import only_plain, text
 from .pickler import Pickled, pickled
 from .structure import Structure
+
+_OFTEN_PLAIN = (KEY, "loops")  # keys whose values have no tensors, normally
 
 
 @dataclass(frozen=True)
@@ -58,20 +61,23 @@ class CheckpointPickler:
         if structure is None or not structure.fits(flat):
             self._structure = None  # first, so that the old and the new one are never held together
             structure = Structure(flat)
+        values = [(key, only_plain(flat.rest[key])) for key in _OFTEN_PLAIN if key in flat.rest]
+        pieces: dict[int | str, bytes] = {key: piece for key, piece in values if piece is not None}
+        flat.rest |= {key: placeholder(key) for key in pieces}
         storages = [flat.tensors[source].untyped_storage() for source in structure.sources]
         rest = pickled(flat.rest, storages, structure.kinds)
         if len(rest.data) // 3 >= structure.first_memo:  # each entry takes at least three bytes
             structure = Structure(flat, len(rest.data))
         self._structure = structure
-        data = _replaced(rest.data, structure.pickled(flat.parts))
-        return PickledParts(data, rest.storages, rest.members, structure, flat.tensors)
+        pieces |= enumerate(structure.pickled(flat.parts))
+        return PickledParts(_replaced(rest.data, pieces), rest.storages, rest.members, structure, flat.tensors)
 
 
-def _replaced(data: bytes, pieces: Sequence[bytes]) -> bytes:
+def _replaced(data: bytes, pieces: Mapping[int | str, bytes]) -> bytes:
     """Return a pickle with the pieces in place of their placeholders."""
     found = []
-    for number, piece in enumerate(pieces):
-        stands = text(placeholder(number))
+    for part, piece in pieces.items():
+        stands = text(placeholder(part))
         if data.count(stands) != 1:
             raise NotImplementedError("a placeholder that is not there once")
         found.append((data.index(stands), len(stands), piece))

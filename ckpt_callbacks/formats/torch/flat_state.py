@@ -53,9 +53,9 @@ class FlatState:
     tensors: list[torch.Tensor] = field(default_factory=list)
 
 
-def placeholder(number: int) -> str:
-    """Return the text that stands for a part."""
-    return f"{_MARK} {number}"
+def placeholder(part: int | str) -> str:
+    """Return the text that stands for a part, or for the value of a key."""
+    return f"{_MARK} {part}"
 
 
 def flat_state(checkpoint: Any) -> FlatState | None:

@@ -32,7 +32,29 @@ def storage_type(dtype: torch.dtype) -> str | None:
 
 def plain(value: Any) -> bytes:
     """Return the piece for a value without tensors and without references to itself."""
-    pickler = pickle.Pickler(buffer := io.BytesIO(), PROTOCOL)
+    return _piece(pickle.Pickler, value)
+
+
+def only_plain(value: Any) -> bytes | None:
+    """Return the piece for nested dictionaries and lists of plain values; None if there is anything else in them.
+
+    No Python code runs for a value in them.
+    """
+    try:
+        return _piece(_OnlyPlain, value)
+    except (NotImplementedError, ValueError):  # the latter for a container that contains itself
+        return None
+
+
+class _OnlyPlain(pickle.Pickler):
+    """A pickler for values that pickle knows itself."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        raise NotImplementedError(f"{type(obj).__name__} is not a plain value")
+
+
+def _piece(kind: type[pickle.Pickler], value: Any) -> bytes:
+    pickler = kind(buffer := io.BytesIO(), PROTOCOL)
     pickler.fast = True  # no memo, whose numbers would be those of another pickle
     pickler.dump(value)
     return buffer.getvalue()[2:-1]  # without the protocol and the end
