@@ -76,7 +76,8 @@ def decide_before_error(policy: Policy, state: State, event: Event) -> tuple[Sta
         state = dataclasses.replace(state, fresh_names=frozenset(), fresh_joint_keys=frozenset(), fresh_epochs=0)
     state, error = _observe(policy, state, event), event.error or ""
     if event.complete:
-        state = dataclasses.replace(state, fresh_epochs=state.fresh_epochs + 1)
+        whole, fresh = state.whole_epochs + 1, state.fresh_epochs + 1
+        state = dataclasses.replace(state, whole_epochs=whole, fresh_epochs=fresh)
         error = error or problem_of_missing(policy, state, event.others)
     intervals = _advance(policy, state, event)
     if any(intervals.get(key) != state.intervals.get(key) for key in (leaf.key for leaf in policy.deadlines)):

@@ -27,7 +27,7 @@ def problem_of_missing(policy: Policy, state: State, others: Iterable[str] = ())
         One line; empty if no metric is missing for good.
     """
     for metric in _missing(policy, state):
-        absent = _absent(metric, state)
+        absent = _absent(metric, state.fresh_names)
         problem = f"the metric {metric.name!r} {not_logged(absent, state, others)}"
         similar = next(filter(None, (resembling(name, state.fresh_names.union(others)) for name in absent)), None)
         if similar is not None:
@@ -76,7 +76,7 @@ def warnings(policy: Policy, state: State, others: Iterable[str] = ()) -> Iterat
     A metric is named once after a start: at the first epoch, or at the second one if the run has logged it before.
     """
     for metric in _missing(policy, state):
-        absent = _absent(metric, state)
+        absent = _absent(metric, state.fresh_names)
         is_known = all(name in state.logged_names for name in absent)
         if state.fresh_epochs == (2 if is_known else 1):
             yield (
@@ -98,11 +98,13 @@ def unwatched(policy: Policy, state: State) -> tuple[str, ...]:
 def ranks_nothing_yet(policy: Policy, state: State) -> bool:
     """Return True if a complete epoch has passed without a metric that retention rules rank by.
 
-    The metric may be misspelt; what it was to rank would be deleted before `problem_of_missing` says so.
+    The metric may be misspelt; what it was to rank would be deleted before `problem_of_missing` says so. If the run has
+    never logged it, this holds from the start of training on.
     """
     return any(
-        state.fresh_epochs > metric.start_from_epoch and bool(_absent(metric, state))
+        epochs > metric.start_from_epoch and bool(_absent(metric, logged))
         for metric in policy.keep.metrics()
+        for epochs, logged in ((state.fresh_epochs, state.fresh_names), (state.whole_epochs, state.logged_names))
     )
 
 
@@ -120,20 +122,20 @@ def hint(metric: Metric, state: State, others: Iterable[str] = ()) -> str:
     logged = state.fresh_names.union(others)
     if metric.names[0].startswith("val") and not any(name.startswith("val") for name in logged):
         return "; is there a validation?"
-    meant = next(filter(None, (containing(name, logged) for name in _absent(metric, state))), None)
+    meant = next(filter(None, (containing(name, logged) for name in _absent(metric, state.fresh_names))), None)
     return f"; did you mean {meant!r}?" if meant is not None else ""
 
 
 def _missing(policy: Policy, state: State) -> Iterator[Metric]:
     """Yield each metric that was not measured since training was started, once for all rules that read it."""
     for metric in {metric.name: metric for metric in policy.tracks}.values():
-        if _absent(metric, state) or (metric.joint_key and metric.joint_key not in state.fresh_joint_keys):
+        if _absent(metric, state.fresh_names) or (metric.joint_key and metric.joint_key not in state.fresh_joint_keys):
             yield metric
 
 
-def _absent(metric: Metric, state: State) -> tuple[str, ...]:
-    """Return the names that the metric needs and that were not logged since training was started."""
-    absent = tuple(name for name in metric.names if name not in state.fresh_names)
+def _absent(metric: Metric, logged: Collection[str]) -> tuple[str, ...]:
+    """Return the names that the metric needs and that were not logged."""
+    absent = tuple(name for name in metric.names if name not in logged)
     return absent if metric.joint_key or len(absent) == len(metric.names) else ()
 
 

@@ -63,9 +63,10 @@ class State:
         logged_names: Names of all metrics that were ever logged.
         joint_keys: The weighted sums whose parts were ever logged at one event, by `Metric.joint_key`.
         costs: What the saves have cost so far.
+        whole_epochs: How many epochs have ended in which every metric could have been logged.
         fresh_names: Those of the ``logged_names`` that were logged since training was last started.
         fresh_joint_keys: Those of the ``joint_keys`` that were logged since then.
-        fresh_epochs: How many epochs have ended since then in which every metric could have been logged.
+        fresh_epochs: How many of the ``whole_epochs`` have ended since then.
     """
 
     step: int = 0
@@ -81,6 +82,7 @@ class State:
     logged_names: frozenset[str] = frozenset()
     joint_keys: frozenset[str] = frozenset()
     costs: Costs = Costs()
+    whole_epochs: int = 0
     fresh_names: frozenset[str] = frozenset()
     fresh_joint_keys: frozenset[str] = frozenset()
     fresh_epochs: int = 0
@@ -104,6 +106,7 @@ class State:
             "failures": self.failures,
             "retry_step": self.retry_step,
             "costs": self.costs.to_json(),
+            "whole_epochs": self.whole_epochs,
             "fresh": {"seen": sorted(self.fresh_names | self.fresh_joint_keys), "epochs": self.fresh_epochs},
         }
 
@@ -118,7 +121,7 @@ class State:
         names, joint = _separated(facts["seen"])
         fresh = facts.get("fresh", {"seen": (), "epochs": 0})  # earlier versions did not write this
         fresh_names, fresh_joint = _separated(fresh["seen"])
-        plain = ("step", "epoch", "time", "non_finite", "saves", "failures", "retry_step")
+        plain = ("step", "epoch", "time", "non_finite", "saves", "failures", "retry_step", "whole_epochs")
         return cls(
             **{name: facts[name] for name in plain if name in facts},
             tracks={key: Track.from_json(track) for key, track in facts["tracks"].items()},

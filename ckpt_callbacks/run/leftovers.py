@@ -6,6 +6,8 @@ import contextlib
 import logging
 import os
 import shutil
+import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import StoreError
@@ -23,7 +25,7 @@ class Leftovers:
 
     def __init__(self, staging: Path) -> None:
         self._staging = staging
-        self._left: dict[Path, tuple[int, int]] = {}  # what still has to be removed, and which file that is
+        self._left: dict[Path, tuple[int, ...]] = {}  # what still has to be removed, and which file that is
         self._any_aside = False  # a folder that was moved to the staging folder is still there
 
     def remove(self, path: Path) -> bool:
@@ -47,6 +49,15 @@ class Leftovers:
         self._left.pop(path, None)
         return True
 
+    def adopt(self, paths: Iterable[Path]) -> None:
+        """Remove, at the next save, what could not be removed before this object was created.
+
+        Args:
+            paths: Files and folders of the run directory. Folders that were moved aside are found without them.
+        """
+        self._left |= {path: found for path in paths if (found := _identity(path)) is not None}
+        self._any_aside = self._any_aside or any(self._staging.glob("*.deleted"))
+
     def retry(self) -> None:
         """Try again to remove what could not be removed. A file that has taken the name of another one stays."""
         for path, identity in list(self._left.items()):
@@ -62,10 +73,14 @@ class Leftovers:
                 self._any_aside = any(map(os.path.lexists, aside))
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Return the device and inode of a file; None if it cannot be examined."""
+def _identity(path: Path) -> tuple[int, ...] | None:
+    """Return the device and inode of a file or folder, and of a file also its size and time; None if it is not there.
+
+    Another file may get the inode of one that was removed.
+    """
     try:
         found = os.lstat(path)
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    of_file = () if stat.S_ISDIR(found.st_mode) else (found.st_size, found.st_mtime_ns)
+    return found.st_dev, found.st_ino, *of_file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from functools import partial
 
@@ -56,6 +57,13 @@ def delete(manifest: Manifest, record: Record, may: Callable[[Record], bool], le
     elif leftovers.remove(record.path):
         log.info("deleted %s", record.file)
     return True
+
+
+def find_failed_deletions(manifest: Manifest) -> list[Record]:
+    """Return the deleted records whose checkpoint is still there, and is not another file that has taken its name."""
+    named = {record.file for record in manifest.live()}
+    gone = [r for r in list(manifest.records.values()) if r.status is Status.DELETED and r.file not in named]
+    return [r for r in gone if r.error is None and os.path.lexists(r.path) and _replaced(r) is None]
 
 
 def _replaced(record: Record) -> VerifyError | None:

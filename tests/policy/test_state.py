@@ -41,6 +41,7 @@ def test_the_state_is_plain_json():
         "failures": 0,
         "retry_step": 0,
         "costs": {"blocked": 0.0, "recent": [], "asked": None},
+        "whole_epochs": 0,
         "fresh": {"seen": ["loss", "val_loss"], "epochs": 0},
     }
     assert State.from_json(json.loads(json.dumps(state.to_json(), allow_nan=False))) == state

@@ -87,13 +87,33 @@ def test_a_run_opens_beside_a_checkpoint_that_cannot_be_deleted(tmp_path, undele
     caplog.clear()
     with Training(tmp_path, folder=kind != "file") as training:
         [line] = lines(caplog, "its deletion was interrupted")
-        assert "could not be completed" in line and line.endswith("the next start tries again")
+        assert "could not be completed" in line and line.endswith("it is tried again later")
         training.epoch(3)
     done = ckpt("doctor", tmp_path)
     assert done.exit_code == 2 and "1 of these problems could not be repaired" in done.stderr
     undo()
     assert ckpt("doctor", tmp_path).exit_code == 0
     assert not (tmp_path / "1.raw").exists()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param("file", id="file"), *(pytest.param(k, marks=pytest.mark.slow) for k in ("inside", "replaced"))],
+)
+def test_a_deletion_that_fails_at_an_open_is_completed_by_a_save_of_that_run(tmp_path, undeletable, kind):
+    make, undo = undeletable
+    with Training(tmp_path, folder=kind == "inside") as training:
+        path = training.epoch(1)
+        make(path / "weights" if kind == "inside" else path)
+        training.epoch(2)
+    with Training(tmp_path, folder=kind == "inside") as training:
+        undo()
+        if kind == "replaced":
+            path.unlink()
+            path.write_text("a file of somebody else")
+        training.epoch(3)
+        assert path.exists() is (kind == "replaced")
+        assert not any((tmp_path / ".ckpt" / "staging").iterdir())
 
 
 def test_what_stands_in_the_place_of_a_new_link_is_left_there(tmp_path, caplog):

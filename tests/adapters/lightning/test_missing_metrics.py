@@ -5,6 +5,7 @@ import pytest
 from ckpt_callbacks import Every, Improves, KeepAll, KeepBest, KeepLast, Metric, OnException, Policy
 from ckpt_callbacks.errors import MetricError
 from ckpt_callbacks.lightning import LightningCheckpoint
+from ckpt_callbacks.run import process_fits
 from tests.adapters.lightning.task import Model, fit, loaders, trainer
 
 
@@ -72,3 +73,15 @@ def test_what_a_metric_of_an_unlike_name_was_to_rank_stays_until_it_is_logged(tm
         trainer(ours, max_epochs=epochs).fit(Later(), *loaders())
         kept.append([record.epoch for record in ours.records()])
     assert kept == [[1, 2], [3], [3, 4]]
+
+
+def test_a_metric_that_was_never_logged_deletes_nothing_before_the_first_epoch_after_a_restart(tmp_path):
+    policy = Policy(Every(steps=5), KeepBest(1, by=Metric("quality", mode="max")) | KeepLast(1))
+    kept = []
+    for steps in (20, 25, 35):
+        process_fits._fits.clear()  # as in a new process
+        ours = LightningCheckpoint(tmp_path, policy, resume="auto")
+        trainer(ours, max_steps=steps, max_epochs=-1).fit(Model(), *loaders())
+        kept.append([record.step for record in ours.records()])
+    first, second, third = kept
+    assert first[-1] == 20 and second == [*first, 25] and third == [*second, 30, 35]
