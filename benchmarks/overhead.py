@@ -4,7 +4,7 @@
 
 All callbacks take part in the same real run, and each call is timed at each step, so that the noise of the machine
 affects all of them equally. "20 rules" is a policy with twenty rules in save, keep and stop together. "records" is the
-number of checkpoints that the directory already holds.
+number of checkpoints that the directory already holds. Several processes that train together: see `benchmarks.ranks`.
 """
 
 import json
@@ -199,7 +199,9 @@ def tables(quick):
         targets.append(Target(f"{some[0]['framework']}: microseconds per step, the slowest of ours", slowest, bound))
     columns = ("framework", "callback", "rules", "records", "µs per step", "÷ ModelCheckpoint")
     title = "Overhead: one step with nothing due"
-    return [Table(title, columns, shown), Target.table("Overhead: targets", targets)]
+    from . import ranks  # which imports this module
+
+    return [Table(title, columns, shown), Target.table("Overhead: targets", targets), *ranks.tables(quick)]
 
 
 if __name__ == "__main__":
