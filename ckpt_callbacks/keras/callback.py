@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import keras
 
+from ..config.argument_names import suggests_names
 from ..config.arguments import PolicyLike, build_config
 from ..config.resume import split_resume
 from ..errors import PolicyError
@@ -74,6 +75,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
 
     _copied = ("_parts",)
 
+    @suggests_names
     def __init__(
         self,
         dirpath: str | PathLike[str] | None = None,

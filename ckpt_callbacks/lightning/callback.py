@@ -13,6 +13,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
+from ..config.argument_names import suggests_names
 from ..config.arguments import PolicyLike, build_config
 from ..config.resume import split_resume
 from ..errors import PolicyError
@@ -74,6 +75,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
 
     _copied = ("_only",)
 
+    @suggests_names
     def __init__(
         self,
         dirpath: str | PathLike[str] | None = None,

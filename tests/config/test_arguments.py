@@ -1,8 +1,11 @@
 """The arguments of both callbacks."""
 
+import inspect
+
 import pytest
 
 from ckpt_callbacks import ConfigError, Every, OnDeadline, OnPreempt, Policy, PolicyError
+from ckpt_callbacks.config.argument_names import suggests_names
 from ckpt_callbacks.config.arguments import build_config
 
 POLICY = Policy(OnPreempt())
@@ -66,3 +69,17 @@ def test_arguments_in_the_wrong_places_are_one_clear_line():
         build_config("KerasCheckpoint", POLICY, "runs/a")
     with pytest.raises(PolicyError, match=r"expected a Policy, such as Policy\(save=Every\(epochs=1\)\), the path of"):
         build_config("KerasCheckpoint", "runs/a", Every(epochs=1))
+
+
+def test_the_names_of_arguments_are_checked_and_a_near_one_is_suggested():
+    class Checked:
+        @suggests_names
+        def __init__(self, dirpath, *, monitor=None):
+            self.given = dirpath, monitor
+
+    assert Checked("a", monitor="b").given == Checked(dirpath="a", monitor="b").given == ("a", "b")
+    assert list(inspect.signature(Checked).parameters) == ["dirpath", "monitor"]
+    with pytest.raises(TypeError, match="Checked: got an unknown argument 'moniter'; did you mean 'monitor'"):
+        Checked("a", moniter="b")
+    with pytest.raises(TypeError, match="Checked: got an unknown argument 'x'; expected one of dirpath, monitor"):
+        Checked("a", x="b")

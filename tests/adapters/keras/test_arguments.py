@@ -53,6 +53,12 @@ def test_arguments_that_make_no_sense_are_one_line(settings, text):
 
 
 @ONCE
+def test_a_misspelt_argument_is_corrected():
+    with pytest.raises(TypeError, match="KerasCheckpoint: got an unknown argument 'moniter'; did you mean 'monitor'"):
+        KerasCheckpoint("runs/a", moniter="val_loss")
+
+
+@ONCE
 def test_one_callback_given_twice_is_one_line(tmp_path):
     callback = checkpoint(tmp_path)
     with pytest.raises(PolicyError, match="this callback was passed to fit\\(\\) more than once; expected once"):
