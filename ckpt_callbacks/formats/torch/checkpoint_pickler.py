@@ -61,9 +61,10 @@ class CheckpointPickler:
         if structure is None or not structure.fits(flat):
             self._structure = None  # first, so that the old and the new one are never held together
             structure = Structure(flat)
-        values = [(key, only_plain(flat.rest[key])) for key in _OFTEN_PLAIN if key in flat.rest]
-        pieces: dict[int | str, bytes] = {key: piece for key, piece in values if piece is not None}
-        flat.rest |= {key: placeholder(key) for key in pieces}
+        pieces: dict[int | str, bytes] = {}
+        for key in _OFTEN_PLAIN:
+            if key in flat.rest and (piece := only_plain(flat.rest[key])) is not None:
+                pieces[key], flat.rest[key] = piece, placeholder(key)
         storages = [flat.tensors[source].untyped_storage() for source in structure.sources]
         rest = pickled(flat.rest, storages, structure.kinds)
         if len(rest.data) // 3 >= structure.first_memo:  # each entry takes at least three bytes
