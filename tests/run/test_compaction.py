@@ -7,7 +7,11 @@ import shutil
 import pytest
 
 from ckpt_callbacks import EventKind, Every, KeepBest, KeepLast, Metric, Policy, Status
+from ckpt_callbacks.record import Attempt, Record
+from ckpt_callbacks.recovery.lineage import wrongly_marked
 from ckpt_callbacks.recovery.settled import settled
+from ckpt_callbacks.run.ended_fit import EndedFit
+from ckpt_callbacks.run.view import RunView
 from ckpt_callbacks.store.all_records import all_records
 from ckpt_callbacks.store.manifest import Manifest
 from tests.support.command import ckpt
@@ -114,6 +118,29 @@ def test_what_is_still_needed_stays(tmp_path):
     os.symlink("14.bin", tmp_path / "final.bin")
     moving = {record.id for record in settled(manifest)}
     assert moving == {11, *range(20, 23)} | ({1} - {max(r.id for r in manifest.records.values() if r.id < 4)})
+
+
+def test_what_is_known_of_earlier_fits_stays_the_same(tmp_path):
+    """Which fit has saved up to where, and with which end, is asked of deleted records as well."""
+    manifest = Manifest(tmp_path)
+    for number, parent in ((1, None), (2, 3), (3, 5)):
+        manifest.start(Attempt("r", number, parent, 0.0, {"fit": number}))
+        for id_ in range(3 * number - 2, 3 * number + 1):
+            facts = {"step": id_, "run": "r", "attempt": number, "fit": number, "final": id_ % 3 == 0}
+            status = Status.DELETED if id_ < 9 else Status.VERIFIED
+            manifest.put(Record(id_, f"{id_}.bin", status=status, superseded=id_ == 6, **facts))
+    (tmp_path / "9.bin").touch()
+
+    def known():
+        records, view = Manifest.read(tmp_path).records.values(), RunView(Manifest.read(tmp_path), None)
+        newest = {fit: max(r.id for r in records if r.fit == fit and not r.superseded) for fit in (1, 2, 3)}
+        ends = {fit: [r.id for r in records if r.fit == fit and r.final] for fit in (1, 2, 3)}
+        return newest, ends, [EndedFit(view, fit).records() for fit in (1, 2, 3)], wrongly_marked(manifest, "r", 3)
+
+    before = known()
+    manifest.compact(lambda: settled(manifest))
+    assert known() == before and sorted(manifest.records) == [2, 3, 5, 6, 8, 9]
+    assert Manifest.read(tmp_path).attempts == manifest.attempts
 
 
 def test_a_failure_is_logged_once_and_training_goes_on(tmp_path, caplog):
