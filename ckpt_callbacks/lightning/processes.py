@@ -30,8 +30,8 @@ class TrainerProcesses(Processes):
             return own
         facts = torch.tensor([int(fact) for fact in dataclasses.astuple(own)], device=self._strategy.root_device)
         torch.distributed.all_reduce(facts, torch.distributed.ReduceOp.MAX)
-        requested, number, finished, measured, each_step, ahead = facts.tolist()
-        return Agreement(bool(requested), number, finished, bool(measured), bool(each_step), ahead)
+        requested, number, finished, measured, each_step, *others = facts.tolist()
+        return Agreement(bool(requested), number, finished, bool(measured), bool(each_step), *others)
 
     def chained_handler(self, handler: Any) -> Any:
         # Lightning's own handler communicates with the other processes from within the signal handler, wherever they

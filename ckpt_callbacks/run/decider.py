@@ -17,11 +17,13 @@ from ..policy.policy import Policy
 from ..policy.state import State
 from ..runtime.clock import Clock
 from ..runtime.environment import job_end
-from ..runtime.processes import Processes
+from ..runtime.processes import Agreement, Processes
 
 log = logging.getLogger("ckpt_callbacks")
 
 SAFE_POINTS = (EventKind.STEP_END, EventKind.VALIDATION_END, EventKind.EPOCH_END)
+
+_SECOND = 10**9  # nanoseconds
 
 _SHARED = (EventKind.VALIDATION_END, EventKind.EPOCH_END)  # events that may always carry metrics
 
@@ -64,18 +66,26 @@ class Decider:
         self.time_zero = self._clock.monotonic() - self.state.time
         self._measured = None
 
-    def decide(self, event: Event, processes: Processes, any_measured: bool = False) -> tuple[Decision, Event]:
+    def clocks(self) -> dict[str, int]:
+        """Return what the clocks of this process show, as in `Agreement`."""
+        time, wall = self._clock.monotonic() - self.time_zero, self._clock.wall()
+        end = -1 if self._deadline is None else round(self._deadline * _SECOND)
+        return {"time": round(time * _SECOND), "wall": round(wall * _SECOND), "deadline": end}
+
+    def decide(
+        self, event: Event, processes: Processes, agreement: Agreement | None = None
+    ) -> tuple[Decision, Event]:  # fmt: skip
         """Fold one event into the state. Collective if processes must agree.
 
         Args:
             event: What happened.
             processes: The processes that train together.
-            any_measured: True if any of them has measured anything at this step. They all know.
+            agreement: What they have agreed on about this step, if they have.
 
         Returns:
             What to do about it, and the event with its clocks stamped.
         """
-        event = self._stamped(event, processes, any_measured)
+        event = self._stamped(event, processes, agreement)
         self.state, decision = decide_before_error(self._policy, self.state, event)
         self._name_not_finite(event)
         if event.kind in SAFE_POINTS:
@@ -127,11 +137,14 @@ class Decider:
         if strange := unwatched(self._policy, self.state):
             log.warning("NonFinite: %s %s", ", ".join(map(repr, strange)), not_logged(strange, self.state, others))
 
-    def _stamped(self, event: Event, processes: Processes, any_measured: bool = False) -> Event:
+    def _stamped(self, event: Event, processes: Processes, agreement: Agreement | None = None) -> Event:
         time, wall = self._clock.monotonic() - self.time_zero, self._clock.wall()
         deadline, metrics, others = self._deadline, event.metrics, event.others
         # Processes may measure different values, or only some processes may measure any, but all must act alike. This
         # does not depend on what this process itself has measured, so that no process waits for the others in vain.
-        if any_measured or event.kind in _SHARED or self._policy.may_differ_across_ranks:
+        if agreement is not None and not agreement.measured:  # the agreement holds all that they must share
+            time, wall = agreement.time / _SECOND, agreement.wall / _SECOND
+            deadline = None if agreement.deadline == -1 else agreement.deadline / _SECOND
+        elif agreement is not None or event.kind in _SHARED or self._policy.may_differ_across_ranks:
             time, wall, deadline, metrics, others = processes.broadcast((time, wall, deadline, metrics, others))
         return dataclasses.replace(event, time=time, wall=wall, metrics=metrics, others=others, deadline=deadline)

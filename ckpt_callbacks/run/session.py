@@ -15,6 +15,7 @@ from ..policy.missing_metrics import ranks_nothing_yet
 from ..policy.policy import Policy
 from ..policy.ranking import last_record
 from ..runtime.clock import Clock
+from ..runtime.processes import Agreement
 from ..settings import Settings
 from .agreed_steps import AgreedSteps
 from .committer import Committer
@@ -74,7 +75,7 @@ class Session:
         self._source: Source | None = None
         self._parent: int | None = None  # the record from which training continues
         self._is_restored = self._is_new = False  # since the last `fit` began; in the `fit` that begins
-        self._any_measured = False  # by any process at the last step, as all have agreed
+        self._agreement: Agreement | None = None  # about the step whose end is observed next
 
     @property
     def is_first_fit(self) -> bool:
@@ -143,6 +144,7 @@ class Session:
         event = self._begin_event(event)
         # Only for a deadline: a signal or a request is no reason to evaluate the other rules before the validation.
         if self.decider.deadline_is_due(event, self._directory.processes):
+            self._agreement = None  # it is older
             self._handle(event)
         self._serve_requests(event)
 
@@ -150,11 +152,12 @@ class Session:
         """Share signals, save requests and finished saves between processes, and deliver outcomes; see `Run.agree`."""
         if self._control.has_answered:
             return
-        processes, ahead = self._directory.processes, 0
+        processes, own = self._directory.processes, dict[str, int](facts)
         if processes.is_primary:
-            ahead = self.agreed.ahead(step, self.decider.horizon, self.decider.time_zero)
-        agreed = self._control.poll(processes, len(self.saver.finished), ahead=ahead, **facts)
-        self._any_measured = agreed.measured
+            own["ahead"] = self.agreed.ahead(step, self.decider.horizon, self.decider.time_zero)
+            own |= self.decider.clocks()
+        agreed = self._control.poll(processes, len(self.saver.finished), **own)
+        self._agreement = agreed
         self.agreed.next = step + (1 if agreed.each_step else agreed.ahead)
         if agreed.finished:
             self.outcomes.deliver(may_raise=True)
@@ -174,8 +177,8 @@ class Session:
         return event if event.weights is not None else dataclasses.replace(event, weights=object())
 
     def _handle(self, event: Event) -> Decision:
-        any_measured = event.kind is EventKind.STEP_END and self._any_measured
-        decision, stamped = self.decider.decide(event, self._directory.processes, any_measured)
+        agreement = self._agreement if event.kind is EventKind.STEP_END else None
+        decision, stamped = self.decider.decide(event, self._directory.processes, agreement)
         if decision.error:  # a misspelt metric ranks nothing, so its rules must not delete what it was to rank
             self._directory.keeps_all = True
         self._directory.awaits_rank = ranks_nothing_yet(self._policy, self.decider.state)

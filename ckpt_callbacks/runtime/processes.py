@@ -22,6 +22,9 @@ class Agreement:
         measured: True if something that the policy monitors was measured at this step.
         each_step: True if something that the policy monitors may be measured at any step.
         ahead: Number of steps until the next agreement, which the primary process chooses; 0 in all others.
+        time: The primary process's training time in nanoseconds, at the next event; -1 in all others.
+        wall: Its time of day, in nanoseconds since 1970; -1 in all others.
+        deadline: The end of its job, likewise; -1 if it is unknown, and in all others.
     """
 
     requested: bool
@@ -30,6 +33,9 @@ class Agreement:
     measured: bool = False
     each_step: bool = False
     ahead: int = 0
+    time: int = -1
+    wall: int = -1
+    deadline: int = -1
 
 
 class Processes:
