@@ -34,6 +34,10 @@ class PolicyError(CkptError, ValueError):
     """A value that makes no sense in a policy or a setting. Raised when the value is built, before training."""
 
 
+class WrongFramework(PolicyError, AttributeError):
+    """A callback that was passed to the other framework. Raised for attributes that only the other one looks for."""
+
+
 class ConfigError(CkptError, ValueError):
     """A YAML file with mistakes.
 

@@ -15,7 +15,7 @@ import keras
 from ..config.argument_names import suggests_names
 from ..config.arguments import PolicyLike, build_config
 from ..config.resume import split_resume
-from ..errors import PolicyError
+from ..errors import PolicyError, WrongFramework
 from ..formats.keras.suffix import suffix_of
 from ..run.reader import RunReader
 from ..run.resumed_parts import ResumedParts
@@ -170,7 +170,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
         super().set_model(model)
 
     def _refuse_lightning(self) -> None:
-        raise PolicyError(
+        raise WrongFramework(
             "KerasCheckpoint: got a Trainer of Lightning; expected fit() of a Keras model; for Lightning, use "
             "ckpt_callbacks.lightning.LightningCheckpoint"
         )

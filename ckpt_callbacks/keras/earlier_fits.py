@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import weakref
 from collections.abc import Mapping
@@ -20,8 +19,6 @@ from ..run.run import Run
 from ..run.view import RunView
 from .loaded_checkpoint import find_loaded
 from .update_counter import has_trained
-
-log = logging.getLogger("ckpt_callbacks")
 
 # Models that a call of `fit` has only loaded, because an earlier start of the script had completed that call.
 _replayed: weakref.WeakSet[keras.Model] = weakref.WeakSet()
@@ -106,10 +103,7 @@ def leave(model: keras.Model) -> None:
 
 def _begin_new_run(run: Run, model: keras.Model) -> None:
     if run.fits.were_for_another(model):
-        log.warning(
-            "%s: this process has trained another model here, so a new run begins from scratch; give each model "
-            "(fold, trial) its own directory, or pass resume='PATH' to continue from a checkpoint", run.dirpath,
-        )  # fmt: skip
+        run.directory.announcements.name_other_model("resume='PATH' to continue from a checkpoint")
     if not run.is_first_fit and not run.fits.were_for(model):
         run.begin_new_run()
 

@@ -16,7 +16,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from ..config.argument_names import suggests_names
 from ..config.arguments import PolicyLike, build_config
 from ..config.resume import split_resume
-from ..errors import PolicyError
+from ..errors import PolicyError, WrongFramework
 from ..run.resumed_parts import ResumedParts
 from ..run.run import Run
 from ..runtime.clock import Clock
@@ -285,7 +285,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
 
     def set_model(self, *_: Any) -> None:
         """Refuse `fit` of Keras, which calls this first, or looks for `on_batch_end` before."""
-        raise PolicyError("LightningCheckpoint: got fit() of Keras; expected ckpt_callbacks.keras.KerasCheckpoint")
+        raise WrongFramework("LightningCheckpoint: got fit() of Keras; expected ckpt_callbacks.keras.KerasCheckpoint")
 
     on_batch_end = property(set_model)
 

@@ -50,11 +50,7 @@ class PreviousFit:
                 return
             if self._resume != "never":
                 if run.fits.were_for_another(trainer.lightning_module):
-                    log.warning(
-                        "%s: this process has trained another model here, so a new run begins from scratch; give each "
-                        "model (fold, trial) its own directory, or pass ckpt_path=ckpt.resume_path() to continue",
-                        run.dirpath,
-                    )
+                    run.directory.announcements.name_other_model("ckpt_path=ckpt.resume_path() to continue")
             else:
                 log.warning(
                     "%s holds checkpoints, but training starts from scratch; to continue from them, call "

@@ -112,6 +112,17 @@ class Announcements:
                 "starts from scratch", self._dirpath,
             )  # fmt: skip
 
+    def name_other_model(self, how: str) -> None:
+        """Announce that training starts from scratch, because this process has trained another model here.
+
+        Args:
+            how: What to pass to continue nevertheless.
+        """
+        log.warning(
+            "%s: this process has trained another model here, so a new run begins from scratch; give each model "
+            "(fold, trial) its own directory, or pass %s", self._dirpath, how,
+        )  # fmt: skip
+
     def preempt(self, last: Record | None, step: int) -> None:
         """Announce what was saved for a signal.
 

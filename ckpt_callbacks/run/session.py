@@ -28,7 +28,7 @@ from .outside_requests import ControlChannel
 from .saver import Saver
 from .source import Source
 from .step_gate import StepGate
-from .unranked import Unranked
+from .unranked_warning import UnrankedWarning
 
 
 class Session:
@@ -70,7 +70,7 @@ class Session:
         self.decider = Decider(policy, clock, filename, settings.metadata)
         self.saver = Saver(directory, policy, committer, settings, clock, notify=gate.open)
         self.outcomes = Outcomes(directory, self.saver, self.decider, control, settings, listeners)
-        self.unranked = Unranked(directory.view, policy)
+        self.unranked = UnrankedWarning(directory.view, policy)
         self.agreed = AgreedSteps(clock, settings.grace if policy.saves_on_preempt else math.inf)
         self._source: Source | None = None
         self._parent: int | None = None  # the record from which training continues

@@ -1,5 +1,6 @@
 """Arguments of `KerasCheckpoint`."""
 
+import inspect
 import os
 import subprocess
 import sys
@@ -103,3 +104,5 @@ def test_the_callback_of_the_other_framework_is_refused_in_one_line(tmp_path):
     trainer = lightning.Trainer(callbacks=[checkpoint(tmp_path)], logger=False, accelerator="cpu", max_epochs=1)
     with pytest.raises(PolicyError, match=r"^KerasCheckpoint: got a Trainer of Lightning; .*LightningCheckpoint$"):
         trainer.fit(BoringModel())
+    for callback in (LightningCheckpoint(tmp_path / "a", EACH_EPOCH), checkpoint(tmp_path / "b")):
+        assert dict(inspect.getmembers(callback))["dirpath"] == callback.dirpath, "it can be inspected"

@@ -18,7 +18,7 @@ log = logging.getLogger("ckpt_callbacks")
 _ENOUGH = 2  # measurements without a save
 
 
-class Unranked:
+class UnrankedWarning:
     """Warns once for each metric by which no checkpoint of a run ranks.
 
     Args:
