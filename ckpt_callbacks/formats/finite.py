@@ -11,6 +11,7 @@ Numbers = tuple["bytes | memoryview", str]
 
 _PLAIN = {"float32": "float32", "float64": "float64", "complex64": "float32", "complex128": "float64"}
 _EXPONENTS = {"float16": 0x7C00, "bfloat16": 0x7F80}  # all of these bits are set in NaN and infinities, and only there
+_SMALL, _JOINED = 64 << 10, 256 << 10  # bytes
 _CHUNK = 1 << 16  # numbers; a chunk and the results stay in the processor's cache
 
 
@@ -19,10 +20,20 @@ def all_finite(weights: Iterable[Numbers]) -> bool:
 
     The search runs on one thread, and holds the interpreter's lock only briefly.
     """
-    return all(_is_finite(data, dtype) for data, dtype in weights)
+    small: dict[str, bytearray] = {}  # searched together, because each search costs as much as 100 kB
+    for data, dtype in weights:
+        if len(data) < _SMALL:
+            joined = small.setdefault(dtype, bytearray())
+            joined += data
+            if len(joined) < _JOINED:
+                continue
+            data = memoryview(small.pop(dtype))
+        if not _is_finite(data, dtype):
+            return False
+    return all(_is_finite(data, dtype) for dtype, data in small.items())
 
 
-def _is_finite(data: bytes | memoryview, dtype: str) -> bool:
+def _is_finite(data: bytes | bytearray | memoryview, dtype: str) -> bool:
     results = np.empty(_CHUNK, bool)
     if dtype in _PLAIN:
         numbers = np.frombuffer(data, _PLAIN[dtype])

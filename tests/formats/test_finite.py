@@ -24,6 +24,16 @@ def test_one_bad_number_is_found_wherever_it_is(kind):
             assert not all_finite([numbers(plain), numbers(spoiled)]), (place, bad)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_bad_number_is_found_among_many_small_tensors(kind):
+    plain = [numbers(torch.linspace(-3, 3, size).to(getattr(torch, kind))) for size in (1, 3, 700) for _ in range(100)]
+    others = [numbers(torch.ones(5)), (b"\xff" * 9, "int8")]
+    assert all_finite([*plain, *others, *plain])
+    for place in (0, 150, 299):
+        spoiled = numbers(torch.full((2,), float("nan")).to(getattr(torch, kind)))
+        assert not all_finite([*plain[:place], spoiled, *plain[place:], *others]), place
+
+
 def test_the_largest_numbers_are_finite_and_other_types_are_not_looked_at():
     for dtype in (getattr(torch, kind) for kind in KINDS[:4]):
         limits = torch.finfo(dtype)
