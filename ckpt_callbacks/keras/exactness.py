@@ -55,7 +55,7 @@ class Inexactness:
         """Log what makes resumes inexact, each reason once. Call it at each full save, with an up-to-date model."""
         if not self._was_reported:
             self._was_reported = True
-            later = uncounted.Uncounted(model).inexact, unsaved_optimizers.why_inexact(model)
+            later = uncounted.uncounted(model).inexact, unsaved_optimizers.why_inexact(model)
             if why := "; ".join(filter(None, (*self._reasons, *later))):
                 log.warning("%s: a run resumed from here is not exact: %s", dirpath, why)
         if self._attributes is not None and (changed := self._attributes.changed()):

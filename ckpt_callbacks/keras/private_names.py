@@ -79,6 +79,7 @@ RELIED_ON_IN_TENSORFLOW: tuple[PrivateName, ...] = (
 
 # Nothing breaks without these: Keras then writes the files itself, and training waits for it; see `KerasStaging`.
 USED_FOR_COPIES: tuple[PrivateName, ...] = (
+    ("keras.src.ops.node", "Node"),
     ("keras.src.optimizers.base_optimizer", "BaseOptimizer"),
     (_GLOBAL_STATE, "get_global_attribute"),
     (_GLOBAL_STATE, "set_global_attribute"),
@@ -86,6 +87,7 @@ USED_FOR_COPIES: tuple[PrivateName, ...] = (
     (_SAVING, "_save_model_to_fileobj"),
     (_SAVING, "_serialize_model_as_json"),
     (_SAVING, "get_attr_skipset"),
+    ("keras.src.utils.tracking", "Tracker"),
     (f"{_SAVING}._save_state", "saveable"),
     (_H5_STORE, "_create_h5_group"),
     (_H5_STORE, "_get_h5_file"),

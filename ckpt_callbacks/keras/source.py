@@ -14,11 +14,10 @@ from ..run.source import Embedded
 from .exactness import Inexactness
 from .metadata import training_metadata
 from .model.current_values import update_variables
-from .model.objects import unchanged
 from .other_callbacks import OtherCallbacks
 from .progress import Progress
 from .staging import KerasStaging
-from .state import fit_state, volatile_state
+from .state import fit_state, prepare_state, volatile_state
 from .validation import Validation
 
 
@@ -53,7 +52,7 @@ class ModelSource:
         """Return a snapshot of the training state; see `Source`."""
         model = self._model
         update_variables(model)
-        with unchanged():
+        with self._staging.unchanged(model):
             if not embedded.weights_only:
                 self._inexactness.report(self._run.dirpath, model)
             volatile = self._validation.state or volatile_state(model, self._others)
@@ -72,5 +71,7 @@ class ModelSource:
         self._is_prepared, staging, suffix = True, self._staging, self._run.suffix
         update_variables(self._model)
         arrays = self._others.expected_size(self._model) if suffix == KERAS else 0
-        size = staging.expected_size(self._model, suffix, arrays)
+        with staging.unchanged(self._model):
+            size = staging.expected_size(self._model, suffix, arrays)
+            prepare_state(self._model)
         self._run.run_in_background(lambda: staging.prepare(size, suffix))

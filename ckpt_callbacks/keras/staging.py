@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-from contextlib import ExitStack
+import sys
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -23,9 +25,9 @@ from ..memory.pool import ArenaPool
 from ..run.snapshot import LiveSnapshot, Snapshot
 from .embedded import FitState
 from .held_arrays import HeldArrays
-from .model import config_json as configuration
+from .model import config_json
 from .model.copy import copy
-from .model.objects import optimizers
+from .model.objects import unchanged
 from .model.parts import shapes
 from .model.save import embedded_for, save
 from .weights import weights_are_finite
@@ -33,7 +35,9 @@ from .weights import weights_are_finite
 try:
     from ..formats.keras.own_arrays import OwnArrays
     from ..formats.keras.writer import FileWriter, KerasFile
-    from .model.walk import Walk, config_of, walk
+    from .model.configuration import configuration
+    from .model.file_plan import file_plan
+    from .model.structure import ModelStructure
 except (AttributeError, ImportError) as error:  # Keras makes no promise that these parts are stable
     _UNKNOWN: str | None = f"the internals of Keras {keras.__version__} are not as expected: {first_line(error)}"
 else:
@@ -55,6 +59,15 @@ class KerasStaging:
         self._arenas = ArenaPool(Arena)
         self._warned = False
         self._with_config: bool | None = None  # whether Keras can write the configuration; None if unknown
+        self._structure: ModelStructure | None = None  # of the model that was copied last
+
+    def unchanged(self, model: keras.Model) -> AbstractContextManager[None]:
+        """Return a block in which the model does not change. What follows from its structure is kept for later blocks.
+
+        Args:
+            model: The model.
+        """
+        return unchanged(lambda: self._known(model))
 
     def prepare(self, size: int, suffix: str) -> None:
         """Do the slowest work of the first snapshot in advance, on any thread.
@@ -79,10 +92,12 @@ class KerasStaging:
         if not self._copies or self._why_live(model, suffix) is not None:
             return 0
         try:
-            found = _walk(model, suffix)
+            plan = file_plan(model, suffix)
+            if suffix == KERAS and "tensorflow" in sys.modules:  # otherwise, it is being imported; see `prepare`
+                configuration(model)
         except Exception:  # `stage` fails in the same way, and logs it
             return 0
-        return sum(round_up(entry.nbytes) for group in found.groups for entry in group.entries) + round_up(arrays)
+        return sum(map(round_up, plan.sizes)) + round_up(arrays)
 
     def stage(self, model: keras.Model, suffix: str, state: FitState) -> Snapshot:
         """Copy a model's state, so that later changes do not affect what is written.
@@ -95,45 +110,72 @@ class KerasStaging:
         Returns:
             The snapshot; a live one if the model cannot be copied, or no copy was requested.
         """
-        with_config = self._has_config(model, suffix)
         if not self._copies:
+            with_config = self._has_config(model, suffix)
             return LiveSnapshot(lambda path: _written(model, path, state, with_config))
         if (why := self._why_live(model, suffix)) is not None:
-            return self._live_because(why, model, state, with_config)
-        arena = self._arenas.take()
+            return self._live_because(why, model, suffix, state)
         try:
-            with ExitStack() as stack:
-                stack.callback(self._arenas.give_back, arena)
-                assert self._writer is not None  # otherwise the snapshot is live; see above
-                content, own = _content(model, suffix, state, arena, with_config)
-                snapshot = _Staged(content, own, self._writer, arena, self._arenas)
-                stack.pop_all()  # from here on, the snapshot releases the arena
-                return snapshot
+            with self.unchanged(model):
+                return self._staged(model, suffix, state)
         except NotEnoughMemory as error:
             why = str(error)
         except Exception as error:  # Keras' internals have changed, or the model's own code raises
             why = f"its state cannot be copied: {first_line(error)}"
-        return self._live_because(why, model, state, with_config)
+        return self._live_because(why, model, suffix, state)
+
+    def _staged(self, model: keras.Model, suffix: str, state: FitState) -> Snapshot:
+        arena = self._arenas.take()
+        with ExitStack() as stack:
+            stack.callback(self._arenas.give_back, arena)
+            assert self._writer is not None  # otherwise the snapshot is live
+            try:
+                content, own = _content(model, suffix, state, arena)
+            except _Changed:  # what the user's own code stores depends on more than its attributes
+                if self._structure is None:
+                    raise
+                self._structure.facts.clear()
+                content, own = _content(model, suffix, state, arena)
+            if suffix == KERAS:
+                self._warn_without_config(model, configuration(model).problem)
+            snapshot = _Staged(content, own, self._writer, arena, self._arenas)
+            stack.pop_all()  # from here on, the snapshot releases the arena
+            return snapshot
+
+    def _known(self, model: keras.Model) -> dict[Any, Any]:
+        """Return what follows from the structure of a model, as far as it is known."""
+        if _UNKNOWN is not None:
+            return {}
+        try:
+            if self._structure is None or not self._structure.is_of(model) or not self._structure.is_current():
+                self._structure = None  # first, so that what it keeps alive is not held together with the new one
+                self._structure = ModelStructure(model)
+        except Exception:  # the model's own code raises; whoever needs its answer says so
+            self._structure = None
+            return {}
+        return self._structure.facts
 
     def release(self) -> None:
         """Release all memory, including that of snapshots that are released later."""
         self._arenas.release()
-        self._with_config, self._warned = None, False  # the next model may be a different one
+        self._with_config, self._warned, self._structure = None, False, None  # the next model may be a different one
 
     def _has_config(self, model: keras.Model, suffix: str) -> bool:
         """Return whether Keras can write the model's configuration, which ``.keras`` files hold. Log once if not."""
         if suffix != KERAS or not _saves_as_keras(model):
             return True
         if self._with_config is None:
-            problem = configuration.problem(model)
-            self._with_config = problem is None
-            if problem is not None:
-                log.warning(
-                    "KerasCheckpoint: the configuration of %r cannot be saved: %s; a run can resume without it, and "
-                    "load_weights() can read the files; to use load_model(), implement get_config()",
-                    model.name, one_line(problem),
-                )  # fmt: skip
-        return self._with_config
+            self._warn_without_config(model, config_json.problem(model))
+        return bool(self._with_config)
+
+    def _warn_without_config(self, model: keras.Model, problem: Exception | None) -> None:
+        if problem is not None and self._with_config is not False:
+            log.warning(
+                "KerasCheckpoint: the configuration of %r cannot be saved: %s; a run can resume without it, and "
+                "load_weights() can read the files; to use load_model(), implement get_config()",
+                model.name, one_line(problem),
+            )  # fmt: skip
+        self._with_config = problem is None
 
     def _why_live(self, model: keras.Model, suffix: str) -> str | None:
         if suffix == LEGACY:
@@ -142,7 +184,9 @@ class KerasStaging:
             return f"{type(model).__name__}.save is not Keras' own"
         return _UNKNOWN if model.built or model.weights else "the model is not built"
 
-    def _live_because(self, why: str, model: keras.Model, state: FitState, with_config: bool) -> Snapshot:
+    def _live_because(self, why: str, model: keras.Model, suffix: str, state: FitState) -> Snapshot:
+        with_config = self._has_config(model, suffix)
+
         def written(path: Path) -> Written:
             found = _written(model, path, state, with_config)
             if not self._warned:  # after the save, because a failed save reports its own error
@@ -185,36 +229,29 @@ def _saves_as_keras(model: keras.Model) -> bool:
     return type(model).save.__module__.startswith("keras.src.")
 
 
-def _walk(model: keras.Model, suffix: str) -> Walk:
-    full = suffix == KERAS
-    return walk(model, skip=() if full else list(optimizers(model).values()), assets=full)
+class _Changed(Exception):
+    """The objects of a model store other variables at each call."""
 
 
-def _content(
-    model: keras.Model, suffix: str, state: FitState, arena: Arena, with_config: bool
-) -> tuple[KerasFile, OwnArrays | None]:
+def _content(model: keras.Model, suffix: str, state: FitState, arena: Arena) -> tuple[KerasFile, OwnArrays | None]:
     """Return the contents of a file, and the arrays of the state that are still to be added to them."""
-    found = _walk(model, suffix)
-    entries = [entry for group in found.groups for entry in group.entries]
-    held = HeldArrays()
+    plan, held = file_plan(model, suffix), HeldArrays()
+    values = plan.found.current_values()
+    if values is None:
+        raise _Changed
     facts = embedded_for(suffix, state, held)
-    *data, own = arena.carve([*(entry.nbytes for entry in entries), held.nbytes])
-    arrays = [np.ndarray(entry.shape, entry.dtype, view) for entry, view in zip(entries, data, strict=True)]
-    copy(found.values, arrays)
+    *data, own = arena.carve([*plan.sizes, held.nbytes])
+    arrays = [np.ndarray(entry.shape, entry.dtype, view) for entry, view in zip(plan.entries, data, strict=True)]
+    copy(values, arrays)
     held.copy_into(own)
-    names = {id(variable) for variable in model.trainable_variables}
-    trained = [
-        (view, entry.dtype.name)
-        for value, entry, view in zip(found.values, entries, data, strict=True)
-        if id(value) in names
-    ]
+    trained = [(data[number], plan.entries[number].dtype.name) for number in plan.trained]
+    groups, tensors = plan.found.groups, shapes(model)
     if suffix != KERAS:
         text = json.dumps(facts).encode()
-        content = KerasFile(model.name, shapes(model), found.groups, arrays, data, facts=text, trained=trained)
-        return content, None
-    config, metadata = config_of(model) if with_config else configuration.stand_in(model)
-    metadata = keras_zip.merge(metadata, facts)
-    before = ((keras_zip.METADATA, metadata.encode()), (configuration.MEMBER, config.encode()))
-    after = tuple((f"assets/{name}", content) for name, content in found.assets)
-    content = KerasFile(model.name, shapes(model), found.groups, arrays, data, before, after, trained=trained)
+        return KerasFile(model.name, tensors, groups, arrays, data, facts=text, trained=trained), None
+    config = configuration(model)
+    metadata = keras_zip.merge(config.dated(), facts)
+    before = ((keras_zip.METADATA, metadata.encode()), (config_json.MEMBER, config.text()))
+    after = tuple((f"assets/{name}", content) for name, content in plan.found.assets())
+    content = KerasFile(model.name, tensors, groups, arrays, data, before, after, trained=trained)
     return content, OwnArrays(own, held.sizes) if held else None

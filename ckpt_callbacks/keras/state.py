@@ -11,9 +11,10 @@ import numpy as np
 
 from ..run.source import Embedded
 from .embedded import FitState, VolatileState
-from .model.objects import optimizers
+from .model.objects import optimizers, structural
+from .model.parts import shapes
 from .model.unbuilt import built_since, unbuilt_layers
-from .model.uncounted import Uncounted
+from .model.uncounted import uncounted
 from .other_callbacks import OtherCallbacks
 from .rng import random_state
 
@@ -27,9 +28,15 @@ def volatile_state(model: keras.Model, others: OtherCallbacks, *, keep: bool = F
         keep: Whether the state must not change later; see `OtherCallbacks.states`.
     """
     return VolatileState(
-        random_state(), values(seed_variables(model)), values(model.metrics_variables),
-        others.states(keep=keep), Uncounted(model).values(),
+        random_state(), values(seed_variables(model)), values(metrics_variables(model)), others.states(keep=keep),
+        uncounted(model).values(),
     )  # fmt: skip
+
+
+def prepare_state(model: keras.Model) -> None:
+    """Find out in advance what the state of a model consists of; see `unchanged`."""
+    for find in (seed_variables, metrics_variables, uncounted, further_optimizers, unbuilt_layers, shapes):
+        find(model)
 
 
 def fit_state(model: keras.Model, embedded: Embedded, volatile: VolatileState, position: Mapping[str, Any]) -> FitState:
@@ -58,6 +65,7 @@ def optimizer_name(model: keras.Model) -> str:
     return type(model.optimizer).__name__
 
 
+@structural
 def further_optimizers(model: keras.Model) -> dict[str, list[int]]:
     """Return the optimizers that do not update just the trainable weights; see `FitState.further_optimizers`."""
     found: dict[str, list[int]] = {}
@@ -93,6 +101,13 @@ def build_optimizers(model: keras.Model, state: FitState) -> None:
             one.build([weights[place] for place in places])
 
 
+@structural
+def metrics_variables(model: keras.Model) -> list[Any]:
+    """Return the variables of the model's metrics."""
+    return list(model.metrics_variables)
+
+
+@structural
 def seed_variables(model: keras.Model) -> list[Any]:
     """Return the variables of the model's random layers, which Keras does not count among the weights."""
     weights = {id(variable) for variable in model.non_trainable_weights}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 from keras.src.saving.keras_saveable import KerasSaveable
@@ -14,41 +15,63 @@ from keras.src.saving.keras_saveable import KerasSaveable
 _HOLDERS = (KerasSaveable, keras.random.SeedGenerator)
 _CONTAINERS = (list, tuple, dict)
 
-# What the models of `unchanged` hold, once they were searched.
-_found: ContextVar[dict[int, list[tuple[str, Any]]] | None] = ContextVar("found", default=None)
+_Fact = TypeVar("_Fact")
+
+# What the functions that are `structural` have returned in `unchanged`, by function and model.
+_facts: ContextVar[dict[Any, Any] | None] = ContextVar("facts", default=None)
 
 
 @contextmanager
-def unchanged() -> Iterator[None]:
-    """Search each model only once within this block, in which nothing changes what models hold."""
-    token = _found.set({})
+def unchanged(known: Callable[[], dict[Any, Any]] = dict) -> Iterator[None]:
+    """Compute what depends on a model's structure only once within this block, in which no structure changes.
+
+    Args:
+        known: Returns where it is kept; by default, until the end of the block. A block in another one uses that of
+            the outer one.
+    """
+    outer = _facts.get()
+    token = _facts.set(known() if outer is None else outer)
     try:
         yield
     finally:
-        _found.reset(token)
+        _facts.reset(token)
 
 
+def structural(function: Callable[..., _Fact]) -> Callable[..., _Fact]:
+    """Have a function of a model's structure called only once within `unchanged`. Do not change what it returns."""
+
+    @functools.wraps(function)
+    def known(model: keras.Model, *rest: Any) -> _Fact:
+        facts = _facts.get()
+        if facts is None:
+            return function(model, *rest)
+        key = function, id(model), *rest
+        if key not in facts:
+            facts[key] = function(model, *rest)
+        found: _Fact = facts[key]
+        return found
+
+    return known
+
+
+@structural
 def objects(model: keras.Model) -> list[tuple[str, Any]]:
     """Return each Keras object and each variable that a model holds, once, with the attribute names that lead to it.
 
     An attribute of the model itself has its plain name, and the name of an object that it holds follows after a slash:
     ``opts/d``. The same script always gives the same names in the same order.
     """
-    found = _found.get()
-    if found is None:
-        return list(_search(model))
-    if id(model) not in found:
-        found[id(model)] = list(_search(model))
-    return found[id(model)]
+    return list(_search(model))
 
 
+@structural
 def optimizers(model: keras.Model) -> dict[str, keras.optimizers.Optimizer]:
     """Return all optimizers of a model, and those inside them, by the names that lead to them."""
     return {path: one for path, one in objects(model) if isinstance(one, keras.optimizers.Optimizer)}
 
 
 def _search(model: keras.Model) -> Iterator[tuple[str, Any]]:
-    variables = _variable_types()
+    variables = variable_types()
     kinds: dict[type, str] = {}  # most of the values are of a few types
     seen = {id(model)}
     left: list[tuple[str, Any]] = [("", model)]
@@ -70,7 +93,8 @@ def _search(model: keras.Model) -> Iterator[tuple[str, Any]]:
         left += reversed(found)
 
 
-def _variable_types() -> tuple[type, ...]:
+def variable_types() -> tuple[type, ...]:
+    """Return the types of variables."""
     tensorflow = sys.modules.get("tensorflow") if keras.backend.backend() == "tensorflow" else None
     return (keras.Variable,) if tensorflow is None else (keras.Variable, tensorflow.Variable)
 

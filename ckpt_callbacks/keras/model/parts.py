@@ -10,10 +10,12 @@ from typing import Any, TypeVar
 import keras
 
 from ...formats import Shapes
+from .objects import structural
 
 _Holder = TypeVar("_Holder", keras.optimizers.Optimizer, keras.layers.Layer)
 
 
+@structural
 def shapes(model: keras.Model) -> Shapes:
     """Return the tensors that must be found in a file of the model."""
     return [(weight.path, tuple(weight.shape)) for weight in model.weights]

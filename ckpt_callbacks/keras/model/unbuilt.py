@@ -6,9 +6,10 @@ from collections.abc import Collection
 
 import keras
 
-from .objects import objects
+from .objects import objects, structural
 
 
+@structural
 def unbuilt_layers(model: keras.Model) -> list[str]:
     """Return the layers that have no variables yet, by the attribute names that lead to them."""
     return [path for path, one in objects(model) if isinstance(one, keras.layers.Layer) and _is_empty(one)]

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from .objects import objects
+from .objects import objects, structural
 
 _MOST = 1 << 25  # bytes of all of them together; they are embedded as text
 
@@ -64,6 +64,12 @@ class Uncounted:
             else:
                 unmatched.append(path)
         return unmatched
+
+
+@structural
+def uncounted(model: keras.Model) -> Uncounted:
+    """Return the uncounted variables of a model."""
+    return Uncounted(model)
 
 
 def _counted(model: keras.Model, found: list[Any]) -> set[int]:

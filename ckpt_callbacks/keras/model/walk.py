@@ -1,6 +1,6 @@
 """The contents of a Keras file, found by Keras' own walk through the model. Variables are recorded, not copied.
 
-The model is walked for every snapshot, so that no layout can be out of date. This takes about 0.1 ms per layer.
+This takes about 0.1 ms per layer, so a walk is used again as long as the model has the same structure.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +34,35 @@ class Walk:
     Attributes:
         groups: The groups, in the order in which Keras creates them.
         values: For each entry, in order, the live variable, or an array that nothing else holds.
-        assets: The names and contents of the files that layers save besides their variables.
+        computed: The number of each group whose values its object computes, and that object.
+        asked: The path of each object that may save files besides its variables, and that object.
     """
 
     groups: tuple[Group, ...]
     values: tuple[Any, ...]
-    assets: tuple[tuple[str, bytes], ...] = ()
+    computed: tuple[tuple[int, Any], ...] = ()
+    asked: tuple[tuple[str, Any], ...] = ()
+
+    def current_values(self) -> Sequence[Any] | None:
+        """Return the values as `values`, those that are computed anew; None if that gives other entries."""
+        if not self.computed:
+            return self.values
+        values = list(self.values)
+        starts = [0, *accumulate(len(group.entries) for group in self.groups)]
+        for number, saveable in self.computed:
+            store, group = _WalkStore(), self.groups[number]
+            saveable.save_own_variables(store.make(group.path, dict(group.metadata)))
+            if store.groups() != (group,):
+                return None
+            values[starts[number] : starts[number + 1]] = store.values()
+        return values
+
+    def assets(self) -> tuple[tuple[str, bytes], ...]:
+        """Return the names and contents of the files that the objects save now besides their variables."""
+        with _Assets() as files:
+            for path, saveable in self.asked:
+                saveable.save_assets(files.make(path))
+            return tuple(files.contents())
 
 
 def walk(model: keras.Model, *, skip: Sequence[Any] = (), assets: bool = False) -> Walk:
@@ -51,13 +76,7 @@ def walk(model: keras.Model, *, skip: Sequence[Any] = (), assets: bool = False) 
     store = _WalkStore()
     with _Assets() as files, storing(_usual_optimizers(model), _store_variables), _cached_skipsets():
         saving_lib._save_state(model, store, files if assets else None, "", {id(one) for one in skip})
-        found = tuple(files.contents())
-    groups: list[Group] = []
-    values: list[Any] = []
-    for path, metadata, entries in store.made:
-        groups.append(Group(path, tuple(metadata.items()), tuple(_entry(*item) for item in entries.items())))
-        values += entries.values()
-    return Walk(tuple(groups), tuple(values), found)
+    return Walk(store.groups(), tuple(store.values()), tuple(store.computed), tuple(files.asked))
 
 
 def reached(model: keras.Model) -> set[int]:
@@ -79,6 +98,8 @@ class _WalkStore(saving_lib.H5IOStore):
     def __init__(self) -> None:
         self.mode = "w"
         self.made: list[tuple[str, dict[str, Any], dict[str, Any]]] = []
+        self.computed: list[tuple[int, Any]] = []
+        self._saveable: Any = None
         self._by_reference = False
         self._h5_entry_group: dict[str, Any] = {}
 
@@ -87,11 +108,22 @@ class _WalkStore(saving_lib.H5IOStore):
 
     def make(self, path: str, metadata: dict[str, Any] | None = None) -> _WalkStore:
         # A user's class may change a variable, store it and change it back, so its variables are copied at once.
-        method = getattr(type(sys._getframe(1).f_locals.get("saveable")), "save_own_variables", None)
-        self._by_reference = str(getattr(method, "__module__", "")).startswith("keras.src.")
+        self._saveable = sys._getframe(1).f_locals.get("saveable")
+        self._by_reference = _is_keras(self._saveable)
         self._h5_entry_group = {}
         self.made.append((path, metadata or {}, self._h5_entry_group))
         return self
+
+    def groups(self) -> tuple[Group, ...]:
+        """Return the groups that were made."""
+        return tuple(
+            Group(path, tuple(metadata.items()), tuple(_entry(*item) for item in entries.items()))
+            for path, metadata, entries in self.made
+        )
+
+    def values(self) -> list[Any]:
+        """Return the values of all entries."""
+        return [value for _, _, entries in self.made for value in entries.values()]
 
     def __getitem__(self, key: str) -> Any:
         return np.asarray(self._h5_entry_group[key])
@@ -99,8 +131,14 @@ class _WalkStore(saving_lib.H5IOStore):
     def __setitem__(self, key: str, value: Any) -> None:
         if not (self._by_reference and isinstance(value, keras.Variable)):
             value = keras.ops.convert_to_numpy(value)  # a copy
+            self._note_computed()
         keras.backend.standardize_dtype(value.dtype)  # raises, as Keras does, for anything but numbers
         self._h5_entry_group[key] = value
+
+    def _note_computed(self) -> None:
+        place = len(self.made) - 1, self._saveable
+        if place not in self.computed[-1:]:
+            self.computed.append(place)
 
 
 class _Assets(saving_lib.DiskIOStore):
@@ -108,6 +146,7 @@ class _Assets(saving_lib.DiskIOStore):
 
     def __init__(self) -> None:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self.asked: list[tuple[str, Any]] = []  # the path of each object that may save files, and that object
 
     def __enter__(self) -> _Assets:
         return self
@@ -117,6 +156,7 @@ class _Assets(saving_lib.DiskIOStore):
             self._folder.cleanup()
 
     def make(self, path: str) -> str:
+        self.asked.append((path, sys._getframe(1).f_locals.get("saveable")))
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory()
         folder = Path(self._folder.name, path)
@@ -129,6 +169,14 @@ class _Assets(saving_lib.DiskIOStore):
             for file in sorted(Path(self._folder.name).rglob("*")):
                 if file.is_file():
                     yield file.relative_to(self._folder.name).as_posix(), file.read_bytes()
+
+
+def _is_keras(saveable: Any) -> bool:
+    own = vars(saveable).get("save_own_variables", saveable)
+    if isinstance(own, partial) and own.func is _store_variables:
+        return True
+    method = getattr(type(saveable), "save_own_variables", None)
+    return own is saveable and str(getattr(method, "__module__", "")).startswith("keras.src.")
 
 
 def _entry(key: str, value: Any) -> Entry:

@@ -241,7 +241,8 @@ def test_a_model_that_keras_refuses_is_one_error_and_no_warning(tmp_path, caplog
 @ONCE
 def test_another_keras_inside_is_no_error(tmp_path, monkeypatch, caplog):
     """The module is imported again, after a class of Keras is removed."""
-    monkeypatch.delitem(sys.modules, "ckpt_callbacks.keras.model.walk")
+    for name in ("configuration", "file_plan", "walk"):
+        monkeypatch.delitem(sys.modules, f"ckpt_callbacks.keras.model.{name}")
     monkeypatch.delattr("keras.src.optimizers.base_optimizer.BaseOptimizer")
     spec = importlib.util.spec_from_file_location("ckpt_callbacks.keras.staging_anew", staging.__file__)
     anew = importlib.util.module_from_spec(spec)

@@ -1,0 +1,46 @@
+"""The plan of a file of a model: what stays as long as the model has the same structure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import keras
+
+from ...formats.keras.entries import Entry
+from ...formats.keras.suffix import KERAS
+from .objects import optimizers, structural
+from .walk import Walk, walk
+
+
+@dataclass(frozen=True)
+class FilePlan:
+    """The plan of a file.
+
+    Attributes:
+        found: What Keras' walk through the model has found.
+        entries: All datasets of the file, in order.
+        sizes: Their sizes in bytes.
+        trained: The numbers of the entries that training changes.
+    """
+
+    found: Walk
+    entries: Sequence[Entry]
+    sizes: Sequence[int]
+    trained: Sequence[int]
+
+
+@structural
+def file_plan(model: keras.Model, suffix: str) -> FilePlan:
+    """Return the plan of a file of a model.
+
+    Args:
+        model: The model.
+        suffix: The suffix of the file.
+    """
+    full = suffix == KERAS
+    found = walk(model, skip=() if full else list(optimizers(model).values()), assets=full)
+    entries = [entry for group in found.groups for entry in group.entries]
+    names = {id(variable) for variable in model.trainable_variables}
+    trained = [number for number, value in enumerate(found.values) if id(value) in names]
+    return FilePlan(found, entries, [entry.nbytes for entry in entries], trained)

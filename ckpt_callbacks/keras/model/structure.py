@@ -1,0 +1,269 @@
+"""The structure of a model: all that decides what its file holds, except the values of its variables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import chain
+from operator import attrgetter, is_
+from types import FunctionType
+from typing import Any
+
+import keras
+import numpy as np
+from keras.src.ops.node import Node
+from keras.src.saving.keras_saveable import KerasSaveable
+from keras.src.utils.tracking import Tracker
+
+from .objects import variable_types
+
+_FRAMEWORKS = {"keras", "tensorflow", "torch", "builtins", "abc", "typing"}  # where classes are not the user's own
+_PLAIN = (bool, int, float, complex, str, bytes, type(None))
+# Nothing changes these in place, or nothing in them is saved.
+_LEAVES = (type, keras.callbacks.Callback, keras.KerasTensor, keras.layers.InputSpec, Node, Tracker)
+# Their configuration depends on more than their attributes.
+_OPAQUE = {"FlaxLayer", "JaxLayer", "NNXLayer", "TorchModuleWrapper"}
+_CONFIGS = ("get_config", "get_build_config", "get_compile_config")
+# Attributes of Keras' own that training sets anew, and of which no file holds anything.
+_PASSING = {
+    "_eval_epoch_iterator", "_jax_state", "_jax_state_synced", "_losses_override", "_torch_params", "history",
+    "predict_function", "stop_evaluating", "stop_predicting", "stop_training", "test_function", "train_function",
+}  # fmt: skip
+# Attributes of Keras' own whose contents training changes.
+_UNREAD = {"_loss_ids", "_losses"}
+_LARGE = 1 << 20  # bytes of an array; to compare more would take as long as to serialise the configuration
+
+_declared = attrgetter("_trainable", "_path", "_shape", "_dtype")  # of a variable
+
+
+class ModelStructure:
+    """The objects that a model reaches and what they hold, and whether that is still so.
+
+    All that is reached is kept alive, so no identity is used twice. Attributes and items are compared by identity, and
+    plain values by value. Objects of the user's own classes are asked again for their configuration. Where neither is
+    enough, the structure never counts as current.
+
+    Args:
+        model: The model.
+
+    Attributes:
+        facts: What was derived from this structure; see `unchanged`.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self.facts: dict[Any, Any] = {}
+        self._model = model
+        self._is_opaque = False
+        self._holders: list[Any] = []  # objects whose attributes count
+        self._dicts: list[dict[Any, Any]] = []  # these attributes, and other dicts
+        self._partial: list[_PartialDict] = []
+        self._lists: list[list[Any]] = []
+        self._wrapped: list[tuple[Any, Any]] = []
+        self._variables: list[keras.Variable] = []
+        self._arrays: list[tuple[np.ndarray, bytes]] = []
+        self._answers: list[tuple[Callable[[], Any], Any]] = []  # of the user's own classes
+        self._reach(model)
+        self._types, self._vars = list(map(type, self._holders)), list(map(vars, self._holders))
+        self._sizes = self._now_sizes()
+        self._keys, self._values, self._items = (
+            list(self._now_keys()),
+            list(self._now_values()),
+            list(self._now_items()),
+        )
+        self._declared = list(map(_declared, self._variables))
+
+    def is_of(self, model: keras.Model) -> bool:
+        """Return whether this is the structure of ``model``."""
+        return self._model is model
+
+    def is_current(self) -> bool:
+        """Return whether the model still has this structure. The user's own code may raise any exception here."""
+        return (
+            not self._is_opaque
+            and all(map(is_, map(type, self._holders), self._types))
+            and all(map(is_, map(vars, self._holders), self._vars))
+            and self._now_sizes() == self._sizes
+            and _are_same(self._now_keys, self._keys)
+            and _are_same(self._now_values, self._values)
+            and _are_same(self._now_items, self._items)
+            and all(one.is_same() for one in self._partial)
+            and all(one.__wrapped__ is held for one, held in self._wrapped)
+            and list(map(_declared, self._variables)) == self._declared
+            and all(one.tobytes() == held for one, held in self._arrays)
+            and all(_equal(_answer(ask), held) for ask, held in self._answers)
+        )
+
+    def _now_sizes(self) -> list[int]:
+        return [*map(len, self._dicts), *map(len, self._lists)]
+
+    def _now_keys(self) -> Iterator[Any]:
+        return chain.from_iterable(self._dicts)
+
+    def _now_values(self) -> Iterator[Any]:
+        return chain.from_iterable(map(dict.values, self._dicts))
+
+    def _now_items(self) -> Iterator[Any]:
+        return chain.from_iterable(self._lists)
+
+    def _reach(self, model: keras.Model) -> None:
+        variables, kinds, seen = variable_types(), dict[type, str](), dict[int, Any]()
+        left: list[Any] = [model]
+        while left and not self._is_opaque:
+            one = left.pop()
+            if (kind := kinds.get(type(one))) is None:
+                kind = kinds[type(one)] = _kind(type(one), variables)
+            if kind and id(one) not in seen:
+                seen[id(one)] = one
+                left += self._keep(kind, one)
+
+    def _keep(self, kind: str, one: Any) -> Iterable[Any]:
+        """Note what an object holds, and return it."""
+        if kind == "list":
+            self._lists.append(one)
+            return iter(one)
+        if kind == "tuple":
+            return iter(one)
+        if kind == "dict":
+            return self._keep_dict(one)
+        if kind == "wrapper":
+            self._wrapped.append((one, one.__wrapped__))
+            return (one.__wrapped__,)
+        if kind == "variable":
+            self._variables.append(one)
+        elif kind == "array":
+            self._is_opaque |= one.nbytes > _LARGE or one.dtype.hasobject
+            self._arrays.append((one, one.tobytes() if one.nbytes <= _LARGE else b""))
+        elif kind == "function":
+            # Keras writes the code of a lambda, and all that it refers to.
+            self._is_opaque |= one.__name__ == "<lambda>" and bool(one.__closure__ or one.__defaults__)
+        else:
+            return self._keep_attributes(one, kind)
+        return ()
+
+    def _keep_attributes(self, one: Any, kind: str) -> Iterable[Any]:
+        held = getattr(one, "__dict__", None)
+        self._is_opaque |= kind == "opaque" or (held is not None and not held.keys().isdisjoint(_CONFIGS))
+        if held is None or self._is_opaque:
+            return ()
+        self._holders.append(one)
+        return [*self._keep_dict(held), *(self._ask(one) if kind == "asked" else ())]
+
+    def _keep_dict(self, one: dict[Any, Any]) -> Iterable[Any]:
+        if _PASSING.isdisjoint(one):
+            self._dicts.append(one)
+        else:
+            self._partial.append(_PartialDict(one))
+        return [value for name, value in one.items() if name not in _UNREAD and not _passes(name, value)]
+
+    def _ask(self, one: Any) -> Iterable[Any]:
+        """Note what an object of a user's class answers, and return the answers."""
+        asked: list[Callable[[], Any]] = [
+            getattr(one, name) for name in _CONFIGS if not is_framework(getattr(type(one), name, _CONFIGS))
+        ]
+        for base in type(one).__mro__:
+            if not is_framework(base):  # Keras' walk also visits what properties return
+                names = (name for name, value in vars(base).items() if not callable(value) and name[:2] != "__")
+                asked += [partial(_visited, one, name) for name in names]
+        found = [(ask, _answer(ask)) for ask in asked]
+        self._answers += [(ask, _frozen(answer)) for ask, answer in found]
+        return [answer for _, answer in found]
+
+
+class _PartialDict:
+    """A dict of which some items pass.
+
+    Args:
+        whole: The dict.
+    """
+
+    def __init__(self, whole: dict[str, Any]) -> None:
+        self._whole = whole
+        self._names = [name for name, value in whole.items() if not _passes(name, value)]
+        self._all = list(whole)
+        self._values = [whole[name] for name in self._names]
+
+    def is_same(self) -> bool:
+        """Return whether all other items are the same as they were."""
+        whole = self._whole
+        if list(whole) != self._all:
+            if [name for name, value in whole.items() if not _passes(name, value)] != self._names:
+                return False
+            self._all = list(whole)
+        return _are_same(lambda: map(whole.__getitem__, self._names), self._values)
+
+
+def _kind(type_: type, variables: tuple[type, ...]) -> str:
+    """Return how objects of a type are compared; an empty string if by their identity alone."""
+    if issubclass(type_, (*_PLAIN, *_LEAVES)):
+        return ""
+    for kind, types in (("list", list), ("tuple", tuple), ("dict", dict), ("array", np.ndarray)):
+        if issubclass(type_, types):
+            return kind
+    if issubclass(type_, variables):
+        return "variable" if issubclass(type_, keras.Variable) else ""
+    if issubclass(type_, FunctionType):
+        return "function"
+    if hasattr(type_, "__wrapped__"):
+        return "wrapper"  # TensorFlow's, of dicts and tuples
+    if type_.__module__.startswith("keras.src."):
+        return "opaque" if type_.__name__ in _OPAQUE else "holder"
+    return "asked" if issubclass(type_, KerasSaveable) or hasattr(type_, "get_config") else ""
+
+
+def is_framework(one: Any) -> bool:
+    """Return whether a class or a function is not the user's own."""
+    return str(getattr(one, "__module__", "builtins")).partition(".")[0] in _FRAMEWORKS
+
+
+def _passes(name: Any, value: Any) -> bool:
+    if name not in _PASSING:
+        return False
+    return name[0] == "_" or not isinstance(value, KerasSaveable | list | tuple | dict)  # a user may use other names
+
+
+def _visited(one: Any, name: str) -> Any:
+    """Return an attribute if it holds what Keras' walk would visit."""
+    value = getattr(one, name)
+    return value if isinstance(value, KerasSaveable | list | tuple | dict) else None
+
+
+def _answer(ask: Callable[[], Any]) -> Any:
+    try:
+        return ask()
+    except Exception as error:  # the user's code
+        return type(error)
+
+
+def _frozen(value: Any) -> Any:
+    """Return a copy of containers and arrays, which can change in place."""
+    if isinstance(value, dict):
+        return {key: _frozen(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_frozen(item) for item in value]
+    return value.copy() if isinstance(value, np.ndarray) else value
+
+
+def _equal(value: Any, held: Any) -> bool:
+    """Return whether a value is equal to what `_frozen` returned."""
+    if isinstance(value, dict):
+        return type(held) is dict and list(value) == list(held) and all(map(_equal, value.values(), held.values()))
+    if isinstance(value, list | tuple):
+        return type(held) is list and len(value) == len(held) and all(map(_equal, value, held))
+    if isinstance(value, np.ndarray):
+        return type(held) is np.ndarray and value.dtype == held.dtype and value.tobytes() == held.tobytes()
+    return value is held or _is_same_plain(value, held)
+
+
+def _is_same_plain(value: Any, held: Any) -> bool:
+    return type(value) is type(held) and isinstance(value, _PLAIN) and repr(value) == repr(held)
+
+
+def _are_same(now: Callable[[], Iterator[Any]], held: list[Any]) -> bool:
+    """Return whether as many values as before are the same, and keep the present ones if they are."""
+    if all(map(is_, now(), held)):
+        return True
+    values = list(now())
+    if not all(value is old or _is_same_plain(value, old) for value, old in zip(values, held, strict=True)):
+        return False
+    held[:] = values
+    return True

@@ -1,0 +1,153 @@
+"""Models whose structure changes between saves, and the plans that are kept until it does."""
+
+import random
+
+import keras
+import numpy as np
+import pytest
+
+from ckpt_callbacks.formats.keras.suffix import KERAS, WEIGHTS
+from ckpt_callbacks.keras.model import walk
+from ckpt_callbacks.keras.staging import KerasStaging
+from tests.adapters.keras.staged import CARRIED, by_keras, contents, disturb, trained_a_little, written
+from tests.adapters.keras.task import ONCE, fit, quick
+
+_elsewhere = {"power": 1}
+
+
+@keras.saving.register_keras_serializable("test_structure")
+class Own(keras.layers.Layer):
+    """A layer of a user, with all that a walk through a model may depend on."""
+
+    def __init__(self, sizes=(4,), first=None, **settings):
+        super().__init__(**settings)
+        self.sizes, self.turn, self.notes = list(sizes), 0, {"scale": 1.0}
+        self.parts = [keras.layers.Dense(size, name=f"part{number}") for number, size in enumerate(self.sizes)]
+        self.spare = {"a": keras.layers.Dense(4), "b": keras.layers.Dense(4)}
+        self.table = np.arange(3.0)
+
+    def build(self, shape):
+        for layer in (*self.parts, *self.spare.values()):
+            layer.build(shape)
+        self.extra = self.add_weight(shape=(2,), name="extra")
+
+    def call(self, x):
+        return self.parts[0](x)
+
+    @property
+    def aside(self):
+        return _hidden[self.turn]
+
+    def get_config(self):
+        noted = {"sizes": self.sizes, "notes": self.notes, "table": self.table.tolist(), **_elsewhere}
+        return super().get_config() | noted
+
+
+_hidden = [keras.layers.Dense(2, name="zero"), keras.layers.Dense(3, name="one")]
+
+
+def made():
+    for layer in _hidden:
+        if not layer.built:
+            layer.build((None, 2))
+    x = made = keras.Input((4,))
+    x = keras.layers.Dense(4, kernel_regularizer=keras.regularizers.L2(0.1), name="dense")(x)
+    x = keras.layers.BatchNormalization(name="norm")(x)
+    x = keras.layers.Dropout(0.5, seed=1, name="drop")(x)
+    one = keras.Model(made, keras.layers.Dense(1, name="head")(Own(name="own")(x)), name="changing")
+    one.compile(keras.optimizers.Adam(0.01), "mse")
+    return trained_a_little(one)
+
+
+def recompiled(one, *arguments, **settings):
+    one.compile(*arguments, **settings)
+    trained_a_little(one)
+
+
+def halved_rate(one):
+    rate = getattr(one.optimizer, "inner_optimizer", one.optimizer)._learning_rate
+    if isinstance(rate, keras.Variable):
+        rate.assign(rate / 2)
+
+
+def own_weight(one):
+    layer = one.get_layer("own")
+    layer._tracker.unlock()
+    layer.extra = layer.add_weight(shape=(3,), name="extra")
+
+
+def list_item(one):
+    layer = keras.layers.Dense(5)
+    layer.build((None, 2))
+    one.get_layer("own")._tracker.unlock()
+    one.get_layer("own").parts.append(layer)
+
+
+def turned(one):
+    spare = one.get_layer("own").spare
+    spare["a"], spare["b"] = spare["b"], spare["a"]
+
+
+CHANGES = {
+    "nothing": lambda one: None,
+    "the values": lambda one: [variable.assign(variable + 1.0) for variable in one.trainable_variables],
+    "the learning rate": halved_rate,
+    "an optimizer's number": lambda one: setattr(
+        one.optimizer, "weight_decay", 0.01 + (one.optimizer.weight_decay or 0)
+    ),
+    "another optimizer": lambda one: recompiled(one, keras.optimizers.SGD(0.1, momentum=0.9), "mse"),
+    "an optimizer with a schedule": lambda one: recompiled(
+        one, keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.1, 100)), "mae", metrics=["mse"]
+    ),
+    "an optimizer in an optimizer": lambda one: recompiled(
+        one, keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam()), "mse"
+    ),
+    "a layer's number": lambda one: setattr(one.get_layer("drop"), "rate", one.get_layer("drop").rate / 2),
+    "a number that equals the old one": lambda one: setattr(one.get_layer("norm"), "axis", -1 * 1),
+    "an inner object's number": lambda one: setattr(one.get_layer("dense").kernel_regularizer, "l2", 0.3),
+    "an inner object": lambda one: setattr(one.get_layer("dense"), "bias_initializer", keras.initializers.Ones()),
+    "a layer's flag": lambda one: setattr(one.get_layer("norm"), "trainable", not one.get_layer("norm").trainable),
+    "a variable's flag": lambda one: setattr(one.get_layer("dense").bias, "trainable", False),
+    "a policy": lambda one: setattr(one.get_layer("drop"), "dtype_policy", keras.DTypePolicy("mixed_bfloat16")),
+    "a name": lambda one: setattr(one, "_name", f"{one.name}x"),
+    "a variable": own_weight,
+    "an item of a list": list_item,
+    "the order of a dict's values": turned,
+    "what a property returns": lambda one: setattr(one.get_layer("own"), "turn", 1 - one.get_layer("own").turn),
+    "an item of a plain list": lambda one: one.get_layer("own").sizes.append(7),
+    "an item of a plain dict": lambda one: one.get_layer("own").notes.update({"scale": 2.0}),
+    "an array in place": lambda one: one.get_layer("own").table.__iadd__(1.0),
+    "what only its configuration refers to": lambda one: _elsewhere.update(power=_elsewhere["power"] + 1),
+    "LoRA": lambda one: one.get_layer("head").lora_enabled or one.get_layer("head").enable_lora(1),
+}
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 8))])
+def test_files_of_a_model_that_changes_between_saves_are_those_that_keras_would_write(tmp_path, caplog, seed):
+    one, taken = made(), KerasStaging()
+    order = [*CHANGES] * 2 if seed else [*CHANGES]
+    random.Random(seed).shuffle(order)
+    for number, change in enumerate(["nothing", *order]):
+        CHANGES[change](one)
+        for suffix in (KERAS, WEIGHTS):
+            theirs = by_keras(one, tmp_path / f"keras{number}{suffix}")
+            snapshot = taken.stage(one, suffix, CARRIED)
+            kept = [variable + 0 for variable in one.variables]
+            disturb(one)
+            assert written(snapshot, ours := tmp_path / f"ours{number}{suffix}").digest is not None, (change, order)
+            assert contents(ours) == theirs, (change, order)
+            for variable, value in zip(one.variables, kept, strict=True):
+                variable.assign(value)
+    assert not caplog.messages
+
+
+@ONCE
+def test_a_model_that_only_trains_is_walked_once(tmp_path, monkeypatch):
+    one, taken, walks = quick(), KerasStaging(), []
+    real = walk.saving_lib._save_state
+    monkeypatch.setattr(walk.saving_lib, "_save_state", lambda one, *a, **k: (walks.append(one), real(one, *a, **k)))
+    for number in range(3):
+        fit(one, epochs=1)
+        one.optimizer.learning_rate = 0.1 / (1 + number)
+        written(taken.stage(one, KERAS, CARRIED), tmp_path / f"{number}.keras")
+    assert walks.count(one) == 1
