@@ -17,7 +17,7 @@ from pathlib import Path
 from . import engines
 from .engines import WORK
 from .report import GB, MB, Table, Target, median, ratio, spread
-from .subject import OURS, PEER, Enough, Subject
+from .subject import LIMIT, OURS, PEER, Enough, Subject
 
 TAIL = 5  # steps after a save has landed, because deletions and write-back that follow it count as well
 
@@ -110,7 +110,7 @@ def engine(name: str, quick: bool) -> None:
     fit, subjects = engines.framework(name)
     with engines.scratch() as folder:
         for turn in range(plan(name, quick)[3]):
-            for subject in subjects.MAIN[1:]:
+            for subject in (subjects.WarmCopy, *subjects.MAIN[1:]):
 
                 def job(place: Path, subject=subject) -> dict:
                     return {"saves": watched(fit, subject(place, plan(name, quick)[1]), name, quick)}
@@ -142,13 +142,9 @@ def table(where: str, results: list[dict]) -> tuple[Table, list[Target]]:
         cells += (figures["lost"], figures["lost_reading"])
         rows.append((name, *cells, ratio(lost[name], blocked), ratio(lost[name], best)))
     ours = next(name for name, figures in found.items() if figures["role"] == OURS)
-    alone, writing, blocked = (median(found[ours][key]) for key in ("alone", "writing", "blocked"))
-    peer = "Lightning AsyncCheckpointIO"
-    targets = [
-        Target(f"{where}: training time lost ÷ blocked", ratio(lost[ours], blocked), 2),
-        Target(f"{where}: steps/s while it writes ÷ undisturbed", ratio(writing, alone), 0.9, at_least=True),
-    ]
-    if peer in lost:
+    copy = next((median(figures["blocked"]) for figures in found.values() if figures["role"] == LIMIT), None)
+    targets = [Target(f"{where}: training time lost ÷ warm copy", ratio(lost[ours], copy), 3)]
+    if (peer := "torch dcp.async_save, cached stager") in lost:
         targets.append(Target(f"{where}: training time lost ÷ {peer}", ratio(lost[ours], lost[peer]), 1 / 10))
     return Table(f"Interference: {where}", COLUMNS, rows, failures), targets
 
