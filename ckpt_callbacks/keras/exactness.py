@@ -9,9 +9,9 @@ from typing import Any
 
 import keras
 
-from .model import lora, uncounted, unsaved_optimizers
+from .global_generators import script_seed
+from .model import lora, unlisted_variables, unsaved_optimizers
 from .optimizer_attributes import OptimizerAttributes
-from .rng import script_seed
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -55,7 +55,7 @@ class Inexactness:
         """Log what makes resumes inexact, each reason once. Call it at each full save, with an up-to-date model."""
         if not self._was_reported:
             self._was_reported = True
-            later = uncounted.uncounted(model).inexact, unsaved_optimizers.why_inexact(model)
+            later = unlisted_variables.Uncounted(model).inexact, unsaved_optimizers.why_inexact(model)
             if why := "; ".join(filter(None, (*self._reasons, *later))):
                 log.warning("%s: a run resumed from here is not exact: %s", dirpath, why)
         if self._attributes is not None and (changed := self._attributes.changed()):

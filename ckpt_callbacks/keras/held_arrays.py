@@ -7,7 +7,7 @@ from collections.abc import Hashable
 import numpy as np
 
 from ..formats.keras.own_arrays import packed_offsets
-from ..memory.copy import copy_memory
+from ..memory.parallel_copy import copy_memory
 
 
 class HeldArrays:

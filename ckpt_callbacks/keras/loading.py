@@ -22,7 +22,7 @@ from .model.load import load as load_model
 from .model.load import load_weights
 from .model.objects import optimizers
 from .model.unbuilt import built_since
-from .model.uncounted import Uncounted
+from .model.unlisted_variables import Uncounted
 from .saved_optimizers import refuse_other_class
 from .state import assign, build_optimizers, seed_variables
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from .rng import script_seed
+from .global_generators import script_seed
 
 
 def training_metadata(model: keras.Model) -> dict[str, Any]:

@@ -8,8 +8,8 @@ import keras
 
 from ..run.step_gate import StepGate
 from .fit_call import FitCall
+from .global_generators import random_state
 from .resume_point import ResumePoint
-from .rng import random_state
 from .update_counter import UpdateCounter
 
 

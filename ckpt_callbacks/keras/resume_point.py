@@ -12,12 +12,12 @@ import numpy as np
 
 from .embedded import FitState
 from .fit_call import FitCall
+from .global_generators import set_random_state
 from .metrics import floats
 from .model.build import create_metrics
-from .model.uncounted import Uncounted
+from .model.unlisted_variables import Uncounted
 from .other_callbacks import OtherCallbacks
 from .partial_epoch import PartialEpoch
-from .rng import set_random_state
 from .state import assign
 from .train_function import BatchSkipper
 

@@ -11,12 +11,12 @@ import numpy as np
 
 from ..run.source import Embedded
 from .embedded import FitState, VolatileState
+from .global_generators import random_state
 from .model.objects import optimizers, structural
 from .model.parts import shapes
 from .model.unbuilt import built_since, unbuilt_layers
-from .model.uncounted import uncounted
+from .model.unlisted_variables import uncounted
 from .other_callbacks import OtherCallbacks
-from .rng import random_state
 
 
 def volatile_state(model: keras.Model, others: OtherCallbacks, *, keep: bool = False) -> VolatileState:

@@ -13,11 +13,11 @@ from ..record import Record, Status
 from ..recovery.lineage import supersede
 from ..runtime.clock import Clock
 from ..runtime.worker import Worker
-from ..store import space
 from ..store.private_files import make_folder
 from .checkpoint_writer import CheckpointWriter
 from .directory import RunDirectory
-from .outlook import Outlook
+from .free_space import keep_free
+from .retry_outlook import Outlook
 from .save_job import SaveJob
 
 log = logging.getLogger("ckpt_callbacks")
@@ -123,22 +123,8 @@ class Committer:
         if job.unchanged is not None:
             return self._writer.share(job.unchanged, job.draft)
         make_folder(self._layout.staging)
-        self._check_free(job.draft)
+        keep_free(self._min_free, self._manifest, job.draft.run, self._prune_quietly)
         return self._writer.write(job)
-
-    def _check_free(self, draft: Record) -> None:
-        """Make sure that ``min_free`` bytes are left after a save of the same size as the last one."""
-        if not self._min_free:
-            return
-        records = self._manifest.verified(draft.run)
-        needed = max((r.size for r in records[-1:]), default=0) + self._min_free
-        if space.free(self._layout.dirpath) < needed:
-            # Checkpoints that no rule keeps still exist if a deletion failed, or if the rules have changed.
-            self._prune_quietly()
-        if (free := space.free(self._layout.dirpath)) < needed:
-            raise OSError(
-                errno.ENOSPC, f"{free} bytes are free; {needed} are needed to leave min_free={self._min_free}"
-            )
 
     def _report(self, job: SaveJob, error: Exception) -> CommitError:
         text, name = f"{type(error).__name__}: {first_line(error)}", self._filename.render(job.draft)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
-from . import streams
+from . import standard_streams
 from .children import Shield, hold_back_losses, uncover
 from .watchdog import Watchdog, flush
 
@@ -222,9 +222,9 @@ class ProcessSignals:
             watch.pending = number
             watch.notify()
         self._watchdog.bark(number, self._grace)
-        streams.prepare()
+        standard_streams.prepare()
         with contextlib.suppress(RuntimeError):  # no thread can be started
-            _thread.start_new_thread(streams.keep_writable, (lambda: self._pending is not None,))
+            _thread.start_new_thread(standard_streams.keep_writable, (lambda: self._pending is not None,))
 
     @property
     def _grace(self) -> float:

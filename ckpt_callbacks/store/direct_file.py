@@ -13,7 +13,7 @@ import xxhash
 
 from ..memory.pages import PAGE, allocate
 from .digest import named
-from .space import reserve
+from .disk_space import reserve
 
 _DIRECT = getattr(os, "O_DIRECT", 0)
 _CHUNK = 8 << 20  # bytes per write

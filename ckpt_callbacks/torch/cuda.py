@@ -9,7 +9,7 @@ from collections.abc import Collection
 import torch
 
 from ..memory.arena import Arena
-from ..memory.copy import populate
+from ..memory.parallel_copy import populate
 
 
 class PinnedArena(Arena):

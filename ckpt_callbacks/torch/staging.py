@@ -14,6 +14,7 @@ from ..errors import NotEnoughMemory, first_line
 from ..formats import Shapes, Written
 from ..formats.finite import Numbers, all_finite
 from ..formats.torch import writer as torch_file
+from ..formats.torch.alignment import LARGE
 from ..formats.torch.checkpoint_pickler import CheckpointPickler, PickledParts
 from ..formats.torch.writer import small_members
 from ..memory.pages import round_up
@@ -131,8 +132,8 @@ def expected_size(module: torch.nn.Module, optimizers: Sequence[torch.optim.Opti
     """
     tensors = [*module.parameters(), *module.buffers(), *_states(optimizers)]
     storages = {s.data_ptr(): s for s in map(_storage, tensors) if s is not None}
-    large = [storage.nbytes() for storage in storages.values() if storage.nbytes() >= torch_file.LARGE]
-    small = [storage.nbytes() for storage in storages.values() if storage.nbytes() < torch_file.LARGE]
+    large = [storage.nbytes() for storage in storages.values() if storage.nbytes() >= LARGE]
+    small = [storage.nbytes() for storage in storages.values() if storage.nbytes() < LARGE]
     return sum(map(round_up, large)) + round_up(small_members(small).size)
 
 

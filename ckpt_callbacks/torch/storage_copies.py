@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import torch
 
+from ..formats.torch.alignment import LARGE
 from ..formats.torch.checkpoint_pickler import PickledParts
 from ..formats.torch.pickler import Pickled
 from ..formats.torch.small_members import SmallMembers
 from ..formats.torch.structure import Structure
-from ..formats.torch.writer import LARGE, TorchFile, in_memory, small_members
-from ..memory.copy import Copy, copy_memory
+from ..formats.torch.writer import TorchFile, in_memory, small_members
+from ..memory.parallel_copy import Copy, copy_memory
 from .cuda import DeviceCopies, PinnedArena
 
 DEVICES = ("cpu", "cuda")  # the devices that can be copied from

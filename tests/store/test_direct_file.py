@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ckpt_callbacks.memory.arena import Arena
 from ckpt_callbacks.memory.pages import PAGE
-from ckpt_callbacks.store import space
+from ckpt_callbacks.store import disk_space
 from ckpt_callbacks.store.direct_file import LARGE, DirectFile, _address
 
 SIZES = [0, 1, 17, PAGE - 1, PAGE, PAGE + 1, 3 * PAGE, LARGE - 1, LARGE, LARGE + PAGE + 1, 1 << 20, (8 << 20) + 5]
@@ -172,7 +172,7 @@ def test_a_disk_that_refuses_the_space(tmp_path, monkeypatch, error):
     def refuses(*_):
         raise OSError(error, os.strerror(error))
 
-    monkeypatch.setattr(space, "fallocate", refuses)
+    monkeypatch.setattr(disk_space, "fallocate", refuses)
     with pytest.raises(OSError) as caught:
         write(tmp_path / "a", [b"x"], 1)
     assert caught.value.errno == error

@@ -30,7 +30,7 @@ from . import embedded_dataset
 from .entries import Group
 from .layout import FileLayout, feed, lay_out, unlike
 from .own_arrays import OwnArrays, group_of
-from .space import check_space
+from .required_space import check_space
 from .unsupported import explain_refusal
 
 log = logging.getLogger("ckpt_callbacks")

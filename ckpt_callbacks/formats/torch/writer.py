@@ -16,16 +16,14 @@ import torch
 
 from ...errors import first_line
 from ...formats import Written
-from ...memory.pages import PAGE
-from ...store import space
+from ...store import disk_space
 from ...store.direct_file import DirectFile
 from .. import Shapes
 from ..zip_writer import Member, ZipWriter
+from .alignment import ALIGN, LARGE, alignment
 from .pickler import Pickled, is_known, pickled
 from .small_members import SmallMembers
 
-LARGE = 64 << 10  # bytes; storages of at least this size begin on a page in the file, for direct I/O
-_ALIGN = 64  # what torch aligns storages to
 _NEW_YEAR = (0, 0x21)  # the earliest date that an archive can hold; torch stores no date either
 _ALMOST_NOTHING = 1 << 20  # bytes; after a write that failed for lack of space, less is free
 _FOLDER = "archive"  # the name of the archive in memory, whatever the file is called
@@ -64,14 +62,14 @@ class TorchFile:
         with DirectFile(path, len(self.block) + sum(map(_size, rest)) + len(self.data)) as file:
             archive = ZipWriter(file, _NEW_YEAR)
             archive.add_block(self.block, entries, self.small.count)
-            archive.add(f"{_FOLDER}/data.pkl", [self.data], _ALIGN)
-            archive.add(f"{_FOLDER}/byteorder", [sys.byteorder.encode()], _ALIGN)
+            archive.add(f"{_FOLDER}/data.pkl", [self.data], ALIGN)
+            archive.add(f"{_FOLDER}/byteorder", [sys.byteorder.encode()], ALIGN)
             for number, storage in enumerate(self.storages):
                 if storage is not None:
                     data = in_memory(storage.cpu()) if isinstance(storage, torch.UntypedStorage) else storage
-                    archive.add(f"{_FOLDER}/data/{number}", [data], PAGE if len(data) >= LARGE else _ALIGN)
+                    archive.add(f"{_FOLDER}/data/{number}", [data], alignment(len(data)))
                     del data  # before the next one comes from the device
-            archive.add(f"{_FOLDER}/version", [b"3\n"], _ALIGN)
+            archive.add(f"{_FOLDER}/version", [b"3\n"], ALIGN)
             archive.finish()
             return file.finish()
 
@@ -86,7 +84,7 @@ def small_members(sizes: Sequence[int]) -> SmallMembers:
     for number, size in enumerate(sizes):
         if size < LARGE:
             begin = members[-1].end if members else 0
-            members.append(Member(f"{_FOLDER}/data/{number}", size, 0, begin, _NEW_YEAR, _ALIGN))
+            members.append(Member(f"{_FOLDER}/data/{number}", size, 0, begin, _NEW_YEAR, ALIGN))
     return SmallMembers(members)
 
 
@@ -145,6 +143,6 @@ def disk_errors(path: Path) -> Iterator[None]:
         yield
     except Exception as error:
         hidden = not isinstance(error, OSError) and path.parent.exists()
-        if hidden and space.free(path.parent) <= _ALMOST_NOTHING:
+        if hidden and disk_space.free(path.parent) <= _ALMOST_NOTHING:
             raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} ({first_line(error)})") from error
         raise

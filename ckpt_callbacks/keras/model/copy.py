@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from ...memory.copy import Copy, copy_memory
+from ...memory.parallel_copy import Copy, copy_memory
 
 
 def copy(values: Sequence[Any], into: Sequence[np.ndarray]) -> None:

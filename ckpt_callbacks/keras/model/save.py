@@ -14,7 +14,7 @@ import keras
 from ...formats import Shapes
 from ...formats.keras import archive as keras_zip
 from ...formats.keras import embedded
-from ...formats.keras.space import check_space
+from ...formats.keras.required_space import check_space
 from ...formats.keras.suffix import WEIGHTS
 from ...formats.keras.unsupported import explain_refusal
 from ...formats.zip_dates import any_date

@@ -102,7 +102,7 @@ def test_code_that_needs_real_values_resumes(tmp_path, part):
 
 @TENSORFLOW
 def test_variables_that_are_too_large_are_named_once_at_the_first_save(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr("ckpt_callbacks.keras.model.uncounted._MOST", 500)
+    monkeypatch.setattr("ckpt_callbacks.keras.model.unlisted_variables._MOST", 500)
     (x, y), _ = digits()
     made = keras.Sequential(MAKERS["variable"](), name="digits")
     made.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ckpt_callbacks.store import space
+from ckpt_callbacks.store import disk_space
 
 CALLS = [
     "open", "write", "writev", "pwrite", "fallocate", "fsync", "rename", "replace", "unlink", "remove",
@@ -23,7 +23,7 @@ CHANGING = {
     "create", "write", "writev", "pwrite", "fallocate", "fsync", "rename", "replace",
     "unlink", "remove", "rmdir", "mkdir", "symlink", "ftruncate",
 }  # fmt: skip
-_ELSEWHERE = {"fallocate": space}  # the modules of calls that `os` does not have
+_ELSEWHERE = {"fallocate": disk_space}  # the modules of calls that `os` does not have
 _SECTOR = 512  # bytes; direct writes are torn between whole ones
 
 Before = Callable[["Call"], Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from ...store.space import require
+from ...store.disk_space import require
 
 _PER_VARIABLE = 8192  # bytes; more than HDF5 needs for itself
 

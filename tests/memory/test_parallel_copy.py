@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ckpt_callbacks.memory import copy as copying
-from ckpt_callbacks.memory.copy import copy_memory, populate
+from ckpt_callbacks.memory import parallel_copy as copying
 from ckpt_callbacks.memory.pages import PAGE, allocate
+from ckpt_callbacks.memory.parallel_copy import copy_memory, populate
 
 
 def address(array):
