@@ -20,7 +20,7 @@ from ..formats.torch.writer import small_members
 from ..memory.pages import round_up
 from ..memory.pool import ArenaPool
 from ..run.snapshot import LiveSnapshot, Snapshot
-from .cuda import DeviceCopies, PinnedArena
+from .gpu_copies import DeviceCopies, PinnedArena
 from .storage_copies import DEVICES, copy_storages
 from .trained_tensors import are_finite, numbers_of
 

@@ -15,7 +15,7 @@ from ..formats.torch.small_members import SmallMembers
 from ..formats.torch.structure import Structure
 from ..formats.torch.writer import TorchFile, in_memory, small_members
 from ..memory.parallel_copy import Copy, copy_memory
-from .cuda import DeviceCopies, PinnedArena
+from .gpu_copies import DeviceCopies, PinnedArena
 
 DEVICES = ("cpu", "cuda")  # the devices that can be copied from
 

@@ -15,16 +15,16 @@ def _in_lightning() -> None:
     from ckpt_callbacks.formats.torch import writer as torch_file
     from ckpt_callbacks.torch import staging
 
-    copy = staging._copy
+    copy = staging.copy_storages
 
     def broken(found: Any, *more: Any) -> Any:
-        held, copies = copy(found, *more)
-        number = max(range(len(held)), key=lambda n: len(held[n]))
-        whose = next(s for s in found.storages if s.nbytes() == len(held[number]))
-        held[number] = torch_file.in_memory(whose)
-        return held, copies
+        copied = copy(found, *more)
+        storages = [*copied.content.storages]
+        number = max(range(len(storages)), key=lambda n: len(storages[n] or b""))
+        storages[number] = torch_file.in_memory(found.storages[found.members[number]])
+        return dataclasses.replace(copied, content=dataclasses.replace(copied.content, storages=storages))
 
-    staging._copy = broken
+    staging.copy_storages = broken
 
 
 def _in_keras() -> None:
@@ -33,11 +33,11 @@ def _in_keras() -> None:
     content_of = staging._content
 
     def broken(model: Any, *more: Any) -> Any:
-        content = content_of(model, *more)
+        content, own = content_of(model, *more)
         live = model.layers[0].large.value.detach().numpy()
         number = next(n for n, array in enumerate(content.arrays) if array.shape == live.shape)
         arrays, data = [*content.arrays], [*content.data]
         arrays[number], data[number] = live, memoryview(live).cast("B")
-        return dataclasses.replace(content, arrays=arrays, data=data)
+        return dataclasses.replace(content, arrays=arrays, data=data), own
 
     staging._content = broken

@@ -9,7 +9,7 @@ import torch
 from ckpt_callbacks import Every, KeepAll, OnDeadline, Policy
 from ckpt_callbacks.lightning import LightningCheckpoint, checkpoint_io
 from ckpt_callbacks.testing import FakeClock
-from ckpt_callbacks.torch import cuda as pinned
+from ckpt_callbacks.torch import gpu_copies as pinned
 from ckpt_callbacks.torch.staging import TorchStaging
 from tests.adapters.lightning.task import Model, loaders, trainer
 
