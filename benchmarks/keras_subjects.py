@@ -21,7 +21,7 @@ class KerasSubject(Subject):
     """A Keras fit without checkpoints, and the base class of the other subjects.
 
     Attributes:
-        others: Further callbacks of the fit.
+        others: Callbacks of the fit besides the subject's own.
     """
 
     hook = "on_train_batch_end"
@@ -53,7 +53,7 @@ class OursWithArrays(Ours):
 
 
 class OtherWeights(keras.callbacks.EarlyStopping):
-    """The callback after an epoch whose weights are still the best: they differ from the current ones."""
+    """An `EarlyStopping` whose best weights differ from the current ones, because a past epoch was the best."""
 
     def on_train_begin(self, logs=None) -> None:
         super().on_train_begin(logs)

@@ -13,15 +13,15 @@ Shape = tuple[int, ...]
 class Shapes(lightning.LightningModule):
     """A module with parameters and buffers of given shapes, each in a module of its own.
 
-    Only the first step trains all parameters, so that each gets its optimizer state. Later steps train only the last
-    one, so a step costs almost nothing for a model of any size.
+    The first step trains all parameters, so that each gets its optimizer state. Later steps train only the last
+    parameter, so a step costs almost nothing for a model of any size.
 
     Args:
         parameters: The shapes of the parameters.
         buffers: The shapes of the buffers.
         groups: The number of parameter groups.
         optimizers: The number of optimizers, each for a part of the parameters.
-        tied: The first parameter is used a second time.
+        tied: Whether the first parameter is used a second time.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ def models(quick: bool) -> Iterator[tuple[str, Callable[[], lightning.LightningM
     """Yield the name of each model, and a function that makes it.
 
     Args:
-        quick: Yield only a tiny one.
+        quick: Whether to yield only a tiny model.
     """
     yield "6 parameters of 500, AdamW", lambda: Shapes([(500,)] * 6)
     if quick:

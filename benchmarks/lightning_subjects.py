@@ -265,7 +265,7 @@ MODELS = (WarmCopy, Ours, LightningsModelCheckpoint, DistributedCheckpoint)
 
 
 def extent(module: lightning.LightningModule) -> tuple[int, int]:
-    """Return the number of tensors of a module and its optimizers after the first step of AdamW, and their bytes."""
+    """Return the number and the bytes of the tensors of a module and its optimizers after a first step of AdamW."""
     trained = list(module.parameters())
     everything = [*trained, *trained, *trained, *module.buffers()]
     return len(everything) + len(trained), sum(t.nbytes for t in everything) + 4 * len(trained)

@@ -1,10 +1,10 @@
-"""Long runs: what a save, a start and `ckpt ls` cost after many saves of which nearly all were deleted.
+"""Long runs: the cost of a save, a start and `ckpt ls` after many saves, nearly all of which were deleted.
 
     python -m benchmarks.long_runs [--quick]
 
-One run with `KeepLast(2)` saves tiny files, each time through all steps of the commit protocol. It stops at the marks,
-where a new process would resume it, and continues. The directory is in memory if possible, so that the device does not
-hide what grows.
+One run with `KeepLast(2)` saves tiny files; each save takes all steps of the commit protocol. At each mark, the run is
+closed, measured, and resumed as a new process would resume it. The directory is in memory if possible, so that the
+speed of the device does not hide what grows.
 """
 
 import gc
@@ -26,9 +26,9 @@ from ckpt_callbacks.testing import FakeWriter
 from . import engines
 from .report import MB, Spread, Table, Target, ratio
 
-MARKS = (1000, 20_000, 100_000)  # the first one is early, and is what the others are compared with
+MARKS = (1000, 20_000, 100_000)  # numbers of saves; the others are compared with the first one
 QUICK = (300, 1500)
-COMPARED = 300  # saves before a mark whose median counts
+COMPARED = 300  # saves before a mark, of which the median is taken
 POLICY = Policy(Every(steps=1), KeepLast(2))
 SECONDS, GROWTH, MEMORY = 0.5, 1.2, 10.0  # the targets
 
@@ -38,7 +38,7 @@ def run_in(dirpath):
 
 
 def memory():
-    """Return the megabytes that this process holds."""
+    """Return the memory of this process in MB."""
     gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1]) if sys.platform == "linux" else 0
     return pages * os.sysconf("SC_PAGE_SIZE") / MB
@@ -70,7 +70,7 @@ def listed(dirpath):
 
 
 def measured(dirpath, marks):
-    """Save up to each mark, and yield what everything costs there."""
+    """Save up to each mark, and yield the costs measured there."""
     writer, step = FakeWriter(), 0
     for mark in marks:
         run, recent, first, since = run_in(dirpath), deque(maxlen=COMPARED), step, time.perf_counter()

@@ -1,10 +1,10 @@
-"""The time for which a save blocks training, on models like those that people train.
+"""The time for which a save blocks training, for models like those that people train.
 
     python -m benchmarks.models [--quick]
 
 Each measurement is a real `Trainer.fit` or `model.fit` in its own process, and a save begins when the one before it
-has landed. The limit is what no snapshot can avoid: the ``state_dict()`` of module and optimizers (in Keras: a reading
-of all variables), copied into warm memory.
+has landed. The limit is the work that no snapshot can avoid: to call ``state_dict()`` of the module and the optimizers
+(in Keras: to read all variables), and to copy the result into warm memory.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .subject import LIMIT, OURS, Enough, Subject, measured
 
 EVERY = 2
 SAVES = 7  # in each fit; the first one allocates
-FACTOR, EXTRA = 1.4, 0.002  # of the limit, and seconds
+FACTOR, EXTRA = 1.4, 0.002  # a multiple of the limit, and seconds in addition
 ENGINES = (engines.LIGHTNING,)
 
 

@@ -4,7 +4,7 @@
 
 All callbacks take part in the same real run, and each call is timed at each step, so that the noise of the machine
 affects all of them equally. "20 rules" is a policy with twenty rules in save, keep and stop together. "records" is the
-number of checkpoints that the directory already holds. Several processes that train together: see `benchmarks.ranks`.
+number of checkpoints that the directory already holds. `benchmarks.ranks` measures processes that train together.
 """
 
 import json

@@ -2,9 +2,9 @@
 
     python -m benchmarks.ranks [--quick]
 
-`benchmarks.overhead` shows the same tables. The ranks train with DDP and gloo on the CPU, and the first one measures.
+`benchmarks.overhead` shows the same tables. The ranks train with DDP and gloo on the CPU, and the first rank measures.
 All callbacks take part in the same real run. A callback that communicates also waits for the other ranks. The mean
-includes the steps at which ours agree, which the median leaves out.
+includes the few steps at which the ranks agree; the median hides them.
 """
 
 import json
@@ -27,13 +27,13 @@ PLAIN, BY_TIME = "ModelCheckpoint", "ModelCheckpoint, train_time_interval"
 
 
 class Steps:
-    """The nanoseconds that a callback takes in each step, in all functions that are timed."""
+    """The nanoseconds that a callback takes in each step, as the sum of all its timed functions."""
 
     def __init__(self):
         self.ns = [0]
 
     def time(self, holder, name):
-        """Replace a method of an object by one that is timed."""
+        """Replace a method of an object by a timed one."""
         inner = getattr(holder, name)
 
         def timed(*args, **kwargs):
@@ -49,7 +49,7 @@ class Steps:
 
 
 def train(ranks, steps, folder):
-    """Train, and return the rows of the first rank; none in the others."""
+    """Train, and return the rows of the first rank; other ranks return none."""
     import lightning
     import torch
     from lightning.pytorch.callbacks import Callback, ModelCheckpoint
@@ -101,7 +101,7 @@ def train(ranks, steps, folder):
 
 
 def engine(name, quick):
-    """Measure with that many ranks. Lightning starts the others with the same command."""
+    """Measure with ``name`` ranks. Lightning starts the other ranks with the same command."""
     with engines.scratch() as folder:
         shared = os.environ.setdefault("RANKS_FOLDER", folder)
         for row in train(int(name), 400 if quick else 3000, Path(shared)):

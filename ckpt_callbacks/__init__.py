@@ -1,6 +1,6 @@
 """One checkpoint policy for PyTorch Lightning and Keras: when to save, what to keep, when to stop.
 
-The names below are the framework-free core; `open_run` reads the checkpoints of any run. The callbacks are
+The names below need no framework; `open_run` finds the checkpoints of any run. The callbacks are
 `ckpt_callbacks.lightning.LightningCheckpoint` and `ckpt_callbacks.keras.KerasCheckpoint`; importing this module loads
 no framework.
 """

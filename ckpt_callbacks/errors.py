@@ -35,7 +35,7 @@ class PolicyError(CkptError, ValueError):
 
 
 class WrongFramework(PolicyError, AttributeError):
-    """A callback that was passed to the other framework. Raised for attributes that only the other one looks for."""
+    """A callback was passed to the other framework, which has looked for one of its own attributes."""
 
 
 class ConfigError(CkptError, ValueError):

@@ -20,10 +20,10 @@ class LocalPath(click.Path):
     def convert(
         self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
     ) -> Any:  # fmt: skip
-        """Expand what the shell would have expanded, as in ``--config='~/ckpt.yaml'``, and return the path.
+        """Expand what the shell has not expanded, as in ``--config='~/ckpt.yaml'``, and return the path.
 
         Raises:
-            PolicyError: It is empty or a URL, or names an unknown user.
+            PolicyError: The path is empty or a URL, or names an unknown user.
         """
         what = param.get_error_hint(ctx).strip("'.") if param is not None and ctx is not None else "the path"
         return super().convert(expanded(what, value), param, ctx)

@@ -34,7 +34,7 @@ def ls(dirs: tuple[Path, ...], as_json: bool, everything: bool, why: bool, confi
     if (len(dirs) > 1 or runs != [dirs[0]]) and runs:
         if everything or why:
             option = "--all" if everything else "--why"
-            raise StoreError(f"{option}: is about the checkpoints of one run, and got {len(runs)}, such as {runs[0]}")
+            raise StoreError(f"{option}: got {len(runs)} runs; expected the directory of one run, such as {runs[0]}")
         _list_runs(runs, as_json=as_json, config=config)
         return
     run_dir = dirs[0]

@@ -52,7 +52,7 @@ def checked_tag(name: str, manifest: Manifest) -> str:
     """
     dirpath, files = manifest.layout.dirpath, {record.file for record in manifest.records.values()}
     if name in files or (name and target_of(dirpath / name) in files):
-        raise StoreError(f"{dirpath}: tag: got {name!r}, which names a checkpoint's file; expected a name like release")
+        raise StoreError(f"{dirpath}: tag: got {name!r}, the name of a checkpoint's file; expected a name like release")
     if not is_tag(name):
         raise StoreError(
             f"tag: got {name!r}; expected a printable name, such as release, that is neither a number nor one of "

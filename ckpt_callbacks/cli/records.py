@@ -89,10 +89,10 @@ class Listing:
 
         Args:
             which: The name of a checkpoint.
-            alone: Whether it must name no other checkpoint that has a file, even in another sense.
+            alone: Whether to refuse a name that could also mean another checkpoint that has a file.
 
         Raises:
-            StoreError: There is none, or more than one.
+            StoreError: There is no such record, or ``alone`` is true and there are several.
         """
         if which in ALIASES:
             found = [record for record in self.records if which in self.aliases.get(record.id, ())]
@@ -101,7 +101,7 @@ class Listing:
                 raise StoreError(f"{self._dirpath}: has no {which!r} checkpoint yet{why}")
             return found[0]
         path = Path(which)
-        # A link beside the checkpoints, as the shell shows it; in another run, it may have a target of the same name.
+        # The link must be beside the checkpoints: a link of another run may lead to a file of the same name.
         beside = self._dirpath / path.name if path.parent in (Path(), self._dirpath) else path
         is_here = beside.parent.resolve() == self._dirpath.resolve()
         files = {path.name, target_of(beside)} if is_here else {None}
@@ -121,7 +121,7 @@ class Listing:
         meant = {r.id: r.file for r in named or ids + others if r.status.on_disk}
         if alone and len(meant) > 1:
             raise StoreError(
-                f"{self._dirpath}: {which!r} may mean {' or '.join(meant.values())}; expected the name of its file"
+                f"{self._dirpath}: {which!r} could mean {' or '.join(meant.values())}; expected the name of a file"
             )
         # A deleted checkpoint's name may have been used again.
         return max(matching, key=lambda r: (r.status.on_disk, r.id))

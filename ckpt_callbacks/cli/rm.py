@@ -21,7 +21,7 @@ from .records import Listing
 def rm(run_dir: Path, which: str | None, force: bool) -> None:
     """Delete one checkpoint.
 
-    WHICH is its id or step, its file or path, a tag, or one of last, best and final; a name that may mean two
+    WHICH is its id or step, its file or path, a tag, or one of last, best and final. A name that could mean two
     checkpoints is refused. A checkpoint that is pinned, that one of the links names, or from which a run would resume
     is deleted only with --force, and the links and the resume point only while no training is running. What is left of
     a failed save, or of a damaged file, is deleted with --force.

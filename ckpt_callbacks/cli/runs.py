@@ -69,7 +69,7 @@ class RunSummary:
         }
 
     def _value(self, best: Record) -> str:
-        """Return what the best checkpoint was ranked by, if it is known."""
+        """Return the values by which the best checkpoint was ranked, if they are known."""
         measured = self._listing.measured(best)
         if self._listing.view.policy is None and len(measured) > 1:  # the manifest was rebuilt, for example
             return "metric not known"

@@ -11,7 +11,7 @@ _Init = TypeVar("_Init", bound=Callable[..., None])
 
 
 def suggests_names(init: _Init) -> _Init:
-    """Make a constructor suggest the right name for a misspelt argument, which Python does only from 3.13 on.
+    """Make a constructor suggest the right name for a misspelt argument, as Python itself does from 3.13 on.
 
     Args:
         init: The ``__init__`` of a class. It takes no arbitrary arguments.

@@ -70,13 +70,13 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "anyOf": refs}
 
 
-# Fields whose default in Python is None, so that a file may hold a null in place of leaving them out.
+# Fields whose default in Python is None, so that null in a file means the same as leaving the field out.
 _NULLABLE = ("dirpath", "mode", "patience", "stop", "best_by", "filename", "resume")
 _NULLABLE_IN_METRIC = ("mode", "smoothing", "baseline")
 
 
 def _fields(*nullable: str) -> ConfigDict:
-    """Return the configuration of a mapping whose JSON schema accepts null in these fields, too."""
+    """Return the configuration of a mapping whose JSON schema also accepts null in these fields."""
 
     def accept_null(schema: dict[str, Any]) -> None:
         properties = schema["properties"]

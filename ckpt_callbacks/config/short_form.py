@@ -14,7 +14,7 @@ def completed(parsed: Any, short: Mapping[str, Any], rules: Collection[str]) -> 
     Args:
         parsed: The content of the file.
         short: Any of ``monitor``, ``mode`` and ``patience``.
-        rules: The fields of a file with rules of its own.
+        rules: The names of the fields by which a file has rules of its own.
     """
     if not short or not isinstance(parsed, dict):
         return parsed, []

@@ -27,14 +27,14 @@ _32, _16 = 0xFFFFFFFF, 0xFFFF
 _VERSION, _VERSION_64 = 20, 45
 _UNIX, _UTF8, _READABLE = 3, 0x800, 0o600 << 16
 _FEW = 64 << 10  # bytes
-_CRC_FOLLOWS = 0x8  # the flag of a member whose CRC is behind its data
+_CRC_FOLLOWS = 0x8  # the flag of a member whose CRC follows its data
 
 
 class ZipWriter:
     """A writer of one archive, front to back.
 
-    The CRC-32 of a large member follows its data, as in the files of `torch.save`. If it came before, the data would
-    have to be read once more: all that is hashed afterwards depends on it.
+    The CRC-32 of a large member follows its data, as in the files of `torch.save`. If it came first, the data would
+    have to be read twice, because the digest of the file covers the CRC before the data.
 
     Args:
         file: The file, still empty.
@@ -47,7 +47,7 @@ class ZipWriter:
         self._count = 0
 
     def add_block(self, block: memoryview, entries: bytes, count: int) -> None:
-        """Append members that are laid out already.
+        """Append members whose bytes are already complete.
 
         Args:
             block: The members.
@@ -64,10 +64,10 @@ class ZipWriter:
         Args:
             name: Its name.
             pieces: Its data.
-            align: Its data begins at a multiple of this number of bytes.
+            align: The alignment of its data in bytes.
         """
         size, place, self._count = sum(map(len, pieces)), self._file.position, self._count + 1
-        if size < _FEW:  # copied together faster than written one after the other
+        if size < _FEW:  # one write of a copy is faster than several writes
             data = b"".join(pieces)
             member = Member(name, size, crc32(data), place, self._timestamp, align)
             self._file.write(member.header() + data)
@@ -135,14 +135,14 @@ class Member:
         return self.offset + len(self.header()) + self.size
 
     def descriptor(self, crc: int) -> bytes:
-        """Return the bytes after its data, if its CRC-32 is there."""
+        """Return the bytes that follow its data if its CRC-32 does."""
         return struct.pack("<4sLQQ" if self.size >= _32 else "<4sLLL", b"PK\7\10", crc, self.size, self.size)
 
     def entry(self, follows: int = 0) -> bytes:
         """Return its entry in the directory.
 
         Args:
-            follows: The CRC-32 that follows its data.
+            follows: The CRC-32 that follows its data, if it does.
         """
         name, flags = self._encoded()
         crc = follows if self.crc is None else self.crc
@@ -165,7 +165,7 @@ def directory(entries: bytes, count: int, start: int) -> bytes:
     Args:
         entries: The entries of all members.
         count: The number of members.
-        start: The position of these bytes.
+        start: The position of the directory in the archive.
     """
     end = b""
     if count >= _16 or start >= _32 or len(entries) >= _32:

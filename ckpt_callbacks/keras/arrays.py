@@ -13,15 +13,15 @@ import numpy as np
 from .held_arrays import HeldArrays
 
 _ARRAY = "ckpt_callbacks.array"
-_SMALL = 256  # bytes; smaller arrays are written as text, because their places would take as long, and as much space
+_SMALL = 256  # bytes; smaller arrays are written as text, because their places would take as much time and space
 
 
 def plain(value: Any, *, copy: bool) -> Any:
-    """Return a value whose containers are new lists and dicts, and whose tensors are numpy arrays.
+    """Return a value with new lists and dicts in place of its containers, and numpy arrays in place of its tensors.
 
     Args:
         value: The value.
-        copy: Whether to copy arrays, too, so that no later change affects the result.
+        copy: Whether to copy arrays as well, so that no later change affects the result.
 
     Raises:
         TypeError: The value contains something that is neither a JSON value nor an array.
@@ -41,7 +41,7 @@ def plain(value: Any, *, copy: bool) -> Any:
     if value.dtype == object:
         return _of_objects([plain(item, copy=copy) for item in value.ravel()], value.shape)
     if value.dtype.kind != "T" and value.dtype.hasobject:
-        raise TypeError(f"an array of {value.dtype} holds Python objects in fields")
+        raise TypeError(f"an array of {value.dtype} has fields that hold Python objects")
     return np.array(value) if copy else np.asarray(value)
 
 
@@ -50,7 +50,7 @@ def to_json(value: Any, held: HeldArrays | None = None) -> Any:
 
     Args:
         value: The value. Its tuples become lists, and its tensors numpy arrays.
-        held: Takes the large arrays, which get a number in place of their data. If None, all become text.
+        held: Takes the large arrays, and the JSON values refer to them by number. If None, all arrays become text.
 
     Raises:
         TypeError: The value contains something that is neither a JSON value nor an array.
@@ -63,7 +63,7 @@ def from_json(value: Any, arrays: Sequence[np.ndarray] = ()) -> Any:
 
     Args:
         value: The JSON values.
-        arrays: The bytes of each array that was held, by number.
+        arrays: The bytes of each array to which the JSON values refer by number.
     """
     if isinstance(value, list):
         return [from_json(item, arrays) for item in value]
@@ -90,7 +90,7 @@ def array_from_json(facts: Mapping[str, Any], arrays: Sequence[np.ndarray] = ())
     if "items" in facts:
         items = _of_objects([from_json(item, arrays) for item in facts["items"]], shape)
         return items if name == "object" else items.astype(np.dtypes.StringDType())
-    dtype = np.dtype(ast.literal_eval(name) if name[0] in "[{" else name)  # fields are written as Python writes them
+    dtype = np.dtype(ast.literal_eval(name) if name[0] in "[{" else name)  # types with fields are Python literals
     data = arrays[facts["number"]] if "number" in facts else base64.b64decode(facts["data"])
     return np.frombuffer(data, dtype, int(np.prod(shape))).reshape(shape).copy()
 

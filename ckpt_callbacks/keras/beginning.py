@@ -114,7 +114,7 @@ class Beginning:
         return final is None or final.step < self._run.state.step
 
     def announce_if_run_out(self) -> None:
-        """Log that a fit trained nothing, if the run has as many epochs as the script asks for."""
+        """Log that a fit trained nothing if the run already has as many epochs as the script asks for."""
         if why := self._run_out():
             self._run.directory.announcements.end_untrained(self._run.state.step, why)
 

@@ -189,7 +189,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         # Not on_train_batch_end, which would disable asynchronous dispatch. Reading `self.model` would synchronise JAX.
-        gate = self._gate  # without a fit, it is open
+        gate = self._gate  # it is open if there is no fit
         if batch < gate.batch and not gate.alarm:
             gate.begun = batch
         elif self._fit is not None:

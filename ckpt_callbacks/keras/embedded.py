@@ -38,7 +38,7 @@ class VolatileState:
         """Return the state in the form that a checkpoint holds.
 
         Args:
-            held: Takes the large arrays of callbacks and of uncounted variables. If None, they become text.
+            held: Receives the large arrays of callbacks and of uncounted variables. If None, they become text.
         """
         return {
             "random": {name: array_to_json(array) for name, array in self.random.items()},
@@ -54,7 +54,7 @@ class VolatileState:
 
         Args:
             state: The JSON values.
-            arrays: The bytes of each array that the checkpoint holds beside them.
+            arrays: The bytes of each array that the checkpoint holds outside the JSON.
         """
         return cls(
             random={name: array_from_json(array) for name, array in state["random"].items()},

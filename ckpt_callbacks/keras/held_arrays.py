@@ -1,4 +1,4 @@
-"""The arrays of a state whose other values are JSON values."""
+"""The arrays of a state, which a file holds outside its JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..memory.parallel_copy import copy_memory
 
 
 class HeldArrays:
-    """Arrays that a file holds beside its JSON values, each one once. They must not change until they are copied."""
+    """Arrays that a file holds outside its JSON, each one once. They must not change until they are copied."""
 
     def __init__(self) -> None:
         self._arrays: list[np.ndarray] = []

@@ -63,7 +63,7 @@ class OtherCallbacks:
         """Return their current states.
 
         Args:
-            keep: Whether later hooks must not change the arrays of the states. Copying them takes time and memory.
+            keep: Whether to copy the arrays, so that later hooks cannot change them. This takes time and memory.
         """
         self._flush()
         found = []
@@ -73,7 +73,7 @@ class OtherCallbacks:
         return tuple(found)
 
     def expected_size(self, model: keras.Model) -> int:
-        """Return the number of bytes of arrays that the states will probably have.
+        """Return the probable size in bytes of the arrays in the states.
 
         Args:
             model: The model that is trained.

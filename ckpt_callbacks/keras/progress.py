@@ -19,7 +19,7 @@ class Progress:
     Args:
         call: The call of `fit`.
         steps: Counts the updates of the fit.
-        gate: Notes the batches that begin.
+        gate: Notes each batch that begins.
         epochs: Number of epochs that were completed before the fit.
         point: The place where the fit continues; None if it starts with a new epoch.
         earlier_epochs: Number of epochs of the run that Keras does not count, because earlier fits trained them. Used

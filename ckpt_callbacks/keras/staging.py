@@ -62,7 +62,7 @@ class KerasStaging:
         self._structure: ModelStructure | None = None  # of the model that was copied last
 
     def unchanged(self, model: keras.Model) -> AbstractContextManager[None]:
-        """Return a block in which the model does not change. What follows from its structure is kept for later blocks.
+        """Return a block in which the model must not change. Results that depend on its structure are kept for later.
 
         Args:
             model: The model.
@@ -87,7 +87,7 @@ class KerasStaging:
         Args:
             model: The model. An optimizer that is not built yet has no state, and adds nothing.
             suffix: The suffix of the files.
-            arrays: The expected bytes of the arrays of other callbacks.
+            arrays: The expected size in bytes of the arrays of other callbacks.
         """
         if not self._copies or self._why_live(model, suffix) is not None:
             return 0
@@ -131,7 +131,7 @@ class KerasStaging:
             assert self._writer is not None  # otherwise the snapshot is live
             try:
                 content, own = _content(model, suffix, state, arena)
-            except _Changed:  # what the user's own code stores depends on more than its attributes
+            except _Changed:  # the variables that the user's own code stores depend on more than its attributes
                 if self._structure is None:
                     raise
                 self._structure.facts.clear()
@@ -143,12 +143,12 @@ class KerasStaging:
             return snapshot
 
     def _known(self, model: keras.Model) -> dict[Any, Any]:
-        """Return what follows from the structure of a model, as far as it is known."""
+        """Return the results that depend on the structure of a model, as far as they are known."""
         if _UNKNOWN is not None:
             return {}
         try:
             if self._structure is None or not self._structure.is_of(model) or not self._structure.is_current():
-                self._structure = None  # first, so that what it keeps alive is not held together with the new one
+                self._structure = None  # first, so that the objects of the old and the new one are never held together
                 self._structure = ModelStructure(model)
         except Exception:  # the model's own code raises; whoever needs its answer says so
             self._structure = None
@@ -230,11 +230,11 @@ def _saves_as_keras(model: keras.Model) -> bool:
 
 
 class _Changed(Exception):
-    """The objects of a model store other variables at each call."""
+    """The objects of a model store different variables at each call."""
 
 
 def _content(model: keras.Model, suffix: str, state: FitState, arena: Arena) -> tuple[KerasFile, OwnArrays | None]:
-    """Return the contents of a file, and the arrays of the state that are still to be added to them."""
+    """Return the contents of a file, and the arrays of the state that must still be added to them."""
     plan, held = file_plan(model, suffix), HeldArrays()
     values = plan.found.current_values()
     if values is None:

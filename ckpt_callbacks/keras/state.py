@@ -34,7 +34,7 @@ def volatile_state(model: keras.Model, others: OtherCallbacks, *, keep: bool = F
 
 
 def prepare_state(model: keras.Model) -> None:
-    """Find out in advance what the state of a model consists of; see `unchanged`."""
+    """Find the parts of a model's state in advance; see `unchanged`."""
     for find in (seed_variables, metrics_variables, uncounted, further_optimizers, unbuilt_layers, shapes):
         find(model)
 

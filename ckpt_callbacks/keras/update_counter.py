@@ -55,7 +55,7 @@ class UpdateCounter:
         return step * self._per_update - self._before
 
     def begin_epoch(self, model: keras.Model, batch: int) -> None:
-        """Begin the first batch of an epoch. A callback may have compiled the model with another optimizer before."""
+        """Begin the first batch of an epoch. A callback may have compiled the model with another optimizer."""
         if _counter(model) is not self._counter:
             self._note(model, _counted(model), batch)
 
@@ -97,7 +97,7 @@ class UpdateCounter:
         return counted - self._counted - (batch - self._counted_at)
 
     def _note(self, model: keras.Model, counted: int | None, batch: int) -> None:
-        """Note the optimizer's counter, and the batch at which it was read."""
+        """Note the optimizer's counter, its value, and the batch at which it was read."""
         self._counter, self._counted, self._counted_at = _counter(model), counted, batch
         # Whether the optimizer counts batches, as far as is known.
         self._is_measure = counted is not None and _innermost(model.optimizer) is model.optimizer

@@ -53,9 +53,9 @@ class BatchGate:
         return policy.compares_steps or has_step_metrics(loops.running_epoch(trainer)[0], policy.monitored)
 
     def leaves_out(self, trainer: Trainer, step: int) -> bool:
-        """Return whether the batch that ends now, which may have been the first after skipped ones, reports nothing.
+        """Return whether to report nothing about the batch that ends now, which may follow skipped ones.
 
-        It does not if it was not the last one of an update, or if processes that train together agree at a later step.
+        This is so if it was not the last batch of an update, or if processes that train together agree at a later step.
         """
         if self._skipped and not self._manual and loops.accumulating(trainer):
             return True
@@ -83,7 +83,7 @@ class BatchGate:
         if trainer.should_stop or self._batches.is_last_batch:
             return False
         if self._single and (self._run_gate.alarm or len(self._results) != self._logged):
-            return False  # processes that train together cannot know of each other's
+            return False  # processes that train together do not know the alarms and metrics of each other
         if self._manual:
             step = trainer.global_step
             if step >= self._limit:

@@ -61,8 +61,8 @@ def refuse_to_begin_again(dirpath: Path, step: int, resumed_at: int | None) -> N
 def refuse_fewer_epochs(run: Run, trainer: Trainer, checkpoint: dict[str, Any]) -> None:
     """Raise `ResumeError` if a checkpoint was taken in an epoch that the trainer never trains.
 
-    If a later fit of the script has saved it, the running one was completed before: it then gets only the weights, and
-    trains nothing.
+    If a later fit of the script has saved the checkpoint, the running fit was completed before. It then gets only the
+    weights, and trains nothing.
     """
     if "loops" not in checkpoint or trainer.max_epochs in (None, -1):
         return
@@ -79,7 +79,7 @@ def refuse_fewer_epochs(run: Run, trainer: Trainer, checkpoint: dict[str, Any]) 
 
 
 def is_of_later_fit(run: Run, path: Any) -> bool:
-    """Return whether a later fit of the script than the running one has saved a checkpoint."""
+    """Return whether a fit of the script that comes after the running one has saved the checkpoint."""
     record = run.view.find(path) if path is not None else None
     return record is not None and record.fit > run.fits.next_number
 

@@ -19,7 +19,7 @@ def way_to_begin_again(trainer: Trainer) -> str:
 
 
 def way_to_leave_out_optimizer(trainer: Trainer) -> str:
-    """Return how the running `fit` would continue from the same checkpoint and step with a new optimizer."""
+    """Return how to continue from the same checkpoint and step with a new optimizer."""
     path = path_being_loaded() or trainer.ckpt_path
     if not is_named(trainer):
         return "pass resume={'optimizer': False}"

@@ -55,7 +55,7 @@ def is_asked_by_caller(trainer: Trainer) -> bool:
 
 
 def is_named(trainer: Trainer) -> bool:
-    """Return whether a path, of the caller or in ``resume``, names what is loaded; otherwise it is the newest one."""
+    """Return whether the caller or ``resume`` named the path of the checkpoint; otherwise, it is the newest one."""
     return _named.get(trainer._checkpoint_connector, False)
 
 

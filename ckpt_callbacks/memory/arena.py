@@ -48,12 +48,12 @@ class Arena:
             offsets.append(end)
             end += round_up(size)
         self.reserve(end)
-        self._touched = self.size  # by the caller; `touch` would erase what stays here until the next save
+        self._touched = self.size  # the caller touches it; `touch` would erase data that stays here until the next save
         whole = memoryview(self._memory) if self._memory is not None else memoryview(b"")
         return [whole[offset : offset + size] for offset, size in zip(offsets, sizes, strict=True)]
 
     def reserve(self, size: int) -> None:
-        """Hold at least ``size`` bytes. Whoever writes to a page first touches it, and many threads do so faster.
+        """Hold at least ``size`` bytes. New memory is not touched here: threads that write to it do so faster together.
 
         Raises:
             NotEnoughMemory: The machine has too little left.
@@ -74,9 +74,9 @@ class Arena:
         self._memory = memory
 
     def touch(self, go_on: Callable[[], bool]) -> None:
-        """Make the memory warm, which erases it, for as long as ``go_on()`` returns True.
+        """Make the memory warm for as long as ``go_on()`` returns True. This erases it.
 
-        A later call continues. The interpreter's lock is held only briefly.
+        A later call continues from there. The interpreter's lock is held only briefly.
         """
         while self._touched < self.size and go_on():
             piece = min(_PIECE, self.size - self._touched)

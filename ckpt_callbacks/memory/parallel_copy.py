@@ -1,4 +1,4 @@
-"""Memory that a few threads fill, or touch, together."""
+"""Copies and first writes to memory by several threads together."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Copy = tuple[int, int, int]
 def copy_memory(copies: Sequence[Copy]) -> None:
     """Make all copies, on the calling thread and, if there is much to copy, on a few more.
 
-    One core alone gets half of the memory's speed, or less, and still less into pages that nobody has touched. Each
+    One core alone gets half of the memory's speed, or less, and even less if it writes to untouched pages. Each
     free thread takes the next piece, so a thread whose core is busy delays the others by at most one piece. The
     interpreter's lock is held only briefly.
 
@@ -32,7 +32,7 @@ def copy_memory(copies: Sequence[Copy]) -> None:
 
 
 def populate(address: int, size: int) -> None:
-    """Touch all pages of memory, on as many threads as `copy_memory`, and leave its content; only on Linux 5.14+."""
+    """Touch all pages of memory on as many threads as `copy_memory`, without a change; only on Linux 5.14 or later."""
     with contextlib.suppress(AttributeError, OSError, TypeError):  # no such function in the C library
         advise = ctypes.CDLL(None).madvise
         advise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
@@ -41,7 +41,7 @@ def populate(address: int, size: int) -> None:
 
 
 def _share(jobs: Sequence[Callable[[], object]], size: int) -> None:
-    """Do all jobs, which fill ``size`` bytes in all."""
+    """Do all jobs, which fill ``size`` bytes in total."""
     left = iter(jobs)  # shared: each job goes to one thread
 
     def work() -> None:

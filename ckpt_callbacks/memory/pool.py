@@ -28,14 +28,14 @@ class ArenaPool(Generic[_A]):
         self._preparing: _Preparation[_A] | None = None
 
     def prepare(self, size: int) -> None:
-        """Begin to make memory for one snapshot of ``size`` bytes warm, on a thread of its own.
+        """Begin to make memory for one snapshot of ``size`` bytes warm, on a separate thread.
 
-        An arena that is taken in the meantime is the one that is being prepared, as far as it is. If the machine has
-        too little memory, the save that takes the arena fails.
+        If `take` is called in the meantime, it returns this arena, with as much warm memory as there is. If the machine
+        has too little memory, the save that takes the arena fails.
         """
         arena = self.take()
         preparation = _Preparation(arena, size, self.give_back)
-        with self._lock:  # so that nobody waits for a thread that has not been started
+        with self._lock:  # so that no other thread waits for one that has not been started
             try:
                 preparation.start()
             except RuntimeError:  # no thread can be started
@@ -46,7 +46,7 @@ class ArenaPool(Generic[_A]):
     def take(self) -> _A:
         """Return an arena that has no other user until it is given back.
 
-        It does not wait until memory is warm: whoever copies into cold memory with many threads makes it warm sooner.
+        This does not wait until the memory is warm: a copy by many threads makes it warm sooner.
         """
         self._stop_preparing()
         with self._lock:
@@ -80,7 +80,7 @@ class ArenaPool(Generic[_A]):
 
 
 class _Preparation(threading.Thread, Generic[_A]):
-    """A thread that makes an arena's memory warm until it is told to hurry, and gives it back."""
+    """A thread that makes an arena's memory warm until ``hurry`` is set, and then gives the arena back."""
 
     def __init__(self, arena: _A, size: int, done: Callable[[_A], None]) -> None:
         super().__init__(name="ckpt_memory", daemon=True)

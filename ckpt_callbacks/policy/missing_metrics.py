@@ -98,8 +98,8 @@ def unwatched(policy: Policy, state: State) -> tuple[str, ...]:
 def ranks_nothing_yet(policy: Policy, state: State) -> bool:
     """Return True if a complete epoch has passed without a metric that retention rules rank by.
 
-    The metric may be misspelt; what it was to rank would be deleted before `problem_of_missing` says so. If the run has
-    never logged it, this holds from the start of training on.
+    The metric may be misspelt; checkpoints that it should rank would be deleted before `problem_of_missing` says so. If
+    the run has never logged it, this is true from the start of training.
     """
     return any(
         epochs > metric.start_from_epoch and bool(_absent(metric, logged))
@@ -134,7 +134,7 @@ def _missing(policy: Policy, state: State) -> Iterator[Metric]:
 
 
 def _absent(metric: Metric, logged: Collection[str]) -> tuple[str, ...]:
-    """Return the names that the metric needs and that were not logged."""
+    """Return the names that the metric needs and that are not in ``logged``."""
     absent = tuple(name for name in metric.names if name not in logged)
     return absent if metric.joint_key or len(absent) == len(metric.names) else ()
 

@@ -97,7 +97,7 @@ class Policy:
 
     @cached_property
     def compares_steps(self) -> bool:
-        """Whether it compares the values of single steps."""
+        """Whether a rule compares the values of single steps."""
         return any(metric.per == "step" for metric in self.tracks)
 
     @cached_property

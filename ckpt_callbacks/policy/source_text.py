@@ -1,4 +1,4 @@
-"""A policy value as the source that creates it."""
+"""A policy value as the source code that creates it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from typing import Any
 
 
 def source_text(value: Any) -> str:
-    """Return a dataclass as a call of its class, without the arguments that equal their default."""
+    """Return the call that creates a dataclass, without the arguments that have their default values."""
     given = (field for field in dataclasses.fields(value) if getattr(value, field.name) != field.default)
     return f"{type(value).__name__}({', '.join(f'{one.name}={getattr(value, one.name)!r}' for one in given)})"

@@ -113,9 +113,9 @@ def _move_back(manifest: Manifest, record: Record, aside: Path) -> None:
 
 
 def _moved(manifest: Manifest, staged: Collection[str]) -> list[Record]:
-    """Return the records of the history whose file, or what is set aside of it, is there all the same.
+    """Return the records of the history whose file, or the folder that was set aside for deletion, still exists.
 
-    A copy of a live run may contain files whose deletion was journalled, and moved to the history, while it was made.
+    While a live run is copied, the run may delete files that the copy already contains, and move their records.
     """
     suffixes = {Path(record.file).suffix for record in manifest.records.values()}
     names = {path.name for path in unnamed_paths(manifest) if path.suffix in suffixes}

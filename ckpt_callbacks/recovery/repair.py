@@ -38,5 +38,5 @@ class Repair:
             error: What prevented it.
         """
         if error is not None:
-            return f"{self.problem}; could not be {self.remedy}: {error.strerror or error}; it is tried again later"
+            return f"{self.problem}; could not be {self.remedy}: {error.strerror or error}; it will be tried again"
         return f"{self.problem}; {self.remedy}" if applied else f"{self.problem}; would be {self.remedy}"

@@ -1,4 +1,4 @@
-"""The records that nothing needs any more, and that may leave the journal."""
+"""The records that nothing needs any more, so that they may leave the journal."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ FAILURES = 3  # number of failed saves that `ckpt ls` shows
 def settled(manifest: Manifest) -> list[Record]:
     """Return the deleted and failed records of the journal that nothing needs.
 
-    These stay, so that what follows from the journal does not change: those whose file still exists, or a link to it;
-    those from which an attempt has resumed; the newest ones of each attempt, which say how far it came; and those that
-    another program deleted, because it may bring them back.
+    Other records must stay: those whose file, or a link to it, still exists; those from which an attempt has resumed;
+    the newest ones of each attempt, which say how far it came; and those whose checkpoint another program deleted,
+    because it may bring it back.
 
     Raises:
         OSError: The directory cannot be listed.

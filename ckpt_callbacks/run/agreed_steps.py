@@ -1,4 +1,4 @@
-"""The steps at which processes that train together agree; at all others, nothing is communicated."""
+"""The steps at which processes that train together agree. At all other steps, they do not communicate."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from ..policy.horizon import Horizon
 from ..runtime.clock import Clock
 
 _EVERY = 0.5  # seconds between two agreements, if no signal has to be answered sooner
-_SLOWER = 100  # steps may suddenly become this many times slower, and a signal is still answered in half its grace
+_SLOWER = 100  # if steps become this many times slower, a signal is still answered in half of its grace period
 _MOST = 1 << 16  # steps
 
 
 class AgreedSteps:
-    """The step of the next agreement, which all processes know since the last one.
+    """The step of the next agreement, which all processes have known since the last one.
 
-    No process may decide by its own clock that it is time to agree: the others would go on training, and wait in
-    another collective call. So the primary process derives a number of steps from the time that a step took lately, and
-    each agreement shares it. The number at most doubles from one agreement to the next.
+    No process may decide by its own clock that it is time to agree: the others would continue to train, and wait in
+    another collective call. So the primary process derives a number of steps from the recent duration of a step, and
+    each agreement shares this number. It at most doubles from one agreement to the next.
 
     Args:
         clock: The run's clock.
         grace: Seconds from a signal to the end of the process; infinity if no rule saves for a signal.
 
     Attributes:
-        next: The first step that is agreed on again; every step until the first agreement.
+        next: The first step at which the processes agree again. Before the first agreement, they agree at every step.
     """
 
     def __init__(self, clock: Clock, grace: float) -> None:
@@ -40,7 +40,7 @@ class AgreedSteps:
 
         Args:
             step: Number of optimizer updates.
-            horizon: The policy's horizon; the next agreement should not be later than it.
+            horizon: The policy's horizon. The next agreement should not come after it.
             time_zero: When training time began, in the clock's monotonic seconds.
         """
         now = self._clock.monotonic()
@@ -52,11 +52,11 @@ class AgreedSteps:
         return self._ahead if due_in <= 0 else max(1, min(self._ahead, _steps(due_in, self._took)))
 
     def go_on(self) -> None:
-        """Begin to measure how long steps take, after everything that follows from the agreement was done."""
+        """Begin to measure how long steps take, once all consequences of the agreement are dealt with."""
         self._went_on_at = self._clock.monotonic()
 
     def pause(self) -> None:
-        """Do not measure until `go_on`, because more than steps is done."""
+        """Stop measuring until `go_on`, because the time now includes more than steps."""
         self._went_on_at = None
 
 

@@ -84,7 +84,7 @@ class Announcements:
         Args:
             policy: The policy.
             is_new: True if it begins a run.
-            is_first: True if the directory has held no other start of training.
+            is_first: True if training was never started in the directory before.
             step: Optimizer updates done.
             epoch: Completed epochs.
         """
@@ -116,7 +116,7 @@ class Announcements:
         """Announce that training starts from scratch, because this process has trained another model here.
 
         Args:
-            how: What to pass to continue nevertheless.
+            how: What to pass in order to continue anyway.
         """
         log.warning(
             "%s: this process has trained another model here, so a new run begins from scratch; give each model "

@@ -1,4 +1,4 @@
-"""The compaction of a run's journal, now and then, so that it does not grow with what was deleted."""
+"""The compaction of a run's journal, so that it does not grow with the number of deleted checkpoints."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..store.manifest import Manifest
 log = logging.getLogger("ckpt_callbacks")
 
 _MOST = 256
-_SHARE = 4  # so that, per save, only this many of the other records are written again
+_SHARE = 4  # on average, a save causes at most this many of the other records to be written again
 
 
 class Compaction:
@@ -27,11 +27,11 @@ class Compaction:
 
     def __init__(self, manifest: Manifest) -> None:
         self._manifest, self.most = manifest, _MOST
-        self._left = 0  # how many such records were there after the last time
+        self._left = 0  # how many such records were left after the last compaction
         self._has_failed = False
 
     def begin(self) -> None:
-        """Compact the journal if enough records have left. A failure is logged once, and tried again later."""
+        """Compact the journal if it has enough records to move. If this fails, log it once, and try again later."""
         manifest = self._manifest
         live = len(manifest.records) - manifest.gone  # the more there are, the longer it takes
         if manifest.gone < self._left + max(self.most, live // _SHARE):

@@ -67,7 +67,7 @@ class Decider:
         self._measured = None
 
     def clocks(self) -> dict[str, int]:
-        """Return what the clocks of this process show, as in `Agreement`."""
+        """Return the times of this process as the fields of `Agreement`."""
         time, wall = self._clock.monotonic() - self.time_zero, self._clock.wall()
         end = -1 if self._deadline is None else round(self._deadline * _SECOND)
         return {"time": round(time * _SECOND), "wall": round(wall * _SECOND), "deadline": end}
@@ -80,7 +80,7 @@ class Decider:
         Args:
             event: What happened.
             processes: The processes that train together.
-            agreement: What they have agreed on about this step, if they have.
+            agreement: What they have agreed on about this step; None if they have not.
 
         Returns:
             What to do about it, and the event with its clocks stamped.

@@ -50,10 +50,10 @@ class Leftovers:
         return True
 
     def adopt(self, paths: Iterable[Path]) -> None:
-        """Remove, at the next save, what could not be removed before this object was created.
+        """At the next save, remove files and folders that could not be removed before this object was created.
 
         Args:
-            paths: Files and folders of the run directory. Folders that were moved aside are found without them.
+            paths: Files and folders of the run directory. Folders that were moved aside are found anyway.
         """
         self._left |= {path: found for path in paths if (found := _identity(path)) is not None}
         self._any_aside = self._any_aside or any(self._staging.glob("*.deleted"))
@@ -74,9 +74,9 @@ class Leftovers:
 
 
 def _identity(path: Path) -> tuple[int, ...] | None:
-    """Return the device and inode of a file or folder, and of a file also its size and time; None if it is not there.
+    """Return the device and inode of a file or folder, and the size and time of a file; None if it does not exist.
 
-    Another file may get the inode of one that was removed.
+    The inode alone is not enough, because another file may get the inode of one that was removed.
     """
     try:
         found = os.lstat(path)

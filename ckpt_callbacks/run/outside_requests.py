@@ -69,7 +69,7 @@ class ControlChannel:
         Args:
             processes: The processes of the training run.
             finished: Number of saves that this process knows to have finished.
-            **facts: What else to share; see `Agreement`.
+            **facts: Further fields of `Agreement` to share.
 
         Returns:
             What all processes have agreed on.
@@ -134,7 +134,7 @@ class ControlChannel:
     def _is_requested(self, processes: Processes) -> bool:
         # Check the disk occasionally, not at each step.
         now = self._clock.monotonic()
-        # Processes that train together meet about as often, so do not miss a meeting that comes a little early.
+        # Processes that train together agree about as often, so do not miss an agreement that comes a little early.
         due_at = self.next_poll if processes.is_single else self._polled_at + _POLL_EVERY / 2
         if not processes.is_primary or now < due_at:
             return False

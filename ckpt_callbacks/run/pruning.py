@@ -60,7 +60,7 @@ def delete(manifest: Manifest, record: Record, may: Callable[[Record], bool], le
 
 
 def find_failed_deletions(manifest: Manifest) -> list[Record]:
-    """Return the deleted records whose checkpoint is still there, and is not another file that has taken its name."""
+    """Return the records of deleted checkpoints whose file still exists and is not another file of the same name."""
     named = {record.file for record in manifest.live()}
     gone = [r for r in list(manifest.records.values()) if r.status is Status.DELETED and r.file not in named]
     return [r for r in gone if r.error is None and os.path.lexists(r.path) and _replaced(r) is None]

@@ -212,7 +212,7 @@ class Run:
     def close_gate(self) -> None:
         """Let `gate` skip the next steps, after the last one was observed.
 
-        Processes that train together all skip the same steps, up to the next one at which they `agree`.
+        Processes that train together all skip the same steps, up to the next step at which they `agree`.
         """
         decider, agreed = self._session.decider, self._session.agreed
         if self.processes.is_single:
@@ -229,7 +229,7 @@ class Run:
         Args:
             step: Optimizer updates done so far.
             measured: True if this process has metrics for the step whose end is observed next.
-            each_step: True if this process may have such metrics at any step, so that all have to agree at each.
+            each_step: True if this process may have such metrics at any step, so that all must agree at each step.
         """
         self._session.agree(step, measured=measured, each_step=each_step)
 

@@ -21,7 +21,7 @@ log = logging.getLogger("ckpt_callbacks")
 class SavedRun:
     """The checkpoints of the newest run in a directory, by the policy in its manifest.
 
-    Reads only, takes no lock, and works while the run trains: each method reads what the run has written since.
+    It only reads, takes no lock, and works while the run trains: each method reads what the run has written since.
 
     Args:
         dirpath: The run directory.
@@ -46,7 +46,7 @@ class SavedRun:
         return f"<the run in {self.dirpath}>"
 
     def best(self) -> Record | None:
-        """Return the best checkpoint (its file is ``.path``), or None before any finite value."""
+        """Return the best checkpoint (its file is ``.path``), or None if no value of the metric was finite so far."""
         return self._refreshed().best()
 
     def last(self) -> Record | None:
@@ -73,7 +73,7 @@ class SavedRun:
 
 
 def open_run(dirpath: str | PathLike[str]) -> SavedRun:
-    """Return the checkpoints of the newest run in a directory, to read them without its policy or its framework.
+    """Return the checkpoints of the newest run in a directory. This needs neither the policy nor the framework.
 
     Args:
         dirpath: The run directory, in which training may be running.

@@ -50,7 +50,7 @@ class Session:
         saver: Carries out the saves that the engine requests.
         outcomes: Reports how they ended.
         unranked: Names metrics by which no checkpoint ranks.
-        agreed: The steps at which processes that train together agree.
+        agreed: When processes that train together agree next.
     """
 
     def __init__(

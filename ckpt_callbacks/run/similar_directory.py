@@ -10,11 +10,11 @@ from ..policy.resemblance import resembling, same_but_for_suffix
 from ..store.layout import Layout
 
 _LEVELS = 3  # names at the end of the path that may be misspelt
-_FIXED = re.compile(r"\d+|[^\x00-\x7f]+")  # a number distinguishes trials; other alphabets are not compared
+_FIXED = re.compile(r"\d+|[^\x00-\x7f]+")  # must be equal: numbers distinguish trials; other alphabets are not compared
 
 
 def similar_run(dirpath: Path) -> Path | None:
-    """Return a directory that holds a run, and whose path differs only in one misspelt name.
+    """Return a directory that holds a run and whose path differs in only one misspelt name.
 
     Args:
         dirpath: The run directory, as an absolute path.

@@ -59,7 +59,7 @@ class StepGate:
         self._alarm.set(min(time_zero + horizon.time, wall, latest))
 
     def close_for_all(self, step: float) -> None:
-        """Skip steps until ``step``, as all processes that train together do; no alarm may open the gate before it.
+        """Skip steps until ``step``, as all processes that train together do. No alarm opens the gate before it.
 
         Args:
             step: The first step at which they agree again.

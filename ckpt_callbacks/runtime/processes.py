@@ -22,9 +22,9 @@ class Agreement:
         measured: True if something that the policy monitors was measured at this step.
         each_step: True if something that the policy monitors may be measured at any step.
         ahead: Number of steps until the next agreement, which the primary process chooses; 0 in all others.
-        time: The primary process's training time in nanoseconds, at the next event; -1 in all others.
-        wall: Its time of day, in nanoseconds since 1970; -1 in all others.
-        deadline: The end of its job, likewise; -1 if it is unknown, and in all others.
+        time: The primary process's training time in nanoseconds, at the next event; -1 in all other processes.
+        wall: Its time of day, in nanoseconds since 1970; -1 in all other processes.
+        deadline: The end of its job, in the same unit; -1 if it is unknown, and in all other processes.
     """
 
     requested: bool

@@ -1,4 +1,4 @@
-"""All records of a run directory, those of the history included."""
+"""All records of a run directory, including those of the history."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from .manifest import Manifest
 
 
 def all_records(manifest: Manifest) -> list[Record]:
-    """Return all records, in the order of their ids. Each is there once, also while records move to the history.
+    """Return all records, in the order of their ids, each of them once, even while records move to the history.
 
     Raises:
         OSError: The history cannot be read.
@@ -16,7 +16,7 @@ def all_records(manifest: Manifest) -> list[Record]:
     found = {(record.run, record.id): record for record in manifest.history.read()}
     if moved.size is None:
         manifest.refresh()
-        if manifest.history.moved != moved:  # it was just begun, perhaps with records that were not known here
+        if manifest.history.moved != moved:  # it was just created, perhaps with records that were not read here
             return all_records(manifest)
     found |= {(record.run, record.id): record for record in list(manifest.records.values())}
     return sorted(found.values(), key=lambda record: record.id)

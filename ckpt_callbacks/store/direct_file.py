@@ -74,7 +74,7 @@ class DirectFile:
 
         Args:
             data: The bytes.
-            also: Called with each piece of them, while it is in the processor's cache.
+            also: Called with each piece of the bytes while it is in the processor's cache.
 
         Raises:
             OSError: The disk is full or broken.

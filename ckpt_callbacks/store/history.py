@@ -1,7 +1,7 @@
-"""The history: the records that have left the journal, so that it does not grow with what was deleted.
+"""The history: the records that have left the journal, which would otherwise grow with each deleted checkpoint.
 
-The journal says how many bytes of the history count. A crash while records are moved leaves more bytes, which are
-ignored and then overwritten, because these records are still in the journal. So no record is lost or counted twice.
+The journal says how many bytes of the history are valid. A crash while records are moved leaves further bytes. They are
+ignored and later overwritten, because their records are still in the journal. So no record is lost or counted twice.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ class Moved:
     Attributes:
         deleted: How many of them were deleted.
         failed: How many of them had failed.
-        size: The bytes of the history that count. None if the journal says nothing: nothing was moved yet, or a version
-            of this package that does not know the history has rewritten the journal; then, all of them count.
+        size: The number of valid bytes of the history. None if the journal does not say: either nothing was moved yet,
+            or a version of this package that does not know the history has rewritten the journal. All bytes are then
+            valid.
     """
 
     deleted: int = 0
@@ -39,7 +40,7 @@ class Moved:
 
     @property
     def count(self) -> int:
-        """How many records there are."""
+        """How many records have left the journal."""
         return self.deleted + self.failed
 
     @classmethod
@@ -48,7 +49,7 @@ class Moved:
         return cls(int(facts["deleted"]), int(facts["failed"]), int(facts["size"]))
 
     def entry(self, highest: int) -> dict[str, Any]:
-        """Return the entry of the journal, as plain JSON values; ``highest`` is the highest id that was used."""
+        """Return the entry for the journal, as plain JSON values; ``highest`` is the highest id that was used."""
         return {"id": highest, "set": {}, "moved": asdict(self)}
 
 
@@ -67,30 +68,30 @@ class History:
         self.path, self._dirpath, self.moved = layout.history, layout.dirpath, Moved()
 
     def claimed(self) -> Moved:
-        """Return what the journal has to say before the first record is appended: all that is there counts."""
+        """Return what the journal must say before the first record is appended: all existing bytes are valid."""
         return Moved(size=self._size() or 0)
 
     def recounted(self) -> tuple[Moved, int]:
-        """Return what the journal should say, and the highest id of a record, if the line that says so is lost."""
+        """Return what the journal must say if its line about the history is lost, and the highest id of a record."""
         found = [(record.status is Status.FAILED, record.id) for record in self.read()]
         failed = sum(has_failed for has_failed, _ in found)
         highest = max((id_ for _, id_ in found), default=0)
         return Moved(len(found) - failed, failed, self._size()), highest
 
     def append(self, records: Collection[Record], like: Path) -> Moved:
-        """Append records durably, after what counts.
+        """Append records durably after the valid bytes.
 
         Args:
             records: The records.
-            like: The journal; whoever may write it can write the history.
+            like: The journal. Users who may write it can also write the history.
 
         Returns:
-            What the journal has to say about it now. Until then, the appended records do not count.
+            What the journal must say now. Until it does, the appended records are not valid.
         """
         moved, found = self.moved, self._size()
         lines = b"".join(encoded({"record": record.to_json()}) for record in records)
         end = min(moved.size or 0, found or 0)
-        if end != moved.size and end:  # its end is lost, perhaps with half of a line
+        if end != moved.size and end:  # its end was lost, perhaps in the middle of a line
             lines = b"\n" + lines
         write(self.path, end, lines, like=like if found is None else None)
         if found is None:
@@ -99,7 +100,7 @@ class History:
         return Moved(moved.deleted + len(records) - failed, moved.failed + failed, end + len(lines))
 
     def read(self) -> Iterator[Record]:
-        """Yield all records that count, in the order in which they were moved. Damaged lines are skipped.
+        """Yield all valid records in the order in which they were moved. Skip damaged lines.
 
         Raises:
             OSError: It cannot be read.
@@ -109,13 +110,13 @@ class History:
                 yield from self._record(line)
 
     def search(self, fact: str, values: Iterable[Any]) -> list[Record]:
-        """Return the records that count and that have one of these values of a fact.
+        """Return the valid records in which a fact has one of these values.
 
-        Only their lines are decoded, so that this takes a second for a million records.
+        Only their lines are decoded, so this takes a second for a million records.
 
         Args:
             fact: A fact with a plain value, such as ``"id"``.
-            values: Its values.
+            values: The values to search for.
 
         Raises:
             OSError: It cannot be read.
@@ -139,7 +140,7 @@ class History:
             return None
 
     def _pieces(self) -> Iterator[bytes]:
-        """Yield what counts, in pieces of whole lines."""
+        """Yield the valid bytes in pieces of whole lines."""
         try:
             descriptor = open_file(self.path, os.O_RDONLY)
         except (FileNotFoundError, NotADirectoryError):
@@ -156,7 +157,7 @@ class History:
                     yield data[:end]
 
     def _record(self, line: bytes) -> Iterator[Record]:
-        """Yield the record of an intact line."""
+        """Yield the record of a line if the line is intact."""
         entry = entry_of(line)
         try:
             if isinstance(entry, dict) and "record" in entry:

@@ -53,7 +53,7 @@ class Journal:
 
     Attributes:
         path: As given.
-        is_settled: False while a power loss may still bring back the file that `replace` has replaced.
+        is_settled: False while a power loss could still bring back the file that `replace` has replaced.
     """
 
     def __init__(self, path: Path) -> None:
@@ -106,18 +106,18 @@ class Journal:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the file existed at the last `read`, and all that it holds was read."""
+        """Whether the file existed at the last `read` and was read completely."""
         return self._tail is not None and not any(_intact_entries(self._tail))
 
     def replace(self, entries: Iterable[Mapping[str, Any]], *, keep_old: bool) -> None:
-        """Replace the file with a new one of these entries, in one step. The next `read` notices that.
+        """Replace the file, in one step, with a new one that holds these entries. The next `read` notices that.
 
         Args:
             entries: The entries.
             keep_old: Whether to keep the old file next to it.
 
         Raises:
-            OSError: It could not be replaced, or others who may write the old file could not write the new one.
+            OSError: It could not be replaced, or a user who may write the old file could not write the new one.
         """
         draft = free_draft(self.path.parent, self.path.stem)
         try:
@@ -133,7 +133,7 @@ class Journal:
         self._settle()
 
     def _settle(self) -> None:
-        """Make sure that nothing is appended to a file that a power loss would replace with the old one."""
+        """Make sure that a power loss cannot bring back the old file after something is appended to the new one."""
         if not self.is_settled:
             sync_folder(self.path.parent)
             self.is_settled = True
@@ -188,7 +188,7 @@ def encoded(entry: Mapping[str, Any]) -> bytes:
 
 
 def _first_line(descriptor: int) -> bytes:
-    """Return the first line of a journal if it is intact and says what has moved to the history; otherwise nothing."""
+    """Return the first line of a journal if it is intact and describes the history; otherwise, return no bytes."""
     line = os.pread(descriptor, _LONGEST_FIRST, 0).partition(b"\n")[0]
     entry = entry_of(line) if b'"moved":' in line else None
     return line if isinstance(entry, dict) and "moved" in entry else b""
@@ -218,7 +218,7 @@ def write(path: Path, end: int, lines: bytes, *, like: Path | None = None) -> No
         path: The file, which is created if it is missing.
         end: Everything after this many bytes is removed.
         lines: The lines.
-        like: A file; whoever may write it can write this one.
+        like: Another file. Users who may write it can also write this one.
     """
     descriptor = open_file(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
@@ -240,10 +240,10 @@ def write(path: Path, end: int, lines: bytes, *, like: Path | None = None) -> No
 
 
 def _give_rights(descriptor: int, wanted: os.stat_result) -> None:
-    """Give a new file the rights of another one.
+    """Give a new file the owner and the permissions of another one.
 
     Raises:
-        OSError: That is not possible, so that a user who may write the other file might not be able to write this one.
+        OSError: This is not possible, so a user who may write the other file could perhaps not write this one.
     """
     found = os.fstat(descriptor)
     if (found.st_uid, found.st_gid) != (wanted.st_uid, wanted.st_gid):
@@ -254,4 +254,4 @@ def _give_rights(descriptor: int, wanted: os.stat_result) -> None:
     found = os.fstat(descriptor)
     by_group = found.st_gid == wanted.st_gid and wanted.st_mode & stat.S_IWGRP
     if found.st_uid != wanted.st_uid and not by_group:
-        raise OSError(errno.EPERM, "its owner would lose the right to write it")
+        raise OSError(errno.EPERM, "its owner could no longer write it")

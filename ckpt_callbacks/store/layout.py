@@ -35,6 +35,6 @@ class Layout:
 
 
 def require_inside(file: object) -> None:
-    """Raise `ValueError` unless this is the name of a file directly in the run directory; retention deletes by it."""
+    """Raise `ValueError` unless this names a file directly in the run directory, because retention deletes by name."""
     if not isinstance(file, str) or file in ("", ".", "..", PRIVATE) or set(file) & {"/", "\0"}:
         raise ValueError(f"{file!r} is not the name of a file in the run directory")

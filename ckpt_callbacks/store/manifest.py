@@ -2,8 +2,8 @@
 
 An entry of the journal holds a whole record (``{"record": {...}}``), a change of some of its facts
 (``{"id": 3, "set": {...}}``), or the start of a training run (``{"attempt": {...}}``). Once records have left for the
-history, ``{"id": 900, "set": {}, "moved": {...}}`` says what counts there, and the highest id: versions that do not
-know the history take it for a change of nothing, and give no id twice.
+history, ``{"id": 900, "set": {}, "moved": {...}}`` says how much of the history is valid, and names the highest id.
+Versions that do not know the history read it as a change that changes nothing, and use no id twice.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ class Manifest:
 
     Attributes:
         layout: The paths of the directory.
-        records: The records of the journal by id: those that count, and deleted and failed ones that are still needed.
-        history: The other records.
+        records: The records of the journal by id: those whose file should exist, and deleted and failed ones that have
+            not left it.
+        history: The records that have left the journal.
         attempts: All starts of training, oldest first.
         problems: One line for each journal line that could not be used.
     """
@@ -45,7 +46,7 @@ class Manifest:
         self.records: dict[int, Record] = {}
         self._live: dict[int, Record] = {}  # the records whose file should exist
         self.history = History(self.layout)
-        self._is_intact = True  # False once there was a line that would be missing in a new journal
+        self._is_intact = True  # False after a line that a new journal would not contain
         self.attempts: list[Attempt] = []
         self.problems: list[str] = []
         self._highest = 0
@@ -78,7 +79,7 @@ class Manifest:
 
     @property
     def gone(self) -> int:
-        """How many records of the journal have no file any more, or never had one."""
+        """How many records of the journal are of deleted checkpoints or failed saves."""
         return len(self.records) - len(self._live)
 
     def counts(self, id_: int) -> bool:
@@ -95,7 +96,7 @@ class Manifest:
         return [r for r in self.live() if r.run == run and r.status is not Status.COMMITTED]
 
     def recall(self, id_: int) -> Record | None:
-        """Return a record of the journal or else of the history; None if there is none.
+        """Return a record of the journal, or else of the history; None if neither has it.
 
         Raises:
             OSError: The history cannot be read.
@@ -145,7 +146,7 @@ class Manifest:
             record = self._known(id_)
             facts = facts_of(record)
             changed = record.replace(**facts).to_json()
-            if id_ not in self.records:  # a whole one comes back from the history
+            if id_ not in self.records:  # the whole record comes back from the history
                 return {"record": changed} if facts else None
             return {"id": id_, "set": {name: changed[name] for name in facts}} if facts else None
 
@@ -171,14 +172,14 @@ class Manifest:
     def compact(self, settled: Callable[[], Collection[Record]]) -> None:
         """Move records to the history. Only the holder of the training lock may call it.
 
-        Nothing is moved while a line could be lost: that of another writer, if the file system has no locks, or one of
-        the journal that is damaged, or that a newer version wrote.
+        Nothing is moved if a line could be lost: the line of another writer in a file system without locks, or a line
+        of the journal that is damaged or that a newer version wrote.
 
         Args:
             settled: Called while no other writer can append. Returns deleted and failed records that nothing needs.
 
         Raises:
-            OSError: The history or the journal cannot be written. Then, all records are still in the journal.
+            OSError: The history or the journal cannot be written. All records are then still in the journal.
         """
         with self._mutex, self._lock:
             self.refresh()

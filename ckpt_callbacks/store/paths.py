@@ -22,7 +22,7 @@ def expanded(what: str, path: str | PathLike[str], *, strict: bool = False) -> P
         strict: Whether a variable that is not set is an error; otherwise its name stays in the path.
 
     Raises:
-        PolicyError: It is empty or a URL, or names an unknown user or a variable that is not set.
+        PolicyError: The path is empty or a URL, or names an unknown user or a variable that is not set.
     """
     text = os.fspath(path)
     if not text.strip():
@@ -35,7 +35,7 @@ def expanded(what: str, path: str | PathLike[str], *, strict: bool = False) -> P
             f"{what} is {text!r}, and {left.group()} is not set; expected an environment variable that is set"
         )
     if not found.strip() or (found.startswith("/") and not text.startswith("/") and _is_unset(text)):
-        raise PolicyError(f"{what} is {text!r}, and the variable is empty; expected one with a value")
+        raise PolicyError(f"{what} is {text!r}, and its variable has no value; expected a variable with a value")
     try:
         return Path(found).expanduser()
     except RuntimeError:
@@ -45,5 +45,5 @@ def expanded(what: str, path: str | PathLike[str], *, strict: bool = False) -> P
 
 
 def _is_unset(text: str) -> bool:
-    """Return whether a path begins with a variable that has no value, so that the rest of it is another path."""
+    """Return whether a path begins with a variable without a value, so that only the rest of the path would remain."""
     return (first := _VARIABLE.match(text)) is not None and not os.path.expandvars(first.group())

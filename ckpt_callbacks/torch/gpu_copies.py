@@ -16,7 +16,7 @@ class PinnedArena(Arena):
     """An arena of pinned memory, into which a device can copy without the CPU.
 
     Attributes:
-        kept: What its user keeps with the memory from save to save. It is dropped before the memory is.
+        kept: An object that the user of the arena keeps from save to save. It is dropped before the memory.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class PinnedArena(Arena):
         """Pin the memory, once. If CUDA refuses, copies are still correct, but the caller has to wait for them."""
         if self._pinned is None and self._memory is not None:
             address = self._address
-            # CUDA would touch the pages that are still cold itself, one after the other.
+            # Otherwise, CUDA would touch the cold pages itself, one after the other.
             populate(address, self.size)
             if int(torch.cuda.cudart().cudaHostRegister(address, self.size, 0)) == 0:
                 self._pinned = address

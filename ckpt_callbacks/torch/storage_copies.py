@@ -38,12 +38,13 @@ class StorageCopies:
 class SmallStorages:
     """The block of an arena in which the small storages of a structure lie as they do in the file.
 
-    An arena keeps it from save to save, because making a view for each storage takes longer than copying it.
+    An arena keeps this object from save to save, because creating a view of each storage takes longer than copying it.
 
     Args:
         structure: The structure.
         members: The members for its small storages.
-        block: Page-aligned memory of their size.
+        block: Page-aligned memory of the size of the members.
+        tensors: The tensors of a checkpoint with this structure.
 
     Attributes:
         structure: As given.
@@ -59,7 +60,7 @@ class SmallStorages:
         small = [place for place, size in enumerate(structure.sizes) if size < LARGE]
         self.pieces = dict(zip(small, members.lay_out(block), strict=True))
         self._whole: list[int] = []  # the numbers of the tensors that are copied as tensors
-        self._views: list[torch.Tensor] = []  # where to
+        self._views: list[torch.Tensor] = []  # the targets of these copies
         self._others: list[int] = []  # the places of the storages that are copied as bytes, or from a device
         memory = torch.frombuffer(block, dtype=torch.uint8).untyped_storage() if len(block) else None
         for place, piece in self.pieces.items():
@@ -120,13 +121,13 @@ def copy_storages(found: Pickled, arena: PinnedArena, step_only: Collection[int]
             # A few bytes are not worth a page, nor the release of the interpreter's lock that comes with memmove.
             held[place] = bytes(in_memory(found.storages[place]))
     device = _copy(pairs, arena, step_only)
-    # Each storage of a structure has one name, its place. Another name is that of a view of another type.
+    # Each storage of a structure has one name, its place. Any other name is for a view of a different type.
     written = [None if number == place and small[place] else held[place] for number, place in enumerate(found.members)]
     return StorageCopies(TorchFile(found.data, written, members, block), held, device)
 
 
 def needs_arena(storage: torch.UntypedStorage) -> bool:
-    """Return True if a storage has memory of its own in an arena; small ones in host memory do not."""
+    """Return True if a storage gets its own memory in an arena. Small storages in host memory do not."""
     return storage.nbytes() >= LARGE or storage.device.type == "cuda"
 
 

@@ -41,7 +41,7 @@ def are_finite(tensors: Sequence[torch.Tensor]) -> bool:
         plain = type(one) is torch.Tensor and one.is_cpu and one.layout is torch.strided and one.is_contiguous()
         (here if plain and one.numel() >= _ON_MANY_THREADS else elsewhere).append(one)
     storages = {storage._cdata: storage for storage in (tensor.untyped_storage() for tensor in here)}
-    # Not by torch: its threads wait for each other at each tensor, which takes many times as long when cores are busy.
+    # The threads of torch wait for each other at each tensor, which takes many times as long when cores are busy.
     found = all_finite(numbers_of(here, {address: in_memory(one) for address, one in storages.items()}))
     return found and all(_is_finite(tensor) for tensor in elsewhere if tensor.numel())
 

@@ -235,11 +235,11 @@ def test_the_name_of_a_file_is_no_tag(training, name):
     run_dir = training.run.dirpath
     for command in (["tag", run_dir, "2", name], ["save", run_dir, "--tag", name]):
         code, out, err = ckpt(*command)
-        assert (code, out, err.count("\n")) == (2, "", 1) and f"got {name!r}, which names a checkpoint's file" in err
+        assert (code, out, err.count("\n")) == (2, "", 1) and f"got {name!r}, the name of a checkpoint's file" in err
     assert records(run_dir)[2].tags == () and not (run_dir / "SAVE_NOW").exists()
 
 
-def test_rm_refuses_a_name_that_may_mean_two_checkpoints(tmp_path):
+def test_rm_refuses_a_name_that_could_mean_two_checkpoints(tmp_path):
     with Training(tmp_path, Policy(save=Every(epochs=1), keep=KeepLast(9))) as training:
         for number in (1, 2, 3):
             training.epoch(number)
@@ -248,7 +248,7 @@ def test_rm_refuses_a_name_that_may_mean_two_checkpoints(tmp_path):
     manifest.change(3, step=20, tags=("a",))
     for which, meant in (("2", "2.ckpt or 1.ckpt"), ("20", "2.ckpt or 3.ckpt"), ("a", "1.ckpt or 3.ckpt")):
         code, out, err = ckpt("rm", tmp_path, which, "--force")
-        assert (code, out, err.count("\n")) == (2, "", 1) and f"{which!r} may mean {meant}" in err
+        assert (code, out, err.count("\n")) == (2, "", 1) and f"{which!r} could mean {meant}" in err
         assert ckpt("show", tmp_path, which)[0] == 0
     assert ckpt("rm", tmp_path, "1.ckpt")[0] == 0
     assert files(training) == ["2.ckpt", "3.ckpt"]

@@ -132,5 +132,5 @@ def test_options_for_one_run_are_refused_for_several(run_dir, tmp_path):
     shutil.copytree(run_dir, tmp_path / "other", symlinks=True)
     for option in ("--why", "--all"):
         code, out, err = ckpt("ls", tmp_path, option)
-        assert (code, out, err.count("\n")) == (2, "", 1) and f"{option}: is about the checkpoints of one run" in err
+        assert (code, out, err.count("\n")) == (2, "", 1) and f"{option}: got 2 runs; expected the directory of" in err
     assert len(ckpt("ls", tmp_path, run_dir)[1].splitlines()) == 3

@@ -87,7 +87,7 @@ def test_a_run_opens_beside_a_checkpoint_that_cannot_be_deleted(tmp_path, undele
     caplog.clear()
     with Training(tmp_path, folder=kind != "file") as training:
         [line] = lines(caplog, "its deletion was interrupted")
-        assert "could not be completed" in line and line.endswith("it is tried again later")
+        assert "could not be completed" in line and line.endswith("it will be tried again")
         training.epoch(3)
     done = ckpt("doctor", tmp_path)
     assert done.exit_code == 2 and "1 of these problems could not be repaired" in done.stderr

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 KEY, METADATA, WEIGHTS = "ckpt_callbacks", "metadata.json", "model.weights.h5"
-ARRAYS = "ckpt_callbacks_arrays"  # the group of the weights with this package's own arrays
-PLACES = "arrays"  # the key, in the data, of the places of this package's own arrays
-_PLACES = f"{KEY}.{PLACES}"  # where the file has it
+ARRAYS = "ckpt_callbacks_arrays"  # the HDF5 group of this package's own arrays, beside the weights
+PLACES = "arrays"  # the key of the places of these arrays in the data that `read` returns
+_PLACES = f"{KEY}.{PLACES}"  # the key of the places in ``metadata.json``
 
 
 def read(path: Path) -> dict[str, Any] | None:
@@ -31,9 +31,9 @@ def merge(metadata: str | bytes, facts: Mapping[str, Any]) -> str:
 
 
 def add_places(metadata: bytes, places: Sequence[Any]) -> bytes:
-    """Return what `merge` returned, encoded, with the places of this package's own arrays.
+    """Return the encoded result of `merge` with the places of this package's own arrays added.
 
-    They are known only when the file is written, and the rest is not parsed again.
+    The places are known only when the file is written. They are added at the end, so that nothing is parsed again.
     """
     return metadata[: metadata.rindex(b"}")] + f", {json.dumps(_PLACES)}: {json.dumps(places)}}}".encode()
 

@@ -1,4 +1,4 @@
-"""Comparison of memory."""
+"""Comparison of two blocks of memory."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ _COMPARED = 1 << 20  # bytes at a time, so that they and the result stay in the 
 
 
 def equal_bytes(a: memoryview | np.ndarray, b: memoryview | np.ndarray) -> bool:
-    """Return whether two blocks of memory hold the same bytes. Reading ends soon after the first difference.
+    """Return whether two blocks of memory hold the same bytes.
 
-    The interpreter's lock is held only briefly.
+    The comparison ends soon after the first difference, and holds the interpreter's lock only briefly.
 
     Args:
         a: Contiguous memory.
-        b: The same.
+        b: Contiguous memory.
     """
     first, second = _bytes(a), _bytes(b)
     return len(first) == len(second) and all(

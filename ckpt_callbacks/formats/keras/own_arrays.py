@@ -20,12 +20,12 @@ DATASET = f"{ARRAYS}/vars/0"
 _ALIGN = 64
 _PROBE, _TRIES = 64, 4
 
-# The name of the dataset that holds an array, and the number of bytes before the array in it.
+# The name of the dataset that holds an array, and the position of the array in it in bytes.
 Place = tuple[str, int]
 
 
 def packed_offsets(sizes: Iterable[int]) -> tuple[list[int], int]:
-    """Return the offsets of arrays that lie one after the other, and the size of the memory that they need.
+    """Return the offsets of arrays that are packed one after the other, and the size of the memory that they need.
 
     Args:
         sizes: The size of each array in bytes.
@@ -39,10 +39,10 @@ def packed_offsets(sizes: Iterable[int]) -> tuple[list[int], int]:
 
 @dataclass(frozen=True)
 class OwnArrays:
-    """Arrays of this package, to be added to a file.
+    """Arrays of this package that are added to a file.
 
     Attributes:
-        memory: The arrays, packed; see `packed_offsets`. It belongs to this object, and is packed again.
+        memory: The arrays, packed; see `packed_offsets`. It belongs to this object, and `place` packs it again.
         sizes: The size of each array in bytes.
     """
 
@@ -50,16 +50,16 @@ class OwnArrays:
     sizes: Sequence[int]
 
     def place(self, stored: Mapping[str, memoryview]) -> tuple[list[Place], int]:
-        """Move together what must be added to the file: no array whose bytes are in it already, and none twice.
+        """Pack the arrays that the file needs. Leave out arrays whose bytes the file already holds, and duplicates.
 
-        Call it only once. The best weights of an `EarlyStopping`, for example, are often the current ones. To compare
-        them costs less than to write them, and it is done on the thread that writes.
+        Call it only once, on the thread that writes. The best weights of an `EarlyStopping`, for example, are often the
+        current ones, and comparing them costs less than writing them.
 
         Args:
             stored: The data of the other datasets of the file, by name.
 
         Returns:
-            The place of each array, and the size of the memory's beginning that must be stored as `DATASET`.
+            The place of each array, and the number of bytes at the start of the memory to store as `DATASET`.
         """
         sizes, known = set(self.sizes), _Known()
         for name, data in stored.items():
@@ -84,7 +84,7 @@ class OwnArrays:
 
 
 def group_of(size: int) -> Group:
-    """Return the group with the dataset of the arrays.
+    """Return the group that contains the dataset of the arrays.
 
     Args:
         size: The size of the dataset in bytes.
@@ -93,13 +93,13 @@ def group_of(size: int) -> Group:
 
 
 def read(path: Path, places: Sequence[Sequence[Any]]) -> list[np.ndarray]:
-    """Return the bytes of each array in an archive, and possibly more bytes after them.
+    """Return the bytes of each array in an archive, possibly followed by other bytes.
 
     Args:
         path: The archive.
         places: The places of the arrays.
     """
-    import h5py  # here, because only those who have such files need it
+    import h5py  # here, because only users of such files need it
 
     if not places:
         return []
@@ -116,7 +116,7 @@ class _Known:
 
     def add(self, place: Place, data: memoryview) -> None:
         alike = self._places.setdefault(_key(data), [])
-        if len(alike) < _TRIES:  # so that many arrays that differ only in the middle do not cost more than they save
+        if len(alike) < _TRIES:  # many arrays that differ only in the middle would cost more than they save
             alike.append((place, data))
 
     def find(self, data: memoryview) -> Place | None:

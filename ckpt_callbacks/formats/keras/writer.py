@@ -35,12 +35,10 @@ from .unsupported import explain_refusal
 
 log = logging.getLogger("ckpt_callbacks")
 
-# What a layout is made for: the groups of the file, and the size of this package's data.
+# What a layout depends on: the groups of the file, and the size of this package's data.
 _Wanted = tuple[tuple[Group, ...], int]
 
-_KEPT = (
-    3  # layouts besides the newest; other callbacks' arrays may be in a file at one save and equal others at the next
-)
+_KEPT = 3  # layouts besides the newest, because the arrays of other callbacks may alternate between two layouts
 _FACTS = 4096  # embedded data in an HDF5 file are padded to a multiple of this, so that all saves have the same layout
 
 
@@ -76,10 +74,10 @@ class KerasFile:
         return self.facts + b" " * (-len(self.facts) % _FACTS)
 
     def with_arrays(self, own: OwnArrays) -> KerasFile:
-        """Return the contents of an archive to which this package's own arrays are added.
+        """Return the contents of an archive with this package's own arrays added.
 
         Args:
-            own: The arrays. They are packed again, so they can be added only once.
+            own: The arrays. `OwnArrays.place` packs them again, so they can be added only once.
         """
         (name, metadata), *others = self.before
         names = [group.place(entry) for group in self.groups for entry in group.entries]
@@ -106,7 +104,7 @@ class FileWriter:
 
     def __init__(self) -> None:
         self._direct = True
-        self._layouts: list[tuple[_Wanted, FileLayout]] = []  # the last ones, with what each was made for
+        self._layouts: list[tuple[_Wanted, FileLayout]] = []  # the newest ones, each with what it depends on
         self._checked: list[_Wanted] = []
 
     @any_date()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from ...memory.pages import PAGE
 
 LARGE = 64 << 10  # bytes; storages of at least this size begin on a page in the file, for direct I/O
-ALIGN = 64  # what torch aligns storages to
+ALIGN = 64  # the alignment of storages in the files of torch
 
 
 def alignment(size: int) -> int:
-    """Return the number of bytes at a multiple of which a storage of this size begins."""
+    """Return the alignment in bytes of a storage of this size."""
     return PAGE if size >= LARGE else ALIGN

@@ -1,4 +1,4 @@
-"""A pickler for the checkpoints of one training run, which repeats what has not changed since the last one."""
+"""A pickler for the checkpoints of one training run. It keeps the parts of the pickle that do not change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .opcodes import only_plain, text
 from .pickler import Pickled, pickled
 from .structure import Structure
 
-_OFTEN_PLAIN = (KEY, "loops")  # keys whose values have no tensors, normally
+_OFTEN_PLAIN = (KEY, "loops")  # keys whose values normally contain no tensors
 
 
 @dataclass(frozen=True)
@@ -22,8 +22,8 @@ class PickledParts(Pickled):
     """A checkpoint whose weights and optimizer states were pickled by a `Structure`.
 
     Attributes:
-        structure: The structure. Its storages are the first ones, and each has one name.
-        tensors: The tensors whose storages they are.
+        structure: The structure. Its storages come first in ``storages``, and each has one name.
+        tensors: The tensors of the structure.
     """
 
     structure: Structure
@@ -40,11 +40,11 @@ class CheckpointPickler:
         """Pickle a checkpoint so that `torch.load` reads it.
 
         Args:
-            checkpoint: Anything that `torch.save` takes. The time for each tensor is short if it is a dictionary with
-                the keys of a Lightning checkpoint.
+            checkpoint: Anything that `torch.save` takes. A dictionary with the keys of a Lightning checkpoint takes
+                the least time for each tensor.
 
         Returns:
-            The pickle; a `PickledParts` if the checkpoint has parts with a structure.
+            The pickle; a `PickledParts` if a `Structure` has pickled parts of the checkpoint.
 
         Raises:
             Exception: Whatever the user's own class raises when it is pickled.
@@ -80,7 +80,7 @@ def _replaced(data: bytes, pieces: Mapping[int | str, bytes]) -> bytes:
     for part, piece in pieces.items():
         stands = text(placeholder(part))
         if data.count(stands) != 1:
-            raise NotImplementedError("a placeholder that is not there once")
+            raise NotImplementedError("a placeholder does not occur exactly once")
         found.append((data.index(stands), len(stands), piece))
     joined: list[bytes] = []
     end = 0

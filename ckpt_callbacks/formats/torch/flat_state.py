@@ -16,12 +16,12 @@ _MARK = uuid.uuid4().hex  # no value of a user contains it
 
 @dataclass(frozen=True)
 class Part:
-    """One dictionary of a checkpoint whose values are tensors, or one of such dictionaries.
+    """A dictionary of a checkpoint. Its values are tensors, or dictionaries of tensors and plain values.
 
     Attributes:
         kind: The type of the dictionary.
         keys: Its keys in order. For an optimizer's state, each key is followed by a tuple of the inner keys.
-        attributes: The attributes of the dictionary, such as the ``_metadata`` of a module's.
+        attributes: The attributes of the dictionary, such as ``_metadata`` of a module's state.
         leaves: Its values, or those of the inner dictionaries, in order: tensors and plain values.
     """
 
@@ -31,7 +31,7 @@ class Part:
     leaves: list[Any]
 
     def groups(self) -> Iterator[tuple[Any, Sequence[str]]]:
-        """Yield each key with the inner keys; None with all keys if there are no inner dictionaries."""
+        """Yield each key with its inner keys. Without inner dictionaries, yield None with all keys."""
         if self.keys and type(self.keys[-1]) is tuple:
             yield from zip(self.keys[::2], self.keys[1::2], strict=True)
         else:
@@ -62,7 +62,7 @@ def flat_state(checkpoint: Any) -> FlatState | None:
     """Take a checkpoint apart; return None if it has no parts of plain tensors.
 
     Args:
-        checkpoint: A dictionary with the keys of a Lightning checkpoint. It stays as it is.
+        checkpoint: A dictionary with the keys of a Lightning checkpoint. It is not changed.
     """
     if type(checkpoint) is not dict:
         return None

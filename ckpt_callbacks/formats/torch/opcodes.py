@@ -1,4 +1,4 @@
-"""Pieces of a pickle of protocol 2, to be joined to a whole one.
+"""Pieces that can be joined to a whole pickle of protocol 2.
 
 Source: `pickletools` of the standard library, and `torch._utils._rebuild_tensor_v2` and ``persistent_load`` of
 `torch.serialization`, which read the pickles of `torch.save`.
@@ -36,9 +36,9 @@ def plain(value: Any) -> bytes:
 
 
 def only_plain(value: Any) -> bytes | None:
-    """Return the piece for nested dictionaries and lists of plain values; None if there is anything else in them.
+    """Return the piece for nested dictionaries and lists of plain values; None if they contain anything else.
 
-    No Python code runs for a value in them.
+    No Python code runs for the values.
     """
     try:
         return _piece(_OnlyPlain, value)
@@ -55,7 +55,7 @@ class _OnlyPlain(pickle.Pickler):
 
 def _piece(kind: type[pickle.Pickler], value: Any) -> bytes:
     pickler = kind(buffer := io.BytesIO(), PROTOCOL)
-    pickler.fast = True  # no memo, whose numbers would be those of another pickle
+    pickler.fast = True  # no memo, because its numbers would clash with those of the whole pickle
     pickler.dump(value)
     return buffer.getvalue()[2:-1]  # without the protocol and the end
 
@@ -70,7 +70,7 @@ class TensorPieces:
     """The pieces for tensors, which name their common parts once and refer to them afterwards.
 
     Args:
-        first: The number of its first entry in the memo of the pickle. No other piece uses it, or the next ones.
+        first: The number of its first entry in the memo of the pickle. No other piece uses it or the next numbers.
     """
 
     def __init__(self, first: int) -> None:

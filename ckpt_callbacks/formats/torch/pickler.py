@@ -43,8 +43,8 @@ def pickled(obj: Any, storages: Sequence[torch.UntypedStorage] = (), kinds: Sequ
 
     Args:
         obj: The object.
-        storages: Storages that other parts of the same pickle name, by their place here.
-        kinds: The names of their types.
+        storages: Storages to which other parts of the same pickle refer. Their index is their name.
+        kinds: The name of the type of each of them.
 
     Raises:
         Exception: Whatever the user's own class raises when it is pickled.

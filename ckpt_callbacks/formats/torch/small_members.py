@@ -1,7 +1,7 @@
-"""The small storages of a file, in one block of memory that is written as it is.
+"""The small storages of a file, in one block of memory that has the layout of the file.
 
-A thousand small members would cost as many headers, writes and entries at each save, all of them with the interpreter's
-lock held. Here, only their checksums are new at each save.
+Otherwise, a thousand small members would take a thousand headers, writes and entries at each save, all with the
+interpreter's lock held. Here, only their checksums are computed at each save.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class SmallMembers:
     """The members for small storages, which come first in an archive.
 
     Args:
-        members: The members, one after another from the beginning of the archive, with any checksums.
+        members: The members, one after another from the beginning of the archive. Their checksums are ignored.
 
     Attributes:
         size: The size of the block in bytes.
@@ -41,7 +41,7 @@ class SmallMembers:
         return [block[begin:end] for begin, end in self._spans]
 
     def seal(self, block: memoryview) -> bytes:
-        """Write the checksums of what the block holds into it, and return the entries for the archive's directory."""
+        """Write the checksums of the storages into the block, and return the entries for the archive's directory."""
         entries, position = bytearray(self._template()), 0
         for (begin, end), (offset, _), length in zip(self._spans, self._headers, self._lengths, strict=True):
             crc = crc32(block[begin:end])
@@ -51,7 +51,7 @@ class SmallMembers:
         return bytes(entries)
 
     def _template(self) -> bytes:
-        if self._entries is None:  # made by the thread that writes
+        if self._entries is None:  # made here, on the thread that writes
             entries = [member.entry() for member in self._members]
             self._entries, self._lengths = b"".join(entries), list(map(len, entries))
         return self._entries

@@ -1,4 +1,4 @@
-"""The structure of the tensors in a checkpoint: everything but their numbers, pickled once for many saves."""
+"""The structure of the tensors in a checkpoint, that is, everything but their numbers, pickled once for many saves."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import torch
 from .flat_state import FlatState, Part
 from .opcodes import BUILD, EMPTY_DICT, EMPTY_ORDERED_DICT, MARK, SET_ITEMS, TensorPieces, plain, storage_type, text
 
-FIRST_MEMO = 1 << 16  # normally, the memo of a checkpoint without its tensors has fewer entries
+FIRST_MEMO = 1 << 16  # the memo of a checkpoint without its tensors normally has fewer entries
 _MEMO = 64  # entries in the memo for one part: the types of storages, the devices, and a few more
 
-# What the pickle says of each tensor, the number of its storage, and the size of each storage.
+# What the pickle says about each tensor, the number of its storage, and the size of each storage.
 _Facts = tuple[list[tuple[Any, ...]], list[int], list[int]]
 
 
@@ -24,7 +24,7 @@ class Structure:
 
     Args:
         flat: The state.
-        first_memo: The number of the first entry in the memo of a pickle that the parts may use.
+        first_memo: The first number in the memo of the pickle that the parts may use.
 
     Attributes:
         first_memo: As given.
@@ -35,7 +35,7 @@ class Structure:
         kinds: For each storage, the name of its type in the pickle.
 
     Raises:
-        NotImplementedError: A tensor is unusual, so that only `pickle` knows how to write it.
+        NotImplementedError: A tensor is unusual, so that only `pickle` can write it.
     """
 
     def __init__(self, flat: FlatState, first_memo: int = FIRST_MEMO) -> None:
@@ -61,7 +61,7 @@ class Structure:
         self._joined = [b"".join(pieces) if _has_only_tensors(part) else None for pieces, part in self._of(flat.parts)]
 
     def fits(self, flat: FlatState) -> bool:
-        """Return True if a later state has this structure, so that only its numbers and plain values may differ."""
+        """Return True if a later state has this structure, so that it differs at most in numbers and plain values."""
         return (
             self._outlines == _outlines(flat.parts)
             and self._facts == _facts(flat.tensors)
@@ -69,7 +69,7 @@ class Structure:
         )
 
     def pickled(self, parts: Sequence[Part]) -> list[bytes]:
-        """Return the piece of a pickle for each part, with the plain values that it has now."""
+        """Return the piece of the pickle for each part, with its current plain values."""
         found = zip(self._joined, self._of(parts), strict=True)
         return [_with_values(pieces, part) if joined is None else joined for joined, (pieces, part) in found]
 
@@ -77,7 +77,7 @@ class Structure:
         return zip(self._pieces, parts, strict=True)
 
     def _pickled(self, part: Part, places: Iterator[int], made: TensorPieces) -> list[bytes]:
-        """Return the piece before each leaf, followed by that of the leaf, and the end. Plain leaves are left empty."""
+        """Return the piece before each leaf and the piece of the leaf, and then the end. Plain leaves stay empty."""
         pieces: list[bytes] = []
         before = (EMPTY_DICT if part.kind is dict else EMPTY_ORDERED_DICT) + MARK
         leaves = iter(part.leaves)
@@ -122,7 +122,7 @@ def _kind(tensor: torch.Tensor) -> str:
 
 
 def _is_whole(tensor: torch.Tensor, size: int) -> bool:
-    """Return True if a tensor has each element of its storage once, whatever their order."""
+    """Return True if a tensor contains each element of its storage exactly once, in any order."""
     if tensor.numel() * tensor.element_size() != size or tensor.storage_offset():
         return False
     expected = 1

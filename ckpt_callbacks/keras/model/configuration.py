@@ -1,4 +1,4 @@
-"""The configuration of a model with a structure, and the learning rates, which change without it."""
+"""The configuration of a model, with learning rates that can change while the structure stays the same."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .structure import is_framework
 from .walk import config_of
 
 _RATE = "learning_rate"
-_NOT_A_RATE = -1.0e-300  # of the first optimizer; no rate is that small, and none is negative
+_NOT_A_RATE = -1.0e-300  # the mark of the first optimizer; no real rate is negative
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Configuration:
 
     Attributes:
         pieces: The bytes around the learning rates.
-        rates: The variables with the learning rates between the pieces.
+        rates: The variables whose values, the learning rates, stand between the pieces.
         metadata: The contents of ``metadata.json``.
-        problem: Why this is only a stand-in; None if it is not.
+        problem: Why this is only a stand-in; None if it is the real configuration.
     """
 
     pieces: Sequence[bytes]
@@ -38,13 +38,13 @@ class Configuration:
     problem: Exception | None = None
 
     def text(self) -> bytes:
-        """Return the contents of ``config.json`` with the present learning rates."""
+        """Return the contents of ``config.json`` with the current learning rates."""
         values = {id(rate): repr(float(keras.ops.convert_to_numpy(rate))).encode() for rate in self.rates}
         pairs = zip(self.rates, self.pieces[1:], strict=True)
         return self.pieces[0] + b"".join(values[id(rate)] + piece for rate, piece in pairs)
 
     def dated(self) -> str:
-        """Return the contents of ``metadata.json`` with the present time."""
+        """Return the contents of ``metadata.json`` with the current time."""
         return json.dumps({**self.metadata, "date_saved": time.strftime("%Y-%m-%d@%H:%M:%S")})
 
 
@@ -65,7 +65,7 @@ def configuration(model: keras.Model) -> Configuration:
 
 @contextmanager
 def _marked_rates(model: keras.Model, marks: dict[str, keras.Variable]) -> Iterator[None]:
-    """Make optimizers whose rate is a variable return a mark in its place, and note the marks."""
+    """Within this block, optimizers whose rate is a variable return a mark in its place. Add the marks to ``marks``."""
     changed = []
     for number, one in enumerate(optimizers(model).values()):
         rate, usual = getattr(one, f"_{_RATE}", None), one.get_config

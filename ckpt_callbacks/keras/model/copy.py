@@ -23,7 +23,7 @@ def copy(values: Sequence[Any], into: Sequence[np.ndarray]) -> None:
     """
     found = _FROM.get(keras.backend.backend(), keras.ops.convert_to_numpy)
     plain: list[Copy] = []  # copied byte by byte, all of them together
-    alive: list[np.ndarray] = []  # what is copied from
+    alive: list[np.ndarray] = []  # keeps the sources of the copies in memory
     for value, array in zip(values, into, strict=True):
         if not isinstance(value, keras.Variable):
             array[...] = value
@@ -50,8 +50,8 @@ def _from_tensorflow(variable: Any) -> np.ndarray:
 
     try:
         held = variable.value
-        # Not by the variable's own method, which takes four times as long. The tensor shares the variable's memory,
-        # and a step that changes the variable while the tensor lives gives it other memory.
+        # The variable's own method takes four times as long. The tensor shares the variable's memory. If a step changes
+        # the variable while the tensor lives, the variable gets other memory.
         tensor = tf.raw_ops.ReadVariableOp(resource=held.handle, dtype=held.dtype)
         return np.asarray(memoryview(tensor))  # no copy if the tensor is in host memory
     except (AttributeError, BufferError, TypeError, ValueError):  # such as a bfloat16 or a mirrored variable

@@ -1,4 +1,4 @@
-"""The plan of a file of a model: what stays as long as the model has the same structure."""
+"""The plan of a model's file: all facts that stay the same as long as the model's structure does."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .walk import Walk, walk
 
 @dataclass(frozen=True)
 class FilePlan:
-    """The plan of a file.
+    """The plan of a model's file.
 
     Attributes:
-        found: What Keras' walk through the model has found.
+        found: The result of Keras' walk through the model.
         entries: All datasets of the file, in order.
         sizes: Their sizes in bytes.
-        trained: The numbers of the entries that training changes.
+        trained: The indices of the entries that training changes.
     """
 
     found: Walk
@@ -32,7 +32,7 @@ class FilePlan:
 
 @structural
 def file_plan(model: keras.Model, suffix: str) -> FilePlan:
-    """Return the plan of a file of a model.
+    """Return the plan of a model's file.
 
     Args:
         model: The model.

@@ -17,17 +17,17 @@ _CONTAINERS = (list, tuple, dict)
 
 _Fact = TypeVar("_Fact")
 
-# What the functions that are `structural` have returned in `unchanged`, by function and model.
+# The results of `structural` functions within `unchanged`, by function and model.
 _facts: ContextVar[dict[Any, Any] | None] = ContextVar("facts", default=None)
 
 
 @contextmanager
 def unchanged(known: Callable[[], dict[Any, Any]] = dict) -> Iterator[None]:
-    """Compute what depends on a model's structure only once within this block, in which no structure changes.
+    """Compute facts that depend on a model's structure only once within this block. No structure may change in it.
 
     Args:
-        known: Returns where it is kept; by default, until the end of the block. A block in another one uses that of
-            the outer one.
+        known: Returns the dict that keeps the results; by default, they are kept until the end of the block. An inner
+            block uses the dict of the outer block.
     """
     outer = _facts.get()
     token = _facts.set(known() if outer is None else outer)
@@ -38,7 +38,7 @@ def unchanged(known: Callable[[], dict[Any, Any]] = dict) -> Iterator[None]:
 
 
 def structural(function: Callable[..., _Fact]) -> Callable[..., _Fact]:
-    """Have a function of a model's structure called only once within `unchanged`. Do not change what it returns."""
+    """Call a function of a model's structure only once within `unchanged`. Callers must not change its result."""
 
     @functools.wraps(function)
     def known(model: keras.Model, *rest: Any) -> _Fact:

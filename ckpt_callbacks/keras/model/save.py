@@ -59,7 +59,7 @@ def embedded_for(name: str, carried: FitState, held: HeldArrays | None = None) -
     Args:
         name: The name.
         carried: The state.
-        held: Takes the large arrays of the state; see `FitState.to_json`.
+        held: Receives the large arrays of the state; see `FitState.to_json`.
     """
     return {"record": carried.record} if name.endswith(WEIGHTS) else carried.to_json(held)
 

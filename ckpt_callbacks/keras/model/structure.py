@@ -1,4 +1,4 @@
-"""The structure of a model: all that decides what its file holds, except the values of its variables."""
+"""The structure of a model: all that determines its file, except the values of its variables."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ from .objects import variable_types
 
 _FRAMEWORKS = {"keras", "tensorflow", "torch", "builtins", "abc", "typing"}  # where classes are not the user's own
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
-# Nothing changes these in place, or nothing in them is saved.
+# Objects that nothing changes in place, or of which nothing is saved.
 _LEAVES = (type, keras.callbacks.Callback, keras.KerasTensor, keras.layers.InputSpec, Node, Tracker)
-# Their configuration depends on more than their attributes.
+# Classes whose configuration depends on more than their attributes.
 _OPAQUE = {"FlaxLayer", "JaxLayer", "NNXLayer", "TorchModuleWrapper"}
 _CONFIGS = ("get_config", "get_build_config", "get_compile_config")
-# Attributes of Keras' own that training sets anew, and of which no file holds anything.
+# Attributes of Keras itself that training sets anew, and that no file holds.
 _PASSING = {
     "_eval_epoch_iterator", "_jax_state", "_jax_state_synced", "_losses_override", "_torch_params", "history",
     "predict_function", "stop_evaluating", "stop_predicting", "stop_training", "test_function", "train_function",
 }  # fmt: skip
-# Attributes of Keras' own whose contents training changes.
+# Attributes of Keras itself whose contents training changes.
 _UNREAD = {"_loss_ids", "_losses"}
-_LARGE = 1 << 20  # bytes of an array; to compare more would take as long as to serialise the configuration
+_LARGE = 1 << 20  # bytes of an array; comparing more would take as long as serialising the configuration
 
 _declared = attrgetter("_trainable", "_path", "_shape", "_dtype")  # of a variable
 
 
 class ModelStructure:
-    """The objects that a model reaches and what they hold, and whether that is still so.
+    """The objects that a model reaches, with their contents, and a check whether these have changed.
 
-    All that is reached is kept alive, so no identity is used twice. Attributes and items are compared by identity, and
-    plain values by value. Objects of the user's own classes are asked again for their configuration. Where neither is
+    All these objects are kept alive, so no identity is used twice. Attributes and items are compared by identity, and
+    plain values by value. Objects of the user's own classes are asked again for their configuration. If neither is
     enough, the structure never counts as current.
 
     Args:
         model: The model.
 
     Attributes:
-        facts: What was derived from this structure; see `unchanged`.
+        facts: The results that depend on this structure; see `unchanged`.
     """
 
     def __init__(self, model: keras.Model) -> None:
         self.facts: dict[Any, Any] = {}
         self._model = model
         self._is_opaque = False
-        self._holders: list[Any] = []  # objects whose attributes count
+        self._holders: list[Any] = []  # objects whose attributes are compared
         self._dicts: list[dict[Any, Any]] = []  # these attributes, and other dicts
         self._partial: list[_PartialDict] = []
         self._lists: list[list[Any]] = []
@@ -77,7 +77,7 @@ class ModelStructure:
         return self._model is model
 
     def is_current(self) -> bool:
-        """Return whether the model still has this structure. The user's own code may raise any exception here."""
+        """Return whether the model still has this structure. Exceptions of the user's own code pass through."""
         return (
             not self._is_opaque
             and all(map(is_, map(type, self._holders), self._types))
@@ -117,7 +117,7 @@ class ModelStructure:
                 left += self._keep(kind, one)
 
     def _keep(self, kind: str, one: Any) -> Iterable[Any]:
-        """Note what an object holds, and return it."""
+        """Note the contents of an object, and return them."""
         if kind == "list":
             self._lists.append(one)
             return iter(one)
@@ -134,7 +134,7 @@ class ModelStructure:
             self._is_opaque |= one.nbytes > _LARGE or one.dtype.hasobject
             self._arrays.append((one, one.tobytes() if one.nbytes <= _LARGE else b""))
         elif kind == "function":
-            # Keras writes the code of a lambda, and all that it refers to.
+            # Keras writes the code of a lambda, and the values that it refers to.
             self._is_opaque |= one.__name__ == "<lambda>" and bool(one.__closure__ or one.__defaults__)
         else:
             return self._keep_attributes(one, kind)
@@ -156,7 +156,7 @@ class ModelStructure:
         return [value for name, value in one.items() if name not in _UNREAD and not _passes(name, value)]
 
     def _ask(self, one: Any) -> Iterable[Any]:
-        """Note what an object of a user's class answers, and return the answers."""
+        """Note the answers of an object of a user's class, and return them."""
         asked: list[Callable[[], Any]] = [
             getattr(one, name) for name in _CONFIGS if not is_framework(getattr(type(one), name, _CONFIGS))
         ]
@@ -170,7 +170,7 @@ class ModelStructure:
 
 
 class _PartialDict:
-    """A dict of which some items pass.
+    """A dict in which some items are ignored, because training sets them anew; see `_passes`.
 
     Args:
         whole: The dict.
@@ -183,7 +183,7 @@ class _PartialDict:
         self._values = [whole[name] for name in self._names]
 
     def is_same(self) -> bool:
-        """Return whether all other items are the same as they were."""
+        """Return whether all other items are still the same."""
         whole = self._whole
         if list(whole) != self._all:
             if [name for name, value in whole.items() if not _passes(name, value)] != self._names:
@@ -193,7 +193,7 @@ class _PartialDict:
 
 
 def _kind(type_: type, variables: tuple[type, ...]) -> str:
-    """Return how objects of a type are compared; an empty string if by their identity alone."""
+    """Return how objects of a type are compared; an empty string if only by identity."""
     if issubclass(type_, (*_PLAIN, *_LEAVES)):
         return ""
     for kind, types in (("list", list), ("tuple", tuple), ("dict", dict), ("array", np.ndarray)):
@@ -204,7 +204,7 @@ def _kind(type_: type, variables: tuple[type, ...]) -> str:
     if issubclass(type_, FunctionType):
         return "function"
     if hasattr(type_, "__wrapped__"):
-        return "wrapper"  # TensorFlow's, of dicts and tuples
+        return "wrapper"  # TensorFlow wraps dicts and tuples
     if type_.__module__.startswith("keras.src."):
         return "opaque" if type_.__name__ in _OPAQUE else "holder"
     return "asked" if issubclass(type_, KerasSaveable) or hasattr(type_, "get_config") else ""
@@ -218,7 +218,8 @@ def is_framework(one: Any) -> bool:
 def _passes(name: Any, value: Any) -> bool:
     if name not in _PASSING:
         return False
-    return name[0] == "_" or not isinstance(value, KerasSaveable | list | tuple | dict)  # a user may use other names
+    # A user's own attribute may have one of the other names.
+    return name[0] == "_" or not isinstance(value, KerasSaveable | list | tuple | dict)
 
 
 def _visited(one: Any, name: str) -> Any:
@@ -259,7 +260,7 @@ def _is_same_plain(value: Any, held: Any) -> bool:
 
 
 def _are_same(now: Callable[[], Iterator[Any]], held: list[Any]) -> bool:
-    """Return whether as many values as before are the same, and keep the present ones if they are."""
+    """Return whether as many values as before are the same. If so, keep the current ones in ``held``."""
     if all(map(is_, now(), held)):
         return True
     values = list(now())

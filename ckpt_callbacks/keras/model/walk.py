@@ -34,8 +34,8 @@ class Walk:
     Attributes:
         groups: The groups, in the order in which Keras creates them.
         values: For each entry, in order, the live variable, or an array that nothing else holds.
-        computed: The number of each group whose values its object computes, and that object.
-        asked: The path of each object that may save files besides its variables, and that object.
+        computed: The index of each group whose values are computed, and the object that computes them.
+        asked: The path of each object that may save files besides its variables, and the object.
     """
 
     groups: tuple[Group, ...]
@@ -44,7 +44,7 @@ class Walk:
     asked: tuple[tuple[str, Any], ...] = ()
 
     def current_values(self) -> Sequence[Any] | None:
-        """Return the values as `values`, those that are computed anew; None if that gives other entries."""
+        """Return `values`, with computed values computed again; None if this gives other entries."""
         if not self.computed:
             return self.values
         values = list(self.values)
@@ -58,7 +58,7 @@ class Walk:
         return values
 
     def assets(self) -> tuple[tuple[str, bytes], ...]:
-        """Return the names and contents of the files that the objects save now besides their variables."""
+        """Save the files of the objects, besides their variables, and return their names and contents."""
         with _Assets() as files:
             for path, saveable in self.asked:
                 saveable.save_assets(files.make(path))
@@ -146,7 +146,7 @@ class _Assets(saving_lib.DiskIOStore):
 
     def __init__(self) -> None:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self.asked: list[tuple[str, Any]] = []  # the path of each object that may save files, and that object
+        self.asked: list[tuple[str, Any]] = []  # the path of each object that may save files, and the object
 
     def __enter__(self) -> _Assets:
         return self
