@@ -86,7 +86,7 @@ def resnet(*blocks: int) -> tuple[list[Shape], list[Shape]]:
 
 
 def transformer(layers: int, width: int, words: int, positions: int) -> list[Shape]:
-    """Return the shapes of the parameters of a transformer, as BERT and GPT-2 have them."""
+    """Return the shapes of the parameters of a transformer such as BERT or GPT-2."""
     shapes: list[Shape] = [(words, width), (positions, width), (width,), (width,)]
     for _ in range(layers):
         shapes += [(3 * width, width), (3 * width,), (width, width), (width,), (width,), (width,)]

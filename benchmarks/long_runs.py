@@ -112,16 +112,16 @@ def tables(quick):
     ]  # fmt: skip
     columns = (
         "saves", "ms per save", "mean since the row above", "journal, MB", "history, MB", "memory, MB",
-        "resume_path(), s", "opening, s", "ckpt ls, s",
+        "resume_path(), s", "opening the directory, s", "ckpt ls, s",
     )  # fmt: skip
     early, late = rows[0], rows[-1]
     after = f"Long runs, {late['saves']} saves"
     targets = [
         Target(f"{after}: a save ÷ an early one", ratio(late["save ms"], early["save ms"]), GROWTH),
         Target(f"{after}: seconds of resume_path()", late["resume"], SECONDS),
-        Target(f"{after}: seconds of an opening", late["open"], SECONDS),
+        Target(f"{after}: seconds to open the directory", late["open"], SECONDS),
         Target(f"{after}: seconds of ckpt ls", late["ls"], SECONDS),
-        Target(f"{after}: more MB of memory", late["memory"] - early["memory"], MEMORY),
+        Target(f"{after}: MB of additional memory", late["memory"] - early["memory"], MEMORY),
     ]
     title = "Long runs: a run that keeps two checkpoints"
     return [Table(title, columns, shown), Target.table("Long runs: targets", targets)]

@@ -66,7 +66,7 @@ def engine(name: str, quick: bool) -> None:
 
 
 def blocked(results: list[dict], *, first: bool = False) -> Spread | None:
-    """Return the milliseconds for which saves blocked training: those after the first of each fit, or the first."""
+    """Return for how many milliseconds a save blocked training: the first save of each fit, or the later ones."""
     saves = [save for result in results for save in result.get("saves", ())[slice(0, 1) if first else slice(1, None)]]
     found = spread(saves, "blocked")
     return Spread(*(1000 * value for value in (found.median, found.low, found.high))) if found else None

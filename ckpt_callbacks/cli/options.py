@@ -52,7 +52,7 @@ def locate(run_dir: Path, which: str | None) -> tuple[Manifest, str]:
     if which is not None:
         return open_manifest(run_dir), which
     if run_dir.is_file() and not Layout(run_dir.parent).private.is_dir():
-        raise StoreError(f"{run_dir}: lies in no run directory; expected a checkpoint in the directory of its run")
+        raise StoreError(f"{run_dir}: is not in a run directory; expected a checkpoint in the directory of its run")
     if not is_checkpoint(run_dir):
         raise StoreError(
             f"{run_dir}: which checkpoint? expected a checkpoint's path, or a run directory and an id, a step, a file, "

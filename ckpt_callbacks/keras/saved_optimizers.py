@@ -92,6 +92,6 @@ def saved_shapes(file: h5py.File, place: str) -> Shapes | None:
 def _error(path: Path, problem: str) -> ResumeError:
     return ResumeError(
         f"{path}: {problem}; expected the optimizer that wrote it; to continue with a new one, pass "
-        "resume={'optimizer': False}, or with resume=PATH, call ckpt.resume_path(only=['weights', 'step']) before "
+        "resume={'optimizer': False}; or, with resume=PATH, call ckpt.resume_path(only=['weights', 'step']) before "
         "fit(); otherwise compile the model as before, choose another directory, or pass resume='never'"
     )

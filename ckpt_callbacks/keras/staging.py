@@ -150,7 +150,7 @@ class KerasStaging:
             if self._structure is None or not self._structure.is_of(model) or not self._structure.is_current():
                 self._structure = None  # first, so that the objects of the old and the new one are never held together
                 self._structure = ModelStructure(model)
-        except Exception:  # the model's own code raises; whoever needs its answer says so
+        except Exception:  # the model's own code raises; the caller that needs its result reports it
             self._structure = None
             return {}
         return self._structure.facts

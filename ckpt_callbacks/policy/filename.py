@@ -45,11 +45,11 @@ class FileName:
 
     def __post_init__(self) -> None:
         if not isinstance(self.template, str):
-            raise PolicyError(f"filename is {self.template!r}; expected a text such as {DEFAULT!r}")
+            raise PolicyError(f"filename is {self.template!r}; expected a template such as {DEFAULT!r}")
         object.__setattr__(self, "metadata", tuple(self.metadata))
         object.__setattr__(self, "metrics", tuple(self.metrics))
         if not self.template.strip():
-            raise PolicyError(f"filename is {self.template!r}; expected a text such as {DEFAULT!r}")
+            raise PolicyError(f"filename is {self.template!r}; expected a template such as {DEFAULT!r}")
         try:
             fields = [(name, spec) for _, name, spec, _ in self._parts() if name is not None]
         except ValueError as error:

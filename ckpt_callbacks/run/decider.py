@@ -142,7 +142,7 @@ class Decider:
         deadline, metrics, others = self._deadline, event.metrics, event.others
         # Processes may measure different values, or only some processes may measure any, but all must act alike. This
         # does not depend on what this process itself has measured, so that no process waits for the others in vain.
-        if agreement is not None and not agreement.measured:  # the agreement holds all that they must share
+        if agreement is not None and not agreement.measured:  # the agreement contains all that they must share
             time, wall = agreement.time / _SECOND, agreement.wall / _SECOND
             deadline = None if agreement.deadline == -1 else agreement.deadline / _SECOND
         elif agreement is not None or event.kind in _SHARED or self._policy.may_differ_across_ranks:

@@ -199,7 +199,7 @@ class RunDirectory:
         self.is_open = False
 
     def _bring_back(self, parent: int | None) -> None:
-        """Return the record from which training continues to the journal, because the lineage needs it."""
+        """Bring the record from which training continues back to the journal, because the lineage needs it."""
         if parent is not None and parent not in self.manifest.records:
             record = self.manifest.recall(parent)
             if record is not None:

@@ -19,7 +19,7 @@ log = logging.getLogger("ckpt_callbacks")
 
 
 class SavedRun:
-    """The checkpoints of the newest run in a directory, by the policy in its manifest.
+    """The checkpoints of the newest run in a directory, ranked by the policy in its manifest.
 
     It only reads, takes no lock, and works while the run trains: each method reads what the run has written since.
 
@@ -54,7 +54,7 @@ class SavedRun:
         return self._refreshed().last()
 
     def final(self) -> Record | None:
-        """Return the state when `fit` ended, or None."""
+        """Return the checkpoint of the state in which `fit` ended, or None."""
         return self._refreshed().final()
 
     def records(self) -> list[Record]:

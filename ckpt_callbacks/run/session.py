@@ -144,7 +144,7 @@ class Session:
         event = self._begin_event(event)
         # Only for a deadline: a signal or a request is no reason to evaluate the other rules before the validation.
         if self.decider.deadline_is_due(event, self._directory.processes):
-            self._agreement = None  # it is older
+            self._agreement = None  # it is about an earlier event
             self._handle(event)
         self._serve_requests(event)
 

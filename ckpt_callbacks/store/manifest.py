@@ -79,7 +79,7 @@ class Manifest:
 
     @property
     def gone(self) -> int:
-        """How many records of the journal are of deleted checkpoints or failed saves."""
+        """How many records of the journal have no checkpoint on the disk."""
         return len(self.records) - len(self._live)
 
     def counts(self, id_: int) -> bool:

@@ -34,7 +34,7 @@ def test_a_copy_outside_of_every_run_is_named_as_such(run_dir, tmp_path):
     copy = shutil.copy(run_dir / "004.ckpt", tmp_path / "copy.ckpt")
     for command in ("show", "path", "pin", "rm"):
         code, out, err = ckpt(command, copy)
-        assert (code, out, err.count("\n")) == (2, "", 1) and f"{copy}: lies in no run directory" in err
+        assert (code, out, err.count("\n")) == (2, "", 1) and f"{copy}: is not in a run directory" in err
 
 
 def test_path_prints_a_path_and_nothing_else(run_dir):

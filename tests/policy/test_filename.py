@@ -160,7 +160,7 @@ def test_a_template_that_makes_no_sense_is_refused_when_it_is_built(template, me
 
 @pytest.mark.parametrize("template", [5, None, ["{epoch}"]])
 def test_a_template_is_a_text(template):
-    with pytest.raises(PolicyError, match="expected a text such as"):
+    with pytest.raises(PolicyError, match="expected a template such as"):
         FileName(template)
 
 

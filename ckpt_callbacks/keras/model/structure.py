@@ -17,7 +17,7 @@ from keras.src.utils.tracking import Tracker
 
 from .objects import variable_types
 
-_FRAMEWORKS = {"keras", "tensorflow", "torch", "builtins", "abc", "typing"}  # where classes are not the user's own
+_FRAMEWORKS = {"keras", "tensorflow", "torch", "builtins", "abc", "typing"}  # packages without the user's classes
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 # Objects that nothing changes in place, or of which nothing is saved.
 _LEAVES = (type, keras.callbacks.Callback, keras.KerasTensor, keras.layers.InputSpec, Node, Tracker)
@@ -37,7 +37,7 @@ _declared = attrgetter("_trainable", "_path", "_shape", "_dtype")  # of a variab
 
 
 class ModelStructure:
-    """The objects that a model reaches, with their contents, and a check whether these have changed.
+    """The objects that a model reaches, their contents, and a check whether these have changed.
 
     All these objects are kept alive, so no identity is used twice. Attributes and items are compared by identity, and
     plain values by value. Objects of the user's own classes are asked again for their configuration. If neither is
@@ -77,7 +77,7 @@ class ModelStructure:
         return self._model is model
 
     def is_current(self) -> bool:
-        """Return whether the model still has this structure. Exceptions of the user's own code pass through."""
+        """Return whether the model still has this structure. The user's own code may raise any exception."""
         return (
             not self._is_opaque
             and all(map(is_, map(type, self._holders), self._types))

@@ -48,7 +48,7 @@ def test_another_optimizer_is_one_line_before_anything_is_loaded(tmp_path, name,
     before = weights(resumed)
     with pytest.raises(ResumeError, match=what) as caught:
         fit(resumed, checkpoint(tmp_path), epochs=2)
-    assert "\n" not in str(caught.value) and "pass resume={'optimizer': False}, or with" in str(caught.value)
+    assert "\n" not in str(caught.value) and "pass resume={'optimizer': False}; or, with" in str(caught.value)
     assert np.array_equal(weights(resumed), before)
     callback = checkpoint(tmp_path, resume=NO_OPTIMIZER)
     assert fit(resumed, callback, epochs=2).epoch == [0, 1] and updates(resumed) == 4
@@ -61,7 +61,7 @@ def test_a_path_is_resumed_with_another_optimizer_as_the_message_says(tmp_path):
     first = checkpoint(tmp_path).records()[0]
     callback, resumed = checkpoint(tmp_path / "other", resume=first.path), with_optimizer(keras.optimizers.SGD)()
     with pytest.raises(
-        ResumeError, match=r"with resume=PATH, call ckpt.resume_path\(only=\['weights', 'step'\]\) before"
+        ResumeError, match=r"or, with resume=PATH, call ckpt.resume_path\(only=\['weights', 'step'\]\) before"
     ):
         fit(resumed, callback, epochs=2)
     callback.resume_path(only=["weights", "step"])
