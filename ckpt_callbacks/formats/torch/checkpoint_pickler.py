@@ -52,7 +52,7 @@ class CheckpointPickler:
         try:
             if (flat := flat_state(checkpoint)) is not None:
                 return self._in_parts(flat)
-        except (NotImplementedError, RuntimeError):  # an unusual tensor; sparse ones have no storage
+        except Exception:  # something unusual, such as a sparse tensor; `pickled` takes it, or says what is wrong
             pass
         return pickled(checkpoint)
 
@@ -67,8 +67,8 @@ class CheckpointPickler:
                 pieces[key], flat.rest[key] = piece, placeholder(key)
         storages = [flat.tensors[source].untyped_storage() for source in structure.sources]
         rest = pickled(flat.rest, storages, structure.kinds)
-        if len(rest.data) // 3 >= structure.first_memo:  # each entry takes at least three bytes
-            structure = Structure(flat, len(rest.data))
+        if (most := len(rest.data) // 3) >= structure.first_memo:  # each entry takes at least three bytes
+            structure = Structure(flat, 1 << most.bit_length())
         self._structure = structure
         pieces |= enumerate(structure.pickled(flat.parts))
         return PickledParts(_replaced(rest.data, pieces), rest.storages, rest.members, structure, flat.tensors)

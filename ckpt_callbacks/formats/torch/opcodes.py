@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import pickle
 import struct
+from collections import OrderedDict
 from typing import Any
 
 import torch
@@ -47,9 +48,11 @@ def only_plain(value: Any) -> bytes | None:
 
 
 class _OnlyPlain(pickle.Pickler):
-    """A pickler for values that pickle knows itself."""
+    """A pickler for values that pickle knows itself, and ordered dictionaries."""
 
     def reducer_override(self, obj: Any) -> Any:
+        if type(obj) is OrderedDict or obj is OrderedDict:
+            return NotImplemented  # as usual
         raise NotImplementedError(f"{type(obj).__name__} is not a plain value")
 
 

@@ -10,7 +10,18 @@ from typing import Any
 import torch
 
 from .flat_state import FlatState, Part
-from .opcodes import BUILD, EMPTY_DICT, EMPTY_ORDERED_DICT, MARK, SET_ITEMS, TensorPieces, plain, storage_type, text
+from .opcodes import (
+    BUILD,
+    EMPTY_DICT,
+    EMPTY_ORDERED_DICT,
+    MARK,
+    SET_ITEMS,
+    TensorPieces,
+    only_plain,
+    plain,
+    storage_type,
+    text,
+)
 
 FIRST_MEMO = 1 << 16  # the memo of a checkpoint without its tensors normally has fewer entries
 _MEMO = 64  # entries in the memo for one part: the types of storages, the devices, and a few more
@@ -89,8 +100,12 @@ class Structure:
                 pieces.append(self._tensor(leaf, next(places), made) if type(leaf) is torch.Tensor else b"")
                 before = b""
             before += b"" if key is None else SET_ITEMS
-        attributes = plain(part.attributes) + BUILD if part.attributes else b""
-        return [*pieces, before + SET_ITEMS + attributes]
+        end = before + SET_ITEMS
+        if part.attributes:
+            if (attributes := only_plain(part.attributes)) is None:
+                raise NotImplementedError("a dictionary with unusual attributes")
+            end += attributes + BUILD
+        return [*pieces, end]
 
     def _tensor(self, tensor: torch.Tensor, place: int, made: TensorPieces) -> bytes:
         location = torch.serialization.location_tag(tensor.untyped_storage())
