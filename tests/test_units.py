@@ -201,7 +201,7 @@ def test_a_duration_in_rough_words(duration, words):
         ({}, None),
         ({"SLURM_JOB_END_TIME": "1795561200"}, 1795561200.0),
         ({"SLURM_JOB_END_TIME": "1795561200.5"}, 1795561200.5),
-        *(({"SLURM_JOB_END_TIME": text}, None) for text in ("", "0", "-5", "nan", "inf", "soon", "Unknown")),
+        *(({"SLURM_JOB_END_TIME": text}, None) for text in ("", "0", "-5", "nan", "inf", "soon", "1795561200000")),
         ({"SLURM_JOB_START_TIME": "1795561200"}, None),
     ],
 )

@@ -30,6 +30,10 @@ class AgreedSteps:
     def __init__(self, clock: Clock, grace: float) -> None:
         self._clock = clock
         self._every = min(_EVERY, grace / 2 / _SLOWER)
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin a `fit`, whose steps may take another time than those before."""
         self._ahead, self._took = 1, math.inf  # steps from one agreement to the next; seconds of a step
         self._step = 0  # of the last agreement
         self._went_on_at: float | None = None  # the time after it; None if training has paused since

@@ -109,6 +109,7 @@ class Session:
         self._is_restored = False
         self.saver.begin(self._directory.begin(self._parent, self._clock.wall(), facts))
         self.decider.begin()
+        self.agreed.begin()
 
     def begin_without_training(self, facts: Mapping[str, Any]) -> None:
         """Record the start of a restored `fit` that has nothing left to train, if the journal lacks its policy."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-import math
 import os
 import platform
 import socket
@@ -12,6 +11,7 @@ import subprocess
 from collections.abc import Mapping
 from typing import Any
 
+_LATEST = 2.0**33  # seconds since 1970, in the year 2242; processes exchange times as nanoseconds in 64 bits
 _PACKAGES = ("ckpt-callbacks", "lightning", "torch", "keras", "tensorflow", "tensorflow-cpu", "jax")
 
 
@@ -43,7 +43,7 @@ def job_end(environ: Mapping[str, str] = os.environ) -> float | None:
         end = float(environ.get("SLURM_JOB_END_TIME", ""))
     except ValueError:
         return None
-    return end if 0 < end < math.inf else None
+    return end if 0 < end < _LATEST else None
 
 
 def _git(*arguments: str) -> str:

@@ -101,7 +101,7 @@ class TorchStaging:
             copies = copy_storages(found, arena, step_only)
         except BaseException as error:
             self._arenas.give_back(arena)
-            if not isinstance(error, NotEnoughMemory):
+            if not isinstance(error, (NotEnoughMemory, NotImplementedError)):
                 raise
             return self.live(written, str(error))
         self._latest = copies.device

@@ -58,13 +58,18 @@ class SmallStorages:
     ) -> None:  # fmt: skip
         self.structure, self.members, self.block = structure, members, block
         small = [place for place, size in enumerate(structure.sizes) if size < LARGE]
-        self.pieces = dict(zip(small, members.lay_out(block), strict=True))
+        self.pieces = dict(zip(small, members.places_in(block), strict=True))
         self._whole: list[int] = []  # the numbers of the tensors that are copied as tensors
         self._views: list[torch.Tensor] = []  # the targets of these copies
         self._others: list[int] = []  # the places of the storages that are copied as bytes, or from a device
+        with torch.inference_mode(False):  # tensors of that mode could not be changed outside of it
+            self._make_views(tensors)
+
+    def _make_views(self, tensors: Sequence[torch.Tensor]) -> None:
+        block = self.block
         memory = torch.frombuffer(block, dtype=torch.uint8).untyped_storage() if len(block) else None
         for place, piece in self.pieces.items():
-            number = structure.whole[place]
+            number = self.structure.whole[place]
             if memory is None or number is None or not tensors[number].is_cpu:
                 self._others.append(place)
             elif len(piece):
@@ -100,11 +105,14 @@ def copy_storages(found: Pickled, arena: PinnedArena, step_only: Collection[int]
 
     Raises:
         NotEnoughMemory: The machine has too little memory.
+        NotImplementedError: A storage has a size, but no memory.
     """
     parts = found if isinstance(found, PickledParts) else None
     sizes = [] if parts is None else parts.structure.sizes
     small = [size < LARGE for size in sizes] + [False] * (len(found.storages) - len(sizes))  # those in the block
-    members = _small_members(arena, parts)
+    kept = _kept(arena, parts)
+    arena.kept = None  # unless it is used again, what follows may lie elsewhere in the same memory
+    members = kept.members if kept is not None else small_members(sizes)
     large = [place for place, one in enumerate(found.storages) if not small[place] and needs_arena(one)]
     block, *pieces = arena.carve([members.size, *[found.storages[place].nbytes() for place in large]])
     held: list[bytes | memoryview] = [b""] * len(found.storages)
@@ -112,7 +120,10 @@ def copy_storages(found: Pickled, arena: PinnedArena, step_only: Collection[int]
     for place, piece in zip(large, pieces, strict=True):
         held[place] = piece
     if parts is not None:
-        storages = _small_storages(arena, parts, members, block)
+        storages = kept
+        if storages is None or storages.block.obj is not block.obj:
+            storages = SmallStorages(parts.structure, members, block, parts.tensors)
+        arena.kept = storages
         for place, piece in storages.pieces.items():
             held[place] = piece
         pairs += storages.copy_from(parts.tensors, found.storages)
@@ -143,8 +154,10 @@ def _copy(
             continue
         if device is not None and storage.device.type == "cuda":
             device.add(storage, piece)
+        elif address := storage.data_ptr():
+            here.append((_address(piece), address, len(piece)))
         else:
-            here.append((_address(piece), storage.data_ptr(), len(piece)))
+            raise NotImplementedError(f"a storage on {storage.device} without memory cannot be copied")
     # Not by torch: its threads wait for each other at each tensor, which takes ten times as long when cores are busy.
     copy_memory(here)
     if device is not None:
@@ -152,18 +165,10 @@ def _copy(
     return device
 
 
-def _small_members(arena: PinnedArena, parts: PickledParts | None) -> SmallMembers:
+def _kept(arena: PinnedArena, parts: PickledParts | None) -> SmallStorages | None:
+    """Return what the last save with this arena has kept, if this one has the same structure."""
     kept = arena.kept
-    if isinstance(kept, SmallStorages) and parts is not None and kept.structure is parts.structure:
-        return kept.members
-    return small_members(parts.structure.sizes if parts is not None else ())
-
-
-def _small_storages(arena: PinnedArena, parts: PickledParts, members: SmallMembers, block: memoryview) -> SmallStorages:
-    kept = arena.kept
-    if not (isinstance(kept, SmallStorages) and kept.members is members and kept.block.obj is block.obj):
-        arena.kept = kept = SmallStorages(parts.structure, members, block, parts.tensors)
-    return kept
+    return kept if isinstance(kept, SmallStorages) and parts is not None and kept.structure is parts.structure else None
 
 
 def _address(piece: memoryview) -> int:

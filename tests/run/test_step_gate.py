@@ -118,6 +118,14 @@ def test_a_signal_is_agreed_on_in_time_even_if_steps_become_a_hundred_times_slow
     run.close()
 
 
+def test_a_further_fit_measures_its_own_steps(tmp_path):
+    run, clock = together(tmp_path, OnPreempt(), grace=10)
+    agreements(run, clock, 0.001, range(1, 500))
+    start(run)
+    assert agreements(run, clock, 2.0, range(501, 504)) == [501, 502, 503]
+    run.close()
+
+
 def test_processes_agree_when_a_rule_of_time_is_due(tmp_path):
     run, clock = together(tmp_path, Every(seconds=2.22), background=False)
     steps = agreements(run, clock, 0.01, range(1, 500))

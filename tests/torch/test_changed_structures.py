@@ -3,6 +3,7 @@
 import copy
 import itertools
 import zipfile
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -76,6 +77,17 @@ class Training:
 
     def convert(self):
         self.model[1].running_var = self.model[1].running_var.to(torch.float64)
+
+    def keep_another_state(self):
+        self.model.set_extra_state = lambda state: None
+        self.model.get_extra_state = lambda: {"calls": 3}
+
+    def keep_no_other_state(self):
+        self.model.get_extra_state = lambda: torch.ones(2)
+
+    def name_by_numbers(self):
+        for state in self.optimizers[0].state.values():
+            state[5] = torch.ones(3)
 
     def be_complex(self):
         self.model.register_buffer("phase", torch.randn(3, dtype=torch.complex64).conj())
@@ -179,6 +191,31 @@ def test_each_change_between_two_saves_is_followed(tmp_path, change):
     getattr(training, change)()
     save(training, staging, tmp_path / "a.ckpt")
     save(training, staging, tmp_path / "a.ckpt")
+
+
+def test_a_structure_that_comes_back_is_laid_out_again(tmp_path):
+    """A save in between puts its own bytes where the small storages were."""
+    staging, path = TorchStaging(), tmp_path / "a.ckpt"
+    weights = OrderedDict(large=torch.randn(70_000), small=torch.randn(3))
+    usual = {"state_dict": weights, "note": 1}
+    for state in (usual, {"state_dict": {**weights, "other": None}}, usual, {"weights": torch.randn(90_000)}, usual):
+        snapshot = staging.stage(state)
+        snapshot.write(path)
+        snapshot.release()
+        assert equal(state, torch.load(path, weights_only=True))
+        with zipfile.ZipFile(path) as archive:
+            assert archive.testzip() is None
+        path.unlink()
+
+
+def test_a_snapshot_in_inference_mode_leaves_the_next_one_possible(tmp_path):
+    staging, state = TorchStaging(), {"state_dict": {"a": torch.ones(3)}}
+    with torch.inference_mode():
+        staging.stage(state).release()
+    snapshot = staging.stage(state)
+    snapshot.write(tmp_path / "a.ckpt")
+    snapshot.release()
+    assert equal(state, torch.load(tmp_path / "a.ckpt"))
 
 
 def test_a_view_that_moves_within_its_storage_is_followed(tmp_path):

@@ -6,6 +6,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import torch
@@ -106,6 +107,7 @@ def _optimizer_part(optimizer: Mapping[str, Any]) -> Part | None:
         keys += key, tuple(values)
         leaves += values.values()
     kinds = set(map(type, leaves))
-    if torch.Tensor not in kinds or not kinds <= {torch.Tensor, *_PLAIN}:
+    names = set(map(type, chain.from_iterable(keys[1::2])))
+    if torch.Tensor not in kinds or not kinds <= {torch.Tensor, *_PLAIN} or names != {str}:
         return None
     return Part(dict, keys, {}, leaves)

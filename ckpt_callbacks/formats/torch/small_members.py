@@ -29,29 +29,29 @@ class SmallMembers:
     def __init__(self, members: Sequence[Member]) -> None:
         self.size = members[-1].end if members else 0
         self.count = len(members)
-        self._headers = [(member.offset, member.header()) for member in members]
+        self._headers = [(member.offset, bytearray(member.header())) for member in members]
         self._spans = [(member.end - member.size, member.end) for member in members]
-        self._entries: bytes | None = None
-        self._members: Sequence[Member] = members
+        self._members = members
+        self._entries, self._lengths = b"", list[int]()
 
-    def lay_out(self, block: memoryview) -> list[memoryview]:
-        """Write the headers into a block of memory, and return the place of each storage in it."""
-        for offset, header in self._headers:
-            block[offset : offset + len(header)] = header
+    def places_in(self, block: memoryview) -> list[memoryview]:
+        """Return the place of each storage in a block of memory."""
         return [block[begin:end] for begin, end in self._spans]
 
     def seal(self, block: memoryview) -> bytes:
-        """Write the checksums of the storages into the block, and return the entries for the archive's directory."""
-        entries, position = bytearray(self._template()), 0
-        for (begin, end), (offset, _), length in zip(self._spans, self._headers, self._lengths, strict=True):
+        """Write the headers into a block that holds the storages.
+
+        Returns:
+            The entries for the archive's directory.
+        """
+        if self.count and not self._entries:  # here, because this is the thread that writes
+            made = [member.entry() for member in self._members]
+            self._entries, self._lengths = b"".join(made), list(map(len, made))
+        entries, position = bytearray(self._entries), 0
+        for (begin, end), (offset, header), length in zip(self._spans, self._headers, self._lengths, strict=True):
             crc = crc32(block[begin:end])
-            _CRC.pack_into(block, offset + _CRC_IN_HEADER, crc)
+            _CRC.pack_into(header, _CRC_IN_HEADER, crc)
+            block[offset:begin] = header
             _CRC.pack_into(entries, position + _CRC_IN_ENTRY, crc)
             position += length
         return bytes(entries)
-
-    def _template(self) -> bytes:
-        if self._entries is None:  # made here, on the thread that writes
-            entries = [member.entry() for member in self._members]
-            self._entries, self._lengths = b"".join(entries), list(map(len, entries))
-        return self._entries

@@ -130,8 +130,8 @@ def _outlines(parts: Sequence[Part]) -> list[tuple[Any, ...]]:
 
 def _kind(tensor: torch.Tensor) -> str:
     kind = storage_type(tensor.dtype)
-    usual = tensor.device.type in ("cpu", "cuda") and not (tensor.requires_grad or tensor.is_neg() or tensor.__dict__)
-    if kind is None or not usual:
+    special = tensor.requires_grad or tensor.is_neg() or tensor.__dict__
+    if kind is None or special or tensor.device.type not in ("cpu", "cuda"):
         raise NotImplementedError("an unusual tensor")
     return kind
 
