@@ -8,6 +8,7 @@ import numpy as np
 
 from ..formats.keras.own_arrays import packed_offsets
 from ..memory.parallel_copy import copy_memory
+from .model.copy import address
 
 
 class HeldArrays:
@@ -23,7 +24,7 @@ class HeldArrays:
     def add(self, array: np.ndarray) -> int:
         """Hold an array, and return its number."""
         layout = None if array.flags.c_contiguous else (array.shape, array.strides)
-        number = self._numbers.setdefault((_address(array), array.nbytes, layout), len(self._arrays))
+        number = self._numbers.setdefault((address(array), array.nbytes, layout), len(self._arrays))
         if number == len(self._arrays):
             self._arrays.append(array)
         return number
@@ -44,12 +45,7 @@ class HeldArrays:
         for array, offset in zip(self._arrays, packed_offsets(self.sizes)[0], strict=True):
             target: np.ndarray = np.ndarray(array.shape, array.dtype, memory, offset)
             if array.flags.c_contiguous:
-                plain.append((_address(target), _address(array), array.nbytes))
+                plain.append((address(target), address(array), array.nbytes))
             else:
                 np.copyto(target, array)
         copy_memory(plain)
-
-
-def _address(array: np.ndarray) -> int:
-    found: int = array.__array_interface__["data"][0]
-    return found

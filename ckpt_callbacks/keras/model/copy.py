@@ -35,14 +35,16 @@ def copy(values: Sequence[Any], into: Sequence[np.ndarray]) -> None:
                 )
             alive.append(held)
             if held.flags.c_contiguous and array.flags.c_contiguous:
-                plain.append((_address(array), _address(held), held.nbytes))
+                plain.append((address(array), address(held), held.nbytes))
             else:
                 np.copyto(array, held)
     copy_memory(plain)
 
 
-def _address(array: np.ndarray) -> int:
-    return array.__array_interface__["data"][0]
+def address(array: np.ndarray) -> int:
+    """Return the address of an array's first number."""
+    found: int = array.__array_interface__["data"][0]
+    return found
 
 
 def _from_tensorflow(variable: Any) -> np.ndarray:
@@ -77,7 +79,7 @@ def _copied_by_torch(variable: Any, array: np.ndarray, plain: list[Copy]) -> boo
         return False
     if value.device.type == "cpu" and value.is_contiguous() and array.flags.c_contiguous:
         # Not by torch: its threads wait for each other at each tensor, which takes seconds if a core is busy.
-        plain.append((_address(array), value.data_ptr(), array.nbytes))
+        plain.append((address(array), value.data_ptr(), array.nbytes))
     else:
         value, flat = value.detach(), array.reshape(-1).view(np.uint8)
         torch.from_numpy(flat).view(value.dtype).reshape(value.shape).copy_(value)
