@@ -27,7 +27,7 @@ from .embedded import FitState
 from .held_arrays import HeldArrays
 from .model import config_json
 from .model.copy import copy
-from .model.objects import unchanged
+from .model.objects import forget, unchanged
 from .model.parts import shapes
 from .model.save import embedded_for, save
 from .weights import weights_are_finite
@@ -132,9 +132,7 @@ class KerasStaging:
             try:
                 content, own = _content(model, suffix, state, arena)
             except _Changed:  # the variables that the user's own code stores depend on more than its attributes
-                if self._structure is None:
-                    raise
-                self._structure.facts.clear()
+                forget()
                 content, own = _content(model, suffix, state, arena)
             if suffix == KERAS:
                 self._warn_without_config(model, configuration(model).problem)
@@ -231,6 +229,9 @@ def _saves_as_keras(model: keras.Model) -> bool:
 
 class _Changed(Exception):
     """The objects of a model store different variables at each call."""
+
+    def __str__(self) -> str:
+        return "its layers store different variables at each save"
 
 
 def _content(model: keras.Model, suffix: str, state: FitState, arena: Arena) -> tuple[KerasFile, OwnArrays | None]:

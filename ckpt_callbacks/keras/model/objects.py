@@ -37,6 +37,12 @@ def unchanged(known: Callable[[], dict[Any, Any]] = dict) -> Iterator[None]:
         _facts.reset(token)
 
 
+def forget() -> None:
+    """Forget the results that the current block of `unchanged` keeps."""
+    if (facts := _facts.get()) is not None:
+        facts.clear()
+
+
 def structural(function: Callable[..., _Fact]) -> Callable[..., _Fact]:
     """Call a function of a model's structure only once within `unchanged`. Callers must not change its result."""
 

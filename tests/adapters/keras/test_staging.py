@@ -222,6 +222,51 @@ def test_training_waits_if_nothing_can_be_copied_and_that_is_logged_once(tmp_pat
             assert contents(path)[1:] == by_keras(one, tmp_path / f"keras{number}.keras")[1:]
 
 
+class Unreadable(list):
+    """A list that cannot be searched."""
+
+    def __iter__(self):
+        raise RuntimeError("not now")
+
+
+class Aside:
+    """An object of a user that Keras does not look into."""
+
+    def __init__(self):
+        self.items = Unreadable()
+
+    def get_config(self):
+        return {}
+
+
+class Growing(keras.layers.Dense):
+    """A layer that stores one number more at each save, up to a limit."""
+
+    def __init__(self, size, limit):
+        super().__init__(size)
+        self.count, self.limit, self.aside = 0, limit, Aside()
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        self.count = min(self.count + 1, self.limit)
+        store["counts"] = np.zeros(self.count)
+
+
+@ONCE
+def test_stored_variables_are_planned_again_also_for_a_model_whose_structure_is_unknown(tmp_path, caplog):
+    trained = keras.Sequential([keras.Input((4,)), Growing(2, limit=2)], name="growing")
+    written(KerasStaging().stage(trained, WEIGHTS, CARRIED), tmp_path / "ours.weights.h5")
+    assert contents(tmp_path / "ours.weights.h5") == by_keras(trained, tmp_path / "keras.weights.h5")
+    assert not caplog.messages
+
+
+@ONCE
+def test_a_layer_that_stores_other_variables_at_each_save_is_saved_by_keras(tmp_path, caplog):
+    trained = keras.Sequential([keras.Input((4,)), Growing(2, limit=99)], name="growing")
+    live(KerasStaging().stage(trained, WEIGHTS, CARRIED), tmp_path / "ours.weights.h5")
+    assert "its state cannot be copied: its layers store different variables at each save" in caplog.text
+
+
 @ONCE
 def test_without_staging_nothing_is_copied_or_said(tmp_path, caplog):
     live(KerasStaging("none").stage(quick(), KERAS, CARRIED), tmp_path / "a.keras")
