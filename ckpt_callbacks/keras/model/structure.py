@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
 from itertools import chain
 from operator import attrgetter, is_
@@ -24,16 +24,18 @@ _LEAVES = (type, keras.callbacks.Callback, keras.KerasTensor, keras.layers.Input
 # Classes whose configuration depends on more than their attributes.
 _OPAQUE = {"FlaxLayer", "JaxLayer", "NNXLayer", "TorchModuleWrapper"}
 _CONFIGS = ("get_config", "get_build_config", "get_compile_config")
-# Attributes of Keras itself that training sets anew, and that no file holds.
+# Attributes of Keras' own layers and models that training sets anew, and that no file holds.
 _PASSING = {
     "_eval_epoch_iterator", "_jax_state", "_jax_state_synced", "_losses_override", "_torch_params", "history",
     "predict_function", "stop_evaluating", "stop_predicting", "stop_training", "test_function", "train_function",
 }  # fmt: skip
-# Attributes of Keras itself whose contents training changes.
+# Attributes of Keras' own layers whose contents training changes; a user's list may have the same name.
 _UNREAD = {"_loss_ids", "_losses"}
+_SAVED = (KerasSaveable, keras.Variable, list, tuple, dict, set)  # what such a user's list may hold
 _LARGE = 1 << 20  # bytes of an array; comparing more would take as long as serialising the configuration
 
 _declared = attrgetter("_trainable", "_path", "_shape", "_dtype")  # of a variable
+_named = attrgetter("__module__", "__name__", "__code__")  # of a function
 
 
 class ModelStructure:
@@ -57,9 +59,11 @@ class ModelStructure:
         self._holders: list[Any] = []  # objects whose attributes are compared
         self._dicts: list[dict[Any, Any]] = []  # these attributes, and other dicts
         self._partial: list[_PartialDict] = []
-        self._lists: list[list[Any]] = []
+        self._lists: list[Collection[Any]] = []  # and sets, which keep their order while nothing changes
+        self._unread: list[Collection[Any]] = []  # ignored as long as they hold nothing that is saved
         self._wrapped: list[tuple[Any, Any]] = []
         self._variables: list[keras.Variable] = []
+        self._functions: list[tuple[FunctionType, Any]] = []
         self._arrays: list[tuple[np.ndarray, bytes]] = []
         self._answers: list[tuple[Callable[[], Any], Any]] = []  # of the user's own classes
         self._reach(model)
@@ -87,7 +91,9 @@ class ModelStructure:
             and _are_same(self._now_values, self._values)
             and _are_same(self._now_items, self._items)
             and all(one.is_same() for one in self._partial)
+            and all(map(_is_unread, self._unread))
             and all(one.__wrapped__ is held for one, held in self._wrapped)
+            and all(_named(one) == held for one, held in self._functions)
             and list(map(_declared, self._variables)) == self._declared
             and all(one.tobytes() == held for one, held in self._arrays)
             and all(_equal(_answer(ask), held) for ask, held in self._answers)
@@ -124,7 +130,8 @@ class ModelStructure:
         if kind == "tuple":
             return iter(one)
         if kind == "dict":
-            return self._keep_dict(one)
+            self._dicts.append(one)
+            return one.values()
         if kind == "wrapper":
             self._wrapped.append((one, one.__wrapped__))
             return (one.__wrapped__,)
@@ -134,6 +141,7 @@ class ModelStructure:
             self._is_opaque |= one.nbytes > _LARGE or one.dtype.hasobject
             self._arrays.append((one, one.tobytes() if one.nbytes <= _LARGE else b""))
         elif kind == "function":
+            self._functions.append((one, _named(one)))
             # Keras writes the code of a lambda, and the values that it refers to.
             self._is_opaque |= one.__name__ == "<lambda>" and bool(one.__closure__ or one.__defaults__)
         else:
@@ -146,14 +154,18 @@ class ModelStructure:
         if held is None or self._is_opaque:
             return ()
         self._holders.append(one)
-        return [*self._keep_dict(held), *(self._ask(one) if kind == "asked" else ())]
+        found = self._keep_layer(held) if isinstance(one, keras.layers.Layer) else self._keep("dict", held)
+        return [*found, *(self._ask(one) if kind == "asked" else ())]
 
-    def _keep_dict(self, one: dict[Any, Any]) -> Iterable[Any]:
-        if _PASSING.isdisjoint(one):
-            self._dicts.append(one)
+    def _keep_layer(self, held: dict[str, Any]) -> Iterable[Any]:
+        """Note the attributes of a layer or a model, except those that training changes, and return them."""
+        if _PASSING.isdisjoint(held):
+            self._dicts.append(held)
         else:
-            self._partial.append(_PartialDict(one))
-        return [value for name, value in one.items() if name not in _UNREAD and not _passes(name, value)]
+            self._partial.append(_PartialDict(held))
+        unread = {name: value for name, value in held.items() if name in _UNREAD and _is_unread(value)}
+        self._unread += unread.values()
+        return [value for name, value in held.items() if name not in unread and not _passes(name, value)]
 
     def _ask(self, one: Any) -> Iterable[Any]:
         """Note the answers of an object of a user's class, and return them."""
@@ -170,10 +182,10 @@ class ModelStructure:
 
 
 class _PartialDict:
-    """A dict in which some items are ignored, because training sets them anew; see `_passes`.
+    """The attributes of a layer, of which some are ignored, because training sets them anew; see `_passes`.
 
     Args:
-        whole: The dict.
+        whole: The attributes.
     """
 
     def __init__(self, whole: dict[str, Any]) -> None:
@@ -183,7 +195,7 @@ class _PartialDict:
         self._values = [whole[name] for name in self._names]
 
     def is_same(self) -> bool:
-        """Return whether all other items are still the same."""
+        """Return whether all other attributes are still the same."""
         whole = self._whole
         if list(whole) != self._all:
             if [name for name, value in whole.items() if not _passes(name, value)] != self._names:
@@ -196,7 +208,7 @@ def _kind(type_: type, variables: tuple[type, ...]) -> str:
     """Return how objects of a type are compared; an empty string if only by identity."""
     if issubclass(type_, (*_PLAIN, *_LEAVES)):
         return ""
-    for kind, types in (("list", list), ("tuple", tuple), ("dict", dict), ("array", np.ndarray)):
+    for kind, types in (("list", (list, set, frozenset)), ("tuple", tuple), ("dict", dict), ("array", np.ndarray)):
         if issubclass(type_, types):
             return kind
     if issubclass(type_, variables):
@@ -220,6 +232,10 @@ def _passes(name: Any, value: Any) -> bool:
         return False
     # A user's own attribute may have one of the other names.
     return name[0] == "_" or not isinstance(value, KerasSaveable | list | tuple | dict)
+
+
+def _is_unread(value: Any) -> bool:
+    return isinstance(value, list | set) and not any(isinstance(item, _SAVED) for item in value)
 
 
 def _visited(one: Any, name: str) -> Any:

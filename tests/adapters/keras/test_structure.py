@@ -8,6 +8,7 @@ import pytest
 
 from ckpt_callbacks.formats.keras.suffix import KERAS, WEIGHTS
 from ckpt_callbacks.keras.model import walk
+from ckpt_callbacks.keras.model.structure import ModelStructure
 from ckpt_callbacks.keras.staging import KerasStaging
 from tests.adapters.keras.staged import CARRIED, by_keras, contents, disturb, trained_a_little, written
 from tests.adapters.keras.task import ONCE, fit, quick
@@ -25,6 +26,7 @@ class Own(keras.layers.Layer):
         self.parts = [keras.layers.Dense(size, name=f"part{number}") for number, size in enumerate(self.sizes)]
         self.spare = {"a": keras.layers.Dense(4), "b": keras.layers.Dense(4)}
         self.table = np.arange(3.0)
+        self.spare_parts = {"_losses": [keras.optimizers.SGD()]}
 
     def build(self, shape):
         for layer in (*self.parts, *self.spare.values()):
@@ -46,12 +48,21 @@ class Own(keras.layers.Layer):
 _hidden = [keras.layers.Dense(2, name="zero"), keras.layers.Dense(3, name="one")]
 
 
+def steep(x):
+    return 2 * x
+
+
+def scaled(x, history):
+    return x * history
+
+
 def made():
     for layer in _hidden:
         if not layer.built:
             layer.build((None, 2))
     x = made = keras.Input((4,))
-    x = keras.layers.Dense(4, kernel_regularizer=keras.regularizers.L2(0.1), name="dense")(x)
+    x = keras.layers.Dense(4, steep, kernel_regularizer=keras.regularizers.L2(0.1), name="dense")(x)
+    x = keras.layers.Lambda(scaled, arguments={"history": 1.0}, name="scaled")(x)
     x = keras.layers.BatchNormalization(name="norm")(x)
     x = keras.layers.Dropout(0.5, seed=1, name="drop")(x)
     one = keras.Model(made, keras.layers.Dense(1, name="head")(Own(name="own")(x)), name="changing")
@@ -118,6 +129,13 @@ CHANGES = {
     "an item of a plain dict": lambda one: one.get_layer("own").notes.update({"scale": 2.0}),
     "an array in place": lambda one: one.get_layer("own").table.__iadd__(1.0),
     "what only its configuration refers to": lambda one: _elsewhere.update(power=_elsewhere["power"] + 1),
+    "an optimizer in a list that is named like one of Keras": lambda one: (
+        one.get_layer("own").spare_parts["_losses"].append(keras.optimizers.SGD())
+    ),
+    "an item that is named like an attribute of Keras": lambda one: one.get_layer("scaled").arguments.update(
+        {"history": one.get_layer("scaled").arguments["history"] + 1}
+    ),
+    "a function's name": lambda one: setattr(steep, "__name__", f"{steep.__name__}x"),
     "LoRA": lambda one: one.get_layer("head").lora_enabled or one.get_layer("head").enable_lora(1),
 }
 
@@ -139,6 +157,24 @@ def test_files_of_a_model_that_changes_between_saves_are_those_that_keras_would_
             for variable, value in zip(one.variables, kept, strict=True):
                 variable.assign(value)
     assert not caplog.messages
+
+
+@ONCE
+@pytest.mark.parametrize("kind", [set, list])
+def test_an_object_more_in_a_set_or_in_the_list_of_losses_is_another_structure(kind):
+    one = quick()
+    layer = one.layers[0]
+    layer._tracker.unlock()
+    if kind is set:
+        layer.chosen = {keras.optimizers.SGD()}
+    held = layer.chosen if kind is set else layer._losses
+    structure = ModelStructure(one)
+    assert structure.is_current()
+    if kind is list:
+        held.append(keras.ops.ones(()))  # as training does
+        assert structure.is_current()
+    getattr(held, "add" if kind is set else "append")(keras.optimizers.SGD())
+    assert not structure.is_current()
 
 
 @ONCE
