@@ -51,6 +51,7 @@ def restore_state(embedded: Mapping[str, Any], policy: Policy, manifest: Manifes
 
     Raises:
         ResumeError: The checkpoint was written by a newer version.
+        StoreError: The records of the saves that were pending cannot be read.
     """
     check_version(embedded.get("version"), VERSION, f"{dirpath}: the checkpoint")
     state = State.from_json(embedded["state"])

@@ -12,11 +12,13 @@ def all_records(manifest: Manifest) -> list[Record]:
     Raises:
         OSError: The history cannot be read.
     """
+    known = list(manifest.records.values())  # first, because another thread may move some of them meanwhile
     moved = manifest.history.moved
     found = {(record.run, record.id): record for record in manifest.history.read()}
     if moved.size is None:
         manifest.refresh()
         if manifest.history.moved != moved:  # it was just created, perhaps with records that were not read here
             return all_records(manifest)
-    found |= {(record.run, record.id): record for record in list(manifest.records.values())}
+        known += list(manifest.records.values())
+    found |= {(record.run, record.id): record for record in known}
     return sorted(found.values(), key=lambda record: record.id)

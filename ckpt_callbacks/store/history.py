@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..errors import StoreError
 from ..record import Record, Status
 from .commit import sync_folder
 from .journal import encoded, entry_of, write
@@ -67,16 +68,18 @@ class History:
     def __init__(self, layout: Layout) -> None:
         self.path, self._dirpath, self.moved = layout.history, layout.dirpath, Moved()
 
-    def claimed(self) -> Moved:
-        """Return what the journal must say before the first record is appended: all existing bytes are valid."""
-        return Moved(size=self._size() or 0)
+    def recounted(self, kept: Collection[int]) -> tuple[Moved, int]:
+        """Return what the journal must say if it says nothing yet or its line is lost, and the highest id of a record.
 
-    def recounted(self) -> tuple[Moved, int]:
-        """Return what the journal must say if its line about the history is lost, and the highest id of a record."""
-        found = [(record.status is Status.FAILED, record.id) for record in self.read()]
-        failed = sum(has_failed for has_failed, _ in found)
-        highest = max((id_ for _, id_ in found), default=0)
-        return Moved(len(found) - failed, failed, self._size()), highest
+        Args:
+            kept: The ids that the journal still has. Their records do not count, although a crash may have left them
+                here as well.
+        """
+        found = {(record.run, record.id): record.status is Status.FAILED for record in self.read()}
+        size = sum(map(len, self._pieces()))  # without a torn last line, which the next append overwrites
+        counted = [has_failed for (_, id_), has_failed in found.items() if id_ not in kept]
+        failed = sum(counted)
+        return Moved(len(counted) - failed, failed, size), max((id_ for _, id_ in found), default=0)
 
     def append(self, records: Collection[Record], like: Path) -> Moved:
         """Append records durably after the valid bytes.
@@ -131,6 +134,20 @@ class History:
                     found += [record for record in self._record(piece[start:end]) if getattr(record, fact) == value]
                     at = piece.find(text, end)
         return found
+
+    def newest(self, ids: Collection[int]) -> dict[int, Record]:
+        """Return the valid records with these ids by id, each as it was moved last.
+
+        Raises:
+            StoreError: It cannot be read.
+        """
+        try:
+            return {record.id: record for record in self.search("id", ids)}
+        except OSError as error:
+            raise StoreError(
+                f"{self.path}: the history cannot be read: {error.strerror or error}; make it readable, or move it "
+                "away to go on without the records of deleted checkpoints"
+            ) from error
 
     def _size(self) -> int | None:
         """Return the size of the file; None if there is none."""

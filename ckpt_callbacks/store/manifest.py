@@ -99,10 +99,9 @@ class Manifest:
         """Return a record of the journal, or else of the history; None if neither has it.
 
         Raises:
-            OSError: The history cannot be read.
+            StoreError: The history cannot be read.
         """
-        record = self.records.get(id_)
-        return record or next(reversed(self.history.search("id", [id_])), None)
+        return self.records.get(id_) or self.history.newest([id_]).get(id_)
 
     def _known(self, id_: int) -> Record:
         if (record := self.recall(id_)) is None:
@@ -161,11 +160,7 @@ class Manifest:
         """Replace the journal with a new one of everything known, in one step, and keep the old one next to it."""
         with self._mutex, self._lock:
             self.refresh()  # another writer may have appended since
-            moved = self.history.moved
-            if moved.size is None:
-                moved, highest = self.history.recounted()
-                self._highest = max(self._highest, highest)
-            self._journal.replace(self._entries(self.records.values(), moved), keep_old=True)
+            self._journal.replace(self._entries(self.records.values(), self._moved()), keep_old=True)
             self.problems.clear()
             self._read_again()
 
@@ -186,7 +181,7 @@ class Manifest:
             if not (self._lock.excludes and self._is_intact and self._journal.is_whole and (leaving := settled())):
                 return
             if self.history.moved.size is None:
-                self._journal.append(self.history.claimed().entry(self._highest), list)
+                self._journal.append(self._moved().entry(self._highest), list)
                 self.refresh()
             moved = self.history.append(leaving, self.layout.journal)
             ids = {record.id for record in leaving}
@@ -196,23 +191,31 @@ class Manifest:
             finally:
                 self.refresh()  # the new one may be in place in spite of an error
 
+    def _moved(self) -> Moved:
+        """Return what the journal says about the history, or must say if it does not."""
+        if (moved := self.history.moved).size is None:
+            moved, highest = self.history.recounted(self.records)
+            self._highest = max(self._highest, highest)
+        return moved
+
     def _read_again(self) -> None:
         """Read a replaced journal from its start if it contains everything known from the previous one."""
         found = Manifest.read(self.layout.dirpath)
-        missing = len(self.records.keys() - found.records.keys())
-        has_moved = missing <= found.history.moved.count - self.history.moved.count
-        if self.attempts != found.attempts[: len(self.attempts)] or (missing and not has_moved):
+        gone = self.records.keys() - found.records.keys()
+        has_moved = len(gone) <= found.history.moved.count - self.history.moved.count
+        has_moved = has_moved or gone <= found.history.newest(gone).keys()  # the history may have been counted again
+        if self.attempts != found.attempts[: len(self.attempts)] or not has_moved:
             raise StoreError(
                 f"{self.layout.journal}: is not the manifest that this process read before; the file or the whole "
                 "directory was replaced; choose another directory, or start again"
             )
         found._journal.is_settled = self._journal.is_settled
+        # First, because a reader in another thread looks for a record that has just moved in the table, then in it.
+        if found.history.moved.size is not None:  # otherwise, its line is damaged
+            self.history = found.history
         self.records, self._live = found.records, found._live
         self._highest = max(self._highest, found._highest)
-        self.attempts, self._journal = found.attempts, found._journal
-        self._is_intact = found._is_intact
-        if found.history.moved.size is not None:  # otherwise, that line is damaged
-            self.history = found.history
+        self.attempts, self._journal, self._is_intact = found.attempts, found._journal, found._is_intact
         self.problems += found.problems
 
     def _append(self, entry_of: Callable[[], Mapping[str, Any] | None]) -> None:

@@ -1,15 +1,18 @@
 """Long runs: the journal holds only what still counts, and nothing that follows from it changes when the rest moves."""
 
+import errno
 import logging
 import os
 import shutil
 
 import pytest
 
-from ckpt_callbacks import EventKind, Every, KeepBest, KeepLast, Metric, Policy, Status
+from ckpt_callbacks import EventKind, Every, KeepBest, KeepLast, Metric, Policy, Status, StoreError
+from ckpt_callbacks.policy.state import Pending, State
 from ckpt_callbacks.record import Attempt, Record
 from ckpt_callbacks.recovery.lineage import wrongly_marked
 from ckpt_callbacks.recovery.settled import settled
+from ckpt_callbacks.run.embedded_state import embed_state, restore_state
 from ckpt_callbacks.run.ended_fit import EndedFit
 from ckpt_callbacks.run.view import RunView
 from ckpt_callbacks.store.all_records import all_records
@@ -159,3 +162,17 @@ def test_a_failure_is_logged_once_and_training_goes_on(tmp_path, caplog):
     train(tmp_path, 1)
     assert len(Manifest.read(tmp_path).records) < 12
     assert [r.id for r in all_records(Manifest.read(tmp_path))] == list(range(1, 42))
+
+
+def test_a_history_that_cannot_be_read_is_named_when_a_run_resumes(tmp_path):
+    manifest = train(tmp_path, 30).directory.manifest
+    assert 4 not in manifest.records
+    pending = State(pending={1: Pending((), {}, 0.0)})  # its record has moved since this checkpoint was written
+    embedded = embed_state(pending, "r", 1, newest=None, saving=False, records={1: 4})
+
+    def refuse(call):
+        if call.path.endswith("history.jsonl"):
+            raise OSError(errno.EIO, "Input/output error")
+
+    with interposed(tmp_path, refuse), pytest.raises(StoreError, match=r"history\.jsonl: .*Input/output error; make"):
+        restore_state(embedded, POLICY, manifest, tmp_path)

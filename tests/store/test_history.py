@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import stat
+import sys
 import threading
 
 import pytest
@@ -222,3 +223,87 @@ def test_a_history_that_has_lost_its_end_is_used_as_far_as_it_goes(tmp_path):
     manifest.put(record(12, run="r", status=Status.DELETED))
     compact(manifest)
     assert [id_ for id_, _ in all_of(tmp_path)] == [1, 2, 3, 4, 5, 6, 7, 9, 10, 12]
+
+
+def without_moved_line(manifest):
+    """Leave the line out that says what has moved, as a version does that does not know the history."""
+    lines = manifest.layout.journal.read_bytes().splitlines(True)
+    manifest.layout.journal.write_bytes(b"".join(line for line in lines if b'"moved"' not in line))
+
+
+@pytest.mark.parametrize("rewritten", [False, True])
+def test_a_torn_line_costs_no_record_when_the_history_is_counted_again(tmp_path, rewritten):
+    manifest = filled(tmp_path)
+    compact(manifest)
+    with open(manifest.layout.history, "ab") as file:
+        file.write(b'0badc0de {"record":{"id":12,"fi')  # a kill in the middle of an append
+    manifest.put(record(12, run="r", status=Status.DELETED))
+    without_moved_line(manifest)
+    again = Manifest.read(tmp_path)
+    if rewritten:
+        again.rewrite()
+    compact(again)
+    assert 12 not in again.records and all_of(tmp_path)[-1] == (12, "deleted")
+    assert len(manifest.layout.history.read_bytes().splitlines()) == 5
+
+
+def test_counts_are_right_after_the_line_that_has_them_was_lost(tmp_path):
+    manifest, late = filled(tmp_path), Manifest.read(tmp_path)
+    compact(manifest)
+    late.refresh()
+    for id_, status in ((12, Status.DELETED), (14, Status.DELETED), (15, Status.VERIFIED)):
+        late.put(record(id_, run="r", status=status))
+    before = manifest.layout.journal.read_bytes()
+    compact(Manifest.read(tmp_path))
+    manifest.layout.journal.write_bytes(before)  # as if a kill had come before the new journal
+    without_moved_line(manifest)
+    again = Manifest.read(tmp_path)
+    compact(again)
+    assert (again.history.moved.deleted, again.history.moved.failed) == (6, 0)  # 12 and 14 are there twice
+    late.refresh()
+    assert sorted(late.records) == sorted(again.records) == [1, 3, 5, 7, 9, 10, 15]
+    without_moved_line(again)
+    recounted = Manifest.read(tmp_path)
+    recounted.rewrite()
+    assert recounted.history.moved == again.history.moved
+
+
+def at_each_line(function, step, work):
+    """Call ``step`` before each line of a function that ``work`` runs, as another thread could."""
+
+    def trace(frame, event, arg):
+        if frame.f_code is not function.__code__:
+            return None
+        if event in ("line", "return"):
+            step()
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        return work()
+    finally:
+        sys.settrace(before)
+
+
+def test_a_thread_finds_a_record_at_every_moment_at_which_another_one_moves_it(tmp_path):
+    manifest, seen = filled(tmp_path), []
+
+    def look():
+        seen.append((manifest.recall(4) is not None, [r.id for r in all_records(manifest)] == [*range(1, 11)]))
+
+    at_each_line(Manifest._read_again, look, lambda: compact(manifest))
+    assert 4 not in manifest.records and len(seen) > 8 and set(seen) == {(True, True)}
+
+
+def test_all_records_has_each_one_whenever_another_thread_moves_some(tmp_path):
+    manifest = filled(tmp_path)
+    for number in range(12):
+        manifest.put(record(20 + 2 * number, run="r", status=Status.DELETED))
+        expected, steps = [id_ for id_, _ in all_of(tmp_path)], iter(range(12))
+
+        def move(steps=steps, number=number):
+            if next(steps, None) == number:
+                compact(manifest)
+
+        assert [r.id for r in at_each_line(all_records, move, lambda: all_records(manifest))] == expected
