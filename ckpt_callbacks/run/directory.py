@@ -214,8 +214,7 @@ class RunDirectory:
         for line in recover(self.manifest):
             log.warning("%s: %s", self.dirpath, line)
         # The next start would try again, but training may run for long.
-        with contextlib.suppress(OSError):
-            self.leftovers.adopt([record.path for record in pruning.find_failed_deletions(self.manifest)])
+        self.leftovers.adopt(record.path for record in pruning.find_failed_deletions(self.manifest))
         mark_damaged(self.manifest, self.view.damaged, self.view.best)
         if self.knows_policy:  # otherwise, they move when the journal holds the new policy, which `ckpt` reads
             self.move_aliases()  # as the last save should have, in case it was interrupted

@@ -56,7 +56,7 @@ class Leftovers:
             paths: Files and folders of the run directory. Folders that were moved aside are found anyway.
         """
         self._left |= {path: found for path in paths if (found := _identity(path)) is not None}
-        self._any_aside = self._any_aside or any(self._staging.glob("*.deleted"))
+        self._any_aside = True  # perhaps; the next `retry` looks, because a disk that fails now may work then
 
     def retry(self) -> None:
         """Try again to remove what could not be removed. A file that has taken the name of another one stays."""
