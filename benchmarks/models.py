@@ -9,48 +9,24 @@ has landed. The limit is the work that no snapshot can avoid: to call ``state_di
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable
 from pathlib import Path
 
 from . import engines
 from .report import MB, Spread, Table, Target, median, ratio, spread
-from .subject import LIMIT, OURS, Enough, Subject, measured
+from .stall import EVERY, saves_of
+from .subject import LIMIT, OURS
 
-EVERY = 2
 SAVES = 7  # in each fit; the first one allocates
 FACTOR, EXTRA = 1.4, 0.002  # a multiple of the limit, and seconds in addition
 ENGINES = (engines.LIGHTNING,)
 
 
-def plan(engine: str, quick: bool) -> list[tuple[str, Callable[[], object]]]:
-    """Return the name of each model of an engine, and a function that makes it."""
+def engine(name: str, quick: bool) -> None:
     from . import lightning_models
 
-    return list(lightning_models.models(quick))
-
-
-def saves_of(fit: Callable[..., None], subject: Subject, model: object) -> list[dict]:
-    """Run one fit, and return the cost of each save."""
-    saves: list[dict] = []
-
-    def save(hook: Callable[[], object], step: int) -> None:
-        if step == 0 or step % EVERY:
-            hook()
-            return
-        saves.append(measured(subject, hook))
-        if len(saves) == SAVES:
-            raise Enough
-
-    with contextlib.suppress(Enough):
-        fit(subject, model, EVERY * SAVES + 1, save=save)
-    return saves
-
-
-def engine(name: str, quick: bool) -> None:
     fit, subjects = engines.framework(name)
     with engines.scratch() as folder:
-        for model, make in plan(name, quick):
+        for model, make in lightning_models.models(quick):
             for turn in range(1 if quick else 2):
                 for subject in subjects.MODELS:
                     labels = {"name": subject.name, "role": subject.role, "model": model, "turn": turn}
@@ -59,7 +35,7 @@ def engine(name: str, quick: bool) -> None:
                         made = make()
                         tensors, size = subjects.extent(made)
                         return {
-                            "saves": saves_of(fit, subject(place, EVERY), made), "tensors": tensors, "size": size
+                            "saves": saves_of(fit, subject(place, EVERY), made, SAVES), "tensors": tensors, "size": size
                         }  # fmt: skip
 
                     engines.forked(labels, job, Path(folder))

@@ -107,9 +107,6 @@ class Timed:
 
 
 def lightning_run(steps, folder):
-    import logging
-    import warnings
-
     import lightning
     import torch
     from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
@@ -117,23 +114,7 @@ def lightning_run(steps, folder):
 
     from ckpt_callbacks.lightning import LightningCheckpoint
 
-    warnings.filterwarnings("ignore")
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-
-    class Model(lightning.LightningModule):
-        def __init__(self):
-            super().__init__()
-            self.layer = torch.nn.Linear(2, 1)
-
-        def training_step(self, batch, index):
-            return self.layer(batch[0]).square().mean()
-
-        def validation_step(self, batch, index):
-            self.log("val_loss", self.layer(batch[0]).square().mean())
-            self.log("train_loss", 1.0)  # NonFinite monitors it
-
-        def configure_optimizers(self):
-            return torch.optim.SGD(self.parameters(), 0.0)
+    from .tiny_module import TinyModule
 
     peers = {
         "ModelCheckpoint": ModelCheckpoint(f"{folder}/peer", every_n_train_steps=NEVER),
@@ -147,7 +128,7 @@ def lightning_run(steps, folder):
         max_epochs=1, callbacks=[*peers.values(), *callbacks.values()], logger=False, accelerator="cpu",
         enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
-    trainer.fit(Model(), data, DataLoader(TensorDataset(torch.ones(1, 2))))
+    trainer.fit(TinyModule(), data, DataLoader(TensorDataset(torch.ones(1, 2))))
     return [timer.row("Lightning", *key) for key, timer in timed.items()]
 
 

@@ -8,11 +8,9 @@ includes the few steps at which the ranks agree; the median hides them.
 """
 
 import json
-import logging
 import os
 import statistics
 import time
-import warnings
 from datetime import timedelta
 from pathlib import Path
 
@@ -57,19 +55,7 @@ def train(ranks, steps, folder):
 
     from ckpt_callbacks.lightning import LightningCheckpoint
 
-    warnings.filterwarnings("ignore")
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-
-    class Model(lightning.LightningModule):
-        def __init__(self):
-            super().__init__()
-            self.layer = torch.nn.Linear(2, 1)
-
-        def training_step(self, batch, index):
-            return self.layer(batch[0]).square().mean()
-
-        def configure_optimizers(self):
-            return torch.optim.SGD(self.parameters(), 0.0)
+    from .tiny_module import TinyModule
 
     rules = {**RULES, "time and signals": Policy(Every(hours=100) | OnPreempt(), KeepLast(1))}
     timed = {
@@ -96,7 +82,7 @@ def train(ranks, steps, folder):
     if trainer.is_global_zero:
         for name in rules:
             directory(folder / name, 10)
-    trainer.fit(Model(), DataLoader(TensorDataset(torch.ones(steps * ranks, 2))))
+    trainer.fit(TinyModule(), DataLoader(TensorDataset(torch.ones(steps * ranks, 2))))
     return [one.row(*key) for key, one in steps_of.items()] if trainer.is_global_zero else []
 
 

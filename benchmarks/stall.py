@@ -29,8 +29,8 @@ def plan(engine: str, quick: bool) -> tuple[tuple[int, ...], int, int]:
     return (10 * MB, 100 * MB, 1200 * MB), 2 if engine in engines.KERAS else 3, 4
 
 
-def saves_of(fit, subject: Subject, size: int, count: int) -> list[dict]:
-    """Run one fit and return the cost of each of its first ``count`` saves."""
+def saves_of(fit, subject: Subject, state: object, count: int) -> list[dict]:
+    """Run one fit and return the cost of each of its first ``count`` saves; ``state`` is as for `lightning_fit.fit`."""
     saves: list[dict] = []
     steps = 0
 
@@ -49,7 +49,7 @@ def saves_of(fit, subject: Subject, size: int, count: int) -> list[dict]:
             saves.append({"before": probes.resident()})
 
     with contextlib.suppress(Enough):
-        fit(subject, size, EVERY * count + 1, save=save, end=end)
+        fit(subject, state, EVERY * count + 1, save=save, end=end)
     return saves
 
 
