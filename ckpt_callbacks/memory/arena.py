@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from ..errors import NotEnoughMemory
 from .available import available_memory
-from .pages import HUGE, allocate, exclude_from_forks, round_up
+from .pages import HUGE, address_of, allocate, exclude_from_forks, round_up
 
 _PIECE = HUGE  # bytes touched at a time; a save that needs the arena waits for one of these
 _LEFT_FREE = 256 << 20
@@ -29,11 +29,6 @@ class Arena:
     def size(self) -> int:
         """Bytes of memory that are held."""
         return 0 if self._memory is None else len(self._memory)
-
-    @property
-    def _address(self) -> int:
-        assert self._memory is not None
-        return ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
 
     def carve(self, sizes: Sequence[int]) -> list[memoryview]:
         """Return writable pieces of these sizes in bytes.
@@ -78,9 +73,9 @@ class Arena:
 
         A later call continues from there. The interpreter's lock is held only briefly.
         """
-        while self._touched < self.size and go_on():
+        while self._memory is not None and self._touched < self.size and go_on():
             piece = min(_PIECE, self.size - self._touched)
-            ctypes.memset(self._address + self._touched, 0, piece)
+            ctypes.memset(address_of(self._memory) + self._touched, 0, piece)
             self._touched += piece
 
     def release(self) -> None:

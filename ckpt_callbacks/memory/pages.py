@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import mmap
 import sys
 
@@ -38,3 +39,12 @@ def exclude_from_forks(memory: mmap.mmap) -> None:
 def round_up(size: int, to: int = PAGE) -> int:
     """Return the next multiple of ``to`` bytes."""
     return -(-size // to) * to
+
+
+def address_of(memory: mmap.mmap | memoryview) -> int:
+    """Return the address of writable memory.
+
+    Raises:
+        TypeError: It is read-only.
+    """
+    return ctypes.addressof(ctypes.c_char.from_buffer(memory))

@@ -14,7 +14,7 @@ from ..store.commit import commit, remove
 from ..store.digest import files_below, verify
 from ..store.manifest import Manifest
 from .repair import Repair
-from .unnamed import unnamed_paths
+from .unnamed import staged_names, unnamed_paths
 
 _ASIDE = re.compile(r"(.+?)(?:-v\d+)?\.deleted$")
 
@@ -29,7 +29,7 @@ def find_unfinished_deletions(manifest: Manifest) -> Iterator[Repair]:
     """
     survivors = _Survivors(manifest)
     named = {record.file for record in manifest.live()}
-    staged = _names_in(manifest.layout.staging)
+    staged = staged_names(manifest)
     for record in (*manifest.records.values(), *_moved(manifest, staged)):
         # A later checkpoint may have taken the name since.
         if record.status is not Status.DELETED or record.file in named:
@@ -47,7 +47,7 @@ def find_unfinished_deletions(manifest: Manifest) -> Iterator[Repair]:
 
 def find_lost_renames(manifest: Manifest) -> Iterator[Repair]:
     """Yield a repair for each checkpoint that the journal calls committed, and that is still in the staging folder."""
-    names = _names_in(manifest.layout.staging)
+    names = staged_names(manifest)
     for record in manifest.live():
         if not os.path.lexists(record.path) and (staged := _staged(manifest, record, names)) is not None:
             yield Repair(
@@ -132,10 +132,6 @@ def _set_aside(manifest: Manifest, record: Record, staged: Collection[str]) -> P
 def _staged(manifest: Manifest, record: Record, staged: Collection[str]) -> Path | None:
     """Return the intact file that a save wrote and should have renamed, or None."""
     return _find_staged(manifest, record, staged, f"{record.run}-{record.id}.", "")
-
-
-def _names_in(staging: Path) -> list[str]:
-    return os.listdir(staging) if staging.is_dir() else []
 
 
 def _find_staged(manifest: Manifest, record: Record, staged: Collection[str], start: str, end: str) -> Path | None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from ..record import Record, Status
 from ..store.aliases import pointed_at
 from ..store.manifest import Manifest
+from .unnamed import staged_names
 
 FAILURES = 3  # number of failed saves that `ckpt ls` shows
 
@@ -22,11 +23,11 @@ def settled(manifest: Manifest) -> list[Record]:
     Raises:
         OSError: The directory cannot be listed.
     """
-    dirpath, staging = manifest.layout.dirpath, manifest.layout.staging
+    dirpath = manifest.layout.dirpath
     records = list(manifest.records.values())
     gone = [record for record in records if record.status in (Status.DELETED, Status.FAILED)]
     there = {*os.listdir(dirpath), *pointed_at(dirpath)}
-    aside = [name for name in (os.listdir(staging) if staging.is_dir() else ()) if name.endswith(".deleted")]
+    aside = [name for name in staged_names(manifest) if name.endswith(".deleted")]
     needed = {attempt.parent for attempt in manifest.attempts}
     needed |= {record.id for record in [r for r in gone if r.status is Status.FAILED][-FAILURES:]}
     needed |= _newest(records)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import os
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import xxhash
 
-from ..memory.pages import PAGE, allocate
+from ..memory.pages import PAGE, address_of, allocate
 from .digest import named
 from .disk_space import reserve
 
@@ -161,5 +160,5 @@ class DirectFile:
 def _address(view: memoryview) -> int:
     """Return the address of the bytes; an odd number for read-only ones, which are small."""
     with contextlib.suppress(TypeError):
-        return ctypes.addressof(ctypes.c_char.from_buffer(view))
+        return address_of(view)
     return 1

@@ -9,6 +9,7 @@ from collections.abc import Collection
 import torch
 
 from ..memory.arena import Arena
+from ..memory.pages import address_of
 from ..memory.parallel_copy import populate
 
 
@@ -27,7 +28,7 @@ class PinnedArena(Arena):
     def pin(self) -> None:
         """Pin the memory, once. If CUDA refuses, copies are still correct, but the caller has to wait for them."""
         if self._pinned is None and self._memory is not None:
-            address = self._address
+            address = address_of(self._memory)
             # Otherwise, CUDA would touch the cold pages itself, one after the other.
             populate(address, self.size)
             if int(torch.cuda.cudart().cudaHostRegister(address, self.size, 0)) == 0:

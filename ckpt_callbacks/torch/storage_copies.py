@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from ..formats.torch.pickler import Pickled
 from ..formats.torch.small_members import SmallMembers
 from ..formats.torch.structure import Structure
 from ..formats.torch.writer import TorchFile, in_memory, small_members
+from ..memory.pages import address_of
 from ..memory.parallel_copy import Copy, copy_memory
 from .gpu_copies import DeviceCopies, PinnedArena
 
@@ -74,7 +74,7 @@ class SmallStorages:
                 self._others.append(place)
             elif len(piece):
                 like, view = tensors[number], torch.empty(0, dtype=tensors[number].dtype, device="cpu")
-                offset = (_address(piece) - _address(block)) // like.element_size()
+                offset = (address_of(piece) - address_of(block)) // like.element_size()
                 self._views.append(view.set_(memory, offset, like.shape, like.stride()))
                 self._whole.append(number)
 
@@ -155,7 +155,7 @@ def _copy(
         if device is not None and storage.device.type == "cuda":
             device.add(storage, piece)
         elif address := storage.data_ptr():
-            here.append((_address(piece), address, len(piece)))
+            here.append((address_of(piece), address, len(piece)))
         else:
             raise NotImplementedError(f"a storage on {storage.device} without memory cannot be copied")
     # Not by torch: its threads wait for each other at each tensor, which takes ten times as long when cores are busy.
@@ -169,7 +169,3 @@ def _kept(arena: PinnedArena, parts: PickledParts | None) -> SmallStorages | Non
     """Return what the last save with this arena has kept, if this one has the same structure."""
     kept = arena.kept
     return kept if isinstance(kept, SmallStorages) and parts is not None and kept.structure is parts.structure else None
-
-
-def _address(piece: memoryview) -> int:
-    return ctypes.addressof(ctypes.c_char.from_buffer(piece))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...memory.pages import PAGE, round_up
+from ...memory.pages import PAGE, address_of, round_up
 from ..zip_member import open_member
 from .archive import ARRAYS, WEIGHTS
 from .entries import Entry, Group
@@ -65,7 +65,7 @@ class OwnArrays:
         for name, data in stored.items():
             if len(data) in sizes:
                 known.add((name, 0), data)
-        start = ctypes.addressof(ctypes.c_char.from_buffer(self.memory)) if self.sizes else 0
+        start = address_of(self.memory) if self.sizes else 0
         places: list[Place] = []
         end = 0
         for offset, size in zip(packed_offsets(self.sizes)[0], self.sizes, strict=True):
