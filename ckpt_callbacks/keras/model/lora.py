@@ -12,11 +12,17 @@ INEXACT = (
     "new factors"
 )
 _FIRST = ("lora_kernel_a", "lora_embeddings_a")
+_SECOND = ("lora_kernel_b", "lora_embeddings_b")
 
 
 def has_lora(model: keras.Model) -> bool:
     """Return whether any layer has such factors."""
-    return next(_first_factors(model), None) is not None
+    return next(factors(model), None) is not None
+
+
+def factors(model: keras.Model) -> Iterator[keras.Variable]:
+    """Yield both factors of each pair in a model."""
+    return _factors(model, *_FIRST, *_SECOND)
 
 
 class FirstFactors:
@@ -26,7 +32,7 @@ class FirstFactors:
     """
 
     def __init__(self, model: keras.Model) -> None:
-        self._values = [(factor, np.array(keras.ops.convert_to_numpy(factor))) for factor in _first_factors(model)]
+        self._values = [(factor, np.array(keras.ops.convert_to_numpy(factor))) for factor in _factors(model, *_FIRST)]
 
     def put_back(self) -> None:
         """Restore the factors after a file was loaded. The second factors are zero, so no output changes."""
@@ -34,7 +40,7 @@ class FirstFactors:
             factor.assign(value)
 
 
-def _first_factors(model: keras.Model) -> Iterator[keras.Variable]:
+def _factors(model: keras.Model, *names: str) -> Iterator[keras.Variable]:
     for layer in model._flatten_layers():
         if getattr(layer, "lora_enabled", False):
-            yield from (found for name in _FIRST if (found := getattr(layer, name, None)) is not None)
+            yield from (found for name in names if (found := getattr(layer, name, None)) is not None)

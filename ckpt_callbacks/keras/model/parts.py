@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import keras
 
 from ...formats import Shapes
+from .lora import factors
 from .objects import structural
 
 _Holder = TypeVar("_Holder", keras.optimizers.Optimizer, keras.layers.Layer)
@@ -17,8 +18,15 @@ _Holder = TypeVar("_Holder", keras.optimizers.Optimizer, keras.layers.Layer)
 
 @structural
 def shapes(model: keras.Model) -> Shapes:
-    """Return the tensors that must be found in a file of the model."""
-    return [(weight.path, tuple(weight.shape)) for weight in model.weights]
+    """Return the tensors that must be found in a file of the model.
+
+    These are all weights, except LoRA factors and those of layers whose class decides itself what it saves.
+    """
+    left_out = {id(factor) for factor in factors(model)}
+    for layer in model._flatten_layers():
+        if not type(layer).save_own_variables.__module__.startswith("keras."):
+            left_out |= {id(own) for own in (*layer._trainable_variables, *layer._non_trainable_variables)}
+    return [(weight.path, tuple(weight.shape)) for weight in model.weights if id(weight) not in left_out]
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import keras
 import pytest
 
 from ckpt_callbacks.errors import ResumeError
-from tests.adapters.keras.task import EACH_EPOCH_AND_STEP, ONCE, checkpoint, epochs_of, fit, quick, same
+from tests.adapters.keras.task import BACKEND, EACH_EPOCH_AND_STEP, ONCE, checkpoint, epochs_of, fit, quick, same
 from tests.support.variants import only_quick
 
 
@@ -159,6 +159,47 @@ def test_files_of_every_structure_are_found_whole(tmp_path, caplog, make, conten
         again = checkpoint(tmp_path / "again", EACH_EPOCH_AND_STEP, resume=tmp_path / "third.keras")
         fit(resumed, again, epochs=2)
     assert same(whole, resumed)
+
+
+def with_lora():
+    """Keras writes no factors, and without momentum no variable of the optimizer has a factor's shape."""
+    made = quick()
+    made.layers[0].enable_lora(3)
+    made.compile(keras.optimizers.SGD(0.01), "sparse_categorical_crossentropy", run_eagerly=BACKEND != "jax")
+    return made
+
+
+@keras.saving.register_keras_serializable()
+class Cached(keras.layers.Layer):
+    """A layer that leaves its cache out of files."""
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=(shape[-1],), initializer="ones", name="scale")
+        self.cache = self.add_weight(shape=(7, 5), trainable=False, name="cache")
+
+    def call(self, x):
+        return x * self.scale
+
+    def save_own_variables(self, store):
+        store["scale"] = keras.ops.convert_to_numpy(self.scale)
+
+    def load_own_variables(self, store):
+        self.scale.assign(store["scale"])
+
+
+def with_a_cache():
+    keras.utils.set_random_seed(7)
+    made = keras.Sequential([keras.Input((64,)), Cached(), keras.layers.Dense(10, activation="softmax")])
+    made.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=BACKEND != "jax")
+    return made
+
+
+@pytest.mark.parametrize("make", [with_lora, with_a_cache])
+@pytest.mark.parametrize("settings", [{}, {"contents": "weights"}, {"background": False}])
+def test_weights_that_a_layer_leaves_out_are_not_demanded(tmp_path, caplog, make, settings):
+    ours = checkpoint(tmp_path, **settings)
+    fit(make(), ours, epochs=1)
+    assert ours.last().epoch == 1 and "not saved" not in caplog.text
 
 
 @pytest.mark.parametrize("make", [nested, pair])
