@@ -1,10 +1,10 @@
-"""The time for which a save blocks training, for models like those that people train.
+"""The time for which a save blocks training, for models like those that people train in Lightning.
 
     python -m benchmarks.models [--quick]
 
-Each measurement is a real `Trainer.fit` or `model.fit` in its own process, and a save begins when the one before it
-has landed. The limit is the work that no snapshot can avoid: to call ``state_dict()`` of the module and the optimizers
-(in Keras: to read all variables), and to copy the result into warm memory.
+Each measurement is a real `Trainer.fit` in its own process, and a save begins when the one before it has landed. The
+limit is the work that no snapshot can avoid: to call ``state_dict()`` of the module and the optimizers, and to copy the
+result into warm memory.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from .subject import LIMIT, OURS
 
 SAVES = 7  # in each fit; the first one allocates
 FACTOR, EXTRA = 1.4, 0.002  # a multiple of the limit, and seconds in addition
-ENGINES = (engines.LIGHTNING,)
 
 
 def engine(name: str, quick: bool) -> None:
@@ -88,14 +87,9 @@ def targets(where: str, results: list[dict]) -> list[Target]:
 
 
 def tables(quick: bool) -> list[Table]:
-    results = engines.run("models", ENGINES, *(["--quick"] if quick else []))
-    made, judged = [], []
-    for name in ENGINES:
-        where = name.capitalize() if name == engines.LIGHTNING else f"Keras on {name}"
-        found = [result for result in results if result["engine"] == name]
-        made.append(table(where, found))
-        judged += targets(where, found)
-    return [*made, Target.table("Models: targets", judged)]
+    results = engines.run("models", [engines.LIGHTNING], *(["--quick"] if quick else []))
+    where = engines.LIGHTNING.capitalize()
+    return [table(where, results), Target.table("Models: targets", targets(where, results))]
 
 
 if __name__ == "__main__":

@@ -23,13 +23,13 @@ from ..formats.torch import format as torch_zip
 from ..formats.torch import writer as torch_file
 from ..formats.torch.check import refused
 from ..formats.torch.pickler import is_known
+from ..formats.torch.structure import DEVICES
 from ..run.resumed_parts import ResumedParts
 from ..run.run import Run
 from ..run.snapshot import LiveSnapshot, Snapshot
 from ..run.source import Embedded
 from ..torch.mapped_checkpoint import MappedCheckpoint, can_map
 from ..torch.staging import TorchStaging, expected_size, step_only_storages
-from ..torch.storage_copies import DEVICES
 from ..torch.trained_tensors import are_finite, trained_tensors
 from . import refused_types
 from .compiled_modules import fit_names, write_plain_names

@@ -16,12 +16,13 @@ from ..formats.finite import Numbers, all_finite
 from ..formats.torch import writer as torch_file
 from ..formats.torch.alignment import LARGE
 from ..formats.torch.checkpoint_pickler import CheckpointPickler, PickledParts
+from ..formats.torch.structure import DEVICES
 from ..formats.torch.writer import small_members
 from ..memory.pages import round_up
 from ..memory.pool import ArenaPool
 from ..run.snapshot import LiveSnapshot, Snapshot
 from .gpu_copies import DeviceCopies, PinnedArena
-from .storage_copies import DEVICES, copy_storages
+from .storage_copies import copy_storages
 from .trained_tensors import are_finite, numbers_of
 
 log = logging.getLogger("ckpt_callbacks")

@@ -17,8 +17,6 @@ from ..memory.pages import address_of
 from ..memory.parallel_copy import Copy, copy_memory
 from .gpu_copies import DeviceCopies, PinnedArena
 
-DEVICES = ("cpu", "cuda")  # the devices that can be copied from
-
 
 @dataclass(frozen=True)
 class StorageCopies:

@@ -35,6 +35,7 @@ class CheckpointPickler:
 
     def __init__(self) -> None:
         self._structure: Structure | None = None
+        self._unusual: list[list[Any]] | None = None  # the keys of the last parts that no structure could pickle
 
     def pickled(self, checkpoint: Any) -> Pickled:
         """Pickle a checkpoint so that `torch.load` reads it.
@@ -49,12 +50,15 @@ class CheckpointPickler:
         Raises:
             Exception: Whatever the user's own class raises when it is pickled.
         """
+        flat = flat_state(checkpoint)
+        keys = [part.keys for part in flat.parts] if flat is not None else None
+        if flat is None or keys == self._unusual:  # to fail again would take longer than to pickle
+            return pickled(checkpoint)
         try:
-            if (flat := flat_state(checkpoint)) is not None:
-                return self._in_parts(flat)
+            return self._in_parts(flat)
         except Exception:  # something unusual, such as a sparse tensor; `pickled` takes it, or says what is wrong
-            pass
-        return pickled(checkpoint)
+            self._unusual = keys
+            return pickled(checkpoint)
 
     def _in_parts(self, flat: FlatState) -> PickledParts:
         structure = self._structure

@@ -27,10 +27,11 @@ class SmallMembers:
     """
 
     def __init__(self, members: Sequence[Member]) -> None:
-        self.size = members[-1].end if members else 0
         self.count = len(members)
         self._headers = [(member.offset, bytearray(member.header())) for member in members]
-        self._spans = [(member.end - member.size, member.end) for member in members]
+        begins = [offset + len(header) for offset, header in self._headers]
+        self._spans = [(begin, begin + member.size) for begin, member in zip(begins, members, strict=True)]
+        self.size = self._spans[-1][1] if self._spans else 0
         self._members = members
         self._entries, self._lengths = b"", list[int]()
 

@@ -23,6 +23,7 @@ from .opcodes import (
     text,
 )
 
+DEVICES = ("cpu", "cuda")  # those whose storages can be copied
 FIRST_MEMO = 1 << 16  # the memo of a checkpoint without its tensors normally has fewer entries
 _MEMO = 64  # entries in the memo for one part: the types of storages, the devices, and a few more
 
@@ -39,8 +40,7 @@ class Structure:
 
     Attributes:
         first_memo: As given.
-        places: For each tensor, the number of its storage. Storages are numbered as they appear.
-        sizes: The size of each storage in bytes.
+        sizes: The size of each storage in bytes. Storages are numbered as they appear.
         sources: For each storage, the number of the first tensor that uses it.
         whole: For each storage, the number of a tensor that consists of all of its elements; None if there is none.
         kinds: For each storage, the name of its type in the pickle.
@@ -52,13 +52,13 @@ class Structure:
     def __init__(self, flat: FlatState, first_memo: int = FIRST_MEMO) -> None:
         self.first_memo = first_memo
         self._facts = _facts(flat.tensors)
-        _, self.places, self.sizes = self._facts
+        _, places, self.sizes = self._facts
         self._outlines = _outlines(flat.parts)
         self._attributes = copy.deepcopy([part.attributes for part in flat.parts])
         self.sources: list[int] = []
         self.kinds: list[str] = []
         self.whole: list[int | None] = [None] * len(self.sizes)
-        for number, (tensor, place) in enumerate(zip(flat.tensors, self.places, strict=True)):
+        for number, (tensor, place) in enumerate(zip(flat.tensors, places, strict=True)):
             kind = _kind(tensor)
             if place == len(self.sources):
                 self.sources.append(number)
@@ -67,9 +67,8 @@ class Structure:
                 raise NotImplementedError("tensors of different types share a storage")
             if self.whole[place] is None and _is_whole(tensor, self.sizes[place]):
                 self.whole[place] = number
-        places, memos = iter(self.places), count(first_memo, _MEMO)
-        self._pieces = [self._pickled(part, places, TensorPieces(next(memos))) for part in flat.parts]
-        self._joined = [b"".join(pieces) if _has_only_tensors(part) else None for pieces, part in self._of(flat.parts)]
+        left, memos = iter(places), count(first_memo, _MEMO)
+        self._pieces = [self._pickled(part, left, TensorPieces(next(memos))) for part in flat.parts]
 
     def fits(self, flat: FlatState) -> bool:
         """Return True if a later state has this structure, so that it differs at most in numbers and plain values."""
@@ -80,15 +79,15 @@ class Structure:
         )
 
     def pickled(self, parts: Sequence[Part]) -> list[bytes]:
-        """Return the piece of the pickle for each part, with its current plain values."""
-        found = zip(self._joined, self._of(parts), strict=True)
-        return [_with_values(pieces, part) if joined is None else joined for joined, (pieces, part) in found]
-
-    def _of(self, parts: Sequence[Part]) -> Iterator[tuple[list[bytes], Part]]:
-        return zip(self._pieces, parts, strict=True)
+        """Return the piece of a pickle for each part, with the plain values that it has now."""
+        found = zip(self._pieces, parts, strict=True)
+        return [pieces[0] if len(pieces) == 1 else _with_values(pieces, part) for pieces, part in found]
 
     def _pickled(self, part: Part, places: Iterator[int], made: TensorPieces) -> list[bytes]:
-        """Return the piece before each leaf and the piece of the leaf, and then the end. Plain leaves stay empty."""
+        """Return the piece before each leaf and the piece of the leaf, and then the end. Plain leaves stay empty.
+
+        Without plain leaves, return all of them as one piece.
+        """
         pieces: list[bytes] = []
         before = (EMPTY_DICT if part.kind is dict else EMPTY_ORDERED_DICT) + MARK
         leaves = iter(part.leaves)
@@ -105,7 +104,8 @@ class Structure:
             if (attributes := only_plain(part.attributes)) is None:
                 raise NotImplementedError("a dictionary with unusual attributes")
             end += attributes + BUILD
-        return [*pieces, end]
+        pieces.append(end)
+        return [b"".join(pieces)] if set(map(type, part.leaves)) == {torch.Tensor} else pieces
 
     def _tensor(self, tensor: torch.Tensor, place: int, made: TensorPieces) -> bytes:
         location = torch.serialization.location_tag(tensor.untyped_storage())
@@ -131,7 +131,7 @@ def _outlines(parts: Sequence[Part]) -> list[tuple[Any, ...]]:
 def _kind(tensor: torch.Tensor) -> str:
     kind = storage_type(tensor.dtype)
     special = tensor.requires_grad or tensor.is_neg() or tensor.__dict__
-    if kind is None or special or tensor.device.type not in ("cpu", "cuda"):
+    if kind is None or special or tensor.device.type not in DEVICES:
         raise NotImplementedError("an unusual tensor")
     return kind
 
@@ -146,10 +146,6 @@ def _is_whole(tensor: torch.Tensor, size: int) -> bool:
             return not size
         expected *= length
     return True
-
-
-def _has_only_tensors(part: Part) -> bool:
-    return set(map(type, part.leaves)) == {torch.Tensor}
 
 
 def _with_values(pieces: Sequence[bytes], part: Part) -> bytes:

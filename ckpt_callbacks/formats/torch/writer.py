@@ -81,10 +81,11 @@ def small_members(sizes: Sequence[int]) -> SmallMembers:
         sizes: The sizes of storages in bytes, in the order of their names.
     """
     members: list[Member] = []
+    end = 0
     for number, size in enumerate(sizes):
         if size < LARGE:
-            begin = members[-1].end if members else 0
-            members.append(Member(f"{_FOLDER}/data/{number}", size, 0, begin, _NEW_YEAR, ALIGN))
+            members.append(Member(f"{_FOLDER}/data/{number}", size, 0, end, _NEW_YEAR, ALIGN))
+            end = members[-1].end
     return SmallMembers(members)
 
 
