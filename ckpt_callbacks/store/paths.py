@@ -35,7 +35,7 @@ def expanded(what: str, path: str | PathLike[str], *, strict: bool = False) -> P
             f"{what} is {text!r}, and {left.group()} is not set; expected an environment variable that is set"
         )
     if not found.strip() or (found.startswith("/") and not text.startswith("/") and _is_unset(text)):
-        raise PolicyError(f"{what} is {text!r}, and its variable has no value; expected a variable with a value")
+        raise PolicyError(f"{what} is {text!r}, and its variable is empty; expected a variable with a value")
     try:
         return Path(found).expanduser()
     except RuntimeError:

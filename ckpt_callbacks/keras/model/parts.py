@@ -25,7 +25,8 @@ def shapes(model: keras.Model) -> Shapes:
     left_out = {id(factor) for factor in factors(model)}
     for layer in model._flatten_layers():
         if not type(layer).save_own_variables.__module__.startswith("keras."):
-            left_out |= {id(own) for own in (*layer._trainable_variables, *layer._non_trainable_variables)}
+            parts = {id(weight) for part in layer._flatten_layers(include_self=False) for weight in part.weights}
+            left_out |= {id(weight) for weight in layer.weights} - parts
     return [(weight.path, tuple(weight.shape)) for weight in model.weights if id(weight) not in left_out]
 
 
