@@ -277,7 +277,7 @@ class ProcessSignals:
     def _end_now(self, number: int) -> None:
         flush()
         signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)  # to this thread: another one might get it only after the next line
         os._exit(128 + number)  # the first process of a container gets no signal that it does not handle
 
 

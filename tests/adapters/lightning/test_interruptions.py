@@ -91,7 +91,7 @@ def test_a_second_signal_is_honoured_at_once(tmp_path):
     child.send_signal(signal.SIGTERM)
     wait_for(child, "SIGTERM: saving at the next safe point")
     child.send_signal(signal.SIGTERM)
-    assert child.wait(4) == -signal.SIGTERM
+    assert child.wait(4) in (128 + signal.SIGTERM, -signal.SIGTERM), "a step takes five seconds"
 
 
 def test_ckpt_save_makes_a_running_training_save(tmp_path):
