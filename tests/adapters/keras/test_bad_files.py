@@ -1,5 +1,6 @@
 """Files that must not be resumed from, and models whose files must pass the check."""
 
+import itertools
 import json
 import shutil
 import zipfile
@@ -145,8 +146,9 @@ def pair():
     return made
 
 
-@pytest.mark.parametrize("make", [nested, pair])
-@pytest.mark.parametrize("contents", ["full", "weights"])
+@pytest.mark.parametrize(
+    ("make", "contents"), only_quick(itertools.product([nested, pair], ["full", "weights"]), (pair, "full"))
+)
 def test_files_of_every_structure_are_found_whole(tmp_path, caplog, make, contents):
     whole, ours = make(), checkpoint(tmp_path / "whole", EACH_EPOCH_AND_STEP, contents=contents)
     fit(whole, ours, epochs=2)

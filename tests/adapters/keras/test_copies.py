@@ -20,7 +20,12 @@ class Named(KerasCheckpoint):
 
 
 @pytest.mark.parametrize(
-    "copied", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value)), lambda value: clone(value, safe=False)]
+    "copied",
+    [
+        copy.deepcopy,
+        lambda value: pickle.loads(pickle.dumps(value)),
+        pytest.param(lambda value: clone(value, safe=False), marks=pytest.mark.slow),
+    ],
 )
 def test_a_copy_is_a_new_callback_with_the_same_arguments(tmp_path, monkeypatch, copied):
     monkeypatch.chdir(tmp_path)

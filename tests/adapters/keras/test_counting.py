@@ -107,7 +107,11 @@ SOURCES = {
     "torch": [(make, eight) for make in MAKERS] + [(model, stream)],
     "jax": [(make, eight) for make in MAKERS],
 }[BACKEND]
-QUICK = [source for source in SOURCES if source[0] in (scaled_and_accumulated, several_at_once)]
+QUICK = [
+    source
+    for source in SOURCES
+    if source[0] is (several_at_once if BACKEND == "tensorflow" else scaled_and_accumulated)
+]
 CUTS = [("on_test_batch_begin", 2), ("on_test_batch_begin", 6), ("on_train_batch_begin", 14)]
 
 

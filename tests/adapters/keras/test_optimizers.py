@@ -137,9 +137,7 @@ if BACKEND == "tensorflow":  # torch trains no model with a layer that is never 
 
 
 @pytest.mark.parametrize("staging", only_quick(["memory", "none"], "memory"))
-@pytest.mark.parametrize(
-    "hold", only_quick(HOLDS, in_a_dict_of_lists, compiled_and_another), ids=lambda hold: hold.__name__
-)
+@pytest.mark.parametrize("hold", only_quick(HOLDS, in_a_dict_of_lists), ids=lambda hold: hold.__name__)
 def test_each_optimizer_resumes_exactly_wherever_the_model_holds_it(tmp_path, caplog, hold, staging):
     (x, y), _ = digits()
 

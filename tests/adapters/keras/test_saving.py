@@ -208,7 +208,7 @@ class At(Stopping):
         return ("enough",) if len(self.calls) >= 8 else ()
 
 
-@pytest.mark.parametrize("batch_metrics", [False, True])
+@pytest.mark.parametrize("batch_metrics", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_stop_in_mid_epoch_ends_with_the_state_that_was_saved(tmp_path, batch_metrics):
     trained, callback = quick(), checkpoint(tmp_path, Policy(Every(epochs=1), stop=At([])), batch_metrics=batch_metrics)
     fit(trained, callback)

@@ -38,9 +38,10 @@ from tests.adapters.keras.staged import (
     written,
 )
 from tests.adapters.keras.task import BACKEND, ONCE, fit, quick
+from tests.support.variants import only_quick
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("kind", only_quick(MODELS, *(MODELS.keys() - {"int8"})))
 def test_files_hold_what_keras_would_have_written_at_that_moment(tmp_path, caplog, kind):
     if kind == "assets" and BACKEND != "tensorflow":
         pytest.skip("strings need TensorFlow")

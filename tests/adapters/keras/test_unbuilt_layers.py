@@ -52,7 +52,7 @@ class InValidation(InEvaluation):
 @pytest.mark.parametrize(
     ("kind", "late"),
     [
-        (InEvaluation, frozen),
+        pytest.param(InEvaluation, frozen, marks=pytest.mark.slow),
         (InValidation, Counter),
         pytest.param(InEvaluation, Counter, marks=pytest.mark.slow),
         pytest.param(InValidation, frozen, marks=pytest.mark.slow),

@@ -17,11 +17,14 @@ def measured(record):
     return loaded.evaluate(*digits()[1], verbose=0)[0]
 
 
-@pytest.mark.parametrize("policy", [
+POLICIES = [
     Policy(Every(epochs=2), KeepAll(), best_by=VAL),
     NO_RULE,
     Policy(Every(epochs=50), KeepAll(), best_by=VAL, stop=Patience(VAL, checks=1)),
-])  # fmt: skip
+]
+
+
+@pytest.mark.parametrize("policy", only_quick(POLICIES, NO_RULE))
 def test_a_final_checkpoint_has_the_metrics_of_its_weights(tmp_path, policy):
     callback = checkpoint(tmp_path, policy, filename="{epoch}-{val_loss:.3f}")
     fit(quick(), callback)

@@ -135,7 +135,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("loader", only_quick([DataLoader, StatefulDataLoader], DataLoader), ids=["plain", "stateful"])
-@pytest.mark.parametrize("name", only_quick(CASES, "annealed", "callback"))
+@pytest.mark.parametrize("name", only_quick(CASES, "callback"))
 def test_an_epoch_that_is_resumed_has_what_its_start_set_up(tmp_path, name, loader):
     module, extra = CASES[name]
     settings = dict(loader=loader, val_check_interval=4, max_epochs=4, enable_progress_bar=name == "progress bar")
