@@ -14,6 +14,7 @@ import click
 from ..errors import VerifyError
 from ..record import Record, Status
 from ..recovery.rebuild import find_unlisted
+from ..recovery.returned import find_returned
 from ..recovery.unreadable import find_unreadable
 from ..run.manual_removal import check_counts
 from ..store.digest import verify as verify_record
@@ -42,8 +43,8 @@ def verify(ctx: click.Context, run_dir: Path, which: str | None, as_json: bool) 
         discarded, unlisted, unreadable = [], [], []
     else:
         manifest = options.open_manifest(run_dir)
-        records, discarded = manifest.live(), _discarded(manifest)
-        unlisted = _unlisted(manifest)
+        records, unlisted = manifest.live(), _unlisted(manifest)
+        discarded = [r for r in _discarded(manifest) if not any(line.startswith(f"{r.path}: ") for line in unlisted)]
         unreadable = [found.problem for found in find_unreadable(manifest)]
     checked, bad = 0, 0
     with _progress(sum(record.size for record in records)) as (advance, show):
@@ -95,12 +96,15 @@ def _discarded(manifest: Manifest) -> list[Record]:
 
 
 def _unlisted(manifest: Manifest) -> list[str]:
-    """Return one line for each checkpoint that the manifest does not list."""
-    found = [repair.problem for repair in find_unlisted(manifest)]
-    if not found:
+    """Return one line for each intact checkpoint that the manifest does not list, or calls missing or damaged."""
+
+    def look() -> list[str]:
+        return [repair.problem for find in (find_unlisted, find_returned) for repair in find(manifest)]
+
+    if not (found := look()):
         return []
     manifest.refresh()  # a training run may have saved since, and may save now
-    return [repair.problem for repair in find_unlisted(manifest) if repair.problem in found]
+    return [problem for problem in look() if problem in found]
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from ..store.commit import commit, remove
 from ..store.digest import files_below, verify
 from ..store.manifest import Manifest
 from .repair import Repair
-from .unnamed import staged_names, unnamed_paths
+from .unnamed import records_of_unnamed, staged_names
 
 _ASIDE = re.compile(r"(.+?)(?:-v\d+)?\.deleted$")
 
@@ -30,12 +30,13 @@ def find_unfinished_deletions(manifest: Manifest) -> Iterator[Repair]:
     survivors = _Survivors(manifest)
     named = {record.file for record in manifest.live()}
     staged = staged_names(manifest)
-    for record in (*manifest.records.values(), *_moved(manifest, staged)):
+    set_aside = [parts[1] for name in staged if (parts := _ASIDE.match(name))]
+    for record in (*manifest.records.values(), *records_of_unnamed(manifest, set_aside)):
         # A later checkpoint may have taken the name since.
         if record.status is not Status.DELETED or record.file in named:
             continue
         if os.path.lexists(record.path):
-            if _is_intact(record):  # otherwise, another program has taken the name
+            if is_intact(record):  # otherwise, another program has taken the name
                 yield _finish(manifest, record, survivors)
         elif (aside := _set_aside(manifest, record, staged)) is not None and not survivors.replace(record):
             yield Repair(
@@ -82,7 +83,7 @@ class _Survivors:
 
     def _is_intact(self, record: Record) -> bool:
         if record.id not in self._intact:
-            self._intact[record.id] = _is_intact(record)
+            self._intact[record.id] = is_intact(record)
         return self._intact[record.id]
 
 
@@ -112,18 +113,6 @@ def _move_back(manifest: Manifest, record: Record, aside: Path) -> None:
     _list_again(manifest, record)
 
 
-def _moved(manifest: Manifest, staged: Collection[str]) -> list[Record]:
-    """Return the records of the history whose file, or the folder that was set aside for deletion, still exists.
-
-    While a live run is copied, the run may delete files that the copy already contains, and move their records.
-    """
-    suffixes = {Path(record.file).suffix for record in manifest.records.values()}
-    names = {path.name for path in unnamed_paths(manifest) if path.suffix in suffixes}
-    names |= {found[1] for name in staged if (found := _ASIDE.match(name))}
-    newest = {record.file: record for record in manifest.history.search("file", names)}
-    return [record for record in newest.values() if record.id not in manifest.records]
-
-
 def _set_aside(manifest: Manifest, record: Record, staged: Collection[str]) -> Path | None:
     """Return the intact folder that `remove` moved to the staging folder in order to delete it, or None."""
     return _find_staged(manifest, record, staged, record.file, ".deleted")
@@ -138,12 +127,13 @@ def _find_staged(manifest: Manifest, record: Record, staged: Collection[str], st
     staging = manifest.layout.staging
     for name in staged:
         found = record.replace(directory=str(staging), file=name)
-        if name.startswith(start) and name.endswith(end) and _is_intact(found):
+        if name.startswith(start) and name.endswith(end) and is_intact(found):
             return found.path
     return None
 
 
-def _is_intact(record: Record) -> bool:
+def is_intact(record: Record) -> bool:
+    """Return whether a checkpoint exists with the bytes in its record."""
     try:
         verify(record)
     except VerifyError:

@@ -24,6 +24,7 @@ from .interrupted import FINDERS, as_failed
 from .rebuild import find_unlisted
 from .renamed import find_renamed
 from .repair import Repair
+from .returned import find_returned
 from .unreadable import find_unreadable
 
 PolicyOf = Callable[[Manifest], Policy | None]
@@ -62,7 +63,8 @@ def examine(dirpath: Path, policy_of: PolicyOf, *, repair: bool) -> Iterator[str
             return not (repair or names) and is_locked(layout.training_lock)
 
         rehearsal, busy = Rehearsal(manifest), False
-        for find in (_bad_lines, *FINDERS, _damaged, find_unreadable, partial(_wrong_links, policy_of=policy_of)):
+        wrong_links = partial(_wrong_links, policy_of=policy_of)
+        for find in (_bad_lines, *FINDERS, find_returned, _damaged, find_unreadable, wrong_links):
             busy = busy or is_training()
             found = list(find(manifest if repair or busy else rehearsal))
             if not busy and is_training():  # one that began meanwhile may have changed what was found

@@ -16,6 +16,7 @@ from ..store.manifest import Manifest
 from .deletions import find_lost_renames, find_unfinished_deletions
 from .rebuild import find_unlisted
 from .repair import Repair
+from .returned import find_lost_and_returned
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -55,7 +56,13 @@ def find_unfinished_saves(manifest: Manifest) -> Iterator[Repair]:
 
 
 # In this order, because what a step finds depends on earlier repairs, and the last step empties the staging folder.
-FINDERS = (find_unlisted, find_lost_renames, find_unfinished_deletions, find_unfinished_saves)
+FINDERS = (
+    find_unlisted,
+    find_lost_and_returned,
+    find_lost_renames,
+    find_unfinished_deletions,
+    find_unfinished_saves,
+)
 
 
 def mark_damaged(manifest: Manifest, damaged: dict[int, VerifyError], best: Callable[[], Record | None]) -> None:

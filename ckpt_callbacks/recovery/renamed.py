@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import VerifyError
-from ..record import ALIASES, Record
+from ..record import ALIASES, Record, Status
 from ..store.aliases import move_alias, read_alias
 from ..store.digest import verify
 from ..store.identity import identity
@@ -16,14 +16,19 @@ from .deletions import has_its_size
 from .repair import Repair
 
 
-def find_renamed(manifest: Manifest, record: Record) -> Repair | None:
+def find_renamed(manifest: Manifest, record: Record, named: set[str] | None = None) -> Repair | None:
     """Return a repair for a missing checkpoint if a file or a folder beside its place holds its bytes.
 
     Whoever renames a checkpoint wants to keep it, so that it is pinned as well.
+
+    Args:
+        manifest: The manifest.
+        record: The checkpoint's record.
+        named: The names of other checkpoints, to which that of the found file is added. By default, those that count.
     """
     if os.path.lexists(record.path):
         return None
-    named = {other.file for other in manifest.live()}
+    named = {other.file for other in manifest.live()} if named is None else named
     for path in sorted(record.path.parent.iterdir()):
         if path.name in named or path.suffix != record.path.suffix or path.is_symlink():
             continue
@@ -34,6 +39,7 @@ def find_renamed(manifest: Manifest, record: Record) -> Repair | None:
             verify(found)
         except VerifyError:
             continue
+        named.add(path.name)
         return Repair(
             f"{record.path}: missing; {path.name} has its bytes",
             "listed under that name and pinned",
@@ -44,8 +50,15 @@ def find_renamed(manifest: Manifest, record: Record) -> Repair | None:
 
 def _list_as(manifest: Manifest, record: Record, path: Path) -> None:
     """Change the name in the record, unless the checkpoint was deleted meanwhile, and in the links to it."""
-    facts = {"file": path.name, "pinned": True, "identity": identity(path)}
-    manifest.amend(record.id, lambda now: facts if now.status.on_disk else {})
-    for name in ALIASES:
-        if read_alias(path.parent, name, {record.file}) is not None:
-            move_alias(path.parent, name, path.name, {record.file})
+    name = {"file": path.name, "pinned": True, "identity": identity(path)}
+    found = {**name, "status": Status.VERIFIED, "error": None}  # if it had been written off
+
+    def facts(now: Record) -> dict[str, object]:
+        if now.status is Status.DELETED:
+            return {}
+        return found if now.status is Status.FAILED else name
+
+    manifest.amend(record.id, facts)
+    for alias in ALIASES:
+        if read_alias(path.parent, alias, {record.file}) is not None:
+            move_alias(path.parent, alias, path.name, {record.file})

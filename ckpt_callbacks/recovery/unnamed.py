@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from ..record import Record
 from ..store.manifest import Manifest
 
 
@@ -26,3 +27,19 @@ def staged_names(manifest: Manifest) -> list[str]:
     """
     staging = manifest.layout.staging
     return os.listdir(staging) if staging.is_dir() else []
+
+
+def records_of_unnamed(manifest: Manifest, others: Collection[str] = ()) -> list[Record]:
+    """Return the records of the history that name a file of the run directory which no record of the journal names.
+
+    While a live run is copied, the run may delete files that the copy already contains, and move their records. A file
+    that was lost may also come back after its record has moved.
+
+    Args:
+        manifest: The manifest.
+        others: Further names to look for.
+    """
+    suffixes = {Path(record.file).suffix for record in manifest.records.values()}
+    names = {path.name for path in unnamed_paths(manifest) if path.suffix in suffixes}
+    newest = {record.file: record for record in manifest.history.search("file", names.union(others))}
+    return [record for record in newest.values() if record.id not in manifest.records]
