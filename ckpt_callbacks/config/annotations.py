@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -64,10 +64,11 @@ class OneOf:
 
     Args:
         alone: The fields without a value, of which the file holds only the name.
+        listed: Whether the file may hold a list of such mappings.
     """
 
-    def __init__(self, *alone: str) -> None:
-        self.alone = alone
+    def __init__(self, *alone: str, listed: bool = False) -> None:
+        self.alone, self.listed = alone, listed
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         def as_mapping(raw: Any) -> Any:
@@ -75,11 +76,15 @@ class OneOf:
 
         def only_value(given: dict[str, Any]) -> Any:
             if len(given) != 1:
-                raise problem(f"got {', '.join(given) or 'no field'}; expected exactly one of {choices(source)}")
+                hint = f"; for several, write a list: {self._as_list(given)}" if self.listed and given else ""
+                raise problem(f"got {', '.join(given) or 'no field'}; expected exactly one of {choices(source)}{hint}")
             return next(iter(given.values()))
 
         mapping = core_schema.no_info_before_validator_function(as_mapping, handler(source))
         return core_schema.no_info_after_validator_function(only_value, mapping)
+
+    def _as_list(self, names: Iterable[str]) -> str:
+        return f"[{', '.join(name if name in self.alone else f'{{{name}: ...}}' for name in names)}]"
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         mapping = handler(schema)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from datetime import date
 from functools import reduce
@@ -12,14 +11,22 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 from typing_extensions import get_type_hints, is_typeddict
 
+from ..policy.spelling import closest, near
+from .peer_arguments import IN_A_FILE
 from .scalars import called
 from .short_form import SHORT
 
-_IN_PYTHON = {
+_ONLY_IN_PYTHON = {
     "restore_best_weights": "KerasCheckpoint.from_yaml(path, restore_best_weights=True)",
     "batch_metrics": "KerasCheckpoint.from_yaml(path, batch_metrics=True)",
     "format": "KerasCheckpoint.from_yaml(path, format='h5')",
     "allow_code": "from_yaml(path, allow_code=True)",
+}
+
+# Fields of the default policy, and what a file with rules of its own has instead.
+_BESIDE_RULES = {
+    "mode": "write it beside a metric's name: metrics: {...: {monitor: ..., mode: min}}",
+    "patience": "write stop: {patience: {by: ..., checks: ...}}",
 }
 
 Loc = Iterable[int | str]
@@ -39,10 +46,19 @@ def describe(error: ValidationError, parsed: Any, shape: type) -> list[str]:
         shape: The type that the file should have had.
     """
     found = error.errors(include_url=False)
-    unknown = [details for details in found if _is_unknown(details) and len(details["loc"]) == 1]
-    meant = {name for details in unknown for name in _close(details["loc"][0], {*get_type_hints(shape), *SHORT})}
-    others = [details for details in found if details not in unknown and not _follows(details, meant)]
-    return [_line(details, parsed, shape) for details in (*unknown, *others)]
+    unknown = [details["loc"] for details in found if details["type"] == "extra_forbidden"]
+    meant = {(*loc, meant_by(name, reduce(_part, loc, shape))) for *loc, name in unknown}
+    given = {*parsed, *(path[0] for path in meant)} if isinstance(parsed, dict) else set()
+    others = [details for details in found if not _follows(details, meant, given)]
+    others.sort(key=lambda details: not (_is_unknown(details) and len(details["loc"]) == 1))
+    return [_line(details, parsed, shape) for details in others]
+
+
+def meant_by(name: object, shape: type) -> object:
+    """Return the field of a mapping whose name may be misspelt; ``name`` itself if it resembles none."""
+    known = get_type_hints(shape)
+    also = SHORT if "version" in known else ()
+    return name if name in known or name in IN_A_FILE else closest(name, (*known, *also)) or name
 
 
 def choices(shape: type) -> str:
@@ -50,25 +66,22 @@ def choices(shape: type) -> str:
     return ", ".join(get_type_hints(shape))
 
 
-def near(word: object, known: Iterable[object]) -> str:
-    """Return ``; did you mean 'epochs'?`` if one of ``known`` resembles ``word``, else an empty string."""
-    found = _close(word, known)
-    return f"; did you mean {found[0]!r}?" if found else ""
-
-
-def _close(word: object, known: Iterable[object]) -> list[str]:
-    return difflib.get_close_matches(str(word), map(str, known), n=1)
-
-
 def _is_unknown(details: ErrorDetails) -> bool:
     return details["type"] in ("extra_forbidden", "invalid_key")
 
 
-def _follows(details: ErrorDetails, meant: set[str]) -> bool:
-    """Return whether a mistake is there only because the names of these fields are misspelt."""
-    if details["type"] == "missing" and len(details["loc"]) == 1:
-        return details["loc"][0] in meant or "monitor" in meant  # which stands for all rules
-    return "metrics" in meant and details["msg"].startswith("unknown metric ")
+def _follows(details: ErrorDetails, meant: set[tuple[object, ...]], given: set[object]) -> bool:
+    """Return whether a mistake is there only because of others.
+
+    Args:
+        details: The mistake.
+        meant: The paths of the fields whose names are misspelt, with their right names.
+        given: The fields at the top of the file.
+    """
+    if details["type"] == "missing":
+        return details["loc"] in meant or (len(details["loc"]) == 1 and "monitor" in given)  # which means all rules
+    is_undefined = ("metrics",) in meant or ("monitor" in given and "metrics" not in given)
+    return is_undefined and details["msg"].startswith("unknown metric ")
 
 
 def received(got: Any) -> str:
@@ -85,13 +98,7 @@ def _line(details: ErrorDetails, parsed: Any, shape: type) -> str:
     if kind in ("extra_forbidden", "invalid_key"):
         loc, last = loc[:-1], loc[-1]
         name = last if kind == "extra_forbidden" else got
-        wanted = reduce(_part, loc, shape)
-        known = get_type_hints(wanted)
-        if not loc and name in _IN_PYTHON:
-            text = f"unknown field {name!r}; it is an argument in Python: {_IN_PYTHON[name]}"
-        else:
-            also = () if loc else SHORT
-            text = f"unknown field {name!r}; expected one of {choices(wanted)}{near(name, (*known, *also))}"
+        text = f"unknown field {name!r}; {_instead(name, reduce(_part, loc, shape))}"
     elif loc and loc[-1] == "[key]":
         loc, text = loc[:-2], f"got {got!r} as a name; expected text"
     elif kind == "problem":
@@ -107,9 +114,27 @@ def _line(details: ErrorDetails, parsed: Any, shape: type) -> str:
             text = f"got an empty list{why}; expected at least one item: {_expected(wanted)}"
         else:
             options = get_args(wanted) if get_origin(wanted) is Literal else ()
-            text = f"got {received(got)}; expected {_expected(wanted)}{near(got, options)}"
+            # YAML takes {epoch} for a mapping with a name that has no value.
+            quote = isinstance(got, dict) and got and not any(got.values()) and _expected(wanted) == "text"
+            hint = f'; quote it, as in "{{{next(iter(got))}}}"' if quote else near(got, options)
+            text = f"got {received(got)}; expected {_expected(wanted)}{hint}"
     path = _path(loc, parsed, shape)
     return f"{path}: {text}" if path else text
+
+
+def _instead(name: object, shape: type) -> str:
+    """Return the fields that a mapping may have in place of an unknown one."""
+    known = get_type_hints(shape)
+    is_file = "version" in known
+    if is_file and name in _ONLY_IN_PYTHON:
+        return f"it is an argument in Python: {_ONLY_IN_PYTHON[str(name)]}"
+    if is_file and name in IN_A_FILE:
+        return f"instead, write {IN_A_FILE[str(name)]}"
+    meant = meant_by(name, shape)
+    if is_file and meant in _BESIDE_RULES and meant not in known:
+        hint = "" if meant == name else f"did you mean {meant!r}? "
+        return f"{hint}{meant} goes with monitor, which stands for a whole policy; here, {_BESIDE_RULES[str(meant)]}"
+    return f"expected one of {choices(shape)}{near(name, known)}"
 
 
 def _path(loc: Loc, parsed: Any, shape: Any) -> str:

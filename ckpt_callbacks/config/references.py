@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, cast
@@ -9,9 +10,12 @@ from typing import Annotated, Any, cast
 from pydantic import AfterValidator, ValidationInfo
 
 from ..policy.metric import Metric
+from ..policy.spelling import near
 from .import_path import find
-from .problems import near, problem
+from .problems import problem
 from .scalars import Name, Reference
+
+_PLAIN = re.compile(r"\w[\w./-]*")  # what YAML reads as text without quotes, unless it is a number
 
 
 @dataclass
@@ -40,7 +44,10 @@ def _look_up(name: str, info: ValidationInfo) -> Metric:
     if base in defined:
         return defined[base].raw
     names = ", ".join(map(str, defined)) or "none"
-    raise problem(f"unknown metric {name!r}; defined metrics: {names}{near(base, defined)}")
+    hint = near(base, defined)
+    if not defined and _PLAIN.fullmatch(base):
+        hint = f"; to define it, write metrics: {{{base}: {{monitor: {base}}}}}"
+    raise problem(f"unknown metric {name!r}; defined metrics: {names}{hint}")
 
 
 def _import(reference: str, info: ValidationInfo) -> Callable[..., Any]:

@@ -11,8 +11,9 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from ..errors import PolicyError
+from ..policy.spelling import near
 from ..store.paths import expanded
-from .problems import choices, near, problem, received
+from .problems import choices, problem, received
 
 _WORDS = ("auto", "never")
 _PATH = r"[/.~$\\]"  # a file without any of these is in the current folder, and has no suffix

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
     AfterValidator,
@@ -31,7 +31,7 @@ from ..policy.policy import Policy
 from ..policy.retention import AnyKeep
 from ..policy.stopping import AnyStop, NonFinite
 from .annotations import FIELDS, ONE_FIELD, OneOf, OneOrMore, build, combine_with
-from .problems import describe, problem
+from .problems import describe, meant_by, problem
 from .references import MetricRef, Reading
 from .resume import OrPlace
 from .rule_names import RETENTIONS, SMOOTHINGS, STOPPINGS, TRIGGERS, Fields, Rule
@@ -48,17 +48,24 @@ def read(parsed: Any, *, allow_code: bool) -> tuple[dict[str, Any], list[str]]:
     if parsed is None:
         return {}, ["is empty; expected a mapping with at least save or monitor"]
     parsed = _without_nulls(parsed)
-    is_short = isinstance(parsed, dict) and "monitor" in parsed
-    if is_short and (rules := [name for name in parsed if name in RULES]):
-        return {}, [
-            f"got monitor and {', '.join(rules)}, but monitor stands for a whole policy, the default one; expected "
-            "either monitor (with mode and patience), or save, keep and stop, with the monitored name under metrics"
-        ]
-    document, shape = (_SHORT, ShortNode) if is_short else (_DOCUMENT, DocumentNode)
+    document, shape = _DOCUMENT, cast(type, DocumentNode)
+    clash: list[str] = []
+    if isinstance(parsed, dict):
+        meant = [meant_by(name, AnyNode) for name in parsed]
+        rules = [name for name in meant if name in RULES]
+        if "monitor" in meant and rules:
+            document, shape = _ANY, AnyNode
+            clash.append(
+                f"got monitor and {', '.join(rules)}, but monitor stands for a whole policy, the default one; expected "
+                "either monitor (with mode and patience), or save, keep and stop, with the monitored name under metrics"
+            )
+        elif not rules and not _SHORT_ONLY.isdisjoint(meant):
+            document, shape = _SHORT, ShortNode
     try:
-        return document.validate_python(parsed, context=Reading(allow_code)), []
+        found = document.validate_python(parsed, context=Reading(allow_code))
     except ValidationError as error:
-        return {}, describe(error, parsed, shape)
+        return {}, [*describe(error, parsed, shape), *clash]
+    return ({}, clash) if clash else (found, [])
 
 
 def json_schema() -> dict[str, Any]:
@@ -106,7 +113,8 @@ def _one_of(title: str, description: str | None, rules: Sequence[Rule]) -> Any:
         return Annotated[value, build(rule.kind, rule.renamed)]
 
     fields = Fields(title, description, one=True, **{rule.name: type_of(rule) for rule in rules})
-    return Annotated[_shape(fields), OneOf(*(rule.name for rule in rules if rule.value is None))]
+    alone = [rule.name for rule in rules if rule.value is None]
+    return Annotated[_shape(fields), OneOf(*alone, listed=rules is not SMOOTHINGS)]
 
 
 _Trigger = _one_of("TriggerNode", None, TRIGGERS)
@@ -236,6 +244,11 @@ class ShortNode(_Head, _Default, _Settings):
     """The default policy for one metric, and what the files hold."""
 
 
+@with_config(FIELDS)
+class AnyNode(_Head, _Rules, _Default, _Settings):
+    """All fields, which no file may have at once."""
+
+
 def _with_default(parts: dict[str, Any]) -> dict[str, Any]:
     given = {name: parts.pop(name) for name in _Default.__annotations__ if name in parts}
     try:
@@ -263,5 +276,7 @@ def _metric_without_nulls(metric: Any) -> Any:
     return {name: value for name, value in metric.items() if value is not None or name not in _NULLABLE_IN_METRIC}
 
 
+_SHORT_ONLY = frozenset(_Default.__annotations__)
 _DOCUMENT: TypeAdapter[Any] = TypeAdapter(DocumentNode)
 _SHORT: TypeAdapter[Any] = TypeAdapter(Annotated[ShortNode, AfterValidator(_with_default)])
+_ANY: TypeAdapter[Any] = TypeAdapter(AnyNode)

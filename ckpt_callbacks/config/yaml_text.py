@@ -18,6 +18,7 @@ from ..store.paths import expanded
 
 _WIDTH = 120
 _LONGEST = 40  # characters of a wrong value that an error shows
+_BARE_TEMPLATE = re.compile(r"\s*(filename|dirpath)\s*:\s*(\{.*)")
 _WORD = re.compile(r"\w[\w./-]*")
 
 
@@ -80,7 +81,8 @@ def read(path: str | PathLike[str]) -> tuple[Any, list[str]]:
         found = expanded("the path", path)
         if kind := endless_kind(found):  # nobody may ever write into a pipe, and a device may never end
             raise ConfigError([f"{path}: is {kind}; expected a YAML file"])
-        return yaml.load(found.read_text(encoding="utf-8")), yaml.duplicates
+        text = found.read_text(encoding="utf-8")
+        return yaml.load(text), yaml.duplicates
     except PolicyError as error:
         problem = f"cannot be read: {error}"
     except OSError as error:
@@ -88,8 +90,9 @@ def read(path: str | PathLike[str]) -> tuple[Any, list[str]]:
     except UnicodeDecodeError as error:
         problem = f"byte {error.start} is not UTF-8; expected a text file"
     except MarkedYAMLError as error:
-        text = ", ".join(part for part in (error.context, error.problem) if part)
-        problem = f"{_place(error.problem_mark or error.context_mark)}: {text}"
+        why = ", ".join(part for part in (error.context, error.problem) if part)
+        mark = error.problem_mark or error.context_mark
+        problem = f"{_place(mark)}: {why}{_quoted(text, mark)}"
     except RecursionError:
         problem = "is nested too deeply"
     except YAMLError as error:
@@ -110,6 +113,12 @@ def dump(value: Any) -> str:
         why = " ".join(str(error).split())
         raise PolicyError(f"cannot be written as YAML: {why}; expected text, numbers, lists and mappings") from None
     return stream.getvalue()
+
+
+def _quoted(text: str, mark: StreamMark) -> str:
+    """Return a hint if the line of a mistake has a template, such as a file name, that YAML takes for a mapping."""
+    found = _BARE_TEMPLATE.match("".join(text.splitlines()[mark.line : mark.line + 1]))
+    return f'; quote it: {found[1]}: "{found[2].strip()}"' if found else ""
 
 
 def _place(mark: StreamMark) -> str:

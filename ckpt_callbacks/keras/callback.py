@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import keras
 
-from ..config.argument_names import suggests_names
 from ..config.arguments import PolicyLike, build_config
+from ..config.peer_arguments import suggests_arguments
 from ..config.resume import split_resume
 from ..errors import PolicyError, WrongFramework
 from ..formats.keras.suffix import suffix_of
@@ -75,7 +75,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
 
     _copied = ("_parts",)
 
-    @suggests_names
+    @suggests_arguments
     def __init__(
         self,
         dirpath: str | PathLike[str] | None = None,

@@ -13,8 +13,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
-from ..config.argument_names import suggests_names
 from ..config.arguments import PolicyLike, build_config
+from ..config.peer_arguments import suggests_arguments
 from ..config.resume import split_resume
 from ..errors import PolicyError, WrongFramework
 from ..run.resumed_parts import ResumedParts
@@ -75,7 +75,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
 
     _copied = ("_only",)
 
-    @suggests_names
+    @suggests_arguments
     def __init__(
         self,
         dirpath: str | PathLike[str] | None = None,

@@ -12,6 +12,7 @@ from ..errors import PolicyError
 from ..events import Event, EventKind
 from ..record import Record
 from ..units import check_count, format_number, is_finite
+from .argument_names import suggests_fields
 from .direction import corrected, direction_of
 from .smoothing import Smoothing
 
@@ -31,6 +32,7 @@ class UnknownDirection(PolicyError):
         self.in_yaml = in_yaml
 
 
+@suggests_fields
 @dataclass(frozen=True, repr=False)
 class Metric:
     """A logged value, its direction, and how it is compared. It means the same in every rule that uses it.

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 from .metric import Metric
 from .policy import Policy
-from .resemblance import containing, resembling, same_but_for_suffix, same_in_training
+from .resemblance import containing, nearest, resembling, same_but_for_suffix, same_in_training
 from .state import State
 from .stopping import name_of_batch
 
@@ -122,7 +122,8 @@ def hint(metric: Metric, state: State, others: Iterable[str] = ()) -> str:
     logged = state.fresh_names.union(others)
     if metric.names[0].startswith("val") and not any(name.startswith("val") for name in logged):
         return "; is there a validation?"
-    meant = next(filter(None, (containing(name, logged) for name in _absent(metric, state.fresh_names))), None)
+    absent = _absent(metric, state.fresh_names)
+    meant = next(filter(None, (find(name, logged) for find in (containing, nearest) for name in absent)), None)
     return f"; did you mean {meant!r}?" if meant is not None else ""
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ..units import as_seconds, format_number, in_words, roughly
+from .argument_names import suggests_fields
 from .composition import EventView, Firing, Trigger
 from .costs import Costs
 from .horizon import NEVER, Horizon
@@ -100,6 +101,7 @@ class LeastLoss(Pace):
         return f"optimal for a failure every {in_words(self.mtbf)}"
 
 
+@suggests_fields
 @dataclass(frozen=True, repr=False)
 class Optimal(Trigger):
     """Save at the interval that loses the least training time to saves and failures together.

@@ -10,6 +10,7 @@ from os import PathLike
 from ..errors import PolicyError
 from ..events import EventKind
 from ..units import check_count
+from .argument_names import suggests_fields, suggests_names
 from .composition import Trigger
 from .metric import Metric, as_metric
 from .retention import KeepAll, KeepBest, KeepLast, Retention, best_by
@@ -18,6 +19,7 @@ from .stopping import Patience, Stopping, name_of_batch
 from .triggers import Every, Improves, OnDeadline, OnPreempt
 
 
+@suggests_fields
 @dataclass(frozen=True, repr=False)
 class Policy:
     """When to save, what to keep, when to stop, as one value that both callbacks take.
@@ -126,6 +128,7 @@ class Policy:
         return any(EventKind.EXCEPTION in leaf.kinds for leaf in self.leaves)
 
     @classmethod
+    @suggests_names()
     def default(
         cls, monitor: str | Sequence[str] | Metric, mode: str | None = None, patience: int | None = None
     ) -> Policy:  # fmt: skip

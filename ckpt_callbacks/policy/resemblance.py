@@ -11,6 +11,8 @@ _SUFFIX = re.compile(r"(_[1-9]|_[1-4]\d|_epoch|_step|/dataloader_idx_\d+)$")
 _SAME = {"valid": "val", "validation": "val", "training": "train"}
 _WORD, _DOUBLE = re.compile(r"[a-z0-9]+"), re.compile(r"([a-z])\1+")
 _ABBREVIATED, _LEFT_OUT, _LONG = 3, 3, 5  # letters
+_LOSS = frozenset(("lss", "oss"))  # too short to be compared, but no names of other metrics
+_SIMILAR = 0.75
 
 
 def resembling(name: str, others: Iterable[str]) -> str | None:
@@ -30,6 +32,17 @@ def containing(name: str, others: Iterable[str]) -> str | None:
     words = _words(name)
     longer = [other for other in others if any(_alike(words, part) for part in _parts(_words(other), len(words)))]
     return min(longer, key=lambda other: (_words(other)[0] != "val", other), default=None)
+
+
+def nearest(name: str, others: Iterable[str]) -> str | None:
+    """Return the name that is written most like ``name``, with one similar word or with its words in another order.
+
+    Such a name may mean another metric, as ``mse`` and ``msle`` do, so it is no more than a suggestion.
+    """
+    words = _words(name)
+    likeness = {other: _likeness(words, _words(other)) for other in sorted(others) if other != name}
+    best = max(likeness, key=lambda other: likeness[other], default=None)
+    return best if best is not None and likeness[best] >= _SIMILAR else None
 
 
 def same_but_for_suffix(name: str, other: str) -> bool:
@@ -53,6 +66,18 @@ def _parts(words: list[str], length: int) -> list[list[str]]:
     return [words[start : start + length] for start in starts]
 
 
+def _likeness(a: list[str], b: list[str]) -> float:
+    """Return how similar the only different words of two names are, from 0 to 1."""
+    if sorted(a) == sorted(b):
+        return 1.0
+    different = [(x, y) for x, y in zip(a, b, strict=False) if x != y]
+    if len(a) != len(b) or len(different) != 1:
+        return 0.0
+    import difflib  # here, because only a mistake needs it
+
+    return difflib.SequenceMatcher(None, *different[0]).ratio()
+
+
 def _alike(a: list[str], b: list[str]) -> bool:
     if _single("".join(a)) == _single("".join(b)):
         return True
@@ -63,6 +88,8 @@ def _alike(a: list[str], b: list[str]) -> bool:
 def _is_slip(a: str, b: str) -> bool:
     """Return whether one word is an abbreviation of the other, lacks one letter, or has two letters exchanged."""
     short, long = sorted((a, b), key=len)
+    if long == "loss" and short in _LOSS:
+        return True
     if long.startswith(short) and long.isalpha():
         return len(short) >= _ABBREVIATED and len(long) >= len(short) + _LEFT_OUT
     short, long = sorted((_single(a), _single(b)), key=len)

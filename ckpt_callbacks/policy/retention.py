@@ -13,6 +13,7 @@ from functools import cached_property
 from ..errors import PolicyError
 from ..record import Record
 from ..units import check_count, format_number
+from .argument_names import suggests_fields
 from .intervals import Interval
 from .metric import Metric, as_metric
 from .ranking import alias_targets, best_record, newest_resumable, ranked_records
@@ -67,6 +68,7 @@ class Retention:
         raise PolicyError("a retention rule has no truth value: combine rules with |, not with `or`")
 
 
+@suggests_fields
 @dataclass(frozen=True)
 class KeepAll(Retention):
     """Keep all checkpoints."""
@@ -75,6 +77,7 @@ class KeepAll(Retention):
         return ((record, "all") for record in records)
 
 
+@suggests_fields
 @dataclass(frozen=True)
 class KeepLast(Retention):
     """Keep the newest checkpoints.
@@ -95,6 +98,7 @@ class KeepLast(Retention):
         return ((record, f"last {self.n}") for record in newest)
 
 
+@suggests_fields
 @dataclass(frozen=True, repr=False)
 class KeepBest(Retention):
     """Keep the best checkpoints by a metric.
@@ -129,6 +133,7 @@ class KeepBest(Retention):
             yield live, f"best by {by.series}"
 
 
+@suggests_fields
 @dataclass(frozen=True, repr=False)
 class KeepEvery(Retention):
     """Keep the first checkpoint at or after each multiple of an interval. Pass exactly one interval.
@@ -167,6 +172,7 @@ class KeepEvery(Retention):
         return f"KeepEvery({self.interval})"
 
 
+@suggests_fields
 @dataclass(frozen=True)
 class KeepWithin(Retention):
     """Keep the checkpoints that are at most ``hours`` older than the newest one; time alone deletes nothing.
@@ -185,6 +191,7 @@ class KeepWithin(Retention):
         return ((r, f"within {format_number(self.hours)} h") for r in records if r.wall >= newest - self.hours * 3600)
 
 
+@suggests_fields
 @dataclass(frozen=True)
 class KeepTagged(Retention):
     """Keep the checkpoints that carry a tag.

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from ..errors import PolicyError
 from ..units import check_count, format_number
+from .argument_names import suggests_fields
 
 Memory = tuple[float, ...]
 
@@ -30,6 +31,7 @@ class Smoothing:
         raise NotImplementedError
 
 
+@suggests_fields
 @dataclass(frozen=True)
 class EMA(Smoothing):
     """The exponential moving average: ``s = alpha * x + (1 - alpha) * s``, starting at the first value.
@@ -72,6 +74,7 @@ class _WindowSmoothing(Smoothing):
         return f"{type(self).__name__.lower()}({self.window})"
 
 
+@suggests_fields
 @dataclass(frozen=True)
 class Mean(_WindowSmoothing):
     """The mean of the last measurements.
@@ -84,6 +87,7 @@ class Mean(_WindowSmoothing):
         return _within(memory, sum(value / len(memory) for value in memory))  # the sum of large values overflows
 
 
+@suggests_fields
 @dataclass(frozen=True)
 class Median(_WindowSmoothing):
     """The median of the last measurements, which ignores single spikes.

@@ -11,6 +11,7 @@ from functools import cached_property
 
 from ..errors import PolicyError
 from ..units import check_count, format_number, is_finite
+from .argument_names import suggests_fields
 from .metric import Metric, as_metric
 from .source_text import source_text
 from .track import Track
@@ -62,6 +63,7 @@ class Stopping:
         raise PolicyError("a stopping rule has no truth value: combine rules with |, not with `or`")
 
 
+@suggests_fields
 @dataclass(frozen=True, repr=False)
 class Patience(Stopping):
     """Stop when a metric has not improved for a number of measurements in a row.
@@ -130,6 +132,7 @@ class _Threshold(Stopping):
         return (self.metric,)
 
 
+@suggests_fields
 @dataclass(frozen=True)
 class Reaches(_Threshold):
     """Stop when a metric has reached a goal.
@@ -146,6 +149,7 @@ class Reaches(_Threshold):
         return (f"{self.metric.series} reached {track.value:.6g} (goal {format_number(self.value)})",)
 
 
+@suggests_fields
 @dataclass(frozen=True)
 class Diverges(_Threshold):
     """Stop when a metric is worse than a limit.
@@ -162,6 +166,7 @@ class Diverges(_Threshold):
         return (f"{self.metric.series} diverged to {track.value:.6g} (limit {format_number(self.value)})",)
 
 
+@suggests_fields
 @dataclass(frozen=True, repr=False)
 class NonFinite(Stopping):
     """Stop when a metric has been NaN or infinite for a number of measurements in a row.

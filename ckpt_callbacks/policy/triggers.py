@@ -9,6 +9,7 @@ from functools import cached_property
 from ..errors import PolicyError
 from ..events import Event, EventKind
 from ..units import as_seconds, as_utc, format_number, in_words, is_count
+from .argument_names import suggests_fields
 from .composition import EventView, Firing, Trigger
 from .horizon import NEVER, NOW, Horizon
 from .intervals import Interval
@@ -42,6 +43,7 @@ class _QuietBetweenMetrics(Trigger):
         return NEVER
 
 
+@suggests_fields
 @dataclass(frozen=True, repr=False)
 class Every(_Owed):
     """Save each time another interval is complete. Pass exactly one interval.
@@ -104,6 +106,7 @@ class Every(_Owed):
         return f"Every({self.interval})"
 
 
+@suggests_fields
 @dataclass(frozen=True, repr=False)
 class At(_Owed):
     """Save once each of the listed steps, or epochs, is reached: ``At(steps=[100, 1000])``.
@@ -142,6 +145,7 @@ class At(_Owed):
         return f"At({'steps' if self.steps else 'epochs'}={list(self.steps or self.epochs)!r})"
 
 
+@suggests_fields
 @dataclass(frozen=True, repr=False)
 class OnDeadline(_Owed):
     """Save when the end of the job is near, once for each deadline.
@@ -192,6 +196,7 @@ class OnDeadline(_Owed):
         return f"OnDeadline(before={format_number(self.before)}{end})"
 
 
+@suggests_fields
 @dataclass(frozen=True)
 class Improves(_QuietBetweenMetrics):
     """Save when a metric beats the best value of all saved checkpoints.
@@ -222,6 +227,7 @@ class Improves(_QuietBetweenMetrics):
         return f"{self.metric.series} improves"
 
 
+@suggests_fields
 @dataclass(frozen=True)
 class OnPreempt(_QuietBetweenMetrics):
     """Save when the process is asked to end: at SIGTERM, or at the warning signal of a job scheduler."""
@@ -235,6 +241,7 @@ class OnPreempt(_QuietBetweenMetrics):
         return "preemption"
 
 
+@suggests_fields
 @dataclass(frozen=True)
 class OnException(_QuietBetweenMetrics):
     """Save when training raises an exception. Such a checkpoint never becomes ``best``."""
@@ -248,6 +255,7 @@ class OnException(_QuietBetweenMetrics):
         return "exception"
 
 
+@suggests_fields
 @dataclass(frozen=True)
 class Predicate(Trigger):
     """Save when your own function returns True.

@@ -144,7 +144,22 @@ MISTAKES = [
         f"save[1]: unknown field 'on_premt'; expected one of {TRIGGERS}; did you mean 'on_preempt'?",
     ),
     ("save: {on_preempt: {}}", "save.on_preempt: got a mapping; expected no value"),
-    ("save: [{every: {epochs: 1}, at: {steps: 1}}]", f"save[0]: got every, at; expected exactly one of {TRIGGERS}"),
+    (
+        "save: [{every: {epochs: 1}, at: {steps: 1}}]",
+        f"save[0]: got every, at; expected exactly one of {TRIGGERS}; for several, write a list: "
+        "[{every: ...}, {at: ...}]",
+    ),
+    (
+        "save: {improves: val, on_preempt: }\nmetrics: {val: {monitor: val_loss}}",
+        f"save: got improves, on_preempt; expected exactly one of {TRIGGERS}; for several, write a list: "
+        "[{improves: ...}, on_preempt]",
+    ),
+    (
+        WITH_SAVE + "filename: {model}-{epoch}",
+        "line 2, column 18: while parsing a block mapping, expected <block end>, but found '<scalar>'; quote it: "
+        'filename: "{model}-{epoch}"',
+    ),
+    (WITH_SAVE + "filename: {epoch}", 'filename: got a mapping; expected text; quote it, as in "{epoch}"'),
     (
         "save: [{every: {epoch: 1}}]",
         f"save[0].every: unknown field 'epoch'; expected one of {EVERY}; did you mean 'epochs'?",
@@ -196,7 +211,12 @@ MISTAKES = [
         "save: [{on_deadline: {before: 5, end: 2026-11-24}}]",
         f"save[0].on_deadline.end: got 2026-11-24; expected {MOMENT}",
     ),
-    ("save: {improves: val}", "save.improves: unknown metric 'val'; defined metrics: none"),
+    (
+        "save: {improves: val}",
+        "save.improves: unknown metric 'val'; defined metrics: none; to define it, write metrics: "
+        "{val: {monitor: val}}",
+    ),
+    ('save: {improves: "a: b"}', "save.improves: unknown metric 'a: b'; defined metrics: none"),
     (
         METRIC + "save: {improves: vall}",
         "save.improves: unknown metric 'vall'; defined metrics: val; did you mean 'val'?",

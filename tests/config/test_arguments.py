@@ -1,12 +1,37 @@
 """The arguments of both callbacks."""
 
+import copy
+import dataclasses
 import inspect
+import pickle
 
 import pytest
 
-from ckpt_callbacks import ConfigError, Every, OnDeadline, OnPreempt, Policy, PolicyError
-from ckpt_callbacks.config.argument_names import suggests_names
+import ckpt_callbacks
+from ckpt_callbacks import (
+    EMA,
+    AllOf,
+    AnyOf,
+    ConfigError,
+    Every,
+    KeepBest,
+    KeepLast,
+    Metric,
+    Not,
+    OnDeadline,
+    OnPreempt,
+    Optimal,
+    Patience,
+    Policy,
+    PolicyError,
+    Reaches,
+    Retention,
+    Smoothing,
+    Stopping,
+    Trigger,
+)
 from ckpt_callbacks.config.arguments import build_config
+from ckpt_callbacks.policy.argument_names import suggests_names
 
 POLICY = Policy(OnPreempt())
 SAVE = {"save": "on_preempt"}
@@ -73,7 +98,7 @@ def test_arguments_in_the_wrong_places_are_one_clear_line():
 
 def test_the_names_of_arguments_are_checked_and_a_near_one_is_suggested():
     class Checked:
-        @suggests_names
+        @suggests_names()
         def __init__(self, dirpath, *, monitor=None):
             self.given = dirpath, monitor
 
@@ -83,3 +108,39 @@ def test_the_names_of_arguments_are_checked_and_a_near_one_is_suggested():
         Checked("a", moniter="b")
     with pytest.raises(TypeError, match="Checked: got an unknown argument 'x'; expected one of dirpath, monitor"):
         Checked("a", x="b")
+
+
+@pytest.mark.parametrize(
+    ("call", "line"),
+    [
+        (lambda: Policy(OnPreempt(), kepe=KeepLast(1)), "Policy: got an unknown argument 'kepe'; did you mean 'keep'?"),
+        (lambda: Policy.default("val_loss", patiense=3), "Policy.default: got .* 'patiense'; did you mean 'patience'?"),
+        (lambda: Metric("val_loss", smothing=EMA(0.3)), "Metric: got .* 'smothing'; did you mean 'smoothing'?"),
+        (lambda: Every(epoch=1), "Every: got an unknown argument 'epoch'; did you mean 'epochs'?"),
+        (lambda: OnPreempt(grace=3), "OnPreempt: got an unknown argument 'grace'; expected no argument"),
+        (lambda: KeepBest(k=2, by="val_loss"), "KeepBest: got an unknown argument 'k'; expected one of n, by"),
+        (lambda: Patience("val_loss", check=2), "Patience: got an unknown argument 'check'; did you mean 'checks'?"),
+        (lambda: Reaches("val_loss", valeu=2), "Reaches: got an unknown argument 'valeu'; did you mean 'value'?"),
+        (lambda: EMA(alfa=0.3), "EMA: got an unknown argument 'alfa'; did you mean 'alpha'?"),
+        (lambda: Optimal(mtbff="6 h"), "Optimal: got an unknown argument 'mtbff'; did you mean 'mtbf'?"),
+    ],
+)
+def test_a_policy_and_its_rules_suggest_the_names_of_arguments(call, line):
+    with pytest.raises(TypeError, match=f"^{line.replace('?', '[?]')}$"):
+        call()
+
+
+def test_every_rule_and_metric_of_the_package_suggests_names():
+    bases = (Policy, Metric, Trigger, Retention, Stopping, Smoothing)
+    public = [kind for kind in vars(ckpt_callbacks).values() if isinstance(kind, type) and issubclass(kind, bases)]
+    composed = {AllOf, AnyOf, Not, Trigger, Retention, Stopping, Smoothing}  # operators make them
+    assert len(set(public) - composed) > 20
+    for kind in set(public) - composed:
+        with pytest.raises(TypeError, match=f"^{kind.__name__}: got an unknown argument 'x_y_z'"):
+            kind(x_y_z=1)
+
+
+def test_a_rule_that_suggests_names_is_a_dataclass_as_before():
+    rule = Patience("val_loss", checks=2)
+    assert pickle.loads(pickle.dumps(rule)) == copy.deepcopy(rule) == rule == dataclasses.replace(rule)
+    assert list(inspect.signature(Patience).parameters) == ["metric", "checks", "start_from_epoch"]

@@ -11,6 +11,7 @@ from ckpt_callbacks import (
     ConfigError,
 )
 from ckpt_callbacks.config import Config
+from ckpt_callbacks.config.peer_arguments import IN_A_FILE
 from tests.config.documents import EVERYTHING, parse, problems_of
 from tests.config.mistakes import EVERY, FIELDS, MISTAKES, MONITOR, TRIGGERS
 
@@ -72,6 +73,88 @@ def test_a_misspelt_section_comes_first_and_what_follows_from_it_is_left_out(tmp
     first, *others = problems_of(tmp_path, text)
     assert first.startswith("unknown field ") and first.endswith(f"; did you mean {meant!r}?")
     assert others == ["version: got 2; expected 1"]
+
+
+@pytest.mark.parametrize(
+    ("text", "meant", "nested"),
+    [
+        ("monitor: val_loss\nsave: on_preempt\npatiense: 3", ["patience"], 0),
+        ("monitor: val_loss\nkep: {last: 1}\ngrase: 3 s\nsave: {every: {epochz: 1}}", ["keep", "grace"], 1),
+        ("moniter: val_loss\nsave: {improves: val}", ["monitor"], 0),
+        ("monitor: val_loss\nsavee: on_preempt", ["save"], 0),
+        ("monitor: val_loss\nkepe: all\nstop: {patiense: {by: val, checks: 3}}", ["keep"], 1),
+    ],
+)
+def test_misspelt_names_come_before_the_clash_of_monitor_and_rules(tmp_path, text, meant, nested):
+    *lines, last = problems_of(tmp_path, text)
+    top, below = lines[: len(meant)], lines[len(meant) :]
+    for line, name in zip(top, meant, strict=True):
+        assert line.startswith("unknown field ") and line.endswith(f"; did you mean {name!r}?")
+    assert len(below) == nested and all(": unknown field " in line for line in below)
+    assert last.startswith("got monitor and ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "monitor: val_loss\npatiense: 3",
+        "monitr: val_loss\npatiense: 3",
+        "patiense: 3",
+        "mod: min",
+        "save: on_preempt\nkep: all",
+        "monitor: val_loss\nsavee: on_preempt",
+        "monitor: val_loss\nsave: on_preempt\npatiense: 3",
+        "metrics: {a: {monitr: val_loss}}\nsave: {improves: a}",
+        "save: [{every: {epoch: 1}}]",
+    ],
+)
+def test_a_suggested_name_is_one_of_those_that_are_listed(tmp_path, text):
+    suggested = [line for line in problems_of(tmp_path, text) if "did you mean" in line]
+    assert suggested
+    for line in suggested:
+        listed, name = line.split("expected one of ")[1].split("; did you mean ")
+        assert name.strip("'?") in listed.split(", ")
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        (
+            "save: on_preempt\npatiense: 3",
+            "'patiense'; did you mean 'patience'? patience goes with monitor, which stands for a whole policy; here, "
+            "write stop: {patience: {by: ..., checks: ...}}",
+        ),
+        (
+            "save: on_preempt\nmode: min",
+            "'mode'; mode goes with monitor, which stands for a whole policy; here, write it beside a metric's name: "
+            "metrics: {...: {monitor: ..., mode: min}}",
+        ),
+        ("save: on_preempt\nsave_top_k: 3", "'save_top_k'; instead, write keep: {best: {n: k, by: ...}}"),
+        ("save: on_preempt\nsave_weights_only: true", "'save_weights_only'; instead, write contents: weights"),
+    ],
+)
+def test_a_name_that_belongs_elsewhere_says_where(tmp_path, text, hint):
+    assert problems_of(tmp_path, text) == [f"unknown field {hint}"]
+
+
+@pytest.mark.parametrize("name", [*IN_A_FILE])
+def test_what_a_file_is_told_to_say_instead_of_a_peers_argument_is_valid(name):
+    text = IN_A_FILE[name]
+    if "dirpath" in text or text.startswith("nothing"):
+        return
+    text = text.replace(" and ", "\n").replace("n: k", "n: 1").replace("epochs: n", "epochs: 1")
+    text = text.replace("steps: n", "steps: 1").replace("minutes: n", "minutes: 1")
+    text = (
+        text.replace("value: ...", "value: 1").replace("baseline: ...", "baseline: 1").replace("delta: ...", "delta: 1")
+    )
+    text = text.replace("{...: {monitor: ...", "{val: {monitor: val_loss").replace("monitor: ...", "monitor: loss")
+    document = {"metrics": {"val": {"monitor": "val_loss"}}, "save": "on_preempt", **parse(text.replace("...", "val"))}
+    assert Config.from_mapping(document)
+
+
+def test_a_missing_field_is_not_reported_beside_its_misspelt_name(tmp_path):
+    [line] = problems_of(tmp_path, "metrics: {a: {monitr: val_loss}}\nsave: {improves: a}")
+    assert line.startswith("metrics.a: unknown field 'monitr'") and line.endswith("; did you mean 'monitor'?")
 
 
 def test_an_argument_of_python_alone_is_named_as_such(tmp_path):

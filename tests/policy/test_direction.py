@@ -77,7 +77,7 @@ def test_a_name_in_doubt_asks_for_a_mode_in_one_line(value):
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
-        ("val_los", "val_loss"), ("val/acuracy", "val/accuracy"), ("Val_Los", "Val_loss"),
+        ("val_los", "val_loss"), ("val_lss", "val_loss"), ("val/acuracy", "val/accuracy"), ("Val_Los", "Val_loss"),
         ("val_los_epoch", "val_loss_epoch"), (["val_prec", "quality"], "val_precision"), ("val_mape", None),
         ("val_miou", None), ("reward", None), ("drop_in_acuracy", None), ({"los": 1}, None),
     ],

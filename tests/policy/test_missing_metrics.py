@@ -8,7 +8,7 @@ from ckpt_callbacks import Event, Every, Improves, KeepBest, Metric, NonFinite, 
 from ckpt_callbacks.errors import MetricError
 from ckpt_callbacks.policy.engine import decide_before_error
 from ckpt_callbacks.policy.missing_metrics import problem_of_validation, unwatched, warnings
-from ckpt_callbacks.policy.resemblance import containing, resembling
+from ckpt_callbacks.policy.resemblance import containing, nearest, resembling
 
 MAP = Metric("val_map", mode="max")
 AUC = Metric("val_auc", mode="max")
@@ -127,8 +127,8 @@ def test_a_state_of_an_earlier_version_counts_from_its_start():
         ("val_auc", "val_auc_1"), ("val_auc_2", "val_auc_1"), ("val_auc_12", "val_auc"), ("val_loss", "val/loss"),
         ("val_loss", "valid_loss"), ("vall_loss", "val_loss"), ("val_los", "val_loss"), ("val_acuracy", "val_accuracy"),
         ("val_acc", "val_accuracy"), ("val_accuracy", "val_acc"), ("val_accurcy", "val_accuracy"),
-        ("vla_loss", "val_loss"), ("val_loss", "val_loss/dataloader_idx_0"),
-        ("train_loss", "train_loss_epoch"), ("valLoss", "val_loss"),
+        ("vla_loss", "val_loss"), ("val_loss", "val_loss/dataloader_idx_0"), ("val_lss", "val_loss"),
+        ("val/oss", "val_loss"), ("train_loss", "train_loss_epoch"), ("valLoss", "val_loss"),
     ],
 )  # fmt: skip
 def test_names_that_mean_the_same(name, other):
@@ -158,6 +158,38 @@ def test_names_that_mean_different_metrics(name, other):
 )  # fmt: skip
 def test_a_name_that_is_a_part_of_a_logged_one_is_a_suggestion(name, others, meant):
     assert containing(name, others) == meant
+
+
+@pytest.mark.parametrize(
+    ("name", "others", "meant"),
+    [
+        ("val_lsos", ["val_acc", "val_loss"], "val_loss"), ("val_dce", ["val_dice", "loss"], "val_dice"),
+        ("vl_loss", ["val_loss", "train_loss"], "val_loss"), ("loss_val", ["loss", "val_loss"], "val_loss"),
+        ("val_iou", ["val_miou"], "val_miou"), ("val_mse", ["val_rmsle", "val_msle"], "val_msle"),
+        ("val_loss", ["train_loss", "val_acc", "loss"], None), ("val_acc", ["val_auc", "val_f1"], None),
+        ("reward", ["loss", "val_loss"], None), ("", ["a", "b_c"], None), ("val_f1", ["val_f2"], None),
+    ],
+)  # fmt: skip
+def test_a_name_that_is_written_alike_is_a_suggestion(name, others, meant):
+    assert nearest(name, others) == meant
+
+
+@pytest.mark.parametrize(
+    ("name", "logged", "meant"),
+    [("val_dce", ["loss", "val_dice"], "val_dice"), ("loss_val", ["loss", "val_loss"], "val_loss")],
+)
+def test_the_policy_waits_for_a_metric_with_a_suggestion_and_repeats_it_in_the_error(name, logged, meant):
+    policy = Policy(Improves(Metric(name, mode="min")))
+    _, seen = epochs(policy, [logged])
+    [[line]] = seen
+    assert line.endswith(f"; did you mean {meant!r}?")
+    with pytest.raises(MetricError, match=f"10 epochs have ended .*; did you mean '{meant}'"):
+        epochs(policy, [logged] * 10)
+
+
+def test_a_loss_that_lacks_a_letter_is_an_error_at_once():
+    with pytest.raises(MetricError, match=r"'val_lss' was never logged; .*; did you mean 'val_loss'"):
+        epochs(Policy(Improves(Metric("val_lss", mode="min"))), [["loss", "val_loss"]])
 
 
 @pytest.mark.parametrize(
