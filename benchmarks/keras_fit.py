@@ -37,10 +37,20 @@ def model_of(size: int, work: int = 0) -> keras.Model:
     width = max(2, round((size / 12 / LAYERS) ** 0.5))
     layers = [keras.layers.Dense(width) for _ in range(LAYERS)]
     model = keras.Sequential([keras.Input((width,)), *([Busy(work)] if work else []), *layers])
+    return with_adam(model, whole=not work)
+
+
+def with_adam(model: keras.Model, *, whole: bool) -> keras.Model:
+    """Compile a model with Adam, whose variables exist before the first step, and return it.
+
+    Args:
+        model: The model.
+        whole: Whether to train all layers, not only the last one. On JAX, all are trained.
+    """
     optimizer = keras.optimizers.Adam(1e-6)
     optimizer.build(model.trainable_variables)
-    if work and keras.backend.backend() != "jax":
-        for layer in layers[:-1]:
+    if not whole and keras.backend.backend() != "jax":
+        for layer in model.layers[:-1]:
             layer.trainable = False
     model.compile(optimizer, "mse", jit_compile=keras.backend.backend() == "jax")
     return model
@@ -71,7 +81,7 @@ def settle(model: keras.Model) -> None:
 
 def fit(
     subject: KerasSubject,
-    size: int,
+    state: int | keras.Model,
     steps: int,
     *,
     work: int = 0,
@@ -81,7 +91,7 @@ def fit(
     ready: Callable[[], dict] = dict,
 ) -> None:
     """Train for a number of steps; see `lightning_fit.fit` for the arguments."""
-    model = model_of(size, work)
+    model = model_of(state, work) if isinstance(state, int) else state
     if subject.callback is not None and save is not None:
         hook = getattr(subject.callback, subject.hook)
         in_next_batch = subject.hook == "on_train_batch_begin"  # it runs after the previous step
@@ -93,7 +103,7 @@ def fit(
             save(lambda: hook(batch, logs), step)
 
         setattr(subject.callback, subject.hook, instead)
-    x = np.zeros((steps, model.input_shape[1]), "float32")
+    x = np.zeros((steps, *model.input_shape[1:]), "float32")
     callbacks = [Around(begin, end), *subject.others, *([subject.callback] if subject.callback else [])]
     y = np.zeros((steps, 1), "float32")
     model.fit(x, y, batch_size=1, epochs=1, verbose=0, shuffle=False, callbacks=callbacks, **ready())

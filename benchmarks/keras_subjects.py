@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import mmap
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
@@ -13,7 +12,8 @@ import numpy as np
 from ckpt_callbacks import Every, KeepLast, Policy
 from ckpt_callbacks.keras import KerasCheckpoint
 
-from .limits import RawFile, warm_memory
+from .keras_copies import first_copy, warm_arrays, warm_copy
+from .limits import RawFile
 from .subject import LIMIT, PEER, NotInstalled, ReportsItself, Subject
 
 
@@ -129,13 +129,34 @@ class WarmCopy(Limit):
     def save(self, variables: list) -> None:
         if not self._pairs:
             arrays = [np.ones(v.shape, v.dtype) for v in variables]
-            memory, start = warm_memory(sum(a.nbytes + mmap.PAGESIZE for a in arrays)), 0
-            for array in arrays:
-                buffer = np.frombuffer(memory, array.dtype, array.size, start).reshape(array.shape)
-                self._pairs.append((buffer, array))
-                start += -(-array.nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
+            self._pairs = list(zip(warm_arrays(arrays), arrays, strict=True))
         for buffer, array in self._pairs:
             np.copyto(buffer, array)
+
+
+class CopyOfVariables(Limit):
+    """A callback that copies the variables: at its first save into fresh memory, then into warm memory."""
+
+    name = "warm copy of all variables, nothing written"
+
+    def __init__(self, folder: Path, every: int) -> None:
+        super().__init__(folder, every)
+        self._copies: list[np.ndarray] = []
+        self._copy: Callable[[], None] | None = None
+
+    def at(self, step: int) -> None:
+        super().at(step)
+        if self._copies and self._copy is None:
+            self._copy = warm_copy(self.model, self._copies)
+
+    def on_train_batch_end(self, batch: int, logs=None) -> None:
+        self._seen += 1
+        if self._seen % self.every:
+            return
+        if self._copy is not None:
+            self._copy()
+        else:
+            self._copies = first_copy(self.model)
 
 
 class RawWrite(Limit):
@@ -158,3 +179,11 @@ SUBJECTS = (
 )  # fmt: skip
 # The subjects of longer runs.
 MAIN = (KerasSubject, Ours, KerasModelCheckpoint, KerasOrbaxCheckpoint)
+# The subjects that save models of many shapes.
+MODELS = (CopyOfVariables, Ours, KerasModelCheckpoint)
+
+
+def extent(model: keras.Model) -> tuple[int, int]:
+    """Return the number and the bytes of the variables of a model and its optimizer."""
+    variables = [*model.variables, *model.optimizer.variables]
+    return len(variables), sum(int(np.prod(v.shape)) * np.dtype(v.dtype).itemsize for v in variables)

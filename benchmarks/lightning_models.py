@@ -8,6 +8,9 @@ import lightning
 import torch
 
 Shape = tuple[int, ...]
+TINY = "6 parameters of 500, AdamW"
+# The models whose loss of training time is measured.
+BUSY = ("300 parameters of 4,000, AdamW", "ResNet-50, AdamW")
 
 
 class Shapes(lightning.LightningModule):
@@ -105,7 +108,7 @@ def models(quick: bool) -> Iterator[tuple[str, Callable[[], lightning.LightningM
     Args:
         quick: Whether to yield only a tiny model.
     """
-    yield "6 parameters of 500, AdamW", lambda: Shapes([(500,)] * 6)
+    yield TINY, lambda: Shapes([(500,)] * 6)
     if quick:
         return
     yield "300 parameters of 4,000, AdamW", lambda: Shapes([(4000,)] * 300)
