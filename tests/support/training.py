@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from ckpt_callbacks.events import Event, EventKind
 from ckpt_callbacks.policy.decision import Decision
@@ -62,7 +62,7 @@ class StartedRun:
         run.open()
         start(run)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> StartedRun:
         return self
 
     def __exit__(self, *_: object) -> None:
