@@ -87,6 +87,7 @@ USED_FOR_COPIES: tuple[PrivateName, ...] = (
     (_SAVING, "_save_model_to_fileobj"),
     (_SAVING, "_serialize_model_as_json"),
     (_SAVING, "get_attr_skipset"),
+    ("keras.src.saving.serialization_lib", "tf"),
     ("keras.src.utils.tracking", "Tracker"),
     (f"{_SAVING}._save_state", "saveable"),
     (_H5_STORE, "_create_h5_group"),

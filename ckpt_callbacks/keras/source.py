@@ -74,4 +74,4 @@ class ModelSource:
         with staging.unchanged(self._model):
             size = staging.expected_size(self._model, suffix, arrays)
             prepare_state(self._model)
-        self._run.run_in_background(lambda: staging.prepare(size, suffix))
+        staging.prepare(size)

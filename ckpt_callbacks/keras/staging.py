@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -69,16 +68,12 @@ class KerasStaging:
         """
         return unchanged(lambda: self._known(model))
 
-    def prepare(self, size: int, suffix: str) -> None:
-        """Do the slowest work of the first snapshot in advance, on any thread.
+    def prepare(self, size: int) -> None:
+        """Begin to allocate the memory of the first snapshot.
 
         Args:
             size: The bytes to allocate for one snapshot; see `expected_size`.
-            suffix: The suffix of the files.
         """
-        if suffix == KERAS:
-            # With any backend, Keras imports TensorFlow, if installed, when it first turns an object into JSON.
-            keras.saving.serialize_keras_object(keras.initializers.Zeros())
         self._arenas.prepare(size)
 
     def expected_size(self, model: keras.Model, suffix: str, arrays: int = 0) -> int:
@@ -93,7 +88,7 @@ class KerasStaging:
             return 0
         try:
             plan = file_plan(model, suffix)
-            if suffix == KERAS and "tensorflow" in sys.modules:  # otherwise, it is being imported; see `prepare`
+            if suffix == KERAS:
                 configuration(model)
         except Exception:  # `stage` fails in the same way, and logs it
             return 0

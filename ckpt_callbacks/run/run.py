@@ -233,10 +233,6 @@ class Run:
         """
         self._session.agree(step, measured=measured, each_step=each_step)
 
-    def run_in_background(self, job: Callable[[], None]) -> None:
-        """Run a job on the worker, so that the first save does not have to wait for it."""
-        self._worker.submit(job)
-
     def wait(self) -> None:
         """Wait until every requested save has finished. Any process may call this independently."""
         self._worker.wait()

@@ -141,8 +141,7 @@ class Saver:
         asked, processes = self._clock.monotonic(), self._directory.processes
         action: _Action = processes.broadcast(self._choose(event) if processes.is_primary else None)
         if action is _Action.SKIP:
-            why = "an earlier save is still being written" if self._unwritten else "its memory is still being prepared"
-            self._skip(save, why)
+            self._skip(save, "an earlier save is still being written")
             return
         draft = self._draft(save, event, measured, state, source.metadata() if processes.is_primary else {}, tags)
         if processes.is_primary:

@@ -31,6 +31,7 @@ from .entries import Group
 from .layout import FileLayout, feed, lay_out, unlike
 from .own_arrays import OwnArrays, group_of
 from .required_space import check_space
+from .unloaded_tensorflow import left_unloaded
 from .unsupported import explain_refusal
 
 log = logging.getLogger("ckpt_callbacks")
@@ -209,6 +210,7 @@ def _feed_keras(content: KerasFile, path: Path) -> None:
 def _members() -> list[str]:
     """Return the names of the members of an archive that Keras writes, in order."""
     made = io.BytesIO()
-    saving_lib._save_model_to_fileobj(keras.Sequential(name="probe"), made, "h5")
+    with left_unloaded():
+        saving_lib._save_model_to_fileobj(keras.Sequential(name="probe"), made, "h5")
     with zipfile.ZipFile(made) as found:
         return found.namelist()

@@ -22,6 +22,7 @@ from keras.src.optimizers.base_optimizer import BaseOptimizer
 from keras.src.saving import saving_lib
 
 from ...formats.keras.entries import Entry, Group
+from ...formats.keras.unloaded_tensorflow import left_unloaded
 from .no_weights import NoWeights
 from .objects import optimizers
 from .parts import storing
@@ -89,7 +90,8 @@ def reached(model: keras.Model) -> set[int]:
 
 def config_of(model: keras.Model) -> tuple[str, str]:
     """Return the contents of an archive's ``config.json`` and ``metadata.json``."""
-    return saving_lib._serialize_model_as_json(model)
+    with left_unloaded():
+        return saving_lib._serialize_model_as_json(model)
 
 
 class _WalkStore(saving_lib.H5IOStore):

@@ -113,7 +113,7 @@ def test_a_model_may_change_between_saves(tmp_path, caplog):
 
 def test_two_snapshots_that_wait_are_apart_and_their_memory_is_used_again(tmp_path):
     trained, taken = quick(), KerasStaging()
-    taken.prepare(taken.expected_size(trained, KERAS), KERAS)
+    taken.prepare(taken.expected_size(trained, KERAS))
     snapshots, expected = [], []
     for number in range(2):
         expected.append(by_keras(trained, tmp_path / f"keras{number}.keras")[-1])
