@@ -17,7 +17,7 @@ from pathlib import Path
 from ckpt_callbacks import Every, KeepLast, OnPreempt, Policy
 
 from . import engines
-from .overhead import NEVER, RULES, directory
+from .idle import NEVER, RULES, directory
 from .report import Table, Target, ratio
 
 OURS = "LightningCheckpoint"
