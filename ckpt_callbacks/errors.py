@@ -21,6 +21,7 @@ expected, what to do next.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 _SHOWN = 3  # items of a list that a message names
@@ -110,6 +111,12 @@ def first_line(error: BaseException) -> str:
     """Return the message of any error on one line, or its class if it has none."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
+
+
+def cause_of(error: OSError) -> str:
+    """Return what the system says about an error, and the file that it concerns if that is known."""
+    where = f" ({os.fsdecode(error.filename)})" if isinstance(error.filename, (str, bytes)) else ""
+    return f"{error.strerror or error}{where}"
 
 
 def listed(items: Sequence[str], separator: str = ", ") -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..errors import StoreError
+from ..errors import StoreError, cause_of
 from ..recovery.diagnosis import examine
 from ..run.saved_run import check_is_dir
 from . import options
@@ -33,7 +33,7 @@ def doctor(run_dir: Path, dry_run: bool, config: Path | None) -> None:
             found += 1
             say(line)
     except OSError as error:
-        raise StoreError(f"{run_dir}: could not be repaired: {error.strerror or error}") from error
+        raise StoreError(f"{run_dir}: could not be repaired: {cause_of(error)}") from error
     if not found:
         say(f"{run_dir}: nothing is wrong")
     raise SystemExit(1 if found and dry_run else 0)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import StoreError
+from ..errors import StoreError, cause_of
 from ..policy.retention import KeepTagged
 from ..record import ALIASES, Record, is_tag
 from ..run.manual_removal import check_counts
@@ -37,7 +37,7 @@ def amend(run_dir: Path, which: str | None, facts_of: Callable[[Record], Mapping
     try:
         return manifest.amend(found.id, checked)
     except OSError as error:
-        raise StoreError(f"{run_dir}: cannot be written: {error.strerror or error}") from error
+        raise StoreError(f"{run_dir}: cannot be written: {cause_of(error)}") from error
 
 
 def checked_tag(name: str, manifest: Manifest) -> str:

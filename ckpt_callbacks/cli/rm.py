@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..errors import StoreError
+from ..errors import StoreError, cause_of
 from ..run.manual_removal import remove_by_hand
 from ..run.view import RunView
 from . import options
@@ -34,7 +34,7 @@ def rm(run_dir: Path, which: str | None, force: bool) -> None:
     try:
         gone = remove_by_hand(manifest, policy, record, force=force)
     except OSError as error:
-        raise StoreError(f"{run_dir}: cannot be written: {error.strerror or error}") from error
+        raise StoreError(f"{run_dir}: cannot be written: {cause_of(error)}") from error
     moved = "".join(
         f"; {link} is now {now.file}" if now is not None else f"; there is no {link} any more"
         for link, now in view.aliases().items()

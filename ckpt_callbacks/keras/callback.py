@@ -234,7 +234,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
         self._fit, _fitting[self._run.dirpath] = fit, self
         # The state includes what other callbacks change at the end of an epoch or fit (learning rate, best weights).
         call.surround(fit.first_callback(), self)
-        if self._run.policy.saves_on_exception:
+        if self._run.policy.saves_on_exception or self._run.policy.saves_on_preempt:
             failed = _weakly(self._fail)
             ExceptionGuard(model, failed)
             call.guard_data(failed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import keras
@@ -167,7 +168,7 @@ class Fit:
         if self._resume_point is not None and self.progress.is_first_epoch:
             self._resume_point.begin_validation()
         self.progress.begin_validation(self.model)
-        self.validation.begin()
+        self.validation.begin(self.fail_validation if self._run.policy.saves_on_preempt else None)
 
     def end_epoch(self, epoch: int, logs: Mapping[str, float] | None) -> None:
         """Report an epoch; ``epoch`` is its number in Keras. An epoch that was cut short does not count."""
@@ -199,16 +200,29 @@ class Fit:
 
     def fail(self, error: Exception) -> None:
         """End a fit in which a step or its data raised an exception, and save once more if the state is consistent."""
+        preempted = self._run.should_exit
+        if not (preempted or self._run.policy.saves_on_exception):
+            restore_train_function(self._model)
+            return
         try:
+            if preempted:
+                self._run.directory.announcements.blame_signal(error)
             if self.progress.begun is None and self.progress.skipped:
                 log.warning("%s: failed before anything new was trained, so nothing was saved", self._run.dirpath)
             elif isinstance(error, StateIsGone) or not self.progress.move_after_failure(self.model):
                 log.warning("%s: the failed step left an inconsistent state, so nothing was saved", self._run.dirpath)
             else:
-                self._observe(EventKind.EXCEPTION, {})
+                self._observe(EventKind.PREEMPT if preempted else EventKind.EXCEPTION, {})
         except Exception as problem:  # the exception that ends `fit` must be the one that propagates
             log.warning("%s: nothing was saved after the exception: %s", self._run.dirpath, problem)
-        self.close()
+        self.close(partial(self._run.end, complete=False))
+
+    def fail_validation(self, error: Exception) -> None:
+        """Save and end a fit if a signal asks for it, and a validation or its data raised an exception."""
+        if self._run.should_exit:
+            self._run.directory.announcements.blame_signal(error)
+            self.validation.save()
+            self.close(partial(self._run.end, complete=False))
 
     def close(self, close_run: Callable[[], object] | None = None) -> None:
         """Undo all changes to the model, close the run (with `Run.close` or ``close_run``), and release the memory."""

@@ -1,4 +1,7 @@
-"""Replacements for ``model.train_function``: one skips batches, one reports exceptions, for which Keras has no hook."""
+"""Replacements for ``model.train_function``: one skips batches, one reports exceptions, for which Keras has no hook.
+
+Another one reports the exceptions of ``model.test_function``.
+"""
 
 from __future__ import annotations
 
@@ -136,6 +139,33 @@ class GuardedData:
         except Exception as error:
             self._failed(error)
             raise
+
+
+class EvaluationGuard:
+    """A test function that calls the original, and reports an exception before it propagates.
+
+    Args:
+        model: The model that is validated.
+        failed: Called with the exception.
+    """
+
+    def __init__(self, model: keras.Model, failed: Callable[[Exception], object]) -> None:
+        self._model, self._function, self._failed = model, model.test_function, failed
+        model.test_function = self
+
+    def __call__(self, *arguments: Any) -> Any:
+        try:
+            return self._function(*arguments)
+        except Exception as error:
+            if not _ends_the_data(error):
+                self.end()
+                self._failed(error)
+            raise
+
+    def end(self) -> None:
+        """Restore the original."""
+        if self._model.test_function is self:
+            self._model.test_function = self._function
 
 
 def _ends_the_data(error: Exception) -> bool:

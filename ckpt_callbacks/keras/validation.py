@@ -12,6 +12,7 @@ import keras
 from .embedded import VolatileState
 from .other_callbacks import OtherCallbacks
 from .state import volatile_state
+from .train_function import EvaluationGuard
 from .weights import content
 
 log = logging.getLogger("ckpt_callbacks")
@@ -34,6 +35,7 @@ class Validation:
     def __init__(self, model: keras.Model, others: OtherCallbacks, save_if_urgent: Callable[[], None]) -> None:
         self._model, self._others, self._save_if_urgent = model, others, save_if_urgent
         self.state: VolatileState | None = None
+        self._guard: EvaluationGuard | None = None
         self._trained: str | None = None  # before the hooks of other callbacks, until the first batch
         self._is_replaced = False
         self._compares = others.may_part_measured_and_saved
@@ -44,11 +46,17 @@ class Validation:
         """Note the weights before a validation, when no other callback has replaced them yet."""
         self._trained = content(self._model) if self._others.may_replace_weights else None
 
-    def begin(self) -> None:
-        """Begin a validation, after the hooks of the other callbacks."""
+    def begin(self, failed: Callable[[Exception], object] | None = None) -> None:
+        """Begin a validation, after the hooks of the other callbacks.
+
+        Args:
+            failed: Called if a batch of it raises an exception.
+        """
+        if failed is not None:
+            self._guard = EvaluationGuard(self._model, failed)
         self.state = volatile_state(self._model, self._others, keep=True)
         self._is_replaced = self._holds_others()
-        self._save()
+        self.save()
 
     def begin_batch(self) -> None:
         """Begin a batch of the validation, after the hooks of the other callbacks."""
@@ -59,12 +67,19 @@ class Validation:
         if self._compares and self._measured is None:
             trained = list(self._model.trainable_variables)
             self._measured = trained, content(self._model, trained)
-        self._save()
+        self.save()
 
     def end(self) -> None:
         """End the validation, if one is running."""
-        self._save()
+        self.save()
         self.state = None
+        if self._guard is not None:
+            self._guard.end()
+
+    def save(self) -> None:
+        """Save if a save is urgent, unless the model holds other weights than the trained ones."""
+        if self.state is not None and not self._is_replaced:
+            self._save_if_urgent()
 
     def end_epoch(self, dirpath: Path) -> None:
         """Log once, at an epoch's end, that its validation measured other weights than the model holds now."""
@@ -76,10 +91,6 @@ class Validation:
                 "model for a validation, or weights that a callback has changed after it: the metrics in the records, "
                 "which decide what is best, describe the measured weights", dirpath,
             )  # fmt: skip
-
-    def _save(self) -> None:
-        if self.state is not None and not self._is_replaced:
-            self._save_if_urgent()
 
     def _holds_others(self) -> bool:
         return self._trained is not None and self._trained != content(self._model)

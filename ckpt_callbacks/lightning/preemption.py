@@ -8,6 +8,7 @@ from functools import partial
 
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from ..errors import CkptError
 from ..run.run import Run
 
 
@@ -25,10 +26,17 @@ def is_preemption(exception: BaseException, run: Run) -> bool:
 
 
 def end_of(run: Run, exception: BaseException) -> Callable[[], object]:
-    """Return the method that ends the run of a fit that ended with this exception."""
-    if isinstance(exception, RuntimeError) and str(exception).startswith("DataLoader worker"):
-        return partial(run.end, complete=False)  # such a process has died, and perhaps of a signal to all of them
-    return run.close
+    """Return the method that ends the run of a fit that ended with this exception.
+
+    If a signal is pending, it ends the process as the signal asks. The signal to the process group may have killed the
+    processes that load the data, or a program that these processes use. An exception that has another cause comes again
+    when the run is resumed.
+    """
+    if not isinstance(exception, Exception) or isinstance(exception, CkptError):
+        return run.close
+    if is_preemption(exception, run):
+        run.directory.announcements.blame_signal(exception)
+    return partial(run.end, complete=False)
 
 
 def set_exit_code(exception: BaseException) -> None:

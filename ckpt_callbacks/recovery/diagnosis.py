@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
-from ..errors import StoreError, Unreadable, VerifyError
+from ..errors import StoreError, Unreadable, VerifyError, cause_of
 from ..policy.policy import Policy
 from ..policy.ranking import alias_targets
 from ..store.aliases import move_alias, obstacle, read_alias
@@ -72,9 +72,7 @@ def examine(dirpath: Path, policy_of: PolicyOf, *, repair: bool) -> Iterator[str
             if find in (_bad_lines, _damaged) or not busy:  # what a training run has begun, it finishes itself
                 yield from _reported(found, repair, failed, rehearse=not (repair or busy))
     if failed:
-        raise StoreError(
-            f"{dirpath}: {len(failed)} of these problems could not be repaired: {failed[0].strerror or failed[0]}"
-        )
+        raise StoreError(f"{dirpath}: {len(failed)} of these problems could not be repaired: {cause_of(failed[0])}")
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from ..errors import RecoveryError, Unreadable, VerifyError
+from ..errors import RecoveryError, Unreadable, VerifyError, cause_of
 from ..record import Record, Status
 from ..store.digest import verify
 from ..store.manifest import Manifest
@@ -102,7 +102,7 @@ def _recovery_errors(manifest: Manifest) -> Iterator[None]:
     except OSError as error:
         raise RecoveryError(
             f"{manifest.layout.dirpath}: could not recover from an interrupted training run: "
-            f"{error.strerror or error}; try again, or choose another directory"
+            f"{cause_of(error)}; try again, or choose another directory"
         ) from error
 
 

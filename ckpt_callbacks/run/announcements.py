@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 
+from ..errors import first_line
 from ..policy.policy import Policy
 from ..policy.smoothed_ranking import smoothed_ranking
 from ..policy.unused_grace import unused_grace
@@ -139,6 +140,17 @@ class Announcements:
                 "%s: step %d was not saved; the newest checkpoint is %s, of step %d%s",
                 self._dirpath, step, last.file, last.step, self._how("; "),
             )  # fmt: skip
+
+    def blame_signal(self, error: BaseException) -> None:
+        """Announce that a `fit` has failed while a signal asks it to end, which is then the likely cause.
+
+        Args:
+            error: What ended the `fit`.
+        """
+        log.warning(
+            "%s: training ended with %s: %s; this is taken for a consequence of the signal, which may have ended a "
+            "program that prepares the data", self._dirpath, type(error).__name__, first_line(error),
+        )  # fmt: skip
 
     def end_untrained(self, step: int, why: str) -> None:
         """Announce that a `fit` has nothing left to train.

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import StoreError
+from ..errors import StoreError, cause_of
 from ..policy.policy import Policy
 from ..record import Attempt, attempt_framework
 from ..recovery.interrupted import mark_damaged, recover
@@ -92,9 +92,8 @@ class RunDirectory:
             make_folder(layout.private)
             self._lock.acquire()
         except OSError as error:
-            where = f" ({error.filename})" if error.filename else ""
-            why = obstruction(self.dirpath) or f"cannot be written: {error.strerror or error}{where}"
-            raise StoreError(f"{self.dirpath}: {why}; expected a directory for checkpoints") from error
+            problem = obstruction(self.dirpath) or f"cannot be written: {cause_of(error)}"
+            raise StoreError(f"{self.dirpath}: {problem}; expected a directory for checkpoints") from error
         self.is_open = True
         self._repair()
 
@@ -154,7 +153,7 @@ class RunDirectory:
                 self._bring_back(parent)
                 self.manifest.start(attempt)
             except OSError as error:
-                raise StoreError(f"{self.dirpath}: cannot be written: {error.strerror or error}") from error
+                raise StoreError(f"{self.dirpath}: cannot be written: {cause_of(error)}") from error
             if not knew_policy and self.view.records():
                 self._follow_policy()
         return attempt

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import MetricError
+from ..errors import CommitError, MetricError
 from ..events import Event, EventKind
 from ..policy.decision import Decision
 from ..policy.filename import FileName
@@ -29,6 +29,8 @@ from .saver import Saver
 from .source import Source
 from .step_gate import StepGate
 from .unranked_warning import UnrankedWarning
+
+_AFTER_ERRORS = (EventKind.EXCEPTION, EventKind.PREEMPT)  # what adapters report once a fit has failed
 
 
 class Session:
@@ -129,7 +131,12 @@ class Session:
             )  # fmt: skip
         if event.kind is EventKind.EXCEPTION and self._directory.keeps_all:
             return Decision()  # all was saved before this error was raised
-        decision = self._handle(event)
+        try:
+            decision = self._handle(event)
+        except CommitError:
+            if event.kind not in _AFTER_ERRORS:
+                raise
+            decision = Decision()  # that save is on record as failed, and the error that ended the fit propagates
         if event.kind in SAFE_POINTS:
             self._serve_requests(event)
         return decision
@@ -173,7 +180,7 @@ class Session:
         self.agreed.pause()
         self.saver.begin_event()
         if self._directory.processes.is_single:
-            self.outcomes.deliver(event.step, may_raise=True)
+            self.outcomes.deliver(event.step, may_raise=event.kind not in _AFTER_ERRORS)
         # Unknown weights are the same only within this event.
         return event if event.weights is not None else dataclasses.replace(event, weights=object())
 
@@ -205,10 +212,14 @@ class Session:
         if self._control.save_is_due(event.step):
             self._handle(_without_metrics(event, EventKind.DEMAND))
         if self.should_exit:
-            self._handle(_without_metrics(event, EventKind.PREEMPT))
+            failure = None
+            try:
+                self._handle(_without_metrics(event, EventKind.PREEMPT))
+            except CommitError as error:
+                failure = error  # the other callbacks of the fit save first
             self._committer.wait()
             self.outcomes.deliver(event.step)
-            self._control.answer()
+            self._control.answer(failure)
 
 
 def _without_metrics(event: Event, kind: EventKind) -> Event:

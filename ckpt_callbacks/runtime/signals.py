@@ -39,6 +39,7 @@ class SignalWatch:
     Attributes:
         pending: The signal that arrived; None before it.
         answered: True if this run has done what the signal asks for.
+        failure: Why it could not, if this is to be raised once all runs of the fit have answered.
         fit: Equal for all watches of one fit. It must not keep the fit alive.
         chained: Returns the part of a previously installed handler that must still be called.
         save: Called when a fit within this one ends the process, if the exception alone would not tell this run.
@@ -53,6 +54,7 @@ class SignalWatch:
         self.grace, self.notify, self.signals = grace, notify, signals
         self.pending: signal.Signals | None = None
         self.answered = False
+        self.failure: Exception | None = None
         self.fit: object = self
         self.chained: Callable[[Any], Any] = lambda handler: handler
         self.save: Callable[[], object] = lambda: None
@@ -101,12 +103,18 @@ class SignalWatch:
         """True if other runs of the same fit have not answered yet."""
         return any(not one.answered for one in PROCESS.siblings(self) if one is not self)
 
+    def leave(self) -> Exception | None:
+        """End all watches of the fit, and return the failure of the first one that has one."""
+        watches = list(dict.fromkeys((*PROCESS.siblings(self), self)))
+        for one in watches:
+            one.released()
+            one.remove()
+        return next((one.failure for one in watches if one.failure is not None), None)
+
     def end_process(self, number: signal.Signals) -> NoReturn:
         """End the process as the signal asks: KeyboardInterrupt for SIGINT, else the exit code 128 + number."""
         PROCESS.finish_saying()
-        for one in (*PROCESS.siblings(self), self):
-            one.released()
-            one.remove()
+        self.leave()
         for one in PROCESS.unanswered():
             one.save()
         if number is signal.SIGINT:
@@ -140,7 +148,7 @@ class ProcessSignals:
             uncover(watch.signals)
         if watch not in self._watches:
             self._watches.append(watch)
-            watch.pending, watch.answered = self._pending, False
+            watch.pending, watch.answered, watch.failure = self._pending, False, None
         for number in watch.signals:
             if (current := signal.getsignal(number)) != self.handle:
                 watch.replaced[number] = current

@@ -7,6 +7,7 @@ manifest.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Collection
 from pathlib import Path
@@ -72,7 +73,12 @@ def _point(dirpath: Path, name: str, file: str, suffix: str, known: Collection[s
         if target_of(link) == file:
             return link
         create_file(draft, os.fsencode(file))
-    os.replace(draft, link)
+    try:
+        os.replace(draft, link)
+    except OSError:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise
     return link
 
 

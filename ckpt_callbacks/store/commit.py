@@ -77,11 +77,16 @@ def free_name(dirpath: Path, stem: str, suffix: str) -> str:
 def free_draft(dirpath: Path, name: str) -> Path:
     """Return a path for what will replace ``name``.
 
-    The file that a crash left there is removed; anything else, such as a folder, stays, and another path is taken.
+    The files that crashes and failures left there are removed; anything else, such as a folder, stays, and another path
+    is taken.
     """
-    with contextlib.suppress(OSError):
-        (dirpath / f"{name}.new").unlink()
-    return dirpath / free_name(dirpath, name, ".new")
+    free, version = None, 0
+    while os.path.lexists(draft := dirpath / f"{name}{f'-v{version}' if version else ''}.new"):
+        with contextlib.suppress(OSError):
+            draft.unlink()
+            free = free or draft
+        version += 1
+    return free or draft
 
 
 def sync_folder(path: Path) -> None:

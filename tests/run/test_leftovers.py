@@ -5,11 +5,11 @@ import subprocess
 
 import pytest
 
-from ckpt_callbacks import EventKind, Every, KeepLast, Policy, Status
+from ckpt_callbacks import EventKind, Every, KeepLast, Policy, Status, StoreError
 from ckpt_callbacks.store.manifest import Manifest
 from tests.support.command import ckpt
 from tests.support.content import NumberedContent
-from tests.support.training import StartedRun, new_run, report
+from tests.support.training import StartedRun, new_run, report, start
 
 LAST = Policy(Every(epochs=1), KeepLast(1))
 
@@ -31,7 +31,7 @@ class Training(StartedRun):
 
 @pytest.fixture
 def undeletable(tmp_path):
-    """Return functions that make a path immutable or a mount point, which not even root deletes, and that undo it."""
+    """Return functions that make a path immutable, append-only or a mount point, even for root, and that undo it."""
     undone = []
 
     def call(*command):
@@ -40,7 +40,10 @@ def undeletable(tmp_path):
             pytest.skip(f"{command[0]} does not work here: {done.stderr.strip()}")
 
     def make(path, how="immutable"):
-        if how == "immutable":
+        if how == "append-only":
+            call("chattr", "+a", path)
+            undone.append(lambda: call("chattr", "-a", path))
+        elif how == "immutable":
             call("chattr", "+i", path)
             undone.append(lambda: call("chattr", "-i", *tmp_path.rglob(path.name)))  # it may have moved
         else:
@@ -128,6 +131,26 @@ def test_what_stands_in_the_place_of_a_new_link_is_left_there(tmp_path, caplog):
     assert not caplog.messages
 
 
+@pytest.mark.parametrize("kind", ["append-only", "a folder", "several folders"])
+def test_drafts_of_links_are_removed_once_that_is_possible(tmp_path, undeletable, kind):
+    make, undo = undeletable
+    with Training(tmp_path) as training:
+        training.epoch(1)
+        if kind == "append-only":
+            make(tmp_path, kind)
+            for number in (2, 3):
+                training.epoch(number)
+            assert [path for path in tmp_path.glob(".*.new*") if path.is_symlink()], "else nothing is shown"
+            undo()
+        else:
+            for version in ("", "-v2")[: 1 + (kind == "several folders")]:
+                (tmp_path / f".last.raw{version}.new").mkdir()
+            (tmp_path / ".last.raw-v1.new").symlink_to("1.raw")  # after a kill
+        training.epoch(4)
+        assert os.readlink(tmp_path / "last.raw") == "4.raw"
+    assert not [path for path in tmp_path.glob(".*.new*") if not path.is_dir()]
+
+
 def test_a_link_that_cannot_be_moved_stops_neither_the_others_nor_retention(tmp_path, undeletable, caplog):
     make, undo = undeletable
     with Training(tmp_path) as training:
@@ -163,6 +186,29 @@ def test_a_leftover_in_the_staging_folder_stops_neither_the_open_nor_the_save_of
         training.epoch(4)
     assert not any((tmp_path / ".ckpt" / "staging").iterdir())
     assert all(record.status is not Status.FAILED for record in Manifest.read(tmp_path).records.values())
+
+
+@pytest.mark.parametrize("name", ["training.lock", "manifest.lock", "manifest.jsonl"])
+def test_a_private_file_that_cannot_be_written_is_named(tmp_path, undeletable, name):
+    make, undo = undeletable
+    with Training(tmp_path) as training:
+        training.epoch(1)
+    make(path := tmp_path / ".ckpt" / name)
+    run = new_run(tmp_path, LAST, background=False)
+    with pytest.raises(StoreError, match="Operation not permitted") as caught:
+        run.open()
+        start(run)
+    run.close()
+    said = [str(caught.value)]
+    for command, *which in (["pin", "last"], ["rm", "last", "--force"]):
+        shown = ckpt(command, tmp_path, *which)
+        if (command, name) != ("pin", "training.lock"):  # it does not need that one
+            said.append(shown.stderr)
+            assert (shown.exit_code, len(shown.stderr.splitlines())) == (2, 1)
+    assert all(str(path) in line for line in said), said
+    undo()
+    with Training(tmp_path) as training:
+        assert training.epoch(2).is_file()
 
 
 def test_what_stands_in_the_place_of_a_new_manifest_does_not_stop_the_doctor(tmp_path):

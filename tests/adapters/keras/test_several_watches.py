@@ -1,12 +1,13 @@
 """Signals to a process in which several callbacks have `OnPreempt`."""
 
 import os
+import shutil
 import signal
 
 import keras
 import pytest
 
-from ckpt_callbacks import Every, KeepAll, OnPreempt, Policy
+from ckpt_callbacks import CommitError, Every, KeepAll, OnPreempt, Policy
 from ckpt_callbacks.keras import KerasCheckpoint
 from ckpt_callbacks.store.manifest import Manifest
 from tests.adapters.keras.task import ONCE, fit, quick, updates
@@ -66,6 +67,23 @@ def test_each_callback_saves_before_the_process_ends(tmp_path, policies, hook, n
     for n, policy in enumerate(policies):
         if policy.saves_on_preempt:  # Keras has no hook by which the others could know that the fit has ended
             fit(quick(), KerasCheckpoint(tmp_path / str(n), policy), epochs=2)
+
+
+@pytest.mark.parametrize("failing", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_save_that_fails_and_raises_leaves_the_others_their_own(tmp_path, failing):
+    callbacks = [KerasCheckpoint(tmp_path / str(n), WATCHES, on_error="raise", background=False) for n in range(2)]
+    blocked = tmp_path / str(failing) / ".ckpt" / "staging"
+
+    class Blocks(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            if updates(self.model) == 6:
+                shutil.rmtree(blocked)
+                blocked.touch()
+
+    with pytest.raises(CommitError, match="step 6 was not saved"):
+        fit(quick(), Blocks(), Terminates("on_train_batch_begin", 6), *callbacks, epochs=2)
+    assert last(tmp_path / str(failing))[0] == 4
+    assert last(tmp_path / str(1 - failing)) == (6, ("preemption",))
 
 
 def test_a_signal_between_two_callbacks_is_answered_by_both(tmp_path):

@@ -1,4 +1,4 @@
-"""Signals to the whole process group of a training run whose data comes from processes or threads."""
+"""Signals to the whole process group of a training run whose data comes from processes, threads or programs."""
 
 import os
 import signal
@@ -22,6 +22,8 @@ SCRIPT = Path(__file__).parent / "train_with_workers.py"
         pytest.param(signal.SIGUSR1, "processes", marks=pytest.mark.slow),
         pytest.param(signal.SIGINT, "processes", marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, "threads", marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, "programs", marks=pytest.mark.slow),
+        pytest.param(signal.SIGUSR1, "programs for a validation", marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_to_the_group_saves_once_and_gives_its_exit_code(tmp_path, number, kind):

@@ -1,12 +1,13 @@
 """Signals to a process in which several callbacks have `OnPreempt`."""
 
 import os
+import shutil
 import signal
 
 import pytest
 from lightning.pytorch.callbacks import Callback
 
-from ckpt_callbacks import Every, KeepAll, OnException, OnPreempt, Policy
+from ckpt_callbacks import CommitError, Every, KeepAll, OnException, OnPreempt, Policy
 from ckpt_callbacks.lightning import LightningCheckpoint
 from ckpt_callbacks.store.manifest import Manifest
 from tests.adapters.lightning.task import Model, fit, loaders, trainer
@@ -65,6 +66,26 @@ def test_each_callback_saves_before_the_process_ends(tmp_path, handlers, policie
         else:
             assert found == (saved, ("preemption",)), "each has saved once, for the signal alone"
         fit(tmp_path / str(n), policy, resume=True, max_epochs=2)  # and the directory is free
+
+
+@pytest.mark.parametrize("failing", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_save_that_fails_and_raises_leaves_the_others_their_own(tmp_path, handlers, failing):
+    callbacks = [LightningCheckpoint(tmp_path / str(n), WATCHES, on_error="raise", background=False) for n in range(2)]
+    blocked = tmp_path / str(failing) / ".ckpt" / "staging"
+
+    class Blocks(Callback):
+        def on_train_batch_start(self, trainer, *_):
+            if trainer.global_step == 13:
+                shutil.rmtree(blocked)
+                blocked.touch()
+
+    extra = [Blocks(), Terminates("on_train_batch_start", 13)]
+    with pytest.raises(CommitError, match="step 14 was not saved"):
+        trainer(*extra, *callbacks, max_epochs=2, num_sanity_val_steps=0).fit(Model(), *loaders())
+    assert last(tmp_path / str(failing))[0] == 10
+    assert last(tmp_path / str(1 - failing)) == (14, ("preemption",))
+    failures = [r.step for r in Manifest.read(blocked.parent.parent).records.values() if r.status.value == "failed"]
+    assert failures == [14]
 
 
 def test_a_signal_between_two_callbacks_is_answered_by_both(tmp_path, handlers):

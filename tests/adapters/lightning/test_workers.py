@@ -26,6 +26,7 @@ SCRIPT = Path(__file__).parent / "train_with_workers.py"
         pytest.param(signal.SIGTERM, "fork", "earlier", "training", marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, "fork", "earlier", "data", marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, "forkserver", "new", "data", marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, "fork", "none", "data", marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_to_the_group_saves_once_and_gives_its_exit_code(tmp_path, number, method, kind, slow):

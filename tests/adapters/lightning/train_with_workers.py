@@ -1,6 +1,7 @@
 """A script whose data comes from processes: ``DIRPATH START_METHOD KIND SLOW``. It leads a process group.
 
-The processes are ``new`` in each epoch, ``persistent``, or started ``earlier`` than training. Either the ``data`` or
+The processes are ``new`` in each epoch, ``persistent``, or started ``earlier`` than training; with ``none``, a program
+prepares each row. Either the ``data`` or
 the ``training`` is SLOW, so that one waits for the other.
 """
 
@@ -9,6 +10,7 @@ import sys
 if __name__ == "__main__":
     import logging
     import os
+    import subprocess
     import time
 
     from lightning.pytorch.callbacks import Callback
@@ -27,7 +29,14 @@ if __name__ == "__main__":
             print("step", trainer.global_step, flush=True)
             time.sleep(0.1 * (slow == "training"))
 
+    class Programs(SlowData):
+        def __getitem__(self, index):
+            subprocess.run(["sleep", "0.1"], check=True)
+            return super().__getitem__(index)
+
     def loader(*_, **__):
+        if kind == "none":
+            return DataLoader(Programs(0), 2)
         data = SlowData(0.1 * (slow == "data"))
         made = DataLoader(data, 2, num_workers=2, multiprocessing_context=method, persistent_workers=kind != "new")
         if kind == "earlier":
