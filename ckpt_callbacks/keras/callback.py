@@ -24,6 +24,7 @@ from ..runtime.clock import Clock
 from .earlier_fits import ResumeRequest
 from .fit import Fit
 from .fit_call import FitCall
+from .interrupt import without_inner_frames
 from .private_names import check_private_names
 from .staging import KerasStaging
 from .train_function import ExceptionGuard, restore_train_function
@@ -128,7 +129,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
             self.on_train_batch_end = self._end_batch
         self._named = named
         self._parts = ResumedParts(**named)
-        self._run.directory.announcements.resumes_itself = settings.resume in (None, "auto")
+        self._run.directory.announcements.always_resumes = settings.resume in (None, "auto")
         self._gate = self._run.gate
         self._fit: Fit | None = None
         weakref.finalize(self, self._run.close)
@@ -177,12 +178,14 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
 
     setup = on_exception = property(_refuse_lightning)  # a trainer looks for the first one, and then for the other
 
+    @without_inner_frames
     def on_train_begin(self, logs: Mapping[str, float] | None = None) -> None:
         check_private_names()
         call = FitCall.of(self.model)
         self._check(call)
         call.at_last(lambda: self._begin(call))  # other callbacks may change, in this hook, what a resume restores
 
+    @without_inner_frames
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         if self._fit is not None:
             self._fit.begin_epoch(epoch)
@@ -193,29 +196,40 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
         if batch < gate.batch and not gate.alarm:
             gate.begun = batch
         elif self._fit is not None:
-            self._fit.begin_batch(batch)
+            try:
+                self._fit.begin_batch(batch)
+            except KeyboardInterrupt as error:
+                raise error.with_traceback(
+                    None
+                ) from None  # see `without_inner_frames`, which would be called at each batch
 
+    @without_inner_frames
     def _end_batch(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         if self._fit is not None:
             self._fit.end_batch(batch, logs)
 
+    @without_inner_frames
     def on_test_begin(self, logs: Mapping[str, float] | None = None) -> None:
         if self._fit is not None:
             self._fit.begin_validation()
 
+    @without_inner_frames
     def on_test_batch_begin(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         # Not on_test_batch_end, which would disable asynchronous dispatch.
         if self._fit is not None:
             self._fit.validation.begin_batch()
 
+    @without_inner_frames
     def on_test_end(self, logs: Mapping[str, float] | None = None) -> None:
         if self._fit is not None:
             self._fit.validation.end()
 
+    @without_inner_frames
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         if self._fit is not None:
             self._fit.end_epoch(epoch, logs)
 
+    @without_inner_frames
     def on_train_end(self, logs: Mapping[str, float] | None = None) -> None:
         if self._fit is not None:
             self._fit.end(restore_best_weights=self._restore_best_weights)

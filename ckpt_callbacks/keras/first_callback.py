@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 
 import keras
 
+from .interrupt import without_inner_frames
 from .other_callbacks import OtherCallbacks
 from .progress import Progress
 from .resume_point import ResumePoint
@@ -46,9 +47,11 @@ class FirstCallback(keras.callbacks.Callback):
         if self._point is not None and self._progress.is_first_batch and batch >= self._progress.skipped:
             self._point.before_batch()
 
+    @without_inner_frames
     def on_test_begin(self, logs: Mapping[str, float] | None = None) -> None:
         self._await_validation()
 
+    @without_inner_frames
     def on_epoch_end(self, epoch: int, logs: MutableMapping[str, float] | None = None) -> None:
         if self._point is not None:
             self._point.end_epoch({} if logs is None else logs)

@@ -122,7 +122,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         self._fit: Fit | None = None
         self._resume: str | PathLike[str] = where
         if settings.resume == "auto":
-            self._run.directory.announcements.resumes_itself = True
+            self._run.directory.announcements.always_resumes = True
         self._previous = PreviousFit(where)
         self._parts = parts
         # The path that the parts are for; None for any.

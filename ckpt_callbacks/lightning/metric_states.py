@@ -42,9 +42,9 @@ def unsaved_metrics(trainer: Trainer) -> list[str]:
 
 def restore_metric_states(trainer: Trainer, states: Mapping[str, Mapping[str, Any]]) -> None:
     """Restore what `metric_states` returned. Metrics that the file does not hold, or holds otherwise, begin anew."""
-    _restored.clear()
     device = trainer.strategy.root_device
     for place, metric in trainer.lightning_module.named_modules():
+        _restored.pop(id(metric), None)  # of an earlier fit; another thread may train another module
         own = states.get(place)
         if own is None or not isinstance(metric, Metric) or own["states"].keys() != metric.metric_state.keys():
             continue

@@ -77,7 +77,7 @@ def choose(run: Run, trainer: Trainer, resume: Resume) -> None:
     _named[connector] = (resume if asked is None else asked) not in ("auto", "never", "last")
     find: Callable[[], Path | None] | None = None
     if asked == "last":
-        run.directory.announcements.resumes_itself = True
+        run.directory.announcements.ask_to_resume()
         find = functools.partial(_last, run, trainer, theirs, fits)
     elif asked is None and fits and resume != "never" and not _is_search(trainer):
         find = functools.partial(_automatic, run, trainer, theirs, resume)

@@ -40,15 +40,28 @@ class Announcements:
         dirpath: The run directory.
 
     Attributes:
-        resumes_itself: True if the script continues the run when it is started again.
+        always_resumes: True if each `fit` of the callback continues the run when the script is started again.
         is_placed_by_logger: True if the directory may be another one at each start.
         resumed_from: The checkpoint that was loaded for the next start of training, if any.
     """
 
     def __init__(self, dirpath: Path) -> None:
         self._dirpath, self._resumable = dirpath, True
-        self.resumes_itself = self.is_placed_by_logger = False
+        self.always_resumes = self.is_placed_by_logger = self._is_asked = False
         self.resumed_from: str | PathLike[str] | None = None
+
+    @property
+    def resumes_itself(self) -> bool:
+        """Whether the script continues the run when it is started again, as far as is known."""
+        return self.always_resumes or self._is_asked
+
+    def ask_to_resume(self) -> None:
+        """Note that the script has asked for a checkpoint from which the next `fit`, or the running one, continues."""
+        self._is_asked = True
+
+    def end_fit(self) -> None:
+        """Forget what was true of one `fit` only."""
+        self._is_asked = False
 
     def limit(self, policy: Policy, settings: Settings) -> None:
         """Announce, before training, what may surprise.

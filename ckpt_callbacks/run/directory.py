@@ -193,6 +193,8 @@ class RunDirectory:
 
     def release(self) -> None:
         """Release the directory; harmless if it is not held."""
+        if self.is_open:
+            self.announcements.end_fit()
         if self.is_open and self.processes.is_primary:
             self._lock.release()
         self.is_open = False

@@ -72,7 +72,7 @@ class RunReader:
         Raises:
             StoreError: The directory holds a run of another framework.
         """
-        self._run.directory.announcements.resumes_itself = True
+        self._run.directory.announcements.ask_to_resume()
         self._run.directory.repair_if_idle()
         record = next(self._run.view.verified_resumable(), None)
         return str(record.path) if record else None

@@ -9,7 +9,7 @@ from tests.support.training import new_run, start
 
 def train(dirpath, resumes=True):
     run = new_run(dirpath, Policy(Every(epochs=1)), background=False)
-    run.directory.announcements.resumes_itself = resumes
+    run.directory.announcements.always_resumes = resumes
     run.open()
     start(run)
     run.close()

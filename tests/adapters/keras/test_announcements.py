@@ -3,10 +3,13 @@
 import logging
 import os
 import signal
+import traceback
+from pathlib import Path
 
 import keras
 import pytest
 
+import ckpt_callbacks
 from ckpt_callbacks import Every, KeepAll, OnPreempt, Policy
 from tests.adapters.keras.task import ONCE, VAL, checkpoint, fit, quick
 
@@ -41,6 +44,18 @@ def test_a_run_announces_its_start_its_interruption_and_its_resume(tmp_path, cap
     end = "nothing left to train; the run ended at step 4, after 1 of 1 epochs; to train more, raise epochs"
     assert caplog.text.count(f"{end}; to begin again, pass resume='never'") == 1
     assert "a new run begins" not in caplog.text
+
+
+@ONCE
+@pytest.mark.parametrize("hook", ["on_train_batch_end", "on_test_batch_begin", "on_test_end", "on_epoch_end"])
+def test_the_traceback_of_an_interrupt_has_one_frame_of_the_package(tmp_path, hook):
+    interrupt = keras.callbacks.Callback()
+    setattr(interrupt, hook, lambda *_, logs=None: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fit(quick(), interrupt, checkpoint(tmp_path, POLICY), epochs=2)
+    files = [Path(frame.filename) for frame in traceback.extract_tb(caught.value.__traceback__)]
+    assert sum(path.is_relative_to(Path(ckpt_callbacks.__file__).parent) for path in files) == 1
+    assert caught.value.__context__ is None and checkpoint(tmp_path, POLICY).last() is not None
 
 
 @ONCE

@@ -8,8 +8,9 @@ import pytest
 from lightning.pytorch.callbacks import Callback
 
 from ckpt_callbacks import Every, KeepAll, OnPreempt, Policy
+from ckpt_callbacks.lightning import LightningCheckpoint
 from ckpt_callbacks.run import process_fits
-from tests.adapters.lightning.task import VAL, fit
+from tests.adapters.lightning.task import VAL, Model, fit, loaders, trainer
 
 POLICY = Policy(Every(epochs=1) | OnPreempt(), KeepAll(), best_by=VAL)
 
@@ -37,6 +38,18 @@ def test_a_run_announces_its_start_its_interruption_and_its_resume(tmp_path, cap
     assert "a new run begins" not in caplog.text
     end = "nothing left to train; the run ended at step 20, after 2 of 2 epochs; to train more, raise max_epochs"
     assert caplog.text.count(f"{end}; to begin again, pass resume='never' and no ckpt_path") == 1
+
+
+def test_a_later_fit_that_asks_for_no_checkpoint_is_not_said_to_resume_itself(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    callback = LightningCheckpoint(tmp_path, POLICY)
+    trainer(callback, max_epochs=1).fit(Model(), *loaders(), ckpt_path="last")
+    assert "if it is interrupted, run the same command to resume" in caplog.text
+    caplog.clear()
+    with pytest.raises(SystemExit):
+        trainer(callback, Interrupt(), max_epochs=2).fit(Model(), *loaders())
+    assert "(step 13); pass resume='auto' to resume" in caplog.text
+    assert "run the same command" not in caplog.text
 
 
 def test_the_advice_for_a_directory_of_the_logger_works(tmp_path, caplog):

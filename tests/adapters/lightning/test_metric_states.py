@@ -1,12 +1,16 @@
 """The epoch's metrics of torchmetrics objects after a resume in mid-epoch."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 import torchmetrics
 from lightning.pytorch.callbacks import Callback
 
 from ckpt_callbacks import Every, KeepAll, Policy
-from tests.adapters.lightning.task import Model, fit
+from ckpt_callbacks.lightning.metric_states import covers_epoch, restore_metric_states
+from tests.adapters.lightning.task import Model, fit, trainer
 
 BINARY = torchmetrics.classification
 
@@ -66,6 +70,35 @@ class Elsewhere(Collection):
         self.hidden.update(1.0)
         self.log("hidden", self.hidden, on_step=False, on_epoch=True)
         return super().training_step(batch, index)
+
+
+def test_what_one_trainer_restores_is_none_of_another_ones_business():
+    """Two trainings may run in two threads."""
+
+    def connected():
+        module, made = Collection(), trainer()
+        made.strategy.connect(module)
+        return made, module.scores["BinaryPrecision"]
+
+    (first, one), (second, other) = connected(), connected()
+    one.update(torch.tensor([0.9]), torch.tensor([1]))
+    states = {"scores.BinaryPrecision": {"states": dict(one.metric_state), "updates": 1}}
+    restore_metric_states(first, states)
+    restore_metric_states(second, {})
+    assert covers_epoch(one) and not covers_epoch(other)
+    restore_metric_states(first, {})
+    assert not covers_epoch(one)
+
+
+def test_what_was_restored_is_not_kept_alive():
+    made, module = trainer(), Collection()
+    made.strategy.connect(module)
+    states = {"scores.BinaryPrecision": {"states": dict(module.scores["BinaryPrecision"].metric_state), "updates": 0}}
+    restore_metric_states(made, states)
+    gone = weakref.ref(module.scores["BinaryPrecision"])
+    del made, module
+    gc.collect()
+    assert gone() is None
 
 
 class Crash(Callback):
