@@ -19,6 +19,9 @@ from .output import say
 
 run_dir = click.argument("run_dir", type=LocalPath())
 which = click.argument("which", required=False)
+# Of the last two, ``which`` may be missing; see `apart`.
+which_before_name = click.argument("which", metavar="[WHICH]")
+name = click.argument("name", required=False, metavar="NAME")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 config = click.option(
     "--config",
@@ -59,6 +62,11 @@ def locate(run_dir: Path, which: str | None) -> tuple[Manifest, str]:
             f"a tag, or one of {', '.join(ALIASES)}"
         )
     return open_manifest(run_dir.parent), str(run_dir)
+
+
+def apart(which: str, name: str | None) -> tuple[str | None, str]:
+    """Return which checkpoint and which name a command got; without ``name``, the path named the checkpoint."""
+    return (None, which) if name is None else (which, name)
 
 
 def is_checkpoint(path: Path) -> bool:

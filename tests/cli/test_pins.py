@@ -253,3 +253,24 @@ def test_rm_refuses_a_name_that_could_mean_two_checkpoints(tmp_path):
     assert ckpt("rm", tmp_path, "1.ckpt")[0] == 0
     assert files(training) == ["2.ckpt", "3.ckpt"]
     assert ckpt("rm", tmp_path, "2", "--force")[0] == 0
+
+
+@pytest.mark.parametrize(("name", "id_"), [("003.ckpt", 3), ("last.ckpt", 4), ("../run of a/003.ckpt", 3)])
+def test_the_path_of_a_checkpoint_names_it_for_every_command(run_dir, name, id_):
+    (run_dir.parent / "run of a").symlink_to(run_dir)
+    path = run_dir / name
+    code, out, _ = ckpt("tag", path, "release")
+    assert code == 0 and f"{id_:03d}.ckpt: tagged release" in out
+    assert records(run_dir)[id_].tags == ("release",)
+    assert "tags: release" in ckpt("show", path)[1]
+    assert "is not tagged 'other'; its tags are release" in ckpt("untag", path, "other")[2]
+    assert ckpt("untag", path, "release")[0] == 0 and records(run_dir)[id_].tags == ()
+    assert ckpt("pin", path)[0] == 0 and records(run_dir)[id_].pinned
+
+
+def test_a_tag_without_a_checkpoint_is_one_line(run_dir):
+    for command in ("tag", "untag"):
+        code, out, err = ckpt(command, run_dir, "release")
+        assert (code, out) == (2, "") and err.startswith(f"Error: {run_dir}: which checkpoint? expected a checkpoint's")
+        assert f"{command} [OPTIONS] RUN_DIR [WHICH] NAME" in ckpt(command, "--help")[1]
+        assert ckpt(command, run_dir)[0] == 2
