@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from ..errors import NotEnoughMemory, first_line
 from ..formats import Written
@@ -18,7 +17,6 @@ from ..formats.finite import all_finite
 from ..formats.keras import archive as keras_zip
 from ..formats.keras.suffix import KERAS, LEGACY
 from ..formats.keras.unsupported import one_line
-from ..memory.arena import Arena
 from ..memory.pages import round_up
 from ..memory.pool import ArenaPool
 from ..run.snapshot import LiveSnapshot, Snapshot
@@ -29,6 +27,7 @@ from .model.copy import copy
 from .model.objects import forget, unchanged
 from .model.parts import shapes
 from .model.save import embedded_for, save
+from .model_memory import ModelMemory
 from .weights import weights_are_finite
 
 try:
@@ -55,7 +54,7 @@ class KerasStaging:
     def __init__(self, staging: str = "memory") -> None:
         self._copies = staging == "memory"
         self._writer = FileWriter() if _UNKNOWN is None else None
-        self._arenas = ArenaPool(Arena)
+        self._arenas = ArenaPool(ModelMemory)
         self._warned = False
         self._with_config: bool | None = None  # whether Keras can write the configuration; None if unknown
         self._structure: ModelStructure | None = None  # of the model that was copied last
@@ -197,8 +196,8 @@ class _Staged:
     content: KerasFile | None
     own: OwnArrays | None
     writer: FileWriter
-    arena: Arena
-    home: ArenaPool
+    arena: ModelMemory
+    home: ArenaPool[ModelMemory]
     live: bool = field(default=False, init=False)
 
     def write(self, path: Path) -> Written:
@@ -229,18 +228,19 @@ class _Changed(Exception):
         return "its layers store different variables at each save"
 
 
-def _content(model: keras.Model, suffix: str, state: FitState, arena: Arena) -> tuple[KerasFile, OwnArrays | None]:
+def _content(
+    model: keras.Model, suffix: str, state: FitState, arena: ModelMemory
+) -> tuple[KerasFile, OwnArrays | None]:
     """Return the contents of a file, and the arrays of the state that must still be added to them."""
     plan, held = file_plan(model, suffix), HeldArrays()
     values = plan.found.current_values()
     if values is None:
         raise _Changed
     facts = embedded_for(suffix, state, held)
-    *data, own = arena.carve([*plan.sizes, held.nbytes])
-    arrays = [np.ndarray(entry.shape, entry.dtype, view) for entry, view in zip(plan.entries, data, strict=True)]
-    copy(values, arrays)
-    held.copy_into(own)
-    trained = [(data[number], plan.entries[number].dtype.name) for number in plan.trained]
+    places = arena.places(plan, held.nbytes)
+    copy(values, places.targets)
+    held.copy_into(places.own)
+    arrays, data, trained = [target.array for target in places.targets], places.data, places.trained
     groups, tensors = plan.found.groups, shapes(model)
     if suffix != KERAS:
         text = json.dumps(facts).encode()
@@ -250,4 +250,4 @@ def _content(model: keras.Model, suffix: str, state: FitState, arena: Arena) -> 
     before = ((keras_zip.METADATA, metadata.encode()), (config_json.MEMBER, config.text()))
     after = tuple((f"assets/{name}", content) for name, content in plan.found.assets())
     content = KerasFile(model.name, tensors, groups, arrays, data, before, after, trained=trained)
-    return content, OwnArrays(own, held.sizes) if held else None
+    return content, OwnArrays(places.own, held.sizes) if held else None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,8 +12,26 @@ import numpy as np
 
 from ...memory.parallel_copy import Copy, copy_memory
 
+_SMALL = 32 << 10  # bytes, which are copied faster than they are handed to several threads
 
-def copy(values: Sequence[Any], into: Sequence[np.ndarray]) -> None:
+
+class Target:
+    """An array to copy a variable into.
+
+    Args:
+        memory: Writable memory of its size.
+        dtype: Its dtype.
+        shape: Its shape.
+    """
+
+    __slots__ = ("address", "array", "dtype", "nbytes", "shape")
+
+    def __init__(self, memory: memoryview, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+        self.array: np.ndarray = np.ndarray(shape, dtype, memory)
+        self.address, self.nbytes, self.dtype, self.shape = address(self.array), len(memory), dtype, shape
+
+
+def copy(values: Sequence[Any], into: Sequence[Target]) -> None:
     """Copy variables into arrays.
 
     Args:
@@ -24,20 +44,20 @@ def copy(values: Sequence[Any], into: Sequence[np.ndarray]) -> None:
     found = _FROM.get(keras.backend.backend(), keras.ops.convert_to_numpy)
     plain: list[Copy] = []  # copied byte by byte, all of them together
     alive: list[np.ndarray] = []  # keeps the sources of the copies in memory
-    for value, array in zip(values, into, strict=True):
+    for value, target in zip(values, into, strict=True):
         if not isinstance(value, keras.Variable):
-            array[...] = value
-        elif not (found is _from_torch and _copied_by_torch(value, array, plain)):
+            target.array[...] = value
+        elif not (found is _from_torch and _copied_by_torch(value, target, plain)):
             held = found(value)
-            if held.shape != array.shape or held.dtype != array.dtype:
+            if held.shape != target.shape or held.dtype != target.dtype:
                 raise ValueError(
-                    f"{value.path}: holds {held.dtype}{held.shape}; expected {array.dtype}{array.shape}, as declared"
+                    f"{value.path}: holds {held.dtype}{held.shape}; expected {target.dtype}{target.shape}, as declared"
                 )
-            alive.append(held)
-            if held.flags.c_contiguous and array.flags.c_contiguous:
-                plain.append((address(array), address(held), held.nbytes))
+            if target.nbytes > _SMALL and held.flags.c_contiguous:
+                alive.append(held)
+                plain.append((target.address, address(held), target.nbytes))
             else:
-                np.copyto(array, held)
+                np.copyto(target.array, held)
     copy_memory(plain)
 
 
@@ -68,22 +88,30 @@ def _from_torch(variable: Any) -> np.ndarray:
     return keras.ops.convert_to_numpy(variable.value)
 
 
-def _copied_by_torch(variable: Any, array: np.ndarray, plain: list[Copy]) -> bool:
+def _copied_by_torch(variable: Any, target: Target, plain: list[Copy]) -> bool:
     """Copy a dense tensor of the same type from any device, or add it to ``plain``; return False for anything else."""
     import torch
 
     value = variable.value
     if type(value) not in (torch.Tensor, torch.nn.Parameter) or value.layout is not torch.strided:
         return False
-    if tuple(value.shape) != array.shape or str(value.dtype) != f"torch.{array.dtype.name}" or not array.size:
+    if value.shape != target.shape or not _are_alike(value.dtype, target.dtype) or not target.nbytes:
         return False
-    if value.device.type == "cpu" and value.is_contiguous() and array.flags.c_contiguous:
+    if value.is_cpu and value.is_contiguous():
         # Not by torch: its threads wait for each other at each tensor, which takes seconds if a core is busy.
-        plain.append((address(array), value.data_ptr(), array.nbytes))
+        if target.nbytes > _SMALL:
+            plain.append((target.address, value.data_ptr(), target.nbytes))
+        else:
+            ctypes.memmove(target.address, value.data_ptr(), target.nbytes)
     else:
-        value, flat = value.detach(), array.reshape(-1).view(np.uint8)
+        value, flat = value.detach(), target.array.reshape(-1).view(np.uint8)
         torch.from_numpy(flat).view(value.dtype).reshape(value.shape).copy_(value)
     return True
+
+
+@functools.cache
+def _are_alike(of_torch: Any, of_numpy: np.dtype) -> bool:
+    return str(of_torch) == f"torch.{of_numpy.name}"
 
 
 _FROM = {"tensorflow": _from_tensorflow, "jax": _from_jax, "torch": _from_torch}
