@@ -12,6 +12,7 @@ from functools import partial
 from ..errors import RecoveryError, Unreadable, VerifyError, cause_of
 from ..record import Record, Status
 from ..store.digest import verify
+from ..store.disk_space import FULL
 from ..store.manifest import Manifest
 from .deletions import find_lost_renames, find_unfinished_deletions
 from .rebuild import find_unlisted
@@ -90,7 +91,12 @@ def mark_damaged(manifest: Manifest, damaged: dict[int, VerifyError], best: Call
             damaged.setdefault(record.id, VerifyError(f"{record.path}: missing"))
     with _recovery_errors(manifest):
         for id_ in [id_ for id_, error in damaged.items() if not isinstance(error, Unreadable)]:
-            manifest.amend(id_, partial(as_failed, error=damaged[id_]))
+            try:
+                manifest.amend(id_, partial(as_failed, error=damaged[id_]))
+            except OSError as error:
+                if error.errno in FULL:  # this run ignores them, and the next one tries again
+                    break
+                raise
             del damaged[id_]
 
 

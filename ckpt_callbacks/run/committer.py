@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..errors import CkptError, CommitError, first_line
+from ..errors import CkptError, CommitError, StoreError, first_line
 from ..policy.filename import FileName
 from ..record import Record, Status
 from ..recovery.lineage import supersede
@@ -120,6 +121,7 @@ class Committer:
         return SaveOutcome(job.save, record if reported is None else None, reported, blocked)
 
     def _write(self, job: SaveJob) -> Record:
+        self._directory.record_start()
         if job.unchanged is not None:
             return self._writer.share(job.unchanged, job.draft)
         make_folder(self._layout.staging)
@@ -157,6 +159,8 @@ class Committer:
     def _retry_leftovers(self) -> None:
         """Finish what earlier saves could not do, for example because the disk was full."""
         self._directory.leftovers.retry()
+        with contextlib.suppress(OSError, StoreError):  # the save itself says so
+            self._directory.record_start()
         while self._unrecorded:
             try:
                 self._manifest.put(self._unrecorded[0])

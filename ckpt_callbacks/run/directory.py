@@ -18,6 +18,7 @@ from ..recovery.rebuild import find_unlisted
 from ..runtime.environment import environment
 from ..runtime.processes import Processes, is_primary_process
 from ..store.aliases import read_alias
+from ..store.disk_space import FULL
 from ..store.lock import TrainingLock
 from ..store.manifest import Manifest
 from ..store.obstruction import obstruction, resolved
@@ -68,6 +69,7 @@ class RunDirectory:
         self._lock = TrainingLock(layout.training_lock, layout.owner, name)
         self.leftovers, self.announcements = Leftovers(layout.staging), Announcements(dirpath)
         self._compaction = Compaction(self.manifest)
+        self._unrecorded: Attempt | None = None  # a start that the journal could not take
         self._refused: dict[str, str] = {}  # aliases that could not be moved, with the reason that was logged
 
     @property
@@ -93,7 +95,8 @@ class RunDirectory:
             self._lock.acquire()
         except OSError as error:
             problem = obstruction(self.dirpath) or f"cannot be written: {cause_of(error)}"
-            raise StoreError(f"{self.dirpath}: {problem}; expected a directory for checkpoints") from error
+            wanted = "free some space, or choose another" if error.errno in FULL else "expected a"
+            raise StoreError(f"{self.dirpath}: {problem}; {wanted} directory for checkpoints") from error
         self.is_open = True
         self._repair()
 
@@ -139,7 +142,7 @@ class RunDirectory:
             facts: Plain JSON values to store with it, besides the policy.
 
         Raises:
-            StoreError: The directory cannot be written.
+            StoreError: The directory cannot be written, and not only because the disk is full.
         """
         share, self.keeps_all = self.processes.broadcast, False
         run = self.view.current = self.view.current or share(uuid.uuid4().hex[:12])
@@ -148,15 +151,32 @@ class RunDirectory:
         # Versions that do not know ``framework`` read ``holder``.
         attempt = Attempt(run, number, parent, wall, {**who, "holder": self._name, "policy": self.described, **facts})
         if self.processes.is_primary:
-            knew_policy = self.knows_policy
+            self._unrecorded = attempt
             try:
-                self._bring_back(parent)
-                self.manifest.start(attempt)
+                self.record_start()
             except OSError as error:
-                raise StoreError(f"{self.dirpath}: cannot be written: {cause_of(error)}") from error
-            if not knew_policy and self.view.records():
-                self._follow_policy()
+                if error.errno not in FULL:
+                    raise StoreError(f"{self.dirpath}: cannot be written: {cause_of(error)}") from error
+                log.warning(
+                    "%s: nothing can be saved: %s; training goes on, and saves begin once there is space",
+                    self.dirpath, cause_of(error),
+                )  # fmt: skip
         return attempt
+
+    def record_start(self) -> None:
+        """Record the start of training in the journal, unless that is done. Call it before anything else is recorded.
+
+        Raises:
+            OSError: The disk is still full.
+        """
+        if (attempt := self._unrecorded) is None:
+            return
+        knew_policy = self.knows_policy
+        self._bring_back(attempt.parent)
+        self.manifest.start(attempt)
+        self._unrecorded = None
+        if not knew_policy and self.view.records():
+            self._follow_policy()
 
     @property
     def knows_policy(self) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what a system says of a disk or a quota that is full
 
 
 def fallocate(file: int, size: int) -> None:
@@ -40,7 +40,7 @@ def reserve(file: int, size: int) -> None:
         fallocate(file, size)
     except OSError as error:
         require(file, size)  # its error message has the figures
-        if error.errno in _FULL:
+        if error.errno in FULL:
             raise
 
 
