@@ -9,9 +9,10 @@ from typing import Any
 
 import keras
 
+from ..errors import listed
 from .global_generators import script_seed
 from .model import lora, unlisted_variables, unsaved_optimizers
-from .optimizer_attributes import OptimizerAttributes
+from .plain_attributes import PlainAttributes
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -36,6 +37,10 @@ _PART = (
     "with steps_per_epoch, an epoch covers only a part of the data, and a resumed run begins with the first part; "
     "expected epochs that cover all of the data"
 )
+_CHANGED = (
+    "%s: attributes of the %s have changed in training and are not saved, so a resumed run has the script's values "
+    "unless a callback sets them again: %s"
+)
 
 
 class Inexactness:
@@ -48,8 +53,12 @@ class Inexactness:
 
     def __init__(self, model: keras.Model, of_data: str | None) -> None:
         self._reasons = (of_data, lora.INEXACT if lora.has_lora(model) else None)
-        self._attributes: OptimizerAttributes | None = OptimizerAttributes(model)
+        self._attributes = PlainAttributes(model)
         self._was_reported = False
+
+    def begin(self, model: keras.Model) -> None:
+        """Note the model's attributes after the first batch, so that later saves can compare them."""
+        self._attributes.begin(model)
 
     def report(self, dirpath: Path, model: keras.Model) -> None:
         """Log what makes resumes inexact, each reason once. Call it at each full save, with an up-to-date model."""
@@ -58,12 +67,10 @@ class Inexactness:
             later = unlisted_variables.Uncounted(model).inexact, unsaved_optimizers.why_inexact(model)
             if why := "; ".join(filter(None, (*self._reasons, *later))):
                 log.warning("%s: a run resumed from here is not exact: %s", dirpath, why)
-        if self._attributes is not None and (changed := self._attributes.changed()):
-            self._attributes = None
-            log.warning(
-                "%s: attributes of the optimizer have changed in training and are not saved, so a resumed run has the "
-                "script's values unless a callback sets them again: %s", dirpath, ", ".join(changed),
-            )  # fmt: skip
+        if changed := self._attributes.changed_in_optimizers():
+            log.warning(_CHANGED, dirpath, "optimizer", listed(changed))
+        if changed := self._attributes.changed_in_model(model):
+            log.warning(_CHANGED, dirpath, "model", listed(changed))
 
 
 def what_is_inexact(data: Any, shuffle: Any) -> str | None:

@@ -245,6 +245,7 @@ class Fit:
                 self._save_if_urgent()
             return False
         self._source.prepare()
+        self._inexactness.begin(self._model)
         decision = self._observe(EventKind.STEP_END, metrics, weights=(here := object()))
         if decision.stop is not None:
             self._end_amid_epoch(here)  # nothing has changed the weights

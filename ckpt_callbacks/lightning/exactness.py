@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 from lightning.fabric.utilities.types import _Stateful
@@ -19,6 +20,7 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
+from ..errors import listed
 from . import loops
 from .data_order import can_save_prefetched, generators_of, samplers_of
 from .embedded import Place
@@ -68,34 +70,46 @@ class Inexactness:
                 "a run that resumes from these checkpoints has the same weights, but other metrics in its first epoch",
                 f"{', '.join(names)} will leave out its first batches (a torchmetrics object whose state is not saved)",
             )
-        self._say("a run that resumes from these checkpoints may differ", self._of_the_module(trainer, progress.steps))
+        for why in self._of_the_module(trainer, progress.steps):
+            self._say("a run that resumes from these checkpoints may differ", why)
 
     def _say(self, what: str, why: str | None) -> None:
         if why is not None and why not in self._reported:
             self._reported.add(why)
             log.warning("%s: %s", what, why)
 
-    def _of_the_module(self, trainer: Trainer, steps: StepCount) -> str | None:
+    def _of_the_module(self, trainer: Trainer, steps: StepCount) -> Iterator[str]:
         if any(isinstance(callback, ModelPruning) for callback in trainer.callbacks):
-            return "ModelPruning saves no masks; a resumed run prunes again what has grown back"
-        if "optimizers" not in self._reported and not saves_more(trainer) and (own := steps.unsaved(trainer)):
-            self._reported.add("optimizers")
-            return (
-                f"no checkpoint holds the state of {', '.join(own)}, which is not one of self.optimizers(); return the "
-                "optimizer in configure_optimizers(), or save its state in on_save_checkpoint(checkpoint)"
-            )
+            yield "ModelPruning saves no masks; a resumed run prunes again what has grown back"
         if not steps.is_of_batches and self.gradients.are_pending(trainer):
-            return (
+            yield (
                 "the module has accumulated gradients by hand, which no checkpoint holds; expected saves right after "
                 "an optimizer step, such as Every(steps=n)"
             )
-        if "attributes" not in self._reported and (names := self._attributes.changed(trainer)) is not None:
-            self._reported.add("attributes")
-            return (
-                f"attributes of the module change in training and are not in its state dict ({names}); if the training "
-                "depends on them, make them buffers, or save them in on_save_checkpoint(checkpoint)"
+        if saves_more(trainer):
+            return
+        if own := self._once("optimizers", steps.unsaved(trainer)):
+            yield (
+                f"no checkpoint holds the state of {listed(own)}, which is not one of self.optimizers(); return the "
+                "optimizer in configure_optimizers(), or save its state in on_save_checkpoint(checkpoint)"
             )
-        return None
+        if names := self._once("optimizer", self._attributes.changed_in_optimizers(trainer)):
+            yield (
+                f"attributes of an optimizer change in training and are not in its state_dict() ({listed(names)}); if "
+                "the training depends on them, keep them in its param_groups, or add them in its state_dict()"
+            )
+        if names := self._once("attributes", self._attributes.changed(trainer)):
+            yield (
+                f"attributes of the module change in training and are not in its state dict ({listed(names)}); if the "
+                "training depends on them, make them buffers, or save them in on_save_checkpoint(checkpoint)"
+            )
+
+    def _once(self, kind: str, names: list[str]) -> list[str]:
+        """Return the names at the first save at which there are any, and none later."""
+        if not names or kind in self._reported:
+            return []
+        self._reported.add(kind)
+        return names
 
 
 def what_is_inexact(trainer: Trainer, mid_epoch: bool) -> str | None:

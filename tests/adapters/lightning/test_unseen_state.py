@@ -2,6 +2,7 @@
 
 from collections import deque
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelPruning
@@ -138,8 +139,38 @@ class InAPart(Model):
         self.net[3] = Part(8, 1)
 
 
+class CarriesTwo(Model):
+    """A hidden state of several tensors, as that of an LSTM."""
+
+    def training_step(self, batch, index):
+        h, c = getattr(self, "hidden", (torch.zeros(3), torch.zeros(3)))
+        self.hidden = h + batch[0].mean(), c
+        return super().training_step(batch, index)
+
+
+class CountsClasses(Model):
+    """Numbers in a container whose length stays, and an array that is changed in place."""
+
+    def __init__(self):
+        super().__init__()
+        self.counts, self.sums = {"seen": 0}, np.zeros(3)
+
+    def training_step(self, batch, index):
+        self.counts["seen"] += len(batch[0])
+        self.sums += float(batch[0].mean())
+        return super().training_step(batch, index)
+
+
 @pytest.mark.parametrize(
-    ("kind", "name"), [(Counts, "seen"), (Carries, "hidden"), (Collects, "last"), (InAPart, "net.3.calls")]
+    ("kind", "name"),
+    [
+        (Counts, "seen"),
+        (Carries, "hidden"),
+        (CarriesTwo, "hidden"),
+        (CountsClasses, "counts, sums"),
+        (Collects, "last"),
+        (InAPart, "net.3.calls"),
+    ],
 )
 def test_attributes_that_change_are_named_once(tmp_path, caplog, kind, name):
     train(tmp_path, kind(), Every(epochs=1))
@@ -189,12 +220,31 @@ class Buffers(Model):
         return super().training_step(batch, index)
 
 
-@pytest.mark.parametrize("kind", [Model, Saves, SetAgain, Clears, Buffers])
+class ListsItsWeights(Buffers):
+    """Keeps what is in its state dict in further attributes."""
+
+    def __init__(self):
+        super().__init__()
+        self.averaged = {"weights": list(self.net.parameters()), "others": (self.seen,)}
+
+
+@pytest.mark.parametrize("kind", [Model, Saves, SetAgain, Clears, Buffers, ListsItsWeights])
 def test_what_is_saved_or_set_again_is_not_mentioned(tmp_path, caplog, kind):
     train(tmp_path, kind(), Every(epochs=1))
     assert ATTRIBUTES not in caplog.text
 
 
-def test_pruning_is_named_once(tmp_path, caplog):
-    train(tmp_path, Model(), Every(epochs=1), ModelPruning("l1_unstructured", amount=0.2))
-    assert caplog.text.count("ModelPruning saves no masks") == 1
+ROWS = {"use_global_unstructured": False, "parameter_names": ["weight"], "pruning_norm": 2, "pruning_dim": 0}
+
+
+@pytest.mark.parametrize(
+    ("method", "how"),
+    [
+        ("l1_unstructured", {}),
+        pytest.param("random_unstructured", {}, marks=pytest.mark.slow),
+        pytest.param("ln_structured", ROWS, marks=pytest.mark.slow),
+    ],
+)
+def test_pruning_is_named_once_and_hides_nothing_else(tmp_path, caplog, method, how):
+    train(tmp_path, Counts(), Every(epochs=1), ModelPruning(method, amount=0.2, **how))
+    assert caplog.text.count("ModelPruning saves no masks") == caplog.text.count(ATTRIBUTES) == 1
