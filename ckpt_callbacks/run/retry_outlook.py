@@ -35,4 +35,5 @@ class Outlook:
 def _cannot_be_pickled(error: Exception) -> bool:
     if isinstance(error, pickle.PicklingError | RecursionError):
         return True
-    return isinstance(error, TypeError | AttributeError) and "pickle" in str(error)
+    said = str(error)  # Python 3.13 says of a lambda only that it cannot get a "local object"
+    return isinstance(error, TypeError | AttributeError) and ("pickle" in said or "local object" in said)
