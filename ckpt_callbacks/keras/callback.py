@@ -117,7 +117,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
         super().__init__(new_run, settings)
         named, self._resume = split_resume("KerasCheckpoint", settings.resume, "auto")
         # If the file is written on the training thread, a copy is pointless.
-        self._staging = KerasStaging(settings.staging if settings.background else "none")
+        self._staging = KerasStaging(settings.staging, background=settings.background)
         if restore_best_weights and config.policy.best_metric is None:
             raise PolicyError(
                 "KerasCheckpoint: restore_best_weights is True, but the policy has no best; expected a rule with a "

@@ -49,10 +49,11 @@ class KerasStaging:
 
     Args:
         staging: ``"memory"`` to copy the state, ``"none"`` to copy nothing and wait until each file is written.
+        background: Whether files are written while training runs.
     """
 
-    def __init__(self, staging: str = "memory") -> None:
-        self._copies = staging == "memory"
+    def __init__(self, staging: str = "memory", *, background: bool = True) -> None:
+        self._copies, self._background = staging == "memory", background
         self._writer = FileWriter() if _UNKNOWN is None else None
         self._arenas = ArenaPool(ModelMemory)
         self._warned = False
@@ -181,7 +182,7 @@ class KerasStaging:
 
         def written(path: Path) -> Written:
             found = _written(model, path, state, with_config)
-            if not self._warned:  # after the save, because a failed save reports its own error
+            if self._background and not self._warned:  # after the save, because a failed save reports its own error
                 self._warned = True
                 log.warning("KerasCheckpoint: training waits while %r is written: %s", model.name, why)
             return found

@@ -186,8 +186,8 @@ class Saver:
         except Exception as error:  # whatever a framework raises: a failed save never ends a training run
             failed = error
         snapshot = announce(self._directory.processes, snapshot)
-        live = snapshot is not None and snapshot.live
-        blocked = None if live else self._clock.monotonic() - job.asked
+        waits = not self._settings.background or (snapshot is not None and snapshot.live)
+        blocked = None if waits else self._clock.monotonic() - job.asked
         return dataclasses.replace(job, snapshot=snapshot, failed=failed, blocked=blocked)
 
     def _finish(self, save: Save, record: int, outcome: SaveOutcome) -> None:

@@ -54,6 +54,14 @@ def test_a_record_says_when_it_was_asked_for_and_how_long_it_took(begin):
     assert run.view.last().timings == {"blocked": 0, "written": 7, "verified": 7}
 
 
+def test_training_that_writes_the_file_itself_is_blocked_until_it_is_written(begin):
+    run = begin(clock=(clock := FakeClock()), background=False)
+    slow = Held(run, held=False)
+    slow.write = lambda path: (clock.advance(7), Held.write(slow, path))[1]
+    report(run, EventKind.EPOCH_END, step=10, epoch=1, metrics={"val": 1.0}, complete=True, stage=slow)
+    assert run.state.costs.blocked == 7
+
+
 def test_a_checkpoint_holds_the_saves_that_are_under_way_and_no_others(begin):
     """Otherwise, each file of a long run would be larger than the one before."""
     run = begin(max_pending=3)

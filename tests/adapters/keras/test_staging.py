@@ -276,6 +276,15 @@ def test_without_staging_nothing_is_copied_or_said(tmp_path, caplog):
 
 
 @ONCE
+def test_a_save_for_which_training_waits_anyway_copies_and_says_nothing(tmp_path, caplog):
+    taken, one = KerasStaging(background=False), quick()
+    written(taken.stage(one, KERAS, CARRIED), tmp_path / "a.keras")
+    assert contents(tmp_path / "a.keras") == by_keras(one, tmp_path / "keras.keras")
+    live(taken.stage(one, LEGACY, CARRIED), tmp_path / "a.h5")  # which cannot be written from a copy
+    assert not [message for name, _, message in caplog.record_tuples if name == "ckpt_callbacks"]
+
+
+@ONCE
 def test_a_model_that_keras_refuses_is_one_error_and_no_warning(tmp_path, caplog):
     trained = nested()
     trained.layers[0].save_own_variables = lambda store: (_ for _ in ()).throw(NotImplementedError("it keeps all"))
