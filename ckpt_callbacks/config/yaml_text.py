@@ -31,7 +31,10 @@ class _Constructor(SafeConstructor):
 
     def construct_object(self, node: Any, deep: bool = False) -> Any:
         try:
-            return super().construct_object(node, deep)
+            made = super().construct_object(node, deep)
+            if isinstance(made, int):
+                str(made)  # a long number in hexadecimal digits has no decimal ones, which messages and journals need
+            return made
         except (YAMLError, RecursionError):
             raise
         except Exception as error:  # whatever a type raises for a text that it cannot hold

@@ -24,6 +24,7 @@ _REVERSED = frozenset((
     "in", "to", "of", "from", "per", "over", "under", "vs", "versus", "against", "until", "time", "times", "steps",
     "epochs",
 ))  # fmt: skip
+_FEW = 8  # words of a name that may be misspelt
 _WORD, _DIGITS = re.compile(r"[a-z]+\d*|\d+"), re.compile(r"\d+$")
 
 
@@ -47,7 +48,7 @@ def direction_of(name: str) -> str | None:
 
 def corrected(name: str) -> str | None:
     """Return a name that says its direction, as ``val_loss`` does, if ``name`` is probably that one, misspelt."""
-    words = list(_WORD.finditer(name.lower()))
+    words = list(_WORD.finditer(name.lower()))[-_FEW:]  # what is pasted by mistake may have thousands
     spelt = [name[: word.start()] + known + name[word.end() :] for word in words for known in sorted(_MIN | _MAX)]
     alike = [other for other in spelt if direction_of(other) is not None and resembling(name, [other]) is not None]
     return max(alike, key=len, default=None)

@@ -186,6 +186,8 @@ def test_a_missing_file_and_a_directory(tmp_path):
     [
         ("!!bool perhaps", "'perhaps' is not a valid bool"),
         ("9" * 5000, f"'{'9' * 40}...' is not a valid int"),
+        ("0x" + "f" * 5000, f"'0x{'f' * 38}...' is not a valid int"),
+        ("0o" + "7" * 9000, f"'0o{'7' * 38}...' is not a valid int"),
         ("!!float x", "'x' is not a valid float"),
         ("2026-13-45", "'2026-13-45' is not a valid timestamp"),
         ("!!int [1]", "expected a scalar node, but found sequence"),

@@ -1,6 +1,7 @@
 """The direction of a metric, where its name says it; and what names stand for in a policy."""
 
 import pickle
+import time
 
 import pytest
 
@@ -122,3 +123,10 @@ def test_a_default_that_makes_no_sense_is_refused_in_one_line(arguments, message
 def test_a_list_of_rules_is_told_to_use_the_bar(parts):
     with pytest.raises(PolicyError, match=r"expected a .*; combine several with \|, as in a \| b"):
         Policy(**parts)
+
+
+def test_a_text_that_was_pasted_as_a_name_is_refused_at_once():
+    begun = time.process_time()
+    with pytest.raises(PolicyError, match="does not say whether less or more is better"):
+        Policy.default("word " * 4000)
+    assert time.process_time() - begun < 10
