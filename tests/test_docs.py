@@ -69,7 +69,8 @@ def test_readme_runs(tmp_path):
         line for block in blocks(ROOT / "README.md", "console") for line in block.splitlines() if line[:1] == "$"
     ]
     assert len(commands) >= 3
-    (tmp_path / "ckpt.yaml").write_text(blocks(ROOT / "README.md", "yaml")[0])
+    (text,) = [block for block in blocks(ROOT / "README.md", "yaml") if "ema" in block]
+    (tmp_path / "ckpt.yaml").write_text(text)
     for command in commands:
         words = shlex.split(command.lstrip("$ "), comments=True)
         done = subprocess.run([Path(sys.executable).with_name(words[0]), *words[1:]], cwd=tmp_path, capture_output=True)
@@ -87,12 +88,19 @@ def test_yaml_blocks_are_valid(block, tmp_path):
     Config.from_yaml(tmp_path / "ckpt.yaml")
 
 
+def test_the_shortest_file_of_the_readme_is_the_default_policy(tmp_path):
+    (text,) = [block for block in blocks(ROOT / "README.md", "yaml") if "metrics:" not in block]
+    (tmp_path / "short.yaml").write_text(text)
+    assert Policy.from_yaml(tmp_path / "short.yaml") == Policy.default("val_loss")
+
+
 def test_the_two_examples_of_one_policy_agree(tmp_path):
     """The README's Python policy and its YAML file are equal."""
     (source,) = [block for block in blocks(ROOT / "README.md", "python") if "EMA" in block]
     namespace = {}
     exec(source, namespace)
-    (tmp_path / "ckpt.yaml").write_text(blocks(ROOT / "README.md", "yaml")[0])
+    (text,) = [block for block in blocks(ROOT / "README.md", "yaml") if "ema" in block]
+    (tmp_path / "ckpt.yaml").write_text(text)
     assert Policy.from_yaml(tmp_path / "ckpt.yaml") == namespace["policy"]
 
 

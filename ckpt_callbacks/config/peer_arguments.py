@@ -37,4 +37,4 @@ _SAME = {
 IN_PYTHON = {name: python for name, (python, _) in _SAME.items()}
 IN_A_FILE = {name: yaml for name, (_, yaml) in _SAME.items()}
 
-suggests_arguments = suggests_names(IN_PYTHON)  # the decorator of a callback's constructor
+suggests_arguments = suggests_names(IN_PYTHON, hidden=("clock",))  # the decorator of a callback's constructor

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -14,18 +14,25 @@ _Call = TypeVar("_Call", bound=Callable[..., Any])
 _Class = TypeVar("_Class", bound=type)
 
 
-def suggests_names(elsewhere: Mapping[str, str] = MappingProxyType({})) -> Callable[[_Call], _Call]:
+def suggests_names(
+    elsewhere: Mapping[str, str] = MappingProxyType({}), hidden: Collection[str] = ()
+) -> Callable[[_Call], _Call]:
     """Make a method suggest the right name for a misspelt argument, as Python itself does from 3.13 on.
 
     Args:
         elsewhere: What to write instead of arguments that have another place here, by name.
+        hidden: Arguments for tests, which the signature does not show, for example in the help of LightningCLI.
 
     Returns:
         The decorator of a method, such as ``__init__``, that takes no arbitrary arguments.
     """
 
     def decorated(call: _Call) -> _Call:
-        known = tuple(inspect.signature(call).parameters)[1:]
+        signature = inspect.signature(call)
+        known, shown = (
+            tuple(signature.parameters)[1:],
+            [p for p in signature.parameters.values() if p.name not in hidden],
+        )
         *_, owner, name = call.__qualname__.split(".")
         called = owner if name == "__init__" else f"{owner}.{name}"
 
@@ -36,10 +43,12 @@ def suggests_names(elsewhere: Mapping[str, str] = MappingProxyType({})) -> Calla
                     if given in elsewhere:
                         hint = f"; instead, write {elsewhere[given]}"
                     else:
-                        hint = near(given, known) or f"; expected {_listed(known)}"
+                        offered = tuple(parameter.name for parameter in shown[1:])
+                        hint = near(given, offered) or f"; expected {_listed(offered)}"
                     raise TypeError(f"{called}: got an unknown argument {given!r}{hint}")
             return call(self, *arguments, **named)
 
+        checked.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]
         return checked  # type: ignore[return-value]
 
     return decorated

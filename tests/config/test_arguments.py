@@ -110,6 +110,15 @@ def test_the_names_of_arguments_are_checked_and_a_near_one_is_suggested():
         Checked("a", x="b")
 
 
+def test_an_argument_for_tests_is_taken_and_not_shown():
+    @suggests_names(hidden=("clock",))
+    def checked(self, dirpath, clock=None):
+        return dirpath, clock
+
+    assert checked(None, "a", clock=1) == ("a", 1)
+    assert list(inspect.signature(checked).parameters) == ["self", "dirpath"]
+
+
 @pytest.mark.parametrize(
     ("call", "line"),
     [
