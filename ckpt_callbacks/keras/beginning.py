@@ -118,6 +118,10 @@ class Beginning:
         if why := self._run_out():
             self._run.directory.announcements.end_untrained(self._run.state.step, why)
 
+    def epochs_left(self, asked: int) -> int:
+        """Return how many of the epochs that the script asks for are not done."""
+        return asked - (self._run.state.epoch - self.earlier_epochs)
+
     def end_without_training(self) -> None:
         """End a fit that trained nothing, and load the final weights if they differ from those it resumed from."""
         run, model = self._run, self._model

@@ -22,6 +22,7 @@ from .initial_epoch import InitialEpoch
 from .loading import load_verified
 from .metrics import floats, several_numbers
 from .model.current_values import update_variables
+from .open_end import name_open_end
 from .other_callbacks import OtherCallbacks
 from .progress import Progress
 from .resume_point import ResumePoint
@@ -77,7 +78,7 @@ class Fit:
         self._initial_epoch = InitialEpoch(model, call.initial_epoch)
         self._resume_point: ResumePoint | None = None
         self.validation = Validation(model, others, self._save_if_urgent)
-        self._has_validated = False
+        self._has_validated = self._is_stopped = False
         self._measured: MeasuredWeights | None = None  # the weights at the last epoch's end
         self._inexactness = Inexactness(model, call.inexact)
 
@@ -191,6 +192,8 @@ class Fit:
             if self.progress.has_begun or start.lacks_final:
                 if not self.progress.has_begun:
                     start.announce_if_run_out()
+                if self.model.stop_training and not self._is_stopped:
+                    name_open_end(run, self._others, start.epochs_left(self._params["epochs"]))
                 self._observe(EventKind.END, {}, weights=self._measured and self._measured.identity(self.model))
             else:
                 start.end_without_training()
@@ -292,5 +295,5 @@ class Fit:
 
     def _obey(self, decision: Decision) -> None:
         if decision.stop is not None:
-            self.model.stop_training = True
+            self.model.stop_training = self._is_stopped = True
             log.warning("stopping: %s", "; ".join(decision.stop.reasons))
