@@ -84,7 +84,7 @@ def test_the_help_shows_choices(capsys):
     printed = " ".join(capsys.readouterr().out.split())
     for choices in ("'full', 'weights'", "'warn', 'raise'", "'wait', 'skip'", "'memory', 'none'", "'auto', 'never'"):
         assert f"Literal[{choices}]" in printed
-    assert "--staging" in printed and "clock" not in printed
+    assert "callbacks.staging" in printed and "callbacks.clock" not in printed
 
 
 SCRIPT = """
