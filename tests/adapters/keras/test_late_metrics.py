@@ -50,13 +50,36 @@ def test_the_epoch_is_saved_before_the_error(tmp_path, metric):
     assert [(r.step, r.reasons) for r in ours.records()] == [(4, ("before an error about a metric",))]
 
 
+def metric(name):
+    return quick(metrics=[keras.metrics.SparseTopKCategoricalAccuracy(3, name=name)]), []
+
+
+def callback(name):
+    return quick(), [keras.callbacks.LambdaCallback(on_epoch_end=lambda _, logs: logs.update({f"val_{name}": 0.5}))]
+
+
+class Steps(keras.Sequential):
+    """A model whose steps return a metric under a name of their own."""
+
+    def test_step(self, data):
+        return super().test_step(data) | {self.layers[-1].name: keras.ops.convert_to_tensor(0.5)}
+
+
+def step(name):
+    made = quick()
+    named = Steps([*made.layers[:-1], keras.layers.Dense(10, "softmax", name=name)], name="digits")
+    named.compile(made.optimizer, made.loss, run_eagerly=True)
+    return named, []
+
+
 @ONCE
-def test_a_metric_that_a_resume_renames_is_an_error_and_not_the_end_of_patience(tmp_path):
+@pytest.mark.parametrize("named", [metric, callback, step])
+def test_a_metric_that_a_resume_renames_is_an_error_and_not_the_end_of_patience(tmp_path, named):
     policy = Policy(Every(epochs=1), KeepAll(), stop=Patience(TOP, checks=4), best_by=TOP)
 
     def train(name, epochs):
-        metrics = [keras.metrics.SparseTopKCategoricalAccuracy(3, name=name)]
-        fit(model(run_eagerly=True, metrics=metrics), checkpoint(tmp_path, policy), epochs=epochs, batch_size=32)
+        trained, extra = named(name)
+        fit(trained, *extra, checkpoint(tmp_path, policy), epochs=epochs, batch_size=32)
 
     train("top", 1)
     with pytest.raises(MetricError, match=r"'val_top' was not logged since the start; .*; did you mean 'val_top_1'"):

@@ -11,10 +11,27 @@ SLOW = pytest.mark.slow
 CUTS = [("on_train_batch_end", 6), ("on_train_batch_end", 8), ("on_test_batch_begin", 2), ("on_train_batch_begin", 11)]
 
 
-def loop(trained, ours, epochs, crash=None):
-    """A training loop like the one in Keras' guide."""
+def listed(trained, ours, epochs):
+    """Return what a loop calls: Keras' list, as in its guide."""
+    return keras.callbacks.CallbackList([ours], model=trained, epochs=epochs)
+
+
+def alone(trained, ours, epochs):
+    """Return the callback itself."""
+    ours.set_model(trained)
+    ours.set_params({"epochs": epochs})
+    return ours
+
+
+def beside_others(trained, ours, epochs):
+    others = [keras.callbacks.EarlyStopping("loss", patience=9), keras.callbacks.ReduceLROnPlateau("loss", patience=9)]
+    return keras.callbacks.CallbackList([*others, ours], add_history=True, model=trained, epochs=epochs)
+
+
+def loop(trained, ours, epochs, called=listed, crash=(None, 0)):
+    """Train in a loop like the one in Keras' guide, which may fail after a batch."""
     (x, y), _ = digits()
-    callbacks = keras.callbacks.CallbackList([ours], model=trained, epochs=epochs)
+    callbacks = called(trained, ours, epochs)
     callbacks.on_train_begin()
     for epoch in range(ours.epochs_done, epochs):
         callbacks.on_epoch_begin(epoch)
@@ -23,21 +40,22 @@ def loop(trained, ours, epochs, crash=None):
             rows = slice(16 * batch, 16 * batch + 16)
             logs = trained.train_on_batch(x[rows], y[rows], return_dict=True)
             callbacks.on_train_batch_end(batch, logs)
+            if (epoch, batch) == crash:
+                ours.wait()
+                raise ZeroDivisionError
         callbacks.on_epoch_end(epoch, logs)
-        if epoch == crash:
-            ours.wait()
-            raise ZeroDivisionError
     callbacks.on_train_end()
 
 
 @ONCE
-def test_a_custom_loop_learns_where_to_begin(tmp_path, caplog):
+@pytest.mark.parametrize("called", [listed, alone, beside_others])
+def test_a_custom_loop_learns_where_to_begin(tmp_path, called, caplog):
     whole, cut, again = quick(), quick(), quick()
-    loop(whole, checkpoint(tmp_path / "whole"), 3)
+    loop(whole, checkpoint(tmp_path / "whole"), 3, called)
     with pytest.raises(ZeroDivisionError):
-        loop(cut, failed := checkpoint(tmp_path / "cut"), 3, crash=1)
+        loop(cut, failed := checkpoint(tmp_path / "cut"), 3, called, crash=(2, 1))
     del failed
-    loop(again, ours := checkpoint(tmp_path / "cut"), 3)
+    loop(again, ours := checkpoint(tmp_path / "cut"), 3, called)
     assert (updates(again), ours.epochs_done) == (12, 3) and same(again, whole)
     assert "begin the loop with epoch 2 (epochs_done)" in caplog.text
 
@@ -73,7 +91,13 @@ def test_model_checkpoint_continues_to_count_batches(tmp_path, cut_at):
 
 
 @ONCE
-def test_tensorboard_continues_to_count_batches(tmp_path):
+@pytest.mark.parametrize(("cut_at", "begun"), [
+    (("on_train_batch_end", 6), 4),
+    pytest.param(("on_train_batch_end", 8), 4, marks=SLOW),
+    pytest.param(("on_test_batch_begin", 2), 0, marks=SLOW),
+    pytest.param(("on_train_batch_begin", 11), 8, marks=SLOW),
+])  # fmt: skip
+def test_tensorboard_continues_to_count_batches(tmp_path, cut_at, begun):
     class Board(keras.callbacks.TensorBoard):
         """Notes the step of each batch."""
 
@@ -86,13 +110,22 @@ def test_tensorboard_continues_to_count_batches(tmp_path):
             self.steps.append((batch, self._global_train_batch))
 
     with pytest.raises(SystemExit):
-        fit(quick(), Board(), At("on_train_batch_end", 6, terminate), checkpoint(tmp_path / "run", POLICY), epochs=2)
-    fit(quick(), board := Board(), checkpoint(tmp_path / "run", POLICY), epochs=3)
-    assert board.steps == [(number % 4, number + 1) for number in range(4, 12)]
+        fit(quick(), Board(), At(*cut_at, terminate), checkpoint(tmp_path / "run", POLICY))
+    fit(quick(), board := Board(), checkpoint(tmp_path / "run", POLICY))
+    assert board.steps == [(number % 4, number + 1) for number in range(begun, 12)]
+
+
+OLD = type("Model", (), {"__module__": "tf_keras.src.engine.training"})
 
 
 @ONCE
-def test_a_model_of_keras_2_is_refused_in_one_line(tmp_path):
-    old = type("Sequential", (), {"__module__": "tf_keras.src.engine.sequential"})()
-    with pytest.raises(PolicyError, match=r"got a Sequential of Keras 2 \(tf_keras\); expected a model of Keras 3"):
-        checkpoint(tmp_path).set_model(old)
+@pytest.mark.parametrize("kind", [
+    type("Sequential", (), {"__module__": "tf_keras.src.engine.sequential"}),
+    type("Functional", (OLD,), {"__module__": "tf_keras.src.engine.functional"}),
+    type("Classifier", (OLD,), {"__module__": "train"}),  # of the script
+])  # fmt: skip
+def test_a_model_of_keras_2_is_refused_in_one_line(tmp_path, kind):
+    said = rf"got a {kind.__name__} of Keras 2 \(tf_keras\); expected a model of Keras 3"
+    with pytest.raises(PolicyError, match=said):
+        checkpoint(tmp_path).set_model(kind())
+    assert not list(tmp_path.iterdir())

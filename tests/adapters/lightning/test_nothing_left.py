@@ -59,17 +59,36 @@ class Passes(Callback):
             timer.load_state_dict({"time_elapsed": {"train": 60}})
 
 
-def test_a_resume_after_max_time_says_so_and_continues_with_a_longer_one(tmp_path, caplog):
-    """``max_time`` ends a run in mid-epoch; Lightning's timer counts the time of earlier fits."""
-    train = {"policy": Policy(Every(steps=5), KeepAll()), "max_epochs": 4, "max_time": {"seconds": 50}}
-    module, fitter, callback = fit(tmp_path, extra=[Passes()], **train)
-    assert (fitter.global_step, callback.final().step, callback.final().resumable) == (12, 12, True)
-    again, fitter, _ = fit(tmp_path, resume=True, **train)
-    assert fitter.global_step == 12 and torch.equal(weights(again), weights(module))
-    assert "ended at step 12, because max_time is used up: it includes earlier fits (60 s in total)" in caplog.text
-    more, fitter, _ = fit(tmp_path, resume=True, **train | {"max_time": {"minutes": 5}})
+def by_the_trainer(seconds):
+    return {"max_time": {"seconds": seconds}}
+
+
+def by_a_text(seconds):
+    return {"max_time": f"00:00:{seconds // 60:02}:{seconds % 60:02}"}
+
+
+def by_epochs(seconds):
+    return {"extra": [Timer({"seconds": seconds}, interval="epoch")]}
+
+
+@pytest.mark.parametrize("limit, step", [
+    (by_the_trainer, 12), (by_epochs, 20), pytest.param(by_a_text, 12, marks=pytest.mark.slow),
+])  # fmt: skip
+def test_a_resume_after_max_time_says_so_and_continues_with_a_longer_one(tmp_path, limit, step, caplog):
+    """``max_time`` ends a run, mostly in mid-epoch; Lightning's timer counts the time of earlier fits."""
+
+    def train(dirpath, *extra, resume=False, **settings):
+        policy = Policy(Every(steps=5), KeepAll())
+        return fit(dirpath, policy, extra=[*extra, *settings.pop("extra", ())], resume=resume, max_epochs=4, **settings)
+
+    module, fitter, callback = train(tmp_path, Passes(), **limit(50))
+    assert (fitter.global_step, callback.final().step, callback.final().resumable) == (step, step, True)
+    again, fitter, _ = train(tmp_path, resume=True, **limit(50))
+    assert fitter.global_step == step and torch.equal(weights(again), weights(module))
+    assert f"ended at step {step}, because max_time is used up: it includes earlier fits (60 s in total)" in caplog.text
+    more, fitter, _ = train(tmp_path, resume=True, **limit(300))
     assert fitter.global_step == 40
-    whole, *_ = fit(tmp_path / "whole", **train | {"max_time": None})
+    whole, *_ = train(tmp_path / "whole")
     assert torch.equal(weights(more), weights(whole))
 
 

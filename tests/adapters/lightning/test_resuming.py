@@ -16,6 +16,7 @@ from torch.utils.data import (
     DataLoader,
     IterableDataset,
     RandomSampler,
+    SubsetRandomSampler,
     TensorDataset,
     WeightedRandomSampler,
 )
@@ -118,10 +119,36 @@ def weighted_batches(dataset, size, shuffle):
     return DataLoader(dataset, batch_sampler=BatchSampler(sampler, size, False))
 
 
+def subset_batches(dataset, size, shuffle):
+    sampler = SubsetRandomSampler(range(len(dataset)), generator=torch.Generator().manual_seed(3))
+    return DataLoader(dataset, batch_sampler=BatchSampler(sampler, size, False))
+
+
+def chunked(dataset, size, shuffle):
+    """Return a loader that shuffles chunks: samplers in a sampler, two levels deep."""
+    chunks = BatchSampler(RandomSampler(dataset, generator=torch.Generator().manual_seed(3)), 1, drop_last=False)
+    return DataLoader(dataset, batch_sampler=Flat(chunks, size, drop_last=False))
+
+
+class Flat(BatchSampler):
+    """A batch sampler of a script, which takes apart what another one returns."""
+
+    def __iter__(self):
+        chunk = []
+        for indices in self.sampler:
+            chunk += indices
+            if len(chunk) == self.batch_size:
+                yield chunk
+                chunk = []
+
+
 @pytest.mark.parametrize(
     "loader",
     only_quick(
-        [with_generator, with_workers, weighted, batch_sampler, weighted_batches], with_workers, weighted, batch_sampler
+        [with_generator, with_workers, weighted, batch_sampler, weighted_batches, subset_batches, chunked],
+        with_workers,
+        weighted,
+        batch_sampler,
     ),
     ids=lambda loader: loader.__name__,
 )

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torchmetrics
 
 from ckpt_callbacks import Every, Improves, KeepAll, KeepBest, Mean, Metric, NonFinite, OnPreempt, Patience, Policy
 from ckpt_callbacks.lightning import LightningCheckpoint
@@ -76,11 +77,31 @@ def test_a_value_of_some_batches_counts_once_an_epoch_but_saves_nothing(tmp_path
     assert {record.step for record in ours.records() if record.metrics} == {4, 8, 12, 16, 20, 24, 28}
 
 
-def test_a_batches_value_has_a_name_of_its_own(tmp_path, caplog):
-    x = Metric("x_step", mode="max", per="step")
-    _, callback = train(tmp_path, Policy(Improves(x), KeepAll(), best_by=x), how=BOTH, max_epochs=2)
-    assert [record.metrics["x_step"] for record in callback.records()] == list(range(1, 21))
-    assert [record.metrics.get("x") for record in callback.records() if "x" in record.metrics] == [5.5, 15.5]
+class LogsGroups(Logs):
+    def log(self, name, value, **how):
+        super().log(f"train/{name}" if name == "x" else name, value, **how)
+
+
+class LogsObject(Logs):
+    """Logs a metric object."""
+
+    def __init__(self, **how):
+        super().__init__(**how)
+        self.mean = torchmetrics.MeanMetric()
+
+    def log(self, name, value, **how):
+        if name == "x":
+            self.mean(value)
+        super().log(name, self.mean if name == "x" else value, **how)
+
+
+@pytest.mark.parametrize("module, name", [(Logs, "x"), (LogsGroups, "train/x"), (LogsObject, "x")])
+def test_a_batches_value_has_a_name_of_its_own(tmp_path, module, name, caplog):
+    x = Metric(f"{name}_step", mode="max", per="step")
+    policy = Policy(Improves(x), KeepAll(), best_by=x)
+    _, callback = train(tmp_path, policy, module=module, how=BOTH, max_epochs=2)
+    assert [record.metrics[f"{name}_step"] for record in callback.records()] == list(range(1, 21))
+    assert [record.metrics.get(name) for record in callback.records() if name in record.metrics] == [5.5, 15.5]
     assert SAID not in caplog.text
 
 

@@ -32,8 +32,32 @@ class Normalised(Model):
         self.net.insert(0, torch.nn.BatchNorm1d(10))
 
 
-def test_validations_within_one_accumulation_have_files_of_their_own(tmp_path):
-    module = Normalised()
+class Spectral(Model):
+    """A network with a norm that each forward pass estimates anew."""
+
+    def __init__(self):
+        super().__init__()
+        self.net[0] = torch.nn.utils.parametrizations.spectral_norm(self.net[0])
+
+
+class Centred(Model):
+    """A module that subtracts a running mean of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(10))
+
+    def training_step(self, batch, index):
+        self.mean.lerp_(batch[0].mean(0), 0.5)
+        return super().training_step((batch[0] - self.mean, batch[1]), index)
+
+    def validation_step(self, batch, index):
+        super().validation_step((batch[0] - self.mean, batch[1]), index)
+
+
+@pytest.mark.parametrize("kind", [Normalised, Spectral, Centred])
+def test_validations_within_one_accumulation_have_files_of_their_own(tmp_path, kind):
+    module = kind()
     policy = Policy(Predicate(lambda event: "val_loss" in event.metrics), KeepAll(), best_by=VAL)
     records = train(module, tmp_path, policy, accumulate_grad_batches=4, val_check_interval=2, max_epochs=2).records()
     ranked = [record for record in records if VAL.score(record) is not None]
