@@ -163,9 +163,9 @@ def changing(*lengths):
     return tf.data.Dataset.from_generator(batches, output_signature=kinds)
 
 
-SHORTER = [(Batches, 8, 5), (Batches, 8, 6), (Batches, 8, 8, 3)]  # Keras trains no epoch that is longer than the first
+SHORTER = [[Batches, 8, 5], [Batches, 8, 6], [Batches, 8, 8, 3]]  # Keras trains no epoch that is longer than the first
 if BACKEND == "tensorflow":
-    SHORTER += [(changing, 8, 5)]
+    SHORTER += [[changing, 8, 5]]
 
 
 @pytest.mark.parametrize("data", only_quick(SHORTER, SHORTER[0]))
