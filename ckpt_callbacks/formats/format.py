@@ -19,7 +19,7 @@ class Written:
     """The facts about a file, or directory, that was just written.
 
     Attributes:
-        shapes: The tensors that it must contain; empty if they are not known.
+        shapes: The tensors to look for in it; empty if they are not known, or if the writer has made sure of them.
         digest: The digest of all bytes if the writer forced them to the device, otherwise None.
         size: The size in bytes if the writer forced them to the device, otherwise None.
         finite: False if a search has found NaN or an infinity in a trained weight.

@@ -6,8 +6,8 @@ import io
 import logging
 import tempfile
 import zipfile
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,11 +22,13 @@ from ...formats.finite import Numbers
 from ...memory.pages import PAGE
 from ...store.direct_file import DirectFile
 from .. import Shapes
+from ..format import missing
 from ..zip_dates import any_date
 from ..zip_member import open_member
 from ..zip_writer import ZipWriter, timestamp
 from . import archive as keras_zip
 from . import embedded_dataset
+from .check import tensors
 from .entries import Group
 from .layout import FileLayout, feed, lay_out, unlike
 from .own_arrays import OwnArrays, group_of
@@ -100,13 +102,15 @@ class FileWriter:
 
     A file is written front to back past the page cache, in HDF5's own layout. The first one of each layout is read
     back and compared with what Keras would have written. If it differs, Keras' own store is used from then on. Layouts
-    that differ only in the size of this package's own arrays count as one, because that size may grow at each save.
+    that differ only in the size of this package's own arrays are compared once, because that size may grow at each
+    save; of the others, only the shapes are read back.
     """
 
     def __init__(self) -> None:
         self._direct = True
         self._layouts: list[tuple[_Wanted, FileLayout]] = []  # the newest ones, each with what it depends on
         self._checked: list[_Wanted] = []
+        self._read: list[FileLayout] = []  # those of which a file was read back
 
     @any_date()
     def write(self, content: KerasFile, path: Path) -> Written:
@@ -120,16 +124,16 @@ class FileWriter:
         check_space([*(array.nbytes for array in content.arrays), *others], path.parent)
         if self._direct:
             try:
-                written = self._lay_down(content, path)
-                if (kind := _kind(content)) in self._checked:
-                    return written
-                problem = self._problem(content, path)
+                layout = self._layout_for((content.groups, len(content.padded_facts)))
+                written = _lay_down(content, layout, path)
+                # A later file of the layout differs from the one that was read in nothing but data, which has a digest.
+                known = any(one is layout for one in self._read)
+                problem = None if known else self._problem(content, layout, path)
             except OSError:
                 raise
             except Exception as error:  # h5py may raise anything
                 problem = first_line(error)
             if problem is None:
-                self._checked = [*self._checked[-_KEPT:], kind]
                 return written
             self._direct = False
             path.unlink(missing_ok=True)
@@ -138,25 +142,6 @@ class FileWriter:
             _replay(content, path)
         return Written(content.shapes)
 
-    def _lay_down(self, content: KerasFile, path: Path) -> Written:
-        layout = self._layout_for((content.groups, len(content.padded_facts)))
-        pieces = list(layout.filled([*content.data, memoryview(content.padded_facts)]))
-        others = [*content.before, *content.after]
-        # The headers of an archive are small, so no space is reserved for them.
-        with DirectFile(path, layout.size + sum(len(data) for _, data in others)) as file:
-            if content.before:
-                archive = ZipWriter(file, timestamp())
-                for name, data in content.before:
-                    archive.add(name, [data])
-                archive.add(keras_zip.WEIGHTS, pieces, align=PAGE)
-                for name, data in content.after:
-                    archive.add(name, [data])
-                archive.finish()
-            else:
-                for piece in pieces:
-                    file.write(piece)
-            return Written(content.shapes, *file.finish())
-
     def _layout_for(self, wanted: _Wanted) -> FileLayout:
         found = next((layout for made_for, layout in self._layouts if made_for == wanted), None)
         if found is None:
@@ -164,19 +149,62 @@ class FileWriter:
             self._layouts = [*self._layouts[-_KEPT:], (wanted, found)]
         return found
 
-    def _problem(self, content: KerasFile, path: Path) -> str | None:
-        """Return one line that says how a file differs from Keras' own; None if it does not."""
-        with ExitStack() as stack:
-            file: Path | io.IOBase = path
-            if content.before:
-                with zipfile.ZipFile(path) as found:
-                    if (damaged := found.testzip()) is not None:
-                        return f"{damaged} is damaged"
-                    names = found.namelist()[: len(content.before) + 1]
-                if (expected := _members()) != names:
-                    return f"an archive holds {names}, and Keras' own {expected}"
-                file = stack.enter_context(open_member(path, keras_zip.WEIGHTS))
-            return unlike(stack.enter_context(h5py.File(file)), content.groups, content.arrays)
+    def _problem(self, content: KerasFile, layout: FileLayout, path: Path) -> str | None:
+        """Return one line that says how the first file of a layout differs from Keras' own; None if it does not."""
+        kind = _kind(content)
+        with _weights_of(content, path) as file:
+            if kind not in self._checked:
+                problem = unlike(file, content.groups, content.arrays)
+            else:
+                problem = missing(path, _entries(content), [("", item.shape) for _, item in tensors(file)])
+        if problem is None:
+            self._checked = [*(one for one in self._checked[-_KEPT:] if one != kind), kind]
+            self._read = [*self._read[-_KEPT:], layout]
+        return problem
+
+
+def _lay_down(content: KerasFile, layout: FileLayout, path: Path) -> Written:
+    pieces = list(layout.filled([*content.data, memoryview(content.padded_facts)]))
+    others = [*content.before, *content.after]
+    # The headers of an archive are small, so no space is reserved for them.
+    with DirectFile(path, layout.size + sum(len(data) for _, data in others)) as file:
+        if content.before:
+            archive = ZipWriter(file, timestamp())
+            for name, data in content.before:
+                archive.add(name, [data])
+            archive.add(keras_zip.WEIGHTS, pieces, align=PAGE)
+            for name, data in content.after:
+                archive.add(name, [data])
+            archive.finish()
+        else:
+            for piece in pieces:
+                file.write(piece)
+        is_whole = missing(path, [("", shape) for _, shape in content.shapes], _entries(content)) is None
+        return Written(() if is_whole else content.shapes, *file.finish())
+
+
+def _entries(content: KerasFile) -> Shapes:
+    return [("", entry.shape) for group in content.groups for entry in group.entries]
+
+
+@contextmanager
+def _weights_of(content: KerasFile, path: Path) -> Iterator[h5py.File]:
+    """Open the weights of a file that was just written.
+
+    Raises:
+        ValueError: It is an archive unlike those that Keras writes.
+    """
+    with ExitStack() as stack:
+        file: Path | io.IOBase = path
+        if content.before:
+            with zipfile.ZipFile(path) as found:
+                if (damaged := found.testzip()) is not None:
+                    raise ValueError(f"{damaged} is damaged")
+                names = found.namelist()[: len(content.before) + 1]
+            if (expected := _members()) != names:
+                raise ValueError(f"an archive holds {names}, and Keras' own {expected}")
+            file = stack.enter_context(open_member(path, keras_zip.WEIGHTS))
+        yield stack.enter_context(h5py.File(file))
 
 
 def _kind(content: KerasFile) -> _Wanted:

@@ -166,6 +166,21 @@ def test_a_wrong_layout_is_noticed_and_keras_writes_the_file(tmp_path, monkeypat
 
 
 @ONCE
+def test_only_the_first_file_of_a_layout_is_opened(tmp_path, monkeypatch):
+    opened, real = [], h5py.File
+    monkeypatch.setattr(h5py, "File", lambda *given, **settings: opened.append(given) or real(*given, **settings))
+    taken = KerasStaging()
+    small, large = (keras.Sequential([keras.Input((8,)), *(keras.layers.Dense(8) for _ in range(n))]) for n in (2, 3))
+    for number, (one, is_first) in enumerate([(small, 1), (small, 0), (large, 1), (large, 0), (small, 0)]):
+        snapshot = taken.stage(one, KERAS, CARRIED)
+        opened.clear()
+        told = snapshot.write(path := tmp_path / f"ours{number}.keras")
+        snapshot.release()
+        assert bool(opened) == is_first and told.shapes == ()
+        assert contents(path) == by_keras(one, tmp_path / f"keras{number}.keras")
+
+
+@ONCE
 def test_what_keras_cannot_store_is_an_error(tmp_path, caplog):
     class Told(keras.layers.Dense):
         def save_own_variables(self, store):

@@ -6,7 +6,7 @@ import keras
 import pytest
 
 from ckpt_callbacks import Every, KeepAll, Policy
-from ckpt_callbacks.formats.keras.writer import FileWriter
+from ckpt_callbacks.formats.keras import writer
 from tests.adapters.keras.task import checkpoint, fit, quick, same
 from tests.support.variants import only_quick
 
@@ -20,7 +20,7 @@ def test_a_run_saves_and_resumes_whatever_the_clock_shows(tmp_path, monkeypatch,
     now, began = time.time, time.time()
     monkeypatch.setattr(time, "time", lambda: DATES[date] + now() - began)
     if how == "by Keras":
-        monkeypatch.setattr(FileWriter, "_lay_down", lambda *_: 1 / 0)
+        monkeypatch.setattr(writer, "_lay_down", lambda *_: 1 / 0)
     settings = {"staging": "none" if how == "in place" else "memory"}
     whole = quick()
     fit(whole, epochs=2)
