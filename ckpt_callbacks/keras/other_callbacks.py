@@ -29,6 +29,15 @@ _FIELDS = {
 States = tuple[dict[str, Any], ...]
 
 
+class _Frequency(int):
+    """The `update_freq` of TensorBoard, which asks whether a step is a multiple of it. No step before ``first`` is."""
+
+    first = 0
+
+    def __rmod__(self, step: int) -> int:
+        return int(step) % int(self) if step >= self.first else 1
+
+
 class OtherCallbacks:
     """The callbacks of a `fit`, other than `KerasCheckpoint`, that have a state to keep.
 
@@ -58,6 +67,7 @@ class OtherCallbacks:
         self._callbacks = [callback for callback in callbacks if _fields(callback) or _has_protocol(callback)]
         self.collect = see_batches([callback for callback in callbacks if not _has_protocol(callback)])
         self._faulty: set[int] = set()
+        self._muted: list[tuple[keras.callbacks.Callback, int]] = []  # with their update_freq
 
     def states(self, *, keep: bool) -> States:
         """Return their current states.
@@ -92,6 +102,7 @@ class OtherCallbacks:
             states: The states, which are matched to the callbacks by class and order.
         """
         self._flush()
+        self.unmute()
         wanted = dict(_numbered(state["callback"] for state in states))
         found = dict(_numbered(name for name, _ in self._named()))
         for key in wanted.keys() & found.keys():
@@ -111,6 +122,25 @@ class OtherCallbacks:
             if "_last_batch_seen" in _fields(callback):  # below 0, so that no skipped batch is saved again
                 callback._batches_seen_since_last_saving -= batches
                 callback._last_batch_seen = sys.maxsize  # so that the next batch counts as the first of an epoch
+
+    def mute(self, calls: int) -> None:
+        """Keep TensorBoard from logging the batches that are skipped, because an earlier fit has logged them.
+
+        Args:
+            calls: The number of executions that are skipped. The last one is logged, since its values are known, and
+                TensorBoard may have kept them in memory.
+        """
+        for callback in self._callbacks:
+            if isinstance(callback, keras.callbacks.TensorBoard) and callback.update_freq != "epoch":
+                self._muted.append((callback, callback.update_freq))
+                callback.update_freq = _Frequency(callback.update_freq)
+                callback.update_freq.first = callback._global_train_batch + calls
+
+    def unmute(self) -> None:
+        """Undo `mute`."""
+        while self._muted:
+            callback, frequency = self._muted.pop()
+            callback.update_freq = frequency
 
     def stopped(self, states: States) -> str | None:
         """Return the name of the callback that ended the training, and would end it again; None if none did.

@@ -117,6 +117,8 @@ class ResumePoint:
         self.restore_callbacks()
         calls = -(-self._state.batch // self._model.steps_per_execution)
         self._others.rewind(self._state.batch, begun=calls + (1 if self._state.next_begun else 0))
+        if self.batch or self.is_validation:
+            self._others.mute(calls)
         random = self._state.hooks_random or self._state.epoch_random  # none was saved at an epoch's beginning
         self._set_random_state(random or self._state.volatile.random)
 
@@ -144,6 +146,7 @@ class ResumePoint:
             self.partial.leave_out(logs)
         if self._skipper is None:
             return
+        self._others.unmute()
         self._skipper.end()
         if left := self._skipper.left:
             log.warning(

@@ -2,6 +2,8 @@
 
 import keras
 import pytest
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from tensorboard.util.tensor_util import make_ndarray
 
 from ckpt_callbacks.errors import PolicyError
 from tests.adapters.keras.stops import POLICY, At, terminate
@@ -90,29 +92,33 @@ def test_model_checkpoint_continues_to_count_batches(tmp_path, cut_at):
     assert first.saved + second.saved == whole.saved == [(0, 2, 3), (1, 1, 6), (2, 0, 9), (2, 3, 12)]
 
 
-@ONCE
-@pytest.mark.parametrize(("cut_at", "begun"), [
-    (("on_train_batch_end", 6), 4),
-    pytest.param(("on_train_batch_end", 8), 4, marks=SLOW),
-    pytest.param(("on_test_batch_begin", 2), 0, marks=SLOW),
-    pytest.param(("on_train_batch_begin", 11), 8, marks=SLOW),
-])  # fmt: skip
-def test_tensorboard_continues_to_count_batches(tmp_path, cut_at, begun):
-    class Board(keras.callbacks.TensorBoard):
-        """Notes the step of each batch."""
+def logged(dirpath):
+    """Return what TensorBoard has logged of batches, as pairs of a step and a loss."""
+    events = (event for path in sorted(dirpath.rglob("*.v2")) for event in EventFileLoader(str(path)).Load())
+    values = ((event.step, value) for event in events for value in event.summary.value)
+    return [(step, float(make_ndarray(value.tensor))) for step, value in values if value.tag == "batch_loss"]
 
-        def __init__(self):
-            super().__init__(tmp_path / "logs", update_freq=100, write_graph=False)
+
+@ONCE
+@pytest.mark.parametrize("cut_at", [("on_train_batch_end", 6), *(pytest.param(at, marks=SLOW) for at in CUTS[1:])])
+def test_tensorboard_logs_each_batch_with_its_number_and_values(tmp_path, cut_at):
+    class Board(keras.callbacks.TensorBoard):
+        """Notes the number of each batch, including those that a resume skips."""
+
+        def __init__(self, name):
+            super().__init__(tmp_path / name, update_freq=1, write_graph=False)
             self.steps = []
 
         def on_train_batch_end(self, batch, logs=None):
             super().on_train_batch_end(batch, logs)
             self.steps.append((batch, self._global_train_batch))
 
+    fit(quick(), Board("whole"), checkpoint(tmp_path / "run of whole", POLICY))
     with pytest.raises(SystemExit):
-        fit(quick(), Board(), At(*cut_at, terminate), checkpoint(tmp_path / "run", POLICY))
-    fit(quick(), board := Board(), checkpoint(tmp_path / "run", POLICY))
-    assert board.steps == [(number % 4, number + 1) for number in range(begun, 12)]
+        fit(quick(), Board("cut"), At(*cut_at, terminate), checkpoint(tmp_path / "run", POLICY))
+    fit(quick(), board := Board("cut"), checkpoint(tmp_path / "run", POLICY))
+    assert board.steps == [(number % 4, number + 1) for number in range(12 - len(board.steps), 12)]
+    assert set(logged(tmp_path / "cut")) == set(logged(tmp_path / "whole")), "with the same values"
 
 
 OLD = type("Model", (), {"__module__": "tf_keras.src.engine.training"})
