@@ -97,6 +97,35 @@ def test_plain_lightning_opens_the_best_of_a_compiled_model(tmp_path):
     assert done.returncode == 0 and float(done.stdout) == float(weights(module).double().sum()), done.stderr
 
 
+class InPlace(Plain):
+    def __init__(self):
+        super().__init__()
+        self.net.compile(backend="eager")
+
+
+def from_file(kind, path):
+    return kind.load_from_checkpoint(path)
+
+
+def by_a_trainer(kind, path):
+    module = kind()
+    trainer().test(module, loaders()[1], ckpt_path=path, verbose=False)
+    return module
+
+
+@pytest.mark.parametrize("way", [from_file, by_a_trainer])
+@pytest.mark.parametrize(
+    "kind", [Compiled, *(pytest.param(kind, marks=pytest.mark.slow) for kind in (CompiledTwice, Beside))]
+)
+def test_without_the_callback_a_file_fits_what_is_compiled_in_place_or_later(tmp_path, kind, way):
+    module, _, callback = train(tmp_path, kind)
+    with pytest.raises(RuntimeError, match=r"Missing key\(s\) in state_dict: .*_orig_mod"):
+        way(kind, callback.best_model_path)
+    if kind is not Beside:  # which has the weights under two names
+        for other in (Plain, InPlace):
+            assert torch.equal(weights(way(other, callback.best_model_path)), weights(module))
+
+
 def test_a_file_with_the_prefix_goes_into_either(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("ckpt_callbacks.lightning.checkpoint_io.write_plain_names", lambda *_: None)
