@@ -54,7 +54,9 @@ def test_what_rules_need_is_agreed_on_at_the_same_steps(found, kind, agreed, sav
 
 @pytest.mark.slow
 def test_a_failed_save_is_raised_in_all_processes_at_the_next_agreement(found):
-    assert found["fails"] == {"errors": ["CommitError", "CommitError"], "agreed": [*BEGIN, 18, 50]}
+    assert found["fails"]["errors"] == ["CommitError", "CommitError"]
+    # The save at 18 fails in the background, on a busy machine before the agreement there has ended.
+    assert found["fails"]["agreed"] in ([*BEGIN, 18, 50], [*BEGIN, 18])
 
 
 @pytest.mark.slow
