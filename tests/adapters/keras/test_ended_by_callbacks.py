@@ -49,3 +49,9 @@ def test_a_fit_that_would_train_on_if_it_is_started_again_says_so(tmp_path, capl
     assert caplog.text.count(SAID) == told
     assert bool(epochs_of(quick(), keras.callbacks.Callback() if told else make(), checkpoint(tmp_path, policy),
                           epochs=4)) == bool(told)  # fmt: skip
+
+
+@ONCE
+def test_a_fit_that_would_begin_anew_does_not_say_that_it_trains_on(tmp_path, caplog):
+    done = epochs_of(quick(), Stops("on_epoch_end"), checkpoint(tmp_path, EACH_EPOCH, resume="never"), epochs=4)
+    assert len(done) == 2 and SAID not in caplog.text
