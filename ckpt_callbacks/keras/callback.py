@@ -27,7 +27,7 @@ from .fit_call import FitCall
 from .interrupt import without_inner_frames
 from .private_names import check_private_names
 from .staging import KerasStaging
-from .train_function import ExceptionGuard, restore_train_function
+from .train_function import ExceptionGuard, restore_functions
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -239,7 +239,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
     def _begin(self, call: FitCall) -> None:
         model = self.model
         self._take_over()
-        restore_train_function(model)  # an exception may have ended the last `fit`
+        restore_functions(model)  # an exception may have ended the last `fit`
         fit = Fit(
             self._run, model, self.params, call, call.other_callbacks(self), self._staging,
             batch_metrics=self._batch_metrics, closed=_weakly(self._forget),

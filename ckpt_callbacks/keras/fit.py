@@ -28,7 +28,7 @@ from .progress import Progress
 from .resume_point import ResumePoint
 from .source import ModelSource
 from .staging import KerasStaging
-from .train_function import BatchSkipper, StateIsGone, restore_train_function
+from .train_function import BatchSkipper, StateIsGone, restore_functions
 from .update_counter import UpdateCounter, updates_done
 from .validation import Validation
 from .weights import MeasuredWeights
@@ -205,7 +205,7 @@ class Fit:
         """End a fit in which a step or its data raised an exception, and save once more if the state is consistent."""
         preempted = self._run.should_exit
         if not (preempted or self._run.policy.saves_on_exception):
-            restore_train_function(self._model)
+            restore_functions(self._model)
             return
         try:
             if preempted:
@@ -229,7 +229,7 @@ class Fit:
 
     def close(self, close_run: Callable[[], object] | None = None) -> None:
         """Undo all changes to the model, close the run (with `Run.close` or ``close_run``), and release the memory."""
-        restore_train_function(self._model)
+        restore_functions(self._model)
         self._initial_epoch.reset()
         self._run.gate.batch = 0
         try:

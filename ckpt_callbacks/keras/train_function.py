@@ -6,6 +6,7 @@ Another one reports the exceptions of ``model.test_function``.
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -30,10 +31,12 @@ class ReplacedTrainFunction:
         model.train_function = self
 
 
-def restore_train_function(model: keras.Model) -> None:
-    """Remove every `ReplacedTrainFunction`, including those that an exception left in place."""
+def restore_functions(model: keras.Model) -> None:
+    """Restore the model's own train and test functions, also if an exception left others in their place."""
     while isinstance(model.train_function, ReplacedTrainFunction):
         model.train_function = model.train_function.function
+    while isinstance(model.test_function, EvaluationGuard):
+        model.test_function.end()
 
 
 class BatchSkipper(ReplacedTrainFunction):
@@ -146,11 +149,11 @@ class EvaluationGuard:
 
     Args:
         model: The model that is validated.
-        failed: Called with the exception.
+        failed: A method that is called with the exception. Its object is not kept alive.
     """
 
     def __init__(self, model: keras.Model, failed: Callable[[Exception], object]) -> None:
-        self._model, self._function, self._failed = model, model.test_function, failed
+        self._model, self._function, self._failed = model, model.test_function, weakref.WeakMethod(failed)
         model.test_function = self
 
     def __call__(self, *arguments: Any) -> Any:
@@ -159,13 +162,19 @@ class EvaluationGuard:
         except Exception as error:
             if not _ends_the_data(error):
                 self.end()
-                self._failed(error)
+                if (failed := self._failed()) is not None:
+                    failed(error)
             raise
 
     def end(self) -> None:
-        """Restore the original."""
-        if self._model.test_function is self:
+        """Restore the original, also if the guard of another callback has replaced this one. Later calls do nothing."""
+        outer = self._model.test_function
+        if outer is self:
             self._model.test_function = self._function
+        while isinstance(outer, EvaluationGuard):
+            if outer._function is self:
+                outer._function = self._function
+            outer = outer._function
 
 
 def _ends_the_data(error: Exception) -> bool:

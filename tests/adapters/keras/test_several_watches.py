@@ -9,6 +9,7 @@ import pytest
 
 from ckpt_callbacks import CommitError, Every, KeepAll, OnPreempt, Policy
 from ckpt_callbacks.keras import KerasCheckpoint
+from ckpt_callbacks.keras.train_function import EvaluationGuard
 from ckpt_callbacks.store.manifest import Manifest
 from tests.adapters.keras.task import ONCE, fit, quick, updates
 
@@ -139,3 +140,19 @@ def test_a_fit_that_failed_does_not_hold_back_a_later_one_or_a_signal_after_it(t
         fit(quick(), Fails(), failed)
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_validation_leaves_no_guard_behind(tmp_path):
+    found, model = [], quick()
+    watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: found.append(type(model.test_function)))
+    callbacks = [KerasCheckpoint(tmp_path / str(n), WATCHES) for n in range(3)]
+    fit(model, watch, *callbacks, epochs=2)
+    assert len(found) == 2 and EvaluationGuard not in found
+
+
+def test_an_interrupted_validation_leaves_no_guard_behind(tmp_path):
+    model = quick()
+    with pytest.raises(KeyboardInterrupt):
+        callbacks = [KerasCheckpoint(tmp_path / str(n), WATCHES) for n in range(2)]
+        fit(model, Terminates("on_test_batch_begin", 4, signal.SIGINT), *callbacks, epochs=2)
+    assert not isinstance(model.test_function, EvaluationGuard)
