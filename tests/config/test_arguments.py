@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import inspect
 import pickle
+import re
 
 import pytest
 
@@ -31,6 +32,7 @@ from ckpt_callbacks import (
     Trigger,
 )
 from ckpt_callbacks.config.arguments import build_config
+from ckpt_callbacks.config.peer_arguments import suggests_arguments
 from ckpt_callbacks.policy.argument_names import suggests_names
 
 POLICY = Policy(OnPreempt())
@@ -117,6 +119,28 @@ def test_an_argument_for_tests_is_taken_and_not_shown():
 
     assert checked(None, "a", clock=1) == ("a", 1)
     assert list(inspect.signature(checked).parameters) == ["self", "dirpath"]
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("keep", "policy=Policy(...) with its keep"),
+        ("save_top_k", "KeepBest(k, by=...) in the keep of a policy"),
+        ("double_checkpoint", "KeepLast(2) in the keep of a policy"),
+        ("save_freq", "Every(epochs=1) or Every(steps=n) in the save of a policy"),
+        ("strict", "nothing: a metric that stays missing is always an error"),
+    ],
+)
+def test_what_has_another_place_here_is_named(name, instead):
+    class Checked:
+        @suggests_arguments
+        def __init__(self, dirpath, clock=None):
+            """Take arguments."""
+
+    with pytest.raises(
+        TypeError, match=re.escape(f"Checked: got an unknown argument {name!r}; instead, write {instead}")
+    ):
+        Checked("a", **{name: 1})
 
 
 @pytest.mark.parametrize(
