@@ -23,6 +23,12 @@ def epoch_is_whole(trainer: Trainer) -> bool:
     return last_batch_was_reached(trainer) or (fetcher is not None and fetcher.done)
 
 
+def batch_is_running(trainer: Trainer) -> bool:
+    """Return whether a batch has begun and is not trained yet."""
+    progress = trainer.fit_loop.epoch_loop.batch_progress.current
+    return bool(progress.ready != progress.processed)
+
+
 def last_batch_was_reached(trainer: Trainer) -> bool:
     """Return whether the latest batch was the last one that Lightning planned. On a resume, the data cannot tell."""
     return trainer.fit_loop.epoch_loop._num_ready_batches_reached()
@@ -124,9 +130,11 @@ def mark_epoch_complete(loops: dict[str, Any]) -> None:
 def leave_out_begun_batch(loops: dict[str, Any]) -> None:
     """Correct the ``loops`` of a checkpoint that was taken when a batch had begun, which is not trained yet.
 
-    Otherwise, Lightning prepares the validation before that batch again on resume, which draws random numbers.
+    Otherwise, Lightning prepares the validation before that batch again on resume, which draws random numbers. It also
+    takes an epoch whose last batch had begun for a complete one.
     """
     progress = loops["fit_loop"]["epoch_loop.batch_progress"]
+    progress["is_last_batch"] &= progress["current"]["ready"] == progress["current"]["processed"]
     for part in ("total", "current"):
         progress[part]["ready"] = progress[part]["started"] = progress[part]["processed"]
 

@@ -63,7 +63,8 @@ def covers_epoch(metric: Metric) -> bool:
 def _logged(trainer: Trainer) -> dict[str, Metric]:
     """Return the objects that were logged and are part of the module, by place in it."""
     logged = {id(item.value) for item in _items(trainer)}
-    if not logged or loops.epoch_is_whole(trainer):  # then no batch is left in which a resumed run would log them
+    # At the end of the epoch's last batch, none is left in which a resumed run would log them.
+    if not logged or (loops.epoch_is_whole(trainer) and not loops.batch_is_running(trainer)):
         return {}
     found: dict[str, Metric] = {}
     for name, part in trainer.lightning_module.named_modules():
