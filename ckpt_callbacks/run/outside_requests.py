@@ -123,8 +123,6 @@ class ControlChannel:
         if not self._signals.awaits_others:
             number = self._signals.pending or self._agreed
             assert number is not None
-            if (first := self._signals.leave()) is not None:
-                raise first
             self.end_process(number)
 
     def end_process(self, number: signal.Signals) -> NoReturn:

@@ -103,18 +103,20 @@ class SignalWatch:
         """True if other runs of the same fit have not answered yet."""
         return any(not one.answered for one in PROCESS.siblings(self) if one is not self)
 
-    def leave(self) -> Exception | None:
-        """End all watches of the fit, and return the failure of the first one that has one."""
+    def end_process(self, number: signal.Signals) -> NoReturn:
+        """End the process as the signal asks: KeyboardInterrupt for SIGINT, else the exit code 128 + number.
+
+        Raises:
+            Exception: Instead, the `failure` of the first watch of the fit that has one.
+        """
+        PROCESS.finish_saying()
         watches = list(dict.fromkeys((*PROCESS.siblings(self), self)))
         for one in watches:
             one.released()
             one.remove()
-        return next((one.failure for one in watches if one.failure is not None), None)
-
-    def end_process(self, number: signal.Signals) -> NoReturn:
-        """End the process as the signal asks: KeyboardInterrupt for SIGINT, else the exit code 128 + number."""
-        PROCESS.finish_saying()
-        self.leave()
+        for one in watches:
+            if one.failure is not None:
+                raise one.failure
         for one in PROCESS.unanswered():
             one.save()
         if number is signal.SIGINT:
