@@ -25,6 +25,7 @@ RELIED_ON: tuple[PrivateName, ...] = (
     ("keras.Model", "_flatten_layers"),
     ("keras.Model", "_initial_epoch"),
     ("keras.Model", "_symbolic_build"),
+    ("keras.Model", "test_function"),
     ("keras.Model", "train_function"),
     ("keras.Model.fit", "callbacks"),
     ("keras.Model.fit", "epoch_iterator"),

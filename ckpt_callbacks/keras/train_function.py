@@ -153,12 +153,12 @@ class EvaluationGuard:
     """
 
     def __init__(self, model: keras.Model, failed: Callable[[Exception], object]) -> None:
-        self._model, self._function, self._failed = model, model.test_function, weakref.WeakMethod(failed)
+        self._model, self.function, self._failed = model, model.test_function, weakref.WeakMethod(failed)
         model.test_function = self
 
     def __call__(self, *arguments: Any) -> Any:
         try:
-            return self._function(*arguments)
+            return self.function(*arguments)
         except Exception as error:
             if not _ends_the_data(error):
                 self.end()
@@ -170,11 +170,11 @@ class EvaluationGuard:
         """Restore the original, also if the guard of another callback has replaced this one. Later calls do nothing."""
         outer = self._model.test_function
         if outer is self:
-            self._model.test_function = self._function
+            self._model.test_function = self.function
         while isinstance(outer, EvaluationGuard):
-            if outer._function is self:
-                outer._function = self._function
-            outer = outer._function
+            if outer.function is self:
+                outer.function = self.function
+            outer = outer.function
 
 
 def _ends_the_data(error: Exception) -> bool:
