@@ -9,6 +9,7 @@ from typing import Annotated, Any, cast
 
 from pydantic import AfterValidator, ValidationInfo
 
+from ..policy.direction import direction_of
 from ..policy.metric import Metric
 from ..policy.spelling import near
 from .import_path import find
@@ -43,6 +44,8 @@ def _look_up(name: str, info: ValidationInfo) -> Metric:
         return defined[name]
     if base in defined:
         return defined[base].raw
+    if direction_of(base) is not None and not near(base, defined):  # as in Python, it needs no definition
+        return Metric(base)
     names = ", ".join(map(str, defined)) or "none"
     hint = near(base, defined)
     if not defined and _PLAIN.fullmatch(base):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ckpt_callbacks import ConfigError, OnPreempt, Policy, PolicyError
+from ckpt_callbacks import ConfigError, Every, Improves, KeepBest, KeepLast, OnPreempt, Patience, Policy, PolicyError
 from ckpt_callbacks.config import Config, json_schema
 from ckpt_callbacks.config.arguments import build_config
 from tests.config.documents import parse, read
@@ -126,3 +126,36 @@ def test_a_null_is_left_out_where_none_is_in_python():
     for name in ("save", "keep"):
         with pytest.raises(ConfigError, match=f"{name}: got nothing; expected"):
             Config.from_mapping(whole | {name: None})
+
+
+def test_a_name_that_says_its_direction_needs_no_definition_in_a_file():
+    document = {
+        "save": [{"every": {"epochs": 1}}, {"improves": "val/acc"}],
+        "keep": [{"last": 2}, {"best": {"n": 3, "by": "val_loss"}}],
+        "stop": {"patience": {"by": "val_loss", "checks": 4}},
+    }
+    found = Config.from_mapping(document)
+    assert found.policy == Policy(
+        Every(epochs=1) | Improves("val/acc"), KeepLast(2) | KeepBest(3, by="val_loss"), stop=Patience("val_loss", 4)
+    )
+    assert Config.from_mapping(found.to_mapping()) == found
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("reward", "write metrics: {reward: {monitor: reward}}"),
+        ("val_lss", "write metrics: {val_lss: {monitor: val_lss}}"),
+        ("no_acc", "write metrics: {no_acc: {monitor: no_acc}}"),
+    ],
+)
+def test_any_other_name_must_be_defined(name, hint):
+    with pytest.raises(ConfigError, match=f"unknown metric '{name}'") as caught:
+        Config.from_mapping({"save": {"improves": name}})
+    assert hint in str(caught.value)
+
+
+def test_a_name_that_resembles_a_defined_one_is_a_mistake():
+    document = {"metrics": {"val_loss": {"monitor": "val_loss"}}, "save": {"improves": "vall_loss"}}
+    with pytest.raises(ConfigError, match=r"unknown metric 'vall_loss'.*; did you mean 'val_loss'"):
+        Config.from_mapping(document)
