@@ -199,9 +199,8 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
             try:
                 self._fit.begin_batch(batch)
             except KeyboardInterrupt as error:
-                raise error.with_traceback(
-                    None
-                ) from None  # see `without_inner_frames`, which would be called at each batch
+                # As `without_inner_frames` does, which would cost a call at each batch.
+                raise error.with_traceback(None) from None
 
     @without_inner_frames
     def _end_batch(self, batch: int, logs: Mapping[str, float] | None = None) -> None:

@@ -25,7 +25,6 @@ from .held_arrays import HeldArrays
 from .model import config_json
 from .model.copy import copy
 from .model.objects import forget, unchanged
-from .model.parts import shapes
 from .model.save import embedded_for, save
 from .model_memory import ModelMemory
 from .weights import weights_are_finite
@@ -242,7 +241,7 @@ def _content(
     copy(values, places.targets)
     held.copy_into(places.own)
     arrays, data, trained = [target.array for target in places.targets], places.data, places.trained
-    groups, tensors = plan.found.groups, shapes(model)
+    groups, tensors = plan.found.groups, plan.tensors
     if suffix != KERAS:
         text = json.dumps(facts).encode()
         return KerasFile(model.name, tensors, groups, arrays, data, facts=text, trained=trained), None

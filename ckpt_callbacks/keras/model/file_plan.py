@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 import keras
 
+from ...formats import Shapes
 from ...formats.keras.entries import Entry
 from ...formats.keras.suffix import KERAS
 from .objects import optimizers, structural
+from .parts import shapes
 from .walk import Walk, walk
 
 
@@ -21,12 +23,14 @@ class FilePlan:
         found: The result of Keras' walk through the model.
         entries: All datasets of the file, in order.
         sizes: Their sizes in bytes.
+        tensors: The tensors that must be found in the file.
         trained: The indices of the entries that training changes.
     """
 
     found: Walk
     entries: Sequence[Entry]
     sizes: Sequence[int]
+    tensors: Shapes
     trained: Sequence[int]
 
 
@@ -43,4 +47,4 @@ def file_plan(model: keras.Model, suffix: str) -> FilePlan:
     entries = [entry for group in found.groups for entry in group.entries]
     names = {id(variable) for variable in model.trainable_variables}
     trained = [number for number, value in enumerate(found.values) if id(value) in names]
-    return FilePlan(found, entries, [entry.nbytes for entry in entries], trained)
+    return FilePlan(found, entries, [entry.nbytes for entry in entries], shapes(model), trained)
