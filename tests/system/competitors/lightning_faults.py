@@ -131,16 +131,21 @@ class Falling(Model):
 
 
 class KillInThirdEpoch(Callback):
-    """A callback that delays the second write until the third epoch begins, and then kills the process."""
+    """A callback that delays the second write until the third epoch begins, and then kills the process.
+
+    The second epoch begins when the first write has ended: a competitor cannot delete a file that is not there yet.
+    """
 
     def __init__(self):
-        self.begun = threading.Event()
+        self.begun, self.writes = threading.Event(), Writes(self.before_write)
 
     def on_train_epoch_start(self, trainer, *_):
+        if trainer.current_epoch == 1:
+            self.writes.wait()
         if trainer.current_epoch == 2:
             self.begun.set()
 
-    def __call__(self, step):
+    def before_write(self, step):
         if step == 20:
             self.begun.wait(30)
             os.kill(os.getpid(), signal.SIGKILL)
@@ -151,13 +156,13 @@ def queued():
 
     def train_ours():
         kill = KillInThirdEpoch()
-        ours = Writes(kill).of_ours(LightningCheckpoint(folder / "ours", policy))
+        ours = kill.writes.of_ours(LightningCheckpoint(folder / "ours", policy))
         fit_theirs(kill, ours, module=Falling(), max_epochs=4)
 
     def train_theirs():
         kill = KillInThirdEpoch()
         theirs = ModelCheckpoint(folder / "theirs", monitor="val_loss")
-        fit_theirs(kill, theirs, module=Falling(), max_epochs=4, plugins=[Writes(kill).plugin()])
+        fit_theirs(kill, theirs, module=Falling(), max_epochs=4, plugins=[kill.writes.plugin()])
 
     return {"ours": ended(train_ours), "theirs": ended(train_theirs)}
 

@@ -109,13 +109,18 @@ def test_l6_tied_weights_stay_tied_and_are_written_once(tmp_path):
 def test_l7_no_more_snapshots_wait_than_were_allowed(tmp_path, max_pending):
     """The plugin's queue has no bound: with a slow disk, each save holds one more copy of the model."""
     saves, pause = 16, threading.Event()
-    writes = Writes(lambda step: pause.wait(0.03))
+
+    def until_as_many_wait_as_may(step):
+        pause.wait(0.03)
+        wait_for(lambda: writes.asked - writes.done >= max_pending or writes.asked == saves)
+
+    writes = Writes(until_as_many_wait_as_may)
     ours = LightningCheckpoint(tmp_path / "ours", Policy(Every(steps=1), KeepAll()), max_pending=max_pending)
     fit(Model(), writes.of_ours(ours), max_steps=saves)
     assert len(ours.records()) == saves
     assert writes.most == max_pending
 
-    writes = Writes(lambda step: pause.wait(0.03))
+    writes = Writes(lambda step: wait_for(lambda: writes.asked == saves))
     theirs = ModelCheckpoint(tmp_path / "theirs", every_n_train_steps=1, save_top_k=-1)
     fit(Model(), theirs, plugins=[writes.plugin()], max_steps=saves)
     fails("lightning", writes.most > saves // 2)
@@ -187,6 +192,7 @@ def test_l8_an_error_is_known_at_the_next_step_and_loggers_see_files(tmp_path):
         # Nothing after the first epoch is better, so no other save follows.
         once = ModelCheckpoint(tmp_path / "theirs", monitor="val_loss")
         fit(Rising(), steps, once, plugins=[writes.plugin()], max_epochs=6)
-    slow, told = Writes(lambda step: pause.wait(0.1)), Told(tmp_path / "logs")
+    told = Told(tmp_path / "logs")
+    slow = Writes(lambda step: wait_for(lambda: told.there))
     fit(Model(), ModelCheckpoint(tmp_path / "late"), plugins=[slow.plugin()], max_epochs=2, logger=told)
     fails("lightning", steps.step == 60 and not all(told.there))
