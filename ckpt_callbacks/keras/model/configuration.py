@@ -39,7 +39,8 @@ class Configuration:
 
     def text(self) -> bytes:
         """Return the contents of ``config.json`` with the current learning rates."""
-        values = {id(rate): repr(float(keras.ops.convert_to_numpy(rate))).encode() for rate in self.rates}
+        # As JSON, because a rate may be infinite.
+        values = {id(rate): json.dumps(float(keras.ops.convert_to_numpy(rate))).encode() for rate in self.rates}
         pairs = zip(self.rates, self.pieces[1:], strict=True)
         return self.pieces[0] + b"".join(values[id(rate)] + piece for rate, piece in pairs)
 
@@ -69,7 +70,8 @@ def _marked_rates(model: keras.Model, marks: dict[str, keras.Variable]) -> Itera
     changed = []
     for number, one in enumerate(optimizers(model).values()):
         rate, usual = getattr(one, f"_{_RATE}", None), one.get_config
-        if isinstance(rate, keras.Variable) and is_framework(type(one)) and "get_config" not in vars(one):
+        usual_config = is_framework(type(one).get_config) and "get_config" not in vars(one)
+        if isinstance(rate, keras.Variable) and usual_config:
             mark = _NOT_A_RATE * (1 + number)
             marks[repr(mark)] = rate
             vars(one)["get_config"] = lambda usual=usual, mark=mark: _with_rate(usual(), mark)

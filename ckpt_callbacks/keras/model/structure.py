@@ -64,7 +64,7 @@ class ModelStructure:
         self._wrapped: list[tuple[Any, Any]] = []
         self._variables: list[keras.Variable] = []
         self._functions: list[tuple[FunctionType, Any]] = []
-        self._arrays: list[tuple[np.ndarray, bytes]] = []
+        self._arrays: list[tuple[np.ndarray, object]] = []
         self._answers: list[tuple[Callable[[], Any], Any]] = []  # of the user's own classes
         self._reach(model)
         self._types, self._vars = list(map(type, self._holders)), list(map(vars, self._holders))
@@ -95,7 +95,7 @@ class ModelStructure:
             and all(one.__wrapped__ is held for one, held in self._wrapped)
             and all(_named(one) == held for one, held in self._functions)
             and list(map(_declared, self._variables)) == self._declared
-            and all(one.tobytes() == held for one, held in self._arrays)
+            and all(_content(one) == held for one, held in self._arrays)
             and all(_equal(_answer(ask), held) for ask, held in self._answers)
         )
 
@@ -139,7 +139,7 @@ class ModelStructure:
             self._variables.append(one)
         elif kind == "array":
             self._is_opaque |= one.nbytes > _LARGE or one.dtype.hasobject
-            self._arrays.append((one, one.tobytes() if one.nbytes <= _LARGE else b""))
+            self._arrays.append((one, _content(one) if one.nbytes <= _LARGE else None))
         elif kind == "function":
             self._functions.append((one, _named(one)))
             # Keras writes the code of a lambda, and the values that it refers to.
@@ -174,7 +174,7 @@ class ModelStructure:
         ]
         for base in type(one).__mro__:
             if not is_framework(base):  # Keras' walk also visits what properties return
-                names = (name for name, value in vars(base).items() if not callable(value) and name[:2] != "__")
+                names = (name for name, value in vars(base).items() if _may_hold(name, value))
                 asked += [partial(_visited, one, name) for name in names]
         found = [(ask, _answer(ask)) for ask in asked]
         self._answers += [(ask, _frozen(answer)) for ask, answer in found]
@@ -217,8 +217,10 @@ def _kind(type_: type, variables: tuple[type, ...]) -> str:
         return "function"
     if hasattr(type_, "__wrapped__"):
         return "wrapper"  # TensorFlow wraps dicts and tuples
+    if any(base.__name__ in _OPAQUE and is_framework(base) for base in type_.__mro__):
+        return "opaque"
     if type_.__module__.startswith("keras.src."):
-        return "opaque" if type_.__name__ in _OPAQUE else "holder"
+        return "holder"
     return "asked" if issubclass(type_, KerasSaveable) or hasattr(type_, "get_config") else ""
 
 
@@ -236,6 +238,15 @@ def _passes(name: Any, value: Any) -> bool:
 
 def _is_unread(value: Any) -> bool:
     return isinstance(value, list | set) and not any(isinstance(item, _SAVED) for item in value)
+
+
+def _content(array: np.ndarray) -> object:
+    return array.shape, array.dtype, array.tobytes()
+
+
+def _may_hold(name: str, value: Any) -> bool:
+    """Return whether an attribute of a class may hold what Keras' walk would visit, such as a property or a layer."""
+    return name[:2] != "__" and (not callable(value) or isinstance(value, KerasSaveable))
 
 
 def _visited(one: Any, name: str) -> Any:
@@ -267,7 +278,7 @@ def _equal(value: Any, held: Any) -> bool:
     if isinstance(value, list | tuple):
         return type(held) is list and len(value) == len(held) and all(map(_equal, value, held))
     if isinstance(value, np.ndarray):
-        return type(held) is np.ndarray and value.dtype == held.dtype and value.tobytes() == held.tobytes()
+        return type(held) is np.ndarray and _content(value) == _content(held)
     return value is held or _is_same_plain(value, held)
 
 

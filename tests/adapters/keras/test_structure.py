@@ -45,6 +45,27 @@ class Own(keras.layers.Layer):
         return super().get_config() | noted
 
 
+@keras.saving.register_keras_serializable("test_structure")
+class Mine(keras.optimizers.Adam):
+    """An optimizer of a user's class."""
+
+
+class Sharing(keras.layers.Layer):
+    """A layer whose part belongs to the class."""
+
+    part = keras.layers.Dense(2)
+
+    def call(self, x):
+        return x
+
+
+class Wrapping(keras.layers.TorchModuleWrapper):
+    """A layer that writes the torch module that it wraps into its configuration."""
+
+    def __init__(self):
+        keras.layers.Layer.__init__(self)
+
+
 _hidden = [keras.layers.Dense(2, name="zero"), keras.layers.Dense(3, name="one")]
 
 
@@ -175,6 +196,42 @@ def test_an_object_more_in_a_set_or_in_the_list_of_losses_is_another_structure(k
         assert structure.is_current()
     getattr(held, "add" if kind is set else "append")(keras.optimizers.SGD())
     assert not structure.is_current()
+
+
+@ONCE
+def test_the_shape_of_an_array_and_what_a_wrapped_module_holds_are_not_missed():
+    one = quick()
+    one.layers[0]._tracker.unlock()
+    one.layers[0].table = np.arange(6.0)
+    structure = ModelStructure(one)
+    assert structure.is_current()
+    one.layers[0].table.resize((2, 3), refcheck=False)
+    assert not structure.is_current()
+    one.layers[0].inner = Wrapping()
+    assert not ModelStructure(one).is_current()
+
+
+@ONCE
+def test_a_layer_that_belongs_to_a_class_may_get_its_variables_later(tmp_path):
+    one, taken = keras.Sequential([keras.Input((3,)), Sharing()], name="sharing"), KerasStaging()
+    for number in range(3):
+        if number:
+            Sharing.part = keras.layers.Dense(2)
+            Sharing.part.build((None, 3))
+        written(taken.stage(one, WEIGHTS, CARRIED), ours := tmp_path / f"ours{number}.weights.h5")
+        assert contents(ours) == by_keras(one, tmp_path / f"keras{number}.weights.h5")
+
+
+@ONCE
+def test_the_configuration_has_the_rate_of_the_save(tmp_path, caplog):
+    for number, made in enumerate((keras.optimizers.Adam, Mine)):
+        one, taken = trained_a_little(quick(optimizer=made(0.1))), KerasStaging()
+        for rate in (0.1, 0.5, float("inf"), float("nan")):
+            one.optimizer.learning_rate = rate
+            written(taken.stage(one, KERAS, CARRIED), ours := tmp_path / f"ours{number}{rate}.keras")
+            assert contents(ours) == by_keras(one, tmp_path / f"keras{number}{rate}.keras")
+            assert str(keras.saving.load_model(ours).optimizer.get_config()["learning_rate"])[:3] == str(rate)[:3]
+    assert not caplog.messages
 
 
 @ONCE
