@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import base64
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from .held_arrays import HeldArrays
 
 _ARRAY = "ckpt_callbacks.array"
+_SCALARS = (bool, int, float, str, np.generic)
 _SMALL = 256  # bytes; smaller arrays are written as text, because their places would take as much time and space
 
 
@@ -26,7 +28,7 @@ def plain(value: Any, *, copy: bool) -> Any:
     Raises:
         TypeError: The value contains something that is neither a JSON value nor an array.
     """
-    if value is None or isinstance(value, bool | int | float | str | np.generic):
+    if value is None or isinstance(value, _SCALARS):
         return value
     if isinstance(value, Mapping):
         if not all(isinstance(key, str) for key in value):
@@ -76,7 +78,7 @@ def from_json(value: Any, arrays: Sequence[np.ndarray] = ()) -> Any:
 
 def array_to_json(array: np.ndarray, held: HeldArrays | None = None) -> dict[str, Any]:
     """Return one array as JSON values; see `to_json`."""
-    facts = {"dtype": str(array.dtype), "shape": list(array.shape)}
+    facts = {"dtype": _name(array.dtype), "shape": list(array.shape)}
     if array.dtype == object or array.dtype.kind == "T":
         return facts | {"items": [_to_json(item, held) for item in array.ravel().tolist()]}
     if held is not None and array.nbytes >= _SMALL:
@@ -93,6 +95,11 @@ def array_from_json(facts: Mapping[str, Any], arrays: Sequence[np.ndarray] = ())
     dtype = np.dtype(ast.literal_eval(name) if name[0] in "[{" else name)  # types with fields are Python literals
     data = arrays[facts["number"]] if "number" in facts else base64.b64decode(facts["data"])
     return np.frombuffer(data, dtype, int(np.prod(shape))).reshape(shape).copy()
+
+
+@functools.lru_cache(maxsize=64)
+def _name(dtype: np.dtype) -> str:
+    return str(dtype)  # takes longer than all else that is done for a small array
 
 
 def _to_json(value: Any, held: HeldArrays | None) -> Any:

@@ -7,7 +7,8 @@ from collections.abc import Hashable
 import numpy as np
 
 from ..formats.keras.own_arrays import packed_offsets
-from ..memory.parallel_copy import copy_memory
+from ..memory.pages import address_of
+from ..memory.parallel_copy import Copy, copy_memory
 from .model.copy import address
 
 
@@ -16,6 +17,7 @@ class HeldArrays:
 
     def __init__(self) -> None:
         self._arrays: list[np.ndarray] = []
+        self._addresses: list[int | None] = []  # of each array; None if it is not contiguous
         self._numbers: dict[Hashable, int] = {}
 
     def __len__(self) -> int:
@@ -23,10 +25,12 @@ class HeldArrays:
 
     def add(self, array: np.ndarray) -> int:
         """Hold an array, and return its number."""
-        layout = None if array.flags.c_contiguous else (array.shape, array.strides)
-        number = self._numbers.setdefault((address(array), array.nbytes, layout), len(self._arrays))
+        place, is_contiguous = address(array), array.flags.c_contiguous
+        layout = None if is_contiguous else (array.shape, array.strides)
+        number = self._numbers.setdefault((place, array.nbytes, layout), len(self._arrays))
         if number == len(self._arrays):
             self._arrays.append(array)
+            self._addresses.append(place if is_contiguous else None)
         return number
 
     @property
@@ -41,11 +45,13 @@ class HeldArrays:
 
     def copy_into(self, memory: memoryview) -> None:
         """Copy the arrays into memory of `nbytes` bytes; see `packed_offsets`."""
-        plain: list[tuple[int, int, int]] = []
-        for array, offset in zip(self._arrays, packed_offsets(self.sizes)[0], strict=True):
-            target: np.ndarray = np.ndarray(array.shape, array.dtype, memory, offset)
-            if array.flags.c_contiguous:
-                plain.append((address(target), address(array), array.nbytes))
+        if not self._arrays:
+            return
+        start, sizes, plain = address_of(memory), self.sizes, list[Copy]()
+        offsets, _ = packed_offsets(sizes)
+        for array, place, offset, size in zip(self._arrays, self._addresses, offsets, sizes, strict=True):
+            if place is not None:
+                plain.append((start + offset, place, size))
             else:
-                np.copyto(target, array)
+                np.copyto(np.ndarray(array.shape, array.dtype, memory, offset), array)
         copy_memory(plain)

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from ..formats.keras.own_arrays import packed_offsets
 from .arrays import plain
 from .hook_effects import may_change_model, may_log, may_part_measured_and_saved, may_replace_weights, see_batches
 
@@ -93,7 +94,8 @@ class OtherCallbacks:
             for one in self._callbacks
             if isinstance(one, keras.callbacks.EarlyStopping) and one.restore_best_weights
         ]
-        return len(best) * sum(math.prod(w.shape) * np.dtype(w.dtype).itemsize for w in model.weights) if best else 0
+        sizes = (math.prod(w.shape) * np.dtype(w.dtype).itemsize for w in model.weights)
+        return len(best) * packed_offsets(sizes)[1] if best else 0
 
     def restore(self, states: States) -> list[str]:
         """Restore the states that `states` returned, and return the names that have no match.
