@@ -12,14 +12,15 @@ from ..runtime.plain_values import SCALARS, plain
 _KEYS = ("hyper_parameters", "datamodule_hyper_parameters")
 _DEPTH = 2  # of each value in a record
 _CONTAINERS = (dict, OrderedDict, list, tuple)
+_FEW = 1000  # parts of a value that are searched again at each save
 
 
 class Hyperparameters:
-    """Converts and describes hyperparameters at each save, and searches each value only once.
+    """Converts and describes hyperparameters at each save, and searches each large value only once.
 
     Hyperparameters may be large, such as a vocabulary, and seldom change within a fit. Only the result of the search is
-    remembered, as long as a value is the same object of the same length. A checkpoint always holds the values
-    themselves.
+    remembered, as long as a large value is the same object of the same length. A value of a few parts is searched
+    again, because a script may have changed one of them in place. A checkpoint always holds the values themselves.
     """
 
     def __init__(self) -> None:
@@ -38,22 +39,45 @@ class Hyperparameters:
         described = {}
         for name, value in hyperparameters.items():
             known = self._described.get(name)
-            if type(value) in SCALARS or known is None or known[0] is not value or known[1] != _length(value):
+            if known is None or not _is_same(value, *known[:2]):
                 known = self._described[name] = (value, _length(value), plain(value, _DEPTH))
             described[name] = known[2]
         return described
 
     def _is_known(self, key: str, name: str, value: Any) -> bool:
-        """Return whether nothing in a value has to be converted. Each value is searched once."""
+        """Return whether nothing in a value has to be converted."""
         if type(value) in SCALARS:
             return True
         known = self._loadable.get((key, name))
-        if known is not None and known[0] is value and known[1] == _length(value):
+        if known is not None and _is_same(value, *known):
             return True
         if not _is_loadable(value):
             return False
         self._loadable[key, name] = (value, _length(value))
         return True
+
+
+def _is_same(value: Any, known: Any, length: int) -> bool:
+    """Return whether a value is the large one of this length that was searched before."""
+    return known is value and length == _length(value) and not _has_few_parts(value)
+
+
+def _has_few_parts(value: Any) -> bool:
+    """Return whether a value consists of at most `_FEW` plain values, in containers."""
+    waiting, seen, count = [value], set(), 0
+    for item in waiting:  # which grows
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, dict | list | tuple):
+            count += len(item)
+            if count > _FEW:
+                return False
+            parts = item.values() if isinstance(item, dict) else item
+            waiting += [part for part in parts if type(part) not in SCALARS]
+        elif not isinstance(item, os.PathLike):
+            return type(item) in SCALARS
+    return True
 
 
 def _is_loadable(value: Any) -> bool:

@@ -91,8 +91,8 @@ def test_what_hyperparameters_share_stays_shared():
     assert inner == [Path("/data")], "the module's own are not touched"
 
 
-def test_what_is_known_is_not_looked_through_again_and_its_changes_are_saved():
-    hyperparameters, value, looked = Hyperparameters(), {"words": ["a"] * 3}, []
+def test_what_is_large_and_known_is_not_looked_through_again_and_its_changes_are_saved():
+    hyperparameters, value, looked = Hyperparameters(), {"words": ["a"] * 3000}, []
     for number in range(3):
         checkpoint = {"hyper_parameters": {"value": value, "lr": number}}
         hyperparameters.convert(checkpoint)
@@ -102,6 +102,21 @@ def test_what_is_known_is_not_looked_through_again_and_its_changes_are_saved():
     value["path"] = Path("/data")
     hyperparameters.convert(checkpoint := {"hyper_parameters": {"value": value}})
     assert checkpoint["hyper_parameters"]["value"]["path"] == "/data"
+
+
+def test_a_part_that_changes_in_place_is_converted_and_described(tmp_path):
+    class Scheduled(With):
+        def on_train_batch_end(self, *_):
+            cycle = self.hparams["value"]
+            cycle["child"]["b"] += 1
+            cycle["folders"][0] = Path(f"/data/{cycle['child']['b']}")
+
+    callback = train(tmp_path, Scheduled(cyclic() | {"folders": ["/data"]}))
+    for record in callback.records():
+        value = torch.load(record.path, weights_only=True)["hyper_parameters"]["value"]
+        assert (value["child"]["b"], value["folders"]) == (record.step + 2, [f"/data/{record.step + 2}"])
+        described = record.metadata["hyperparameters"]["value"]
+        assert described["child"]["b"] == record.step + 2 and described["folders"] == value["folders"]
 
 
 def test_a_large_value_is_described_once():
