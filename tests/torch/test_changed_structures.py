@@ -107,6 +107,19 @@ class Training:
     def share_elsewhere(self):
         self.more["average"] = {"weight": self.model[0].weight.detach(), "own": torch.randn(70_000)}
 
+    def share_elsewhere_as_another_type(self):
+        self.more["bits"] = [part.weight.detach().view(torch.int32) for part in (self.model[0], self.model[-1])]
+
+    def flatten(self):
+        parameters, end = list(self.model.parameters()), 0
+        block = torch.cat([parameter.detach().flatten() for parameter in parameters])
+        for parameter in parameters:
+            parameter.data, end = block[end : end + parameter.numel()].view(parameter.shape), end + parameter.numel()
+
+    def remove_layer(self):
+        if len(self.model) > 3:
+            del self.model[-1]
+
     def loop(self):
         shared = [1, 2.5, None, True, "ä", (1, 2), {"epoch": 3}, 2**70, b"bytes"]
         self.more["loops"] = {"state": shared, "again": shared, "set": {1}}
