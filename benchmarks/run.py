@@ -35,15 +35,16 @@ def output_of(script: str, *arguments: str) -> tuple[str, bool]:
 
 
 def missed(text: str) -> list[str]:
-    """Return the rows of the targets that were missed."""
-    return [line for line in text.splitlines() if line.rstrip(" |").endswith("| MISSED")]
+    """Return the targets that were missed, each in a line with its figure."""
+    rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in text.splitlines()]
+    return [f"{row[0]}: {row[1]}; the target is {row[2]}" for row in rows if len(row) == 4 and row[3] == "MISSED"]
 
 
 def document(quick: bool, sections: dict[str, str], minutes: float) -> str:
     """Return the text of ``results.md``."""
     text = "".join(sections.values())
     found = missed(text)
-    summary = [f"{len(found)} targets were missed:", "", *[f"- {line.strip('| ')}" for line in found]]
+    summary = [f"{len(found)} targets were missed:", "", *[f"- {line}" for line in found]]
     head = ["# Benchmarks", "", f"`make bench{'-quick' if quick else ''}`, {minutes:.0f} minutes."]
     if quick:
         head.append("Small states and single rounds say little; the targets are meant for `make bench`.")
