@@ -69,6 +69,8 @@ class Record:
         pinned: Never deleted.
         reasons: Why it was saved.
         error: Why it failed, if it did.
+        absent: Its file is known to be gone: the deletion was completed, or it was missing when it was looked for. A
+            file of that name has been put there since.
         metadata: Facts about the training, such as the seed, and its environment.
         directory: The run directory it was read from; not written to the manifest.
     """
@@ -100,6 +102,7 @@ class Record:
     pinned: bool = False
     reasons: tuple[str, ...] = ()
     error: str | None = None
+    absent: bool = False
     metadata: Mapping[str, Any] = field(default_factory=dict)
     directory: str = field(default="", compare=False, repr=False)
 
@@ -137,7 +140,16 @@ class Record:
         for name in ("metrics", "scores", "timings"):
             kept[name] = {key: float(value) for key, value in kept.get(name, {}).items()}
         kept["status"] = Status(kept.get("status", "writing"))
+        kept.setdefault("absent", _was_absent(kept))
         return cls(**kept | {"directory": directory})
+
+
+def _was_absent(facts: Mapping[str, Any]) -> bool:
+    """Return what an earlier version, which had no such fact, said in the error about a record's file."""
+    error = facts.get("error") or ""
+    if facts["status"] is Status.FAILED:
+        return f"{facts['file']}: missing" in error
+    return facts["status"] is Status.DELETED and bool(error)
 
 
 def is_tag(name: object) -> bool:

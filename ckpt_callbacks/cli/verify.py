@@ -99,7 +99,7 @@ def _unlisted(manifest: Manifest) -> list[str]:
     """Return one line for each intact checkpoint that the manifest does not list, or calls missing or damaged."""
 
     def look() -> list[str]:
-        return [repair.problem for find in (find_unlisted, find_returned) for repair in find(manifest)]
+        return [found.problem for found in (*find_unlisted(manifest), *find_returned(manifest, thoroughly=True))]
 
     if not (found := look()):
         return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Collection, Iterator
@@ -13,8 +14,9 @@ from ..record import Record, Status
 from ..store.commit import commit, remove
 from ..store.digest import files_below, verify
 from ..store.manifest import Manifest
+from .listed_again import list_again
 from .repair import Repair
-from .unnamed import records_of_unnamed, staged_names
+from .unnamed import names_in_use, records_of_unnamed, staged_names
 
 _ASIDE = re.compile(r"(.+?)(?:-v\d+)?\.deleted$")
 
@@ -24,11 +26,11 @@ def find_unfinished_deletions(manifest: Manifest) -> Iterator[Repair]:
 
     The deletion is completed only if the checkpoints that were to remain exist. Otherwise, the checkpoint counts again,
     because a disk may lose a file that it has reported as durable but keep the journal, and a copy of a live run may
-    contain a journal that is newer than the checkpoints. A checkpoint that another program removed and brought back
-    counts again as well.
+    contain a journal that is newer than the checkpoints. A checkpoint whose deletion is known to be complete was put
+    back; see `find_returned`.
     """
     survivors = _Survivors(manifest)
-    named = {record.file for record in manifest.live()}
+    named = names_in_use(manifest)
     staged = staged_names(manifest)
     set_aside = [parts[1] for name in staged if (parts := _ASIDE.match(name))]
     for record in (*manifest.records.values(), *records_of_unnamed(manifest, set_aside)):
@@ -36,7 +38,7 @@ def find_unfinished_deletions(manifest: Manifest) -> Iterator[Repair]:
         if record.status is not Status.DELETED or record.file in named:
             continue
         if os.path.lexists(record.path):
-            if is_intact(record):  # otherwise, another program has taken the name
+            if not record.absent and is_intact(record):  # otherwise, another program has taken the name
                 yield _finish(manifest, record, survivors)
         elif (aside := _set_aside(manifest, record, staged)) is not None and not survivors.replace(record):
             yield Repair(
@@ -44,6 +46,19 @@ def find_unfinished_deletions(manifest: Manifest) -> Iterator[Repair]:
                 "moved back, because its bytes verify",
                 partial(_move_back, manifest, record, aside),
             )
+
+
+def note_finished(manifest: Manifest) -> None:
+    """Note which deletions are complete, although the journal does not say so.
+
+    A crash came before that, or an earlier version wrote the journal.
+    """
+    deleted = [r for r in list(manifest.records.values()) if r.status is Status.DELETED and not r.absent]
+    with contextlib.suppress(OSError):  # unless the folder can be listed, nothing is known
+        there = {*os.listdir(manifest.layout.dirpath)} if deleted else set()
+        aside = tuple(name for name in staged_names(manifest) if name.endswith(".deleted"))
+        gone = [r for r in deleted if r.file not in there and not any(name.startswith(r.file) for name in aside)]
+        manifest.gone_files.note(record.id for record in gone)
 
 
 def find_lost_renames(manifest: Manifest) -> Iterator[Repair]:
@@ -93,24 +108,20 @@ def _worth(record: Record) -> tuple[bool, bool]:
 
 
 def _finish(manifest: Manifest, record: Record, survivors: _Survivors) -> Repair:
-    if record.error is not None:  # see `Manifest`: another program removed the file, and brought it back
-        problem, remedy = f"{record.file}: is marked as deleted by another program", "listed again, because it verifies"
-    elif survivors.replace(record):
+    if survivors.replace(record):
         remove_it = partial(remove, record.path, aside=manifest.layout.staging)
         return Repair(f"{record.file}: its deletion was interrupted", "completed", remove_it)
-    else:
-        problem = f"{record.file}: its deletion was interrupted, and a checkpoint that was to remain is not intact"
-        remedy = "kept, because its bytes verify"
-    return Repair(problem, remedy, partial(_list_again, manifest, record), changes_only_records=True)
-
-
-def _list_again(manifest: Manifest, record: Record) -> None:
-    manifest.change(record.id, status=Status.VERIFIED, error=None)
+    return Repair(
+        f"{record.file}: its deletion was interrupted, and a checkpoint that was to remain is not intact",
+        "kept, because its bytes verify",
+        partial(list_again, manifest, record),
+        changes_only_records=True,
+    )
 
 
 def _move_back(manifest: Manifest, record: Record, aside: Path) -> None:
     commit(aside, record.path)
-    _list_again(manifest, record)
+    list_again(manifest, record)
 
 
 def _set_aside(manifest: Manifest, record: Record, staged: Collection[str]) -> Path | None:

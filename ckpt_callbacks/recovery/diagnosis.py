@@ -20,6 +20,7 @@ from ..store.lock import TrainingLock
 from ..store.manifest import Manifest
 from ..store.private_files import make_folder, misplaced
 from ..store.rehearsal import Rehearsal
+from .deletions import note_finished
 from .interrupted import FINDERS, as_failed
 from .rebuild import find_unlisted
 from .renamed import find_renamed
@@ -64,13 +65,18 @@ def examine(dirpath: Path, policy_of: PolicyOf, *, repair: bool) -> Iterator[str
 
         rehearsal, busy = Rehearsal(manifest), False
         wrong_links = partial(_wrong_links, policy_of=policy_of)
-        for find in (_bad_lines, *FINDERS, find_returned, _damaged, find_unreadable, wrong_links):
+        thorough = partial(find_returned, thoroughly=True)
+        for find in (_bad_lines, *FINDERS, thorough, _damaged, find_unreadable, wrong_links):
             busy = busy or is_training()
             found = list(find(manifest if repair or busy else rehearsal))
             if not busy and is_training():  # one that began meanwhile may have changed what was found
                 busy, found = True, list(find(manifest))
             if find in (_bad_lines, _damaged) or not busy:  # what a training run has begun, it finishes itself
                 yield from _reported(found, repair, failed, rehearse=not (repair or busy))
+        if repair:
+            note_finished(manifest)
+            with contextlib.suppress(OSError, StoreError):  # the next start looks for the files itself
+                manifest.say_gone()
     if failed:
         raise StoreError(f"{dirpath}: {len(failed)} of these problems could not be repaired: {cause_of(failed[0])}")
 

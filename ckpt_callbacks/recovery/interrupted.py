@@ -14,10 +14,10 @@ from ..record import Record, Status
 from ..store.digest import verify
 from ..store.disk_space import FULL
 from ..store.manifest import Manifest
-from .deletions import find_lost_renames, find_unfinished_deletions
+from .deletions import find_lost_renames, find_unfinished_deletions, note_finished
 from .rebuild import find_unlisted
 from .repair import Repair
-from .returned import find_lost_and_returned
+from .returned import find_returned
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -38,6 +38,7 @@ def recover(manifest: Manifest) -> list[str]:
         for find in FINDERS:
             for repair in list(find(manifest)):
                 done.append(repair.describe(applied=True, error=repair.attempt()))
+    note_finished(manifest)
     return done
 
 
@@ -59,7 +60,7 @@ def find_unfinished_saves(manifest: Manifest) -> Iterator[Repair]:
 # In this order, because what a step finds depends on earlier repairs, and the last step empties the staging folder.
 FINDERS = (
     find_unlisted,
-    find_lost_and_returned,
+    find_returned,
     find_lost_renames,
     find_unfinished_deletions,
     find_unfinished_saves,
@@ -114,7 +115,8 @@ def _recovery_errors(manifest: Manifest) -> Iterator[None]:
 
 def as_failed(now: Record, error: VerifyError) -> dict[str, object]:
     """Return the change that marks a checkpoint as failed; none if `ckpt rm` has deleted it meanwhile."""
-    return {"status": Status.FAILED, "error": str(error)} if now.status.on_disk else {}
+    absent = not os.path.exists(now.path)
+    return {"status": Status.FAILED, "error": str(error), "absent": absent} if now.status.on_disk else {}
 
 
 def _empty(staging: os.PathLike[str]) -> None:

@@ -13,6 +13,7 @@ from ..store.digest import verify
 from ..store.identity import identity
 from ..store.manifest import Manifest
 from .deletions import has_its_size
+from .listed_again import list_again
 from .repair import Repair
 
 
@@ -51,14 +52,10 @@ def find_renamed(manifest: Manifest, record: Record, named: set[str] | None = No
 def _list_as(manifest: Manifest, record: Record, path: Path) -> None:
     """Change the name in the record, unless the checkpoint was deleted meanwhile, and in the links to it."""
     name = {"file": path.name, "pinned": True, "identity": identity(path)}
-    found = {**name, "status": Status.VERIFIED, "error": None}  # if it had been written off
-
-    def facts(now: Record) -> dict[str, object]:
-        if now.status is Status.DELETED:
-            return {}
-        return found if now.status is Status.FAILED else name
-
-    manifest.amend(record.id, facts)
+    if record.status is Status.FAILED:
+        list_again(manifest, record, **name)
+    else:
+        manifest.amend(record.id, lambda now: {} if now.status is Status.DELETED else name)
     for alias in ALIASES:
         if read_alias(path.parent, alias, {record.file}) is not None:
             move_alias(path.parent, alias, path.name, {record.file})

@@ -1,66 +1,52 @@
-"""Checkpoints that were written off because their file was missing or damaged, and whose file is intact again."""
+"""Checkpoints that no longer count, and whose file somebody has put back."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 
 from ..record import Record, Status
 from ..store.manifest import Manifest
 from .deletions import has_its_size, is_intact
-from .lineage import supersede
+from .listed_again import list_again
 from .renamed import find_renamed
 from .repair import Repair
-from .unnamed import records_of_unnamed
+from .unnamed import names_in_use, records_of_unnamed
 
 
-def find_lost_and_returned(manifest: Manifest) -> Iterator[Repair]:
-    """Yield a repair for each checkpoint that was missing, and whose file is back in its place."""
-    return find_returned(manifest, only_missing=True)
+def find_returned(manifest: Manifest, *, thoroughly: bool = False) -> Iterator[Repair]:
+    """Yield a repair for each checkpoint whose file was gone, and is back in its place with its bytes.
 
-
-def find_returned(manifest: Manifest, *, only_missing: bool = False) -> Iterator[Repair]:
-    """Yield a repair for each checkpoint that no longer counts although its bytes are there.
+    One that had been deleted is pinned as well, because whoever puts it back wants to keep it.
 
     Args:
         manifest: The manifest.
-        only_missing: Whether to look only for the file of a checkpoint that was missing, in its place. Otherwise, files
-            that were damaged are read as well, and other files that may hold the bytes of a missing one.
+        thoroughly: Whether to read files that were damaged as well, and other files that may hold the bytes of a
+            missing one.
     """
-    named = {record.file for record in manifest.live()}
+    named = names_in_use(manifest)
     for record in (*reversed(list(manifest.records.values())), *records_of_unnamed(manifest)):
-        # A save that failed has a digest, too, but its bytes were never good.
-        if record.status is not Status.FAILED or "verified" not in record.timings or record.file in named:
+        if record.file in named or not _was_good(record):
             continue
         if os.path.lexists(record.path):
-            was_missing = f"{record.file}: missing" in (record.error or "")
-            if (was_missing or not only_missing) and has_its_size(record) and is_intact(record):
+            may_be_back = record.absent or (thoroughly and record.status is Status.FAILED)
+            if may_be_back and has_its_size(record) and is_intact(record):
                 named.add(record.file)
-                yield Repair(
-                    f"{record.path}: was {'missing' if was_missing else 'damaged'}, and is intact now",
-                    "listed again",
-                    partial(_list_again, manifest, record),
-                    changes_only_records=True,
-                )
-        elif not only_missing and (found := find_renamed(manifest, record, named)) is not None:
-            yield replace(found, apply=partial(_list_renamed, manifest, found))
+                yield _listed_again(manifest, record)
+        elif thoroughly and record.status is Status.FAILED and (found := find_renamed(manifest, record, named)):
+            yield found
 
 
-def _list_again(manifest: Manifest, record: Record) -> None:
-    facts = {"status": Status.VERIFIED, "error": None}
-    manifest.amend(record.id, lambda now: facts if now.status is Status.FAILED else {})
-    _mark_branches(manifest)
+def _was_good(record: Record) -> bool:
+    # A save that failed has a digest, too, but its bytes were never good.
+    return record.status is Status.DELETED or (record.status is Status.FAILED and "verified" in record.timings)
 
 
-def _list_renamed(manifest: Manifest, found: Repair) -> None:
-    found.apply()
-    _mark_branches(manifest)
-
-
-def _mark_branches(manifest: Manifest) -> None:
-    """Mark which checkpoints are superseded, because the branches that were taken meanwhile did not mark lost ones."""
-    saved = (r for r in manifest.records.values() if r.status.on_disk or r.status is Status.DELETED)
-    newest = max(saved, key=lambda record: record.id)
-    supersede(manifest, newest.run, newest.attempt)
+def _listed_again(manifest: Manifest, record: Record) -> Repair:
+    if record.status is Status.DELETED and record.error is None:  # otherwise, another program had removed it
+        was, remedy, apply = "deleted", "listed again and pinned", partial(list_again, manifest, record, pinned=True)
+    else:
+        was, remedy = "missing" if record.absent else "damaged", "listed again"
+        apply = partial(list_again, manifest, record)
+    return Repair(f"{record.path}: was {was}, and is intact now", remedy, apply, changes_only_records=True)

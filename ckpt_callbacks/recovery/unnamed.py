@@ -6,8 +6,14 @@ import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from ..record import Record
+from ..record import Record, Status
 from ..store.manifest import Manifest
+
+
+def names_in_use(manifest: Manifest) -> set[str]:
+    """Return the names of the checkpoints that count, and of those that an interrupted save may have put in place."""
+    records = list(manifest.records.values())
+    return {record.file for record in records if record.status.on_disk or record.status is Status.WRITING}
 
 
 def unnamed_paths(manifest: Manifest) -> Iterator[Path]:

@@ -18,6 +18,7 @@ from ..store.private_files import make_folder
 from .checkpoint_writer import CheckpointWriter
 from .directory import RunDirectory
 from .free_space import keep_free
+from .pruning import delete_leftovers
 from .retry_outlook import Outlook
 from .save_job import SaveJob
 
@@ -158,7 +159,7 @@ class Committer:
 
     def _retry_leftovers(self) -> None:
         """Finish what earlier saves could not do, for example because the disk was full."""
-        self._directory.leftovers.retry()
+        delete_leftovers(self._manifest, self._directory.leftovers)
         with contextlib.suppress(OSError, StoreError):  # the save itself says so
             self._directory.record_start()
         while self._unrecorded:

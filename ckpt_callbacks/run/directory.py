@@ -131,6 +131,7 @@ class RunDirectory:
         except (OSError, StoreError) as error:
             log.warning("%s", error)
         finally:
+            self._say_gone()
             self._lock.release()
 
     def begin(self, parent: int | None, wall: float, facts: Mapping[str, Any]) -> Attempt:
@@ -216,8 +217,13 @@ class RunDirectory:
         if self.is_open:
             self.announcements.end_fit()
         if self.is_open and self.processes.is_primary:
+            self._say_gone()
             self._lock.release()
         self.is_open = False
+
+    def _say_gone(self) -> None:
+        with contextlib.suppress(OSError, StoreError):  # the next start looks for the files itself
+            self.manifest.say_gone()
 
     def _bring_back(self, parent: int | None) -> None:
         """Bring the record from which training continues back to the journal, because the lineage needs it."""

@@ -58,19 +58,26 @@ class Leftovers:
         self._left |= {path: found for path in paths if (found := _identity(path)) is not None}
         self._any_aside = True  # perhaps; the next `retry` looks, because a disk that fails now may work then
 
-    def retry(self) -> None:
-        """Try again to remove what could not be removed. A file that has taken the name of another one stays."""
+    def retry(self) -> set[Path]:
+        """Try again to remove what could not be removed. A file that has taken the name of another one stays.
+
+        Returns:
+            The files and folders of the run directory that are gone now.
+        """
+        gone: set[Path] = set()
         for path, identity in list(self._left.items()):
             if _identity(path) != identity:
                 del self._left[path]
             elif self.remove(path):
                 log.info("removed %s, which could not be removed earlier", path.name)
+                gone.add(path)
         if self._any_aside:
             with contextlib.suppress(OSError):  # the disk failed, and may work next time
                 aside = list(self._staging.glob("*.deleted"))
                 for path in aside:
                     shutil.rmtree(path, ignore_errors=True)
                 self._any_aside = any(map(os.path.lexists, aside))
+        return gone
 
 
 def _identity(path: Path) -> tuple[int, ...] | None:

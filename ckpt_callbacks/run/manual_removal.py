@@ -44,6 +44,7 @@ def remove_by_hand(manifest: Manifest, policy: Policy | None, record: Record, *,
             alone = True
         except DirectoryInUse:
             alone = False  # a training run holds the directory: it moves the links
+        stack.callback(_say_gone, manifest)
         manifest.refresh()
         now = manifest.recall(record.id) or record
         if now.status is Status.FAILED:
@@ -67,8 +68,16 @@ def _remove_failed(manifest: Manifest, record: Record, *, force: bool) -> bool:
     if not force:
         why = f"it is not what was saved ({record.error})"
         raise StoreError(f"{path}: is not deleted: {why}; pass --force to delete it anyway")
-    manifest.amend(record.id, lambda now: {"status": Status.DELETED})
-    return Leftovers(manifest.layout.staging).remove(path)
+    manifest.amend(record.id, lambda now: {"status": Status.DELETED, "absent": False})
+    is_gone = Leftovers(manifest.layout.staging).remove(path)
+    if is_gone:
+        manifest.gone_files.note([record.id])
+    return is_gone
+
+
+def _say_gone(manifest: Manifest) -> None:
+    with contextlib.suppress(OSError, StoreError):  # the next start looks for the files itself
+        manifest.say_gone()
 
 
 def check_counts(record: Record) -> None:

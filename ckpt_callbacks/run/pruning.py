@@ -48,22 +48,31 @@ def delete(manifest: Manifest, record: Record, may: Callable[[Record], bool], le
         False if the checkpoint stays.
     """
     replaced = _replaced(record)
-    facts = {"status": Status.DELETED} | ({"error": str(replaced)} if replaced is not None else {})
+    facts = {"status": Status.DELETED} | ({"error": str(replaced), "absent": True} if replaced is not None else {})
     now = manifest.amend(record.id, lambda now: facts if now.status.on_disk and may(now) else {})
     if now.status is not Status.DELETED:
         return False
     if replaced is not None:
         log.warning("%s; it is not deleted, because it is not the checkpoint that was saved", replaced)
     elif leftovers.remove(record.path):
+        manifest.gone_files.note([record.id])
         log.info("deleted %s", record.file)
     return True
+
+
+def delete_leftovers(manifest: Manifest, leftovers: Leftovers) -> None:
+    """Try again to delete what could not be deleted earlier."""
+    if gone := leftovers.retry():
+        deleted = [record for record in list(manifest.records.values()) if record.status is Status.DELETED]
+        manifest.gone_files.note(record.id for record in deleted if record.path in gone)
 
 
 def find_failed_deletions(manifest: Manifest) -> list[Record]:
     """Return the records of deleted checkpoints whose file still exists and is not another file of the same name."""
     named = {record.file for record in manifest.live()}
     gone = [r for r in list(manifest.records.values()) if r.status is Status.DELETED and r.file not in named]
-    return [r for r in gone if r.error is None and os.path.lexists(r.path) and _replaced(r) is None]
+    gone = [r for r in gone if r.error is None and not r.absent]
+    return [r for r in gone if os.path.lexists(r.path) and _replaced(r) is None]
 
 
 def _replaced(record: Record) -> VerifyError | None:

@@ -178,6 +178,7 @@ class History:
         entry = entry_of(line)
         try:
             if isinstance(entry, dict) and "record" in entry:
-                yield Record.from_json(entry["record"], str(self._dirpath))
+                # Whatever the entry says: a record moves only once its file is gone.
+                yield Record.from_json(entry["record"], str(self._dirpath)).replace(absent=True)
         except (AttributeError, KeyError, TypeError, ValueError):  # a newer version wrote it
             return

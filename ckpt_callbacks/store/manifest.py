@@ -3,12 +3,12 @@
 An entry of the journal holds a whole record (``{"record": {...}}``), a change of some of its facts
 (``{"id": 3, "set": {...}}``), or the start of a training run (``{"attempt": {...}}``). Once records have left for the
 history, ``{"id": 900, "set": {}, "moved": {...}}`` says how much of the history is valid, and names the highest id.
-Versions that do not know the history read it as a change that changes nothing, and use no id twice.
+Versions that do not know the history read it as a change that changes nothing, and use no id twice. In any entry,
+``"absent": [1, 2]`` names deleted records whose files are gone.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -19,13 +19,14 @@ from typing import Any
 
 from ..errors import StoreError
 from ..record import Attempt, Record, Status
+from .gone_files import GoneFiles
 from .history import History, Moved
 from .journal import Journal, JournalReplaced, Line
 from .layout import Layout, require_inside
-from .lock import FileLock, reclaim
+from .lock import FileLock
 from .private_files import make_folder
+from .vanished_journal import records_after_loss
 
-log = logging.getLogger("ckpt_callbacks")
 _ID = attrgetter("id")
 
 
@@ -39,6 +40,7 @@ class Manifest:
         history: The records that have left the journal.
         attempts: All starts of training, oldest first.
         problems: One line for each journal line that could not be used.
+        gone_files: The deleted records whose file is gone, as far as the journal does not say so.
     """
 
     def __init__(self, dirpath: Path) -> None:
@@ -50,6 +52,7 @@ class Manifest:
         self.attempts: list[Attempt] = []
         self.problems: list[str] = []
         self._highest = 0
+        self.gone_files = GoneFiles()
         self._journal = Journal(self.layout.journal)
         self._mutex = threading.RLock()
         self._lock = FileLock(self.layout.journal_lock)
@@ -156,6 +159,11 @@ class Manifest:
         """Append the start of a training run."""
         self._append(lambda: {"attempt": asdict(attempt)})
 
+    def say_gone(self) -> None:
+        """Append which deleted records' files are gone, unless another entry has said so."""
+        if self.gone_files.unsaid(self.records) and os.path.lexists(self.layout.journal):
+            self._append(lambda: {"id": self._highest, "set": {}} if self.gone_files.unsaid(self.records) else None)
+
     def rewrite(self) -> None:
         """Replace the journal with a new one of everything known, in one step, and keep the old one next to it."""
         with self._mutex, self._lock:
@@ -225,30 +233,15 @@ class Manifest:
             entry = entry_of()
             if entry is None:
                 return
+            if unsaid := self.gone_files.unsaid(self.records):
+                entry = {**entry, "absent": unsaid}
             if self._journal.append(entry, self._restored):
                 self.attempts = []
             self.refresh()
 
     def _restored(self) -> list[Mapping[str, Any]]:
         """Return the entries of a journal that was deleted during training, from memory."""
-        journal = self.layout.journal
-        if not reclaim(self.layout.training_lock):
-            raise StoreError(f"{journal}: the manifest vanished; the file or the whole run was deleted")
-        lost = {record.id: record for record in self.live() if not os.path.lexists(record.path)}
-        if lost and len(lost) == len(self.live()):
-            log.warning(
-                "%s: the run directory was renamed or deleted during training; training continues in a new one of the "
-                "same name, without the earlier checkpoints (%d)", self.layout.dirpath, len(lost),
-            )  # fmt: skip
-        else:
-            log.warning("%s: the manifest was deleted during training; rewrote it from memory", journal)
-            for record in lost.values():
-                log.warning("%s: was deleted by another program", record.path)
-        deleted = {
-            id_: record.replace(status=Status.DELETED, error="deleted by another program")
-            for id_, record in lost.items()
-        }
-        return list(self._entries((self.records | deleted).values(), self.history.moved))
+        return list(self._entries(records_after_loss(self.layout, self.records, self.live()), self.history.moved))
 
     def _fold(self, line: Line) -> None:
         if line.is_damaged:
@@ -272,14 +265,19 @@ class Manifest:
         elif "set" in entry:
             self._highest = max(self._highest, entry["id"])
             if entry["id"] in self.records:
-                facts = self.records[entry["id"]].to_json() | entry["set"]
-                self._keep(Record.from_json(facts, str(self.layout.dirpath)))
+                facts = self.records[entry["id"]].to_json()
+                if "status" in entry["set"]:
+                    del facts["absent"]  # that was said of the status before
+                self._keep(Record.from_json(facts | entry["set"], str(self.layout.dirpath)))
             if "moved" in entry:
                 self.history.moved = Moved.from_json(entry["moved"])
         elif "attempt" in entry:
             self.attempts.append(Attempt.from_json(entry["attempt"]))
         else:  # a newer version wrote it
             self._is_intact = False
+        for id_ in entry.get("absent", ()):
+            if (record := self.records.get(id_)) is not None and record.status is Status.DELETED:
+                self._keep(record.replace(absent=True))
 
     def _keep(self, record: Record) -> None:
         require_inside(record.file)
@@ -296,5 +294,5 @@ class Manifest:
             yield moved.entry(self._highest)
         for attempt in self.attempts:
             yield {"attempt": asdict(attempt)}
-        for record in sorted(records, key=_ID):
+        for record in self.gone_files.marked(sorted(records, key=_ID)):
             yield {"record": record.to_json()}

@@ -9,6 +9,7 @@ import pytest
 from ckpt_callbacks import EventKind, Every, KeepBest, KeepLast, Metric, Policy, Status
 from ckpt_callbacks.formats import Written
 from ckpt_callbacks.policy.state import State
+from ckpt_callbacks.record import Attempt
 from ckpt_callbacks.run.embedded_state import embed_state
 from ckpt_callbacks.run.reader import RunReader
 from ckpt_callbacks.store.manifest import Manifest
@@ -63,7 +64,15 @@ def record_of(dirpath, epoch):
 
 
 def bring_back(dirpath, copies, epoch):
-    """Undo a deletion on the disk, of which the journal knows."""
+    """Undo a deletion on the disk, of which the journal knows, but not that it was completed."""
+    record = record_of(dirpath, epoch)
+    assert record.status is Status.DELETED and not record.path.exists()
+    copy(copies[epoch], record.path)
+    return Manifest.read(dirpath).change(record.id, absent=False)
+
+
+def put_back(dirpath, copies, epoch):
+    """Put a checkpoint back whose deletion was completed."""
     record = record_of(dirpath, epoch)
     assert record.status is Status.DELETED and not record.path.exists()
     copy(copies[epoch], record.path)
@@ -164,8 +173,12 @@ def test_a_dead_branch_does_not_replace_a_resumable_checkpoint(tmp_path, way):
     dirpath = tmp_path / "run"
     copies = train(dirpath, 2)
     older, newer = bring_back(dirpath, copies, 1), record_of(dirpath, 2)
-    Manifest.read(dirpath).change(newer.id, superseded=True)
+    manifest = Manifest.read(dirpath)
+    manifest.change(newer.id, superseded=True)
+    manifest.start(Attempt(newer.run, 2, older.id, 0.0))
+    manifest.put(newer.replace(id=3, epoch=3, file="3.raw", attempt=2, status=Status.DELETED, absent=True))
     assert way(dirpath) == str(older.path)
+    assert record_of(dirpath, 2).superseded and not record_of(dirpath, 1).superseded
 
 
 @WAYS

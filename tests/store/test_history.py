@@ -1,5 +1,6 @@
 """Records that move from the journal to the history: none is lost or counted twice, whoever reads or writes then."""
 
+import contextlib
 import errno
 import json
 import os
@@ -162,6 +163,46 @@ def test_a_kill_at_every_call_leaves_the_old_or_the_new_journal(tmp_path):
             compact(again)
             assert all_of(dirpath) == whole and sorted(again.records) == [1, 3, 5, 7, 9, 10]
             assert len(again.layout.history.read_bytes().splitlines()) == 4  # none of them twice
+
+
+def noted(dirpath):
+    """Return a manifest that knows of two complete deletions, one of them of a record that moves."""
+    manifest = filled(dirpath)
+    manifest.gone_files.note([3, 4])
+    return manifest
+
+
+def absent(dirpath):
+    return [record.id for record in Manifest.read(dirpath).records.values() if record.absent]
+
+
+def test_what_is_known_to_be_gone_is_said_whatever_call_of_a_compaction_fails(tmp_path):
+    compact(noted(tmp_path / "whole"))
+    assert absent(tmp_path / "whole") == [3]
+    for call in calls_of(tmp_path / "all"):
+        manifest = noted(dirpath := tmp_path / str(call.number))
+        with contextlib.suppress(OSError), interposed(dirpath, fail(call.number, errno.EIO)):
+            compact(manifest)
+        manifest.say_gone()
+        assert absent(dirpath) in ([3], [3, 4])
+        compact(manifest)
+        assert absent(dirpath) == [3] and manifest.history.newest([4])[4].absent
+
+
+def test_what_is_known_to_be_gone_is_said_once(tmp_path):
+    manifest = noted(tmp_path)
+    before = manifest.layout.journal.read_bytes().count(b"\n")
+    theirs = Manifest.read(tmp_path)
+    manifest.change(9, pinned=True)  # says it, too
+    for _ in range(2):
+        manifest.say_gone()
+    theirs.gone_files.note([3])
+    theirs.say_gone()
+    assert manifest.layout.journal.read_bytes().count(b"\n") == before + 1, "another writer has read it"
+    assert absent(tmp_path) == [3, 4]
+    manifest.change(3, status=Status.VERIFIED)
+    manifest.change(3, status=Status.DELETED)
+    assert absent(tmp_path) == [4], "it was deleted again, perhaps not completely"
 
 
 @pytest.mark.parametrize("error", [errno.EIO, *(pytest.param(e, marks=pytest.mark.slow) for e in
