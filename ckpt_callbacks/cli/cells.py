@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime
-import os
 import sys
 import time
 
 from ..record import Record, Status
+from ..store.condition import condition
 
 
 def count(n: int, noun: str) -> str:
@@ -18,25 +18,17 @@ def count(n: int, noun: str) -> str:
 def status(record: Record, *, missing: bool) -> str:
     """Return the status of a record, and anything special about it."""
     marks = (
-        ("MISSING", missing),
         ("superseded", record.superseded),
         ("exceptional", record.exceptional),
         ("not finite", not record.finite),
     )
-    return ", ".join((_word(record), *(mark for mark, holds in marks if holds)))
-
-
-def _word(record: Record) -> str:
-    """Return the status, and for a checkpoint that was good once, what has become of its file."""
-    if record.status is Status.FAILED and "verified" in record.timings:
-        return "damaged" if os.path.lexists(record.path) else "lost"
-    return record.status.value
+    return ", ".join(("missing" if missing else condition(record), *(mark for mark, holds in marks if holds)))
 
 
 def short_status(record: Record, *, missing: bool) -> str:
     """Return the status of a record in as few words as possible: what is special about it, if anything is."""
     words = status(record, missing=missing).replace("not finite", "NaN").split(", ")
-    return ",".join(words[1:] if record.status is Status.VERIFIED and words[1:] else words)
+    return ",".join(words[1:] if words[0] == Status.VERIFIED.value and words[1:] else words)
 
 
 def size(count: int) -> str:

@@ -20,7 +20,7 @@ from .output import say
 run_dir = click.argument("run_dir", type=LocalPath())
 which = click.argument("which", required=False)
 # Of the last two, ``which`` may be missing; see `apart`.
-which_before_name = click.argument("which", metavar="[WHICH]")
+which_before_name = click.argument("which", required=False)
 name = click.argument("name", required=False, metavar="NAME")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 config = click.option(
@@ -64,8 +64,18 @@ def locate(run_dir: Path, which: str | None) -> tuple[Manifest, str]:
     return open_manifest(run_dir.parent), str(run_dir)
 
 
-def apart(which: str, name: str | None) -> tuple[str | None, str]:
-    """Return which checkpoint and which name a command got; without ``name``, the path named the checkpoint."""
+def apart(run_dir: Path, which: str | None, name: str | None) -> tuple[str | None, str]:
+    """Return which checkpoint and which name a command got; with one of them, that is the name.
+
+    Raises:
+        StoreError: It got neither.
+    """
+    if which is None:
+        command = click.get_current_context().info_name
+        raise StoreError(
+            f"{command}: got only {str(run_dir)!r}; expected a checkpoint and a tag, as in "
+            f"`ckpt {command} runs/a best release` or `ckpt {command} runs/a/best.ckpt release`"
+        )
     return (None, which) if name is None else (which, name)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ..run.manual_removal import check_counts
+from ..run.manual_removal import check_exists
 from . import options
 from .output import printable
 from .records import Listing
@@ -24,6 +24,6 @@ def path(run_dir: Path, which: str | None) -> None:
     """
     manifest, name = options.locate(run_dir, which)
     record = Listing(manifest, options.policy_of(None, manifest)).find(name)
-    check_counts(record)
+    check_exists(record)
     shown = str(record.path)
     click.echo(printable(shown) if sys.stdout.isatty() else shown)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
+from ..record import Record
+from ..run.manual_removal import check_exists
 from . import options
 from .output import say
 from .pins import amend
@@ -20,5 +23,10 @@ def pin(run_dir: Path, which: str | None) -> None:
     WHICH is its id or step, its file or path, a tag, or one of last, best and final. No retention rule deletes a pinned
     checkpoint, and `ckpt rm` does so only with --force. Works while training is running.
     """
-    record = amend(run_dir, which, lambda now: {"pinned": True})
+
+    def pinned(now: Record) -> dict[str, Any]:
+        check_exists(now)
+        return {"pinned": True}
+
+    record = amend(run_dir, which, pinned)
     say(f"{record.path}: pinned: no retention rule deletes it")

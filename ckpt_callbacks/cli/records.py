@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from ..errors import StoreError
@@ -12,11 +11,12 @@ from ..policy.ranking import newest_resumable
 from ..policy.unranked import ranked_by_unlogged
 from ..record import ALIASES, Record, Status
 from ..recovery.settled import FAILURES
-from ..run.view import RunView
+from ..run.view import RunView, missing_ids
 from ..store.aliases import target_of
 from ..store.all_records import all_records
 from ..store.history import Moved
 from ..store.manifest import Manifest
+from .output import say
 
 
 class Listing:
@@ -37,8 +37,10 @@ class Listing:
 
     def __init__(self, manifest: Manifest, policy: Policy | None = None, *, everything: bool = False) -> None:
         self._manifest, self._dirpath = manifest, manifest.layout.dirpath
-        self.missing = _missing(manifest)
+        self.missing = missing_ids(manifest)
         self.view = view = RunView(manifest, policy)
+        self._meant = view.aliases()  # as if no file were missing
+        view.missing = self.missing
         moved, known = manifest.history.moved, all_records(manifest) if everything else manifest.records.values()
         self._moved = Moved() if everything else moved
         self.records = sorted(known, key=lambda record: record.id)
@@ -84,22 +86,20 @@ class Listing:
                 found = found.with_saved(record.time, blocked)
         return found
 
-    def find(self, which: str, *, alone: bool = False) -> Record:
+    def find(self, which: str, *, alone: bool = False, may_be_missing: bool = False) -> Record:
         """Return the record with this id, alias, file, link or tag, or else with this step.
 
         Args:
             which: The name of a checkpoint.
             alone: Whether to refuse a name that could also mean another checkpoint that has a file.
+            may_be_missing: Whether an alias means the checkpoint that has it, even if the file of that one is missing.
+                Otherwise, it means the next one.
 
         Raises:
             StoreError: There is no such record, or ``alone`` is true and there are several.
         """
         if which in ALIASES:
-            found = [record for record in self.records if which in self.aliases.get(record.id, ())]
-            if not found:
-                why = f": {self.view.why_no_best()}" if which == "best" else ""
-                raise StoreError(f"{self._dirpath}: has no {which!r} checkpoint yet{why}")
-            return found[0]
+            return self._find_alias(which, may_be_missing=may_be_missing)
         path = Path(which)
         # The link must be beside the checkpoints: a link of another run may lead to a file of the same name.
         beside = self._dirpath / path.name if path.parent in (Path(), self._dirpath) else path
@@ -126,6 +126,20 @@ class Listing:
         # A deleted checkpoint's name may have been used again.
         return max(matching, key=lambda r: (r.status.on_disk, r.id))
 
+    def _find_alias(self, name: str, *, may_be_missing: bool) -> Record:
+        found = next((record for record in self.records if name in self.aliases.get(record.id, ())), None)
+        meant = self._meant[name]
+        if meant is not None and meant.id in self.missing:
+            if may_be_missing:
+                return meant
+            if found is None:
+                raise StoreError(f"{meant.path}: missing, and no other checkpoint is {name}")
+            say(f"Warning: {meant.path}: missing; {name} is {found.file} instead", err=True)
+        if found is None:
+            why = f": {self.view.why_no_best()}" if name == "best" else ""
+            raise StoreError(f"{self._dirpath}: has no {name!r} checkpoint yet{why}")
+        return found
+
     def _named_in_history(self, which: str) -> list[Record]:
         """Return the records of the history with this id or file, unless the manifest has one."""
         name = Path(which).name
@@ -137,6 +151,8 @@ class Listing:
     def _reasons(self, record: Record) -> list[str] | tuple[str, ...]:
         if record.run != self.view.run_id:
             return ["of an earlier run"]
+        if record.id in self.missing:
+            return ["its file is missing"]
         if record.status is Status.COMMITTED:
             return ["not verified yet"]
         if self._plan is not None:
@@ -151,11 +167,3 @@ class Listing:
         if unlogged := ranked_by_unlogged(self.view.policy, records):
             return f"{' and '.join(map(repr, unlogged))} was never logged; nothing is deleted until it is"
         return "nothing; the next save deletes it"
-
-
-def _missing(manifest: Manifest) -> set[int]:
-    """Return the ids of the records whose file is missing; not those that a training run is deleting now."""
-    gone = {record.id for record in manifest.live() if not os.path.lexists(record.path)}
-    if gone:
-        manifest.refresh()  # the journal records a deletion before the file goes
-    return {id_ for id_ in gone if manifest.counts(id_)}

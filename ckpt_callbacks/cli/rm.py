@@ -8,7 +8,6 @@ import click
 
 from ..errors import StoreError, cause_of
 from ..run.manual_removal import remove_by_hand
-from ..run.view import RunView
 from . import options
 from .output import say
 from .records import Listing
@@ -28,8 +27,8 @@ def rm(run_dir: Path, which: str | None, force: bool) -> None:
     """
     manifest, name = options.locate(run_dir, which)
     policy = options.policy_of(None, manifest)
-    record = Listing(manifest, policy).find(name, alone=True)
-    view = RunView(manifest, policy)
+    listing = Listing(manifest, policy)
+    record, view = listing.find(name, alone=True), listing.view
     before = view.aliases()
     try:
         gone = remove_by_hand(manifest, policy, record, force=force)

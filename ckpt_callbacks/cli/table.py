@@ -42,7 +42,7 @@ def print_rows(rows: Sequence[Row], records: Sequence[Record] | None = None, *, 
     rows = [{name: printable(text) for name, text in row.items()} for row in rows]
     shown = [name for name in rows[0] if any(row[name] for row in rows)]
     if sys.stdout.isatty():
-        _print_fitted(rows, shown, [_COLOURS[record.status] for record in records or ()])
+        _print_fitted(rows, shown, [_colour(row, record) for row, record in zip(rows, records or (), strict=False)])
         return
     widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in shown}
     for name in _CUT if width is not None else ():
@@ -51,6 +51,10 @@ def print_rows(rows: Sequence[Row], records: Sequence[Record] | None = None, *, 
             widths[name] = min(widths[name], max(_NARROWEST, spare))
     for row in ({name: name for name in widths}, *rows):
         click.echo("  ".join(_aligned(name, _cut(row[name], n), n) for name, n in widths.items()).rstrip())
+
+
+def _colour(row: Row, record: Record) -> str:
+    return "red" if row["status"].startswith("missing") else _COLOURS[record.status]
 
 
 def print_nested(facts: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ..record import Record
+from ..run.manual_removal import check_exists
 from ..run.saved_run import read_manifest
 from . import options
 from .output import say
@@ -18,7 +19,7 @@ from .pins import amend, checked_tag, fate_of
 @options.run_dir
 @options.which_before_name
 @options.name
-def tag(run_dir: Path, which: str, name: str | None) -> None:
+def tag(run_dir: Path, which: str | None, name: str | None) -> None:
     """Give a checkpoint a tag.
 
     RUN_DIR and WHICH name the checkpoint: its id or step, its file, a tag, or one of last, best and final. The path of
@@ -26,9 +27,10 @@ def tag(run_dir: Path, which: str, name: str | None) -> None:
     by its tag; if several have the same tag, by the newest. A tag keeps a checkpoint only if the policy says so
     (KeepTagged). Works while training is running.
     """
-    checkpoint, given = options.apart(which, name)
+    checkpoint, given = options.apart(run_dir, which, name)
 
     def tagged(now: Record) -> dict[str, Any]:
+        check_exists(now)
         return {"tags": tuple(dict.fromkeys((*now.tags, checked_tag(given, read_manifest(Path(now.directory))))))}
 
     record = amend(run_dir, checkpoint, tagged)

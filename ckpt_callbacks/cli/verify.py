@@ -38,7 +38,7 @@ def verify(ctx: click.Context, run_dir: Path, which: str | None, as_json: bool) 
     """
     if which is not None or options.is_checkpoint(run_dir):
         manifest, name = options.locate(run_dir, which)
-        records = [Listing(manifest, options.policy_of(None, manifest)).find(name)]
+        records = [Listing(manifest, options.policy_of(None, manifest)).find(name, may_be_missing=True)]
         check_counts(records[0])
         discarded, unlisted, unreadable = [], [], []
     else:

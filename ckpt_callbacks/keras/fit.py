@@ -197,7 +197,8 @@ class Fit:
                 self._observe(EventKind.END, {}, weights=self._measured and self._measured.identity(self.model))
             else:
                 start.end_without_training()
-            if restore_best_weights and (best := run.directory.shown.best()) is not None:
+            shown = run.directory.shown
+            if restore_best_weights and (best := shown.existing(shown.best)) is not None:
                 load_verified(self.model, best, run.directory.staging)
         self.close(run.end)
 

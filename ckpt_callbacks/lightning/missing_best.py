@@ -21,7 +21,7 @@ def refuse_best(run: Run) -> None:
     if not is_called_by(_CheckpointConnector._parse_ckpt_path):
         return
     view = run.directory.shown
-    metric, last = run.policy.best_metric, view.last()
+    metric, last = run.policy.best_metric, view.existing(view.last)
     if metric is None:
         why = (
             "the policy ranks nothing; add a rule with a metric, such as KeepBest(1, by=Metric('val_loss', mode='min'))"

@@ -139,7 +139,7 @@ def _damaged(manifest: Manifest) -> Iterator[Repair]:
                 continue  # a training run deleted it meanwhile
             yield find_renamed(manifest, record) or Repair(
                 str(error),
-                "marked as failed",
+                f"marked as {'damaged' if os.path.exists(record.path) else 'missing'}",
                 partial(manifest.amend, record.id, partial(as_failed, error=error)),
                 changes_only_records=True,
             )

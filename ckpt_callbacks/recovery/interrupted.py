@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from ..errors import RecoveryError, Unreadable, VerifyError, cause_of
+from ..errors import RecoveryError, Unreadable, VerifyError, cause_of, listed
 from ..record import Record, Status
 from ..store.digest import verify
 from ..store.disk_space import FULL
@@ -87,9 +87,12 @@ def mark_damaged(manifest: Manifest, damaged: dict[int, VerifyError], best: Call
         except VerifyError as error:
             log.warning("%s; it is ignored: best is the next best one, and a resume takes the newest good one", error)
             damaged[record.id] = error
-    for record in manifest.live():
-        if not os.path.lexists(record.path):
-            damaged.setdefault(record.id, VerifyError(f"{record.path}: missing"))
+    missing = [record for record in manifest.live() if not os.path.exists(record.path)]
+    missing.sort(key=lambda record: not record.pinned)
+    if named := [f"{r.file} (pinned)" if r.pinned else r.file for r in missing if r.id not in damaged]:
+        log.warning("%s: missing, and no longer counted: %s", manifest.layout.dirpath, listed(named))
+    for record in missing:
+        damaged.setdefault(record.id, VerifyError(f"{record.path}: missing"))
     with _recovery_errors(manifest):
         for id_ in [id_ for id_, error in damaged.items() if not isinstance(error, Unreadable)]:
             try:

@@ -45,7 +45,7 @@ def find_unlisted(manifest: Manifest) -> Iterator[Repair]:
         found = [record for record in found if record.run in runs]
     for record in found:
         yield Repair(
-            f"{record.file}: missing from the manifest",
+            f"{record.file}: is not in the manifest",
             "restored from its embedded record",
             partial(_enter, manifest, record),
             changes_only_records=True,

@@ -237,6 +237,7 @@ class RunDirectory:
 
     def _repair(self) -> None:
         self.manifest.refresh()
+        self.view.missing.clear()
         self._refuse_another_framework()
         for line in recover(self.manifest):
             log.warning("%s: %s", self.dirpath, line)

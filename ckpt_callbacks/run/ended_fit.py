@@ -19,7 +19,7 @@ class EndedFit(RunView):
 
     def __init__(self, view: RunView, fit: int) -> None:
         super().__init__(view.manifest, view.policy)
-        self.current, self.damaged, self._fit = view.run_id, view.damaged, fit
+        self.current, self.damaged, self.missing, self._fit = view.run_id, view.damaged, view.missing, fit
 
     def records(self) -> list[Record]:
         """Return those of the fit's verified records whose files still exist, oldest first."""

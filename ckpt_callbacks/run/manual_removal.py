@@ -8,11 +8,12 @@ import os
 from ..errors import DirectoryInUse, StoreError
 from ..policy.policy import Policy
 from ..record import Record, Status
+from ..store.condition import condition
 from ..store.lock import TrainingLock
 from ..store.manifest import Manifest
 from .leftovers import Leftovers
 from .pruning import delete, move_aliases
-from .view import RunView
+from .view import RunView, missing_ids
 
 
 def remove_by_hand(manifest: Manifest, policy: Policy | None, record: Record, *, force: bool) -> bool:
@@ -46,6 +47,7 @@ def remove_by_hand(manifest: Manifest, policy: Policy | None, record: Record, *,
             alone = False  # a training run holds the directory: it moves the links
         stack.callback(_say_gone, manifest)
         manifest.refresh()
+        view.missing |= missing_ids(manifest)  # what takes their place is needed instead
         now = manifest.recall(record.id) or record
         if now.status is Status.FAILED:
             return _remove_failed(manifest, now, force=force)
@@ -84,8 +86,17 @@ def check_counts(record: Record) -> None:
     """Raise `StoreError` unless a checkpoint exists, as far as its record says."""
     if not record.status.on_disk:
         raise StoreError(
-            f"{record.path}: its status is {record.status.value}; expected a checkpoint that is saved, and neither "
+            f"{record.path}: its status is {condition(record)}; expected a checkpoint that is saved, and neither "
             f"deleted nor failed: `ckpt ls {record.directory}` lists them"
+        )
+
+
+def check_exists(record: Record) -> None:
+    """Raise `StoreError` unless a checkpoint exists."""
+    check_counts(record)
+    if not os.path.exists(record.path):
+        raise StoreError(
+            f"{record.path}: missing; expected a checkpoint that exists: `ckpt ls {record.directory}` lists them"
         )
 
 

@@ -79,19 +79,22 @@ class RunReader:
 
     def best(self) -> Record | None:
         """Return the best checkpoint (its file is ``.path``), or None before any finite value."""
-        return self._view().best()
+        view = self._view()
+        return view.existing(view.best)
 
     def last(self) -> Record | None:
         """Return the newest checkpoint, or None."""
-        return self._view().last()
+        view = self._view()
+        return view.existing(view.last)
 
     def final(self) -> Record | None:
         """Return the state when `fit` ended, or None."""
-        return self._view().final()
+        view = self._view()
+        return view.existing(view.final)
 
     def records(self) -> list[Record]:
         """Return all checkpoints of the run that exist, oldest first."""
-        return self._view().records()
+        return self._view().existing_records()
 
     def wait(self) -> None:
         """Wait until every requested save is on the disk, or has failed."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,8 @@ log = logging.getLogger("ckpt_callbacks")
 class SavedRun:
     """The checkpoints of the newest run in a directory, ranked by the policy in its manifest.
 
-    It only reads, takes no lock, and works while the run trains: each method reads what the run has written since.
+    It only reads, takes no lock, and works while the run trains: each method reads what the run has written since. A
+    checkpoint whose file is missing is left out, with a warning.
 
     Args:
         dirpath: The run directory.
@@ -47,24 +50,28 @@ class SavedRun:
 
     def best(self) -> Record | None:
         """Return the best checkpoint (its file is ``.path``), or None if no value of the metric was finite so far."""
-        return self._refreshed().best()
+        return self._existing(RunView.best)
 
     def last(self) -> Record | None:
         """Return the newest checkpoint, or None."""
-        return self._refreshed().last()
+        return self._existing(RunView.last)
 
     def final(self) -> Record | None:
         """Return the checkpoint of the state in which `fit` ended, or None."""
-        return self._refreshed().final()
+        return self._existing(RunView.final)
 
     def records(self) -> list[Record]:
         """Return all checkpoints of the run that exist, oldest first."""
-        return self._refreshed().records()
+        return self._refreshed().existing_records()
 
     def resume_path(self) -> str | None:
         """Return the newest checkpoint that a run can continue from and that passes verification, or None."""
         record = next(self._view.verified_resumable(), None)
         return str(record.path) if record else None
+
+    def _existing(self, choose: Callable[[RunView], Record | None]) -> Record | None:
+        view = self._refreshed()
+        return view.existing(partial(choose, view))
 
     def _refreshed(self) -> RunView:
         self._view.refresh()

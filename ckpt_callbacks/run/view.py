@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,14 @@ from ..store.manifest import Manifest
 log = logging.getLogger("ckpt_callbacks")
 
 
+def missing_ids(manifest: Manifest) -> set[int]:
+    """Return the ids of the records whose file is missing; not those that a training run is deleting now."""
+    gone = {record.id for record in manifest.live() if not os.path.exists(record.path)}
+    if gone:
+        manifest.refresh()  # the journal records a deletion before the file goes
+    return {id_ for id_ in gone if manifest.counts(id_)}
+
+
 class RunView:
     """The checkpoints of one run, seen through a policy. Reads only, and needs no lock.
 
@@ -32,12 +41,14 @@ class RunView:
         policy: As given.
         current: Identifies the run that is training here; empty before training begins.
         damaged: The errors of checkpoints that failed verification, by record id.
+        missing: The ids of records that do not count, because their file was missing when it was looked for.
     """
 
     def __init__(self, manifest: Manifest, policy: Policy | None) -> None:
         self.manifest, self.policy = manifest, policy
         self.current = ""
         self.damaged: dict[int, VerifyError] = {}
+        self.missing: set[int] = set()
 
     def refresh(self) -> None:
         """Read the manifest again."""
@@ -56,7 +67,36 @@ class RunView:
 
     def records(self) -> list[Record]:
         """Return the run's verified records whose files exist, oldest first."""
-        return [r for r in self.manifest.verified(self.run_id) if r.id not in self.damaged]
+        left_out = {*self.damaged, *self.missing}
+        return [r for r in self.manifest.verified(self.run_id) if r.id not in left_out]
+
+    def existing(self, choose: Callable[[], Record | None]) -> Record | None:
+        """Return what ``choose`` returns once every record counts whose file is there, and none that is missing.
+
+        A warning names each record whose file is missing, once.
+        """
+        self._forget_returned()
+        while (record := choose()) is not None and self._is_missing(record):
+            pass
+        return record
+
+    def existing_records(self) -> list[Record]:
+        """Return `records` without those whose file is missing. A warning names each of these, once."""
+        self._forget_returned()
+        return [record for record in self.records() if not self._is_missing(record)]
+
+    def _forget_returned(self) -> None:
+        known = self.manifest.records
+        self.missing -= {id_ for id_ in self.missing if id_ not in known or os.path.exists(known[id_].path)}
+
+    def _is_missing(self, record: Record) -> bool:
+        if os.path.exists(record.path):
+            return False
+        self.manifest.refresh()  # a training run records a deletion before the file goes
+        if self.manifest.counts(record.id) and record.id not in self.missing:
+            self.missing.add(record.id)
+            log.warning("%s: missing, so another checkpoint takes its place, if there is one", record.path)
+        return True
 
     def last(self) -> Record | None:
         """Return the newest checkpoint of the run, or None."""
@@ -95,7 +135,9 @@ class RunView:
         """Return the records that a run can continue from, newest first, without reading their files."""
         self.manifest.refresh()
         self.report_problems()
-        return [r for r in reversed(self.manifest.live()) if r.resumable and not r.superseded]
+        self._forget_returned()
+        live = (record for record in reversed(self.manifest.live()) if record.id not in self.missing)
+        return [record for record in live if record.resumable and not record.superseded]
 
     def verified_resumable(self, suits: Callable[[Record], bool] = lambda record: True) -> Iterator[Record]:
         """Yield the records that a run can continue from, newest first, after reading every byte of each file.

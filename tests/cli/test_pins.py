@@ -205,9 +205,9 @@ def test_ls_does_not_call_a_file_missing_that_is_being_deleted(run_dir, monkeypa
 
     monkeypatch.setattr(module.Listing, "__init__", late)
     out = ckpt("ls", run_dir)[1]
-    assert "MISSING" not in out and "003.ckpt" not in out
+    assert "missing" not in out and "003.ckpt" not in out
     (run_dir / "004.ckpt").unlink()
-    assert "MISSING" in ckpt("ls", run_dir)[1]
+    assert "  missing  " in ckpt("ls", run_dir)[1]
 
 
 def test_the_lock_of_a_removal_is_released(run_dir):
@@ -269,8 +269,29 @@ def test_the_path_of_a_checkpoint_names_it_for_every_command(run_dir, name, id_)
 
 
 def test_a_tag_without_a_checkpoint_is_one_line(run_dir):
+    code, out, err = ckpt("tag", run_dir, "release")
+    assert (code, out) == (2, "") and err.startswith(f"Error: {run_dir}: which checkpoint? expected a checkpoint's")
     for command in ("tag", "untag"):
-        code, out, err = ckpt(command, run_dir, "release")
-        assert (code, out) == (2, "") and err.startswith(f"Error: {run_dir}: which checkpoint? expected a checkpoint's")
         assert f"{command} [OPTIONS] RUN_DIR [WHICH] NAME" in ckpt(command, "--help")[1]
-        assert ckpt(command, run_dir)[0] == 2
+        for alone in (run_dir, run_dir / "last.ckpt", "release"):
+            code, out, err = ckpt(command, alone)
+            assert (code, out, err.count("\n")) == (2, "", 1)
+            assert err.startswith(f"Error: {command}: got only {str(alone)!r}; expected a checkpoint and a tag, as in")
+
+
+def test_a_tag_alone_names_the_checkpoint_that_loses_it(run_dir):
+    code, out, err = ckpt("untag", run_dir, "release")
+    assert (code, out, err) == (2, "", f"Error: {run_dir}: no checkpoint is tagged 'release'; none has a tag\n")
+    for which in ("3", "4"):
+        ckpt("tag", run_dir, which, "release")
+    code, out, err = ckpt("untag", run_dir, "release")
+    assert (code, out) == (2, "") and err == (
+        f"Error: {run_dir}: 2 checkpoints are tagged 'release' (003.ckpt, 004.ckpt); say which one, as in "
+        f"`ckpt untag {run_dir} 003.ckpt release`\n"
+    )
+    assert ckpt("untag", run_dir, "3", "release")[0] == 0
+    assert ckpt("untag", run_dir, "release") == (0, f"{run_dir}/004.ckpt: no longer tagged release\n", "")
+    assert records(run_dir)[3].tags == records(run_dir)[4].tags == ()
+    ckpt("tag", run_dir, "4", "stable")
+    assert "no checkpoint is tagged 'other'; the tags are stable" in ckpt("untag", run_dir, "other")[2]
+    assert "expected a run directory" in ckpt("untag", run_dir.parent, "stable")[2]

@@ -72,7 +72,7 @@ def test_a_run_that_saves_all_the_time_is_never_reported(training):
         while trainer.is_alive():
             for command, *options in (["doctor", "--dry-run"], ["verify"]):
                 assert ckpt(command, training.dirpath, *options)[::2] == (0, ""), command
-            assert "MISSING" not in ckpt("ls", training.dirpath)[1]
+            assert "missing" not in ckpt("ls", training.dirpath)[1]
     finally:
         trainer.join()
     assert len(Manifest.read(training.dirpath).live()) == 3

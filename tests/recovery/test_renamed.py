@@ -32,13 +32,15 @@ def test_the_links_follow_a_renamed_checkpoint(run_dir):
 
 
 @pytest.mark.parametrize("name", ["004.bak", "sub/004.ckpt", None])
-def test_a_checkpoint_that_is_not_beside_its_place_is_lost(run_dir, name):
+def test_a_checkpoint_that_is_not_beside_its_place_is_missing(run_dir, name):
     (run_dir / "sub").mkdir()
     if name is None:
         (run_dir / "004.ckpt").write_bytes(b"another")
     else:
         (run_dir / "004.ckpt").rename(run_dir / name)
-    assert "; marked as failed\n" in ckpt("doctor", run_dir)[1]
-    assert f"  {'lost' if name else 'damaged'}  " in ckpt("ls", run_dir)[1]
-    assert "status: " + ("lost" if name else "damaged") in ckpt("show", run_dir, "4")[1]
+    word = "missing" if name else "damaged"
+    assert f"; marked as {word}\n" in ckpt("doctor", run_dir)[1]
+    assert f"  {word}  " in ckpt("ls", run_dir)[1]
+    assert f"status: {word}\n" in ckpt("show", run_dir, "4")[1]
+    assert f"its status is {word};" in ckpt("pin", run_dir, "4")[2]
     assert "  failed  " in ckpt("ls", run_dir)[1], "a save that failed has never been good"

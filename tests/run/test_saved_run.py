@@ -8,6 +8,7 @@ import pytest
 
 from ckpt_callbacks import EventKind, Improves, KeepBest, KeepLast, Metric, Policy, StoreError, open_run
 from ckpt_callbacks.config import Config
+from ckpt_callbacks.run.reader import RunReader
 from ckpt_callbacks.store.manifest import Manifest
 from tests.support.processes import ENVIRONMENT
 from tests.support.training import new_run, report, start
@@ -85,3 +86,49 @@ def test_what_is_no_run_directory_is_one_line(tmp_path, name, why):
     with pytest.raises(StoreError) as caught:
         open_run(tmp_path / name)
     assert why in str(caught.value) and "expected a run directory" in str(caught.value)
+
+
+def test_it_leaves_out_what_is_missing_until_it_is_back(tmp_path, caplog):
+    run = train(tmp_path)
+    run.close()
+    saved = open_run(tmp_path)
+    best, last = saved.best(), saved.last()
+    others = [record for record in saved.records() if record != best]
+    assert (best.step, last.step) == (20, 30) and last in others
+    os.rename(best.path, tmp_path / "aside")
+    for _ in range(2):
+        assert saved.best() in others and saved.last() == last
+        assert saved.records() == others
+        assert saved.resume_path() == str(last.path)
+    assert caplog.messages == [f"{best.path}: missing, so another checkpoint takes its place, if there is one"]
+    os.rename(tmp_path / "aside", best.path)
+    assert (saved.best(), len(saved.records())) == (best, len(others) + 1)
+
+
+@pytest.mark.parametrize("policy", [True, False])
+def test_there_is_no_best_if_all_are_missing(tmp_path, policy, caplog):
+    run = train(tmp_path)
+    run.close()
+    if not policy:
+        journal = Manifest.read(tmp_path).layout.journal
+        lines = journal.read_text().splitlines(keepends=True)
+        journal.write_text("".join(line for line in lines if '{"attempt"' not in line))
+    saved = open_run(tmp_path)
+    for record in saved.records():
+        record.path.unlink()
+    assert saved.best() is saved.last() is saved.final() is saved.resume_path() is None
+    assert saved.records() == [] and all("missing" in message for message in caplog.messages)
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_a_callback_answers_the_same(tmp_path, is_open):
+    run = train(tmp_path)
+    if not is_open:
+        run.close()
+        run = new_run(tmp_path, POLICY, background=False)
+    callback = RunReader(lambda _: run, run.settings)
+    best, last = callback.best(), callback.last()
+    others = [record for record in callback.records() if record != best]
+    best.path.unlink()
+    assert callback.best() in others and callback.last() == last and callback.records() == others
+    run.close()
