@@ -33,19 +33,20 @@ def verify(ctx: click.Context, run_dir: Path, which: str | None, as_json: bool) 
     """Compare every byte with the manifest.
 
     Reads all checkpoints of RUN_DIR again, or only WHICH: an id, a step, a file, a tag, or one of last, best and final.
-    The path of a checkpoint alone names it, too. The exit status is 1 when one of them, or a line of the manifest, is
-    damaged.
+    The path of a checkpoint alone names it, too. The exit status is 1 when one of them, or a line of the manifest or of
+    the history, is damaged.
     """
     if which is not None or options.is_checkpoint(run_dir):
         manifest, name = options.locate(run_dir, which)
         records = [Listing(manifest, options.policy_of(None, manifest)).find(name, may_be_missing=True)]
         check_counts(records[0])
-        discarded, unlisted, unreadable = [], [], []
+        discarded, unlisted, unreadable, damaged = [], [], [], 0
     else:
         manifest = options.open_manifest(run_dir)
         records, unlisted = manifest.live(), _unlisted(manifest)
         discarded = [r for r in _discarded(manifest) if not any(line.startswith(f"{r.path}: ") for line in unlisted)]
         unreadable = [found.problem for found in find_unreadable(manifest)]
+        damaged = len(manifest.history.damaged())
     checked, bad = 0, 0
     with _progress(sum(record.size for record in records)) as (advance, show):
         for record in records:
@@ -71,7 +72,9 @@ def verify(ctx: click.Context, run_dir: Path, which: str | None, as_json: bool) 
         say(verified if checked else f"{run_dir}: no checkpoint yet")
         if manifest.problems:
             click.echo(f"{cells.count(len(manifest.problems), 'line')} of the manifest damaged")
-    ctx.exit(1 if bad or discarded or unlisted or manifest.problems else 0)
+        if damaged:
+            say(f"{cells.count(damaged, 'line')} of the history damaged; run `ckpt doctor {run_dir}`")
+    ctx.exit(1 if bad or discarded or unlisted or manifest.problems or damaged else 0)
 
 
 def _problem_of(record: Record, progress: Callable[[int], object]) -> str | None:

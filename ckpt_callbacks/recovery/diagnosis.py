@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +27,8 @@ from .renamed import find_renamed
 from .repair import Repair
 from .returned import find_returned
 from .unreadable import find_unreadable
+
+_REWRITTEN = "rewritten from the intact ones, next to a copy of the old file"
 
 PolicyOf = Callable[[Manifest], Policy | None]
 
@@ -117,13 +119,27 @@ def _set_aside(path: Path, aside: Path) -> None:
 
 
 def _bad_lines(manifest: Manifest) -> Iterator[Repair]:
-    """Yield a repair if lines of the manifest are damaged."""
+    """Yield a repair if lines of the manifest or of the history are damaged."""
     if manifest.problems:
+        yield Repair(f"{manifest.layout.journal}: {_count(manifest.problems)} damaged", _REWRITTEN, manifest.rewrite)
+    history = manifest.history
+    try:
+        damaged = history.damaged()
+    except StoreError:  # something else has its name, which is reported
+        return
+    except OSError as error:
         yield Repair(
-            f"{manifest.layout.journal}: {len(manifest.problems)} lines are damaged",
-            "rewritten from the intact ones, next to a copy of the old file",
-            manifest.rewrite,
+            f"{history.path}: cannot be read: {error.strerror or error}",
+            "left unchanged: make it readable, or move it away to go on without the records in it",
+            lambda: None,
         )
+        return
+    if damaged:
+        yield Repair(f"{history.path}: {_count(damaged)} damaged", _REWRITTEN, history.mend)
+
+
+def _count(lines: Sized) -> str:
+    return "1 line is" if len(lines) == 1 else f"{len(lines)} lines are"
 
 
 def _damaged(manifest: Manifest) -> Iterator[Repair]:

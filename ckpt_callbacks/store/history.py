@@ -6,6 +6,7 @@ ignored and later overwritten, because their records are still in the journal. S
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -16,7 +17,7 @@ from typing import Any
 from ..errors import StoreError
 from ..record import Record, Status
 from .commit import sync_folder
-from .journal import encoded, entry_of, write
+from .journal import encoded, entry_of, intact_entries, is_intact, mended, replace, write
 from .layout import Layout
 from .private_files import open_file
 
@@ -103,7 +104,7 @@ class History:
         return Moved(moved.deleted + len(records) - failed, moved.failed + failed, end + len(lines))
 
     def read(self) -> Iterator[Record]:
-        """Yield all valid records in the order in which they were moved. Skip damaged lines.
+        """Yield all valid records in the order in which they were moved. Of damaged lines, only intact entries count.
 
         Raises:
             OSError: It cannot be read.
@@ -149,6 +150,34 @@ class History:
                 "away to go on without the records of deleted checkpoints"
             ) from error
 
+    def damaged(self) -> list[tuple[int, bytes]]:
+        """Return the damaged ones of the valid lines, and where in the file each of them begins.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        found: list[tuple[int, bytes]] = []
+        place = 0
+        for piece in self._pieces():
+            for line in piece.split(b"\n")[:-1]:
+                if line and not is_intact(line):
+                    found.append((place, line))
+                place += len(line) + 1
+        return found
+
+    def mend(self) -> None:
+        """Replace the file, in one step, with one without damaged lines, and keep the old one next to it.
+
+        Raises:
+            OSError: It could not be replaced.
+        """
+        with open(open_file(self.path, os.O_RDONLY), "rb") as file:
+            content = bytearray(file.read())
+        for place, line in self.damaged():
+            content[place : place + len(line)] = mended(line)
+        replace(self.path, bytes(content), keep_old=True)
+        sync_folder(self.path.parent)
+
     def _size(self) -> int | None:
         """Return the size of the file; None if there is none."""
         try:
@@ -172,13 +201,16 @@ class History:
                 rest = data[end:]
                 if end:
                     yield data[:end]
+            if (
+                rest and self.moved.size is not None
+            ):  # whole lines are valid, so that a newline is damaged, or the end lost
+                yield rest + b"\n"
 
     def _record(self, line: bytes) -> Iterator[Record]:
-        """Yield the record of a line if the line is intact."""
+        """Yield the record of a line; of a damaged one, those that are intact in it."""
         entry = entry_of(line)
-        try:
-            if isinstance(entry, dict) and "record" in entry:
-                # Whatever the entry says: a record moves only once its file is gone.
-                yield Record.from_json(entry["record"], str(self._dirpath)).replace(absent=True)
-        except (AttributeError, KeyError, TypeError, ValueError):  # a newer version wrote it
-            return
+        for each in intact_entries(line) if entry is None else [entry]:
+            with contextlib.suppress(AttributeError, KeyError, TypeError, ValueError):  # a newer version wrote it
+                if isinstance(each, dict) and "record" in each:
+                    # Whatever the entry says: a record moves only once its file is gone.
+                    yield Record.from_json(each["record"], str(self._dirpath)).replace(absent=True)

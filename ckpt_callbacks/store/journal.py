@@ -96,7 +96,7 @@ class Journal:
         if tail is None and self._offset:
             line = b"".join(map(encoded, known())) + line
         end = self._offset if tail is not None else 0
-        if tail and any(_intact_entries(tail)):  # not from a crash: the newline of an intact line was damaged
+        if tail and any(intact_entries(tail)):  # not from a crash: the newline of an intact line was damaged
             line, end = b"\n" + line, end + len(tail)
         write(self.path, end, line)
         if end == 0:
@@ -107,7 +107,7 @@ class Journal:
     @property
     def is_whole(self) -> bool:
         """Whether the file existed at the last `read` and was read completely."""
-        return self._tail is not None and not any(_intact_entries(self._tail))
+        return self._tail is not None and not any(intact_entries(self._tail))
 
     def replace(self, entries: Iterable[Mapping[str, Any]], *, keep_old: bool) -> None:
         """Replace the file, in one step, with a new one that holds these entries. The next `read` notices that.
@@ -119,16 +119,7 @@ class Journal:
         Raises:
             OSError: It could not be replaced, or a user who may write the old file could not write the new one.
         """
-        draft = free_draft(self.path.parent, self.path.stem)
-        try:
-            write(draft, 0, b"".join(map(encoded, entries)), like=self.path)
-            if keep_old:
-                os.link(self.path, self.path.with_name(free_name(self.path.parent, self.path.name, ".damaged")))
-            os.replace(draft, self.path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                draft.unlink(missing_ok=True)
-            raise
+        replace(self.path, b"".join(map(encoded, entries)), keep_old=keep_old)
         self.is_settled = False
         self._settle()
 
@@ -170,7 +161,7 @@ class Journal:
             if line:
                 entry = entry_of(line)
                 is_damaged = entry is None
-                yield Line(self._lines, list(_intact_entries(line)) if is_damaged else [entry], is_damaged)
+                yield Line(self._lines, list(intact_entries(line)) if is_damaged else [entry], is_damaged)
 
     def _sync_folders(self) -> None:
         """Make sure that a new file survives a power loss."""
@@ -196,19 +187,40 @@ def _first_line(descriptor: int) -> bytes:
 
 def entry_of(line: bytes) -> Any:
     """Return the entry of a line; None when it is damaged."""
-    check, _, payload = line.partition(b" ")
     try:
-        return json.loads(payload) if check == b"%08x" % zlib.crc32(payload) else None
+        return json.loads(line.partition(b" ")[2]) if is_intact(line) else None
     except ValueError:
         return None
 
 
-def _intact_entries(damaged: bytes) -> Iterator[Any]:
+def is_intact(line: bytes) -> bool:
+    """Return whether the checksum of a line is that of its entry."""
+    check, _, payload = line.partition(b" ")
+    return check == b"%08x" % zlib.crc32(payload)
+
+
+def intact_entries(damaged: bytes) -> Iterator[Any]:
     """Yield the intact entries of a damaged line; a damaged newline joins two."""
     for piece in _HEAD.split(damaged):
         entry = entry_of(piece) or entry_of(piece[:-1])
         if entry is not None:
             yield entry
+
+
+def mended(damaged: bytes) -> bytes:
+    """Return a damaged line with the intact entries in it on lines of their own; the rest is blank.
+
+    The length stays the same, because the journal knows that of the history.
+    """
+    pieces = []
+    for piece in _HEAD.split(damaged):
+        if entry_of(piece) is not None:
+            pieces.append(piece)
+        elif entry_of(piece[:-1]) is not None:
+            pieces.append(piece[:-1] + b"\n")
+        else:
+            pieces.append(b"\n" * len(piece))
+    return b"".join(pieces)
 
 
 def write(path: Path, end: int, lines: bytes, *, like: Path | None = None) -> None:
@@ -237,6 +249,29 @@ def write(path: Path, end: int, lines: bytes, *, like: Path | None = None) -> No
             raise
     finally:
         os.close(descriptor)
+
+
+def replace(path: Path, lines: bytes, *, keep_old: bool) -> None:
+    """Replace a file, in one step, with one of these lines. A power loss can still bring back the old one.
+
+    Args:
+        path: The file.
+        lines: The lines.
+        keep_old: Whether to keep the old file next to it.
+
+    Raises:
+        OSError: It could not be replaced, or a user who may write the old file could not write the new one.
+    """
+    draft = free_draft(path.parent, path.stem)
+    try:
+        write(draft, 0, lines, like=path)
+        if keep_old:
+            os.link(path, path.with_name(free_name(path.parent, path.name, ".damaged")))
+        os.replace(draft, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise
 
 
 def _give_rights(descriptor: int, wanted: os.stat_result) -> None:
