@@ -9,6 +9,7 @@ from lightning.pytorch import Trainer
 from ..run.run import Run
 from . import loops, validations
 from .metrics import has_step_metrics
+from .step_count import StepCount
 
 
 class BatchGate:
@@ -28,13 +29,13 @@ class BatchGate:
         self._manual, self._limit = False, math.inf
         self.step = 0
 
-    def close(self, trainer: Trainer, step: int, *, counts_batches: bool) -> None:
+    def close(self, trainer: Trainer, step: int, steps: StepCount) -> None:
         """Find out how many batches can be skipped after the one that ends now, which was observed at ``step``.
 
         Args:
             trainer: The trainer.
             step: The number of steps done.
-            counts_batches: True if each batch counts as a step.
+            steps: How steps are counted.
         """
         self._left, self._skipped = 0, False
         self._results, self._batches = loops.running_epoch(trainer)
@@ -42,8 +43,11 @@ class BatchGate:
         if self._single and has_step_metrics(self._results, self._run.policy.monitored):
             return  # the policy needs the metrics of each batch
         self._run.close_gate()
-        self._manual = not (counts_batches or trainer.lightning_module.automatic_optimization)
-        self._limit = self._run_gate.step if counts_batches else min(self._run_gate.step, loops.max_steps(trainer))
+        self._steps, is_limited = steps, not steps.is_of_batches
+        self._manual = is_limited and not trainer.lightning_module.automatic_optimization
+        self._limit = min(self._run_gate.step, loops.max_steps(trainer)) if is_limited else self._run_gate.step
+        if self._manual:
+            self.step = step
         self._logged = len(self._results)
         self._count(trainer, step)
 
@@ -86,7 +90,7 @@ class BatchGate:
             return False  # processes that train together do not know the alarms and metrics of each other
         if self._manual:
             step = trainer.global_step
-            if step >= self._limit:
+            if step >= self._limit or (step == self.step and self._steps.stands_still(trainer)):
                 return False
             self.step = step
         return True

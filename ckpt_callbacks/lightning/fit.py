@@ -190,7 +190,7 @@ class Fit:
             self._save_before_winding_down(weights)
         self._progress.plateau_interval = None
         self._trained.end_batch()  # here, as the policy may have just stopped training, and a validation follows then
-        self.gate.close(trainer, step, counts_batches=self._progress.steps.is_of_batches)
+        self.gate.close(trainer, step, self._progress.steps)
 
     def begin_validation(self) -> None:
         """Begin a validation. The gate may have skipped the batch before it."""

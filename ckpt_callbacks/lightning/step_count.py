@@ -25,7 +25,8 @@ class StepCount:
     With manual optimization, Lightning counts the steps of `self.optimizers()` in ``training_step``, and nothing else.
     If no optimizer is configured, Lightning certainly counts none. The same is certain if no step was counted although
     an optimizer has stepped or an epoch has changed the weights, and no gradient is waiting for a later step. A module
-    may switch to its own optimizer at any time, so each epoch checks this again.
+    may switch to its own optimizer at any time, so this is checked again in each epoch, and whenever the count stands
+    still for longer than before.
 
     Attributes:
         offset: Steps minus batches, if batches are counted. None while Lightning counts.
@@ -38,6 +39,9 @@ class StepCount:
         self._stepped: set[int] = set()  # ids of the parameters that were updated in the running batch
         self._stepping: dict[int, weakref.ref[torch.optim.Optimizer]] = {}
         self._trained: str | None = None  # an identity of the weights
+        self._last = 0  # the count at the last batch that was observed
+        self._still_at, self._still_since = -1, 0  # the count that last stood still, and the batch that reached it
+        self._still = self._longest = 0  # batches without a counted step: at that count, and the most before it
 
     @property
     def is_of_batches(self) -> bool:
@@ -47,6 +51,7 @@ class StepCount:
     def begin(self, trainer: Trainer) -> None:
         """Begin to train. Call it before the count of a checkpoint is restored."""
         self._begun_at = trainer.global_step, loops.batches_trained_in_total(trainer)
+        self._last = trainer.global_step
         if trainer.lightning_module.automatic_optimization or self.is_of_batches:
             return
         if all(isinstance(optimizer, _MockOptimizer) for optimizer in trainer.optimizers):
@@ -78,10 +83,21 @@ class StepCount:
 
     def end_batch(self, trainer: Trainer) -> int:
         """Return the number of steps done at the end of a batch."""
-        if self._hook is not None:
-            self._decide(trainer, is_uncounted=bool(self._stepped))
-            self._stepped.clear()
+        if not (self.is_of_batches or trainer.lightning_module.automatic_optimization):
+            self._check(trainer)
         return self.now(trainer)
+
+    def stands_still(self, trainer: Trainer) -> bool:
+        """Return whether Lightning has counted no step for more batches in a row than ever before in this fit.
+
+        Call it at the end of each batch in which Lightning has counted none.
+        """
+        step, batch = trainer.global_step, loops.batches_trained_in_total(trainer)
+        if step != self._still_at:
+            self._longest = max(self._longest, self._still)
+            self._still_at, self._still_since = step, batch - 1
+        self._still = batch - self._still_since
+        return self._still > self._longest and step != 1  # after one step, nobody knows when the next one is due
 
     def end_epoch(self, trainer: Trainer) -> None:
         """Check whether an epoch has changed the weights, and watch the optimizers when the next one begins."""
@@ -98,6 +114,17 @@ class StepCount:
         found = (reference() for reference in self._stepping.values())
         known = set(map(id, trainer.optimizers))
         return sorted({type(one).__name__ for one in found if one is not None and one.state and id(one) not in known})
+
+    def _check(self, trainer: Trainer) -> None:
+        step = trainer.global_step
+        stands_still = step in (self._last, self._still_at) and self.stands_still(trainer)
+        self._last = step
+        if self._hook is not None:
+            self._decide(trainer, is_uncounted=stands_still and bool(self._stepped))
+            self._stepped.clear()
+        elif stands_still and trainer.world_size == 1:  # several processes decide together, at the same batches
+            self._begun_at = step, self._still_since
+            self._watch(trainer)
 
     def _watch(self, trainer: Trainer) -> None:
         def note_step(optimizer: torch.optim.Optimizer, *_: Any) -> None:

@@ -153,10 +153,23 @@ def test_links_are_created_again(run_dir):
     assert (run_dir / "best.ckpt").resolve() == best.path
 
 
-def test_a_file_in_the_place_of_a_link_is_reported_and_left_alone(trained, tmp_path):
-    copied = Path(shutil.copytree(trained, tmp_path / "copied"))  # as from a zip archive, with files in place of links
-    (copied / "final.ckpt").unlink()
-    (copied / "final.ckpt").symlink_to("theirs.ckpt")
+def by_copytree(trained, target):
+    shutil.copytree(trained, target)
+
+
+def by_an_archive(trained, target):
+    shutil.unpack_archive(shutil.make_archive(target.with_name("packed"), "zip", trained), target)
+
+
+def with_a_link_of_others(trained, target):
+    shutil.copytree(trained, target)
+    (target / "final.ckpt").unlink()
+    (target / "final.ckpt").symlink_to("theirs.ckpt")
+
+
+@pytest.mark.parametrize("copy", [by_copytree, by_an_archive, with_a_link_of_others])
+def test_a_file_in_the_place_of_a_link_is_reported_and_left_alone(trained, tmp_path, copy):
+    copy(trained, copied := tmp_path / "copied")
     before = state(copied)
     names = ("last.ckpt", "best.ckpt", "final.ckpt")
     for arguments in (["--dry-run"], [], []):

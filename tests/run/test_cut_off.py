@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -134,17 +135,36 @@ def test_a_handler_that_only_the_main_thread_can_remove_passes_on(caplog):
         signal.signal(signal.SIGUSR1, before)
 
 
-@pytest.mark.parametrize("save, lines", [(OnPreempt(), 1), (EACH.save | OnPreempt(), 1), (EACH.save, 0)])
-def test_a_run_outside_the_main_thread_says_that_it_gets_no_signals(tmp_path, caplog, save, lines):
+def in_a_thread(train):
+    thread = threading.Thread(target=train, name="job")
+    thread.start()
+    thread.join()
+
+
+def in_a_pool(train):
+    with ThreadPoolExecutor(1, thread_name_prefix="job") as pool:
+        pool.submit(train).result()
+
+
+def by_a_timer(train):
+    timer = threading.Timer(0, train)
+    timer.name = "job"
+    timer.start()
+    timer.join()
+
+
+@pytest.mark.parametrize("start, save, lines", [
+    (in_a_thread, OnPreempt(), 1), (in_a_pool, EACH.save | OnPreempt(), 1), (by_a_timer, OnPreempt(), 1),
+    (in_a_thread, EACH.save, 0),
+])  # fmt: skip
+def test_a_run_outside_the_main_thread_says_that_it_gets_no_signals(tmp_path, caplog, start, save, lines):
     def train():
         run = started(tmp_path, Policy(save, KeepAll()))
         epoch(run, 1)
         run.close()
 
-    thread = threading.Thread(target=train, name="job")
-    thread.start()
-    thread.join()
-    assert caplog.text.count("OnPreempt will not save: training runs in the thread 'job'") == lines
+    start(train)
+    assert caplog.text.count("OnPreempt will not save: training runs in the thread 'job") == lines
     caplog.clear()
     train()
     assert "OnPreempt" not in caplog.text

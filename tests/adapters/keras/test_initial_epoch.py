@@ -17,6 +17,7 @@ def places(callback):
     ("every", "saved"),
     [
         pytest.param(5, [(12, 10), (20, 12)], marks=pytest.mark.slow),
+        pytest.param(3, [(8, 9), (20, 12)], marks=pytest.mark.slow),
         (1, [(4, 8), (8, 9), (12, 10), (16, 11), (20, 12)]),
     ],
 )

@@ -6,29 +6,39 @@ import pytest
 from ckpt_callbacks import Every, Improves, KeepAll, Metric, Patience, Policy
 from ckpt_callbacks.errors import MetricError
 from tests.adapters.keras.task import ONCE, checkpoint, fit, model, quick
+from tests.support.variants import only_quick
 
 MAP, TOP = Metric("val_map", mode="max"), Metric("val_top", mode="max")
 
 
-class EachThird(keras.callbacks.Callback):
-    """Adds a metric to the logs of every third epoch, as detection does."""
+class EachNth(keras.callbacks.Callback):
+    """Adds a metric to the logs of every n-th epoch, as detection does."""
+
+    def __init__(self, n=3):
+        super().__init__()
+        self.n = n
 
     def on_epoch_end(self, epoch, logs=None):
-        if epoch % 3 == 2:
+        if epoch % self.n == self.n - 1:
             logs["val_map"] = float(epoch)
 
 
+LATER = Metric("val_map", mode="max", start_from_epoch=2)
+
+
 @ONCE
-def test_a_metric_of_every_third_epoch_ranks_those_epochs(tmp_path, caplog):
-    ours = checkpoint(tmp_path, Policy(Every(epochs=1) | Improves(MAP), KeepAll(), stop=Patience(MAP, checks=3)))
-    fit(model(run_eagerly=True), EachThird(), ours, epochs=6, batch_size=32)
-    assert [(r.epoch, r.metrics.get("val_map")) for r in ours.records() if r.epoch % 3 == 0] == [(3, 2.0), (6, 5.0)]
-    assert ours.best().epoch == 6 and len(ours.records()) == 6
+@pytest.mark.parametrize(("n", "by"), only_quick([(3, MAP), (2, MAP), (6, MAP), (3, LATER)], (3, MAP)))
+def test_a_metric_of_every_nth_epoch_ranks_those_epochs(tmp_path, caplog, n, by):
+    ours = checkpoint(tmp_path, Policy(Every(epochs=1) | Improves(by), KeepAll(), stop=Patience(by, checks=3)))
+    fit(model(run_eagerly=True), EachNth(n), ours, epochs=6, batch_size=32)
+    expected = [(epoch, epoch - 1.0 if epoch % n == 0 else None) for epoch in range(1, 7)]
+    assert [(record.epoch, record.metrics.get("val_map")) for record in ours.records()] == expected
+    assert ours.best().epoch == 6
     assert caplog.text.count("the metric 'val_map' was never logged; logged names: accuracy, loss") == 1
 
 
 @ONCE
-@pytest.mark.parametrize("callback", [None, EachThird()])
+@pytest.mark.parametrize("callback", [None, EachNth()])
 def test_without_validation_data_its_metrics_are_an_error_before_training(tmp_path, callback):
     ours = checkpoint(tmp_path, Policy(Every(epochs=1) | Improves(MAP), KeepAll()))
     settings = {"epochs": 1, "batch_size": 32, "validation_data": None}

@@ -18,6 +18,16 @@ class Noise(keras.layers.Layer):
         return x + 0.1 * keras.random.normal(keras.ops.shape(x))
 
 
+class Drops(keras.layers.Layer):
+    def call(self, x):
+        return keras.random.dropout(x, 0.2)
+
+
+class Scales(keras.layers.Layer):
+    def call(self, x):
+        return x * keras.random.uniform((), 0.9, 1.1)
+
+
 class Centred(keras.layers.Layer):
     """A layer with a running mean in TensorFlow's own variable, as in code for Keras 2."""
 
@@ -47,6 +57,8 @@ def rows(layer):
 
 MAKERS = {
     "noise": lambda: [keras.Input((64,)), Noise(), keras.layers.Dense(10)],
+    "dropout": lambda: [keras.Input((64,)), Drops(), keras.layers.Dense(10)],
+    "scale": lambda: [keras.Input((64,)), Scales(), keras.layers.Dense(10)],
     "lstm": lambda: rows(keras.layers.LSTM(4, stateful=True)),
     "gru": lambda: rows(keras.layers.GRU(4, stateful=True)),
     "variable": lambda: [keras.Input((64,)), Centred(), keras.layers.Dense(10)],
@@ -57,7 +69,7 @@ MAKERS = {
 @pytest.mark.parametrize("resets", only_quick([False, True], True))
 @pytest.mark.parametrize("kind", only_quick(MAKERS, "gru"))
 def test_state_that_keras_does_not_count_is_restored(tmp_path, kind, resets):
-    if kind != "noise" and BACKEND != "tensorflow":
+    if kind not in ("noise", "dropout", "scale") and BACKEND != "tensorflow":
         pytest.skip("such state lives on TensorFlow only")
     (x, y), val = digits()
 

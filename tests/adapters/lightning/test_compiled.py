@@ -1,5 +1,6 @@
 """Compiled parts of a module: their weights have the names of the plain module in a file, and load both ways."""
 
+import re
 import subprocess
 import sys
 
@@ -10,6 +11,8 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from ckpt_callbacks.errors import ResumeError
 from ckpt_callbacks.lightning import LightningCheckpoint
 from tests.adapters.lightning.task import EACH_EPOCH, Model, digest, loaders, trainer, weights
+from tests.support.processes import ROOT
+from tests.support.variants import only_quick
 
 
 def compiled(part):
@@ -124,6 +127,19 @@ def test_without_the_callback_a_file_fits_what_is_compiled_in_place_or_later(tmp
     if kind is not Beside:  # which has the weights under two names
         for other in (Plain, InPlace):
             assert torch.equal(weights(way(other, callback.best_model_path)), weights(module))
+
+
+@pytest.mark.parametrize("kind", only_quick([Compiled, CompiledTwice, Beside], CompiledTwice))
+def test_the_documented_method_loads_a_file_into_compiled_parts_without_the_callback(tmp_path, kind):
+    text = (ROOT / "docs" / "exact-resume.md").read_text()
+    exec(re.search(r"^```python\n(def on_load_checkpoint.*?)^```", text, re.M | re.S)[1], written := {})
+    named = type(kind.__name__, (kind,), {"on_load_checkpoint": written["on_load_checkpoint"]})
+    module, _, callback = train(tmp_path, kind)
+    for way in (from_file, by_a_trainer):
+        assert torch.equal(weights(way(named, callback.best_model_path)), weights(module))
+    whole, fitter, _ = train(tmp_path / "whole", kind, 2)
+    again, resumed, _ = train(tmp_path, named, 2, resume=True)
+    assert digest(again, resumed) == digest(whole, fitter), "beside the callback, it does no harm"
 
 
 def test_a_file_with_the_prefix_goes_into_either(tmp_path, monkeypatch):

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from ckpt_callbacks import Every, KeepAll, OnPreempt, Policy
 from ckpt_callbacks.lightning.loaded_again import loaded_again
@@ -45,16 +45,34 @@ class Slow(Dataset):
         return self.dataset[index]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("workers", [0, 1])
-def test_a_resume_of_slow_data_says_so(tmp_path, workers, caplog):
-    def slowly(dataset, size, shuffle):
-        return DataLoader(Slow(dataset), size, shuffle=shuffle, num_workers=workers)
+class SlowStream(Slow, IterableDataset):
+    """Has no length."""
 
-    settings = {"policy": Policy(Every(epochs=1) | OnPreempt(), KeepAll()), "loader": slowly, "max_epochs": 2}
+    __len__ = None
+
+    def __iter__(self):
+        return (self[index] for index in range(len(self.dataset)))
+
+
+def slowly(dataset, size, shuffle):
+    return DataLoader(Slow(dataset), size, shuffle=shuffle)
+
+
+def slowly_by_a_worker(dataset, size, shuffle):
+    return DataLoader(Slow(dataset), size, shuffle=shuffle, num_workers=1)
+
+
+def as_a_slow_stream(dataset, size, shuffle):
+    return DataLoader(SlowStream(dataset), size)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loader", [slowly, slowly_by_a_worker, as_a_slow_stream])
+def test_a_resume_of_slow_data_says_so(tmp_path, loader, caplog):
+    settings = {"policy": Policy(Every(epochs=1) | OnPreempt(), KeepAll()), "loader": loader, "max_epochs": 2}
     with pytest.raises(SystemExit):
         fit(tmp_path, extra=[At("on_train_batch_end", 19, terminate)], **settings)
-    assert "batches of the epoch again" not in caplog.text
+    assert "loading again" not in caplog.text
     fit(tmp_path, resume=True, **settings)
     # How many lines there are depends on the speed of the machine.
     assert "loading again the 9 batches trained on in this epoch before the checkpoint" in caplog.text

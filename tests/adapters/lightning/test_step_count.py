@@ -4,9 +4,11 @@ import numpy
 import pytest
 import torch
 
-from ckpt_callbacks import Every, Improves, KeepAll, OnException, Policy
+from ckpt_callbacks import Every, Improves, KeepAll, OnException, OnPreempt, Policy
 from ckpt_callbacks.lightning import LightningCheckpoint
 from tests.adapters.lightning.task import BATCHES, VAL, Model, loaders, trainer
+from tests.adapters.lightning.test_resuming_data import At, terminate
+from tests.support.variants import only_quick
 
 SAID = "Lightning counts no optimizer step"
 EVERY_7 = Policy(Every(steps=7) | OnException(), KeepAll(), best_by=VAL)
@@ -82,13 +84,13 @@ class Numpy(Own):
         self.zero_grad()  # otherwise, Lightning's optimizer might still use them
 
 
-def train(kind, dirpath, policy=EVERY_7, *, resume=False, crash_at=None, **settings):
+def train(kind, dirpath, policy=EVERY_7, *extra, resume=False, crash_at=None, **settings):
     """Train; return the callback, and everything that was trained."""
     torch.manual_seed(1)
     module = kind()
     module.crash_at = crash_at
     callback = LightningCheckpoint(dirpath, policy)
-    fitter = trainer(callback, **settings)
+    fitter = trainer(*extra, callback, **settings)
     fitter.fit(module, *loaders(), ckpt_path=callback.resume_path() if resume else None)
     return callback, torch.cat([value.flatten() for value in module.state_dict().values()])
 
@@ -183,6 +185,22 @@ def test_steps_that_are_rare_are_counted_as_they_are(tmp_path, caplog):
     assert SAID not in caplog.text
 
 
+class Rival(Own):
+    """Steps an optimizer of its own in each batch, and Lightning's in every fourth."""
+
+    def step(self, index):
+        super().step(index)
+        if self.global_batch() % 4 == 0:
+            self.optimizers().step()
+        self.zero_grad()
+
+
+def test_steps_between_those_of_another_optimizer_are_counted_as_they_are(tmp_path, caplog):
+    callback, _ = train(Rival, tmp_path, Policy(Every(steps=1), KeepAll()), limit_val_batches=0)
+    assert [record.step for record in callback.records()] == [*range(1, 9), 8], "the last one is final"
+    assert SAID not in caplog.text
+
+
 class Later(Moments):
     """Begins to step its own optimizer after a few steps of Lightning's."""
 
@@ -207,8 +225,8 @@ class LaterBoth(Later):
 
 
 LATER = {
-    Later: ([5, 7, 14, 15, 21, 25], True, True),
-    LaterNumpy: ([5, 15, 21, 25], True, False),
+    Later: ([7, 10, 14, 20, 21, 28, 30], True, True),
+    LaterNumpy: ([10, 14, 20, 21, 28, 30], True, False),
     LaterBoth: ([7, 10, 14, 20, 21, 28, 30], False, True),
 }
 
@@ -216,7 +234,8 @@ LATER = {
 @pytest.mark.parametrize(
     "kind", [Later, *(pytest.param(kind, marks=pytest.mark.slow) for kind in (LaterNumpy, LaterBoth))]
 )
-def test_an_optimizer_that_begins_to_step_later_is_noticed_in_the_next_epoch(tmp_path, kind, caplog):
+def test_an_optimizer_that_begins_to_step_later_is_noticed(tmp_path, kind, caplog):
+    """In its second batch; after other updates, at the end of the epoch."""
     steps, counts_batches, is_torch = LATER[kind]
     policy = Policy(Every(steps=7) | Improves(VAL), KeepAll(), best_by=VAL)
     callback, _ = train(kind, tmp_path, policy)
@@ -237,11 +256,20 @@ def measured(record):
         return float(torch.nn.functional.mse_loss(module.net(x), y))
 
 
-@pytest.mark.slow
-def test_steps_that_were_counted_late_are_counted_on_in_a_resume(tmp_path):
+@pytest.mark.parametrize("crash_at", only_quick([4, 5, 7, 8, 17], 5))
+def test_steps_that_were_counted_late_are_counted_on_in_a_resume(tmp_path, crash_at):
     whole, expected = train(LaterSaved, tmp_path / "whole")
     with pytest.raises(ZeroDivisionError):
-        train(LaterSaved, tmp_path / "cut", crash_at=17)
+        train(LaterSaved, tmp_path / "cut", crash_at=crash_at)
     resumed, found = train(LaterSaved, tmp_path / "cut", resume=True)
     assert torch.equal(found, expected)
-    assert [record.step for record in resumed.records()] == [7, 12, *(r.step for r in whole.records()[1:])]
+    assert [r.step for r in resumed.records()] == sorted({crash_at, *(record.step for record in whole.records())})
+
+
+def test_a_signal_after_the_change_saves_what_was_trained(tmp_path):
+    policy = Policy(Every(epochs=1) | OnPreempt(), KeepAll())
+    _, expected = train(LaterSaved, tmp_path / "whole", policy)
+    with pytest.raises(SystemExit):
+        train(LaterSaved, tmp_path / "cut", policy, At("on_train_batch_start", 9, terminate))
+    resumed, found = train(LaterSaved, tmp_path / "cut", policy, resume=True)
+    assert resumed.records()[0].step == 9 and torch.equal(found, expected)

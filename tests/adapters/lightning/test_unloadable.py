@@ -11,6 +11,7 @@ from ckpt_callbacks.errors import ResumeError
 from ckpt_callbacks.lightning import LightningCheckpoint
 from ckpt_callbacks.run import process_fits
 from tests.adapters.lightning.task import EACH_EPOCH, Model, loaders, trainer
+from tests.support.variants import only_quick
 
 
 class Kind(enum.Enum):
@@ -141,6 +142,29 @@ class Grows(Model):
         return super().training_step(batch, index)
 
 
+class Shrinks(Model):
+    """A queue that is used up."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(30, 10))
+
+    def training_step(self, batch, index):
+        self.seen = self.seen[1:]
+        return super().training_step(batch, index)
+
+
+class Learns(Model):
+    """A list of words that gets longer in each epoch."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("words", torch.zeros(0))
+
+    def on_train_epoch_start(self):
+        self.words = torch.cat([self.words, torch.ones(1)])
+
+
 class GrowsVocabulary(Model):
     """An embedding that gets rows."""
 
@@ -156,11 +180,15 @@ class Resizes(Grows):
         self.seen = torch.empty_like(checkpoint["state_dict"]["seen"])
 
 
-def test_a_buffer_that_has_grown_is_named_at_the_first_save_and_at_the_resume(tmp_path, caplog):
-    train(tmp_path, Grows())
-    assert caplog.text.count("changed their shape in training (seen from (0, 10) to (120, 10))") == 1
+@pytest.mark.parametrize(("kind", "how"), only_quick([
+    (Grows, "seen from (0, 10) to (120, 10)"), (Shrinks, "seen from (30, 10) to (20, 10)"),
+    (Learns, "words from (0,) to (1,)"),
+], (Grows, "seen from (0, 10) to (120, 10)")))  # fmt: skip
+def test_a_buffer_of_another_shape_is_named_at_the_first_save_and_at_the_resume(tmp_path, caplog, kind, how):
+    train(tmp_path, kind())
+    assert caplog.text.count(f"changed their shape in training ({how})") == 1
     with pytest.raises(ResumeError, match=r"holds buffers of other shapes .*on_load_checkpoint") as caught:
-        train(tmp_path, Grows(), 3, resume=True)
+        train(tmp_path, kind(), 3, resume=True)
     assert "different model" not in str(caught.value)
 
 
