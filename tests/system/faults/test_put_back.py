@@ -1,5 +1,7 @@
 """A kill at every call, after which the user puts each deleted checkpoint back under its old name."""
 
+import contextlib
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -12,8 +14,8 @@ from ckpt_callbacks.store.all_records import all_records
 from ckpt_callbacks.store.digest import verify
 from ckpt_callbacks.store.manifest import Manifest
 from tests.system.faults.checks import check_reopened, coming, describe, prepared
-from tests.system.faults.inject import in_child, interposed, kill_before, listing
-from tests.system.faults.writer import FILE, acknowledgements, train
+from tests.system.faults.inject import fail, in_child, interposed, kill_before, listing
+from tests.system.faults.writer import FILE, acknowledgements, new_run, train
 
 
 def deleting(dirpath, call):
@@ -109,6 +111,39 @@ def test_what_is_put_back_after_a_kill_right_after_a_deletion(place):
     last = places[-1]
     kept = sweep(place, [call for call, _ in calls[last : last + 6]], dirpath)
     assert kept[0] == len(places) - 1 and Path(calls[last][0].path).suffix == ".bin"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", [kill_before, lambda number: fail(number, errno.EIO)], ids=["kill", "EIO"])
+def test_a_fault_at_any_call_while_it_is_listed_again(place, figures, fault):
+    def whole():
+        dirpath, acknowledged = prepared(place)
+        (kept := dirpath.parent / "kept").mkdir()
+        with interposed(dirpath, keeping(dirpath, kept)):
+            train(dirpath, acknowledged, FILE)
+        return dirpath, put_back(dirpath, kept)
+
+    def reopen(dirpath):
+        run = new_run(dirpath)
+        with contextlib.suppress(CkptError, OSError):
+            run.open()
+        run.close()
+
+    dirpath, complete = whole()
+    calls = [call for call in listing(dirpath, lambda: reopen(dirpath)) if call.changing]
+    check_kept(dirpath, complete)
+    for call in calls:
+        dirpath, complete = whole()
+
+        def work(dirpath=dirpath, call=call):
+            with interposed(dirpath, fault(call.number)):
+                reopen(dirpath)
+
+        assert in_child(work) in (9, 0)
+        assert all(os.path.lexists(record.path) for record in complete), describe(call, dirpath)
+        reopen(dirpath)
+        check_kept(dirpath, complete)
+    figures(f"{len(calls)} calls tried, {len(complete)} put back and kept each time")
 
 
 def test_the_sweep_would_notice_a_loss(place):
