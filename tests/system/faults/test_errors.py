@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import os
 import shutil
 
 import pytest
@@ -27,13 +28,13 @@ class Lines(logging.Handler):
         self.lines.append(record.getMessage())
 
 
-def failing(dirpath, acknowledged, kind, before, starting):
+def failing(dirpath, acknowledged, kind, before, starting, epochs):
     """Train with a fault, and return the epochs that were not saved; None if training could not begin."""
     heard, logger = Lines(), logging.getLogger("ckpt_callbacks")
     logger.addHandler(heard)
     try:
         with interposed(dirpath, before):
-            missed = train(dirpath, acknowledged, kind, EPOCHS)
+            missed = train(dirpath, acknowledged, kind, epochs)
     except CkptError:
         assert starting, "the training was ended"
         return None
@@ -47,14 +48,14 @@ def failing(dirpath, acknowledged, kind, before, starting):
     return missed
 
 
-def check(dirpath, acknowledged, kind, before, starting):
-    missed = failing(dirpath, acknowledged, kind, before, starting)
+def check(dirpath, acknowledged, kind, before, starting, epochs=EPOCHS):
+    missed = failing(dirpath, acknowledged, kind, before, starting, epochs)
     saved = acknowledgements(acknowledged)
     if missed:
         assert len(missed) == 1, f"not saved: {missed}"
     unsaid = set(missed or ())  # reported as failed, but perhaps found intact later
     survivors = check_reopened(dirpath, saved, unsaid, kind)
-    assert train(dirpath, acknowledged, kind, EPOCHS + 1) == []
+    assert train(dirpath, acknowledged, kind, epochs + 1) == []
     trained = sorted({*acknowledgements(acknowledged), *survivors})
     check_finished(dirpath, kind, promised(trained), extra=1)
 
@@ -78,6 +79,7 @@ def faults(calls):
 def test_an_error_at_every_call(place, figures, kind):
     dirpath, acknowledged = prepared(place)
     calls = listing(dirpath, lambda: train(dirpath, acknowledged, kind, EPOCHS))
+    assert {"manifest.new", "history.jsonl"} <= {os.path.basename(call.path) for call in calls}, "nothing has moved"
     begins = next(call.number for call in calls if "/staging" in call.path and call.name == "mkdir")
     losses, tried = [], 0
     for call, name, before in faults(calls):

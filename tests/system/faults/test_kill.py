@@ -1,5 +1,6 @@
 """A kill at every system call of the commit protocol, after which everything that was acknowledged exists."""
 
+import os
 import shutil
 from collections import Counter
 
@@ -24,6 +25,7 @@ def test_killed_at_every_call(place, figures, kind):
     dirpath, acknowledged = prepared(place)
     calls = listing(dirpath, lambda: train(dirpath, acknowledged, kind))
     tried = points(calls)
+    assert {"manifest.new", "history.jsonl"} <= {os.path.basename(calls[number - 1].path) for number, _ in tried}
     losses = []
     for number, torn in tried:
         dirpath, acknowledged = prepared(place)

@@ -31,7 +31,7 @@ from ckpt_callbacks.store.direct_file import LARGE, DirectFile
 from tests.support.training import compacted_often, report, start, worker_of
 
 EPOCHS = 6
-VALUES = (None, 5.0, 3.0, 4.0, 1.0, 2.0, 6.0, 1.5)  # of val, by epoch
+VALUES = (None, 5.0, 3.0, 4.0, 1.0, 2.0, 6.0, 1.5, 2.5)  # of val, by epoch
 VAL = Metric("val", mode="min")
 POLICY = Policy(Every(epochs=1) | Improves(VAL), KeepLast(2) | KeepBest(1, VAL))
 FILE, FOLDER, DIRECT = "file", "folder", "direct"
@@ -154,7 +154,8 @@ def train(
         start(run, step=begin * 10, epoch=begin)
         for epoch in range(begin + 1, epochs + 1):
             _observe(run, EventKind.EPOCH_END, epoch, kind, metrics={"val": VALUES[epoch]}, complete=True)
-        if begin < epochs or run.view.final() is None:
+        final = run.view.final()
+        if begin < epochs or final is None or final.epoch < epochs:  # an earlier run may have ended
             _observe(run, EventKind.END, epochs, kind)
     finally:
         run.close()
