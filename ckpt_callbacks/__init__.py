@@ -23,13 +23,15 @@ from .errors import (
 )
 from .events import Event, EventKind
 from .policy.composition import AllOf, AnyOf, Not, Trigger
+from .policy.contents import Contents
 from .policy.decision import Decision, Save, Stop
 from .policy.engine import decide, fold
 from .policy.filename import FileName
 from .policy.metric import Metric
 from .policy.pace import Optimal
+from .policy.plan import Plan, plan
 from .policy.policy import Policy
-from .policy.retention import KeepAll, KeepBest, KeepEvery, KeepLast, KeepTagged, KeepWithin, Plan, Retention, plan
+from .policy.retention import KeepAll, KeepBest, KeepEvery, KeepLast, KeepTagged, KeepWithin, Retention
 from .policy.smoothing import EMA, Mean, Median, Smoothing
 from .policy.state import State
 from .policy.stopping import Diverges, NonFinite, Patience, Reaches, Stopping
@@ -47,6 +49,7 @@ __all__ = [
     "CkptError",
     "CommitError",
     "ConfigError",
+    "Contents",
     "Decision",
     "DirectoryInUse",
     "Diverges",

@@ -62,6 +62,8 @@ class Record:
         fit: Number of the script's `fit` in this directory that saved it, from 1; a script that is started again
             counts from 1 again.
         identity: Tells its file from any other that takes its name; empty if that is not known.
+        replacement: The facts of the smaller file that is taking the place of its file: ``digest``, ``size`` and
+            ``contents``. Empty at any other time; see `ckpt_callbacks.store.replacement`.
         superseded: A later attempt resumed from an older checkpoint, which left this one on a dead branch.
         exceptional: Saved while training was failing, so that it never becomes ``best``.
         final: The state at the end of a `fit`.
@@ -95,6 +97,7 @@ class Record:
     attempt: int = 1
     parent: int | None = None
     fit: int = 1
+    replacement: Mapping[str, Any] = field(default_factory=dict)
     superseded: bool = False
     exceptional: bool = False
     final: bool = False

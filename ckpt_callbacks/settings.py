@@ -26,6 +26,8 @@ class Settings:
         on_error: ``warn``, or ``raise`` when a save fails.
         grace: Seconds from a signal to the end of the process, or text such as ``"30 s"``.
         min_free: Bytes that a save must leave free on the disk, or text such as ``"5 GB"``.
+        max_total_size: Bytes that all checkpoints of the run may take together, or text such as ``"50 GB"``. None for
+            as many as the rules keep.
         background: Write on a worker thread while training runs.
         max_pending: Number of snapshots that may wait to be written.
         when_busy: ``wait`` when ``max_pending`` snapshots wait, or ``skip`` the save, which then stays due.
@@ -46,6 +48,7 @@ class Settings:
     on_error: Literal["warn", "raise"] = "warn"
     grace: float = 30.0
     min_free: int = 0
+    max_total_size: int | None = None
     background: bool = True
     max_pending: int = 1
     when_busy: Literal["wait", "skip"] = "wait"
@@ -55,6 +58,13 @@ class Settings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "grace", as_seconds(self.grace, "Settings: grace", positive=True))
         object.__setattr__(self, "min_free", as_bytes(self.min_free, "Settings: min_free"))
+        if self.max_total_size is not None:
+            size = as_bytes(self.max_total_size, "Settings: max_total_size")
+            if not size:
+                raise PolicyError(
+                    f"Settings: max_total_size is {self.max_total_size!r}; expected the size of at least one checkpoint"
+                )
+            object.__setattr__(self, "max_total_size", size)
         for name, kind in get_type_hints(type(self)).items():
             value = getattr(self, name)
             if get_origin(kind) is Literal and value not in get_args(kind):

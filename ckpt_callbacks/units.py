@@ -145,6 +145,14 @@ def roughly(duration: float) -> str:
     return f"{duration / _DAY:.3g} d"
 
 
+def rough_size(count: int) -> str:
+    """Return a number of bytes in the unit that fits: ``999 bytes``, ``1.2 GB``."""
+    if count < 1000:
+        return f"{count} byte{'' if count == 1 else 's'}"
+    power = min((len(str(count)) - 1) // 3, 5)
+    return f"{count / 1000**power:,.1f} {'kMGTP'[power - 1]}B"
+
+
 def _counted(n: float, unit: str) -> str:
     return f"{n:.15g} {unit}{'' if n == 1 else 's'}"
 

@@ -20,8 +20,8 @@ POLICY = Policy(OnPreempt())
 # One value for each setting, other than its default.
 OTHER = {
     "dirpath": "runs/a", "filename": "{epoch:03d}", "contents": "weights", "metadata": {"a": 1}, "on_error": "raise",
-    "grace": 5.0, "min_free": 7, "background": False, "max_pending": 2, "when_busy": "skip", "staging": "none",
-    "resume": {"optimizer": False},
+    "grace": 5.0, "min_free": 7, "max_total_size": 9, "background": False, "max_pending": 2, "when_busy": "skip",
+    "staging": "none", "resume": {"optimizer": False},
 }  # fmt: skip
 
 
@@ -74,6 +74,7 @@ def test_no_other_file_of_the_configuration_names_a_setting(name):
         ({"max_pending": 0}, "max_pending is 0; expected a whole number of at least 1"),
         ({"max_pending": True}, "max_pending is True; expected a whole number of at least 1"),
         ({"grace": 0}, "grace is 0; expected a duration above 0: seconds, or text such as 30 s, 10 min, 1.5 h or 2 d"),
+        ({"max_total_size": 0}, "max_total_size is 0; expected the size of at least one checkpoint"),
         ({"min_free": -1}, "min_free is -1; expected a size: whole bytes, or text such as 500 MB, 5 GB or 2 GiB"),
     ],
 )

@@ -31,13 +31,6 @@ def short_status(record: Record, *, missing: bool) -> str:
     return ",".join(words[1:] if words[0] == Status.VERIFIED.value and words[1:] else words)
 
 
-def size(count: int) -> str:
-    """Return a number of bytes in a unit that fits, such as ``1.2 GB``."""
-    from rich.filesize import decimal  # here, because importing rich is slow
-
-    return decimal(count)
-
-
 def number(value: float) -> str:
     """Return a number with six significant digits."""
     return f"{value:.6g}"

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ..record import Record
-from ..units import roughly
+from ..units import rough_size, roughly
 from . import cells, options, table
 from .output import say
 from .records import Listing
@@ -53,7 +53,7 @@ def _row(listing: Listing, record: Record) -> dict[str, str]:
         "epoch": str(record.epoch),
         "blocked": took.get("blocked", ""),
         "durable": took.get("written", ""),
-        "size": cells.size(record.size) if record.size else "",
+        "size": rough_size(record.size) if record.size else "",
         "status": cells.status(record, missing=record.id in listing.missing),
         "saved because": "; ".join(record.reasons),
         "error": record.error or "",

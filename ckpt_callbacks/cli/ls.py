@@ -9,6 +9,7 @@ import click
 
 from ..errors import StoreError
 from ..record import Record
+from ..units import rough_size
 from . import cells, options, table
 from .local_path import LocalPath
 from .output import say
@@ -66,7 +67,7 @@ def _row(listing: Listing, record: Record, *, why: bool) -> dict[str, str]:
         "step": str(record.step),
         "epoch": str(record.epoch),
         "metrics": ", ".join(f"{name}={cells.number(value)}" for name, value in listing.measured(record)),
-        "size": cells.size(record.size) if record.size else "",
+        "size": rough_size(record.size) if record.size else "",
         "status": cells.short_status(record, missing=record.id in listing.missing),
         "saved": cells.when(record),
         "aliases": ", ".join(listing.aliases.get(record.id, ())),

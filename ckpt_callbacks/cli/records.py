@@ -11,6 +11,7 @@ from ..policy.ranking import newest_resumable
 from ..policy.unranked import ranked_by_unlogged
 from ..record import ALIASES, Record, Status
 from ..recovery.settled import FAILURES
+from ..run.saved_run import recorded_budget
 from ..run.view import RunView, missing_ids
 from ..store.aliases import target_of
 from ..store.all_records import all_records
@@ -38,7 +39,7 @@ class Listing:
     def __init__(self, manifest: Manifest, policy: Policy | None = None, *, everything: bool = False) -> None:
         self._manifest, self._dirpath = manifest, manifest.layout.dirpath
         self.missing = missing_ids(manifest)
-        self.view = view = RunView(manifest, policy)
+        self.view = view = RunView(manifest, policy, recorded_budget(manifest))
         self._meant = view.aliases()  # as if no file were missing
         view.missing = self.missing
         moved, known = manifest.history.moved, all_records(manifest) if everything else manifest.records.values()

@@ -12,6 +12,7 @@ from ..record import Record
 from ..store.file_lock_calls import is_locked
 from ..store.layout import Layout
 from ..store.manifest import Manifest
+from ..units import rough_size
 from . import cells
 from .records import Listing
 
@@ -64,7 +65,7 @@ class RunSummary:
             "epoch": str(last.epoch) if last is not None else "",
             "best": self._value(best) if best is not None else "",
             "at step": str(best.step) if best is not None else "",
-            "size": cells.size(size) if size else "",
+            "size": rough_size(size) if size else "",
             "saved": cells.when(last) if last is not None else "",
         }
 

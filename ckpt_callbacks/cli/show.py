@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..record import Record
-from ..units import roughly
+from ..units import rough_size, roughly
 from . import cells, options, table
 from .records import Listing
 
@@ -47,7 +47,7 @@ def _facts(listing: Listing, record: Record) -> dict[str, Any]:
         "epoch": record.epoch,
         "saved": f"{cells.date(record)} ({cells.age(record)})" if record.wall else "",
         "training time": f"{record.time:.1f} s",
-        "size": f"{cells.size(record.size)} ({record.size} bytes)",
+        "size": f"{rough_size(record.size)} ({record.size} bytes)",
         "digest": record.digest,
         "took": {name: roughly(seconds) for name, seconds in record.timings.items()},
         "contents": record.contents,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -15,7 +16,15 @@ from .problems import choices, problem
 
 # Strict: a boolean is not a number, and "5" is not 5.
 FIELDS = ConfigDict(extra="forbid", strict=True)
-ONE_FIELD = ConfigDict(**FIELDS, json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
+
+def one_field(beside: str | None = None) -> ConfigDict:
+    """Return the configuration of a mapping that has one field, and perhaps another one beside it."""
+    one: dict[str, Any] = {"minProperties": 1, "maxProperties": 1}
+    if beside is not None:
+        two = {"required": [beside], "minProperties": 2, "maxProperties": 2}
+        one = {"anyOf": [{**one, "not": {"required": [beside]}}, two]}
+    return ConfigDict(**FIELDS, json_schema_extra=one)
 
 
 def build(kind: Callable[..., Any], renamed: Mapping[str, str] = MappingProxyType({})) -> AfterValidator:
@@ -65,20 +74,25 @@ class OneOf:
     Args:
         alone: The fields without a value, of which the file holds only the name.
         listed: Whether the file may hold a list of such mappings.
+        beside: A field that may stand beside the one, and with which that one's value is copied.
     """
 
-    def __init__(self, *alone: str, listed: bool = False) -> None:
-        self.alone, self.listed = alone, listed
+    def __init__(self, *alone: str, listed: bool = False, beside: str | None = None) -> None:
+        self.alone, self.listed, self.beside = alone, listed, beside
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         def as_mapping(raw: Any) -> Any:
             return {raw: None} if isinstance(raw, str) else raw
 
         def only_value(given: dict[str, Any]) -> Any:
+            more = {name: value for name, value in given.items() if name == self.beside}
+            given = {name: value for name, value in given.items() if name != self.beside}
             if len(given) != 1:
-                hint = f"; for several, write a list: {self._as_list(given)}" if self.listed and given else ""
-                raise problem(f"got {', '.join(given) or 'no field'}; expected exactly one of {choices(source)}{hint}")
-            return next(iter(given.values()))
+                hint = f"; for several, write a list: {self._as_list(given)}" if self.listed and len(given) > 1 else ""
+                found = ", ".join((*given, *more)) or "no field"
+                raise problem(f"got {found}; expected exactly one of {choices(source, but=self.beside)}{hint}")
+            value = next(iter(given.values()))
+            return dataclasses.replace(value, **more) if more else value
 
         mapping = core_schema.no_info_before_validator_function(as_mapping, handler(source))
         return core_schema.no_info_after_validator_function(only_value, mapping)

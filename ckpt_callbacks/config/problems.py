@@ -29,6 +29,8 @@ _BESIDE_RULES = {
     "patience": "write stop: {patience: {by: ..., checks: ...}}",
 }
 
+_BESIDE_A_RULE = "contents"  # the field that may stand beside the name of a retention rule
+
 Loc = Iterable[int | str]
 
 
@@ -61,9 +63,14 @@ def meant_by(name: object, shape: type) -> object:
     return name if name in known or name in IN_A_FILE else closest(name, (*known, *also)) or name
 
 
-def choices(shape: type) -> str:
-    """Return the names of the fields that a mapping may have, as text."""
-    return ", ".join(get_type_hints(shape))
+def choices(shape: type, *, but: str | None = None) -> str:
+    """Return the names of the fields that a mapping may have, as text.
+
+    Args:
+        shape: The type of the mapping.
+        but: A field to leave out.
+    """
+    return ", ".join(name for name in get_type_hints(shape) if name != but)
 
 
 def _is_unknown(details: ErrorDetails) -> bool:
@@ -162,7 +169,9 @@ def _part(shape: Any, step: int | str) -> Any:
 
 def _expected(wanted: Any) -> str:
     if is_typeddict(wanted):
-        return f"a mapping with {'' if wanted.__required_keys__ else 'one of '}{choices(wanted)}"
+        is_choice = not wanted.__required_keys__
+        names = choices(wanted, but=_BESIDE_A_RULE if is_choice else None)
+        return f"a mapping with {'one of ' if is_choice else ''}{names}"
     if get_origin(wanted) is list:
         return _expected(get_args(wanted)[0])
     return called(wanted) or "a mapping"

@@ -30,10 +30,11 @@ from ..policy.metric import Metric, UnknownDirection
 from ..policy.policy import Policy
 from ..policy.retention import AnyKeep
 from ..policy.stopping import AnyStop, NonFinite
-from .annotations import FIELDS, ONE_FIELD, OneOf, OneOrMore, build, combine_with
+from .annotations import FIELDS, OneOf, OneOrMore, build, combine_with, one_field
 from .problems import describe, meant_by, problem
 from .references import MetricRef, Reading
 from .resume import OrPlace
+from .rule_contents import BESIDE, ContentsNode
 from .rule_names import RETENTIONS, SMOOTHINGS, STOPPINGS, TRIGGERS, Fields, Rule
 from .scalars import Count, Delta, Duration, Finite, Index, Mode, Monitor, Size, Version
 
@@ -98,27 +99,37 @@ def _fields(*nullable: str) -> ConfigDict:
 
 
 @cache  # two rules may have the same fields
-def _shape(fields: Fields) -> Any:
-    """Return the pydantic type of a mapping with these fields."""
+def _shape(fields: Fields, beside: str | None = None) -> Any:
+    """Return the pydantic type of a mapping with these fields, of which one may stand beside the only other one."""
     shape = TypedDict(fields.title, fields.types, total=not fields.one)  # type: ignore[misc]
     shape.__doc__ = fields.description
-    return with_config(ONE_FIELD if fields.one else FIELDS)(shape)
+    return with_config(one_field(beside) if fields.one else FIELDS)(shape)
 
 
-def _one_of(title: str, description: str | None, rules: Sequence[Rule]) -> Any:
-    """Return the pydantic type of one rule of a table."""
+def _one_of(title: str, description: str | None, rules: Sequence[Rule], beside: str | None = None, **more: Any) -> Any:
+    """Return the pydantic type of one rule of a table.
+
+    Args:
+        title: Its title in the JSON schema.
+        description: Its description in the JSON schema.
+        rules: The table.
+        beside: The field that may stand beside the name of the rule.
+        more: The type of that field.
+    """
 
     def type_of(rule: Rule) -> Any:
         value = _shape(rule.value) if isinstance(rule.value, Fields) else rule.value
         return Annotated[value, build(rule.kind, rule.renamed)]
 
-    fields = Fields(title, description, one=True, **{rule.name: type_of(rule) for rule in rules})
+    fields = Fields(title, description, one=True, **{rule.name: type_of(rule) for rule in rules}, **more)
     alone = [rule.name for rule in rules if rule.value is None]
-    return Annotated[_shape(fields), OneOf(*alone, listed=rules is not SMOOTHINGS)]
+    return Annotated[_shape(fields, beside), OneOf(*alone, listed=rules is not SMOOTHINGS, beside=beside)]
 
 
 _Trigger = _one_of("TriggerNode", None, TRIGGERS)
-_Retention = _one_of("RetentionNode", "One rule; what any rule keeps survives.", RETENTIONS)
+_Retention = _one_of(
+    "RetentionNode", "One rule; what any rule keeps survives.", RETENTIONS, BESIDE, **{BESIDE: ContentsNode}
+)
 _Stopping = _one_of("StoppingNode", "One rule; training stops when any rule says so.", STOPPINGS)
 _Smoothing = _one_of("SmoothingNode", "The smoothing of a metric before it is compared.", SMOOTHINGS)
 
@@ -224,6 +235,7 @@ class _Settings(TypedDict):
     on_error: NotRequired[Literal["warn", "raise"]]
     grace: NotRequired[Duration]
     min_free: NotRequired[Size]
+    max_total_size: NotRequired[Size]
     background: NotRequired[bool]
     max_pending: NotRequired[Count]
     when_busy: NotRequired[Literal["wait", "skip"]]

@@ -17,6 +17,7 @@ from ..policy.composition import AnyOf, Trigger
 from ..policy.metric import Metric
 from ..policy.smoothing import Smoothing
 from .import_path import reference_to
+from .rule_contents import BESIDE, written_beside
 from .rule_names import RULES, Fields, Rule
 from .scalars import Moment
 
@@ -99,13 +100,14 @@ class _Writer:
         rule = next((RULES[kind] for kind in type(value).__mro__ if kind in RULES), None)
         if rule is None:
             raise PolicyError(f"{value!r} cannot be written as YAML, which supports only the rules of ckpt_callbacks")
+        beside = written_beside(value)
         if rule.value is None:
-            return rule.name
+            return {rule.name: None, **beside} if beside else rule.name
         if isinstance(rule.value, Fields):
-            return {rule.name: self._mapping(rule, rule.value, value)}
-        attribute = dataclasses.fields(value)[0].name
+            return {rule.name: self._mapping(rule, rule.value, value), **beside}
+        attribute = next(field.name for field in dataclasses.fields(value) if not field.kw_only)
         _refuse_others(rule, value, [attribute])
-        return {rule.name: self._plain(getattr(value, attribute))}
+        return {rule.name: self._plain(getattr(value, attribute)), **beside}
 
     def _mapping(self, rule: Rule, fields: Fields, value: Any) -> dict[str, Any]:
         attributes = {name: rule.renamed.get(name, name) for name in fields.types}
@@ -150,7 +152,7 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 def _refuse_others(rule: Rule, value: Any, attributes: Iterable[str]) -> None:
     """Raise `PolicyError` if the value has attributes that would not be written."""
-    others = [field.name for field in dataclasses.fields(value) if field.name not in attributes]
+    others = [field.name for field in dataclasses.fields(value) if field.name not in (*attributes, BESIDE)]
     if not others:
         return
     read_back = rule.kind(**{name: getattr(value, name) for name in attributes})

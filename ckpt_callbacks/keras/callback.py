@@ -53,6 +53,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
         grace: With `OnPreempt`, the time from a signal to the end of the process, in seconds or as ``"30 s"``.
         min_free: Bytes that must stay free on the disk, or a string such as ``"5 GB"``. A save that would leave less
             is skipped.
+        max_total_size: Bytes that the run's checkpoints may take together, or ``"50 GB"``; see `removal_order`.
         background: Write on a worker thread while training runs; training is blocked only while the state is copied.
             True by default.
         max_pending: Number of snapshots that may wait to be written, each in its own memory. 1 by default.
@@ -92,6 +93,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
         on_error: Literal["warn", "raise"] | None = None,
         grace: float | str | None = None,
         min_free: int | str | None = None,
+        max_total_size: int | str | None = None,
         background: bool | None = None,
         max_pending: int | None = None,
         when_busy: Literal["wait", "skip"] | None = None,
@@ -107,7 +109,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
             allow_code=allow_code, filename=filename, contents=contents,
             metadata=metadata, on_error=on_error, grace=grace, min_free=min_free, background=background,
             max_pending=max_pending, when_busy=when_busy, staging=staging,
-            resume=resume,
+            resume=resume, max_total_size=max_total_size,
         )  # fmt: skip
         settings, suffix = config.settings, suffix_of(config.settings.contents, format)
         new_run = partial(

@@ -246,7 +246,7 @@ def _content(
         text = json.dumps(facts).encode()
         return KerasFile(model.name, tensors, groups, arrays, data, facts=text, trained=trained), None
     config = configuration(model)
-    metadata = keras_zip.merge(config.dated(), facts)
+    metadata = keras_zip.merge(config.dated(), {**facts, keras_zip.OPTIMIZERS: plan.found.optimizers})
     before = ((keras_zip.METADATA, metadata.encode()), (config_json.MEMBER, config.text()))
     after = tuple((f"assets/{name}", content) for name, content in plan.found.assets())
     content = KerasFile(model.name, tensors, groups, arrays, data, before, after, trained=trained)

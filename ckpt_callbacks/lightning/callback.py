@@ -53,6 +53,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         grace: With `OnPreempt`, the time from a signal to the end of the process, in seconds or as ``"30 s"``.
         min_free: Bytes that must stay free on the disk, or a string such as ``"5 GB"``. A save that would leave less
             is skipped.
+        max_total_size: Bytes that the run's checkpoints may take together, or ``"50 GB"``; see `removal_order`.
         background: Write on a worker thread while training runs; training is blocked only while the state is copied.
             True by default.
         max_pending: Number of snapshots that may wait to be written, each in its own memory. 1 by default.
@@ -90,6 +91,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         on_error: Literal["warn", "raise"] | None = None,
         grace: float | str | None = None,
         min_free: int | str | None = None,
+        max_total_size: int | str | None = None,
         background: bool | None = None,
         max_pending: int | None = None,
         when_busy: Literal["wait", "skip"] | None = None,
@@ -103,7 +105,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
             allow_code=allow_code, filename=filename, contents=contents,
             metadata=metadata, on_error=on_error, grace=grace, min_free=min_free, background=background,
             max_pending=max_pending, when_busy=when_busy, staging=staging,
-            resume=resume, needs_dirpath=False,
+            resume=resume, max_total_size=max_total_size, needs_dirpath=False,
         )  # fmt: skip
         settings = config.settings
         parts, where = split_resume("LightningCheckpoint", settings.resume, "never")
@@ -245,9 +247,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         if self._fit is not None:
             self._fit.pass_validation_batch()
 
-    def on_validation_batch_end(self, *_: Any) -> None:
-        if self._fit is not None:
-            self._fit.pass_validation_batch()
+    on_validation_batch_end = on_validation_batch_start
 
     def on_validation_epoch_end(self, *_: Any) -> None:
         if self._fit is not None:

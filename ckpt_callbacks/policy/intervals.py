@@ -37,10 +37,11 @@ class Interval:
             PolicyError: No interval is set, or several are, or its value makes no sense.
         """
         where = type(rule).__name__
-        found = [(f.name, value) for f in fields(rule) if (value := getattr(rule, f.name)) is not None]
+        names = [field.name for field in fields(rule) if not field.kw_only]  # such a field is no interval
+        found = [(name, value) for name in names if (value := getattr(rule, name)) is not None]
         if len(found) != 1:
             received = ", ".join(f"{name}={value!r}" for name, value in found) or "none"
-            expected = ", ".join(f.name for f in fields(rule))
+            expected = ", ".join(names)
             raise PolicyError(f"{where}: got {received}; expected exactly one of {expected}")
         return cls.checked(where, *found[0])
 

@@ -1,40 +1,26 @@
 """Retention rules: which checkpoints survive.
 
-Each rule looks at all records independently; a record that any rule keeps survives.
+Each rule looks at all records independently; a record that any rule keeps survives. `plan` asks them.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from ..errors import PolicyError
 from ..record import Record
 from ..units import check_count, format_number
 from .argument_names import suggests_fields
+from .contents import Contents, as_contents
 from .intervals import Interval
 from .metric import Metric, as_metric
-from .ranking import alias_targets, best_record, newest_resumable, ranked_records
+from .ranking import best_record, ranked_records
 from .source_text import source_text
 
 Kept = Iterator[tuple[Record, str]]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The decision of `plan`: which records survive, and why.
-
-    Attributes:
-        keep: The records that survive, in the order of their ids.
-        remove: All others.
-        reasons: Why a record survives, by its id.
-    """
-
-    keep: tuple[Record, ...]
-    remove: tuple[Record, ...]
-    reasons: Mapping[int, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -43,7 +29,17 @@ class Retention:
 
     Rules combine: ``KeepLast(3) | KeepBest(1, by=val)`` keeps what either keeps. To add a rule, subclass and define
     `kept`.
+
+    Args:
+        contents: What it needs of the checkpoints that it keeps, as a `Contents` or its kind: ``"weights"`` to rewrite
+            those that no other rule needs whole. By default, they stay as they were saved.
     """
+
+    contents: Contents | str | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.contents is not None:
+            object.__setattr__(self, "contents", as_contents(type(self).__name__, self.contents))
 
     def kept(self, records: Sequence[Record]) -> Kept:
         """Yield the records that this rule keeps, each with a reason.
@@ -69,16 +65,22 @@ class Retention:
 
 
 @suggests_fields
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class KeepAll(Retention):
-    """Keep all checkpoints."""
+    """Keep all checkpoints.
+
+    Args:
+        contents: See `Retention`.
+    """
+
+    __repr__ = source_text
 
     def kept(self, records: Sequence[Record]) -> Kept:
         return ((record, "all") for record in records)
 
 
 @suggests_fields
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class KeepLast(Retention):
     """Keep the newest checkpoints.
 
@@ -86,11 +88,15 @@ class KeepLast(Retention):
 
     Args:
         n: How many, at least 1.
+        contents: See `Retention`.
     """
 
     n: int = 1
 
+    __repr__ = source_text
+
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_count("KeepLast", "n", self.n)
 
     def kept(self, records: Sequence[Record]) -> Kept:
@@ -108,6 +114,7 @@ class KeepBest(Retention):
     Args:
         n: How many, at least 1.
         by: The metric, or its name; see `as_metric`.
+        contents: See `Retention`.
     """
 
     n: int = 1
@@ -116,6 +123,7 @@ class KeepBest(Retention):
     __repr__ = source_text
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_count("KeepBest", "n", self.n)
         object.__setattr__(self, "by", as_metric("KeepBest: by", self.by))
 
@@ -144,6 +152,7 @@ class KeepEvery(Retention):
         epochs: Completed epochs.
         steps: Optimizer updates.
         hours: Hours of training time, accumulated over resumes.
+        contents: See `Retention`.
     """
 
     epochs: int | None = None
@@ -151,6 +160,7 @@ class KeepEvery(Retention):
     hours: float | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         Interval.given(self)  # raises, unless exactly one is given and makes sense
 
     @cached_property
@@ -169,21 +179,25 @@ class KeepEvery(Retention):
                 yield first, self.interval.describe()
 
     def __repr__(self) -> str:
-        return f"KeepEvery({self.interval})"
+        return f"KeepEvery({self.interval}{'' if self.contents is None else f', contents={self.contents!r}'})"
 
 
 @suggests_fields
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class KeepWithin(Retention):
     """Keep the checkpoints that are at most ``hours`` older than the newest one; time alone deletes nothing.
 
     Args:
         hours: Hours by which a checkpoint may be older than the newest one.
+        contents: See `Retention`.
     """
 
     hours: float
 
+    __repr__ = source_text
+
     def __post_init__(self) -> None:
+        super().__post_init__()
         Interval.checked("KeepWithin", "hours", self.hours)
 
     def kept(self, records: Sequence[Record]) -> Kept:
@@ -192,17 +206,21 @@ class KeepWithin(Retention):
 
 
 @suggests_fields
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class KeepTagged(Retention):
     """Keep the checkpoints that carry a tag.
 
     Args:
         tag: The tag.
+        contents: See `Retention`.
     """
 
     tag: str
 
+    __repr__ = source_text
+
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not isinstance(self.tag, str) or not self.tag:
             raise PolicyError(f"KeepTagged: tag is {self.tag!r}; expected a name, such as 'release'")
 
@@ -219,6 +237,7 @@ class AnyKeep(Retention):
     """
 
     rules: tuple[Retention, ...]
+    contents: None = field(default=None, init=False, repr=False)  # each rule has its own
 
     def __post_init__(self) -> None:
         rules = tuple(self.rules)
@@ -246,32 +265,3 @@ class AnyKeep(Retention):
 def best_by(retention: Retention) -> Metric | None:
     """Return the first metric that a rule ranks by, if any rule does."""
     return next(iter(retention.metrics()), None)
-
-
-def plan(retention: Retention, records: Sequence[Record], *, best: Metric | None = None) -> Plan:
-    """Decide which records survive.
-
-    These survive regardless of the rules: pinned records, the newest verified record that a run can continue from, and
-    the targets of ``last``, ``best`` and ``final``.
-
-    Args:
-        retention: One rule, or several combined with ``|``.
-        records: Records that have a file, in any order; the argument is not changed.
-        best: The metric that decides which checkpoint is ``best``; by default that of the first `KeepBest`.
-    """
-    ordered = sorted(records, key=lambda record: record.id)
-    reasons: dict[int, list[str]] = defaultdict(list)
-    for kept, reason in retention.kept(ordered):
-        reasons[kept.id].append(reason)
-    for record in ordered:
-        if record.pinned:
-            reasons[record.id].append("pinned")
-    targets = alias_targets(ordered, best or best_by(retention)) | {"newest resumable": newest_resumable(ordered)}
-    for reason, target in targets.items():
-        if target is not None:
-            reasons[target.id].append(reason)
-    return Plan(
-        keep=tuple(record for record in ordered if record.id in reasons),
-        remove=tuple(record for record in ordered if record.id not in reasons),
-        reasons={id_: tuple(dict.fromkeys(why)) for id_, why in reasons.items()},
-    )

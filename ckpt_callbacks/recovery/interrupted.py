@@ -17,6 +17,7 @@ from ..store.manifest import Manifest
 from .deletions import find_lost_renames, find_unfinished_deletions, note_finished
 from .rebuild import find_unlisted
 from .repair import Repair
+from .replacements import find_unfinished_replacements
 from .returned import find_returned
 
 log = logging.getLogger("ckpt_callbacks")
@@ -60,6 +61,7 @@ def find_unfinished_saves(manifest: Manifest) -> Iterator[Repair]:
 # In this order, because what a step finds depends on earlier repairs, and the last step empties the staging folder.
 FINDERS = (
     find_unlisted,
+    find_unfinished_replacements,
     find_returned,
     find_lost_renames,
     find_unfinished_deletions,

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import StoreError, cause_of
+from ..errors import PolicyError, StoreError, cause_of
 from ..policy.policy import Policy
-from ..record import Attempt, attempt_framework
+from ..record import Attempt, Record, attempt_framework
 from ..recovery.interrupted import mark_damaged, recover
 from ..recovery.rebuild import find_unlisted
 from ..runtime.environment import environment
@@ -28,6 +28,8 @@ from .announcements import Announcements
 from .compaction import Compaction
 from .ended_fit import EndedFit
 from .leftovers import Leftovers
+from .thinning import Thinning
+from .total_size import TotalSize
 from .view import RunView
 
 log = logging.getLogger("ckpt_callbacks")
@@ -42,6 +44,7 @@ class RunDirectory:
         framework: Identifies who writes the files, such as ``"lightning"``.
         name: The caller's name in messages, such as ``"LightningCheckpoint"``.
         described: The policy as plain JSON, which the journal holds; None if it has no such form.
+        max_total_size: Bytes that the run's checkpoints may take together; None for no limit.
 
     Attributes:
         view: Answers questions about the checkpoints.
@@ -53,22 +56,30 @@ class RunDirectory:
         ended: The view of a completed fit, from its end to the next `fit`, if it had nothing left to train.
         is_open: True from `open` to `release`. Of several processes, only the primary one holds the lock meanwhile.
         keeps_all: True if nothing is deleted until the next start of training, whatever the retention rules say.
+        thinning: Rewrites full checkpoints of which nothing needs more than the weights; None if nothing does.
         awaits_rank: True while nothing is deleted, because a metric that ranks checkpoints may be misspelt.
     """
 
     def __init__(
-        self, dirpath: Path, policy: Policy, framework: str, name: str, described: Mapping[str, Any] | None = None
+        self,
+        dirpath: Path,
+        policy: Policy,
+        framework: str,
+        name: str,
+        described: Mapping[str, Any] | None = None,
+        max_total_size: int | None = None,
     ) -> None:
         self.dirpath, self._framework, self._name, self.described = dirpath, framework, name, described
         self.manifest = Manifest(resolved(dirpath))  # a link may be redirected during training
-        self.view = RunView(self.manifest, policy)
+        self.view = RunView(self.manifest, policy, max_total_size)
         self.processes, self.is_open = Processes(), False
         self.keeps_all = self.awaits_rank = False
         self.ended: EndedFit | None = None
         layout = self.manifest.layout
         self._lock = TrainingLock(layout.training_lock, layout.owner, name)
         self.leftovers, self.announcements = Leftovers(layout.staging), Announcements(dirpath)
-        self._compaction = Compaction(self.manifest)
+        self.thinning: Thinning | None = None
+        self._compaction, self._total = Compaction(self.manifest), TotalSize(dirpath, self.view)
         self._unrecorded: Attempt | None = None  # a start that the journal could not take
         self._refused: dict[str, str] = {}  # aliases that could not be moved, with the reason that was logged
 
@@ -82,6 +93,7 @@ class RunDirectory:
 
         Raises:
             DirectoryInUse: Another training run holds it.
+            PolicyError: One of its checkpoints is larger than the budget.
             StoreError: The directory cannot be written, or holds a run of another framework.
         """
         self.announcements.resumed_from = self.ended = None
@@ -99,6 +111,11 @@ class RunDirectory:
             raise StoreError(f"{self.dirpath}: {problem}; {wanted} directory for checkpoints") from error
         self.is_open = True
         self._repair()
+        try:
+            self._total.check(self._name)
+        except PolicyError:
+            self.release()
+            raise
 
     @property
     def shown(self) -> RunView:
@@ -149,6 +166,8 @@ class RunDirectory:
         run = self.view.current = self.view.current or share(uuid.uuid4().hex[:12])
         number = share(max((a.number for a in self.manifest.attempts if a.run == run), default=0) + 1)
         who = {"host": environment()["host"], "framework": self._framework}
+        if self.view.max_total_size is not None:
+            who["max_total_size"] = self.view.max_total_size
         # Versions that do not know ``framework`` read ``holder``.
         attempt = Attempt(run, number, parent, wall, {**who, "holder": self._name, "policy": self.described, **facts})
         if self.processes.is_primary:
@@ -210,7 +229,22 @@ class RunDirectory:
         self.move_aliases()
         if not (self.keeps_all or self.awaits_rank):
             pruning.prune(self.view, self.leftovers)
+            self._total.report(0)
+            if self.thinning is not None:
+                self.thinning.begin()
         self._compaction.begin()
+
+    def make_room(self, draft: Record) -> None:
+        """Delete what has to go so that a save fits into the budget.
+
+        Args:
+            draft: The record of the save.
+        """
+        if self.view.max_total_size is None or self.keeps_all or self.awaits_rank:
+            return
+        incoming = self._total.expected(draft)
+        pruning.prune(self.view, self.leftovers, incoming)
+        self._total.report(incoming)
 
     def release(self) -> None:
         """Release the directory; harmless if it is not held."""

@@ -18,18 +18,19 @@ from .view import RunView
 log = logging.getLogger("ckpt_callbacks")
 
 
-def prune(view: RunView, leftovers: Leftovers) -> list[Record]:
-    """Delete the checkpoints of a run that no retention rule keeps; those of other runs stay.
+def prune(view: RunView, leftovers: Leftovers, incoming: int = 0) -> list[Record]:
+    """Delete the checkpoints of a run that no rule keeps, or that exceed its budget; those of other runs stay.
 
     Args:
         view: The run, with a policy.
         leftovers: Deletes the files.
+        incoming: Bytes of a checkpoint that is about to be written.
 
     Returns:
         The records whose checkpoints were deleted.
     """
     view.refresh()  # another process may have pinned or tagged a checkpoint
-    removed = view.plan().remove
+    removed = view.fitted(incoming).plan.remove
     return [record for record in removed if delete(view.manifest, record, partial(_same_names, record), leftovers)]
 
 

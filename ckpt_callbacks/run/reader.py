@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, SupportsIndex, TypeVar
 
 from ..errors import PolicyError
-from ..policy.retention import Plan
+from ..policy.plan import Plan
 from ..record import Record
 from ..settings import Settings
 from .run import Run

@@ -28,6 +28,7 @@ from .process_fits import ProcessFits
 from .session import Session
 from .source import Source
 from .step_gate import StepGate
+from .thinning import Thinning
 from .view import RunView
 
 
@@ -74,13 +75,16 @@ class Run:
         self.policy, self.settings, self.suffix = policy, settings, suffix
         self._clock = clock or Clock()
         self._filename = FileName.of(settings.filename, suffix, settings.metadata, policy.monitored)
-        self.directory = RunDirectory(self.dirpath, policy, framework, name, plain(described, 12, math.inf))
+        self.directory = RunDirectory(
+            self.dirpath, policy, framework, name, plain(described, 12, math.inf), settings.max_total_size
+        )
         self.gate = StepGate(self._clock)
         self.listeners: list[Listener] = []
         self._control = ControlChannel(
             self.directory.manifest.layout.save_now, settings.grace, self._clock, notify=self.gate.open
         )
-        self._worker: Worker = BackgroundWorker() if settings.background else InlineWorker()
+        self._worker = self._new_worker()
+        self.directory.thinning = Thinning(self.directory.view, self._new_worker())
         self._committer = Committer(
             self.directory, self._worker, self._clock, self._filename, suffix, settings.min_free
         )
@@ -274,11 +278,16 @@ class Run:
             number = self._control.close()
             self.gate.close()
             self._worker.close()
+            if self.directory.thinning is not None:
+                self.directory.thinning.close(stop=number is not None)
             self._session.outcomes.deliver(together=False)
             self._session.outcomes.close()
             return number
         finally:
             self.directory.release()
+
+    def _new_worker(self) -> Worker:
+        return BackgroundWorker() if self.settings.background else InlineWorker()
 
     def _new_session(self) -> Session:
         return Session(

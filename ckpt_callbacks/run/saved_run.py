@@ -116,6 +116,11 @@ def check_is_dir(run_dir: Path) -> None:
         raise StoreError(f"{run_dir}: {obstruction(run_dir) or 'does not exist'}; expected a run directory")
 
 
+def recorded_budget(manifest: Manifest) -> int | None:
+    """Return the bytes that the checkpoints of the newest training run may take together; None for no limit."""
+    return manifest.attempts[-1].facts.get("max_total_size") if manifest.attempts else None
+
+
 def recorded_policy(manifest: Manifest) -> Policy | None:
     """Return the policy that the newest training run had, or None if it is not known."""
     described: Any = manifest.attempts[-1].facts.get("policy") if manifest.attempts else None

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ..errors import VerifyError
+from ..policy.budget import Fitted, fit
+from ..policy.plan import Plan, plan
 from ..policy.policy import Policy
 from ..policy.ranking import best_record, final_record, last_record
-from ..policy.retention import Plan, plan
 from ..record import Record
 from ..store.aliases import read_alias
 from ..store.digest import verify
@@ -35,17 +36,19 @@ class RunView:
         manifest: The run directory's manifest; the directory need not exist.
         policy: Says what is best, and what is kept. None if only the manifest is available; ``best`` is then the
             checkpoint that the link on the disk points to.
+        max_total_size: Bytes that the run's checkpoints may take together; None for no limit.
 
     Attributes:
         manifest: As given.
         policy: As given.
+        max_total_size: As given.
         current: Identifies the run that is training here; empty before training begins.
         damaged: The errors of checkpoints that failed verification, by record id.
         missing: The ids of records that do not count, because their file was missing when it was looked for.
     """
 
-    def __init__(self, manifest: Manifest, policy: Policy | None) -> None:
-        self.manifest, self.policy = manifest, policy
+    def __init__(self, manifest: Manifest, policy: Policy | None, max_total_size: int | None = None) -> None:
+        self.manifest, self.policy, self.max_total_size = manifest, policy, max_total_size
         self.current = ""
         self.damaged: dict[int, VerifyError] = {}
         self.missing: set[int] = set()
@@ -128,8 +131,20 @@ class RunView:
 
     def plan(self) -> Plan:
         """Return which checkpoints survive now, and why. Needs a policy."""
+        return self.fitted().plan
+
+    def fitted(self, incoming: int = 0) -> Fitted:
+        """Return which checkpoints survive now, and by how many bytes they exceed the budget. Needs a policy.
+
+        Args:
+            incoming: Bytes of a checkpoint that is about to be written.
+        """
         assert self.policy is not None
-        return plan(self.policy.keep, self.records(), best=self.policy.best_metric)
+        keep, best = self.policy.keep, self.policy.best_metric
+        found = plan(keep, self.records(), best=best)
+        if self.max_total_size is None:
+            return Fitted(found, 0)
+        return fit(found, keep, self.max_total_size, best=best, incoming=incoming)
 
     def resumable(self) -> list[Record]:
         """Return the records that a run can continue from, newest first, without reading their files."""

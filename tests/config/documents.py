@@ -37,7 +37,7 @@ save:
   - on_deadline: {before: 10 min}
   - all: [{every: {overhead: 0.01}}, {optimal: {mtbf: 6 h}}]
   - on_deadline: {before: 90, end: "2026-11-25T00:00:00+01:00"}
-keep: [all, {every: {steps: 1000}}, {every: {hours: 5}}, {within: {hours: 2.5}}, {best: {by: score}}]
+keep: [all, {every: {steps: 1000}}, {every: {hours: 5}}, {within: {hours: 2.5}}, {best: {by: score}, contents: weights}]
 stop:
   - reaches: {by: val, value: 0.1}
   - diverges: {by: val.raw, value: 100}
@@ -48,6 +48,7 @@ contents: weights
 grace: 1.5 min
 resume: {optimizer: false, step: true}
 min_free: 2 GiB
+max_total_size: 50 GB
 """
 WITH_NUMBERS = "save: {on_deadline: {before: 600, end: 1795561200}}\ngrace: 30\nmin_free: 5000"
 PREDICATE = "save: {predicate: 'tests.support.strategies:even_step'}"

@@ -6,12 +6,13 @@ METRIC = "metrics: {val: {monitor: val_loss, mode: min}}\n"
 WITH_SAVE = "save: on_preempt\n"
 FIELDS = (
     "version, dirpath, metrics, save, keep, stop, best_by, contents, metadata, filename, on_error, grace, min_free, "
-    "background, max_pending, when_busy, staging, resume"
+    "max_total_size, background, max_pending, when_busy, staging, resume"
 )
 SECONDS = "a duration above 0: seconds, or text such as 30 s, 10 min, 1.5 h or 2 d"
 BYTES = "a size: whole bytes, or text such as 500 MB, 5 GB or 2 GiB"
 MOMENT = "a moment: UTC seconds since 1970, or a date and time with its offset, such as 2026-11-24T23:00:00Z"
 MONITOR = "a metric's name, a list of names, or a mapping of names to weights"
+CONTENTS = "full or weights, or a mapping with kind"
 RESUME = "auto, never, the path of a checkpoint, or a mapping with one of optimizer, step"
 MISTAKES = [
     # the file
@@ -65,6 +66,7 @@ MISTAKES = [
     (WITH_SAVE + "grace: [30 s]", f"grace: got a list; expected {SECONDS}"),
     (WITH_SAVE + "min_free: -1", f"min_free: got -1; expected {BYTES}"),
     (WITH_SAVE + "min_free: 5.0", f"min_free: got 5.0; expected {BYTES}"),
+    (WITH_SAVE + "max_total_size: 50 gb", f"max_total_size: got '50 gb'; expected {BYTES}"),
     (WITH_SAVE + "min_free: 5 gb", f"min_free: got '5 gb'; expected {BYTES}"),
     (WITH_SAVE + "min_free: {GB: 5}", f"min_free: got a mapping; expected {BYTES}"),
     (
@@ -242,6 +244,16 @@ MISTAKES = [
         WITH_SAVE + "keep:",
         "keep: got nothing; expected a mapping with one of all, last, best, every, within, tagged",
     ),
+    (
+        WITH_SAVE + "keep: {contents: weights}",
+        "keep: got contents; expected exactly one of all, last, best, every, within, tagged",
+    ),
+    (
+        WITH_SAVE + "keep: {last: 1, contents: wieghts}",
+        f"keep.contents: got 'wieghts'; expected {CONTENTS}; did you mean 'weights'?",
+    ),
+    (WITH_SAVE + "keep: {last: 1, contents: {kind: all}}", "keep.contents.kind: got 'all'; expected full or weights"),
+    (WITH_SAVE + "keep: {last: 1, contents: 3}", f"keep.contents: got 3; expected {CONTENTS}"),
     (WITH_SAVE + "keep: {last: 0}", "keep.last: got 0; expected a whole number of at least 1"),
     (WITH_SAVE + "keep: {best: {n: 2}}", "keep.best.by: missing; expected the name of a metric"),
     (WITH_SAVE + "keep: {best: 2}", "keep.best: got 2; expected a mapping with n, by"),

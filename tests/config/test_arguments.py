@@ -151,7 +151,10 @@ def test_what_has_another_place_here_is_named(name, instead):
         (lambda: Metric("val_loss", smothing=EMA(0.3)), "Metric: got .* 'smothing'; did you mean 'smoothing'?"),
         (lambda: Every(epoch=1), "Every: got an unknown argument 'epoch'; did you mean 'epochs'?"),
         (lambda: OnPreempt(grace=3), "OnPreempt: got an unknown argument 'grace'; expected no argument"),
-        (lambda: KeepBest(k=2, by="val_loss"), "KeepBest: got an unknown argument 'k'; expected one of n, by"),
+        (
+            lambda: KeepBest(k=2, by="val_loss"),
+            "KeepBest: got an unknown argument 'k'; expected one of n, by, contents",
+        ),
         (lambda: Patience("val_loss", check=2), "Patience: got an unknown argument 'check'; did you mean 'checks'?"),
         (lambda: Reaches("val_loss", valeu=2), "Reaches: got an unknown argument 'valeu'; did you mean 'value'?"),
         (lambda: EMA(alfa=0.3), "EMA: got an unknown argument 'alfa'; did you mean 'alpha'?"),

@@ -76,7 +76,11 @@ def test_every_form(tmp_path):
             | OnDeadline(600)
             | Every(overhead=0.01) & Optimal(6 * 3600)
             | OnDeadline(90, end=EVENING),
-            keep=KeepAll() | KeepEvery(steps=1000) | KeepEvery(hours=5) | KeepWithin(2.5) | KeepBest(by=score),
+            keep=KeepAll()
+            | KeepEvery(steps=1000)
+            | KeepEvery(hours=5)
+            | KeepWithin(2.5)
+            | KeepBest(by=score, contents="weights"),
             stop=Reaches(val, 0.1) | Diverges(val.raw, 100) | NonFinite("loss", consecutive=3),
             best_by=score,
         ),
@@ -85,6 +89,7 @@ def test_every_form(tmp_path):
             on_error="raise",
             grace=90,
             min_free=2 * 1024**3,
+            max_total_size=50 * 10**9,
             resume={"optimizer": False, "step": True},
         ),
     )

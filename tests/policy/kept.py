@@ -3,9 +3,9 @@
 import math
 
 from ckpt_callbacks.policy.metric import Metric
+from ckpt_callbacks.policy.plan import plan
 from ckpt_callbacks.policy.retention import (
     KeepTagged,
-    plan,
 )
 from ckpt_callbacks.record import Record, Status
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ckpt_callbacks.policy.plan import plan
 from ckpt_callbacks.policy.retention import (
     KeepAll,
     KeepBest,
@@ -9,7 +10,6 @@ from ckpt_callbacks.policy.retention import (
     KeepLast,
     KeepTagged,
     KeepWithin,
-    plan,
 )
 from ckpt_callbacks.record import Status
 from tests.policy.kept import HOUR, VAL, record, records

@@ -4,6 +4,7 @@ import pytest
 
 from ckpt_callbacks.errors import PolicyError
 from ckpt_callbacks.policy.metric import Metric
+from ckpt_callbacks.policy.plan import plan
 from ckpt_callbacks.policy.ranking import final_record, last_record, newest_resumable
 from ckpt_callbacks.policy.retention import (
     AnyKeep,
@@ -13,7 +14,6 @@ from ckpt_callbacks.policy.retention import (
     KeepLast,
     KeepTagged,
     KeepWithin,
-    plan,
 )
 from ckpt_callbacks.policy.smoothing import EMA
 from ckpt_callbacks.record import Status

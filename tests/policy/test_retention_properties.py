@@ -6,7 +6,8 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ckpt_callbacks.policy.retention import KeepBest, KeepLast, plan
+from ckpt_callbacks.policy.plan import plan
+from ckpt_callbacks.policy.retention import KeepBest, KeepLast
 from ckpt_callbacks.record import Status
 from tests.support.histories import ranking_metrics, records, retentions, thorough, usual
 

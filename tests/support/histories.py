@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from ckpt_callbacks.events import Event, EventKind
 from ckpt_callbacks.policy import composition, metric, policy, retention, smoothing, stopping, triggers
+from ckpt_callbacks.policy import contents as held
 from ckpt_callbacks.policy import pace as adaptive
 from ckpt_callbacks.policy.engine import decide
 from ckpt_callbacks.policy.metric import Metric
@@ -30,7 +31,7 @@ thorough = settings(max_examples=100 * _TIMES, deadline=None)
 # Where a repr is read back.
 NAMESPACE = {
     name: value
-    for module in (adaptive, composition, metric, policy, retention, smoothing, stopping, triggers)
+    for module in (adaptive, composition, held, metric, policy, retention, smoothing, stopping, triggers)
     for name, value in vars(module).items()
     if not name.startswith("_")
 }
@@ -100,16 +101,19 @@ readable_triggers = st.recursive(plain_leaves, _combined, max_leaves=5)  # their
 all_triggers = st.recursive(plain_leaves | st.just(Predicate(at_odd_steps)), _combined, max_leaves=5)
 
 
+contents = st.sampled_from([None, None, "weights", "full"])
+
+
 def _rules(by):
     return st.one_of(
-        st.just(KeepAll()),
-        st.builds(KeepLast, st.integers(1, 4)),
-        st.builds(KeepBest, st.integers(1, 3), by=by),
-        st.builds(KeepEvery, epochs=st.integers(1, 4)),
-        st.builds(KeepEvery, steps=st.integers(1, 30)),
-        st.builds(KeepEvery, hours=st.floats(0.01, 1)),
-        st.builds(KeepWithin, st.floats(0.01, 1)),
-        st.builds(KeepTagged, st.sampled_from(TAGS)),
+        st.builds(KeepAll, contents=contents),
+        st.builds(KeepLast, st.integers(1, 4), contents=contents),
+        st.builds(KeepBest, st.integers(1, 3), by=by, contents=contents),
+        st.builds(KeepEvery, epochs=st.integers(1, 4), contents=contents),
+        st.builds(KeepEvery, steps=st.integers(1, 30), contents=contents),
+        st.builds(KeepEvery, hours=st.floats(0.01, 1), contents=contents),
+        st.builds(KeepWithin, st.floats(0.01, 1), contents=contents),
+        st.builds(KeepTagged, st.sampled_from(TAGS), contents=contents),
     )
 
 

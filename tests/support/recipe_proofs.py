@@ -36,12 +36,11 @@ FILES = {
         "contents.py", "settings.py", "config/schema.py", "torch/staging.py", "keras/model/copy.py",
         "formats/*/writer.py",
     ),
-    "Thinning": ("policy/retention.py", "formats/*format.py", "run/pruning.py"),
     "A file format, such as a sharded directory": (
         "formats/__init__.py", "formats/dcp/*.py", "run/collective.py", "torch/sharded.py",
     ),
     "An adapter for another framework": ("torch/callback.py", "hf/*.py"),
-    "A command, such as `ckpt prune`": ("cli/prune.py", "run/outside_requests.py"),
+    "A command, such as `ckpt tags`": ("cli/tags.py", "run/outside_requests.py"),
     "Replay": ("replay/*.py", "cli/replay.py"),
     "A report": ("report/*.py", "cli/report.py", "store/manifest.py"),
     "A tracker, such as W&B": ("trackers/*.py",),
@@ -100,34 +99,6 @@ run.end()
 found = torch.load(record.path, weights_only=True)["state_dict"]
 assert found["weight"].dtype is torch.float16 and found["count"].dtype is torch.int64
 assert not record.resumable and record.contents == "weights-fp16"
-""",
-    "Thinning": _PLAY
-    + """
-import torch
-from ckpt_callbacks.formats.torch import writer as file
-from ckpt_callbacks.policy.retention import KeepWeights
-from ckpt_callbacks.run.snapshot import LiveSnapshot
-from ckpt_callbacks.store.digest import verify
-
-class Source:
-    def snapshot(self, embedded):
-        state = {"state_dict": {"weight": torch.ones(3)}, "optimizer_states": [torch.zeros(3000)],
-                 "ckpt_callbacks": {"record": dict(embedded.record)}}
-        return LiveSnapshot(lambda path: file.write(path, state))
-
-    def metadata(self):
-        return {}
-
-policy = Policy(Every(epochs=1), KeepWeights() | KeepLast(1))
-run = play(policy, [0.7, 0.6, 0.5], source=Source(), suffix=".ckpt", end=False)
-thin, _, whole = run.view.records()
-assert (thin.status, thin.resumable, thin.contents) == (Status.THINNED, False, "weights"), thin
-assert whole.resumable and whole.status is Status.VERIFIED
-assert thin.size < whole.size, (thin.size, whole.size)
-assert set(torch.load(thin.path)) == {"state_dict", "ckpt_callbacks"}
-files = {path.name for path in Path("runs/a").glob("*.ckpt") if path.is_file() and not path.is_symlink()}
-assert files == {record.file for record in run.view.records()}, files
-verify(thin)
 """,
     "A file format, such as a sharded directory": _PLAY
     + """
@@ -188,21 +159,21 @@ shutil.rmtree("runs")
 begun, whole = train(12)
 assert begun == 0 and all(torch.equal(whole[name], resumed[name]) for name in whole)
 """,
-    "A command, such as `ckpt prune`": _PLAY
+    "A command, such as `ckpt tags`": _PLAY
     + """
 from click.testing import CliRunner
 from ckpt_callbacks.cli import main
 
 play(Policy(Every(epochs=1), KeepAll()), [0.7, 0.4, 0.6, 0.3], end=False)
-Path("ckpt.yaml").write_text(Policy(Every(epochs=1), KeepLast(2)).to_yaml())
-assert "prune" in CliRunner().invoke(main, ["--help"]).output
-call = ["prune", "runs/a", "--config", "ckpt.yaml"]
-done = CliRunner().invoke(main, [*call, "--dry-run"])
-assert done.exit_code == 0 and done.output.count("would delete") == 2, done.output
-assert len(Manifest.read("runs/a").live()) == 4
-done = CliRunner().invoke(main, call)
-assert done.exit_code == 0 and done.output.count("deleted") == 2, done.output
-assert [record.step for record in Manifest.read("runs/a").live()] == [30, 40]
+manifest = Manifest.read("runs/a")
+for id_ in (2, 4):
+    manifest.change(id_, tags=("release",))
+assert "tags" in CliRunner().invoke(main, ["--help"]).output
+done = CliRunner().invoke(main, ["tags", "runs/a"])
+files = [manifest.records[id_].file for id_ in (2, 4)]
+assert (done.exit_code, done.output) == (0, f"release: {', '.join(files)}\\n"), done.output
+done = CliRunner().invoke(main, ["tags", "runs/a", "--json"])
+assert json.loads(done.output) == {"tag": "release", "files": files}
 """,
     "Replay": _PLAY
     + """

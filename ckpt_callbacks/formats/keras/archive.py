@@ -13,6 +13,7 @@ from typing import Any
 
 KEY, METADATA, WEIGHTS = "ckpt_callbacks", "metadata.json", "model.weights.h5"
 ARRAYS = "ckpt_callbacks_arrays"  # the HDF5 group of this package's own arrays, beside the weights
+OPTIMIZERS = "optimizers"  # the key of the HDF5 groups of optimizers in the data that `read` returns
 PLACES = "arrays"  # the key of the places of these arrays in the data that `read` returns
 _PLACES = f"{KEY}.{PLACES}"  # the key of the places in ``metadata.json``
 

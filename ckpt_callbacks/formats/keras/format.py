@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import VerifyError, first_line
-from ..format import Format, Shapes
+from ..format import Format, Shapes, Written
 from . import embedded
 from .check import check
 from .suffix import KERAS, LEGACY
@@ -43,5 +43,11 @@ def _same(a: Path, b: Path) -> bool:
     return same_weights(a, b)
 
 
-ARCHIVE = Format(KERAS, _facts, _check, _same)
-HDF5 = Format(LEGACY, _facts, _check, _same)
+def _thin(path: Path, thinned: Path, record: Mapping[str, Any]) -> Written:
+    from .thin import write_weights  # here, for the same reason
+
+    return write_weights(path, thinned, {"record": dict(record)})
+
+
+ARCHIVE = Format(KERAS, _facts, _check, _same, _thin)
+HDF5 = Format(LEGACY, _facts, _check, _same, _thin)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..format import Format
+from ..format import Format, Written
 from .check import check, is_archive, load
 
 KEY = "ckpt_callbacks"
@@ -26,4 +26,10 @@ def _same(a: Path, b: Path) -> bool:
     return same_weights(a, b)
 
 
-TORCH = Format(".ckpt", _facts, check, _same)
+def _thin(path: Path, thinned: Path, record: Mapping[str, Any]) -> Written:
+    from .thin import write_weights  # here, for the same reason
+
+    return write_weights(path, thinned, {KEY: {"record": dict(record)}})
+
+
+TORCH = Format(".ckpt", _facts, check, _same, _thin)

@@ -37,12 +37,14 @@ class Walk:
         values: For each entry, in order, the live variable, or an array that nothing else holds.
         computed: The index of each group whose values are computed, and the object that computes them.
         asked: The path of each object that may save files besides its variables, and the object.
+        optimizers: The paths of the groups of optimizers.
     """
 
     groups: tuple[Group, ...]
     values: tuple[Any, ...]
     computed: tuple[tuple[int, Any], ...] = ()
     asked: tuple[tuple[str, Any], ...] = ()
+    optimizers: tuple[str, ...] = ()
 
     def current_values(self) -> Sequence[Any] | None:
         """Return `values`, with computed values computed again; None if this gives other entries."""
@@ -77,7 +79,9 @@ def walk(model: keras.Model, *, skip: Sequence[Any] = (), assets: bool = False) 
     store = _WalkStore()
     with _Assets() as files, storing(_usual_optimizers(model), _store_variables), _cached_skipsets():
         saving_lib._save_state(model, store, files if assets else None, "", {id(one) for one in skip})
-    return Walk(store.groups(), tuple(store.values()), tuple(store.computed), tuple(files.asked))
+    return Walk(
+        store.groups(), tuple(store.values()), tuple(store.computed), tuple(files.asked), tuple(store.optimizers)
+    )
 
 
 def reached(model: keras.Model) -> set[int]:
@@ -101,6 +105,7 @@ class _WalkStore(saving_lib.H5IOStore):
         self.mode = "w"
         self.made: list[tuple[str, dict[str, Any], dict[str, Any]]] = []
         self.computed: list[tuple[int, Any]] = []
+        self.optimizers: list[str] = []
         self._saveable: Any = None
         self._by_reference = False
         self._h5_entry_group: dict[str, Any] = {}
@@ -112,6 +117,8 @@ class _WalkStore(saving_lib.H5IOStore):
         # A user's class may change a variable, store it and change it back, so its variables are copied at once.
         self._saveable = sys._getframe(1).f_locals.get("saveable")
         self._by_reference = _is_keras(self._saveable)
+        if isinstance(self._saveable, BaseOptimizer):
+            self.optimizers.append(path)
         self._h5_entry_group = {}
         self.made.append((path, metadata or {}, self._h5_entry_group))
         return self

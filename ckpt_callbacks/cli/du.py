@@ -1,0 +1,114 @@
+"""The command ``ckpt du``."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import StoreError
+from ..policy.budget import removal_order
+from ..record import ALIASES, Record
+from ..run.saved_run import recorded_budget
+from ..units import rough_size
+from . import options, table
+from .output import say
+from .records import Listing
+
+Groups = Mapping[str, Mapping[str, Sequence[Record]]]
+
+
+@click.command()
+@options.run_dir
+@click.option("--what-next", "next_to_go", is_flag=True, help="List the checkpoints in the order in which they go.")
+@options.as_json
+@options.config
+def du(run_dir: Path, next_to_go: bool, as_json: bool, config: Path | None) -> None:
+    """Show how much room the checkpoints of a run take.
+
+    Shows the bytes of each rule that keeps checkpoints, of full checkpoints and of weights, and of each link. A
+    checkpoint that several rules keep counts in each of them, but only once in the total. With --what-next, lists the
+    checkpoints that go if the rest must fit into max_total_size, the first to go first; all others never go.
+    """
+    manifest = options.open_manifest(run_dir)
+    listing = Listing(manifest, options.policy_of(config, manifest))
+    limit = recorded_budget(manifest)
+    if next_to_go:
+        _list_order(listing, run_dir, as_json=as_json)
+        return
+    found = [record for record in manifest.live() if record.id not in listing.missing]
+    groups, total = _groups(listing, found), sum(record.size for record in found)
+    if as_json:
+        sizes = {by: {name: _extent(of) for name, of in group.items()} for by, group in groups.items()}
+        everything = _bytes_below(run_dir)
+        options.echo_json({**sizes, "total": _extent(found), "max_total_size": limit, "directory": everything})
+    elif not found:
+        say(f"{run_dir}: no checkpoint yet")
+    else:
+        rows = [_row(by, name, of) for by, group in groups.items() for name, of in group.items()]
+        share = "" if limit is None else f" of {rough_size(limit)} ({total / limit:.0%})"
+        last = {**_row("total", "", found), "size": f"{rough_size(total)}{share}"}
+        folder = {"by": "directory", "name": "", "checkpoints": "", "size": rough_size(_bytes_below(run_dir))}
+        table.print_rows([*rows, last, folder])
+
+
+def _groups(listing: Listing, records: Sequence[Record]) -> Groups:
+    """Return the records of each rule, each kind of contents and each link."""
+    rules: dict[str, list[Record]] = {}
+    contents: dict[str, list[Record]] = {}
+    links: dict[str, list[Record]] = {}
+    for record in records:
+        for reason in listing.kept.get(record.id, ()):
+            name = re.sub(r" \(#\d+\)", "", reason)  # the place in a ranking
+            (links if name in ALIASES else rules).setdefault(name, []).append(record)
+        contents.setdefault(record.contents, []).append(record)
+    return {"rule": rules, "contents": contents, "link": links}
+
+
+def _row(by: str, name: str, records: Sequence[Record]) -> dict[str, str]:
+    size = rough_size(sum(record.size for record in records))
+    return {"by": by, "name": name, "checkpoints": str(len(records)), "size": size}
+
+
+def _extent(records: Iterable[Record]) -> dict[str, int]:
+    sizes = [record.size for record in records]
+    return {"checkpoints": len(sizes), "size": sum(sizes)}
+
+
+def _list_order(listing: Listing, run_dir: Path, *, as_json: bool) -> None:
+    view = listing.view
+    if view.policy is None:
+        raise StoreError(f"{run_dir}: the manifest does not hold the policy; expected --config with its YAML file")
+    kept = view.plan().keep
+    left = sum(record.size for record in kept)
+    order, rows = removal_order(view.policy.keep, kept, view.policy.best_metric), []
+    for record in order:
+        left -= record.size
+        facts: dict[str, Any] = {"id": record.id, "file": record.file, "size": record.size, "left": left}
+        if as_json:
+            options.echo_json(facts)
+        reasons = "; ".join(listing.kept.get(record.id, ()))
+        rows.append({
+            "id": str(record.id), "file": record.file, "size": rough_size(record.size), "left": rough_size(left),
+            "kept because": reasons,
+        })  # fmt: skip
+    if rows and not as_json:
+        table.print_rows(rows)
+    elif not as_json:
+        say(f"{run_dir}: nothing may go: all checkpoints are pinned, tagged, or named by a link")
+
+
+def _bytes_below(folder: Path) -> int:
+    """Return the bytes of all files below a folder, without following links."""
+    size = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                size += os.lstat(os.path.join(place, name)).st_size
+            except OSError:  # a training run has deleted it
+                continue
+    return size

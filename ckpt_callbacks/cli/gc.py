@@ -1,0 +1,54 @@
+"""The command ``ckpt gc``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..errors import StoreError
+from ..run.manual_pruning import Pruning
+from ..store.file_lock_calls import is_locked
+from ..store.manifest import Manifest
+from . import options
+from .local_path import LocalPath
+from .output import say
+from .prune import carry_out
+from .runs import find_runs
+
+
+@click.command()
+@click.argument("root", type=LocalPath())
+@click.option("--dead", is_flag=True, required=True, help="Look at the runs that nobody trains in.")
+@click.option("--delete", "delete", is_flag=True, help="Delete what is listed; without it, nothing is deleted.")
+def gc(root: Path, dead: bool, delete: bool) -> None:
+    """Free what the policies of dead runs do not keep, over a tree of run directories.
+
+    A run is dead if no training is running in it, and if none of its checkpoints is pinned or tagged. By default, only
+    lists what would be deleted.
+    """
+    runs, stayed = list(find_runs(root)), 0
+    if not runs:
+        raise StoreError(f"{root}: holds no run directory; expected a folder of runs, such as runs")
+    for run_dir in runs:
+        manifest = options.open_manifest(run_dir)
+        if (why := _why_alive(manifest)) is not None:
+            say(f"{run_dir}: left alone: {why}")
+            continue
+        try:
+            pruning = Pruning(manifest)
+        except StoreError as error:
+            say(f"Warning: {error}", err=True)
+            continue
+        stayed += carry_out(pruning, pruning.removals(), run_dir, dry_run=not delete)
+    raise SystemExit(1 if stayed else 0)
+
+
+def _why_alive(manifest: Manifest) -> str | None:
+    """Return why a run is not dead; None if it is."""
+    if is_locked(manifest.layout.training_lock):
+        return "training is running"
+    for record in manifest.live():
+        if record.tags or record.pinned:
+            return f"{record.file} is {f'tagged {record.tags[0]}' if record.tags else 'pinned'}"
+    return None

@@ -1,0 +1,62 @@
+"""The command ``ckpt thin``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..errors import StoreError, cause_of
+from ..record import Record, Status
+from ..run.thinning import Rewriting
+from ..run.view import RunView
+from ..units import rough_size
+from . import options
+from .output import say
+from .records import Listing
+
+
+@click.command()
+@options.run_dir
+@options.which
+@options.config
+@click.option("--force", is_flag=True, help="Reduce it even if a run would resume from it.")
+def thin(run_dir: Path, which: str | None, config: Path | None, force: bool) -> None:
+    """Reduce full checkpoints to their weights.
+
+    WHICH is an id or a step, a file or a path, a tag, or one of last, best and final. Without WHICH, reduces all
+    checkpoints of which the rules of the policy need only the weights. The new file has the same name, and is read in
+    the same way; no run can resume from it. Pinned checkpoints are not reduced.
+    """
+    if which is None and not options.is_checkpoint(run_dir):
+        manifest = options.open_manifest(run_dir)
+        view = Listing(manifest, options.policy_of(config, manifest)).view
+        if view.policy is None:
+            raise StoreError(f"{run_dir}: the manifest does not hold the policy; expected --config with its YAML file")
+        found = list(view.plan().thin)
+    else:
+        manifest, name = options.locate(run_dir, which)
+        listing = Listing(manifest, options.policy_of(config, manifest))
+        found = [listing.find(name, alone=True)]
+        _require_whole(listing.view, found[0], force=force)
+    for record in found:
+        try:
+            now = Rewriting(manifest, record).carry_out()
+        except OSError as error:
+            raise StoreError(f"{record.path}: cannot be reduced: {cause_of(error)}") from error
+        if now is None:
+            raise StoreError(f"{record.path}: was deleted or pinned meanwhile")
+        say(f"{record.path}: reduced from {rough_size(record.size)} to {rough_size(now.size)}")
+    if not found:
+        say(f"{run_dir}: nothing to reduce")
+
+
+def _require_whole(view: RunView, record: Record, *, force: bool) -> None:
+    """Raise `StoreError` if a checkpoint cannot be reduced, or is not to be."""
+    if record.status is not Status.VERIFIED or record.contents != "full":
+        what = record.contents if record.status.on_disk else record.status.value
+        raise StoreError(f"{record.path}: is {what}; expected a full checkpoint that is verified")
+    if record.pinned:
+        raise StoreError(f"{record.path}: is not reduced: it is pinned; run `ckpt unpin` first")
+    if record.id in [resumed.id for resumed in view.resumable()[:1]] and not force:
+        raise StoreError(f"{record.path}: is not reduced: a run would resume from it; pass --force to do it anyway")

@@ -1,0 +1,121 @@
+"""The deletion of what a policy does not keep, by hand, also while a run trains in the directory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import StoreError
+from ..policy.budget import protection
+from ..policy.policy import Policy
+from ..policy.unranked import ranked_by_unlogged
+from ..record import Record
+from ..store.manifest import Manifest
+from .leftovers import Leftovers
+from .pruning import delete
+from .saved_run import recorded_budget, recorded_policy
+from .view import RunView
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Removal:
+    """One checkpoint to delete.
+
+    Attributes:
+        record: Its record.
+        reason: Why nothing keeps it.
+    """
+
+    record: Record
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the line of a plan file."""
+        record = self.record
+        return {
+            "version": VERSION, "action": "delete", "id": record.id, "file": record.file, "size": record.size,
+            "digest": record.digest, "reason": self.reason,
+        }  # fmt: skip
+
+
+class Pruning:
+    """The checkpoints of the newest run in a directory that its policy, or another one, does not keep.
+
+    Those that are pinned or tagged, that a link names, or from which a run would resume are never among them.
+
+    Args:
+        manifest: The directory's manifest.
+        policy: The policy that says what is kept. None for that of the newest training run.
+
+    Raises:
+        StoreError: There is no policy, or it ranks by a metric that was never logged.
+    """
+
+    def __init__(self, manifest: Manifest, policy: Policy | None = None) -> None:
+        recorded = recorded_policy(manifest)
+        self._manifest, self._leftovers = manifest, Leftovers(manifest.layout.staging)
+        dirpath = manifest.layout.dirpath
+        policy = policy or recorded
+        if policy is None:
+            raise StoreError(f"{dirpath}: the manifest does not hold the policy; expected --config with its YAML file")
+        self._view = RunView(manifest, policy, recorded_budget(manifest))
+        # The links follow the recorded policy, even if another one says what is kept.
+        self._linked = RunView(manifest, recorded)
+        if unlogged := ranked_by_unlogged(policy, self._view.records()):
+            raise StoreError(f"{dirpath}: {' and '.join(map(repr, unlogged))} was never logged; nothing is deleted")
+
+    def removals(self) -> list[Removal]:
+        """Return what nothing keeps, oldest first."""
+        removed = (record for record in self._view.plan().remove if self._protection(record) is None)
+        return [Removal(record, "no rule keeps it") for record in removed]
+
+    def read(self, lines: Iterable[str], source: str) -> Iterator[Removal]:
+        """Yield the removals of a plan file.
+
+        Args:
+            lines: Its lines.
+            source: Its name, for messages.
+
+        Raises:
+            StoreError: A line is no removal of a checkpoint that exists, or that checkpoint is protected now.
+        """
+        for number, line in enumerate(lines, start=1):
+            if line.strip():
+                yield self._read(line, f"{source}, line {number}")
+
+    def delete(self, removal: Removal) -> bool:
+        """Delete a checkpoint.
+
+        Returns:
+            False if it stays, because somebody has pinned or tagged it since, or its file cannot be deleted.
+        """
+        planned = removal.record
+
+        def may(now: Record) -> bool:
+            return now.digest == planned.digest and self._protection(now) is None
+
+        return delete(self._manifest, planned, may, self._leftovers)
+
+    def _read(self, line: str, where: str) -> Removal:
+        try:
+            facts = json.loads(line)
+        except ValueError:
+            facts = None
+        is_removal = isinstance(facts, Mapping) and (facts.get("version"), facts.get("action")) == (VERSION, "delete")
+        if not is_removal or not isinstance(facts.get("id"), int):
+            raise StoreError(f"{where}: is not a removal; expected a line that `ckpt prune --plan` wrote")
+        record = self._manifest.records.get(facts["id"])
+        if record is None or not record.status.on_disk or record.digest != facts.get("digest"):
+            raise StoreError(f"{where}: there is no such checkpoint any more: {facts.get('file')}; plan again")
+        if (why := self._protection(record)) is not None:
+            raise StoreError(f"{where}: {record.file} must stay: {why}; plan again")
+        return Removal(record, str(facts.get("reason", "")))
+
+    def _protection(self, record: Record) -> str | None:
+        policies = [view.policy for view in (self._view, self._linked) if view.policy is not None]
+        found = (protection(record, self._view.records(), policy.best_metric) for policy in policies)
+        return next((why for why in found if why is not None), None)

@@ -1,0 +1,118 @@
+"""Checkpoints of which nothing needs more than the weights: they lose the rest, and nothing else."""
+
+import errno
+import os
+
+import pytest
+
+from ckpt_callbacks import Every, KeepAll, KeepBest, KeepLast, Policy, Status
+from ckpt_callbacks.store.digest import verify
+from ckpt_callbacks.store.manifest import Manifest
+from tests.run.thinned import POLICY, SUFFIX, VAL, WEIGHTS, read, train, weights
+from tests.support.command import ckpt
+
+EACH = Policy(Every(epochs=1), KeepAll(contents="weights"))
+
+
+def facts(dirpath):
+    return {r.epoch: (r.status, r.contents, r.resumable) for r in Manifest.read(dirpath).live()}
+
+
+WHOLE, REDUCED = (Status.VERIFIED, "full", True), (Status.THINNED, "weights", False)
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_the_best_keep_their_weights_and_the_last_keeps_all(tmp_path, background):
+    run = train(tmp_path, background=background)
+    assert facts(tmp_path) == {2: REDUCED, 4: REDUCED, 6: WHOLE}
+    for record in run.view.records():
+        verify(record)
+        embedded, found, optimizer = read(record.path)
+        assert found == weights(record.epoch) and bool(optimizer) == (record.contents == "full")
+        assert record.size == record.path.stat().st_size
+        assert embedded["record"]["contents"] == record.contents
+    assert run.view.best().epoch == 2 and os.readlink(tmp_path / f"best{SUFFIX}") == f"2{SUFFIX}"
+    assert next(run.view.verified_resumable()).epoch == 6
+    assert not any((tmp_path / ".ckpt" / "staging").iterdir())
+    assert ckpt("verify", tmp_path).exit_code == ckpt("doctor", tmp_path, "--dry-run").exit_code == 0
+
+
+def test_the_larger_contents_win_and_ls_says_why(tmp_path):
+    run = train(tmp_path, policy=Policy(Every(epochs=1), KeepLast(3) | KeepBest(2, by=VAL, contents="weights")))
+    assert facts(tmp_path) == {2: REDUCED, 4: WHOLE, 5: WHOLE, 6: WHOLE}
+    reasons = run.view.plan().reasons
+    assert reasons[2] == ("best 2 by val_loss (#1): weights", "best")
+    assert reasons[4] == ("last 3", "best 2 by val_loss (#2): weights")
+    assert "best 2 by val_loss (#1): weights" in ckpt("ls", tmp_path, "--why").stdout
+
+
+def test_a_pinned_one_and_the_one_to_resume_from_stay_whole(tmp_path):
+    train(tmp_path, 3, EACH)
+    assert facts(tmp_path) == {1: REDUCED, 2: REDUCED, 3: WHOLE}
+    ckpt("pin", tmp_path, "3")
+    train(tmp_path, 5, EACH)
+    assert facts(tmp_path) == {1: REDUCED, 2: REDUCED, 3: WHOLE, 4: REDUCED, 5: WHOLE}
+
+
+def test_a_damaged_one_is_not_copied_into_a_good_digest(tmp_path, caplog):
+    train(tmp_path, 2, Policy(Every(epochs=1), KeepAll()))
+    path = tmp_path / f"1{SUFFIX}"
+    data = bytearray(path.read_bytes())
+    data[-WEIGHTS] ^= 1
+    path.write_bytes(data)
+    train(tmp_path, 3, EACH)
+    assert facts(tmp_path)[1] == WHOLE and path.read_bytes() == data
+    assert len([m for m in caplog.messages if "stays whole" in m and "its bytes changed" in m]) == 1
+
+
+@pytest.mark.parametrize("call", ["replace", "fsync"])
+def test_what_fails_leaves_the_whole_one_and_training_goes_on(tmp_path, caplog, monkeypatch, call):
+    original = getattr(os, call)
+
+    def failing(target, *more, **named):
+        path = os.readlink(f"/proc/self/fd/{target}") if isinstance(target, int) else os.fspath(target)
+        if ".thin" in path:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        return original(target, *more, **named)
+
+    monkeypatch.setattr(os, call, failing)
+    run = train(tmp_path)
+    assert facts(tmp_path) == {2: WHOLE, 4: WHOLE, 6: WHOLE}
+    assert [m for m in caplog.messages if "stays whole" in m and "No space left" in m]
+    assert not any(record.replacement for record in run.view.records())
+    monkeypatch.undo()
+    train(tmp_path)
+    assert ckpt("thin", tmp_path, "--config", policy_file(tmp_path)).exit_code == 0
+    assert facts(tmp_path) == {2: REDUCED, 4: REDUCED, 6: WHOLE}
+
+
+def policy_file(folder):
+    path = folder / "policy.yaml"
+    path.write_text(POLICY.to_yaml())
+    return path
+
+
+def test_thin_reduces_one_by_hand_but_not_the_one_to_resume_from(tmp_path):
+    train(tmp_path, 3, Policy(Every(epochs=1), KeepAll()))
+    assert ckpt("thin", tmp_path, "1").stdout.startswith(f"{tmp_path / f'1{SUFFIX}'}: reduced from ")
+    assert facts(tmp_path) == {1: REDUCED, 2: WHOLE, 3: WHOLE}
+    assert "is weights; expected a full checkpoint" in ckpt("thin", tmp_path, "1").stderr
+    assert "a run would resume from it" in ckpt("thin", tmp_path, "last").stderr
+    ckpt("pin", tmp_path, "2")
+    assert "it is pinned" in ckpt("thin", tmp_path, "2").stderr
+    assert ckpt("thin", tmp_path, "last", "--force").exit_code == 0
+    assert facts(tmp_path) == {1: REDUCED, 2: WHOLE, 3: REDUCED}
+
+
+def test_a_run_resumes_from_the_last_whole_one_beside_reduced_ones(tmp_path):
+    train(tmp_path, 4)
+    train(tmp_path)
+    assert facts(tmp_path) == {2: REDUCED, 4: REDUCED, 6: WHOLE}
+
+
+def test_a_lost_manifest_is_rebuilt_with_what_each_file_holds(tmp_path):
+    train(tmp_path)
+    before = facts(tmp_path)
+    (tmp_path / ".ckpt" / "manifest.jsonl").unlink()
+    assert ckpt("doctor", tmp_path, "--config", policy_file(tmp_path)).exit_code == 0
+    assert {epoch: found[1:] for epoch, found in facts(tmp_path).items()} == {e: f[1:] for e, f in before.items()}
