@@ -19,7 +19,7 @@ from .exactness import Inexactness
 from .first_callback import FirstCallback
 from .fit_call import FitCall
 from .initial_epoch import InitialEpoch
-from .loading import load_verified
+from .loading import load_best
 from .metrics import floats, several_numbers
 from .model.current_values import update_variables
 from .open_end import name_open_end
@@ -197,9 +197,8 @@ class Fit:
                 self._observe(EventKind.END, {}, weights=self._measured and self._measured.identity(self.model))
             else:
                 start.end_without_training()
-            shown = run.directory.shown
-            if restore_best_weights and (best := shown.existing(shown.best)) is not None:
-                load_verified(self.model, best, run.directory.staging)
+            if restore_best_weights:
+                load_best(self.model, run)
         self.close(run.end)
 
     def fail(self, error: Exception) -> None:

@@ -13,6 +13,7 @@ from ..formats.keras.suffix import LEGACY
 from ..formats.keras.unsupported import one_line
 from ..record import Record
 from ..run.resumed_parts import ResumedParts
+from ..run.run import Run
 from ..store.digest import verify
 from .embedded import FitState
 from .fit_call import FitCall
@@ -74,6 +75,15 @@ def load_again(model: keras.Model, path: Path, state: FitState, scratch: Path, p
     skip = _prepare_optimizers(model, path, state, parts)  # a callback may have compiled the model again
     load_model(model, path, scratch, skip, compare=False)
     assign(seed_variables(model), state.volatile.seeds)
+
+
+def load_best(model: keras.Model, run: Run) -> None:
+    """Load the weights of a run's best checkpoint at the end of a fit; log why if there is none."""
+    view = run.directory.shown
+    if (best := view.existing(view.best)) is not None:
+        load_verified(model, best, run.directory.staging)
+    else:
+        log.warning("%s: restore_best_weights changed nothing: %s", run.dirpath, view.why_no_best(run.state))
 
 
 def load_verified(model: keras.Model, record: Record, scratch: Path) -> None:

@@ -30,9 +30,9 @@ class ModelCheckpointAttributes(RunReader):
     def best_model_path(self) -> str:
         if self._placed is None:
             return ""
-        record = self.best()
-        if record is None:
+        if self._best() is None:
             refuse_best(self._run)
+        record = self.best()
         return str(record.path) if record else ""
 
     @best_model_path.setter
@@ -48,7 +48,7 @@ class ModelCheckpointAttributes(RunReader):
 
     @property
     def best_model_score(self) -> torch.Tensor | None:
-        return self._score(self.best())
+        return self._score(self._best())
 
     @property
     def current_score(self) -> torch.Tensor | None:

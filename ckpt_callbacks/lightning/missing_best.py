@@ -5,7 +5,6 @@ from __future__ import annotations
 from lightning.pytorch.trainer.connectors.checkpoint_connector import _CheckpointConnector
 
 from ..errors import ResumeError
-from ..policy.unranked import why_unranked
 from ..run.run import Run
 from .fit_call import is_called_by
 
@@ -21,14 +20,7 @@ def refuse_best(run: Run) -> None:
     if not is_called_by(_CheckpointConnector._parse_ckpt_path):
         return
     view = run.directory.shown
-    metric, last = run.policy.best_metric, view.existing(view.last)
-    if metric is None:
-        why = (
-            "the policy ranks nothing; add a rule with a metric, such as KeepBest(1, by=Metric('val_loss', mode='min'))"
-        )
-    else:
-        reason = why_unranked(metric, run.policy, run.state, view.records())
-        why = f"no checkpoint is the best by {metric.name}: {reason}"
+    last, why = view.existing(view.last), view.why_no_best(run.state)
     if last is not None:
         why += f"; for the newest one, pass ckpt_path={str(last.path)!r}"
     raise ResumeError(f'{run.dirpath}: ckpt_path="best": {why}')

@@ -79,11 +79,22 @@ def warnings(policy: Policy, state: State, others: Iterable[str] = ()) -> Iterat
         absent = _absent(metric, state.fresh_names)
         is_known = all(name in state.logged_names for name in absent)
         if state.fresh_epochs == (2 if is_known else 1):
+            best = policy.best_metric
+            until = (
+                ", and until then, no checkpoint is the best" if best is not None and best.name == metric.name else ""
+            )
             yield (
                 f"the metric {metric.name!r} {not_logged(absent, state, others)}; "
-                f"the rules that read it are waiting for it; this is an error "
+                f"the rules that read it are waiting for it{until}; this is an error "
                 f"after {_limit(metric, policy)} epochs without it{hint(metric, state, others)}"
             )
+
+
+def never_measured(policy: Policy, state: State) -> Iterator[tuple[Metric, str]]:
+    """Yield each metric that a run has never measured, with the reason. Call it at the end of training."""
+    for metric in {metric.name: metric for metric in policy.tracks}.values():
+        if absent := _absent(metric, state.logged_names):
+            yield metric, f"it {not_logged(absent, state)}{hint(metric, state)}"
 
 
 def unwatched(policy: Policy, state: State) -> tuple[str, ...]:

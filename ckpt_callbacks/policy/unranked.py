@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from ..record import Record
@@ -12,6 +13,8 @@ from .policy import Policy
 from .ranking import ranked_records
 from .state import State
 from .triggers import At, Every, OnDeadline, OnException, OnPreempt
+
+_UNSMOOTHED = "they have values of it, but not its average, because they were saved under another policy"
 
 
 def ranking_metrics(policy: Policy) -> tuple[Metric, ...]:
@@ -64,14 +67,33 @@ def why_unranked(metric: Metric, policy: Policy, state: State, records: Sequence
             f"Improves(Metric({name!r}, mode={metric.mode!r})) to save"
         )
     if any(name not in state.logged_names for name in metric.names) and not _has_alternative(metric, state):
-        if not state.logged_names:
-            return "none of them has a value of it"
+        if not state.logged_names:  # only the records are known
+            return _lacking(metric, records)
         stops = policy.stop is not None and metric.name in {one.name for one in policy.stop.metrics()}
         never_ran = "; early stopping by it never ran" if stops else ""
         return f"it {not_logged(metric.names, state)}{never_ran}{hint(metric, state)}"
     if track is not None and track.checks == 0 and metric.start_from_epoch:
         return f"it counts only after start_from_epoch={metric.start_from_epoch} epochs, and {state.epoch} were trained"
+    if metric.smoothing and _finite(metric, records):
+        return _UNSMOOTHED
     return "none of its values was finite"
+
+
+def _lacking(metric: Metric, records: Sequence[Record]) -> str:
+    """Return what the metrics of records without a rank are, as far as the records alone tell."""
+    if found := _finite(metric, records):
+        early = all(record.epoch < metric.start_from_epoch for record in found)
+        return f"it counts only after start_from_epoch={metric.start_from_epoch} epochs" if early else _UNSMOOTHED
+    if any(metric.measure(record.metrics) is not None for record in records):
+        return "none of its values was finite"
+    known = {name for record in records for name in record.metrics}
+    logged = ", ".join(sorted(known)) or "nothing"
+    return f"none of them has a value of it; they have values of {logged}{hint(metric, State(), known)}"
+
+
+def _finite(metric: Metric, records: Sequence[Record]) -> list[Record]:
+    """Return the records that have a finite value of the metric, smoothed or not."""
+    return [r for r in records if (value := metric.measure(r.metrics)) is not None and math.isfinite(value)]
 
 
 def _has_alternative(metric: Metric, state: State) -> bool:

@@ -10,6 +10,7 @@ from ..errors import PolicyError
 from ..policy.plan import Plan
 from ..record import Record
 from ..settings import Settings
+from .no_best import NoBest
 from .run import Run
 from .view import RunView
 
@@ -41,7 +42,7 @@ class RunReader:
 
     def __init__(self, new_run: Callable[[Settings], Run], settings: Settings, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
-        self._new_run, self._settings = new_run, settings
+        self._new_run, self._settings, self._no_best = new_run, settings, NoBest()
         self._placed = None if settings.dirpath is None else new_run(settings)
 
     def _place(self, dirpath: str) -> None:
@@ -78,9 +79,14 @@ class RunReader:
         return str(record.path) if record else None
 
     def best(self) -> Record | None:
-        """Return the best checkpoint (its file is ``.path``), or None before any finite value."""
-        view = self._view()
-        return view.existing(view.best)
+        """Return the best checkpoint (its file is ``.path``), or None before any finite value.
+
+        After a `fit`, the log says why it is None.
+        """
+        found = self._best()
+        if found is None and not self._run.is_open and self._run.processes.is_primary:
+            self._no_best.explain(self._run.directory.shown, self._run.state)
+        return found
 
     def last(self) -> Record | None:
         """Return the newest checkpoint, or None."""
@@ -103,6 +109,11 @@ class RunReader:
     def plan(self) -> Plan:
         """Return which checkpoints survive, and why."""
         return self._view().plan()
+
+    def _best(self) -> Record | None:
+        """Return the best checkpoint, or None without a reason."""
+        view = self._view()
+        return view.existing(view.best)
 
     def _view(self) -> RunView:
         self._run.view.refresh()

@@ -15,6 +15,7 @@ from ..record import Record
 from ..store.manifest import Manifest
 from ..store.obstruction import obstruction, resolved
 from ..store.paths import expanded
+from .no_best import NoBest
 from .view import RunView
 
 log = logging.getLogger("ckpt_callbacks")
@@ -42,15 +43,21 @@ class SavedRun:
         self.dirpath = expanded("open_run: dirpath", dirpath).absolute()
         manifest = read_manifest(resolved(self.dirpath))
         self.policy = recorded_policy(manifest)
-        self._view = RunView(manifest, self.policy)
+        self._view, self._no_best = RunView(manifest, self.policy), NoBest()
         self._refreshed()
 
     def __repr__(self) -> str:
         return f"<the run in {self.dirpath}>"
 
     def best(self) -> Record | None:
-        """Return the best checkpoint (its file is ``.path``), or None if no value of the metric was finite so far."""
-        return self._existing(RunView.best)
+        """Return the best checkpoint (its file is ``.path``), or None if no value of the metric was finite so far.
+
+        The log says why it is None.
+        """
+        found = self._existing(RunView.best)
+        if found is None:
+            self._no_best.explain(self._view)
+        return found
 
     def last(self) -> Record | None:
         """Return the newest checkpoint, or None."""

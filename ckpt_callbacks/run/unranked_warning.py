@@ -1,4 +1,4 @@
-"""A warning about a run in which no checkpoint can be the best."""
+"""Warnings about a run in which no checkpoint can be the best."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from ..events import Event
 from ..policy.metric import Metric
+from ..policy.missing_metrics import never_measured
 from ..policy.policy import Policy
 from ..policy.state import State
 from ..policy.unranked import ignores_measurements, ranking_metrics, why_unranked
@@ -57,11 +58,20 @@ class UnrankedWarning:
                 self._name(metric, state, records, "so far, ")
 
     def report(self, state: State, records: Sequence[Record]) -> None:
-        """Log the metrics that rank none of a fit's records. Call it at its end, when all saves are done."""
+        """Log the metrics that rank none of a fit's records, and those that no rule has ever seen.
+
+        Call it at the fit's end, when all saves are done.
+        """
         if not records or not state.epoch:  # a trial of a few steps
             return
         for metric in ranking_metrics(self._policy):
             self._name(metric, state, records, "")
+        for metric, why in never_measured(self._policy, state):
+            if metric.name not in self._named:
+                self._named.add(metric.name)
+                log.warning(
+                    "%s: the rules that read %s never ran: %s", self._view.manifest.layout.dirpath, metric.name, why
+                )
 
     def _name(self, metric: Metric, state: State, records: Sequence[Record], when: str) -> None:
         why = why_unranked(metric, self._policy, state, records)

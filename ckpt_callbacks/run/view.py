@@ -13,6 +13,8 @@ from ..policy.budget import Fitted, fit
 from ..policy.plan import Plan, plan
 from ..policy.policy import Policy
 from ..policy.ranking import best_record, final_record, last_record
+from ..policy.state import State
+from ..policy.unranked import why_unranked
 from ..record import Record
 from ..store.aliases import read_alias
 from ..store.digest import verify
@@ -113,13 +115,20 @@ class RunView:
         linked = read_alias(self.manifest.layout.dirpath, "best", files.keys())
         return files.get(linked) if linked is not None else None
 
-    def why_no_best(self) -> str:
-        """Return why there is no best checkpoint."""
+    def why_no_best(self, state: State | None = None) -> str:
+        """Return why there is no best checkpoint, and what to do.
+
+        Args:
+            state: The engine's state, which knows more than the records do. None if nothing trains here.
+        """
         if self.policy is None:
             return "it is not known by what to rank, because the manifest does not hold the policy"
         if (metric := self.policy.best_metric) is None:
-            return "the policy has no rule with a metric"
-        return f"no checkpoint can be ranked by {metric.series}"
+            return (
+                "the policy has no rule with a metric; add one, such as KeepBest(1, by=Metric('val_loss', mode='min'))"
+            )
+        why = why_unranked(metric, self.policy, state or State(), self.records())
+        return f"no checkpoint can be ranked by {metric.series}{why and f': {why}'}"
 
     def final(self) -> Record | None:
         """Return the checkpoint of the state in which the last `fit` ended, or None."""

@@ -34,8 +34,8 @@ def test_a_metric_of_every_third_epoch_causes_one_warning_and_no_error():
     state, seen = epochs(policy, [["loss"], ["loss"], ["loss", "val_map"]] * 4)
     assert [len(lines) for lines in seen] == [1] + [0] * 11
     assert seen[0] == [
-        "the metric 'val_map' was never logged; logged names: loss; the rules that read it are waiting for it; "
-        "this is an error after 10 epochs without it; is there a validation?"
+        "the metric 'val_map' was never logged; logged names: loss; the rules that read it are waiting for it, "
+        "and until then, no checkpoint is the best; this is an error after 10 epochs without it; is there a validation?"
     ]
     assert [len(lines) for lines in epochs(policy, [["loss"], ["loss"], ["loss", "val_map"]], resumed(state))[1]] == [
         0,

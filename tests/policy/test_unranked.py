@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from ckpt_callbacks import Event, Every, KeepBest, Metric, Patience, Policy, Record, fold
+from ckpt_callbacks import EMA, Event, Every, KeepBest, Metric, Patience, Policy, Record, fold
 from ckpt_callbacks.policy.unranked import ranking_metrics, why_unranked
 
 VAL = Metric("val_loss", mode="min")
@@ -40,7 +40,11 @@ def validated(**metrics):
             "start_from_epoch=5 epochs, and 1 were",
         ),
         (Metric({"a": 1, "b": 1}, mode="min"), validated(a=1.0), "^it was never logged; logged names: a$"),
-        (VAL, [], "none of them has a value of it"),
+        (VAL, [], "^none of them has a value of it; they have values of loss; is there a validation.$"),
+        (Metric("los", mode="min"), [], "they have values of loss; did you mean 'loss'.$"),
+        (Metric("loss", mode="min", smoothing=EMA(0.3)), [], "^they have values of it, but not its average"),
+        (Metric("loss", mode="min", start_from_epoch=5), [], "^it counts only after start_from_epoch=5 epochs$"),
+        (Metric("loss", mode="min", smoothing=EMA(0.3)), validated(loss=math.nan), "but not its average"),
     ],
 )
 def test_each_reason_is_named(metric, events, words):

@@ -132,3 +132,17 @@ def test_a_callback_answers_the_same(tmp_path, is_open):
     best.path.unlink()
     assert callback.best() in others and callback.last() == last and callback.records() == others
     run.close()
+
+
+def test_the_log_says_once_why_there_is_no_best(tmp_path, caplog):
+    policy = Policy(Improves(Metric("loss")), KeepBest(1, by=ACC), best_by=ACC)
+    run = new_run(tmp_path, policy, background=False, described=Config(policy).described)
+    run.open()
+    start(run)
+    saved = open_run(tmp_path)
+    assert saved.best() is None and "best() is None" not in caplog.text, "there is no checkpoint"
+    report(run, EventKind.EPOCH_END, step=10, epoch=1, complete=True, metrics={"loss": 1.0, "val_acc": 0.5})
+    assert saved.best() is saved.best() is None
+    why = "none of them has a value of it; they have values of loss, val_acc; did you mean 'val_acc'?"
+    assert caplog.text.count(f"{tmp_path}: best() is None: no checkpoint can be ranked by acc: {why}") == 1
+    run.close()

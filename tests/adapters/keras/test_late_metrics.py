@@ -95,3 +95,15 @@ def test_a_metric_that_a_resume_renames_is_an_error_and_not_the_end_of_patience(
     with pytest.raises(MetricError, match=r"'val_top' was not logged since the start; .*; did you mean 'val_top_1'"):
         train("top_1", 3)
     train("top", 3)
+
+
+@ONCE
+def test_a_short_run_without_the_metric_says_why_it_has_no_best_and_restores_nothing(tmp_path, caplog):
+    named = {"monitor": "val_quality", "mode": "max", "restore_best_weights": True}
+    ours = checkpoint(tmp_path, None, **named)
+    fit(quick(), ours, epochs=1, batch_size=64)
+    why = "it was never logged; logged names: accuracy, loss, val_accuracy, val_loss"
+    assert f"no checkpoint of this run is the best by val_quality: {why}" in caplog.text
+    assert f"restore_best_weights changed nothing: no checkpoint can be ranked by val_quality: {why}" in caplog.text
+    assert ours.best() is None
+    assert f"{tmp_path}: best() is None: no checkpoint can be ranked by val_quality: {why}" in caplog.text
