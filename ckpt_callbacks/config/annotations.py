@@ -11,7 +11,9 @@ from pydantic import AfterValidator, ConfigDict, GetCoreSchemaHandler, GetJsonSc
 from pydantic_core import CoreSchema, core_schema
 
 from ..errors import PolicyError
+from ..policy.intervals import seconds_of
 from ..policy.metric import UnknownDirection
+from ..units import DURATION_PATTERN
 from .problems import choices, problem
 
 # Strict: a boolean is not a number, and "5" is not 5.
@@ -103,3 +105,23 @@ class OneOf:
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         mapping = handler(schema)
         return {"anyOf": [{"enum": list(self.alone)}, mapping]} if self.alone else mapping
+
+
+class OrDuration:
+    """Annotation of a mapping of intervals; in its place, a file may hold a duration, such as ``20 min``."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def read(raw: Any, mapping: core_schema.ValidatorFunctionWrapHandler) -> Any:
+            if not isinstance(raw, str):
+                return mapping(raw)
+            if seconds_of(raw) is None:
+                one_of = "" if source.__required_keys__ else "one of "
+                raise problem(
+                    f"got {raw!r}; expected a duration, such as 20 min, or a mapping with {one_of}{choices(source)}"
+                )
+            return raw
+
+        return core_schema.no_info_wrap_validator_function(read, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string", "pattern": DURATION_PATTERN}, handler(schema)]}

@@ -48,6 +48,7 @@ class Rule:
             None if nothing follows it.
         renamed: Maps the name of a field in the file to its name in the class, if the two differ.
         explicit: Fields that are written even if they equal their default.
+        or_duration: Whether a duration, such as ``20 min``, may be in the place of the fields.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Rule:
     value: Any = None
     renamed: Mapping[str, str] = field(default_factory=dict)
     explicit: tuple[str, ...] = ()
+    or_duration: bool = False
 
 
 _TRIGGERS = "Triggers"  # the type that `schema` makes of the table, by its name: triggers nest in triggers
@@ -71,7 +73,7 @@ TRIGGERS = (
         "EveryNode",
         "Due each time that a multiple of the interval is crossed, or as often as a share of the training time allows.",
         one=True, epochs=Count, steps=Count, seconds=Positive, minutes=Positive, hours=Positive, overhead=Share,
-    )),
+    ), or_duration=True),
     Rule("optimal", Optimal, Fields(
         "OptimalNode", "Due at the interval that loses the least time for a given mean time between failures.",
         mtbf=Duration,
@@ -102,10 +104,10 @@ RETENTIONS = (
     Rule("every", KeepEvery, Fields(
         "KeepEveryNode", "Keep the first checkpoint at or after each multiple of the interval.",
         one=True, epochs=Count, steps=Count, hours=Positive,
-    )),
+    ), or_duration=True),
     Rule("within", KeepWithin, Fields(
         "WithinNode", "Keep the checkpoints that are at most a given time older than the newest one.", hours=Positive,
-    )),
+    ), or_duration=True),
     Rule("tagged", KeepTagged, Tag),
 )  # fmt: skip
 

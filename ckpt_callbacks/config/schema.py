@@ -30,7 +30,7 @@ from ..policy.metric import Metric, UnknownDirection
 from ..policy.policy import Policy
 from ..policy.retention import AnyKeep
 from ..policy.stopping import AnyStop, NonFinite
-from .annotations import FIELDS, OneOf, OneOrMore, build, combine_with, one_field
+from .annotations import FIELDS, OneOf, OneOrMore, OrDuration, build, combine_with, one_field
 from .problems import describe, meant_by, problem
 from .references import MetricRef, Reading
 from .resume import OrPlace
@@ -119,6 +119,7 @@ def _one_of(title: str, description: str | None, rules: Sequence[Rule], beside: 
 
     def type_of(rule: Rule) -> Any:
         value = _shape(rule.value) if isinstance(rule.value, Fields) else rule.value
+        value = Annotated[value, OrDuration()] if rule.or_duration else value
         return Annotated[value, build(rule.kind, rule.renamed)]
 
     fields = Fields(title, description, one=True, **{rule.name: type_of(rule) for rule in rules}, **more)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
 from ..errors import PolicyError
 from ..events import Event
 from ..record import Record
-from ..units import check_count, format_number, is_finite
+from ..units import as_seconds, check_count, format_number, is_finite
 from .horizon import NEVER, Horizon
 
 _SECONDS_IN = {"seconds": 1.0, "minutes": 60.0, "hours": 3600.0}
 SHARE = "overhead"  # of the training time
+_COUNTED = re.compile(r"(\d*) ?(epoch|step)s?")  # texts that mean no time
 _ROUNDING = 1e-12  # relative error by which a moment may be computed too late; thresholds are counted differently
 
 
@@ -57,7 +60,8 @@ class Interval:
         if unit == SHARE and not (is_finite(n) and 0 < n < 1):
             raise PolicyError(f"{where}: {unit} is {n!r}; expected a share above 0 and below 1, such as 0.01")
         if not is_finite(n) or n <= 0:
-            raise PolicyError(f"{where}: {unit} is {n!r}; expected a positive number")
+            hint = f", or {where}({n!r})" if isinstance(n, str) and seconds_of(n) else ""
+            raise PolicyError(f"{where}: {unit} is {n!r}; expected a positive number{hint}")
         return cls(unit, n)
 
     @property
@@ -86,3 +90,43 @@ class Interval:
 
     def __str__(self) -> str:
         return f"{self.unit}={format_number(self.n)}"
+
+
+def accept_duration(rule: Any) -> None:
+    """Turn a duration with its unit, such as ``"20 min"``, into the fields of a rule, whose first argument it is.
+
+    Args:
+        rule: A dataclass with fields for intervals, of which at least one is a time.
+
+    Raises:
+        PolicyError: It is a text of another kind.
+    """
+    first, *others = (field.name for field in fields(rule) if not field.kw_only)
+    text, where = getattr(rule, first), type(rule).__name__
+    if not isinstance(text, str) or any(getattr(rule, name) is not None for name in others):
+        return
+    found = seconds_of(text)
+    if found is None:
+        counted = _COUNTED.fullmatch(text)
+        example = f"{counted[2]}s={counted[1] or 1}" if counted is not None and others else f"{first}=1"
+        raise PolicyError(
+            f"{where}: got {text!r}; expected a duration, such as '20 min', or {'one of ' if others else ''}"
+            f"{', '.join((first, *others))}, as in {where}({example})"
+        )
+    object.__setattr__(rule, first, None)
+    object.__setattr__(rule, *_largest_unit(found, (first, *others)))
+
+
+def seconds_of(text: str) -> float | None:
+    """Return a duration above 0 with its unit in seconds; None if the text is none."""
+    try:
+        return as_seconds(text, positive=True)
+    except PolicyError:
+        return None
+
+
+def _largest_unit(seconds: float, known: Iterable[str]) -> tuple[str, float]:
+    """Return a duration as a whole number of the largest unit, or else as a fraction of the smallest one."""
+    units = sorted((unit for unit in known if unit in _SECONDS_IN), key=lambda unit: -_SECONDS_IN[unit])
+    unit = next((unit for unit in units if seconds % _SECONDS_IN[unit] == 0), units[-1])
+    return unit, seconds / _SECONDS_IN[unit]

@@ -15,7 +15,7 @@ from ..record import Record
 from ..units import check_count, format_number
 from .argument_names import suggests_fields
 from .contents import Contents, as_contents
-from .intervals import Interval
+from .intervals import Interval, accept_duration
 from .metric import Metric, as_metric
 from .ranking import best_record, ranked_records
 from .source_text import source_text
@@ -146,21 +146,22 @@ class KeepBest(Retention):
 class KeepEvery(Retention):
     """Keep the first checkpoint at or after each multiple of an interval. Pass exactly one interval.
 
-    Examples: ``KeepEvery(epochs=10)``, ``KeepEvery(hours=6)``.
+    Examples: ``KeepEvery(epochs=10)``, ``KeepEvery("6 h")``.
 
     Args:
-        epochs: Completed epochs.
+        epochs: Completed epochs; or, as the only argument, a training time with its unit, such as ``"6 h"``.
         steps: Optimizer updates.
         hours: Hours of training time, accumulated over resumes.
         contents: See `Retention`.
     """
 
-    epochs: int | None = None
+    epochs: int | str | None = None
     steps: int | None = None
     hours: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        accept_duration(self)
         Interval.given(self)  # raises, unless exactly one is given and makes sense
 
     @cached_property
@@ -188,7 +189,7 @@ class KeepWithin(Retention):
     """Keep the checkpoints that are at most ``hours`` older than the newest one; time alone deletes nothing.
 
     Args:
-        hours: Hours by which a checkpoint may be older than the newest one.
+        hours: Hours by which a checkpoint may be older than the newest one; or text such as ``"2 d"``.
         contents: See `Retention`.
     """
 
@@ -198,6 +199,7 @@ class KeepWithin(Retention):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        accept_duration(self)
         Interval.checked("KeepWithin", "hours", self.hours)
 
     def kept(self, records: Sequence[Record]) -> Kept:

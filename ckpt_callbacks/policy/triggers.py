@@ -12,7 +12,7 @@ from ..units import as_seconds, as_utc, format_number, in_words, is_count
 from .argument_names import suggests_fields
 from .composition import EventView, Firing, Trigger
 from .horizon import NEVER, NOW, Horizon
-from .intervals import Interval
+from .intervals import Interval, accept_duration
 from .metric import Metric, as_metric
 from .pace import Overhead, Pace
 from .state import State
@@ -50,10 +50,10 @@ class Every(_Owed):
 
     Once due, it stays due until a save is made, even one that another rule requested together with it.
 
-    Examples: ``Every(epochs=1)``, ``Every(minutes=30)``, ``Every(overhead=0.01)``.
+    Examples: ``Every(epochs=1)``, ``Every("30 min")``, ``Every(overhead=0.01)``.
 
     Args:
-        epochs: Completed epochs.
+        epochs: Completed epochs; or, as the only argument, a training time with its unit, such as ``"30 min"``.
         steps: Optimizer updates.
         seconds: Seconds of training time, accumulated over resumes.
         minutes: Minutes of training time, accumulated over resumes.
@@ -62,7 +62,7 @@ class Every(_Owed):
             given the measured cost of a save; saves by other rules and failed saves count as well.
     """
 
-    epochs: int | None = None
+    epochs: int | str | None = None
     steps: int | None = None
     seconds: float | None = None
     minutes: float | None = None
@@ -70,6 +70,7 @@ class Every(_Owed):
     overhead: float | None = None
 
     def __post_init__(self) -> None:
+        accept_duration(self)
         Interval.given(self)  # raises, unless exactly one is given and makes sense
 
     @cached_property

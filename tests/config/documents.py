@@ -31,13 +31,15 @@ metrics:
 save:
   - all: [{every: {steps: 100}}, {not: {at: {epochs: [1, 2]}}}]
   - any: [{at: {steps: 7}}, {improves: val.raw}]
-  - not: [{every: {hours: 0.5}}, {every: {seconds: 30}}]
+  - not: [{every: {hours: 0.5}}, {every: {seconds: 30}}, {every: 20 min}]
   - on_preempt
   - on_exception
   - on_deadline: {before: 10 min}
   - all: [{every: {overhead: 0.01}}, {optimal: {mtbf: 6 h}}]
   - on_deadline: {before: 90, end: "2026-11-25T00:00:00+01:00"}
-keep: [all, {every: {steps: 1000}}, {every: {hours: 5}}, {within: {hours: 2.5}}, {best: {by: score}, contents: weights}]
+keep:
+  [all, {every: {steps: 1000}}, {every: {hours: 5}}, {every: 2 d}, {within: {hours: 2.5}}, {within: 1.5 h},
+   {best: {by: score}, contents: weights}]
 stop:
   - reaches: {by: val, value: 0.1}
   - diverges: {by: val.raw, value: 100}

@@ -2,6 +2,7 @@
 
 EVERY = "epochs, steps, seconds, minutes, hours, overhead"
 TRIGGERS = "every, optimal, at, improves, on_preempt, on_exception, on_deadline, any, all, not, predicate"
+OR_DURATION = "expected a duration, such as 20 min, or a mapping with"
 METRIC = "metrics: {val: {monitor: val_loss, mode: min}}\n"
 WITH_SAVE = "save: on_preempt\n"
 FIELDS = (
@@ -170,6 +171,9 @@ MISTAKES = [
         "save: {every: {epochs: 1, steps: 2}}",
         f"save.every: got epochs=1, steps=2; expected exactly one of {EVERY}",
     ),
+    ("save: {every: 20 minuts}", f"save.every: got '20 minuts'; {OR_DURATION} one of {EVERY}"),
+    ("save: {every: epoch}", f"save.every: got 'epoch'; {OR_DURATION} one of {EVERY}"),
+    (WITH_SAVE + "keep: {within: 0 s}", f"keep.within: got '0 s'; {OR_DURATION} hours"),
     ("save: {every: {}}", f"save.every: got none; expected exactly one of {EVERY}"),
     ("save: {every: {epochs: 0}}", "save.every.epochs: got 0; expected a whole number of at least 1"),
     ("save: {every: {epochs: 1.0}}", "save.every.epochs: got 1.0; expected a whole number of at least 1"),

@@ -70,17 +70,15 @@ def test_every_form(tmp_path):
         Policy(
             save=Every(steps=100) & ~At(epochs=[1, 2])
             | (At(steps=[7]) | Improves(val.raw))
-            | ~(Every(hours=0.5) | Every(seconds=30))
+            | ~(Every(hours=0.5) | Every(seconds=30) | Every(minutes=20))
             | OnPreempt()
             | OnException()
             | OnDeadline(600)
             | Every(overhead=0.01) & Optimal(6 * 3600)
             | OnDeadline(90, end=EVENING),
             keep=KeepAll()
-            | KeepEvery(steps=1000)
-            | KeepEvery(hours=5)
-            | KeepWithin(2.5)
-            | KeepBest(by=score, contents="weights"),
+            | (KeepEvery(steps=1000) | KeepEvery(hours=5) | KeepEvery(hours=48))
+            | (KeepWithin(2.5) | KeepWithin(1.5) | KeepBest(by=score, contents="weights")),
             stop=Reaches(val, 0.1) | Diverges(val.raw, 100) | NonFinite("loss", consecutive=3),
             best_by=score,
         ),

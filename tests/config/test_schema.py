@@ -76,6 +76,8 @@ def test_the_schema_accepts_what_is_written(schema, policy):
         "save: {every: {minutes: 0}}",
         "save: {every: {overhead: 0}}",
         "save: {every: {overhead: 1}}",
+        "save: {every: epoch}",
+        "save: {every: 20}",
         "save: {optimal: {mtbf: 0}}",
         "save: {at: {steps: []}}",
         "save: {all: [on_preempt, {any: 5}]}",

@@ -6,6 +6,7 @@ from ckpt_callbacks.errors import PolicyError
 from ckpt_callbacks.events import Event
 from ckpt_callbacks.policy.composition import AllOf, AnyOf, Not
 from ckpt_callbacks.policy.metric import Metric
+from ckpt_callbacks.policy.retention import KeepEvery, KeepWithin
 from ckpt_callbacks.policy.triggers import At, Every, Improves, OnDeadline, OnException, OnPreempt, Predicate
 from tests.policy.firing import ACC, VAL, firing_steps, is_flagged, reasons_at_each_event, step, validated
 from tests.support.ids import readable
@@ -69,9 +70,41 @@ def test_any_of_asks_every_part_and_gives_each_reason_once():
 
 
 def test_equal_intervals_written_differently_are_one():
-    trigger = Every(minutes=20) | (Every(minutes=20.0) & is_flagged)
+    trigger = Every(minutes=20) | (Every(minutes=20.0) & is_flagged) | (Every("20 min") & is_flagged)
     events = [Event.step_end(time=1200.0), Event.step_end(time=1201.0, metrics={"flag": 1})]
     assert reasons_at_each_event(trigger, events) == [("every 20 minutes",), ()]
+
+
+@pytest.mark.parametrize(
+    ("rule", "same"),
+    [
+        (Every("90 min"), Every(minutes=90)),
+        (Every("2 d"), Every(hours=48)),
+        (Every("0.5 s"), Every(seconds=0.5)),
+        (KeepEvery("6 hours"), KeepEvery(hours=6)),
+        (KeepWithin("2 d"), KeepWithin(hours=48.0)),
+    ],
+    ids=readable,
+)
+def test_a_duration_with_its_unit_is_an_interval(rule, same):
+    assert rule == same and hash(rule) == hash(same) and repr(rule) == repr(same)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: Every("epoch"), "^Every: got 'epoch'; expected a duration, .* as in Every.epochs=1.$"),
+        (lambda: Every("1000 steps"), "as in Every.steps=1000.$"),
+        (lambda: Every("20 minuts"), "such as '20 min', or one of epochs, steps, seconds, "),
+        (lambda: Every("20 min", minutes=5), "got epochs='20 min', minutes=5; expected exactly one of"),
+        (lambda: Every(minutes="20 min"), "minutes is '20 min'; expected a positive number, or Every.'20 min'.$"),
+        (lambda: KeepEvery("2 epochs"), "^KeepEvery: got '2 epochs'; .* as in KeepEvery.epochs=2.$"),
+        (lambda: KeepWithin("week"), "^KeepWithin: got 'week'; .* '20 min', or hours, as in KeepWithin.hours=1.$"),
+    ],
+)
+def test_a_text_that_is_no_duration_is_refused_with_what_was_meant(build, message):
+    with pytest.raises(PolicyError, match=message):
+        build()
 
 
 @pytest.mark.parametrize(
