@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import PolicyError
 from ..policy.composition import Trigger
+from ..policy.metric import AUTO
 from ..policy.policy import Policy
 from ..store.paths import expanded
 from . import Config
@@ -36,7 +37,7 @@ def build_config(
         dirpath: The run directory, perhaps with ``~`` and ``$VARIABLES``. None if the file names it.
         policy: A `Policy`, the path of a YAML file, or the mapping that such a file holds. None for the default.
         monitor: The metric of the default policy; see `Policy.default`. A file that has one, or no rules, is completed.
-        mode: Its direction.
+        mode: Its direction. ``"auto"`` means the same as None, so a file may still have one.
         patience: When the default policy stops.
         allow_code: Whether the file may name predicates to import.
         needs_dirpath: Whether the callback needs a run directory now.
@@ -52,7 +53,7 @@ def build_config(
             f"{name}: dirpath is {dirpath!r}; expected the run directory as the first argument and the policy as the "
             "second"
         )
-    short = {"monitor": monitor, "mode": mode, "patience": patience}
+    short = {"monitor": monitor, "mode": None if mode == AUTO else mode, "patience": patience}
     config = _read(name, policy, {field: value for field, value in short.items() if value is not None}, allow_code)
     given = {field: value for field, value in {"dirpath": dirpath, **given}.items() if value is not None}
     if "metadata" in given:

@@ -43,7 +43,7 @@ Version = Annotated[_Version, Field(ge=1, le=1)]
 Name = Annotated[_Name, Field(min_length=1)]
 Tag = Annotated[_Tag, Field(min_length=1)]
 Reference = Annotated[_Reference, Field(pattern=r"^[^:]+:[^:]+$")]
-Mode = Literal["min", "max"]
+Mode = Literal["min", "max", "auto"]
 
 
 def _check_monitor(monitor: Any) -> Any:

@@ -44,7 +44,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
             at each start, which resumes nothing.
         policy: A `Policy`, the path of a YAML file, or the contents of such a file. None with ``monitor``.
         monitor: Name of a logged value, such as ``"val_loss"``, instead of a policy: see `Policy.default`.
-        mode: With ``monitor``, ``"min"`` or ``"max"``, if the name is not a common one.
+        mode: With ``monitor``, ``"min"`` or ``"max"``, if the name is not a common one; ``"auto"`` is the default.
         patience: With ``monitor``, the epochs or validations without improvement after which training stops.
         filename: Template of the file names, such as ``"{epoch:03d}-{val_loss:.3f}"``.
         contents: ``"full"`` (a run can be resumed from it) or ``"weights"``.
@@ -83,7 +83,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         policy: PolicyLike | None = None,
         *,
         monitor: str | list[str] | None = None,
-        mode: Literal["min", "max"] | None = None,
+        mode: Literal["min", "max", "auto"] | None = None,
         patience: int | None = None,
         filename: str | None = None,
         contents: Literal["full", "weights"] | None = None,

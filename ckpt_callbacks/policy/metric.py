@@ -16,6 +16,7 @@ from .argument_names import suggests_fields
 from .direction import corrected, direction_of
 from .smoothing import Smoothing
 
+AUTO = "auto"  # the mode in Keras that means the same as None here
 JOINT = " (together)"  # ends each `Metric.joint_key`, also in the state of checkpoints
 
 
@@ -43,7 +44,8 @@ class Metric:
     Args:
         monitor: Name of a logged value; or a list of names, to use the first one that was logged; or a mapping of names
             to weights, to use their weighted sum, for which all of them must be logged.
-        mode: ``"min"`` or ``"max"``. None for a name that says it, such as a loss or an accuracy; see `direction_of`.
+        mode: ``"min"`` or ``"max"``. None, or Keras' ``"auto"``, for a name that says it, such as that of a loss or an
+            accuracy; see `direction_of`.
         smoothing: `EMA`, `Mean` or `Median`, applied before anything is compared.
         min_delta: The smallest change that counts as an improvement, at least 0.
         min_delta_mode: ``"abs"``, or ``"rel"`` for a fraction of the best value so far.
@@ -68,7 +70,7 @@ class Metric:
     def __post_init__(self) -> None:
         object.__setattr__(self, "monitor", _frozen_monitor(self.monitor))
         where = f"Metric({self.name!r})"
-        if self.mode is None:
+        if self.mode in (None, AUTO):
             object.__setattr__(self, "mode", _said_direction("Metric", self))
         if self.mode not in ("min", "max"):
             raise PolicyError(f"{where}: mode is {self.mode!r}; expected 'min' or 'max'")
@@ -173,11 +175,12 @@ def as_metric(where: str, value: object, mode: str | None = None) -> Metric:
     Args:
         where: The first words of an error message.
         value: A `Metric`; or a name, or a list of names, as for `Metric`.
-        mode: ``"min"`` or ``"max"``. None for a `Metric`, and for names that say it; see `direction_of`.
+        mode: ``"min"`` or ``"max"``. None, or ``"auto"``, for a `Metric`, and for names that say it.
 
     Raises:
         PolicyError: It is neither, or the direction is unknown.
     """
+    mode = None if mode == AUTO else mode
     if isinstance(value, Metric) and mode is None:
         return value
     if isinstance(value, Metric) or not isinstance(value, str | Sequence | Mapping) or not value:

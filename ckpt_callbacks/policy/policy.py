@@ -140,7 +140,7 @@ class Policy:
         Args:
             monitor: The name of a logged value, such as ``"val_loss"``; or a list of names, to use the first one that
                 was logged; or a `Metric`.
-            mode: ``"min"`` or ``"max"``. None if the name says it, such as a loss or an accuracy.
+            mode: ``"min"`` or ``"max"``. None, or ``"auto"``, if the name says it, such as a loss or an accuracy.
             patience: Epochs, or validations, without improvement after which training stops. None to train to the end.
 
         Raises:

@@ -83,8 +83,13 @@ MISTAKES = [
         "beside monitor",
     ),
     (
-        WITH_SAVE + "metrics: {val: {monitor: val_loss, mode: auto}}",
-        "metrics.val.mode: got 'auto'; expected min or max",
+        WITH_SAVE + "metrics: {val: {monitor: val_gap, mode: auto}}",
+        "metrics.val: 'val_gap' does not say whether less or more is better; expected mode: min or mode: max "
+        "beside monitor",
+    ),
+    (
+        WITH_SAVE + "metrics: {val: {monitor: val_loss, mode: least}}",
+        "metrics.val.mode: got 'least'; expected min or max or auto",
     ),
     (WITH_SAVE + "metrics: {val: {mode: min}}", f"metrics.val.monitor: missing; expected {MONITOR}"),
     (WITH_SAVE + "metrics: {val: {monitor: 3, mode: min}}", f"metrics.val.monitor: got 3; expected {MONITOR}"),

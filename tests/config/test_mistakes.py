@@ -47,7 +47,7 @@ def test_all_mistakes_at_once(tmp_path):
         "metrics.val: unknown field 'mod'; expected one of monitor, mode, smoothing, min_delta, min_delta_mode, "
         "baseline, start_from_epoch, nan, per; did you mean 'mode'?",
         f"metrics.acc.monitor: got 3; expected {MONITOR}",
-        "metrics.acc.mode: got 'mx'; expected min or max; did you mean 'max'?",
+        "metrics.acc.mode: got 'mx'; expected min or max or auto; did you mean 'max'?",
         "metrics.acc.min_delta: got -1; expected a finite number of at least 0",
         "metrics.acc.start_from_epoch: got -1; expected a whole number of at least 0",
         f"save[0].every: unknown field 'epoch'; expected one of {EVERY}; did you mean 'epochs'?",

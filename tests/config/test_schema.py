@@ -106,7 +106,7 @@ def test_the_schema_accepts_what_is_written(schema, policy):
         WITH_SAVE + "filename: ' '",
         WITH_SAVE + "metrics: {a: {mode: min}}",
         WITH_SAVE + "metrics: {a: {monitor: 3, mode: min}}",
-        WITH_SAVE + "metrics: {a: {monitor: x, mode: auto}}",
+        WITH_SAVE + "metrics: {a: {monitor: x, mode: least}}",
         WITH_SAVE + "metrics: {a: {monitor: x, mode: min, smoothing: {ema: 2}}}",
         WITH_SAVE + "metrics: {a: {monitor: x, mode: min, smoothing: {ema: 1, mean: 2}}}",
     ],

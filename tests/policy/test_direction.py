@@ -75,6 +75,13 @@ def test_a_name_in_doubt_asks_for_a_mode_in_one_line(value):
     assert Policy.default(value, mode="max") == Policy.default(Metric(value, mode="max"))
 
 
+def test_auto_is_the_direction_that_the_name_says_as_in_keras():
+    assert Metric("val_acc", mode="auto") == Metric("val_acc", mode="max")
+    assert repr(Metric(["val_loss", "loss"], mode="auto")) == "Metric(('val_loss', 'loss'), mode='min')"
+    assert Policy.default("val_loss", mode="auto") == Policy.default("val_loss")
+    assert Policy.default(Metric("reward", mode="max"), mode="auto") == Policy.default("reward", mode="max")
+
+
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
@@ -104,7 +111,8 @@ def test_the_default_policy():
     ("arguments", "message"),
     [
         (("reward",), "Policy.default: monitor: 'reward' does not say whether less or more is better; expected mode="),
-        (("loss", "auto"), "Policy.default: monitor: mode is 'auto'; expected 'min' or 'max'"),
+        (("loss", "least"), "Policy.default: monitor: mode is 'least'; expected 'min' or 'max'"),
+        (("reward", "auto"), "Policy.default: monitor: 'reward' does not say whether less or more is better; expected"),
         ((Metric("loss", mode="min"), "max"), "Policy.default: monitor: got Metric.* and mode='max'; expected"),
         ((None,), "Policy.default: monitor: got None; expected"),
         (("",), "Policy.default: monitor: got ''; expected"),

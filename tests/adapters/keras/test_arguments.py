@@ -106,3 +106,13 @@ def test_the_callback_of_the_other_framework_is_refused_in_one_line(tmp_path):
         trainer.fit(BoringModel())
     for callback in (LightningCheckpoint(tmp_path / "a", EACH_EPOCH), checkpoint(tmp_path / "b")):
         assert dict(inspect.getmembers(callback))["dirpath"] == callback.dirpath, "it can be inspected"
+
+
+@ONCE
+def test_auto_is_a_mode_that_the_name_says(tmp_path):
+    fit(quick(), ours := checkpoint(tmp_path, None, monitor="val_accuracy", mode="auto"), epochs=1, batch_size=64)
+    assert ours.best().metrics["val_accuracy"] > 0
+    with pytest.raises(
+        PolicyError, match=r"^KerasCheckpoint: monitor: 'val_reward' does not say .*; expected mode='min'"
+    ):
+        checkpoint(tmp_path, None, monitor="val_reward", mode="auto")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ckpt_callbacks import Every, KeepAll, KeepBest, KeepLast, Policy
+from ckpt_callbacks import Every, KeepAll, KeepBest, KeepLast, Policy, PolicyError
 from ckpt_callbacks.lightning import LightningCheckpoint
 from tests.adapters.lightning.task import VAL, fit
 
@@ -12,6 +12,14 @@ from tests.adapters.lightning.task import VAL, fit
 )
 def test_the_number_of_best_models_is_that_of_the_policy(tmp_path, keep, k):
     assert LightningCheckpoint(tmp_path, Policy(Every(epochs=1), keep)).save_top_k == k
+
+
+def test_auto_is_a_mode_that_the_name_says(tmp_path):
+    assert LightningCheckpoint(tmp_path, monitor="val/acc", mode="auto").mode == "max"
+    with pytest.raises(
+        PolicyError, match=r"^LightningCheckpoint: monitor: 'reward' does not say .*; expected mode='min'"
+    ):
+        LightningCheckpoint(tmp_path, monitor="reward", mode="auto")
 
 
 def test_loggers_see_the_best_models_and_people_one_short_line(tmp_path):
