@@ -10,7 +10,7 @@ _BASELINE = ("Metric(..., baseline=...) in a policy", "metrics: {...: {monitor: 
 _NOTHING = "nothing: last is always there, as a link"
 _ONE_EVENT = "nothing: an epoch's end and its validation are one event"
 _VERSIONS = "nothing: a name that is taken always gets -v1, -v2, ..."
-_STRICT = "nothing: a metric that stays missing is always an error"
+_STRICT = "nothing: a metric that is missing for ten epochs is always an error"
 
 # By name: in Python, and in a file.
 _SAME = {

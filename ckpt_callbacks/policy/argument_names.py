@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ _Class = TypeVar("_Class", bound=type)
 def suggests_names(
     elsewhere: Mapping[str, str] = MappingProxyType({}), hidden: Collection[str] = ()
 ) -> Callable[[_Call], _Call]:
-    """Make a method suggest the right name for a misspelt argument, as Python itself does from 3.13 on.
+    """Make a method suggest the right name for each misspelt argument, as Python does for the first one from 3.13 on.
 
     Args:
         elsewhere: What to write instead of arguments that have another place here, by name.
@@ -38,14 +38,9 @@ def suggests_names(
 
         @functools.wraps(call)
         def checked(self: object, *arguments: object, **named: object) -> Any:
-            for given in named:
-                if given not in known:
-                    if given in elsewhere:
-                        hint = f"; instead, write {elsewhere[given]}"
-                    else:
-                        offered = tuple(parameter.name for parameter in shown[1:])
-                        hint = near(given, offered) or f"; expected {_listed(offered)}"
-                    raise TypeError(f"{called}: got an unknown argument {given!r}{hint}")
+            if unknown := [given for given in named if given not in known]:
+                offered = tuple(parameter.name for parameter in shown[1:])
+                raise TypeError(f"{called}: got {_corrected(unknown, elsewhere, offered)}")
             return call(self, *arguments, **named)
 
         checked.__signature__ = signature.replace(parameters=shown)  # type: ignore[attr-defined]
@@ -58,6 +53,19 @@ def suggests_fields(kind: _Class) -> _Class:
     """Make the constructor of a dataclass suggest the right name for a misspelt argument."""
     setattr(kind, "__init__", suggests_names()(vars(kind)["__init__"]))  # noqa: B010 (mypy refuses the assignment)
     return kind
+
+
+def _corrected(unknown: Sequence[str], elsewhere: Mapping[str, str], offered: tuple[str, ...]) -> str:
+    """Return the end of a message about arguments that a call does not take, with what to write instead of each."""
+
+    def hint(given: str) -> str:
+        return f"; instead, write {elsewhere[given]}" if given in elsewhere else near(given, offered)
+
+    expected = "" if all(map(hint, unknown)) else f"; expected {_listed(offered)}"
+    if len(unknown) == 1:
+        return f"an unknown argument {unknown[0]!r}{hint(unknown[0])}{expected}"
+    hints = (f" ({hint(given).removeprefix('; ')})" if hint(given) else "" for given in unknown)
+    return f"unknown arguments: {', '.join(f'{g!r}{h}' for g, h in zip(unknown, hints, strict=True))}{expected}"
 
 
 def _listed(known: tuple[str, ...]) -> str:

@@ -110,6 +110,12 @@ def test_the_names_of_arguments_are_checked_and_a_near_one_is_suggested():
         Checked("a", moniter="b")
     with pytest.raises(TypeError, match="Checked: got an unknown argument 'x'; expected one of dirpath, monitor"):
         Checked("a", x="b")
+    with pytest.raises(TypeError) as caught:
+        Checked("a", moniter="b", x="c", dirpat="d")
+    assert str(caught.value) == (
+        "Checked: got unknown arguments: 'moniter' (did you mean 'monitor'?), 'x', 'dirpat' (did you mean 'dirpath'?); "
+        "expected one of dirpath, monitor"
+    )
 
 
 def test_an_argument_for_tests_is_taken_and_not_shown():
@@ -128,7 +134,7 @@ def test_an_argument_for_tests_is_taken_and_not_shown():
         ("save_top_k", "KeepBest(k, by=...) in the keep of a policy"),
         ("double_checkpoint", "KeepLast(2) in the keep of a policy"),
         ("save_freq", "Every(epochs=1) or Every(steps=n) in the save of a policy"),
-        ("strict", "nothing: a metric that stays missing is always an error"),
+        ("strict", "nothing: a metric that is missing for ten epochs is always an error"),
     ],
 )
 def test_what_has_another_place_here_is_named(name, instead):
@@ -141,6 +147,12 @@ def test_what_has_another_place_here_is_named(name, instead):
         TypeError, match=re.escape(f"Checked: got an unknown argument {name!r}; instead, write {instead}")
     ):
         Checked("a", **{name: 1})
+    with pytest.raises(TypeError) as caught:
+        Checked("a", **{name: 1, "dirpaht": 2, "filepath": 3})
+    assert str(caught.value) == (
+        f"Checked: got unknown arguments: {name!r} (instead, write {instead}), 'dirpaht' (did you mean 'dirpath'?), "
+        "'filepath' (instead, write dirpath and filename)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -150,6 +162,10 @@ def test_what_has_another_place_here_is_named(name, instead):
         (lambda: Policy.default("val_loss", patiense=3), "Policy.default: got .* 'patiense'; did you mean 'patience'?"),
         (lambda: Metric("val_loss", smothing=EMA(0.3)), "Metric: got .* 'smothing'; did you mean 'smoothing'?"),
         (lambda: Every(epoch=1), "Every: got an unknown argument 'epoch'; did you mean 'epochs'?"),
+        (
+            lambda: Every(epoch=1, minute=20),
+            "Every: got unknown arguments: 'epoch' .did you mean 'epochs'?., 'minute' .did you mean 'minutes'?.",
+        ),
         (lambda: OnPreempt(grace=3), "OnPreempt: got an unknown argument 'grace'; expected no argument"),
         (
             lambda: KeepBest(k=2, by="val_loss"),
