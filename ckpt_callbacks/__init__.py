@@ -5,6 +5,8 @@ The names below need no framework; `open_run` finds the checkpoints of any run. 
 no framework.
 """
 
+import typing
+
 from .errors import (
     Busy,
     CkptError,
@@ -20,6 +22,7 @@ from .errors import (
     StoreError,
     Unreadable,
     VerifyError,
+    absent,
 )
 from .events import Event, EventKind
 from .policy.composition import AllOf, AnyOf, Not, Trigger
@@ -104,3 +107,8 @@ __all__ = [
     "plan",
     "seconds",
 ]
+
+if not typing.TYPE_CHECKING:  # a type checker would take any name for an attribute
+
+    def __getattr__(name: str) -> object:
+        raise absent(__name__, name)

@@ -21,9 +21,18 @@ expected, what to do next.
 
 from __future__ import annotations
 
+import opcode
 import os
+import sys
 from collections.abc import Sequence
 
+_CALLBACKS = {"LightningCheckpoint": "ckpt_callbacks.lightning", "KerasCheckpoint": "ckpt_callbacks.keras"}
+_LIGHTNING, _KERAS = (f"`from {module} import {name}`" for name, module in _CALLBACKS.items())
+_OF_FRAMEWORKS = {  # the frameworks' own callbacks, and what to import instead
+    "ModelCheckpoint": f"{_LIGHTNING} or {_KERAS}",
+    "BackupAndRestore": _KERAS,
+    "EarlyStopping": "patience=... of a callback, or `from ckpt_callbacks import Patience` for the stop of a policy",
+}
 _SHOWN = 3  # items of a list that a message names
 
 
@@ -105,6 +114,27 @@ class MissingDependency(CkptError, ImportError):
     def of(cls, module: str, extra: str) -> MissingDependency:
         """Return the error for a module that the named extra of this package installs."""
         return cls(f'{module} is not installed: run `pip install "ckpt-callbacks[{extra}]"`')
+
+
+def absent(module: str, name: str) -> Exception:
+    """Return the error about a name that a module of the package lacks. Its `__getattr__` calls this, and nothing else.
+
+    Args:
+        module: The module's name.
+        name: The name.
+
+    Returns:
+        An `AttributeError`, which says what to import for a name that is elsewhere. To a ``from ... import``, which
+        would replace that message, it is an `ImportError`.
+    """
+    home = _CALLBACKS.get(name) or ("ckpt_callbacks" if name in sys.modules["ckpt_callbacks"].__all__ else None)
+    instead = f"`from {home} import {name}`" if home is not None else _OF_FRAMEWORKS.get(name)
+    if instead is None:
+        return AttributeError(f"module {module!r} has no attribute {name!r}", name=name, obj=sys.modules.get(module))
+    message, statement = f"{module} has no {name}; expected {instead}", sys._getframe(2)
+    if statement.f_code.co_code[statement.f_lasti] == opcode.opmap["IMPORT_FROM"]:
+        return ImportError(message, name=module)
+    return AttributeError(message)
 
 
 def first_line(error: BaseException) -> str:

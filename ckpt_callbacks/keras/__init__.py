@@ -1,6 +1,8 @@
 """The Keras adapter: `KerasCheckpoint`."""
 
-from ..errors import MissingDependency
+import typing
+
+from ..errors import MissingDependency, absent
 
 try:
     import keras  # noqa: F401
@@ -19,3 +21,8 @@ except ImportError:  # perhaps an unsupported version lacks a private name
     raise
 
 __all__ = ["KerasCheckpoint"]
+
+if not typing.TYPE_CHECKING:  # a type checker would take any name for an attribute
+
+    def __getattr__(name: str) -> object:
+        raise absent(__name__, name)

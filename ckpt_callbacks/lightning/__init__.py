@@ -1,6 +1,8 @@
 """The Lightning adapter: `LightningCheckpoint`."""
 
-from ..errors import MissingDependency
+import typing
+
+from ..errors import MissingDependency, absent
 
 try:
     import lightning.pytorch  # noqa: F401
@@ -18,3 +20,8 @@ except ImportError:  # perhaps an unsupported version lacks a private name
     raise
 
 __all__ = ["LightningCheckpoint"]
+
+if not typing.TYPE_CHECKING:  # a type checker would take any name for an attribute
+
+    def __getattr__(name: str) -> object:
+        raise absent(__name__, name)
