@@ -20,6 +20,7 @@ from ..errors import PolicyError, WrongFramework
 from ..run.resumed_parts import ResumedParts
 from ..run.run import Run
 from ..runtime.clock import Clock
+from .command_line import ends_command_line
 from .compat import ModelCheckpointAttributes
 from .compiled_modules import accept_plain_names
 from .epoch_data import explain_unloadable_state
@@ -77,6 +78,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
     _copied = ("_only",)
 
     @suggests_arguments
+    @ends_command_line
     def __init__(
         self,
         dirpath: str | PathLike[str] | None = None,
@@ -107,8 +109,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
             max_pending=max_pending, when_busy=when_busy, staging=staging,
             resume=resume, max_total_size=max_total_size, needs_dirpath=False,
         )  # fmt: skip
-        settings = config.settings
-        parts, where = split_resume("LightningCheckpoint", settings.resume, "never")
+        settings, (parts, where) = config.settings, split_resume("LightningCheckpoint", config.settings.resume, "never")
         # The parts may be those of the path that `fit` receives.
         if settings.dirpath is None and where != "never" and not isinstance(settings.resume, Mapping):
             raise PolicyError(
@@ -125,8 +126,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         self._resume: str | PathLike[str] = where
         if settings.resume == "auto":
             self._run.directory.announcements.always_resumes = True
-        self._previous = PreviousFit(where)
-        self._parts = parts
+        self._previous, self._parts = PreviousFit(where), parts
         # The path that the parts are for; None for any.
         self._only: tuple[str | None, ResumedParts] = (None, ResumedParts(**parts))
 

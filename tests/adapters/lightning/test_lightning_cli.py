@@ -78,6 +78,46 @@ def test_a_policy_file_is_looked_for_beside_the_file_that_names_it(tmp_path, mon
     assert cli.trainer.checkpoint_callback.dirpath == str(tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+    ("callback", "lines"),
+    [
+        (
+            {"class_path": NAME, "init_args": {"dirpath": "run", "policy": {"save": {"every": {"epoch": 1}}}}},
+            ["LightningCheckpoint: policy: save.every: unknown field 'epoch'; expected one of "],
+        ),
+        (
+            {"class_path": NAME, "init_args": {"dirpath": "run", "monitor": "quality"}},
+            ["LightningCheckpoint: monitor: 'quality' does not say whether less or more is better; expected mode="],
+        ),
+        (
+            {"class_path": NAME, "init_args": {"policy": "wrong.yaml"}},
+            ["LightningCheckpoint: policy: unknown field 'keeep'; ", ": policy: save: unknown field 'on_premt'; "],
+        ),
+        (
+            {"class_path": f"{NAME}.from_yaml", "init_args": {"path": "wrong.yaml"}},
+            ["LightningCheckpoint: policy: unknown field 'keeep'; ", ": policy: save: unknown field 'on_premt'; "],
+        ),
+    ],
+    ids=["inline", "monitor", "file", "from_yaml"],
+)
+def test_a_mistake_ends_the_command_with_its_own_lines(tmp_path, monkeypatch, capsys, callback, lines):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "wrong.yaml").write_text("dirpath: run\nsave: on_premt\nkeeep: all\n")
+    config = _write(tmp_path, {"trainer": {"accelerator": "cpu", "callbacks": [callback]}})
+    make = functools.partial(
+        LightningCLI, Model, DataModule, args=[f"--config={config}"], save_config_callback=None, run=False
+    )
+    with pytest.raises(SystemExit, match=r"^2$"):
+        make()
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == len(lines)
+    for line, expected in zip(said, lines, strict=True):
+        assert line.startswith("error: ") and expected in line
+    monkeypatch.setenv("JSONARGPARSE_DEBUG", "true")
+    with pytest.raises(ValueError, match="Does not validate against any of the Union subtypes"):
+        make()
+
+
 def test_the_help_shows_choices(capsys):
     with pytest.raises(SystemExit):
         LightningCLI(Model, DataModule, args=["fit", f"--trainer.callbacks.help={NAME}"], save_config_callback=None)
