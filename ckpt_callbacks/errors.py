@@ -24,6 +24,7 @@ from __future__ import annotations
 import opcode
 import os
 import sys
+import unicodedata
 from collections.abc import Sequence
 
 _CALLBACKS = {"LightningCheckpoint": "ckpt_callbacks.lightning", "KerasCheckpoint": "ckpt_callbacks.keras"}
@@ -34,6 +35,9 @@ _OF_FRAMEWORKS = {  # the frameworks' own callbacks, and what to import instead
     "EarlyStopping": "patience=... of a callback, or `from ckpt_callbacks import Patience` for the stop of a policy",
 }
 _SHOWN = 3  # items of a list that a message names
+_UNSAFE = {"Cc", "Zl", "Zp"}  # controls, and separators of lines and paragraphs
+_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # they reorder a line
+_RAW = frozenset(map(chr, range(0xDC80, 0xDCA0)))  # bytes of a name that is not UTF-8, as controls of eight bits
 
 
 class CkptError(Exception):
@@ -153,3 +157,19 @@ def listed(items: Sequence[str], separator: str = ", ") -> str:
     """Return the first three items in one line, and the number of the others."""
     rest = f"{separator}and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
     return separator.join(items[:_SHOWN]) + rest
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""Return a text with its control characters escaped, such as ``\x1b``.
+
+    Args:
+        text: The text.
+        keep: Control characters that stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c in keep or not _is_unsafe(c) else c.encode("unicode_escape").decode() for c in text)
+
+
+def _is_unsafe(character: str) -> bool:
+    return character in _BIDI or character in _RAW or unicodedata.category(character) in _UNSAFE

@@ -16,8 +16,7 @@ from typing import Any
 
 import click
 
-from ..errors import CkptError, ConfigError
-from .output import printable
+from ..errors import CkptError, ConfigError, printable
 
 
 class _Refusal(click.ClickException):

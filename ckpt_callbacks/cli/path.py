@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
+from ..errors import printable
 from ..run.manual_removal import check_exists
 from . import options
-from .output import printable
 from .records import Listing
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
+from ..errors import printable
 from ..record import Record, Status
 from . import cells
-from .output import printable
 
 _COLOURS = {
     Status.WRITING: "yellow",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from ..errors import VerifyError
+from ..errors import VerifyError, printable
 from ..record import Record, Status
 from ..recovery.rebuild import find_unlisted
 from ..recovery.returned import find_returned
@@ -20,7 +20,7 @@ from ..run.manual_removal import check_counts
 from ..store.digest import verify as verify_record
 from ..store.manifest import Manifest
 from . import cells, options
-from .output import printable, say
+from .output import say
 from .records import Listing
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-
 from ..policy.state import State
+from ..runtime.bare_log import log
 from .view import RunView
-
-log = logging.getLogger("ckpt_callbacks")
 
 
 class NoBest:

@@ -1,4 +1,4 @@
-"""The log of a process that has not configured logging: lines on stderr that begin with the name of this package."""
+"""The log of this package: one line each, on stderr and with the package's name if nothing has configured logging."""
 
 from __future__ import annotations
 
@@ -6,7 +6,22 @@ import logging
 import sys
 from typing import Any
 
+from ..errors import printable
+
 log = logging.getLogger("ckpt_callbacks")
+
+
+class EscapingFilter(logging.Filter):
+    """Escapes control characters, so that no name of a directory or a metric breaks a line or acts on a terminal."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        try:
+            text = record.getMessage()
+        except Exception:  # the handler reports it
+            return True
+        if not text.isprintable():
+            record.msg, record.args = printable(text), ()
+        return True
 
 
 class BareHandler(logging.StreamHandler):  # type: ignore[type-arg]
@@ -36,6 +51,8 @@ class BareHandler(logging.StreamHandler):  # type: ignore[type-arg]
 
 
 _HANDLER = BareHandler()
+_HANDLER.addFilter(EscapingFilter())  # for what `announce` logs
+log.addFilter(EscapingFilter())
 log.addHandler(_HANDLER)
 
 

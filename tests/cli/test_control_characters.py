@@ -2,7 +2,7 @@
 
 import pytest
 
-from ckpt_callbacks.cli.output import printable
+from ckpt_callbacks.errors import printable
 from ckpt_callbacks.store.manifest import Manifest
 from tests.cli.command_line import ckpt, on_terminal, train, without_colours
 
