@@ -25,6 +25,7 @@ from .compat import ModelCheckpointAttributes
 from .compiled_modules import accept_plain_names
 from .epoch_data import explain_unloadable_state
 from .fit import Fit
+from .fit_call import callbacks_being_checked
 from .logger_directory import logger_directory
 from .missing_validation import warn_without_validation
 from .previous_fit import PreviousFit
@@ -160,6 +161,8 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
     def state_key(self) -> str:
         if self._placed is None:  # nothing is saved under this key; opening the directory refuses a second callback
             return self._generate_state_key(callback=id(self))
+        if self._fit is None:  # of two in one directory, the trainer would say only that their keys are the same
+            self._refuse_shared_directory(callbacks_being_checked())
         return self._generate_state_key(dirpath=self.dirpath)
 
     def state_dict(self) -> dict[str, Any]:
@@ -170,7 +173,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
             return
         states = checkpoint.get("callbacks", {})
         own = [key for key in states if key.startswith(type(self).__name__)]
-        # The key contains the directory. If the directory was moved and there is only one candidate, that is the one.
+        # A callback in a new directory continues the policy of the only one that there was.
         key = self.state_key if self.state_key in states else own[0] if len(own) == 1 else None
         self._fit.load(checkpoint, None if key is None else states[key])
 
@@ -288,10 +291,6 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         raise WrongFramework("LightningCheckpoint: got fit() of Keras; expected ckpt_callbacks.keras.KerasCheckpoint")
 
     on_batch_end = property(set_model)
-
-    def _notify_loggers(self, trainer: Trainer) -> None:
-        for logger in trainer.loggers:
-            logger.after_save_checkpoint(self)
 
 
 def _fits(trainer: Trainer) -> list[Fit]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import torch
+from lightning.pytorch import Trainer
 
 from ..policy.ranking import ranked_records
 from ..policy.retention import KeepAll, KeepBest
@@ -74,6 +75,10 @@ class ModelCheckpointAttributes(RunReader):
     def mode(self) -> str:
         metric = self._run.policy.best_metric
         return (metric and metric.mode) or "min"
+
+    def _notify_loggers(self, trainer: Trainer) -> None:
+        for logger in trainer.loggers:
+            logger.after_save_checkpoint(self)
 
     def _score(self, record: Record | None) -> torch.Tensor | None:
         metric = self._run.policy.best_metric

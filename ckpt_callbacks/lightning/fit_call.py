@@ -14,6 +14,7 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.plugins.precision import DoublePrecision
+from lightning.pytorch.trainer.connectors.callback_connector import _validate_callbacks_list
 from lightning.pytorch.trainer.connectors.checkpoint_connector import _CheckpointConnector
 
 from ..errors import ResumeError
@@ -42,6 +43,12 @@ def path_being_loaded() -> Any:
 def is_called_by(method: Callable[..., Any]) -> bool:
     """Return whether a method of Lightning is running on this thread."""
     return _frame_of(method) is not None
+
+
+def callbacks_being_checked() -> Any:
+    """Return the callbacks of the trainer that reads the property whose getter calls this, to compare them."""
+    reader = sys._getframe(2)
+    return reader.f_locals["callbacks"] if reader.f_code is _validate_callbacks_list.__code__ else ()
 
 
 def trusts_checkpoints() -> bool:

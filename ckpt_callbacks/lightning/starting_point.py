@@ -29,6 +29,7 @@ from ..runtime.processes import Processes
 from .compat import ModelCheckpointAttributes
 from .fit_call import convert_before_loading, path_to_load
 from .ignored_warning import IgnoredWarning
+from .moved_states import find_moved
 from .processes import TrainerProcesses, check_same_path
 
 log = logging.getLogger("ckpt_callbacks")
@@ -42,6 +43,7 @@ _named: weakref.WeakKeyDictionary[_CheckpointConnector, bool] = weakref.WeakKeyD
 
 _select = _CheckpointConnector._select_ckpt_path
 _restore = _CheckpointConnector._restore_modules_and_callbacks
+_restore_theirs = _CheckpointConnector.restore_callbacks
 
 
 def asks_for_last(trainer: Trainer) -> bool:
@@ -234,5 +236,14 @@ def _restore_the_chosen(connector: _CheckpointConnector, checkpoint_path: Any = 
     _restore(connector, checkpoint_path, *arguments)
 
 
+def _restore_callbacks(connector: _CheckpointConnector) -> None:
+    """Restore the callbacks. Lightning would warn that those of a moved directory are missing."""
+    checkpoint = connector._loaded_checkpoint
+    if checkpoint and checkpoint.get("callbacks"):
+        find_moved(checkpoint["callbacks"], connector.trainer.callbacks)
+    _restore_theirs(connector)
+
+
 _CheckpointConnector._select_ckpt_path = _select_and_note
+_CheckpointConnector.restore_callbacks = _restore_callbacks
 _CheckpointConnector._restore_modules_and_callbacks = _restore_the_chosen

@@ -76,12 +76,18 @@ class RunDirectory:
         self.keeps_all = self.awaits_rank = False
         self.ended: EndedFit | None = None
         layout = self.manifest.layout
-        self._lock = TrainingLock(layout.training_lock, layout.owner, name)
+        self._lock = TrainingLock(layout.training_lock, layout.owner, name, lambda: self.called)
         self.leftovers, self.announcements = Leftovers(layout.staging), Announcements(dirpath)
         self.thinning: Thinning | None = None
         self._compaction, self._total = Compaction(self.manifest), TotalSize(dirpath, self.view)
         self._unrecorded: Attempt | None = None  # a start that the journal could not take
         self._refused: dict[str, str] = {}  # aliases that could not be moved, with the reason that was logged
+
+    @property
+    def called(self) -> str:
+        """The caller's name with what it saves, which tells it from another one."""
+        policy = self.view.policy
+        return f"{self._name} (saves: {policy.save.describe()})" if policy is not None else self._name
 
     @property
     def staging(self) -> Path:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, SupportsIndex, TypeVar
 
-from ..errors import PolicyError
+from ..errors import DirectoryInUse, PolicyError
 from ..policy.plan import Plan
 from ..record import Record
 from ..settings import Settings
+from ..store.lock import real, shared_by
 from .no_best import NoBest
 from .run import Run
 from .view import RunView
@@ -48,6 +49,23 @@ class RunReader:
     def _place(self, dirpath: str) -> None:
         """Set the run directory, which was not known before."""
         self._placed = self._new_run(replace(self._settings, dirpath=dirpath))
+
+    def _refuse_shared_directory(self, callbacks: Iterable[object]) -> None:
+        """Make sure that no other callback of a list writes to the same directory.
+
+        Raises:
+            DirectoryInUse: Another one does.
+            PolicyError: The list holds this callback twice.
+        """
+        others = [one._placed for one in callbacks if isinstance(one, RunReader)]
+        if self._placed is None:
+            return
+        if others.count(self._placed) > 1:
+            raise PolicyError(f"{self.dirpath}: this {type(self).__name__} was passed more than once; expected once")
+        own = self._placed.directory
+        for one in others:
+            if one is not None and one is not self._placed and real(one.dirpath) == real(own.dirpath):
+                raise DirectoryInUse(shared_by(own.dirpath, own.called, one.directory.called))
 
     @property
     def _run(self) -> Run:

@@ -9,6 +9,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -88,12 +89,16 @@ class TrainingLock:
         path: The lock file.
         owner: A file next to it that names the holder's host and process, for information only.
         holder: The holder's name in messages, such as the callback's class.
+        called: Returns the name with what tells it from another holder of that name; None if nothing does.
         may_move: Whether the holder could use another directory instead.
     """
 
-    def __init__(self, path: Path, owner: Path, holder: str, *, may_move: bool = True) -> None:
+    def __init__(
+        self, path: Path, owner: Path, holder: str, called: Callable[[], str] | None = None, *, may_move: bool = True
+    ) -> None:
         self._otherwise = ", or choose another directory" if may_move else ""
         self._lock, self._owner, self._holder = FileLock(path), owner, holder
+        self._called = called or (lambda: holder)
         self._key = real(path)
         self._dirpath = self._key.parent.parent
 
@@ -105,10 +110,7 @@ class TrainingLock:
         """
         with _held_guard:
             if self._key in _held:
-                raise DirectoryInUse(
-                    f"{self._dirpath}: {_held[self._key]._holder} and {self._holder} in this process both write here; "
-                    "give each callback its own directory"
-                )
+                raise DirectoryInUse(shared_by(self._dirpath, _held[self._key]._called(), self._called()))
             self._take()
             _held[self._key] = self
 
@@ -147,6 +149,14 @@ class TrainingLock:
             return f"host {facts['host']}, process {facts['pid']}"
         except (OSError, StoreError, ValueError, KeyError, TypeError):
             return "host and process unknown"
+
+
+def shared_by(dirpath: Path, first: str, second: str) -> str:
+    """Return the error about two callbacks of one process that write to the same directory."""
+    return (
+        f"{dirpath}: {first} and {second} in this process both write here; give each callback its own directory, or "
+        "join their rules with | in one policy"
+    )
 
 
 def real(path: Path) -> Path:

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from ckpt_callbacks import OnPreempt, Policy
 from ckpt_callbacks.errors import DirectoryInUse, PolicyError
 from ckpt_callbacks.keras import KerasCheckpoint
 from ckpt_callbacks.store.manifest import Manifest
@@ -21,8 +22,9 @@ from tests.adapters.keras.task import (
 
 @ONCE
 def test_two_callbacks_on_one_directory_are_refused(tmp_path):
-    with pytest.raises(DirectoryInUse, match="KerasCheckpoint and KerasCheckpoint in this process both write here"):
-        fit(quick(), checkpoint(tmp_path), checkpoint(tmp_path))
+    two = r": KerasCheckpoint .saves: every 1 epoch. and KerasCheckpoint .saves: preemption. in this process both write"
+    with pytest.raises(DirectoryInUse, match=two):
+        fit(quick(), checkpoint(tmp_path), checkpoint(tmp_path, Policy(OnPreempt())))
     fit(quick(), checkpoint(tmp_path), epochs=1)
 
 

@@ -18,6 +18,7 @@ from ckpt_callbacks import (
     OnDeadline,
     OnException,
     Policy,
+    PolicyError,
     Predicate,
 )
 from ckpt_callbacks.lightning import LightningCheckpoint
@@ -129,10 +130,22 @@ def test_two_callbacks_on_one_trainer(tmp_path):
 
 
 def test_two_callbacks_in_one_directory_are_refused(tmp_path):
-    other = LightningCheckpoint(tmp_path, EACH_EPOCH, filename="x")
-    with pytest.raises(RuntimeError, match=r"state_key|LightningCheckpoint") as caught:
-        fit(tmp_path, extra=[other])
-    assert "LightningCheckpoint" in str(caught.value)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "link").symlink_to("a")
+    own, other = (LightningCheckpoint(tmp_path / "a", Policy(Every(epochs=n), KeepAll())) for n in (1, 2))
+    by_link = LightningCheckpoint(tmp_path / "link", monitor="val_loss")
+    with pytest.raises(DirectoryInUse) as caught:
+        trainer(own, other)
+    assert str(caught.value) == (
+        f"{tmp_path / 'a'}: LightningCheckpoint (saves: every 1 epoch) and LightningCheckpoint (saves: every 2 epochs) "
+        "in this process both write here; give each callback its own directory, or join their rules with | in one "
+        "policy"
+    )
+    with pytest.raises(DirectoryInUse, match=r"or val_loss improves or preemption.* both write here"):
+        trainer(own, by_link)
+    with pytest.raises(PolicyError, match="this LightningCheckpoint was passed more than once; expected once"):
+        trainer(own, own)
+    trainer(own, LightningCheckpoint(tmp_path / "b", EACH_EPOCH))
 
 
 def test_two_callbacks_that_take_the_loggers_directory_are_refused(tmp_path):
