@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from ..torch.module_tree import parts_by_name
+
 _INNER = "_orig_mod"
 _PREFIX = f"{_INNER}."
 _STATES = ("state_dict", "current_model_state")  # the second one is that of WeightAveraging
@@ -15,7 +17,7 @@ _STATES = ("state_dict", "current_model_state")  # the second one is that of Wei
 
 def write_plain_names(checkpoint: dict[str, Any], module: torch.nn.Module) -> None:
     """Give the weights in a checkpoint the names that they have in the module before it is compiled."""
-    compiled = [name for name, part in module.named_modules(remove_duplicate=False) if _is_compiled(part)]
+    compiled = [name for name, part in parts_by_name(module, repeated=True) if _is_compiled(part)]
     compiled.sort(key=len, reverse=True)  # nested modules first
     for key in _STATES if compiled else ():
         state = checkpoint.get(key)

@@ -10,6 +10,7 @@ import torch
 
 from ..formats.finite import Numbers, all_finite
 from ..formats.torch.writer import in_memory
+from .module_tree import parameters_by_name
 
 _ON_MANY_THREADS = 1 << 15  # numbers; from here on, torch shares a tensor among its threads
 
@@ -23,7 +24,7 @@ def trained_tensors(module: torch.nn.Module, state: Mapping[str, Any]) -> list[t
         module: The module.
         state: Its state dictionary.
     """
-    names = [name for name, value in module.named_parameters(remove_duplicate=False) if value.requires_grad]
+    names = [name for name, value in parameters_by_name(module, repeated=True) if value.requires_grad]
     return [value for name in names if type(value := state.get(name)) in (torch.Tensor, torch.nn.Parameter)]
 
 

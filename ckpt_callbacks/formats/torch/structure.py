@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -27,8 +28,14 @@ DEVICES = ("cpu", "cuda")  # those whose storages can be copied
 FIRST_MEMO = 1 << 16  # the memo of a checkpoint without its tensors normally has fewer entries
 _MEMO = 64  # entries in the memo for one part: the types of storages, the devices, and a few more
 
-# What the pickle says about each tensor, the number of its storage, and the size of each storage.
-_Facts = tuple[list[tuple[Any, ...]], list[int], list[int]]
+# What the pickle says about the tensors, the number of the storage of each, and the size of each storage.
+_Facts = tuple[list[list[Any]], list[int], list[int]]
+
+_OF_ONE: tuple[Callable[[torch.Tensor], Any], ...] = (
+    attrgetter("dtype", "shape", "requires_grad", "device"), torch.Tensor.stride, torch.Tensor.storage_offset,
+    torch.Tensor.is_neg,
+)  # fmt: skip
+_attributes, _address = attrgetter("__dict__"), attrgetter("_cdata")
 
 
 class Structure:
@@ -113,13 +120,12 @@ class Structure:
 
 
 def _facts(tensors: Sequence[torch.Tensor]) -> _Facts:
-    each = [
-        (t.dtype, t.shape, t.stride(), t.storage_offset(), t.requires_grad, t.device, t.is_neg(), not t.__dict__)
-        for t in tensors
-    ]
-    storages = [t.untyped_storage() for t in tensors]
+    # By `map`, because a loop over thousands of tensors takes twice as long.
+    each = [list(map(of_one, tensors)) for of_one in _OF_ONE]
+    each.append(list(map(bool, map(_attributes, tensors))))
+    storages = list(map(torch.Tensor.untyped_storage, tensors))
     seen: dict[int, int] = {}
-    places = [seen.setdefault(storage._cdata, len(seen)) for storage in storages]
+    places = [seen.setdefault(address, len(seen)) for address in map(_address, storages)]
     distinct = dict(zip(places, storages, strict=True))
     return each, places, [distinct[place].nbytes() for place in range(len(seen))]
 
