@@ -66,7 +66,6 @@ class Committer:
         self._writer = CheckpointWriter(self._manifest, clock, filename, suffix, directory.leftovers.remove)
         self._outlook = Outlook()
         self._given: set[int] = set()  # ids of saves that are not done
-        self._unrecorded: list[Record] = []  # failures that could not be written to the journal
         self._continued: tuple[str, int] | None = None  # the attempt whose predecessors are marked as superseded
 
     @property
@@ -80,7 +79,7 @@ class Committer:
 
     def new_id(self) -> int:
         """Return an id for one more save. A retry keeps the id. Called on the training thread."""
-        known = (*list(self._given), *(failed.id for failed in list(self._unrecorded)))
+        known = (*list(self._given), *self._directory.late.failed_ids)
         id_ = max((self._manifest.next_id, *(id_ + 1 for id_ in known)))
         self._given.add(id_)
         return id_
@@ -94,7 +93,7 @@ class Committer:
         self._worker.submit(lambda: done(self._carry_out(job)), here=here)
 
     def _carry_out(self, job: SaveJob) -> SaveOutcome:
-        self._retry_leftovers()
+        self._catch_up()
         error = job.failed
         record = None
         try:
@@ -122,7 +121,7 @@ class Committer:
         return SaveOutcome(job.save, record if reported is None else None, reported, blocked)
 
     def _write(self, job: SaveJob) -> Record:
-        self._directory.record_start()
+        self._directory.late.write()
         if job.unchanged is not None:
             return self._writer.share(job.unchanged, job.draft)
         make_folder(self._layout.staging)
@@ -133,13 +132,14 @@ class Committer:
     def _report(self, job: SaveJob, error: Exception) -> CommitError:
         text, name = f"{type(error).__name__}: {first_line(error)}", self._filename.render(job.draft)
         failed = job.draft.replace(file=f"{name}{self._suffix}", status=Status.FAILED, error=text)
-        try:
-            if failed.id:  # otherwise, only the save whose file it shares is recorded as failed
-                self._manifest.put(failed)
-        except Exception as journal_error:  # the journal may be on the same full disk
-            if not self._unrecorded:  # otherwise, an earlier one has said so
-                log.warning("%s: the failure could not be recorded: %s", self._layout.journal, journal_error)
-            self._unrecorded.append(failed)
+        if failed.id:  # otherwise, only the save whose file it shares is recorded as failed
+            late, is_first = self._directory.late, not self._directory.late.failed_ids
+            late.add(failed)
+            try:
+                late.write()
+            except Exception as journal_error:  # the journal may be on the same full disk
+                if is_first:  # otherwise, an earlier one has said so
+                    log.warning("%s: the failure could not be recorded: %s", self._layout.journal, journal_error)
         report = CommitError(
             f"{self._layout.dirpath / failed.file}: step {failed.step} was not saved: {text}; "
             f"older checkpoints are untouched, {self._outlook.after(error)}"
@@ -158,14 +158,8 @@ class Committer:
         except Exception as error:  # the checkpoint itself is safe; the next save prunes again
             log.warning("%s: cleaning up failed: %s", self._layout.dirpath, error)
 
-    def _retry_leftovers(self) -> None:
+    def _catch_up(self) -> None:
         """Finish what earlier saves could not do, for example because the disk was full."""
         delete_leftovers(self._manifest, self._directory.leftovers)
         with contextlib.suppress(OSError, StoreError):  # the save itself says so
-            self._directory.record_start()
-        while self._unrecorded:
-            try:
-                self._manifest.put(self._unrecorded[0])
-            except Exception:  # the journal still cannot be written
-                return
-            del self._unrecorded[0]
+            self._directory.late.write()

@@ -27,6 +27,7 @@ from . import pruning
 from .announcements import Announcements
 from .compaction import Compaction
 from .ended_fit import EndedFit
+from .late_entries import LateEntries
 from .leftovers import Leftovers
 from .thinning import Thinning
 from .total_size import TotalSize
@@ -53,6 +54,7 @@ class RunDirectory:
         processes: The processes that train together.
         announcements: What the run says at its beginning and end.
         leftovers: Removes files, again at the next save if that fails.
+        late: What the journal could not take yet; to be written before anything else is recorded.
         ended: The view of a completed fit, from its end to the next `fit`, if it had nothing left to train.
         is_open: True from `open` to `release`. Of several processes, only the primary one holds the lock meanwhile.
         keeps_all: True if nothing is deleted until the next start of training, whatever the retention rules say.
@@ -79,8 +81,8 @@ class RunDirectory:
         self._lock = TrainingLock(layout.training_lock, layout.owner, name, lambda: self.called)
         self.leftovers, self.announcements = Leftovers(layout.staging), Announcements(dirpath)
         self.thinning: Thinning | None = None
+        self.late = LateEntries(self.manifest, self._record_start)
         self._compaction, self._total = Compaction(self.manifest), TotalSize(dirpath, self.view)
-        self._unrecorded: Attempt | None = None  # a start that the journal could not take
         self._refused: dict[str, str] = {}  # aliases that could not be moved, with the reason that was logged
 
     @property
@@ -117,6 +119,7 @@ class RunDirectory:
             raise StoreError(f"{self.dirpath}: {problem}; {wanted} directory for checkpoints") from error
         self.is_open = True
         self._repair()
+        self.late.reopen()
         try:
             self._total.check(self._name)
         except PolicyError:
@@ -170,39 +173,26 @@ class RunDirectory:
         """
         share, self.keeps_all = self.processes.broadcast, False
         run = self.view.current = self.view.current or share(uuid.uuid4().hex[:12])
-        number = share(max((a.number for a in self.manifest.attempts if a.run == run), default=0) + 1)
+        known = (*self.manifest.attempts, *self.late.starts)
+        number = share(max((a.number for a in known if a.run == run), default=0) + 1)
         who = {"host": environment()["host"], "framework": self._framework}
         if self.view.max_total_size is not None:
             who["max_total_size"] = self.view.max_total_size
         # Versions that do not know ``framework`` read ``holder``.
         attempt = Attempt(run, number, parent, wall, {**who, "holder": self._name, "policy": self.described, **facts})
         if self.processes.is_primary:
-            self._unrecorded = attempt
+            self.late.add(attempt)
             try:
-                self.record_start()
+                self.late.write()
             except OSError as error:
                 if error.errno not in FULL:
+                    self.late.withdraw(attempt)
                     raise StoreError(f"{self.dirpath}: cannot be written: {cause_of(error)}") from error
                 log.warning(
                     "%s: nothing can be saved: %s; training goes on, and saves begin once there is space",
                     self.dirpath, cause_of(error),
                 )  # fmt: skip
         return attempt
-
-    def record_start(self) -> None:
-        """Record the start of training in the journal, unless that is done. Call it before anything else is recorded.
-
-        Raises:
-            OSError: The disk is still full.
-        """
-        if (attempt := self._unrecorded) is None:
-            return
-        knew_policy = self.knows_policy
-        self._bring_back(attempt.parent)
-        self.manifest.start(attempt)
-        self._unrecorded = None
-        if not knew_policy and self.view.records():
-            self._follow_policy()
 
     @property
     def knows_policy(self) -> bool:
@@ -264,6 +254,13 @@ class RunDirectory:
     def _say_gone(self) -> None:
         with contextlib.suppress(OSError, StoreError):  # the next start looks for the files itself
             self.manifest.say_gone()
+
+    def _record_start(self, attempt: Attempt) -> None:
+        knew_policy = self.knows_policy
+        self._bring_back(attempt.parent)
+        self.manifest.start(attempt)
+        if not knew_policy and self.view.records():
+            self._follow_policy()
 
     def _bring_back(self, parent: int | None) -> None:
         """Bring the record from which training continues back to the journal, because the lineage needs it."""

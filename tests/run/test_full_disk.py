@@ -1,5 +1,6 @@
 """Starts of training on a full disk. A limit on the size of files stands for it: the journal cannot grow."""
 
+import json
 import logging
 import resource
 import subprocess
@@ -22,18 +23,18 @@ LINE = "nothing can be saved: File too large; training goes on, and saves begin 
 
 
 @contextmanager
-def full_disk(dirpath):
-    """Let no file become larger than the journal."""
+def full_disk(dirpath, room=0):
+    """Let no file become larger than the journal, which may grow by ``room`` bytes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, ((dirpath / ".ckpt" / "manifest.jsonl").stat().st_size, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((dirpath / ".ckpt" / "manifest.jsonl").stat().st_size + room, hard))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def opened(dirpath, policy=POLICY):
-    run = new_run(dirpath, policy, background=False)
+def opened(dirpath, policy=POLICY, **given):
+    run = new_run(dirpath, policy, background=False, **given)
     run.open()
     return run
 
@@ -102,6 +103,42 @@ def test_a_second_fit_begins_where_the_first_one_found_no_space(dirpath):
     run.close()
     manifest = Manifest.read(dirpath)
     assert len(manifest.attempts) == 2 and manifest.live()[-1].run == manifest.attempts[-1].run
+
+
+@pytest.mark.parametrize("ends_full", [True, False])
+def test_no_failed_save_is_recorded_before_the_start_that_it_belongs_to(dirpath, ends_full):
+    with full_disk(dirpath, room=4096):  # enough for a failed save, and not for this start
+        run = opened(dirpath, described={"rules": "x" * 8192})
+        start(run)
+        save(run, 1, 2)
+        if ends_full:
+            run.close()
+    if not ends_full:
+        save(run, 3)
+        run.close()
+    lines = (dirpath / ".ckpt" / "manifest.jsonl").read_text().splitlines()
+    journal = [json.loads(line.partition(" ")[2]) for line in lines]  # after its checksum
+    facts = [entry.get("attempt") or entry.get("record", {}) for entry in journal]
+    new = [one.get("epoch", "start") for one in facts if "number" in one or one.get("status") == "failed"]
+    assert new == (["start"] if ends_full else ["start", "start", 1, 2])
+    assert ckpt("doctor", dirpath).stdout == f"{dirpath}: nothing is wrong\n"
+
+
+def test_a_failed_save_that_is_recorded_late_takes_no_id_of_another_run(dirpath):
+    run = opened(dirpath)
+    start(run)
+    with full_disk(dirpath):
+        save(run, 3)
+    run.close()
+    other = opened(dirpath)
+    start(other)
+    save(other, 4, 5)
+    other.close()
+    run.open()
+    start(run)
+    save(run, 6)
+    run.close()
+    assert [r.epoch for r in Manifest.read(dirpath).live()][-3:] == [4, 5, 6]
 
 
 def test_a_missing_checkpoint_that_cannot_be_written_off_is_ignored(dirpath):
