@@ -26,8 +26,8 @@ from .fit import Fit
 from .fit_call import FitCall
 from .interrupt import without_inner_frames
 from .private_names import check_private_names
+from .replaced_function import restore_functions
 from .staging import KerasStaging
-from .train_function import ExceptionGuard, restore_functions
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -192,17 +192,14 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
         if self._fit is not None:
             self._fit.begin_epoch(epoch)
 
+    @without_inner_frames
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         # Not on_train_batch_end, which would disable asynchronous dispatch. Reading `self.model` would synchronise JAX.
         gate = self._gate  # it is open if there is no fit
         if batch < gate.batch and not gate.alarm:
             gate.begun = batch
         elif self._fit is not None:
-            try:
-                self._fit.begin_batch(batch)
-            except KeyboardInterrupt as error:
-                # As `without_inner_frames` does, which would cost a call at each batch.
-                raise error.with_traceback(None) from None
+            self._fit.begin_batch(batch)
 
     @without_inner_frames
     def _end_batch(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
@@ -243,16 +240,12 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
         restore_functions(model)  # an exception may have ended the last `fit`
         fit = Fit(
             self._run, model, self.params, call, call.other_callbacks(self), self._staging,
-            batch_metrics=self._batch_metrics, closed=_weakly(self._forget),
+            batch_metrics=self._batch_metrics, failed=_weakly(self._fail), closed=_weakly(self._forget),
         )  # fmt: skip
         fit.open(ResumeRequest(self._resume, self._parts))
         self._fit, _fitting[self._run.dirpath] = fit, self
         # The state includes what other callbacks change at the end of an epoch or fit (learning rate, best weights).
         call.surround(fit.first_callback(), self)
-        if self._run.policy.saves_on_exception or self._run.policy.saves_on_preempt:
-            failed = _weakly(self._fail)
-            ExceptionGuard(model, failed)
-            call.guard_data(failed)
 
     def _check(self, call: FitCall) -> None:
         if call.holds_twice(self):
@@ -279,7 +272,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
 
 
 def _weakly(method: Callable[..., None]) -> Callable[..., None]:
-    # A model holds its train function, and the run holds its fit. Neither may keep the callback alive, because
+    # A model holds the guard of its functions, and the run holds its fit. Neither may keep the callback alive, because
     # deleting it releases the directory.
     reference = weakref.WeakMethod(method)
 

@@ -13,11 +13,15 @@ import keras
 from ..events import Event, EventKind
 from ..policy.decision import Decision
 from ..run.run import Run
+from .batch_skipper import BatchSkipper
 from .beginning import Beginning
 from .earlier_fits import ResumeRequest
 from .exactness import Inexactness
+from .failure import why_not_to_save
 from .first_callback import FirstCallback
 from .fit_call import FitCall
+from .function_guard import StateIsGone
+from .guards import Guards
 from .initial_epoch import InitialEpoch
 from .loading import load_best
 from .metrics import floats, several_numbers
@@ -25,10 +29,10 @@ from .model.current_values import update_variables
 from .open_end import name_open_end
 from .other_callbacks import OtherCallbacks
 from .progress import Progress
+from .replaced_function import restore_functions
 from .resume_point import ResumePoint
 from .source import ModelSource
 from .staging import KerasStaging
-from .train_function import BatchSkipper, StateIsGone, restore_functions
 from .update_counter import UpdateCounter, updates_done
 from .validation import Validation
 from .weights import MeasuredWeights
@@ -49,6 +53,7 @@ class Fit:
         others: The other callbacks of the call.
         staging: The memory that the model is copied into.
         batch_metrics: Whether the metrics of each batch are reported.
+        failed: Called with an exception that ends the fit. It must not keep the callback alive.
         closed: Called when the fit has ended or failed, or was taken over.
 
     Attributes:
@@ -71,15 +76,17 @@ class Fit:
         staging: KerasStaging,
         *,
         batch_metrics: bool,
+        failed: Callable[[Exception], object],
         closed: Callable[[], object],
     ) -> None:
         self._run, self._model, self._params, self.call, self._others = run, model, params, call, others
         self._staging, self._batch_metrics, self._closed = staging, batch_metrics, closed
         self._initial_epoch = InitialEpoch(model, call.initial_epoch)
         self._resume_point: ResumePoint | None = None
-        self.validation = Validation(model, others, self._save_if_urgent)
-        self._has_validated = self._is_stopped = False
+        self._guards = Guards(model, call, run.policy, failed)
+        self.validation = Validation(model, others, self._guards, self._save_if_urgent)
         self._measured: MeasuredWeights | None = None  # the weights at the last epoch's end
+        self._has_validated = self._is_stopped = False
         self._inexactness = Inexactness(model, call.inexact)
 
     @property
@@ -92,12 +99,9 @@ class Fit:
 
     def open(self, request: ResumeRequest) -> None:
         """Open the run directory and start the run, from the requested checkpoint if there is one."""
-        try:
+        with self._closed_on_failure():
             self._run.open()
             self._start(request)
-        except BaseException:
-            self.close()
-            raise
 
     def _start(self, request: ResumeRequest) -> None:
         run, model = self._run, self.model
@@ -115,6 +119,7 @@ class Fit:
         decision = run.start(
             self._source, step=self.progress.step, epoch=self.progress.epochs, model=model, facts=start.facts,
             fit=self.call.identity, is_alive=self.call.may_be_running, save=self._save_amid_hooks,
+            released=self.close,
         )  # fmt: skip
         if reasons := start.why_not_to_train(decision):
             self._initial_epoch.set(self._params["epochs"])
@@ -134,6 +139,7 @@ class Fit:
             self._initial_epoch.reset()
             if self._resume_point is not None:
                 self._resume_point.begin_epoch()
+            self._guards.begin_training()  # above what skips batches, which draws them
         self.progress.begin_epoch(epoch)
         self._run.gate.batch, self._measured = 0, None
 
@@ -169,7 +175,7 @@ class Fit:
         if self._resume_point is not None and self.progress.is_first_epoch:
             self._resume_point.begin_validation()
         self.progress.begin_validation(self.model)
-        self.validation.begin(self.fail_validation if self._run.policy.saves_on_preempt else None)
+        self.validation.begin()
 
     def end_epoch(self, epoch: int, logs: Mapping[str, float] | None) -> None:
         """Report an epoch; ``epoch`` is its number in Keras. An epoch that was cut short does not count."""
@@ -202,30 +208,23 @@ class Fit:
         self.close(run.end)
 
     def fail(self, error: Exception) -> None:
-        """End a fit in which a step or its data raised an exception, and save once more if the state is consistent."""
-        preempted = self._run.should_exit
-        if not (preempted or self._run.policy.saves_on_exception):
-            restore_functions(self._model)
+        """End a fit that an exception ends, and save once more if the policy or a signal asks for it."""
+        run, preempted, validates = self._run, self._run.should_exit, self.validation.is_running
+        if not (preempted or (run.policy.saves_on_exception and not validates)):
+            self._guards.end_validation() if validates else restore_functions(self._model)
             return
         try:
             if preempted:
-                self._run.directory.announcements.blame_signal(error)
-            if self.progress.begun is None and self.progress.skipped:
-                log.warning("%s: failed before anything new was trained, so nothing was saved", self._run.dirpath)
-            elif isinstance(error, StateIsGone) or not self.progress.move_after_failure(self.model):
-                log.warning("%s: the failed step left an inconsistent state, so nothing was saved", self._run.dirpath)
+                run.directory.announcements.blame_signal((isinstance(error, StateIsGone) and error.__cause__) or error)
+            if why := why_not_to_save(error, self.model, self.progress, self.validation):
+                log.warning("%s: %s, so nothing was saved", run.dirpath, why)
+            elif validates:
+                self.validation.save()
             else:
                 self._observe(EventKind.PREEMPT if preempted else EventKind.EXCEPTION, {})
         except Exception as problem:  # the exception that ends `fit` must be the one that propagates
-            log.warning("%s: nothing was saved after the exception: %s", self._run.dirpath, problem)
-        self.close(partial(self._run.end, complete=False))
-
-    def fail_validation(self, error: Exception) -> None:
-        """Save and end a fit if a signal asks for it, and a validation or its data raised an exception."""
-        if self._run.should_exit:
-            self._run.directory.announcements.blame_signal(error)
-            self.validation.save()
-            self.close(partial(self._run.end, complete=False))
+            log.warning("%s: nothing was saved after the exception: %s", run.dirpath, problem)
+        self.close(partial(run.end, complete=False))
 
     def close(self, close_run: Callable[[], object] | None = None) -> None:
         """Undo all changes to the model, close the run (with `Run.close` or ``close_run``), and release the memory."""

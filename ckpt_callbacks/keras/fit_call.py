@@ -18,7 +18,6 @@ import keras
 from .exactness import what_is_inexact
 from .model.build import build
 from .other_callbacks import OtherCallbacks
-from .train_function import GuardedData
 
 
 class FitCall:
@@ -70,12 +69,18 @@ class FitCall:
         """The reason why a resumed run cannot see the same data in the same order; None if it can."""
         return what_is_inexact(self._data(), self._shuffle)
 
-    def guard_data(self, failed: Callable[[Exception], None]) -> None:
-        """Call ``failed`` when drawing data raises an exception, if `fit` draws it outside ``model.train_function``."""
-        data = self._data()
-        if data is not None and keras.backend.backend() == "torch":
-            take = data._get_iterator
-            data._get_iterator = lambda: GuardedData(take(), failed)
+    @property
+    def data(self) -> Any:
+        """The iterator over the epochs' batches; None if it is unknown, or no longer exists."""
+        return self._data()
+
+    def validation_data(self, model: keras.Model) -> Any:
+        """Return the same for the running validation, in a hook of it."""
+        for frame in _outwards(sys._getframe()):
+            if frame.f_code.co_name == "evaluate" and frame.f_locals.get("self") is model:
+                found = frame.f_locals.get("epoch_iterator")
+                return found if isinstance(found, type(self._data())) else None
+        return None
 
     def watch_data(self, ended: Callable[[bool], None]) -> None:
         """Call ``ended`` when the data of an epoch ends before the number of batches that Keras expects.

@@ -8,7 +8,7 @@ import keras
 
 from ..run.step_gate import StepGate
 from .fit_call import FitCall
-from .global_generators import random_state
+from .global_generators import random_state, set_random_state
 from .resume_point import ResumePoint
 from .update_counter import UpdateCounter
 
@@ -162,6 +162,9 @@ class Progress:
         if moved is None:
             return False
         self.move_to(failed + moved, next_begun=moved == 0 and self.begun is not None)
+        begun = self._hooks_random or self._epoch_random
+        if begun and self.batch == 0 and not self.next_begun:  # a resume begins the epoch and its data again
+            set_random_state(begun)
         return 0 <= moved <= model.steps_per_execution
 
     def begin_validation(self, model: keras.Model) -> None:
@@ -177,6 +180,7 @@ class Progress:
         self._trained_before += done - self.skipped
         self.skipped, self.batch, self.next_begun, self.validating = 0, 0, False, False
         self._gate.begun, self.is_trained = None, False
+        self._hooks_random, self._epoch_random = {}, {}
         self.epochs += 1
 
     def counts(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from .batch_skipper import BatchSkipper
 from .embedded import FitState
 from .fit_call import FitCall
 from .global_generators import set_random_state
@@ -19,7 +20,6 @@ from .model.unlisted_variables import Uncounted
 from .other_callbacks import OtherCallbacks
 from .partial_epoch import PartialEpoch
 from .state import assign
-from .train_function import BatchSkipper
 
 log = logging.getLogger("ckpt_callbacks")
 

@@ -10,9 +10,9 @@ from typing import Any
 import keras
 
 from .embedded import VolatileState
+from .guards import Guards
 from .other_callbacks import OtherCallbacks
 from .state import volatile_state
-from .train_function import EvaluationGuard
 from .weights import content
 
 log = logging.getLogger("ckpt_callbacks")
@@ -26,43 +26,46 @@ class Validation:
     Args:
         model: The model that is trained.
         others: The other callbacks of the fit.
+        guards: The guards of the fit.
         save_if_urgent: Makes an urgent save, because the validation may last longer than a signal allows.
 
     Attributes:
         state: The volatile state when the validation began; None if none is running.
+        is_replaced: True if the model holds other weights than the trained ones.
     """
 
-    def __init__(self, model: keras.Model, others: OtherCallbacks, save_if_urgent: Callable[[], None]) -> None:
-        self._model, self._others, self._save_if_urgent = model, others, save_if_urgent
+    def __init__(
+        self, model: keras.Model, others: OtherCallbacks, guards: Guards, save_if_urgent: Callable[[], None]
+    ) -> None:
+        self._model, self._others, self._guards, self._save_if_urgent = model, others, guards, save_if_urgent
         self.state: VolatileState | None = None
-        self._guard: EvaluationGuard | None = None
         self._trained: str | None = None  # before the hooks of other callbacks, until the first batch
-        self._is_replaced = False
+        self.is_replaced = False
         self._compares = others.may_part_measured_and_saved
         # What this epoch's validation measured, without what layers may change by themselves, such as counters.
         self._measured: tuple[list[Any], str] | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """True while a validation runs."""
+        return self.state is not None
 
     def await_hooks(self) -> None:
         """Note the weights before a validation, when no other callback has replaced them yet."""
         self._trained = content(self._model) if self._others.may_replace_weights else None
 
-    def begin(self, failed: Callable[[Exception], object] | None = None) -> None:
-        """Begin a validation, after the hooks of the other callbacks.
-
-        Args:
-            failed: Called if a batch of it raises an exception.
-        """
-        if failed is not None:
-            self._guard = EvaluationGuard(self._model, failed)
+    def begin(self) -> None:
+        """Begin a validation, after the hooks of the other callbacks."""
+        self._guards.begin_validation()
         self.state = volatile_state(self._model, self._others, keep=True)
-        self._is_replaced = self._holds_others()
+        self.is_replaced = self._holds_others()
         self.save()
 
     def begin_batch(self) -> None:
         """Begin a batch of the validation, after the hooks of the other callbacks."""
-        if self.state is None:
+        if not self.is_running:
             return
-        self._is_replaced = self._is_replaced or self._holds_others()
+        self.is_replaced = self.is_replaced or self._holds_others()
         self._trained = None  # only hooks before the first batch replace weights
         if self._compares and self._measured is None:
             trained = list(self._model.trainable_variables)
@@ -73,17 +76,16 @@ class Validation:
         """End the validation, if one is running."""
         self.save()
         self.state = None
-        if self._guard is not None:
-            self._guard.end()
+        self._guards.end_validation()
 
     def save(self) -> None:
         """Save if a save is urgent, unless the model holds other weights than the trained ones."""
-        if self.state is not None and not self._is_replaced:
+        if self.is_running and not self.is_replaced:
             self._save_if_urgent()
 
     def end_epoch(self, dirpath: Path) -> None:
         """Log once, at an epoch's end, that its validation measured other weights than the model holds now."""
-        measured, self._measured = self._measured, None
+        measured, self._measured, self.state = self._measured, None, None
         if measured is not None and measured[1] != content(self._model, measured[0]):
             self._compares = False
             log.warning(

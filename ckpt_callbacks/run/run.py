@@ -176,7 +176,8 @@ class Run:
             facts: Further plain JSON values to store with this start of training.
             fit: A weak reference that all callbacks of the `fit` share, so that each saves before a signal ends the
                 process.
-            **calls: ``is_alive`` and ``save``; see `SignalWatch`.
+            **calls: ``is_alive``, ``save``, and ``released`` if more than the directory is to be released; see
+                `SignalWatch`.
 
         Returns:
             A decision that may ask to stop at once.
@@ -186,7 +187,7 @@ class Run:
         if self._session.decider.lacks_deadline:
             self.directory.announcements.lack_deadline()
         if self.policy.saves_on_preempt:
-            self._control.expect_signals(self.processes, fit, released=self.directory.release, **calls)
+            self._control.expect_signals(self.processes, fit, **{"released": self.directory.release, **calls})
         return self.observe(Event.start(step=step, epoch=epoch))
 
     def observe(self, event: Event) -> Decision:

@@ -11,7 +11,7 @@ HERE = Path(__file__).parent
 FILES = (
     "arguments", "saving", "staging", "resuming", "stopping", "stopping_data", "bad_files", "models", "optimizers",
     "private_names", "uncounted_state", "counting", "other_optimizers", "repeated_hooks", "metrics", "partial_metrics",
-    "swapped_weights", "later_hooks", "callback_arrays", "structure", "changed_models",
+    "swapped_weights", "later_hooks", "callback_arrays", "structure", "changed_models", "dying_data",
 )  # fmt: skip
 
 

@@ -121,6 +121,15 @@ def test_tensorboard_logs_each_batch_with_its_number_and_values(tmp_path, cut_at
     assert set(logged(tmp_path / "cut")) == set(logged(tmp_path / "whole")), "with the same values"
 
 
+@ONCE
+def test_a_loop_trains_a_new_model_with_a_policy_that_saves_after_exceptions(tmp_path):
+    """Keras makes the train function at the first batch, if the model has none."""
+    trained, plain = quick(), quick()
+    loop(trained, checkpoint(tmp_path / "a", POLICY), 2)
+    loop(plain, checkpoint(tmp_path / "b"), 2)
+    assert updates(trained) == 8 and same(trained, plain)
+
+
 OLD = type("Model", (), {"__module__": "tf_keras.src.engine.training"})
 
 

@@ -9,9 +9,11 @@ import pytest
 
 from ckpt_callbacks import CommitError, Every, KeepAll, OnPreempt, Policy
 from ckpt_callbacks.keras import KerasCheckpoint
-from ckpt_callbacks.keras.train_function import EvaluationGuard
+from ckpt_callbacks.keras.replaced_function import ReplacedFunction
 from ckpt_callbacks.store.manifest import Manifest
+from tests.adapters.keras.stops import fingerprint
 from tests.adapters.keras.task import ONCE, fit, quick, updates
+from tests.support.training import run_of
 
 pytestmark = [ONCE, pytest.mark.usefixtures("handlers")]
 WATCHES = Policy(Every(epochs=1) | OnPreempt(), KeepAll())
@@ -144,10 +146,10 @@ def test_a_fit_that_failed_does_not_hold_back_a_later_one_or_a_signal_after_it(t
 
 def test_a_validation_leaves_no_guard_behind(tmp_path):
     found, model = [], quick()
-    watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: found.append(type(model.test_function)))
+    watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: found.append(model.test_function))
     callbacks = [KerasCheckpoint(tmp_path / str(n), WATCHES) for n in range(3)]
     fit(model, watch, *callbacks, epochs=2)
-    assert len(found) == 2 and EvaluationGuard not in found
+    assert len(found) == 2 and not any(isinstance(function, ReplacedFunction) for function in found)
 
 
 def test_an_interrupted_validation_leaves_no_guard_behind(tmp_path):
@@ -155,4 +157,39 @@ def test_an_interrupted_validation_leaves_no_guard_behind(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         callbacks = [KerasCheckpoint(tmp_path / str(n), WATCHES) for n in range(2)]
         fit(model, Terminates("on_test_batch_begin", 4, signal.SIGINT), *callbacks, epochs=2)
-    assert not isinstance(model.test_function, EvaluationGuard)
+    assert not isinstance(model.test_function, ReplacedFunction)
+
+
+@pytest.mark.parametrize(
+    "hook, step, number",
+    [
+        ("on_test_batch_begin", 4, signal.SIGINT),
+        pytest.param("on_test_end", 4, signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param("on_train_batch_begin", 6, signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param("on_train_batch_begin", 6, signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param("on_epoch_end", 8, signal.SIGINT, marks=pytest.mark.slow),
+    ],
+)
+def test_a_signal_closes_the_fit_of_each_callback(tmp_path, hook, step, number):
+    callbacks, model = [KerasCheckpoint(tmp_path / str(n), WATCHES) for n in range(3)], quick()
+    with pytest.raises((SystemExit, KeyboardInterrupt)):
+        fit(model, Terminates(hook, step, number), *callbacks, epochs=2)
+    assert [callback._fit for callback in callbacks] == [None] * 3
+    assert not any(run_of(callback).is_open for callback in callbacks)
+    assert not isinstance(model.train_function, ReplacedFunction)
+
+
+@pytest.mark.parametrize("steps", [(1, 1), pytest.param((1, 2), marks=pytest.mark.slow)])
+def test_two_callbacks_resume_in_one_epoch_and_skip_its_batches_once(tmp_path, steps):
+    def train(folder, *others):
+        callbacks = [
+            KerasCheckpoint(tmp_path / folder / str(n), Policy(Every(steps=every) | OnPreempt(), KeepAll()))
+            for n, every in enumerate(steps)
+        ]
+        trained = quick()
+        fit(trained, *others, *callbacks, epochs=2)
+        return fingerprint(trained)
+
+    with pytest.raises(SystemExit):
+        train("cut", Terminates("on_train_batch_begin", 6))
+    assert train("cut") == train("whole")
