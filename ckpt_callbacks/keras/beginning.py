@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,7 @@ from .loaded_checkpoint import initial_weights
 from .loading import load, load_again, load_verified
 from .missing_validation import refuse_without_validation
 from .model.load import load_weights, read_embedded
+from .open_end import name_open_end
 from .other_callbacks import OtherCallbacks, without_averages
 from .resume_point import ResumePoint
 from .update_counter import has_trained, updates_done
@@ -64,7 +66,8 @@ class Beginning:
         others: OtherCallbacks,
         epochs: int,
     ) -> None:
-        self._run, self._model = run, model
+        self._run, self._model, self._request, self._call, self._others = run, model, request, call, others
+        self._earlier: Mapping[str, Any] = {}  # the facts about the start of training that saved the checkpoint
         is_backup = call.has_backup and is_set_elsewhere(model) and not run.fits.were_for(model)
         if is_backup:  # a model that BackupAndRestore has restored does not count as trained
             leave(model)
@@ -113,14 +116,28 @@ class Beginning:
         final = self._final()
         return final is None or final.step < self._run.state.step
 
-    def announce_if_run_out(self) -> None:
-        """Log that a fit trained nothing if the run already has as many epochs as the script asks for."""
-        if why := self._run_out():
-            self._run.directory.announcements.end_untrained(self._run.state.step, why)
+    def announce_end(self, *, has_begun: bool) -> None:
+        """Log that a fit trained nothing because it has all its epochs, or that a callback has ended it early.
 
-    def epochs_left(self, asked: int) -> int:
-        """Return how many of the epochs that the script asks for are not done."""
-        return asked - (self._run.state.epoch - self.earlier_epochs)
+        Args:
+            has_begun: Whether the fit has begun an epoch.
+        """
+        run = self._run
+        if not has_begun and (why := self._run_out()):
+            run.directory.announcements.end_untrained(run.state.step, why)
+        if self._model.stop_training and not self._call.is_ended:
+            name_open_end(run, self._others, self.facts["epochs"] - (run.state.epoch - self.earlier_epochs))
+
+    def name_earlier_end(self) -> None:
+        """Log, when training begins, that an earlier start of the script has ended this fit before its last epoch."""
+        asked = self._earlier.get("epochs", 0)
+        if self._request.where != "auto" or self.lacks_final or self.facts["epochs"] > asked:
+            return  # the script asks for what follows
+        if (final := self._final()) is not None and (done := final.epoch - self.earlier_epochs) < asked:
+            log.warning(
+                "%s: this fit had ended after %d of %d epochs, by stop_training or by a rule that does not stop it "
+                "now; it trains on", self._run.dirpath, done, asked,
+            )  # fmt: skip
 
     def end_without_training(self) -> None:
         """End a fit that trained nothing, and load the final weights if they differ from those it resumed from."""
@@ -176,7 +193,7 @@ class Beginning:
         again = partial(load_again, model, path, state, run.directory.staging, parts)
         self.point = ResumePoint(path, model, state, call, others, again)
         self.earlier_epochs = self.point.earlier_epochs(run.fits.next_number)
-        earlier = start_facts(run.view, own) if (own := run.view.find(path)) is not None else {}
+        earlier = self._earlier = start_facts(run.view, own) if (own := run.view.find(path)) is not None else {}
         if earlier.get("loaded"):
             self.facts["loaded"] = True
         rates = [facts.get("learning_rate") for facts in (earlier, self.facts)]

@@ -26,7 +26,6 @@ from .initial_epoch import InitialEpoch
 from .loading import load_best
 from .metrics import floats, several_numbers
 from .model.current_values import update_variables
-from .open_end import name_open_end
 from .other_callbacks import OtherCallbacks
 from .progress import Progress
 from .replaced_function import restore_functions
@@ -86,8 +85,7 @@ class Fit:
         self._guards = Guards(model, call, run.policy, failed)
         self.validation = Validation(model, others, self._guards, self._save_if_urgent)
         self._measured: MeasuredWeights | None = None  # the weights at the last epoch's end
-        self._has_validated = self._is_stopped = False
-        self._inexactness = Inexactness(model, call.inexact)
+        self._has_validated, self._inexactness = False, Inexactness(model, call.inexact)
 
     @property
     def model(self) -> keras.Model:
@@ -137,6 +135,7 @@ class Fit:
         """Begin an epoch; ``epoch`` is its number in Keras."""
         if not self.progress.has_begun:
             self._initial_epoch.reset()
+            self._beginning.name_earlier_end()
             if self._resume_point is not None:
                 self._resume_point.begin_epoch()
             self._guards.begin_training()  # above what skips batches, which draws them
@@ -196,10 +195,7 @@ class Fit:
         run, start = self._run, self._beginning
         with self._closed_on_failure():
             if self.progress.has_begun or start.lacks_final:
-                if not self.progress.has_begun:
-                    start.announce_if_run_out()
-                if self.model.stop_training and not self._is_stopped:
-                    name_open_end(run, self._others, start.epochs_left(self._params["epochs"]))
+                start.announce_end(has_begun=self.progress.has_begun)
                 self._observe(EventKind.END, {}, weights=self._measured and self._measured.identity(self.model))
             else:
                 start.end_without_training()
@@ -294,5 +290,6 @@ class Fit:
 
     def _obey(self, decision: Decision) -> None:
         if decision.stop is not None:
-            self.model.stop_training = self._is_stopped = True
+            self.model.stop_training = True
+            self.call.end()
             log.warning("stopping: %s", "; ".join(decision.stop.reasons))

@@ -19,6 +19,9 @@ from .exactness import what_is_inexact
 from .model.build import build
 from .other_callbacks import OtherCallbacks
 
+# The lists of callbacks of the calls that a policy has ended; see `FitCall.end`.
+_ended: weakref.WeakSet[keras.callbacks.CallbackList] = weakref.WeakSet()
+
 
 class FitCall:
     """One call of `model.fit`. If the call cannot be found, everything about it is unknown.
@@ -37,7 +40,7 @@ class FitCall:
     def __init__(self, variables: dict[str, Any]) -> None:
         self.validates = variables.get("validation_data", True) is not None
         self.initial_epoch: int = variables.get("initial_epoch", 0)
-        self._shuffle = variables.get("shuffle")
+        self._shuffle, self._is_ended = variables.get("shuffle"), False
         # Weak, because a callback outlives `fit`, but the data should not.
         self._callbacks = self.identity = _weak(variables.get("callbacks"))
         self._data = _weak(variables.get("epoch_iterator"))
@@ -124,6 +127,17 @@ class FitCall:
     def may_be_running(self) -> bool:
         """Return False if the call has ended."""
         return not self.is_known or self.is_running
+
+    def end(self) -> None:
+        """Record, for all callbacks of the call, that a policy has ended it."""
+        self._is_ended = True
+        if (callbacks := self._callbacks()) is not None:
+            _ended.add(callbacks)
+
+    @property
+    def is_ended(self) -> bool:
+        """True after `end`, which any callback of the call may have called."""
+        return self._is_ended or self._callbacks() in _ended
 
     def other_callbacks(self, own: keras.callbacks.Callback) -> OtherCallbacks:
         """Return the callbacks other than ``own``, including those that Keras adds, such as `History`."""
