@@ -45,7 +45,7 @@ def thin(run_dir: Path, which: str | None, config: Path | None, force: bool) -> 
         except OSError as error:
             raise StoreError(f"{record.path}: cannot be reduced: {cause_of(error)}") from error
         if now is None:
-            raise StoreError(f"{record.path}: was deleted or pinned meanwhile")
+            raise StoreError(f"{record.path}: was deleted, pinned or reduced meanwhile")
         say(f"{record.path}: reduced from {rough_size(record.size)} to {rough_size(now.size)}")
     if not found:
         say(f"{run_dir}: nothing to reduce")

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
 from ..errors import CkptError, StoreError, first_line
 from ..formats import Written, format_of
@@ -86,6 +87,7 @@ class Rewriting:
     def __init__(self, manifest: Manifest, record: Record) -> None:
         self._manifest, self._record = manifest, record
         self._leftovers = Leftovers(manifest.layout.staging)
+        self._intent: dict[str, Any] = {}  # the change that this object has announced
 
     def carry_out(self, may: Callable[[], bool] = lambda: True) -> Record | None:
         """Write the new file, read it back, let it take the place of the old one, and record it.
@@ -94,7 +96,7 @@ class Rewriting:
             may: Called just before the journal announces the new file; returns whether to go on.
 
         Returns:
-            The changed record; None if the checkpoint was deleted or pinned meanwhile, or ``may`` said no.
+            The changed record; None if the checkpoint was deleted, pinned or reduced meanwhile, or ``may`` said no.
 
         Raises:
             OSError: The disk is full, or broken.
@@ -111,10 +113,9 @@ class Rewriting:
         try:
             verify(record, from_device=True)  # otherwise, damage would be copied into a file with a good digest
             written = self._write(form, staged)
-            now = record
             if may():
-                now = self._manifest.amend(record.id, lambda now: self._announced(now, written))
-            if not now.replacement:
+                self._manifest.amend(record.id, lambda now: self._announced(now, written))
+            if not self._intent:
                 self._leftovers.remove(staged)
                 return None
             swap(staged, record.path)
@@ -137,12 +138,13 @@ class Rewriting:
         form.check(staged, written.shapes)
         return written
 
-    def _announced(self, now: Record, written: Written) -> dict[str, object]:
-        """Return the change that announces the new file; none if somebody has deleted or pinned the checkpoint."""
-        if now.status is not Status.VERIFIED or now.digest != self._record.digest or now.pinned:
-            return {}
-        assert written.digest is not None and written.size is not None
-        return intended(written.digest, written.size, "weights")
+    def _announced(self, now: Record, written: Written) -> dict[str, Any]:
+        """Return the change that announces the new file; none if somebody has deleted, pinned or begun to reduce it."""
+        is_same = now.status is Status.VERIFIED and now.digest == self._record.digest
+        if is_same and not now.pinned and not now.replacement:
+            assert written.digest is not None and written.size is not None
+            self._intent = intended(written.digest, written.size, "weights")
+        return self._intent
 
     def _finish(self) -> Record | None:
         now = self._manifest.amend(self._record.id, lambda now: finished(now) if now.status.on_disk else {})
@@ -155,7 +157,7 @@ class Rewriting:
         """After a failure, let the journal say which of the two files is there, if it had announced the new one."""
         try:
             now = self._manifest.records.get(self._record.id)
-            if now is not None and now.replacement:
+            if now is not None and now.replacement and self._intent:
                 facts_of = finished if is_in_place(now) else lambda now: undone()
                 self._manifest.amend(now.id, lambda now: facts_of(now) if now.replacement else {})
         except (OSError, StoreError) as error:  # until then, both files count as good

@@ -6,8 +6,10 @@ import os
 import pytest
 
 from ckpt_callbacks import Every, KeepAll, KeepBest, KeepLast, Policy, Status
+from ckpt_callbacks.run.thinning import Rewriting
 from ckpt_callbacks.store.digest import verify
 from ckpt_callbacks.store.manifest import Manifest
+from ckpt_callbacks.store.replacement import intended
 from tests.run.thinned import POLICY, SUFFIX, VAL, WEIGHTS, read, train, weights
 from tests.support.command import ckpt
 
@@ -116,3 +118,26 @@ def test_a_lost_manifest_is_rebuilt_with_what_each_file_holds(tmp_path):
     (tmp_path / ".ckpt" / "manifest.jsonl").unlink()
     assert ckpt("doctor", tmp_path, "--config", policy_file(tmp_path)).exit_code == 0
     assert {epoch: found[1:] for epoch, found in facts(tmp_path).items()} == {e: f[1:] for e, f in before.items()}
+
+
+def test_two_that_reduce_one_checkpoint_at_a_time_do_not_disturb_each_other(tmp_path):
+    train(tmp_path, 3, Policy(Every(epochs=1), KeepAll()))
+    manifest = Manifest.read(tmp_path)
+    record, ended = manifest.records[1], []
+
+    def let_the_other_go_first():
+        ended.append(Rewriting(Manifest.read(tmp_path), record).carry_out())
+        return True
+
+    assert Rewriting(manifest, record).carry_out(let_the_other_go_first) is None
+    assert ended[0].status is Status.THINNED and facts(tmp_path)[1] == REDUCED
+    verify(Manifest.read(tmp_path).records[1])
+    assert not any((tmp_path / ".ckpt" / "staging").iterdir())
+
+
+def test_one_that_another_process_is_reducing_is_left_to_it(tmp_path):
+    train(tmp_path, 3, Policy(Every(epochs=1), KeepAll()))
+    manifest = Manifest.read(tmp_path)
+    before = manifest.amend(1, lambda now: intended("xxh3_128:0", 1, "weights"))
+    assert Rewriting(manifest, before).carry_out() is None
+    assert Manifest.read(tmp_path).records[1] == before
