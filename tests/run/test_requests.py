@@ -10,13 +10,34 @@ from ckpt_callbacks import (
     EventKind,
     Every,
     KeepAll,
+    KeepLast,
     OnPreempt,
     Policy,
 )
 from ckpt_callbacks.store.manifest import Manifest
 from ckpt_callbacks.testing import FakeClock
 from tests.run.background import Held, epoch, nothing, wish
+from tests.support.command import ckpt
 from tests.support.training import report, written
+
+
+def wish_by_the_command(run, clock):
+    assert ckpt("save", run.dirpath).exit_code == 0
+    clock.advance(1)
+
+
+@pytest.mark.parametrize("ask", [wish, wish_by_the_command])
+@pytest.mark.parametrize("kind", [EventKind.STEP_END, EventKind.EPOCH_END, EventKind.VALIDATION_END])
+def test_what_somebody_asked_for_outlives_retention(begin, ask, kind):
+    run = begin(Policy(Every(epochs=1), KeepLast(1)), clock=(clock := FakeClock()))
+    ask(run, clock)
+    epoch(run, 1, kind=kind)
+    for number in (2, 3, 4):
+        run.wait()
+        epoch(run, number)
+    run.wait()
+    assert [record.step for record in run.view.records()] == [10, 40]
+    assert all(record.path.exists() for record in run.view.records())
 
 
 def test_a_request_is_acknowledged_when_the_checkpoint_exists(begin):
