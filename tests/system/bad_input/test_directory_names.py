@@ -12,6 +12,8 @@ from tests.system.bad_input.runs import RESUMABLE
 
 NAMES = {
     "Latin-1": b"caf\xe9",
+    "GBK": "模型".encode("gbk"),
+    "half a letter": "modè".encode()[:-1],
     "Chinese": "模型".encode(),
     "a new line": b"a\nb",
     "patterns": b"[x]*?{a}",
