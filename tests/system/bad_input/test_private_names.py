@@ -121,6 +121,20 @@ def test_what_stands_under_a_private_name_is_named_and_moved_away(tmp_path, stra
     assert strangers.read_text() == "precious"
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_nothing_is_written_through_a_link_that_was_made_beforehand(tmp_path, strangers, name):
+    path = tmp_path / "run" / ".ckpt" / name
+    path.parent.mkdir(parents=True)
+    link(path, tmp_path)
+    refused = None
+    try:
+        train(tmp_path / "run", 2)
+    except StoreError as error:
+        refused = error
+    assert strangers.read_text() == "precious"
+    assert str(refused).startswith(f"{path}: is a symbolic link; expected a regular file")
+
+
 @pytest.mark.parametrize("kind", [pipe, device, unix_socket, folder, link, link_to_device])
 def test_a_pointer_of_somebody_else_is_left_alone(tmp_path, strangers, kind):
     dirpath = tmp_path / "run"
