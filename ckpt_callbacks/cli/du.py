@@ -24,7 +24,7 @@ Groups = Mapping[str, Mapping[str, Sequence[Record]]]
 
 @click.command()
 @options.run_dir
-@click.option("--what-next", "next_to_go", is_flag=True, help="List the checkpoints in the order in which they go.")
+@click.option("--what-next", "next_to_go", is_flag=True, help="List what would be deleted to make room, in order.")
 @options.as_json
 @options.config
 def du(run_dir: Path, next_to_go: bool, as_json: bool, config: Path | None) -> None:
@@ -32,7 +32,7 @@ def du(run_dir: Path, next_to_go: bool, as_json: bool, config: Path | None) -> N
 
     Shows the bytes of each rule that keeps checkpoints, of full checkpoints and of weights, and of each link. A
     checkpoint that several rules keep counts in each of them, but only once in the total. With --what-next, lists the
-    checkpoints that go if the rest must fit into max_total_size, the first to go first; all others never go.
+    checkpoints in the order in which they would be deleted to make room; those that are not listed are never deleted.
     """
     manifest = options.open_manifest(run_dir)
     listing = Listing(manifest, options.policy_of(config, manifest))
@@ -50,7 +50,8 @@ def du(run_dir: Path, next_to_go: bool, as_json: bool, config: Path | None) -> N
         say(f"{run_dir}: no checkpoint yet")
     else:
         rows = [_row(by, name, of) for by, group in groups.items() for name, of in group.items()]
-        share = "" if limit is None else f" of {rough_size(limit)} ({total / limit:.0%})"
+        own = sum(record.size for record in listing.view.records())  # max_total_size is that of the newest run
+        share = "" if limit is None else f"; of max_total_size={rough_size(limit)}, {own / limit:.0%} are used"
         last = {**_row("total", "", found), "size": f"{rough_size(total)}{share}"}
         folder = {"by": "directory", "name": "", "checkpoints": "", "size": rough_size(_bytes_below(run_dir))}
         table.print_rows([*rows, last, folder])
@@ -99,7 +100,7 @@ def _list_order(listing: Listing, run_dir: Path, *, as_json: bool) -> None:
     if rows and not as_json:
         table.print_rows(rows)
     elif not as_json:
-        say(f"{run_dir}: nothing may go: all checkpoints are pinned, tagged, or named by a link")
+        say(f"{run_dir}: nothing may be deleted: all checkpoints are pinned, tagged, or named by a link")
 
 
 def _bytes_below(folder: Path) -> int:

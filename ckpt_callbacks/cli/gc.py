@@ -22,25 +22,25 @@ from .runs import find_runs
 @click.option("--dead", is_flag=True, required=True, help="Look at the runs that nobody trains in.")
 @click.option("--delete", "delete", is_flag=True, help="Delete what is listed; without it, nothing is deleted.")
 def gc(root: Path, dead: bool, delete: bool) -> None:
-    """Free what the policies of dead runs do not keep, over a tree of run directories.
+    """Delete what the policies of dead runs do not keep, in all run directories below ROOT.
 
-    A run is dead if no training is running in it, and if none of its checkpoints is pinned or tagged. By default, only
-    lists what would be deleted.
+    A run is dead if no training is running in it, and if none of its checkpoints is pinned or tagged. Without --delete,
+    this only lists what would be deleted.
     """
     runs, stayed = list(find_runs(root)), 0
     if not runs:
         raise StoreError(f"{root}: holds no run directory; expected a folder of runs, such as runs")
     for run_dir in runs:
-        manifest = options.open_manifest(run_dir)
-        if (why := _why_alive(manifest)) is not None:
-            say(f"{run_dir}: left alone: {why}")
-            continue
         try:
+            manifest = options.open_manifest(run_dir)
+            if (why := _why_alive(manifest)) is not None:
+                say(f"{run_dir}: left alone: {why}")
+                continue
             pruning = Pruning(manifest)
-        except StoreError as error:
+            stayed += carry_out(pruning, pruning.removals(), run_dir, dry_run=not delete)
+        except StoreError as error:  # the others can still be freed
             say(f"Warning: {error}", err=True)
-            continue
-        stayed += carry_out(pruning, pruning.removals(), run_dir, dry_run=not delete)
+            stayed += 1
     raise SystemExit(1 if stayed else 0)
 
 

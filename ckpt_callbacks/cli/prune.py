@@ -24,9 +24,9 @@ from .output import say
 def prune(run_dir: Path, config: Path | None, dry_run: bool, plan: Path | None, apply: Path | None) -> None:
     """Delete the checkpoints that the retention rules do not keep.
 
-    The rules and max_total_size are those of the newest training run, or of the file that --config names. Checkpoints
-    that are pinned or tagged, that a link names, or from which a run would resume always stay. It works while training
-    is running, too. A plan that --apply gets is carried out only if everything that it lists still may be deleted.
+    The rules are those of the newest training run, or of the file that --config names; max_total_size is that of the
+    run. Checkpoints that are pinned or tagged, that a link names, or from which a run would resume always stay. Works
+    while training is running. --apply deletes nothing unless everything in the plan may still be deleted.
     """
     if plan is not None and apply is not None:
         raise click.UsageError("--plan and --apply: got both; expected one of them")
@@ -44,15 +44,17 @@ def prune(run_dir: Path, config: Path | None, dry_run: bool, plan: Path | None, 
 def carry_out(pruning: Pruning, removals: list[Removal], run_dir: Path, *, dry_run: bool) -> int:
     """Delete checkpoints, say so, and return how many of them stay nevertheless."""
     gone = []
-    for removal in removals:
-        try:
+    try:
+        for removal in removals:
             is_gone = dry_run or pruning.delete(removal)
-        except OSError as error:
-            raise StoreError(f"{run_dir}: cannot be written: {cause_of(error)}") from error
-        if is_gone:
-            gone.append(removal.record)
-        verb = "would be deleted" if dry_run else "deleted" if is_gone else "stays: it changed meanwhile"
-        say(f"{removal.record.path}: {verb}")
+            if is_gone:
+                gone.append(removal.record)
+            stays = "stays: it was changed meanwhile, or cannot be deleted now"
+            say(f"{removal.record.path}: {'would be deleted' if dry_run else 'deleted' if is_gone else stays}")
+    except OSError as error:
+        raise StoreError(f"{run_dir}: cannot be written: {cause_of(error)}") from error
+    finally:
+        pruning.close()
     freed = rough_size(sum(record.size for record in gone))
     if removals:
         say(f"{run_dir}: {cells.count(len(gone), 'checkpoint')}, {freed}{' would be' if dry_run else ''} freed")

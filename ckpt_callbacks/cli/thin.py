@@ -8,7 +8,7 @@ import click
 
 from ..errors import StoreError, cause_of
 from ..record import Record, Status
-from ..run.thinning import Rewriting
+from ..run.rewriting import Rewriting
 from ..run.view import RunView
 from ..units import rough_size
 from . import options
@@ -44,8 +44,10 @@ def thin(run_dir: Path, which: str | None, config: Path | None, force: bool) -> 
             now = Rewriting(manifest, record).carry_out()
         except OSError as error:
             raise StoreError(f"{record.path}: cannot be reduced: {cause_of(error)}") from error
+        except StoreError as error:
+            raise StoreError(f"{record.path}: cannot be reduced: {error}") from error
         if now is None:
-            raise StoreError(f"{record.path}: was deleted, pinned or reduced meanwhile")
+            raise StoreError(f"{record.path}: was deleted, pinned, tagged or reduced meanwhile")
         say(f"{record.path}: reduced from {rough_size(record.size)} to {rough_size(now.size)}")
     if not found:
         say(f"{run_dir}: nothing to reduce")
@@ -54,8 +56,8 @@ def thin(run_dir: Path, which: str | None, config: Path | None, force: bool) -> 
 def _require_whole(view: RunView, record: Record, *, force: bool) -> None:
     """Raise `StoreError` if a checkpoint cannot be reduced, or is not to be."""
     if record.status is not Status.VERIFIED or record.contents != "full":
-        what = record.contents if record.status.on_disk else record.status.value
-        raise StoreError(f"{record.path}: is {what}; expected a full checkpoint that is verified")
+        what = "holds only weights" if record.contents != "full" else f"its status is {record.status.value}"
+        raise StoreError(f"{record.path}: {what}; expected a full checkpoint that is verified")
     if record.pinned:
         raise StoreError(f"{record.path}: is not reduced: it is pinned; run `ckpt unpin` first")
     if record.id in [resumed.id for resumed in view.resumable()[:1]] and not force:

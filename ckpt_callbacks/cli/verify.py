@@ -17,8 +17,8 @@ from ..recovery.rebuild import find_unlisted
 from ..recovery.returned import find_returned
 from ..recovery.unreadable import find_unreadable
 from ..run.manual_removal import check_counts
-from ..store.digest import verify as verify_record
 from ..store.manifest import Manifest
+from ..store.replacement import verify_now
 from . import cells, options
 from .output import say
 from .records import Listing
@@ -50,7 +50,7 @@ def verify(ctx: click.Context, run_dir: Path, which: str | None, as_json: bool) 
     checked, bad = 0, 0
     with _progress(sum(record.size for record in records)) as (advance, show):
         for record in records:
-            problem = _problem_of(record, advance)
+            problem = _problem_of(manifest, record, advance)
             if problem is not None and _was_deleted(manifest, record):
                 continue
             checked, bad = checked + 1, bad + (problem is not None)
@@ -77,9 +77,9 @@ def verify(ctx: click.Context, run_dir: Path, which: str | None, as_json: bool) 
     ctx.exit(1 if bad or discarded or unlisted or manifest.problems or damaged else 0)
 
 
-def _problem_of(record: Record, progress: Callable[[int], object]) -> str | None:
+def _problem_of(manifest: Manifest, record: Record, progress: Callable[[int], object]) -> str | None:
     try:
-        verify_record(record, from_device=True, progress=progress)
+        verify_now(manifest, record, from_device=True, progress=progress)
     except VerifyError as error:
         return str(error)
     return None

@@ -137,6 +137,8 @@ def _instead(name: object, shape: type) -> str:
         return f"it is an argument in Python: {_ONLY_IN_PYTHON[str(name)]}"
     if is_file and name in IN_A_FILE:
         return f"instead, write {IN_A_FILE[str(name)]}"
+    if name == _BESIDE_A_RULE and not is_file:
+        return "it stands beside the name of a rule in keep: {best: {...}, contents: weights}"
     meant = meant_by(name, shape)
     if is_file and meant in _BESIDE_RULES and meant not in known:
         hint = "" if meant == name else f"did you mean {meant!r}? "

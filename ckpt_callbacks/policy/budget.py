@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..record import Record
@@ -64,8 +64,14 @@ def removal_order(retention: Retention, records: Sequence[Record], best: Metric 
 
 
 def fit(
-    plan: Plan, retention: Retention, max_total_size: int, *, best: Metric | None = None, incoming: int = 0
-) -> Fitted:  # fmt: skip
+    plan: Plan,
+    retention: Retention,
+    max_total_size: int,
+    *,
+    best: Metric | None = None,
+    incoming: int = 0,
+    needed: Collection[int] = (),
+) -> Fitted:
     """Return a plan under which the checkpoints of a run fit into a budget.
 
     Args:
@@ -74,10 +80,11 @@ def fit(
         max_total_size: Bytes that all checkpoints of the run may take together.
         best: The metric that decides which checkpoint is ``best``; by default that of the first `KeepBest`.
         incoming: Bytes of a checkpoint that is about to be written.
+        needed: The ids of further records that never go.
     """
     total = incoming + sum(record.size for record in plan.keep)
     gone: set[int] = set()
-    for record in removal_order(retention, plan.keep, best):
+    for record in (one for one in removal_order(retention, plan.keep, best) if one.id not in needed):
         if total <= max_total_size:
             break
         gone.add(record.id)

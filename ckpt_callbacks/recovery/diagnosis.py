@@ -13,13 +13,13 @@ from ..policy.policy import Policy
 from ..policy.ranking import alias_targets
 from ..store.aliases import move_alias, obstacle, read_alias
 from ..store.commit import free_name, sync_folder
-from ..store.digest import verify
 from ..store.file_lock_calls import is_locked
 from ..store.layout import Layout
 from ..store.lock import TrainingLock
 from ..store.manifest import Manifest
 from ..store.private_files import make_folder, misplaced
 from ..store.rehearsal import Rehearsal
+from ..store.replacement import verify_now
 from .deletions import note_finished
 from .interrupted import FINDERS, as_failed
 from .rebuild import find_unlisted
@@ -146,7 +146,7 @@ def _damaged(manifest: Manifest) -> Iterator[Repair]:
     """Yield a repair for each checkpoint that is missing, changed or unreadable."""
     for record in manifest.live():
         try:
-            verify(record, from_device=True)
+            verify_now(manifest, record, from_device=True)
         except Unreadable as error:
             yield Repair(str(error), "left unchanged: repair the disk or delete the file", lambda: None)
         except VerifyError as error:
@@ -156,7 +156,7 @@ def _damaged(manifest: Manifest) -> Iterator[Repair]:
             yield find_renamed(manifest, record) or Repair(
                 str(error),
                 f"marked as {'damaged' if os.path.exists(record.path) else 'missing'}",
-                partial(manifest.amend, record.id, partial(as_failed, error=error)),
+                partial(manifest.amend, record.id, partial(as_failed, error=error, digest=record.digest)),
                 changes_only_records=True,
             )
 

@@ -118,10 +118,17 @@ def _recovery_errors(manifest: Manifest) -> Iterator[None]:
         ) from error
 
 
-def as_failed(now: Record, error: VerifyError) -> dict[str, object]:
-    """Return the change that marks a checkpoint as failed; none if `ckpt rm` has deleted it meanwhile."""
-    absent = not os.path.exists(now.path)
-    return {"status": Status.FAILED, "error": str(error), "absent": absent} if now.status.on_disk else {}
+def as_failed(now: Record, error: VerifyError, digest: str | None = None) -> dict[str, object]:
+    """Return the change that marks a checkpoint as failed; none if it was deleted or reduced meanwhile.
+
+    Args:
+        now: The record as it is.
+        error: What is wrong with the file.
+        digest: The digest that the file was compared with, if another process may have changed it.
+    """
+    if not now.status.on_disk or (digest is not None and now.digest != digest):
+        return {}
+    return {"status": Status.FAILED, "error": str(error), "absent": not os.path.exists(now.path)}
 
 
 def _empty(staging: os.PathLike[str]) -> None:

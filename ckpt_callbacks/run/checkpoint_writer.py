@@ -41,6 +41,10 @@ class CheckpointWriter:
         self._filename, self._suffix, self._discard = filename, suffix, discard
         self._written: tuple[int, int | None] = 0, 0  # the last file: its record's id, and the batches done before it
 
+    def may_repeat(self, draft: Record) -> bool:
+        """Return whether a save may turn out to be equal to the last one, and so need no room."""
+        return self._same_step(draft) is not None
+
     def share(self, id_: int, draft: Record) -> Record:
         """Add a save of the same weights to the record ``id_``, and return that record.
 

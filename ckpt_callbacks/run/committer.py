@@ -125,7 +125,8 @@ class Committer:
         if job.unchanged is not None:
             return self._writer.share(job.unchanged, job.draft)
         make_folder(self._layout.staging)
-        self._directory.make_room(job.draft)
+        if not self._writer.may_repeat(job.draft):
+            self._directory.make_room(job.draft)
         keep_free(self._min_free, self._manifest, job.draft.run, self._prune_quietly)
         return self._writer.write(job)
 

@@ -17,6 +17,7 @@ from ..recovery.interrupted import mark_damaged, recover
 from ..recovery.rebuild import find_unlisted
 from ..runtime.environment import environment
 from ..runtime.processes import Processes, is_primary_process
+from ..runtime.worker import InlineWorker, Worker
 from ..store.aliases import read_alias
 from ..store.disk_space import FULL
 from ..store.lock import TrainingLock
@@ -46,6 +47,8 @@ class RunDirectory:
         name: The caller's name in messages, such as ``"LightningCheckpoint"``.
         described: The policy as plain JSON, which the journal holds; None if it has no such form.
         max_total_size: Bytes that the run's checkpoints may take together; None for no limit.
+        min_free: Bytes that must stay free on the disk.
+        worker: Rewrites checkpoints of which only the weights are needed; by default, the thread that prunes.
 
     Attributes:
         view: Answers questions about the checkpoints.
@@ -58,7 +61,7 @@ class RunDirectory:
         ended: The view of a completed fit, from its end to the next `fit`, if it had nothing left to train.
         is_open: True from `open` to `release`. Of several processes, only the primary one holds the lock meanwhile.
         keeps_all: True if nothing is deleted until the next start of training, whatever the retention rules say.
-        thinning: Rewrites full checkpoints of which nothing needs more than the weights; None if nothing does.
+        thinning: Rewrites full checkpoints of which nothing needs more than the weights.
         awaits_rank: True while nothing is deleted, because a metric that ranks checkpoints may be misspelt.
     """
 
@@ -70,6 +73,8 @@ class RunDirectory:
         name: str,
         described: Mapping[str, Any] | None = None,
         max_total_size: int | None = None,
+        min_free: int = 0,
+        worker: Worker | None = None,
     ) -> None:
         self.dirpath, self._framework, self._name, self.described = dirpath, framework, name, described
         self.manifest = Manifest(resolved(dirpath))  # a link may be redirected during training
@@ -80,7 +85,7 @@ class RunDirectory:
         layout = self.manifest.layout
         self._lock = TrainingLock(layout.training_lock, layout.owner, name, lambda: self.called)
         self.leftovers, self.announcements = Leftovers(layout.staging), Announcements(dirpath)
-        self.thinning: Thinning | None = None
+        self.thinning = Thinning(self.view, worker or InlineWorker(), min_free)
         self.late = LateEntries(self.manifest, self._record_start)
         self._compaction, self._total = Compaction(self.manifest), TotalSize(dirpath, self.view)
         self._refused: dict[str, str] = {}  # aliases that could not be moved, with the reason that was logged
@@ -157,7 +162,7 @@ class RunDirectory:
         except (OSError, StoreError) as error:
             log.warning("%s", error)
         finally:
-            self._say_gone()
+            pruning.say_gone(self.manifest)
             self._lock.release()
 
     def begin(self, parent: int | None, wall: float, facts: Mapping[str, Any]) -> Attempt:
@@ -224,36 +229,33 @@ class RunDirectory:
         """Move the aliases, and delete what no retention rule keeps."""
         self.move_aliases()
         if not (self.keeps_all or self.awaits_rank):
-            pruning.prune(self.view, self.leftovers)
+            self._prune()
             self._total.report(0)
-            if self.thinning is not None:
-                self.thinning.begin()
+            self.thinning.begin()
         self._compaction.begin()
 
     def make_room(self, draft: Record) -> None:
-        """Delete what has to go so that a save fits into the budget.
-
-        Args:
-            draft: The record of the save.
-        """
+        """Delete what has to go so that a save, of which ``draft`` is the record, fits into the budget."""
         if self.view.max_total_size is None or self.keeps_all or self.awaits_rank:
             return
         incoming = self._total.expected(draft)
-        pruning.prune(self.view, self.leftovers, incoming)
+        self._prune(incoming)
         self._total.report(incoming)
+
+    def _prune(self, incoming: int = 0) -> None:
+        if self.view.max_total_size is not None:
+            self.thinning.wait()  # what is reduced may fit
+        pruning.prune(self.view, self.leftovers, incoming)
 
     def release(self) -> None:
         """Release the directory; harmless if it is not held."""
+        self.thinning.stop()
         if self.is_open:
             self.announcements.end_fit()
         if self.is_open and self.processes.is_primary:
-            self._say_gone()
+            pruning.say_gone(self.manifest)
             self._lock.release()
         self.is_open = False
-
-    def _say_gone(self) -> None:
-        with contextlib.suppress(OSError, StoreError):  # the next start looks for the files itself
-            self.manifest.say_gone()
 
     def _record_start(self, attempt: Attempt) -> None:
         knew_policy = self.knows_policy

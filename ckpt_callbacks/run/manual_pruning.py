@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +15,9 @@ from ..policy.unranked import ranked_by_unlogged
 from ..record import Record
 from ..store.manifest import Manifest
 from .leftovers import Leftovers
-from .pruning import delete
+from .pruning import delete, say_gone
 from .saved_run import recorded_budget, recorded_policy
-from .view import RunView
+from .view import RunView, missing_ids
 
 VERSION = 1
 
@@ -65,6 +66,8 @@ class Pruning:
         self._view = RunView(manifest, policy, recorded_budget(manifest))
         # The links follow the recorded policy, even if another one says what is kept.
         self._linked = RunView(manifest, recorded)
+        for view in (self._view, self._linked):
+            view.missing |= missing_ids(manifest)  # what takes their place is needed instead
         if unlogged := ranked_by_unlogged(policy, self._view.records()):
             raise StoreError(f"{dirpath}: {' and '.join(map(repr, unlogged))} was never logged; nothing is deleted")
 
@@ -91,14 +94,20 @@ class Pruning:
         """Delete a checkpoint.
 
         Returns:
-            False if it stays, because somebody has pinned or tagged it since, or its file cannot be deleted.
+            False if it stays, because somebody has changed it since, or its file cannot be deleted.
         """
         planned = removal.record
 
         def may(now: Record) -> bool:
             return now.digest == planned.digest and self._protection(now) is None
 
-        return delete(self._manifest, planned, may, self._leftovers)
+        return delete(self._manifest, planned, may, self._leftovers, removal.reason) and not os.path.lexists(
+            planned.path
+        )
+
+    def close(self) -> None:
+        """Let the journal say which of the deletions are complete."""
+        say_gone(self._manifest)
 
     def _read(self, line: str, where: str) -> Removal:
         try:

@@ -12,7 +12,7 @@ from ..store.condition import condition
 from ..store.lock import TrainingLock
 from ..store.manifest import Manifest
 from .leftovers import Leftovers
-from .pruning import delete, move_aliases
+from .pruning import delete, move_aliases, say_gone
 from .view import RunView, missing_ids
 
 
@@ -45,14 +45,14 @@ def remove_by_hand(manifest: Manifest, policy: Policy | None, record: Record, *,
             alone = True
         except DirectoryInUse:
             alone = False  # a training run holds the directory: it moves the links
-        stack.callback(_say_gone, manifest)
+        stack.callback(say_gone, manifest)
         manifest.refresh()
         view.missing |= missing_ids(manifest)  # what takes their place is needed instead
         now = manifest.recall(record.id) or record
         if now.status is Status.FAILED:
             return _remove_failed(manifest, now, force=force)
         check_counts(now)
-        delete(manifest, record, may, Leftovers(layout.staging))
+        delete(manifest, now, may, Leftovers(layout.staging), "by hand")
         if alone:
             move_aliases(view)
     if (replaced := (manifest.recall(record.id) or record).error) is not None:
@@ -75,11 +75,6 @@ def _remove_failed(manifest: Manifest, record: Record, *, force: bool) -> bool:
     if is_gone:
         manifest.gone_files.note([record.id])
     return is_gone
-
-
-def _say_gone(manifest: Manifest) -> None:
-    with contextlib.suppress(OSError, StoreError):  # the next start looks for the files itself
-        manifest.say_gone()
 
 
 def check_counts(record: Record) -> None:
@@ -105,7 +100,7 @@ def _check(view: RunView, record: Record, *, force: bool, alone: bool) -> None:
     uses = [f"it is {name}" for name, named in view.aliases().items() if named is not None and named.id == record.id]
     if record.id in [resumed.id for resumed in view.resumable()[:1]]:
         uses.append("a run would resume from it")
-    if not alone and (uses or record.status is not Status.VERIFIED):
+    if not alone and (uses or record.status is Status.COMMITTED):
         why = ", and ".join(uses) or "it is not verified yet"
         raise StoreError(f"{record.path}: is not deleted: {why}, and a training run is writing here; wait for its end")
     if record.pinned:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
-from ..errors import VerifyError
+from ..errors import StoreError, VerifyError
 from ..record import Record, Status
 from ..store.aliases import move_alias
 from ..store.identity import require_same
@@ -30,11 +32,18 @@ def prune(view: RunView, leftovers: Leftovers, incoming: int = 0) -> list[Record
         The records whose checkpoints were deleted.
     """
     view.refresh()  # another process may have pinned or tagged a checkpoint
-    removed = view.fitted(incoming).plan.remove
-    return [record for record in removed if delete(view.manifest, record, partial(_same_names, record), leftovers)]
+    kept = {record.id for record in view.by_rules().keep}
+    gone = []
+    for record in view.fitted(incoming).plan.remove:
+        why = f"to stay within max_total_size={view.max_total_size}" if record.id in kept else "no rule keeps it"
+        if delete(view.manifest, record, partial(_same_names, record), leftovers, why):
+            gone.append(record)
+    return gone
 
 
-def delete(manifest: Manifest, record: Record, may: Callable[[Record], bool], leftovers: Leftovers) -> bool:
+def delete(
+    manifest: Manifest, record: Record, may: Callable[[Record], bool], leftovers: Leftovers, why: str
+) -> bool:  # fmt: skip
     """Delete one checkpoint. The journal records this first, so that recovery can recognise a crash in between.
 
     A file or a folder that has taken its name stays, and the checkpoint no longer counts.
@@ -44,21 +53,37 @@ def delete(manifest: Manifest, record: Record, may: Callable[[Record], bool], le
         record: The checkpoint's record.
         may: Returns whether it may be deleted, given its record as it is while no other process can change it.
         leftovers: Deletes the file.
+        why: The reason, for the log.
 
     Returns:
-        False if the checkpoint stays.
+        False if the checkpoint stays, or if somebody else has deleted it.
     """
-    replaced = _replaced(record)
-    facts = {"status": Status.DELETED} | ({"error": str(replaced), "absent": True} if replaced is not None else {})
-    now = manifest.amend(record.id, lambda now: facts if now.status.on_disk and may(now) else {})
-    if now.status is not Status.DELETED:
+    known, changed = _replaced(record), dict[str, Any]()
+
+    def facts_of(now: Record) -> dict[str, Any]:
+        if now.status.on_disk and may(now):
+            # Its file may have been replaced by its weights alone since the record was read.
+            other = known if (now.digest, now.replacement) == (record.digest, record.replacement) else _replaced(now)
+            changed["status"] = Status.DELETED
+            if other is not None:
+                changed.update(error=str(other), absent=True)
+        return changed
+
+    manifest.amend(record.id, facts_of)
+    if not changed:
         return False
-    if replaced is not None:
-        log.warning("%s; it is not deleted, because it is not the checkpoint that was saved", replaced)
+    if "error" in changed:
+        log.warning("%s; it is not deleted, because it is not the checkpoint that was saved", changed["error"])
     elif leftovers.remove(record.path):
         manifest.gone_files.note([record.id])
-        log.info("deleted %s", record.file)
+        log.info("deleted %s: %s", record.file, why)
     return True
+
+
+def say_gone(manifest: Manifest) -> None:
+    """Let the journal say which deletions are complete, if it can be written; see `Manifest.say_gone`."""
+    with contextlib.suppress(OSError, StoreError):  # the next start looks for the files itself
+        manifest.say_gone()
 
 
 def delete_leftovers(manifest: Manifest, leftovers: Leftovers) -> None:

@@ -28,7 +28,6 @@ from .process_fits import ProcessFits
 from .session import Session
 from .source import Source
 from .step_gate import StepGate
-from .thinning import Thinning
 from .view import RunView
 
 
@@ -76,15 +75,15 @@ class Run:
         self._clock = clock or Clock()
         self._filename = FileName.of(settings.filename, suffix, settings.metadata, policy.monitored)
         self.directory = RunDirectory(
-            self.dirpath, policy, framework, name, plain(described, 12, math.inf), settings.max_total_size
-        )
+            self.dirpath, policy, framework, name, plain(described, 12, math.inf), settings.max_total_size,
+            settings.min_free, self._new_worker(),
+        )  # fmt: skip
         self.gate = StepGate(self._clock)
         self.listeners: list[Listener] = []
         self._control = ControlChannel(
             self.directory.manifest.layout.save_now, settings.grace, self._clock, notify=self.gate.open
         )
         self._worker = self._new_worker()
-        self.directory.thinning = Thinning(self.directory.view, self._new_worker())
         self._committer = Committer(
             self.directory, self._worker, self._clock, self._filename, suffix, settings.min_free
         )
@@ -279,8 +278,8 @@ class Run:
             number = self._control.close()
             self.gate.close()
             self._worker.close()
-            if self.directory.thinning is not None:
-                self.directory.thinning.close(stop=number is not None)
+            if number is None:  # otherwise, the process has to end
+                self.directory.thinning.finish()
             self._session.outcomes.deliver(together=False)
             self._session.outcomes.close()
             return number

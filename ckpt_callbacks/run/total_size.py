@@ -64,8 +64,8 @@ class TotalSize:
             self._said_over = True
             what = f"{len(kept)} checkpoint{'s' if len(kept) != 1 else ''} that must stay ({rough_size(size)})"
             log.warning(
-                "%s: max_total_size is %s, but %s; it is saved nevertheless, and nothing else is kept", self._dirpath,
-                rough_size(limit), f"a save of {rough_size(incoming)} comes beside {what}" if incoming else
+                "%s: max_total_size is %s, but %s; nothing else is kept", self._dirpath, rough_size(limit),
+                f"a save of {rough_size(incoming)} comes beside {what}; it is saved nevertheless" if incoming else
                 f"{what} take{'s' if len(kept) == 1 else ''} more",
             )  # fmt: skip
         if not incoming and size > _FULL * limit and not (self._said_full or fitted.over):

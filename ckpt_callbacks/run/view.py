@@ -149,11 +149,24 @@ class RunView:
             incoming: Bytes of a checkpoint that is about to be written.
         """
         assert self.policy is not None
-        keep, best = self.policy.keep, self.policy.best_metric
-        found = plan(keep, self.records(), best=best)
+        found = self.by_rules()
         if self.max_total_size is None:
             return Fitted(found, 0)
-        return fit(found, keep, self.max_total_size, best=best, incoming=incoming)
+        keep, best, needed = self.policy.keep, self.policy.best_metric, self._continued()
+        return fit(found, keep, self.max_total_size, best=best, incoming=incoming, needed=needed)
+
+    def by_rules(self) -> Plan:
+        """Return which checkpoints the retention rules keep, whatever room they take. Needs a policy."""
+        assert self.policy is not None
+        return plan(self.policy.keep, self.records(), best=self.policy.best_metric)
+
+    def _continued(self) -> set[int]:
+        """Return the id of the record from which the newest start continued, until that start has a checkpoint."""
+        newest = self.manifest.attempts[-1] if self.manifest.attempts else None
+        if newest is None or newest.parent is None or newest.run != self.run_id:
+            return set()
+        has_saved = any(record.attempt == newest.number for record in self.records())
+        return set() if has_saved else {newest.parent}
 
     def resumable(self) -> list[Record]:
         """Return the records that a run can continue from, newest first, without reading their files."""

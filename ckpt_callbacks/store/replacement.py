@@ -12,10 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..errors import VerifyError
 from ..record import Record, Status
 from .commit import sync_folder
-from .digest import digest
+from .digest import digest, verify
 from .identity import identity
+from .manifest import Manifest
 
 
 def intended(found: str, size: int, contents: str) -> dict[str, Any]:
@@ -34,7 +36,7 @@ def finished(record: Record) -> dict[str, Any]:
     new: Mapping[str, Any] = record.replacement
     return {
         "status": Status.THINNED, "resumable": False, "digest": new["digest"], "size": new["size"],
-        "contents": new["contents"], "identity": identity(record.path), "replacement": {},
+        "contents": new["contents"], "identity": identity(record.path) if record.identity else "", "replacement": {},
     }  # fmt: skip
 
 
@@ -63,3 +65,28 @@ def swap(staged: Path, target: Path) -> None:
     os.replace(staged, target)
     sync_folder(target.parent)
     sync_folder(staged.parent)
+
+
+def verify_now(manifest: Manifest, record: Record, **how: Any) -> None:
+    """Verify a checkpoint as `verify` does, also if it is reduced to its weights while it is read.
+
+    Args:
+        manifest: The directory's manifest.
+        record: The checkpoint's record.
+        **how: Further arguments of `verify`.
+
+    Raises:
+        VerifyError: See `verify`.
+    """
+    try:
+        verify(record, **how)
+    except VerifyError:
+        manifest.refresh()
+        now = manifest.records.get(record.id)
+        if (
+            now is None
+            or not now.status.on_disk
+            or (now.digest, now.replacement) == (record.digest, record.replacement)
+        ):
+            raise
+        verify(now, **how)

@@ -72,7 +72,7 @@ def test_du_prints_plain_numbers_as_json_with_the_budget(tmp_path):
     assert facts["total"] == {"checkpoints": 4, "size": 4 * SIZE} and facts["max_total_size"] == 10 * SIZE
     assert facts["link"]["best"] == {"checkpoints": 1, "size": SIZE}
     assert facts["directory"] >= 4 * SIZE
-    assert "8.0 kB of 20.0 kB (40%)" in ckpt("du", tmp_path)[1]
+    assert "8.0 kB; of max_total_size=20.0 kB, 40% are used" in ckpt("du", tmp_path)[1]
 
 
 def test_du_lists_what_goes_next_and_says_if_nothing_may(ranked):
@@ -83,7 +83,7 @@ def test_du_lists_what_goes_next_and_says_if_nothing_may(ranked):
     ]  # fmt: skip
     ckpt("pin", ranked, "4")
     ckpt("tag", ranked, "3", "release")
-    assert "nothing may go" in ckpt("du", ranked, "--what-next")[1]
+    assert "nothing may be deleted" in ckpt("du", ranked, "--what-next")[1]
 
 
 def test_prune_frees_what_another_policy_does_not_keep_but_never_what_is_named(everything, tmp_path):

@@ -261,6 +261,11 @@ MISTAKES = [
         WITH_SAVE + "keep: {last: 1, contents: wieghts}",
         f"keep.contents: got 'wieghts'; expected {CONTENTS}; did you mean 'weights'?",
     ),
+    (
+        METRIC + WITH_SAVE + "keep: {best: {by: val, contents: weights}}",
+        "keep.best: unknown field 'contents'; it stands beside the name of a rule in keep: "
+        "{best: {...}, contents: weights}",
+    ),
     (WITH_SAVE + "keep: {last: 1, contents: {kind: all}}", "keep.contents.kind: got 'all'; expected full or weights"),
     (WITH_SAVE + "keep: {last: 1, contents: 3}", f"keep.contents: got 3; expected {CONTENTS}"),
     (WITH_SAVE + "keep: {last: 0}", "keep.last: got 0; expected a whole number of at least 1"),

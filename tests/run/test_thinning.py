@@ -6,10 +6,12 @@ import os
 import pytest
 
 from ckpt_callbacks import Every, KeepAll, KeepBest, KeepLast, Policy, Status
-from ckpt_callbacks.run.thinning import Rewriting
+from ckpt_callbacks.run.leftovers import Leftovers
+from ckpt_callbacks.run.pruning import delete
+from ckpt_callbacks.run.rewriting import Rewriting
 from ckpt_callbacks.store.digest import verify
 from ckpt_callbacks.store.manifest import Manifest
-from ckpt_callbacks.store.replacement import intended
+from ckpt_callbacks.store.replacement import intended, verify_now
 from tests.run.thinned import POLICY, SUFFIX, VAL, WEIGHTS, read, train, weights
 from tests.support.command import ckpt
 
@@ -64,7 +66,7 @@ def test_a_damaged_one_is_not_copied_into_a_good_digest(tmp_path, caplog):
     path.write_bytes(data)
     train(tmp_path, 3, EACH)
     assert facts(tmp_path)[1] == WHOLE and path.read_bytes() == data
-    assert len([m for m in caplog.messages if "stays whole" in m and "its bytes changed" in m]) == 1
+    assert len([m for m in caplog.messages if "cannot be reduced" in m and "its bytes changed" in m]) == 1
 
 
 @pytest.mark.parametrize("call", ["replace", "fsync"])
@@ -80,7 +82,7 @@ def test_what_fails_leaves_the_whole_one_and_training_goes_on(tmp_path, caplog, 
     monkeypatch.setattr(os, call, failing)
     run = train(tmp_path)
     assert facts(tmp_path) == {2: WHOLE, 4: WHOLE, 6: WHOLE}
-    assert [m for m in caplog.messages if "stays whole" in m and "No space left" in m]
+    assert [m for m in caplog.messages if "cannot be reduced" in m and "No space left" in m]
     assert not any(record.replacement for record in run.view.records())
     monkeypatch.undo()
     train(tmp_path)
@@ -98,7 +100,7 @@ def test_thin_reduces_one_by_hand_but_not_the_one_to_resume_from(tmp_path):
     train(tmp_path, 3, Policy(Every(epochs=1), KeepAll()))
     assert ckpt("thin", tmp_path, "1").stdout.startswith(f"{tmp_path / f'1{SUFFIX}'}: reduced from ")
     assert facts(tmp_path) == {1: REDUCED, 2: WHOLE, 3: WHOLE}
-    assert "is weights; expected a full checkpoint" in ckpt("thin", tmp_path, "1").stderr
+    assert "holds only weights; expected a full checkpoint" in ckpt("thin", tmp_path, "1").stderr
     assert "a run would resume from it" in ckpt("thin", tmp_path, "last").stderr
     ckpt("pin", tmp_path, "2")
     assert "it is pinned" in ckpt("thin", tmp_path, "2").stderr
@@ -141,3 +143,51 @@ def test_one_that_another_process_is_reducing_is_left_to_it(tmp_path):
     before = manifest.amend(1, lambda now: intended("xxh3_128:0", 1, "weights"))
     assert Rewriting(manifest, before).carry_out() is None
     assert Manifest.read(tmp_path).records[1] == before
+
+
+def test_a_start_that_undoes_the_announcement_leaves_nothing_to_swap(tmp_path):
+    train(tmp_path, 3, Policy(Every(epochs=1), KeepAll()))
+    manifest, other = Manifest.read(tmp_path), Manifest.read(tmp_path)
+    record = manifest.records[1]
+    asked = []
+
+    def recover_at_the_last_moment():
+        asked.append(manifest.records[1].replacement)
+        if asked[-1]:  # announced; the journal's lock is held, so only this process can write
+            other.refresh()
+            return False
+        return True
+
+    assert Rewriting(manifest, record).carry_out(recover_at_the_last_moment) is None
+    assert facts(tmp_path)[1] == WHOLE and not Manifest.read(tmp_path).records[1].replacement
+
+
+@pytest.mark.parametrize("change", [{"pinned": True}, {"tags": ("release",)}])
+def test_one_that_is_pinned_or_tagged_while_it_is_written_stays_whole(tmp_path, change):
+    train(tmp_path, 3, Policy(Every(epochs=1), KeepAll()))
+    record, changed = Manifest.read(tmp_path).records[1], []
+
+    def meanwhile():
+        if not changed:
+            changed.append(Manifest.read(tmp_path).change(1, **change))
+        return True
+
+    assert Rewriting(Manifest.read(tmp_path), record).carry_out(meanwhile) is None
+    assert facts(tmp_path)[1] == WHOLE
+    assert not any((tmp_path / ".ckpt" / "staging").iterdir())
+
+
+def test_verify_and_rm_know_what_was_reduced_meanwhile(tmp_path):
+    train(tmp_path, 3, Policy(Every(epochs=1), KeepAll()))
+    manifest = Manifest.read(tmp_path)
+    before = manifest.records[1]
+    assert Rewriting(Manifest.read(tmp_path), before).carry_out().status is Status.THINNED
+    verify_now(manifest, before, from_device=True)
+    assert delete(Manifest.read(tmp_path), before, lambda now: True, Leftovers(tmp_path / ".ckpt" / "staging"), "")
+    assert not before.path.exists() and Manifest.read(tmp_path).records[1].error is None
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_with_a_budget_what_fits_once_it_is_reduced_stays(tmp_path, background):
+    train(tmp_path, background=background, max_total_size=30_000)  # two whole ones and two small ones
+    assert facts(tmp_path) == {2: REDUCED, 4: REDUCED, 6: WHOLE}

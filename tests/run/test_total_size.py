@@ -81,7 +81,7 @@ def test_a_budget_that_cannot_hold_what_must_stay_is_said_once_and_nothing_is_lo
         for number, loss in enumerate((0.1, 0.5, 0.3, 0.4), start=1):
             training.epoch(number, size, val_loss=loss)
         assert training.files == ["01", "04"], "the best and the last"
-    (message,) = [message for message in caplog.messages if "saved nevertheless" in message]
+    (message,) = [message for message in caplog.messages if "nothing else is kept" in message]
     assert message.startswith(f"{tmp_path}: max_total_size is 2.0 kB, but ")
 
 
@@ -113,6 +113,23 @@ def test_nothing_is_deleted_while_a_metric_may_be_misspelt(tmp_path):
         for number in range(1, 5):
             training.epoch(number, loss=0.1)
         assert training.files == ["01", "02", "03", "04"]
+
+
+def test_a_final_save_that_turns_out_to_be_the_last_one_costs_no_checkpoint(tmp_path):
+    with Training(tmp_path, 3 * SIZE + 500) as training:
+        for number in range(1, 5):
+            training.epoch(number)
+        same = FakeWriter(training.run.view.last().path.read_bytes())
+        report(training.run, EventKind.END, step=4, epoch=4, stage=same)
+        assert training.files[-3:] == training.files and "04" in training.files
+
+
+def test_the_log_says_why_a_checkpoint_is_deleted(tmp_path, caplog):
+    caplog.set_level("INFO", "ckpt_callbacks")
+    with Training(tmp_path, 2 * SIZE, Policy(Every(epochs=1), KeepLast(3))) as training:
+        for number in range(1, 4):
+            training.epoch(number)
+    assert "deleted 01.raw: to stay within max_total_size=2000" in caplog.messages
 
 
 class Budget(RuleBasedStateMachine):

@@ -38,10 +38,10 @@ def write_weights(path: Path, thinned: Path, facts: Mapping[str, Any]) -> Writte
             found = torch.load(name, map_location="cpu", mmap=True, weights_only=True)
     except pickle.UnpicklingError as error:
         raise StoreError(
-            f"{path}: holds {refused(error)}, which only the script's own code can read; the file stays whole"
+            f"it holds {refused(error)}, which only the script's own code can read; the file stays whole"
         ) from error
     except RuntimeError as error:
-        raise StoreError(f"{path}: torch cannot open it: {first_line(error)}") from error
+        raise StoreError(f"torch cannot open it: {first_line(error)}") from error
     kept = {key: value for key, value in found.items() if key not in _DROPPED} | dict(facts)
     weights = kept["state_dict"].items()
     shapes = [(name, tuple(value.shape)) for name, value in weights if isinstance(value, torch.Tensor)]

@@ -1,0 +1,146 @@
+"""The replacement of one full checkpoint by a file of the same name that holds only the weights."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..errors import StoreError, first_line
+from ..formats import Written, format_of
+from ..formats.format import Format
+from ..record import Record, Status
+from ..store.commit import flush, remove
+from ..store.digest import digest
+from ..store.manifest import Manifest
+from ..store.private_files import make_folder
+from ..store.replacement import finished, intended, is_in_place, swap, undone, verify_now
+
+log = logging.getLogger("ckpt_callbacks")
+
+
+class Stopped(Exception):
+    """The caller wants no file to be replaced any more."""
+
+
+class Rewriting:
+    """One replacement.
+
+    Args:
+        manifest: The run directory's manifest.
+        record: The record of the checkpoint.
+    """
+
+    def __init__(self, manifest: Manifest, record: Record) -> None:
+        self._manifest, self._record = manifest, record
+        self._intent: dict[str, Any] = {}  # the change that this object has announced
+
+    def carry_out(self, may: Callable[[], bool] = lambda: True) -> Record | None:
+        """Write the new file, read it back, let it take the place of the old one, and record it.
+
+        Args:
+            may: Asked again and again, and last while no other process can change the journal: whether to go on.
+
+        Returns:
+            The changed record; None if the checkpoint was deleted, pinned, tagged or reduced meanwhile.
+
+        Raises:
+            OSError: The disk is full, or broken.
+            Stopped: ``may`` said no.
+            StoreError: The format cannot be rewritten, or holds objects that only the script's own code can read.
+            VerifyError: The checkpoint is damaged, or what was written is.
+        """
+        record, layout = self._record, self._manifest.layout
+        form = format_of(record.path)
+        if form is None or form.thin is None:
+            raise StoreError(f"{record.path}: is in a format that cannot be rewritten; expected .ckpt, .keras or .h5")
+        if record.replacement:  # an earlier attempt was interrupted, or another process is at work
+            return self._settle()
+        make_folder(layout.staging)
+        staged = layout.staging / f"{record.run}-{record.id}.thin-{uuid.uuid4().hex[:8]}{form.suffix}"
+        remove(staged)
+
+        def go_on(*_: object) -> None:
+            if not may():
+                raise Stopped
+
+        try:
+            # Damage must not be copied into a file with a good digest.
+            verify_now(self._manifest, record, from_device=True, progress=go_on)
+            written = self._write(form, staged, go_on)
+            go_on()
+            self._manifest.amend(record.id, lambda now: self._announced(now, written))
+            if not self._intent:
+                return None
+            self._manifest.amend(record.id, lambda now: self._swapped(now, staged, may))
+        except BaseException:
+            if self._intent:
+                self._settle()
+            raise
+        finally:
+            with contextlib.suppress(OSError):  # the next start empties the folder
+                remove(staged)
+        now = self._manifest.recall(record.id)
+        return now if now is not None and now.status is Status.THINNED else None
+
+    def _write(self, form: Format, staged: Path, go_on: Callable[..., None]) -> Written:
+        """Write the new file, read it back, and return its facts."""
+        assert form.thin is not None
+        embedded = self._record.replace(contents="weights", resumable=False, digest="", size=0, identity="")
+        written = form.thin(self._record.path, staged, embedded.to_json())
+        if written.digest is None or written.size is None:
+            flush(staged)
+            written = Written(written.shapes, *digest(staged, progress=go_on))
+        if digest(staged, from_device=True, progress=go_on) != (written.digest, written.size):
+            raise StoreError(f"{staged}: its bytes changed on the way to the disk")
+        form.check(staged, written.shapes)
+        return written
+
+    def _announced(self, now: Record, written: Written) -> dict[str, Any]:
+        """Return the change that announces the new file; none if somebody has changed the checkpoint."""
+        if self._is_unchanged(now) and not now.replacement:
+            assert written.digest is not None and written.size is not None
+            self._intent = intended(written.digest, written.size, "weights")
+        return self._intent
+
+    def _swapped(self, now: Record, staged: Path, may: Callable[[], bool]) -> dict[str, Any]:
+        """Let the new file take the place of the old one, and return the change that says so.
+
+        No other process can change the journal meanwhile, so nobody deletes, pins or repairs the checkpoint.
+        """
+        if now.replacement != self._intent["replacement"]:  # a start has undone it
+            return {}
+        if not self._is_unchanged(now) or not may():
+            return undone()
+        swap(staged, now.path)
+        return finished(now)
+
+    def _is_unchanged(self, now: Record) -> bool:
+        planned = self._record
+        same = (now.digest, now.pinned, now.tags) == (planned.digest, False, planned.tags)
+        return same and now.status is Status.VERIFIED
+
+    def _settle(self) -> Record | None:
+        """Let the journal say that a new file is in place, or take the announcement back, and return the record.
+
+        What another process has announced, and has not done yet, is left to it.
+        """
+        try:
+            known = self._manifest.records.get(self._record.id, self._record)
+            is_new = bool(known.replacement) and is_in_place(known)
+
+            def facts_of(now: Record) -> dict[str, Any]:
+                if not now.replacement or now.replacement != known.replacement:
+                    return {}
+                if is_new:
+                    return finished(now)
+                return undone() if now.replacement == self._intent.get("replacement") else {}
+
+            now = self._manifest.amend(known.id, facts_of)
+        except (OSError, StoreError) as error:  # until then, both files count as good
+            log.warning("%s: %s; the next start corrects it", self._manifest.layout.journal, first_line(error))
+            return None
+        return now if now.status is Status.THINNED else None
