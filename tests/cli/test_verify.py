@@ -40,11 +40,11 @@ def test_verify_names_what_does_not_match(run_dir, damage, problem):
 def test_what_a_live_run_deletes_meanwhile_is_no_damage(run_dir, monkeypatch):
     from ckpt_callbacks.cli import verify as module
 
-    def verify_record(record, real=module.verify_record, **options):
+    def verify_record(manifest, record, real=module.verify_now, **options):
         if record.id == 3:
             Manifest.read(run_dir).change(3, status=Status.DELETED)
             record.path.unlink()
-        return real(record, **options)
+        return real(manifest, record, **options)
 
-    monkeypatch.setattr(module, "verify_record", verify_record)
+    monkeypatch.setattr(module, "verify_now", verify_record)
     assert ckpt("verify", run_dir) == (0, f"ok   {run_dir}/004.ckpt\n1 of 1 checkpoint verified\n", "")
