@@ -19,7 +19,7 @@ _PARSER = "jsonargparse"
 def ends_command_line(call: _Call) -> _Call:
     """Make a constructor end the process with its own message if the parser of a command line calls it.
 
-    The parser does the same with the mistakes that it finds. Of a constructor, it takes any exception for a sign that
+    The parser does the same with the mistakes that it finds. It takes any exception from a constructor as a sign that
     the value has another type, and would repeat it among those of all other types, in dozens of lines.
 
     Args:
