@@ -71,7 +71,8 @@ AT_A_STEP = {
     "C without the GIL": lambda: wait_natively(ctypes.CDLL(None)),
     "C with the GIL": lambda: wait_natively(ctypes.PyDLL(None)),
 }
-HANGS = [*BEFORE, *AT_A_STEP, "a save"]
+SAVES = {f"a save, and {what}": BEFORE[what] for what in ("stdout is closed", "stdout is None", "a logger")}
+HANGS = [*BEFORE, *AT_A_STEP, "a save", *SAVES]
 
 
 def main(dirpath, what):
@@ -79,14 +80,14 @@ def main(dirpath, what):
     run = new_run(Path(dirpath), Policy(Every(steps=2) | OnPreempt(), KeepAll()), grace=GRACE)
     run.open()
     start(run)
-    BEFORE.get(what, lambda: None)()
+    (BEFORE | SAVES).get(what, lambda: None)()
     for step in range(1, 10000):
         if step == 4:
             run.wait()  # no thread can write while another one holds the GIL
             Path(dirpath, "ready").touch()
         if step >= 4:
             AT_A_STEP.get(what, lambda: time.sleep(0.02))()
-        stage = hang_in_a_save if what == "a save" and step > 4 else FakeWriter().snapshot
+        stage = hang_in_a_save if what.startswith("a save") and step > 4 else FakeWriter().snapshot
         report(run, EventKind.STEP_END, step=step, epoch=0, stage=stage)
 
 

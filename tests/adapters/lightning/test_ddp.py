@@ -65,6 +65,7 @@ def test_a_process_whose_companion_hangs_ends_in_time(tmp_path, monkeypatch):
     stopped = int(next(line for line in child.stdout if line.startswith("stopped")).split()[1])
     try:
         until(lambda: Path(f"/proc/{stopped}/stat").read_text().rsplit(")")[-1].split()[0] == "T")
+        time.sleep(0.5)  # until the first one waits for it, in C code
         child.send_signal(signal.SIGTERM)
         begun = time.monotonic()
         assert child.wait(20) == 143 and time.monotonic() - begun < 4
