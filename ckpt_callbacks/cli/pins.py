@@ -15,6 +15,8 @@ from ..store.manifest import Manifest
 from . import options
 from .records import Listing
 
+_TRIES = 5
+
 
 def amend(run_dir: Path, which: str | None, facts_of: Callable[[Record], Mapping[str, Any]]) -> Record:
     """Change facts of one checkpoint, which a training run may be about to delete.
@@ -27,17 +29,17 @@ def amend(run_dir: Path, which: str | None, facts_of: Callable[[Record], Mapping
     Raises:
         StoreError: The checkpoint does not exist, or cannot be changed.
     """
-    manifest, name = options.locate(run_dir, which)
-    found = Listing(manifest, options.policy_of(None, manifest)).find(name)
-
-    def checked(now: Record) -> Mapping[str, Any]:
-        check_counts(now)
-        return facts_of(now)
-
     try:
-        return manifest.amend(found.id, checked)
+        for _ in range(_TRIES):  # a training run may delete what `best` or `last` named a moment ago
+            manifest, name = options.locate(run_dir, which)
+            found = Listing(manifest, options.policy_of(None, manifest)).find(name)
+            record = manifest.amend(found.id, lambda now: facts_of(now) if now.status.on_disk else {})
+            if record.status.on_disk or name not in ALIASES:
+                break
     except OSError as error:
         raise StoreError(f"{run_dir}: cannot be written: {cause_of(error)}") from error
+    check_counts(record)
+    return record
 
 
 def checked_tag(name: str, manifest: Manifest) -> str:

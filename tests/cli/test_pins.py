@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 from ckpt_callbacks import EventKind, Every, KeepLast, KeepTagged, Policy, Status
+from ckpt_callbacks.cli.records import Listing
 from ckpt_callbacks.config import Config
 from ckpt_callbacks.store.lock import TrainingLock
 from ckpt_callbacks.store.manifest import Manifest
@@ -63,6 +64,22 @@ def test_a_checkpoint_that_another_process_pins_survives_until_it_is_unpinned(tr
     assert ckpt("unpin", run_dir, "1")[0] == 0
     training.epoch(4)
     assert files(training) == ["4.ckpt"]
+
+
+def test_the_last_one_is_pinned_even_if_it_is_another_one_by_now(training, monkeypatch):
+    run_dir, find, later = training.run.dirpath, Listing.find, [2, 3]
+    training.epoch(1)
+
+    def found_too_early(listing, *arguments, **named):
+        found = find(listing, *arguments, **named)
+        if later:
+            training.epoch(later.pop(0))  # deletes what was found
+        return found
+
+    monkeypatch.setattr(Listing, "find", found_too_early)
+    assert ckpt("pin", run_dir, "last")[:2] == (0, f"{run_dir}/3.ckpt: pinned: no retention rule deletes it\n")
+    training.epoch(4)
+    assert files(training) == ["3.ckpt", "4.ckpt"]
 
 
 def test_a_tag_counts_for_the_rule_that_keeps_it_and_a_remark_says_so_otherwise(tmp_path):
