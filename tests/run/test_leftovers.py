@@ -1,7 +1,6 @@
 """Files that cannot be removed for a while: nothing else waits for them, and they are removed later."""
 
 import os
-import subprocess
 
 import pytest
 
@@ -27,35 +26,6 @@ class Training(StartedRun):
     @property
     def files(self):
         return sorted(path.name for path in self.dirpath.glob("[0-9]*.raw"))
-
-
-@pytest.fixture
-def undeletable(tmp_path):
-    """Return functions that make a path immutable, append-only or a mount point, even for root, and that undo it."""
-    undone = []
-
-    def call(*command):
-        done = subprocess.run([*map(str, command)], capture_output=True, text=True)
-        if done.returncode:
-            pytest.skip(f"{command[0]} does not work here: {done.stderr.strip()}")
-
-    def make(path, how="immutable"):
-        if how == "append-only":
-            call("chattr", "+a", path)
-            undone.append(lambda: call("chattr", "-a", path))
-        elif how == "immutable":
-            call("chattr", "+i", path)
-            undone.append(lambda: call("chattr", "-i", *tmp_path.rglob(path.name)))  # it may have moved
-        else:
-            call("mount", "--bind", path, path)
-            undone.append(lambda: call("umount", path))
-
-    def undo():
-        while undone:
-            undone.pop()()
-
-    yield make, undo
-    undo()
 
 
 def lines(caplog, text):

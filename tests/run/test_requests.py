@@ -90,8 +90,10 @@ def test_a_request_during_the_save_of_an_earlier_one_is_a_separate_request(begin
     assert not (run.dirpath / "SAVE_NOW").exists() and [r.step for r in run.view.records()] == [5, 7]
 
 
-@pytest.mark.parametrize("kind", ["a folder", "a full folder", "somebody else's file"])
-def test_a_request_that_cannot_be_removed_is_answered_once_each_time_it_is_touched(begin, monkeypatch, caplog, kind):
+@pytest.mark.parametrize("kind", ["a folder", "a full folder", "somebody else's file", "a mount point"])
+def test_a_request_that_cannot_be_removed_is_answered_once_each_time_it_is_touched(
+    begin, monkeypatch, undeletable, caplog, kind
+):
     run = begin(clock=(clock := FakeClock()))
     path = run.dirpath / "SAVE_NOW"
     if kind == "somebody else's file":
@@ -105,6 +107,9 @@ def test_a_request_that_cannot_be_removed_is_answered_once_each_time_it_is_touch
             unlink(path, missing_ok)
 
         monkeypatch.setattr(type(path), "unlink", refused)
+    elif kind == "a mount point":
+        path.touch()
+        undeletable[0](path, "mount")
     else:
         (path if kind == "a folder" else path / "within").mkdir(parents=True)
     for step in range(5, 25):

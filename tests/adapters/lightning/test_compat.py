@@ -2,13 +2,20 @@
 
 import pytest
 
-from ckpt_callbacks import Every, KeepAll, KeepBest, KeepLast, Policy, PolicyError
+from ckpt_callbacks import Every, KeepAll, KeepBest, KeepEvery, KeepLast, Metric, Policy, PolicyError
 from ckpt_callbacks.lightning import LightningCheckpoint
 from tests.adapters.lightning.task import VAL, fit
 
 
 @pytest.mark.parametrize(
-    ("keep", "k"), [(KeepBest(2, by=VAL) | KeepLast(9), 2), (KeepAll() | KeepBest(2, by=VAL), -1), (KeepLast(3), 1)]
+    ("keep", "k"),
+    [
+        (KeepBest(2, by=VAL) | KeepLast(9), 2),
+        (KeepBest(2, by=VAL) | KeepBest(4, by=Metric("loss", mode="min")), 4),
+        (KeepBest(1, by=VAL) | KeepEvery(epochs=5), 1),
+        (KeepAll() | KeepBest(2, by=VAL), -1),
+        (KeepLast(3), 1),
+    ],
 )
 def test_the_number_of_best_models_is_that_of_the_policy(tmp_path, keep, k):
     assert LightningCheckpoint(tmp_path, Policy(Every(epochs=1), keep)).save_top_k == k
