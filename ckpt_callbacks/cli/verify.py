@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from ..errors import VerifyError, printable
+from ..errors import StoreError, VerifyError, cause_of, printable
 from ..record import Record, Status
 from ..recovery.rebuild import find_unlisted
 from ..recovery.returned import find_returned
@@ -46,7 +46,7 @@ def verify(ctx: click.Context, run_dir: Path, which: str | None, as_json: bool) 
         records, unlisted = manifest.live(), _unlisted(manifest)
         discarded = [r for r in _discarded(manifest) if not any(line.startswith(f"{r.path}: ") for line in unlisted)]
         unreadable = [found.problem for found in find_unreadable(manifest)]
-        damaged = len(manifest.history.damaged())
+        damaged = _damaged_lines(manifest)
     checked, bad = 0, 0
     with _progress(sum(record.size for record in records)) as (advance, show):
         for record in records:
@@ -75,6 +75,17 @@ def verify(ctx: click.Context, run_dir: Path, which: str | None, as_json: bool) 
         if damaged:
             say(f"{cells.count(damaged, 'line')} of the history damaged; run `ckpt doctor {run_dir}`")
     ctx.exit(1 if bad or discarded or unlisted or manifest.problems or damaged else 0)
+
+
+def _damaged_lines(manifest: Manifest) -> int:
+    """Return the number of damaged lines of the history. If it cannot be read, say so: no checkpoint depends on it."""
+    try:
+        return len(manifest.history.damaged())
+    except StoreError as error:
+        say(f"Warning: {error}", err=True)
+    except OSError as error:
+        say(f"Warning: {manifest.history.path}: cannot be read: {cause_of(error)}", err=True)
+    return 0
 
 
 def _problem_of(manifest: Manifest, record: Record, progress: Callable[[int], object]) -> str | None:
