@@ -10,10 +10,11 @@ from typing import Any
 
 import click
 
-from ..errors import StoreError
 from ..policy.budget import removal_order
+from ..policy.policy import Policy
 from ..record import ALIASES, Record
 from ..run.saved_run import recorded_budget
+from ..store.manifest import Manifest
 from ..units import rough_size
 from . import options, table
 from .output import say
@@ -35,11 +36,10 @@ def du(run_dir: Path, next_to_go: bool, as_json: bool, config: Path | None) -> N
     checkpoints in the order in which they would be deleted to make room; those that are not listed are never deleted.
     """
     manifest = options.open_manifest(run_dir)
-    listing = Listing(manifest, options.policy_of(config, manifest))
-    limit = recorded_budget(manifest)
     if next_to_go:
-        _list_order(listing, run_dir, as_json=as_json)
+        _list_order(manifest, options.required_policy(config, manifest), run_dir, as_json=as_json)
         return
+    listing, limit = Listing(manifest, options.policy_of(config, manifest)), recorded_budget(manifest)
     found = [record for record in manifest.live() if record.id not in listing.missing]
     groups, total = _groups(listing, found), sum(record.size for record in found)
     if as_json:
@@ -80,13 +80,11 @@ def _extent(records: Iterable[Record]) -> dict[str, int]:
     return {"checkpoints": len(sizes), "size": sum(sizes)}
 
 
-def _list_order(listing: Listing, run_dir: Path, *, as_json: bool) -> None:
-    view = listing.view
-    if view.policy is None:
-        raise StoreError(f"{run_dir}: the manifest does not hold the policy; expected --config with its YAML file")
-    kept = view.plan().keep
+def _list_order(manifest: Manifest, policy: Policy, run_dir: Path, *, as_json: bool) -> None:
+    listing = Listing(manifest, policy)
+    kept = listing.view.plan().keep
     left = sum(record.size for record in kept)
-    order, rows = removal_order(view.policy.keep, kept, view.policy.best_metric), []
+    order, rows = removal_order(policy.keep, kept, policy.best_metric), []
     for record in order:
         left -= record.size
         facts: dict[str, Any] = {"id": record.id, "file": record.file, "size": record.size, "left": left}

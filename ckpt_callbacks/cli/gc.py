@@ -36,7 +36,7 @@ def gc(root: Path, dead: bool, delete: bool) -> None:
             if (why := _why_alive(manifest)) is not None:
                 say(f"{run_dir}: left alone: {why}")
                 continue
-            pruning = Pruning(manifest)
+            pruning = Pruning(manifest, options.required_policy(None, manifest))
             stayed += carry_out(pruning, pruning.removals(), run_dir, dry_run=not delete)
         except StoreError as error:  # the others can still be freed
             say(f"Warning: {error}", err=True)

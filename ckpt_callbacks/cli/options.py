@@ -98,6 +98,19 @@ def policy_of(config: Path | None, manifest: Manifest) -> Policy | None:
     return Config.from_yaml(config).policy
 
 
+def required_policy(config: Path | None, manifest: Manifest) -> Policy:
+    """Return the same for a command that cannot do without it.
+
+    Raises:
+        StoreError: The manifest does not hold the policy, and no file is given.
+    """
+    if (policy := policy_of(config, manifest)) is None:
+        raise StoreError(
+            f"{manifest.layout.dirpath}: the manifest does not hold the policy; expected --config with its YAML file"
+        )
+    return policy
+
+
 def echo_json(facts: dict[str, Any]) -> None:
     """Print a JSON object on one line."""
     click.echo(json.dumps(facts))

@@ -31,7 +31,7 @@ def prune(run_dir: Path, config: Path | None, dry_run: bool, plan: Path | None, 
     if plan is not None and apply is not None:
         raise click.UsageError("--plan and --apply: got both; expected one of them")
     manifest = options.open_manifest(run_dir)
-    pruning = Pruning(manifest, None if config is None else options.policy_of(config, manifest))
+    pruning = Pruning(manifest, options.required_policy(config, manifest))
     removals = pruning.removals() if apply is None else _read(pruning, apply)
     if plan is not None:
         plan.write_text("".join(f"{json.dumps(removal.to_json())}\n" for removal in removals))

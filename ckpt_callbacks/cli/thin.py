@@ -30,10 +30,7 @@ def thin(run_dir: Path, which: str | None, config: Path | None, force: bool) -> 
     """
     if which is None and not options.is_checkpoint(run_dir):
         manifest = options.open_manifest(run_dir)
-        view = Listing(manifest, options.policy_of(config, manifest)).view
-        if view.policy is None:
-            raise StoreError(f"{run_dir}: the manifest does not hold the policy; expected --config with its YAML file")
-        found = list(view.plan().thin)
+        found = list(Listing(manifest, options.required_policy(config, manifest)).view.plan().thin)
     else:
         manifest, name = options.locate(run_dir, which)
         listing = Listing(manifest, options.policy_of(config, manifest))

@@ -29,7 +29,7 @@ _BESIDE_RULES = {
     "patience": "write stop: {patience: {by: ..., checks: ...}}",
 }
 
-_BESIDE_A_RULE = "contents"  # the field that may stand beside the name of a retention rule
+BESIDE_A_RULE = "contents"  # the field that may stand beside the name of a retention rule
 
 Loc = Iterable[int | str]
 
@@ -137,7 +137,7 @@ def _instead(name: object, shape: type) -> str:
         return f"it is an argument in Python: {_ONLY_IN_PYTHON[str(name)]}"
     if is_file and name in IN_A_FILE:
         return f"instead, write {IN_A_FILE[str(name)]}"
-    if name == _BESIDE_A_RULE and not is_file:
+    if name == BESIDE_A_RULE and not is_file:
         return "it stands beside the name of a rule in keep: {best: {...}, contents: weights}"
     meant = meant_by(name, shape)
     if is_file and meant in _BESIDE_RULES and meant not in known:
@@ -172,7 +172,7 @@ def _part(shape: Any, step: int | str) -> Any:
 def _expected(wanted: Any) -> str:
     if is_typeddict(wanted):
         is_choice = not wanted.__required_keys__
-        names = choices(wanted, but=_BESIDE_A_RULE if is_choice else None)
+        names = choices(wanted, but=BESIDE_A_RULE if is_choice else None)
         return f"a mapping with {'one of ' if is_choice else ''}{names}"
     if get_origin(wanted) is list:
         return _expected(get_args(wanted)[0])

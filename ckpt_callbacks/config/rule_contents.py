@@ -12,15 +12,13 @@ from ..policy.contents import KINDS, Contents, as_contents
 from ..policy.retention import Retention
 from ..policy.spelling import near
 from .annotations import FIELDS, build
-from .problems import problem, received
-
-BESIDE = "contents"  # the field that stands beside the name of a rule
+from .problems import BESIDE_A_RULE, problem, received
 
 
 def written_beside(rule: object) -> dict[str, Any]:
     """Return the field that stands beside a rule's name in a file; empty if there is none."""
     given = rule.contents if isinstance(rule, Retention) else None
-    return {} if given is None else {BESIDE: as_contents(type(rule).__name__, given).kind}
+    return {} if given is None else {BESIDE_A_RULE: as_contents(type(rule).__name__, given).kind}
 
 
 class _OrKind:

@@ -31,10 +31,10 @@ from ..policy.policy import Policy
 from ..policy.retention import AnyKeep
 from ..policy.stopping import AnyStop, NonFinite
 from .annotations import FIELDS, OneOf, OneOrMore, OrDuration, build, combine_with, one_field
-from .problems import describe, meant_by, problem
+from .problems import BESIDE_A_RULE, describe, meant_by, problem
 from .references import MetricRef, Reading
 from .resume import OrPlace
-from .rule_contents import BESIDE, ContentsNode
+from .rule_contents import ContentsNode
 from .rule_names import RETENTIONS, SMOOTHINGS, STOPPINGS, TRIGGERS, Fields, Rule
 from .scalars import Count, Delta, Duration, Finite, Index, Mode, Monitor, Size, Version
 
@@ -129,8 +129,12 @@ def _one_of(title: str, description: str | None, rules: Sequence[Rule], beside: 
 
 _Trigger = _one_of("TriggerNode", None, TRIGGERS)
 _Retention = _one_of(
-    "RetentionNode", "One rule; what any rule keeps survives.", RETENTIONS, BESIDE, **{BESIDE: ContentsNode}
-)
+    "RetentionNode",
+    "One rule; what any rule keeps survives.",
+    RETENTIONS,
+    BESIDE_A_RULE,
+    **{BESIDE_A_RULE: ContentsNode},
+)  # fmt: skip
 _Stopping = _one_of("StoppingNode", "One rule; training stops when any rule says so.", STOPPINGS)
 _Smoothing = _one_of("SmoothingNode", "The smoothing of a metric before it is compared.", SMOOTHINGS)
 

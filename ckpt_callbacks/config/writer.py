@@ -17,7 +17,8 @@ from ..policy.composition import AnyOf, Trigger
 from ..policy.metric import Metric
 from ..policy.smoothing import Smoothing
 from .import_path import reference_to
-from .rule_contents import BESIDE, written_beside
+from .problems import BESIDE_A_RULE
+from .rule_contents import written_beside
 from .rule_names import RULES, Fields, Rule
 from .scalars import Moment
 
@@ -152,7 +153,7 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 def _refuse_others(rule: Rule, value: Any, attributes: Iterable[str]) -> None:
     """Raise `PolicyError` if the value has attributes that would not be written."""
-    others = [field.name for field in dataclasses.fields(value) if field.name not in (*attributes, BESIDE)]
+    others = [field.name for field in dataclasses.fields(value) if field.name not in (*attributes, BESIDE_A_RULE)]
     if not others:
         return
     read_back = rule.kind(**{name: getattr(value, name) for name in attributes})

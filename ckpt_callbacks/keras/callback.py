@@ -192,14 +192,17 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
         if self._fit is not None:
             self._fit.begin_epoch(epoch)
 
-    @without_inner_frames
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         # Not on_train_batch_end, which would disable asynchronous dispatch. Reading `self.model` would synchronise JAX.
         gate = self._gate  # it is open if there is no fit
         if batch < gate.batch and not gate.alarm:
             gate.begun = batch
         elif self._fit is not None:
-            self._fit.begin_batch(batch)
+            self._begin_batch(self._fit, batch)
+
+    @without_inner_frames  # not on the hook itself, because most batches are skipped
+    def _begin_batch(self, fit: Fit, batch: int) -> None:
+        fit.begin_batch(batch)
 
     @without_inner_frames
     def _end_batch(self, batch: int, logs: Mapping[str, float] | None = None) -> None:

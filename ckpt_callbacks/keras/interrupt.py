@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 _Hook = TypeVar("_Hook", bound=Callable[..., Any])
@@ -22,13 +22,4 @@ def without_inner_frames(hook: _Hook) -> _Hook:
         except KeyboardInterrupt as error:
             raise error.with_traceback(None) from None
 
-    @functools.wraps(hook)
-    def short_of_batch(self: object, batch: int, logs: Mapping[str, float] | None = None) -> None:
-        # The same: at each batch, it costs 0.02 us, while `*arguments` would cost 0.2 us.
-        try:
-            hook(self, batch, logs)
-        except KeyboardInterrupt as error:
-            raise error.with_traceback(None) from None
-
-    parameters = hook.__code__.co_varnames[1:2]
-    return short_of_batch if parameters == ("batch",) else short  # type: ignore[return-value]
+    return short  # type: ignore[return-value]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ..record import Record
@@ -18,22 +18,26 @@ class Fitted:
 
     Attributes:
         plan: Which records survive.
+        gone: The ids of the records that the rules keep, but the budget does not.
         over: Bytes by which those that never go still exceed the budget; 0 if they fit.
     """
 
     plan: Plan
-    over: int
+    gone: frozenset[int] = frozenset()
+    over: int = 0
 
 
-def protection(record: Record, records: Sequence[Record], best: Metric | None) -> str | None:
-    """Return why a record never goes for the sake of the budget; None if it may.
+def protected(records: Sequence[Record], best: Metric | None) -> dict[int, str]:
+    """Return why records never go for the sake of the budget, by the id of each such record.
 
     Args:
-        record: One of ``records``.
         records: The records of a run that have a file.
         best: The metric that decides which checkpoint is ``best``.
     """
-    return dict(_protected(records, best)).get(record.id)
+    found = {record.id: f"tagged {record.tags[0]}" for record in records if record.tags}
+    found |= {record.id: "pinned" for record in records if record.pinned}
+    targets = {"newest resumable": newest_resumable(records)} | alias_targets(records, best)
+    return found | {record.id: name for name, record in targets.items() if record is not None}
 
 
 def removal_order(retention: Retention, records: Sequence[Record], best: Metric | None = None) -> list[Record]:
@@ -49,7 +53,7 @@ def removal_order(retention: Retention, records: Sequence[Record], best: Metric 
         best: The metric that decides which checkpoint is ``best``; by default that of the first `KeepBest`.
     """
     ordered = sorted(records, key=lambda record: record.id)
-    protected = dict(_protected(ordered, best or best_by(retention)))
+    stay = protected(ordered, best or best_by(retention))
     places: dict[int, int] = {}
     for rule in (part for part in retention.parts() if isinstance(part, KeepBest)):
         for by in rule.metrics():
@@ -60,7 +64,7 @@ def removal_order(retention: Retention, records: Sequence[Record], best: Metric 
         place = places.get(record.id)
         return not record.superseded, place is not None, -(place or 0), record.id
 
-    return sorted((record for record in ordered if record.id not in protected), key=rank)
+    return sorted((record for record in ordered if record.id not in stay), key=rank)
 
 
 def fit(
@@ -93,11 +97,4 @@ def fit(
     remove = tuple(sorted((*plan.remove, *(r for r in plan.keep if r.id in gone)), key=lambda record: record.id))
     reasons = {record.id: plan.reasons[record.id] for record in keep}
     thin = tuple(record for record in plan.thin if record.id not in gone)
-    return Fitted(Plan(keep, remove, reasons, thin), max(0, total - max_total_size))
-
-
-def _protected(records: Sequence[Record], best: Metric | None) -> Iterator[tuple[int, str]]:
-    yield from ((record.id, f"tagged {record.tags[0]}") for record in records if record.tags)
-    yield from ((record.id, "pinned") for record in records if record.pinned)
-    targets = {"newest resumable": newest_resumable(records)} | alias_targets(records, best)
-    yield from ((record.id, name) for name, record in targets.items() if record is not None)
+    return Fitted(Plan(keep, remove, reasons, thin), frozenset(gone), max(0, total - max_total_size))

@@ -77,8 +77,7 @@ def examine(dirpath: Path, policy_of: PolicyOf, *, repair: bool) -> Iterator[str
                 yield from _reported(found, repair, failed, rehearse=not (repair or busy))
         if repair:
             note_finished(manifest)
-            with contextlib.suppress(OSError, StoreError):  # the next start looks for the files itself
-                manifest.say_gone()
+            manifest.say_gone()
     if failed:
         raise StoreError(f"{dirpath}: {len(failed)} of these problems could not be repaired: {cause_of(failed[0])}")
 

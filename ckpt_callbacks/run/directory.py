@@ -162,7 +162,7 @@ class RunDirectory:
         except (OSError, StoreError) as error:
             log.warning("%s", error)
         finally:
-            pruning.say_gone(self.manifest)
+            self.manifest.say_gone()
             self._lock.release()
 
     def begin(self, parent: int | None, wall: float, facts: Mapping[str, Any]) -> Attempt:
@@ -236,14 +236,14 @@ class RunDirectory:
 
     def make_room(self, draft: Record) -> None:
         """Delete what has to go so that a save, of which ``draft`` is the record, fits into the budget."""
-        if self.view.max_total_size is None or self.keeps_all or self.awaits_rank:
+        if self.keeps_all or self.awaits_rank:
             return
         incoming = self._total.expected(draft)
         self._prune(incoming)
         self._total.report(incoming)
 
     def _prune(self, incoming: int = 0) -> None:
-        if self.view.max_total_size is not None:
+        if self.view.has_budget:
             self.thinning.wait()  # what is reduced may fit
         pruning.prune(self.view, self.leftovers, incoming)
 
@@ -253,7 +253,7 @@ class RunDirectory:
         if self.is_open:
             self.announcements.end_fit()
         if self.is_open and self.processes.is_primary:
-            pruning.say_gone(self.manifest)
+            self.manifest.say_gone()
             self._lock.release()
         self.is_open = False
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import StoreError
-from ..policy.budget import protection
+from ..policy.budget import protected
 from ..policy.policy import Policy
 from ..policy.unranked import ranked_by_unlogged
 from ..record import Record
 from ..store.manifest import Manifest
 from .leftovers import Leftovers
-from .pruning import delete, say_gone
+from .pruning import delete
 from .saved_run import recorded_budget, recorded_policy
 from .view import RunView, missing_ids
 
@@ -50,22 +50,18 @@ class Pruning:
 
     Args:
         manifest: The directory's manifest.
-        policy: The policy that says what is kept. None for that of the newest training run.
+        policy: The policy that says what is kept.
 
     Raises:
-        StoreError: There is no policy, or it ranks by a metric that was never logged.
+        StoreError: It ranks by a metric that was never logged.
     """
 
-    def __init__(self, manifest: Manifest, policy: Policy | None = None) -> None:
-        recorded = recorded_policy(manifest)
+    def __init__(self, manifest: Manifest, policy: Policy) -> None:
         self._manifest, self._leftovers = manifest, Leftovers(manifest.layout.staging)
         dirpath = manifest.layout.dirpath
-        policy = policy or recorded
-        if policy is None:
-            raise StoreError(f"{dirpath}: the manifest does not hold the policy; expected --config with its YAML file")
         self._view = RunView(manifest, policy, recorded_budget(manifest))
         # The links follow the recorded policy, even if another one says what is kept.
-        self._linked = RunView(manifest, recorded)
+        self._linked = RunView(manifest, recorded_policy(manifest))
         for view in (self._view, self._linked):
             view.missing |= missing_ids(manifest)  # what takes their place is needed instead
         if unlogged := ranked_by_unlogged(policy, self._view.records()):
@@ -73,8 +69,8 @@ class Pruning:
 
     def removals(self) -> list[Removal]:
         """Return what nothing keeps, oldest first."""
-        removed = (record for record in self._view.plan().remove if self._protection(record) is None)
-        return [Removal(record, "no rule keeps it") for record in removed]
+        stay = self._protected()
+        return [Removal(record, "no rule keeps it") for record in self._view.plan().remove if record.id not in stay]
 
     def read(self, lines: Iterable[str], source: str) -> Iterator[Removal]:
         """Yield the removals of a plan file.
@@ -86,9 +82,10 @@ class Pruning:
         Raises:
             StoreError: A line is no removal of a checkpoint that exists, or that checkpoint is protected now.
         """
+        stay = self._protected()
         for number, line in enumerate(lines, start=1):
             if line.strip():
-                yield self._read(line, f"{source}, line {number}")
+                yield self._read(line, stay, f"{source}, line {number}")
 
     def delete(self, removal: Removal) -> bool:
         """Delete a checkpoint.
@@ -99,17 +96,16 @@ class Pruning:
         planned = removal.record
 
         def may(now: Record) -> bool:
-            return now.digest == planned.digest and self._protection(now) is None
+            return now.digest == planned.digest and now.id not in self._protected()
 
-        return delete(self._manifest, planned, may, self._leftovers, removal.reason) and not os.path.lexists(
-            planned.path
-        )
+        is_deleted = delete(self._manifest, planned, may, self._leftovers, removal.reason)
+        return is_deleted and not os.path.lexists(planned.path)
 
     def close(self) -> None:
         """Let the journal say which of the deletions are complete."""
-        say_gone(self._manifest)
+        self._manifest.say_gone()
 
-    def _read(self, line: str, where: str) -> Removal:
+    def _read(self, line: str, stay: Mapping[int, str], where: str) -> Removal:
         try:
             facts = json.loads(line)
         except ValueError:
@@ -120,11 +116,14 @@ class Pruning:
         record = self._manifest.records.get(facts["id"])
         if record is None or not record.status.on_disk or record.digest != facts.get("digest"):
             raise StoreError(f"{where}: there is no such checkpoint any more: {facts.get('file')}; plan again")
-        if (why := self._protection(record)) is not None:
-            raise StoreError(f"{where}: {record.file} must stay: {why}; plan again")
+        if record.id in stay:
+            raise StoreError(f"{where}: {record.file} must stay: {stay[record.id]}; plan again")
         return Removal(record, str(facts.get("reason", "")))
 
-    def _protection(self, record: Record) -> str | None:
-        policies = [view.policy for view in (self._view, self._linked) if view.policy is not None]
-        found = (protection(record, self._view.records(), policy.best_metric) for policy in policies)
-        return next((why for why in found if why is not None), None)
+    def _protected(self) -> dict[int, str]:
+        """Return why checkpoints stay, whatever the rules say, by their ids."""
+        found: dict[int, str] = {}
+        for view in (self._linked, self._view):
+            if view.policy is not None:
+                found |= protected(self._view.records(), view.policy.best_metric)
+        return found

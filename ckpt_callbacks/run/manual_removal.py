@@ -12,7 +12,7 @@ from ..store.condition import condition
 from ..store.lock import TrainingLock
 from ..store.manifest import Manifest
 from .leftovers import Leftovers
-from .pruning import delete, move_aliases, say_gone
+from .pruning import delete, move_aliases
 from .view import RunView, missing_ids
 
 
@@ -45,7 +45,7 @@ def remove_by_hand(manifest: Manifest, policy: Policy | None, record: Record, *,
             alone = True
         except DirectoryInUse:
             alone = False  # a training run holds the directory: it moves the links
-        stack.callback(say_gone, manifest)
+        stack.callback(manifest.say_gone)
         manifest.refresh()
         view.missing |= missing_ids(manifest)  # what takes their place is needed instead
         now = manifest.recall(record.id) or record

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ..errors import StoreError, VerifyError
+from ..errors import VerifyError
 from ..record import Record, Status
 from ..store.aliases import move_alias
 from ..store.identity import require_same
@@ -32,10 +31,9 @@ def prune(view: RunView, leftovers: Leftovers, incoming: int = 0) -> list[Record
         The records whose checkpoints were deleted.
     """
     view.refresh()  # another process may have pinned or tagged a checkpoint
-    kept = {record.id for record in view.by_rules().keep}
-    gone = []
-    for record in view.fitted(incoming).plan.remove:
-        why = f"to stay within max_total_size={view.max_total_size}" if record.id in kept else "no rule keeps it"
+    fitted, gone = view.fitted(incoming), []
+    for record in fitted.plan.remove:
+        why = f"to stay within max_total_size={view.max_total_size}" if record.id in fitted.gone else "no rule keeps it"
         if delete(view.manifest, record, partial(_same_names, record), leftovers, why):
             gone.append(record)
     return gone
@@ -78,12 +76,6 @@ def delete(
         manifest.gone_files.note([record.id])
         log.info("deleted %s: %s", record.file, why)
     return True
-
-
-def say_gone(manifest: Manifest) -> None:
-    """Let the journal say which deletions are complete, if it can be written; see `Manifest.say_gone`."""
-    with contextlib.suppress(OSError, StoreError):  # the next start looks for the files itself
-        manifest.say_gone()
 
 
 def delete_leftovers(manifest: Manifest, leftovers: Leftovers) -> None:

@@ -151,9 +151,14 @@ class RunView:
         assert self.policy is not None
         found = self.by_rules()
         if self.max_total_size is None:
-            return Fitted(found, 0)
+            return Fitted(found)
         keep, best, needed = self.policy.keep, self.policy.best_metric, self._continued()
         return fit(found, keep, self.max_total_size, best=best, incoming=incoming, needed=needed)
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether the room that the run's checkpoints take is limited."""
+        return self.max_total_size is not None
 
     def by_rules(self) -> Plan:
         """Return which checkpoints the retention rules keep, whatever room they take. Needs a policy."""

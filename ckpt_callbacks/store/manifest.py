@@ -9,6 +9,7 @@ Versions that do not know the history read it as a change that changes nothing, 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -160,9 +161,10 @@ class Manifest:
         self._append(lambda: {"attempt": asdict(attempt)})
 
     def say_gone(self) -> None:
-        """Append which deleted records' files are gone, unless another entry has said so."""
+        """Append which deleted records' files are gone, unless another entry has said so, or nothing can be written."""
         if self.gone_files.unsaid(self.records) and os.path.lexists(self.layout.journal):
-            self._append(lambda: {"id": self._highest, "set": {}} if self.gone_files.unsaid(self.records) else None)
+            with contextlib.suppress(OSError, StoreError):  # the next start looks for the files itself
+                self._append(lambda: {"id": self._highest, "set": {}} if self.gone_files.unsaid(self.records) else None)
 
     def rewrite(self) -> None:
         """Replace the journal with a new one of everything known, in one step, and keep the old one next to it."""

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ckpt_callbacks import KeepAll, KeepBest, KeepEvery, KeepLast, Metric, Status
-from ckpt_callbacks.policy.budget import fit, protection, removal_order
+from ckpt_callbacks.policy.budget import fit, protected, removal_order
 from ckpt_callbacks.policy.plan import plan
 from ckpt_callbacks.policy.retention import best_by
 from ckpt_callbacks.record import Record
@@ -42,7 +42,7 @@ def test_no_more_goes_than_must_in_the_documented_order_and_what_is_protected_st
     assert total <= limit or gone == len(order), "only what never goes is left"
     assert not gone or total + order[gone - 1].size > limit, "the last to go had to"
     for record in of:
-        why = protection(record, kept.keep, best_by(rule))
+        why = protected(kept.keep, best_by(rule)).get(record.id)
         assert (why is None) == (record in order) or record not in kept.keep
 
 
@@ -72,7 +72,7 @@ def test_superseded_ones_go_first_then_the_oldest_then_the_worst():
     rule = KeepLast(3) | KeepBest(3, by=VAL) | KeepEvery(steps=1)
     order = removal_order(rule, of)
     assert ids(order) == [4, 1, 3, 6, 7, 2], "2 is the second best; 5 is the best, 8 is tagged, 9 pinned, 10 the last"
-    whys = {record.id: protection(record, of, VAL) for record in of if record not in order}
+    whys = {record.id: protected(of, VAL).get(record.id) for record in of if record not in order}
     assert whys == {5: "best", 8: "tagged release", 9: "pinned", 10: "last"}
     assert ids(removal_order(KeepAll(), of, VAL)) == [4, 1, 2, 3, 6, 7], "no rule ranks them"
     assert ids(fit(plan(rule, of), rule, 75).plan.remove) == [1, 3, 4]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from ckpt_callbacks import EventKind, Every, Improves, KeepAll, KeepBest, KeepLast, Metric, Policy, PolicyError, Status
-from ckpt_callbacks.policy.budget import protection, removal_order
+from ckpt_callbacks.policy.budget import protected, removal_order
 from ckpt_callbacks.policy.plan import plan
 from ckpt_callbacks.store.manifest import Manifest
 from ckpt_callbacks.testing import FakeWriter
@@ -202,8 +202,8 @@ class Budget(RuleBasedStateMachine):
         assert on_disk == sorted(record.file for record in records)
         assert all(record.status is Status.VERIFIED for record in records)
         total = sum(record.size for record in records)
-        protected = [protection(record, records, best) for record in records]
-        assert total <= self.limit or all(protected) or not self.is_fitted
+        stay = protected(records, best)
+        assert total <= self.limit or all(record.id in stay for record in records) or not self.is_fitted
 
     def teardown(self):
         if hasattr(self, "folder"):
