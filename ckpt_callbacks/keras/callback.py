@@ -198,11 +198,10 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
         if batch < gate.batch and not gate.alarm:
             gate.begun = batch
         elif self._fit is not None:
-            self._begin_batch(self._fit, batch)
-
-    @without_inner_frames  # not on the hook itself, because most batches are skipped
-    def _begin_batch(self, fit: Fit, batch: int) -> None:
-        fit.begin_batch(batch)
+            try:  # as `without_inner_frames` does, whose call would cost time on each batch that is skipped
+                self._fit.begin_batch(batch)
+            except KeyboardInterrupt as error:
+                raise error.with_traceback(None) from None
 
     @without_inner_frames
     def _end_batch(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
