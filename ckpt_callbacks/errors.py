@@ -2,6 +2,7 @@
 
     CkptError
     ├── PolicyError (ValueError)          a policy value that makes no sense
+    │   └── WrongFramework                a callback given to the other framework
     ├── ConfigError (ValueError)          a wrong YAML file; `.problems` lists all mistakes
     ├── MetricError                       a monitored metric that was never logged
     ├── StoreError                        a problem with a run directory or a file in it

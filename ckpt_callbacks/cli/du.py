@@ -10,10 +10,8 @@ from typing import Any
 
 import click
 
-from ..policy.budget import removal_order
 from ..policy.policy import Policy
 from ..record import ALIASES, Record
-from ..run.saved_run import recorded_budget
 from ..store.manifest import Manifest
 from ..units import rough_size
 from . import options, table
@@ -39,7 +37,8 @@ def du(run_dir: Path, next_to_go: bool, as_json: bool, config: Path | None) -> N
     if next_to_go:
         _list_order(manifest, options.required_policy(config, manifest), run_dir, as_json=as_json)
         return
-    listing, limit = Listing(manifest, options.policy_of(config, manifest)), recorded_budget(manifest)
+    listing = Listing(manifest, options.policy_of(config, manifest))
+    limit = listing.view.max_total_size
     found = [record for record in manifest.live() if record.id not in listing.missing]
     groups, total = _groups(listing, found), sum(record.size for record in found)
     if as_json:
@@ -84,8 +83,8 @@ def _list_order(manifest: Manifest, policy: Policy, run_dir: Path, *, as_json: b
     listing = Listing(manifest, policy)
     kept = listing.view.plan().keep
     left = sum(record.size for record in kept)
-    order, rows = removal_order(policy.keep, kept, policy.best_metric), []
-    for record in order:
+    rows = []
+    for record in listing.view.removal_order(kept):
         left -= record.size
         facts: dict[str, Any] = {"id": record.id, "file": record.file, "size": record.size, "left": left}
         if as_json:

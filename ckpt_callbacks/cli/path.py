@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ..errors import printable
-from ..run.manual_removal import check_exists
+from ..store.condition import check_exists
 from . import options
 from .records import Listing
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from ..record import Record
-from ..run.manual_removal import check_exists
+from ..store.condition import check_exists
 from . import options
 from .output import say
 from .pins import amend

@@ -9,8 +9,8 @@ from typing import Any
 from ..errors import StoreError, cause_of
 from ..policy.retention import KeepTagged
 from ..record import ALIASES, Record, is_tag
-from ..run.manual_removal import check_counts
 from ..store.aliases import target_of
+from ..store.condition import check_counts
 from ..store.manifest import Manifest
 from . import options
 from .records import Listing

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
 
 from ..errors import StoreError
 from ..policy.costs import Costs
+from ..policy.plan import Plan
 from ..policy.policy import Policy
 from ..policy.ranking import newest_resumable
 from ..policy.unranked import ranked_by_unlogged
@@ -33,7 +35,6 @@ class Listing:
         view: The newest run.
         missing: The ids of the records whose file should exist and does not.
         aliases: The names of each record, by record id.
-        kept: The reasons why each record survives, by record id; without a policy, only those that the manifest knows.
     """
 
     def __init__(self, manifest: Manifest, policy: Policy | None = None, *, everything: bool = False) -> None:
@@ -49,9 +50,13 @@ class Listing:
         for name, record in view.aliases().items():
             if record is not None:
                 self.aliases.setdefault(record.id, []).append(name)
-        self._plan = view.plan() if policy is not None else None
-        self._resumable = newest_resumable(view.records())
-        self.kept = {record.id: tuple(self._reasons(record)) for record in manifest.live()}
+
+    @cached_property
+    def kept(self) -> dict[int, tuple[str, ...]]:
+        """The reasons why each record survives, by record id; without a policy, only those that the manifest knows."""
+        plan = self.view.plan() if self.view.policy is not None else None
+        resumable = newest_resumable(self.view.records())
+        return {r.id: tuple(self._reasons(r, plan, resumable)) for r in self._manifest.live()}
 
     def listed(self, everything: bool) -> tuple[list[Record], str]:
         """Return the records to list, and a string that says how many were left out.
@@ -149,17 +154,17 @@ class Listing:
         fact, value = ("id", int(which)) if which.isdecimal() else ("file", name)
         return self._manifest.history.search(fact, [value])
 
-    def _reasons(self, record: Record) -> list[str] | tuple[str, ...]:
+    def _reasons(self, record: Record, plan: Plan | None, resumable: Record | None) -> list[str] | tuple[str, ...]:
         if record.run != self.view.run_id:
             return ["of an earlier run"]
         if record.id in self.missing:
             return ["its file is missing"]
         if record.status is Status.COMMITTED:
             return ["not verified yet"]
-        if self._plan is not None:
-            return self._plan.reasons.get(record.id, (self._why_not_deleted(),))
+        if plan is not None:
+            return plan.reasons.get(record.id, (self._why_not_deleted(),))
         names = self.aliases.get(record.id, [])
-        return ["pinned"] * record.pinned + names + ["newest resumable"] * (record == self._resumable)
+        return ["pinned"] * record.pinned + names + ["newest resumable"] * (record == resumable)
 
     def _why_not_deleted(self) -> str:
         """Return why a checkpoint that no rule keeps is still there."""

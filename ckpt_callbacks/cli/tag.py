@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from ..record import Record
-from ..run.manual_removal import check_exists
 from ..run.saved_run import read_manifest
+from ..store.condition import check_exists
 from . import options
 from .output import say
 from .pins import amend, checked_tag, fate_of

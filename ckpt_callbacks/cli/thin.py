@@ -10,6 +10,7 @@ from ..errors import StoreError, cause_of
 from ..record import Record, Status
 from ..run.rewriting import Rewriting
 from ..run.view import RunView
+from ..store.condition import condition
 from ..units import rough_size
 from . import options
 from .output import say
@@ -53,9 +54,9 @@ def thin(run_dir: Path, which: str | None, config: Path | None, force: bool) -> 
 def _require_whole(view: RunView, record: Record, *, force: bool) -> None:
     """Raise `StoreError` if a checkpoint cannot be reduced, or is not to be."""
     if record.status is not Status.VERIFIED or record.contents != "full":
-        what = "holds only weights" if record.contents != "full" else f"its status is {record.status.value}"
+        what = "holds only weights" if record.contents != "full" else f"its status is {condition(record)}"
         raise StoreError(f"{record.path}: {what}; expected a full checkpoint that is verified")
     if record.pinned:
         raise StoreError(f"{record.path}: is not reduced: it is pinned; run `ckpt unpin` first")
-    if record.id in [resumed.id for resumed in view.resumable()[:1]] and not force:
+    if not force and view.would_resume_from(record):
         raise StoreError(f"{record.path}: is not reduced: a run would resume from it; pass --force to do it anyway")

@@ -16,7 +16,7 @@ from ..record import Record, Status
 from ..recovery.rebuild import find_unlisted
 from ..recovery.returned import find_returned
 from ..recovery.unreadable import find_unreadable
-from ..run.manual_removal import check_counts
+from ..store.condition import check_counts
 from ..store.manifest import Manifest
 from ..store.replacement import verify_now
 from . import cells, options

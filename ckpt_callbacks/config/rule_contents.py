@@ -8,7 +8,7 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, with_config
 from pydantic_core import CoreSchema, core_schema
 from typing_extensions import NotRequired, TypedDict
 
-from ..policy.contents import KINDS, Contents, as_contents
+from ..policy.contents import KINDS, Contents
 from ..policy.retention import Retention
 from ..policy.spelling import near
 from .annotations import FIELDS, build
@@ -17,8 +17,8 @@ from .problems import BESIDE_A_RULE, problem, received
 
 def written_beside(rule: object) -> dict[str, Any]:
     """Return the field that stands beside a rule's name in a file; empty if there is none."""
-    given = rule.contents if isinstance(rule, Retention) else None
-    return {} if given is None else {BESIDE_A_RULE: as_contents(type(rule).__name__, given).kind}
+    needs = rule.needs() if isinstance(rule, Retention) else None
+    return {} if needs is None else {BESIDE_A_RULE: needs.kind}
 
 
 class _OrKind:

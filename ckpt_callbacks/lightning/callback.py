@@ -55,7 +55,8 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         grace: With `OnPreempt`, the time from a signal to the end of the process, in seconds or as ``"30 s"``.
         min_free: Bytes that must stay free on the disk, or a string such as ``"5 GB"``. A save that would leave less
             is skipped.
-        max_total_size: Bytes that the run's checkpoints may take together, or ``"50 GB"``; see `removal_order`.
+        max_total_size: Bytes that the run's checkpoints may take together, or ``"50 GB"``; what the rules keep goes
+            in the order of `ckpt du --what-next`.
         background: Write on a worker thread while training runs; training is blocked only while the state is copied.
             True by default.
         max_pending: Number of snapshots that may wait to be written, each in its own memory. 1 by default.

@@ -14,6 +14,7 @@ import torch
 from lightning.pytorch import Trainer
 from torchmetrics import Metric, MetricCollection
 
+from ..torch.module_tree import parts_by_name
 from . import loops
 
 _MOST = 64 << 20  # bytes; some metrics keep every prediction of the epoch
@@ -67,7 +68,7 @@ def _logged(trainer: Trainer) -> dict[str, Metric]:
     if not logged or (loops.epoch_is_whole(trainer) and not loops.batch_is_running(trainer)):
         return {}
     found: dict[str, Metric] = {}
-    for name, part in trainer.lightning_module.named_modules():
+    for name, part in parts_by_name(trainer.lightning_module):
         if isinstance(part, MetricCollection):
             part.values(copy_state=False)  # the members of a group share one state, and only one of them is up to date
         elif isinstance(part, Metric) and id(part) in logged:

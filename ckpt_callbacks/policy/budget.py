@@ -40,7 +40,9 @@ def protected(records: Sequence[Record], best: Metric | None) -> dict[int, str]:
     return found | {record.id: name for name, record in targets.items() if record is not None}
 
 
-def removal_order(retention: Retention, records: Sequence[Record], best: Metric | None = None) -> list[Record]:
+def removal_order(
+    retention: Retention, records: Sequence[Record], best: Metric | None = None, needed: Collection[int] = ()
+) -> list[Record]:
     """Return the records that may go to make room, in the order in which they go.
 
     First those that a resume has superseded, oldest first. Then those that no `KeepBest` keeps, oldest first. Then the
@@ -51,9 +53,10 @@ def removal_order(retention: Retention, records: Sequence[Record], best: Metric 
         retention: The retention rules.
         records: The records that the rules keep, in any order.
         best: The metric that decides which checkpoint is ``best``; by default that of the first `KeepBest`.
+        needed: The ids of further records that never go.
     """
     ordered = sorted(records, key=lambda record: record.id)
-    stay = protected(ordered, best or best_by(retention))
+    stay = {*needed, *protected(ordered, best or best_by(retention))}
     places: dict[int, int] = {}
     for rule in (part for part in retention.parts() if isinstance(part, KeepBest)):
         for by in rule.metrics():
@@ -88,7 +91,7 @@ def fit(
     """
     total = incoming + sum(record.size for record in plan.keep)
     gone: set[int] = set()
-    for record in (one for one in removal_order(retention, plan.keep, best) if one.id not in needed):
+    for record in removal_order(retention, plan.keep, best, needed):
         if total <= max_total_size:
             break
         gone.add(record.id)

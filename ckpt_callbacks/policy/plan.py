@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..record import Record, Status
-from .contents import Contents, as_contents
+from .contents import Contents
 from .metric import Metric
 from .ranking import alias_targets, newest_resumable
 from .retention import Retention, best_by
@@ -48,7 +48,7 @@ def plan(retention: Retention, records: Sequence[Record], *, best: Metric | None
     thin: set[int] = set()  # kept by a rule that needs only the weights
     whole: set[int] = set()  # kept by a rule, or for a reason, that needs all of it; the larger contents win
     for rule in retention.parts():
-        needs = None if rule.contents is None else as_contents(type(rule).__name__, rule.contents)
+        needs = rule.needs()
         for kept, reason in rule.kept(ordered):
             reasons[kept.id].append(reason if needs is None else f"{reason}: {needs}")
             (thin if needs == _WEIGHTS else whole).add(kept.id)

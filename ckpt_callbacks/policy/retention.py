@@ -41,6 +41,11 @@ class Retention:
         if self.contents is not None:
             object.__setattr__(self, "contents", as_contents(type(self).__name__, self.contents))
 
+    def needs(self) -> Contents | None:
+        """Return what it needs of the checkpoints that it keeps; None for what was saved."""
+        # A subclass may have set the kind after `__post_init__`, or without it.
+        return None if self.contents is None else as_contents(type(self).__name__, self.contents)
+
     def kept(self, records: Sequence[Record]) -> Kept:
         """Yield the records that this rule keeps, each with a reason.
 

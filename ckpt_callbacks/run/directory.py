@@ -243,7 +243,7 @@ class RunDirectory:
         self._total.report(incoming)
 
     def _prune(self, incoming: int = 0) -> None:
-        if self.view.has_budget:
+        if self.view.has_budget and self.view.fitted(incoming).gone:
             self.thinning.wait()  # what is reduced may fit
         pruning.prune(self.view, self.leftovers, incoming)
 

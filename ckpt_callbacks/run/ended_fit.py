@@ -18,7 +18,7 @@ class EndedFit(RunView):
     """
 
     def __init__(self, view: RunView, fit: int) -> None:
-        super().__init__(view.manifest, view.policy)
+        super().__init__(view.manifest, view.policy, view.max_total_size)
         self.current, self.damaged, self.missing, self._fit = view.run_id, view.damaged, view.missing, fit
 
     def records(self) -> list[Record]:

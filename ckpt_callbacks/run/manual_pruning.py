@@ -60,10 +60,9 @@ class Pruning:
         self._manifest, self._leftovers = manifest, Leftovers(manifest.layout.staging)
         dirpath = manifest.layout.dirpath
         self._view = RunView(manifest, policy, recorded_budget(manifest))
+        self._view.missing |= missing_ids(manifest)  # what takes their place is needed instead
         # The links follow the recorded policy, even if another one says what is kept.
-        self._linked = RunView(manifest, recorded_policy(manifest))
-        for view in (self._view, self._linked):
-            view.missing |= missing_ids(manifest)  # what takes their place is needed instead
+        self._policies = [known for known in (recorded_policy(manifest), policy) if known is not None]
         if unlogged := ranked_by_unlogged(policy, self._view.records()):
             raise StoreError(f"{dirpath}: {' and '.join(map(repr, unlogged))} was never logged; nothing is deleted")
 
@@ -123,7 +122,6 @@ class Pruning:
     def _protected(self) -> dict[int, str]:
         """Return why checkpoints stay, whatever the rules say, by their ids."""
         found: dict[int, str] = {}
-        for view in (self._linked, self._view):
-            if view.policy is not None:
-                found |= protected(self._view.records(), view.policy.best_metric)
+        for policy in self._policies:
+            found |= protected(self._view.records(), policy.best_metric)
         return found

@@ -8,7 +8,7 @@ import os
 from ..errors import DirectoryInUse, StoreError
 from ..policy.policy import Policy
 from ..record import Record, Status
-from ..store.condition import condition
+from ..store.condition import check_counts
 from ..store.lock import TrainingLock
 from ..store.manifest import Manifest
 from .leftovers import Leftovers
@@ -77,28 +77,10 @@ def _remove_failed(manifest: Manifest, record: Record, *, force: bool) -> bool:
     return is_gone
 
 
-def check_counts(record: Record) -> None:
-    """Raise `StoreError` unless a checkpoint exists, as far as its record says."""
-    if not record.status.on_disk:
-        raise StoreError(
-            f"{record.path}: its status is {condition(record)}; expected a checkpoint that is saved, and neither "
-            f"deleted nor failed: `ckpt ls {record.directory}` lists them"
-        )
-
-
-def check_exists(record: Record) -> None:
-    """Raise `StoreError` unless a checkpoint exists."""
-    check_counts(record)
-    if not os.path.exists(record.path):
-        raise StoreError(
-            f"{record.path}: missing; expected a checkpoint that exists: `ckpt ls {record.directory}` lists them"
-        )
-
-
 def _check(view: RunView, record: Record, *, force: bool, alone: bool) -> None:
     """Raise `StoreError` if a checkpoint is not to be deleted."""
     uses = [f"it is {name}" for name, named in view.aliases().items() if named is not None and named.id == record.id]
-    if record.id in [resumed.id for resumed in view.resumable()[:1]]:
+    if view.would_resume_from(record):
         uses.append("a run would resume from it")
     if not alone and (uses or record.status is Status.COMMITTED):
         why = ", and ".join(uses) or "it is not verified yet"

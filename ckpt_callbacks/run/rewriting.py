@@ -61,7 +61,6 @@ class Rewriting:
             return self._settle()
         make_folder(layout.staging)
         staged = layout.staging / f"{record.run}-{record.id}.thin-{uuid.uuid4().hex[:8]}{form.suffix}"
-        remove(staged)
 
         def go_on(*_: object) -> None:
             if not may():
@@ -75,7 +74,7 @@ class Rewriting:
             self._manifest.amend(record.id, lambda now: self._announced(now, written))
             if not self._intent:
                 return None
-            self._manifest.amend(record.id, lambda now: self._swapped(now, staged, may))
+            now = self._manifest.amend(record.id, lambda now: self._swapped(now, staged, may))
         except BaseException:
             if self._intent:
                 self._settle()
@@ -83,8 +82,7 @@ class Rewriting:
         finally:
             with contextlib.suppress(OSError):  # the next start empties the folder
                 remove(staged)
-        now = self._manifest.recall(record.id)
-        return now if now is not None and now.status is Status.THINNED else None
+        return now if now.status is Status.THINNED else None
 
     def _write(self, form: Format, staged: Path, go_on: Callable[..., None]) -> Written:
         """Write the new file, read it back, and return its facts."""

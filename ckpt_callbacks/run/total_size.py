@@ -6,7 +6,6 @@ import logging
 from pathlib import Path
 
 from ..errors import PolicyError
-from ..policy.budget import removal_order
 from ..record import Record
 from ..units import rough_size
 from .view import RunView
@@ -70,7 +69,7 @@ class TotalSize:
             )  # fmt: skip
         if not incoming and size > _FULL * limit and not (self._said_full or fitted.over):
             self._said_full = True
-            order = removal_order(view.policy.keep, kept, view.policy.best_metric)
+            order = view.removal_order(kept)
             log.warning(
                 "%s: the checkpoints take %s of max_total_size=%s; %s; `ckpt du %s --what-next` lists the order",
                 self._dirpath, rough_size(size), rough_size(limit),

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ..errors import VerifyError
-from ..policy.budget import Fitted, fit
+from ..policy.budget import Fitted, fit, removal_order
 from ..policy.plan import Plan, plan
 from ..policy.policy import Policy
-from ..policy.ranking import best_record, final_record, last_record
+from ..policy.ranking import alias_targets, best_record, final_record, last_record
 from ..policy.state import State
 from ..policy.unranked import why_unranked
 from ..record import Record
@@ -136,7 +136,9 @@ class RunView:
 
     def aliases(self) -> dict[str, Record | None]:
         """Return the record of each alias."""
-        return {"last": self.last(), "best": self.best(), "final": self.final()}
+        metric = self.policy.best_metric if self.policy is not None else None
+        found = alias_targets(self.records(), metric)
+        return found if self.policy is not None else found | {"best": self.best()}
 
     def plan(self) -> Plan:
         """Return which checkpoints survive now, and why. Needs a policy."""
@@ -154,6 +156,11 @@ class RunView:
             return Fitted(found)
         keep, best, needed = self.policy.keep, self.policy.best_metric, self._continued()
         return fit(found, keep, self.max_total_size, best=best, incoming=incoming, needed=needed)
+
+    def removal_order(self, records: Sequence[Record]) -> list[Record]:
+        """Return those of the kept records that may go to make room, in the order in which they go. Needs a policy."""
+        assert self.policy is not None
+        return removal_order(self.policy.keep, records, self.policy.best_metric, self._continued())
 
     @property
     def has_budget(self) -> bool:
@@ -180,6 +187,10 @@ class RunView:
         self._forget_returned()
         live = (record for record in reversed(self.manifest.live()) if record.id not in self.missing)
         return [record for record in live if record.resumable and not record.superseded]
+
+    def would_resume_from(self, record: Record) -> bool:
+        """Return whether a run that starts now would continue from this record."""
+        return record.id in [resumed.id for resumed in self.resumable()[:1]]
 
     def verified_resumable(self, suits: Callable[[Record], bool] = lambda record: True) -> Iterator[Record]:
         """Yield the records that a run can continue from, newest first, after reading every byte of each file.

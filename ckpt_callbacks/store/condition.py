@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from ..errors import StoreError
 from ..record import Record, Status
 
 
@@ -12,3 +13,21 @@ def condition(record: Record) -> str:
     if record.status is Status.FAILED and "verified" in record.timings:
         return "damaged" if os.path.exists(record.path) else "missing"
     return record.status.value
+
+
+def check_counts(record: Record) -> None:
+    """Raise `StoreError` unless a checkpoint exists, as far as its record says."""
+    if not record.status.on_disk:
+        raise StoreError(
+            f"{record.path}: its status is {condition(record)}; expected a checkpoint that is saved, and neither "
+            f"deleted nor failed: `ckpt ls {record.directory}` lists them"
+        )
+
+
+def check_exists(record: Record) -> None:
+    """Raise `StoreError` unless a checkpoint exists."""
+    check_counts(record)
+    if not os.path.exists(record.path):
+        raise StoreError(
+            f"{record.path}: missing; expected a checkpoint that exists: `ckpt ls {record.directory}` lists them"
+        )
