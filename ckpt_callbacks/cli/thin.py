@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ..errors import StoreError, cause_of
+from ..policy.contents import WEIGHTS
 from ..record import Record, Status
 from ..run.rewriting import Rewriting
 from ..run.view import RunView
@@ -31,15 +32,17 @@ def thin(run_dir: Path, which: str | None, config: Path | None, force: bool) -> 
     """
     if which is None and not options.is_checkpoint(run_dir):
         manifest = options.open_manifest(run_dir)
-        found = list(Listing(manifest, options.required_policy(config, manifest)).view.plan().thin)
+        plan = Listing(manifest, options.required_policy(config, manifest)).view.plan()
+        found = [(record, plan.needs[record.id]) for record in plan.thin]
     else:
         manifest, name = options.locate(run_dir, which)
         listing = Listing(manifest, options.policy_of(config, manifest))
-        found = [listing.find(name, alone=True)]
-        _require_whole(listing.view, found[0], force=force)
-    for record in found:
+        chosen = listing.find(name, alone=True)
+        _require_whole(listing.view, chosen, force=force)
+        found = [(chosen, WEIGHTS)]
+    for record, contents in found:
         try:
-            now = Rewriting(manifest, record).carry_out()
+            now = Rewriting(manifest, record, contents).carry_out()
         except OSError as error:
             raise StoreError(f"{record.path}: cannot be reduced: {cause_of(error)}") from error
         except StoreError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import listed
+from ..policy.contents import Contents
 
 # The tensors that a checkpoint must hold: names (if the format has them) and shapes.
 Shapes = Sequence[tuple[str, tuple[int, ...]]]
@@ -41,16 +42,16 @@ class Format:
             file. Never runs code that the file holds. Raises `VerifyError` if the file cannot be read.
         check: Opens a file as its framework does and looks for the tensors that it must hold. Raises `VerifyError`.
         same: Returns True if two files hold equal weights, whatever else differs.
-        thin: Writes the weights of the first file into the second one, which the framework reads in the same way, with
-            the embedded record that it gets. Raises `StoreError` if that cannot be done. None if the format has no
-            such form.
+        thin: Writes what the contents say of the first file into the second one, which the framework reads in the same
+            way, with the embedded record that it gets. Raises `StoreError` if that cannot be done. None if the format
+            has no such form.
     """
 
     suffix: str
     facts: Callable[[Path], Mapping[str, Any] | None]
     check: Callable[[Path, Shapes], None]
     same: Callable[[Path, Path], bool]
-    thin: Callable[[Path, Path, Mapping[str, Any]], Written] | None = None
+    thin: Callable[[Path, Path, Mapping[str, Any], Contents], Written] | None = None
 
 
 def missing(path: Path, wanted: Shapes, found: Shapes) -> str | None:

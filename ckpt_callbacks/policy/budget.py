@@ -100,4 +100,5 @@ def fit(
     remove = tuple(sorted((*plan.remove, *(r for r in plan.keep if r.id in gone)), key=lambda record: record.id))
     reasons = {record.id: plan.reasons[record.id] for record in keep}
     thin = tuple(record for record in plan.thin if record.id not in gone)
-    return Fitted(Plan(keep, remove, reasons, thin), frozenset(gone), max(0, total - max_total_size))
+    needs = {record.id: plan.needs[record.id] for record in keep}
+    return Fitted(Plan(keep, remove, reasons, thin, needs), frozenset(gone), max(0, total - max_total_size))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..errors import PolicyError
+from ..record import Record
 from .argument_names import suggests_fields
 
 KINDS = ("full", "weights")  # from the largest to the smallest
@@ -27,6 +29,23 @@ class Contents:
 
     def __str__(self) -> str:
         return self.kind
+
+    def holds(self, other: Contents) -> bool:
+        """Return whether a checkpoint with these contents holds all that one with the others does."""
+        return KINDS.index(self.kind) <= KINDS.index(other.kind)
+
+
+FULL, WEIGHTS = Contents("full"), Contents("weights")
+
+
+def held(record: Record) -> Contents:
+    """Return what the file of a record holds."""
+    return Contents(record.contents)
+
+
+def joined(needs: Iterable[Contents]) -> Contents:
+    """Return the smallest contents that hold all of these, of which there is at least one."""
+    return min(needs, key=lambda contents: KINDS.index(contents.kind))
 
 
 def as_contents(where: str, value: object) -> Contents:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..record import Record, Status
-from .contents import Contents
+from .contents import FULL, Contents, held, joined
 from .metric import Metric
 from .ranking import alias_targets, newest_resumable
 from .retention import Retention, best_by
-
-_WEIGHTS = Contents("weights")
 
 
 @dataclass(frozen=True)
@@ -23,13 +21,15 @@ class Plan:
         keep: The records that survive, in the order of their ids.
         remove: All others.
         reasons: Why a record survives, by its id.
-        thin: The verified records of `keep` of which nothing needs more than the weights, although they hold more.
+        thin: The verified records of `keep` that hold more than anything needs of them.
+        needs: What is needed of each record of `keep`, by its id. The larger contents win.
     """
 
     keep: tuple[Record, ...]
     remove: tuple[Record, ...]
     reasons: Mapping[int, tuple[str, ...]]
     thin: tuple[Record, ...] = ()
+    needs: Mapping[int, Contents] = field(default_factory=dict)
 
 
 def plan(retention: Retention, records: Sequence[Record], *, best: Metric | None = None) -> Plan:
@@ -45,30 +45,31 @@ def plan(retention: Retention, records: Sequence[Record], *, best: Metric | None
     """
     ordered = sorted(records, key=lambda record: record.id)
     reasons: dict[int, list[str]] = defaultdict(list)
-    thin: set[int] = set()  # kept by a rule that needs only the weights
-    whole: set[int] = set()  # kept by a rule, or for a reason, that needs all of it; the larger contents win
+    wanted: dict[int, list[Contents]] = defaultdict(list)
     for rule in retention.parts():
         needs = rule.needs()
         for kept, reason in rule.kept(ordered):
             reasons[kept.id].append(reason if needs is None else f"{reason}: {needs}")
-            (thin if needs == _WEIGHTS else whole).add(kept.id)
+            wanted[kept.id].append(FULL if needs is None else needs)
     for record in ordered:
         if record.pinned:
             reasons[record.id].append("pinned")
-            whole.add(record.id)
+            wanted[record.id].append(FULL)
     targets = alias_targets(ordered, best or best_by(retention)) | {"newest resumable": newest_resumable(ordered)}
     for reason, target in targets.items():
         if target is not None:
             reasons[target.id].append(reason)
-            if reason != "best":  # it may hold less if a rule says so
-                whole.add(target.id)
+            if reason != "best" or target.id not in wanted:  # it may hold less if a rule says so
+                wanted[target.id].append(FULL)
+    needed = {id_: joined(contents) for id_, contents in wanted.items()}
     return Plan(
         keep=tuple(record for record in ordered if record.id in reasons),
         remove=tuple(record for record in ordered if record.id not in reasons),
         reasons={id_: tuple(dict.fromkeys(why)) for id_, why in reasons.items()},
-        thin=tuple(record for record in ordered if record.id in thin - whole and _holds_more(record)),
+        thin=tuple(record for record in ordered if record.id in needed and _holds_more(record, needed[record.id])),
+        needs=needed,
     )
 
 
-def _holds_more(record: Record) -> bool:
-    return record.status is Status.VERIFIED and record.contents == "full"
+def _holds_more(record: Record, needed: Contents) -> bool:
+    return record.status in (Status.VERIFIED, Status.THINNED) and not needed.holds(held(record))

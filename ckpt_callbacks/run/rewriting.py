@@ -1,4 +1,4 @@
-"""The replacement of one full checkpoint by a file of the same name that holds only the weights."""
+"""The replacement of one full checkpoint by a file of the same name that holds less."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import StoreError, first_line
 from ..formats import Written, format_of
 from ..formats.format import Format
+from ..policy.contents import WEIGHTS, Contents
 from ..record import Record, Status
 from ..store.commit import flush, remove
 from ..store.digest import digest
@@ -32,10 +33,11 @@ class Rewriting:
     Args:
         manifest: The run directory's manifest.
         record: The record of the checkpoint.
+        contents: What the new file holds.
     """
 
-    def __init__(self, manifest: Manifest, record: Record) -> None:
-        self._manifest, self._record = manifest, record
+    def __init__(self, manifest: Manifest, record: Record, contents: Contents = WEIGHTS) -> None:
+        self._manifest, self._record, self._contents = manifest, record, contents
         self._intent: dict[str, Any] = {}  # the change that this object has announced
 
     def carry_out(self, may: Callable[[], bool] = lambda: True) -> Record | None:
@@ -87,8 +89,8 @@ class Rewriting:
     def _write(self, form: Format, staged: Path, go_on: Callable[..., None]) -> Written:
         """Write the new file, read it back, and return its facts."""
         assert form.thin is not None
-        embedded = self._record.replace(contents="weights", resumable=False, digest="", size=0, identity="")
-        written = form.thin(self._record.path, staged, embedded.to_json())
+        embedded = self._record.replace(contents=self._contents.kind, resumable=False, digest="", size=0, identity="")
+        written = form.thin(self._record.path, staged, embedded.to_json(), self._contents)
         if written.digest is None or written.size is None:
             flush(staged)
             written = Written(written.shapes, *digest(staged, progress=go_on))
@@ -101,7 +103,7 @@ class Rewriting:
         """Return the change that announces the new file; none if somebody has changed the checkpoint."""
         if self._is_unchanged(now) and not now.replacement:
             assert written.digest is not None and written.size is not None
-            self._intent = intended(written.digest, written.size, "weights")
+            self._intent = intended(written.digest, written.size, self._contents.kind)
         return self._intent
 
     def _swapped(self, now: Record, staged: Path, may: Callable[[], bool]) -> dict[str, Any]:
@@ -119,7 +121,7 @@ class Rewriting:
     def _is_unchanged(self, now: Record) -> bool:
         planned = self._record
         same = (now.digest, now.pinned, now.tags) == (planned.digest, False, planned.tags)
-        return same and now.status is Status.VERIFIED
+        return same and now.status in (Status.VERIFIED, Status.THINNED)
 
     def _settle(self) -> Record | None:
         """Let the journal say that a new file is in place, or take the announcement back, and return the record.

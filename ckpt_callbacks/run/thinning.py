@@ -8,6 +8,7 @@ import os
 from collections.abc import Collection
 
 from ..errors import CkptError, first_line
+from ..policy.contents import Contents
 from ..record import Record
 from ..runtime.worker import Worker
 from ..store import disk_space
@@ -51,17 +52,19 @@ class Thinning:
         """Leave what is under way: no file is replaced from now on. Another process may take the directory."""
         self._is_stopped = True
 
-    def _due(self, tried: Collection[int] = ()) -> Record | None:
-        left = (record for record in self._view.by_rules().thin if record.id not in self._refused)
-        return next((record for record in left if record.id not in tried), None)
+    def _due(self, tried: Collection[int] = ()) -> tuple[Record, Contents] | None:
+        plan = self._view.by_rules()
+        left = (record for record in plan.thin if record.id not in self._refused and record.id not in tried)
+        return next(((record, plan.needs[record.id]) for record in left), None)
 
     def _rewrite_all(self) -> None:
         tried: set[int] = set()
-        while not self._is_stopped and (record := self._due(tried)) is not None:
+        while not self._is_stopped and (due := self._due(tried)) is not None:
+            record, needed = due
             tried.add(record.id)  # once; what failed is tried again after the next save
             try:
                 self._keep_free(record)
-                now = Rewriting(self._view.manifest, record).carry_out(lambda: not self._is_stopped)
+                now = Rewriting(self._view.manifest, record, needed).carry_out(lambda: not self._is_stopped)
             except Stopped:
                 return
             except (CkptError, OSError) as error:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ckpt_callbacks import EventKind, Every, KeepBest, KeepLast, Metric, Policy
+from ckpt_callbacks import Contents, EventKind, Every, KeepBest, KeepLast, Metric, Policy
 from ckpt_callbacks.config import Config
 from ckpt_callbacks.errors import VerifyError
 from ckpt_callbacks.formats import FORMATS, Format, Shapes, Written
@@ -89,7 +89,7 @@ def _check(path: Path, wanted: Shapes) -> None:
         raise VerifyError(f"{path}: lacks weights")
 
 
-def _thin(path: Path, thinned: Path, record: Mapping[str, Any]) -> Written:
+def _thin(path: Path, thinned: Path, record: Mapping[str, Any], contents: Contents) -> Written:
     _write(thinned, {"record": dict(record)}, read(path)[1])
     return Written([("weights", (WEIGHTS,))])
 

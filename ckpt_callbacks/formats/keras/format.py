@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import VerifyError, first_line
+from ...policy.contents import Contents
 from ..format import Format, Shapes, Written
 from . import embedded
 from .check import check
@@ -43,10 +44,10 @@ def _same(a: Path, b: Path) -> bool:
     return same_weights(a, b)
 
 
-def _thin(path: Path, thinned: Path, record: Mapping[str, Any]) -> Written:
+def _thin(path: Path, thinned: Path, record: Mapping[str, Any], contents: Contents) -> Written:
     from .thin import write_weights  # here, for the same reason
 
-    return write_weights(path, thinned, {"record": dict(record)})
+    return write_weights(path, thinned, {"record": dict(record)}, contents)
 
 
 ARCHIVE = Format(KERAS, _facts, _check, _same, _thin)

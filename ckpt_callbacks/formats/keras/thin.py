@@ -11,6 +11,7 @@ from typing import Any
 
 import h5py
 
+from ...policy.contents import Contents
 from ..format import Shapes, Written
 from ..zip_member import open_member
 from . import archive, embedded_dataset
@@ -21,7 +22,7 @@ from .suffix import KERAS
 _OF_OPTIMIZERS = ("optimizer", "optimizer_weights")  # the groups of the compiled optimizer: .keras, and legacy .h5
 
 
-def write_weights(path: Path, thinned: Path, facts: Mapping[str, Any]) -> Written:
+def write_weights(path: Path, thinned: Path, facts: Mapping[str, Any], contents: Contents) -> Written:
     """Write the weights and the configuration of a model into a new file.
 
     Keras loads it with `load_model`, and warns that the optimizer has no state in it.
@@ -30,6 +31,7 @@ def write_weights(path: Path, thinned: Path, facts: Mapping[str, Any]) -> Writte
         path: The full checkpoint.
         thinned: The new file.
         facts: What replaces this package's data.
+        contents: What the new file holds.
 
     Raises:
         OSError: The disk is full, or broken.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...policy.contents import Contents
 from ..format import Format, Written
 from .check import check, is_archive, load
 
@@ -26,10 +27,10 @@ def _same(a: Path, b: Path) -> bool:
     return same_weights(a, b)
 
 
-def _thin(path: Path, thinned: Path, record: Mapping[str, Any]) -> Written:
+def _thin(path: Path, thinned: Path, record: Mapping[str, Any], contents: Contents) -> Written:
     from .thin import write_weights  # here, for the same reason
 
-    return write_weights(path, thinned, {KEY: {"record": dict(record)}})
+    return write_weights(path, thinned, {KEY: {"record": dict(record)}}, contents)
 
 
 TORCH = Format(".ckpt", _facts, check, _same, _thin)

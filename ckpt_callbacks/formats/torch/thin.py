@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ...errors import StoreError, first_line
+from ...policy.contents import Contents
 from ..format import Written
 from .check import refused
 from .readable_name import readable_name
@@ -19,7 +20,7 @@ from .writer import write
 _DROPPED = {"callbacks", "current_model_state", "lr_schedulers", "optimizer_states"}
 
 
-def write_weights(path: Path, thinned: Path, facts: Mapping[str, Any]) -> Written:
+def write_weights(path: Path, thinned: Path, facts: Mapping[str, Any], contents: Contents) -> Written:
     """Write the weights, the hyperparameters and what the user's own hooks added into a new file.
 
     Lightning tests, validates and predicts from such a file, as from one that was saved with ``save_weights_only``.
@@ -28,6 +29,7 @@ def write_weights(path: Path, thinned: Path, facts: Mapping[str, Any]) -> Writte
         path: The full checkpoint.
         thinned: The new file.
         facts: What replaces this package's data, by key.
+        contents: What the new file holds.
 
     Raises:
         OSError: The disk is full, or broken.
