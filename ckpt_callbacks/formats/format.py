@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..errors import listed
 from ..policy.contents import Contents
+from .inside import Inside
 
 # The tensors that a checkpoint must hold: names (if the format has them) and shapes.
 Shapes = Sequence[tuple[str, tuple[int, ...]]]
@@ -45,6 +47,8 @@ class Format:
         thin: Writes what the contents say of the first file into the second one, which the framework reads in the same
             way, with the embedded record that it gets. Raises `StoreError` if that cannot be done. None if the format
             has no such form.
+        look: Opens a file for comparison with another one, without building a model or running code that it holds.
+            Raises `VerifyError` if it is damaged, and `StoreError`. None if files of the format cannot be compared.
     """
 
     suffix: str
@@ -52,6 +56,7 @@ class Format:
     check: Callable[[Path, Shapes], None]
     same: Callable[[Path, Path], bool]
     thin: Callable[[Path, Path, Mapping[str, Any], Contents], Written] | None = None
+    look: Callable[[Path], AbstractContextManager[Inside]] | None = None
 
 
 def missing(path: Path, wanted: Shapes, found: Shapes) -> str | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from ...errors import VerifyError, first_line
+from ...errors import StoreError, VerifyError, first_line
 from ...policy.contents import Contents
 from ..format import Format, Shapes, Written
+from ..inside import Inside
 from . import embedded
 from .check import check
 from .suffix import KERAS, LEGACY
@@ -20,7 +21,7 @@ def _readable(path: Path) -> Iterator[None]:
     """Turn whatever zipfile and h5py raise for a damaged file into a `VerifyError`."""
     try:
         yield
-    except VerifyError:
+    except StoreError:
         raise
     except Exception as error:
         problem = "is not a readable Keras archive" if path.suffix == KERAS else "h5py cannot open it"
@@ -50,5 +51,15 @@ def _thin(path: Path, thinned: Path, record: Mapping[str, Any], contents: Conten
     return write_weights(path, thinned, {"record": dict(record)}, contents)
 
 
-ARCHIVE = Format(KERAS, _facts, _check, _same, _thin)
-HDF5 = Format(LEGACY, _facts, _check, _same, _thin)
+@contextmanager
+def _look(path: Path) -> Iterator[Inside]:
+    from .inside import look  # here, for the same reason
+
+    with ExitStack() as opened:
+        with _readable(path):
+            found = opened.enter_context(look(path))
+        yield found
+
+
+ARCHIVE = Format(KERAS, _facts, _check, _same, _thin, _look)
+HDF5 = Format(LEGACY, _facts, _check, _same, _thin, _look)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from .readable_name import readable_name
-from .unpickler import RestrictedUnpickler
-
-_OF_TORCH = (torch.dtype, torch.layout, torch.memory_format, torch.qscheme)  # what a tensor is described with
+from .without_code import read
 
 
 def same_weights(a: Path, b: Path) -> bool:
@@ -41,27 +37,4 @@ def _bytes(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _weights(path: Path) -> dict[str, Any]:
-    settings: dict[str, Any] = {"map_location": "cpu", "mmap": True}
-    with readable_name(path) as name:
-        try:
-            found = torch.load(name, weights_only=True, **settings)
-        except pickle.UnpicklingError:  # the file also holds objects of other classes
-            found = torch.load(name, weights_only=False, pickle_module=_TensorsAlone, **settings)
-    return dict(found["state_dict"])
-
-
-class _Unpickler(RestrictedUnpickler):
-    """Rebuilds tensors, and nothing else."""
-
-    def allowed(self, module: str, name: str) -> Any:
-        known = (module, name) == ("collections", "OrderedDict")
-        if known or (module == "torch._utils" and name.startswith("_rebuild_")):
-            return pickle.Unpickler.find_class(self, module, name)
-        found = getattr(torch, name, None) if module == "torch" else None
-        return found if isinstance(found, _OF_TORCH) or found in (torch.Size, torch.device) else None
-
-
-class _TensorsAlone:
-    """The parts of the `pickle` module that torch uses to read pickles."""
-
-    Unpickler, load, UnpicklingError = _Unpickler, pickle.load, pickle.UnpicklingError
+    return dict(read(path)["state_dict"])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from ...policy.contents import Contents
 from ..format import Format, Written
+from ..inside import Inside
 from .check import check, is_archive, load
 
 KEY = "ckpt_callbacks"
@@ -33,4 +35,10 @@ def _thin(path: Path, thinned: Path, record: Mapping[str, Any], contents: Conten
     return write_weights(path, thinned, {KEY: {"record": dict(record)}}, contents)
 
 
-TORCH = Format(".ckpt", _facts, check, _same, _thin)
+def _look(path: Path) -> AbstractContextManager[Inside]:
+    from .inside import look  # here, for the same reason
+
+    return look(path, KEY)
+
+
+TORCH = Format(".ckpt", _facts, check, _same, _thin, _look)
