@@ -14,6 +14,8 @@
     │   └── VerifyError                   a file that does not match its digest
     │       └── Unreadable                a file that could not be read now
     ├── ResumeError                       a checkpoint that cannot be resumed from
+    ├── ExportError                       a checkpoint that cannot be exported
+    │   └── ExportDiffers                 an exported file that differs from its checkpoint
     └── MissingDependency (ImportError)   a framework that is not installed
 
 All of them can be imported from `ckpt_callbacks`. Each message is one line: where, what was received, what was
@@ -110,6 +112,14 @@ class Unreadable(VerifyError):
 
 class ResumeError(CkptError):
     """A checkpoint from which training cannot be resumed, such as one of a different model."""
+
+
+class ExportError(CkptError):
+    """A checkpoint that cannot be exported. Nothing was written."""
+
+
+class ExportDiffers(ExportError):
+    """An exported file that differs from its checkpoint by more than the tolerance. It was removed."""
 
 
 class MissingDependency(CkptError, ImportError):

@@ -16,7 +16,7 @@ FLOORS = [
     ("formats", "config"),
     ("recovery",),
     ("run",),
-    ("torch", "testing"),
+    ("torch", "testing", "export"),
     ("lightning", "keras", "cli"),
 ]
 FLOOR_OF = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
@@ -34,6 +34,17 @@ ALLOWED_LIBRARIES = {
     "config": {"annotated_types", "pydantic", "pydantic_core", "ruamel", "typing_extensions"},
     "cli": {"click", "rich"},
     "torch": {"torch", "numpy"},
+    "export": {
+        "torch",
+        "lightning",
+        "keras",
+        "tensorflow",
+        "numpy",
+        "safetensors",
+        "onnx",
+        "onnxruntime",
+        "ai_edge_litert",
+    },
     "lightning": {"lightning", "torch", "torchmetrics", "numpy"},  # Lightning requires torchmetrics
     "keras": {"keras", "h5py", "numpy", "tensorflow", "torch", "jax"},
 }
@@ -68,6 +79,11 @@ def test_imports_go_downward(path):
     for room, _ in imports(path):
         if room and room != here and (here, room) not in EXCEPTIONS:
             assert FLOOR_OF[room] < FLOOR_OF[here], f"{path.name}: {here} must not import {room}"
+
+
+def test_no_training_code_imports_what_exports():
+    importers = {room_of(path) for path in FILES for room, _ in imports(path) if room == "export"}
+    assert importers == {"export", "cli"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)

@@ -1,0 +1,54 @@
+"""The command ``ckpt export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..errors import ExportDiffers
+from ..units import rough_size
+from . import options
+from .local_path import LocalPath
+from .output import say
+from .records import Listing
+
+
+@click.command()
+@options.run_dir
+@options.which
+@click.option("--to", type=LocalPath(), required=True, help="The file to write; its suffix chooses the format.")
+@click.option("--tol", "tolerance", type=click.FloatRange(min=0), help="The relative difference that is allowed.")
+@click.option("--force", is_flag=True, help="Replace a file that exists.")
+@options.as_json
+def export(
+    run_dir: Path, which: str | None, to: Path, tolerance: float | None, force: bool, as_json: bool
+) -> None:  # fmt: skip
+    """Write a checkpoint as a file that other programs load.
+
+    RUN_DIR and WHICH name the checkpoint, as for `ckpt path`. The suffix of --to chooses the format: .safetensors. The
+    file is loaded again and compared with the checkpoint. If it differs by more than --tol, it is removed, and the exit
+    status is 1.
+    """
+    from ..export import export as write  # here, because it imports numpy
+
+    manifest, name = options.locate(run_dir, which)
+    record = Listing(manifest, options.policy_of(None, manifest)).find(name)
+    try:
+        done = write(record, to, tolerance=tolerance, force=force)
+    except ExportDiffers as error:
+        say(f"Error: {error}", err=True)
+        raise SystemExit(1) from error
+    if as_json:
+        facts = {"path": str(done.path), "files": [str(file) for file in done.files], "size": done.size}
+        facts |= {"checkpoint": str(done.checkpoint), "compared": done.compared, "any_batch": done.any_batch}
+        options.echo_json(
+            facts | {"absolute": done.absolute, "relative": done.relative, "tolerance": done.tolerance}
+        )  # fmt: skip
+        return
+    batch = {True: ", for any batch size", False: ", for one batch size", None: ""}[done.any_batch]
+    say(f"{done.path}: {rough_size(done.size)} from {done.checkpoint}{batch}")
+    say(
+        f"largest difference of its {done.compared}: {done.absolute:.2g} absolute, {done.relative:.2g} relative "
+        f"(allowed: {done.tolerance:g})"
+    )

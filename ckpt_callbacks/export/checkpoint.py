@@ -1,0 +1,82 @@
+"""The checkpoint to export."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from ..errors import ExportError
+from ..formats.keras.suffix import KERAS, LEGACY
+from ..formats.torch.check import is_archive
+from ..record import Record
+from ..store.condition import check_exists
+from ..store.layout import Layout
+from ..store.manifest import Manifest
+from ..store.paths import expanded
+from ..store.replacement import verify_now
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint's file, with its record if it is in a run directory.
+
+    Attributes:
+        path: The file.
+        record: Its record; None for a file that no manifest lists.
+    """
+
+    path: Path
+    record: Record | None
+
+    @classmethod
+    def find(cls, given: Record | str | PathLike[str]) -> Checkpoint:
+        """Return the checkpoint that a record, a path or a link means.
+
+        Raises:
+            StoreError: It does not exist.
+        """
+        if isinstance(given, Record):
+            check_exists(given)
+            return cls(given.path, given)
+        path = expanded("export: checkpoint", given)
+        if not path.exists():
+            raise ExportError(f"{path}: does not exist; expected a checkpoint, as in open_run(...).best()")
+        path = Path(os.path.realpath(path))
+        if not Layout(path.parent).private.is_dir():
+            return cls(path, None)
+        records = Manifest.read(path.parent).records.values()
+        named = [record for record in records if record.file == path.name and record.status.on_disk]
+        return cls(path, named[-1] if named else None)
+
+    def verify(self) -> None:
+        """Compare every byte with the manifest.
+
+        Raises:
+            VerifyError: The file is damaged.
+        """
+        if self.record is not None:
+            verify_now(Manifest.read(self.path.parent), self.record)
+
+    @cached_property
+    def framework(self) -> str:
+        """The framework whose file it is.
+
+        Raises:
+            ExportError: It is no file of torch or Keras.
+        """
+        if self.path.is_dir():
+            raise ExportError(f"{self.path}: is a directory, a sharded checkpoint; expected a checkpoint of one file")
+        if self.path.name.endswith((KERAS, LEGACY)):
+            return "keras"
+        if is_archive(self.path):
+            return "torch"
+        raise ExportError(f"{self.path}: neither torch nor Keras wrote it; expected a checkpoint of one of them")
+
+    @property
+    def metadata(self) -> Any:
+        """What the record says about the training."""
+        return self.record.metadata if self.record is not None else {}

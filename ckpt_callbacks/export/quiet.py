@@ -1,0 +1,26 @@
+"""Exporters without their hints for those who call them directly."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_TALKATIVE = ("torch.onnx", "torch.export", "torch._export", "absl", "root", "tf2onnx", "tensorflow")
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Leave out warnings, and what exporters log below an error. Their exceptions stay."""
+    loggers = [logging.getLogger(None if name == "root" else name) for name in _TALKATIVE]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

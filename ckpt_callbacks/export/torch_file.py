@@ -1,0 +1,34 @@
+"""The part of a ``.ckpt`` file that belongs to the model."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import ExportError, first_line
+from ..formats.torch.check import refused
+from ..formats.torch.readable_name import readable_name
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Return the saved dictionary, with its tensors left on the disk.
+
+    Raises:
+        ExportError: The file holds no weights, or objects of other classes than torch's.
+    """
+    try:
+        with readable_name(path) as name:
+            found = torch.load(name, map_location="cpu", mmap=True, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ExportError(
+            f"{path}: holds {refused(error)}, which only the script's own code can read; expected tensors and plain "
+            "values, as after save_hyperparameters(ignore=[...])"
+        ) from error
+    except RuntimeError as error:
+        raise ExportError(f"{path}: torch cannot open it: {first_line(error)}") from error
+    if not isinstance(found, dict) or not isinstance(found.get("state_dict"), dict):
+        raise ExportError(f"{path}: holds no 'state_dict'; expected a checkpoint of Lightning or of TorchSource")
+    return found
