@@ -27,6 +27,8 @@ from .errors import (
     absent,
 )
 from .events import Event, EventKind
+from .formats.compressed.opened import native_path
+from .formats.compressed.opened import open as open
 from .policy.composition import AllOf, AnyOf, Not, Trigger
 from .policy.contents import Contents
 from .policy.decision import Decision, Save, Stop
@@ -45,6 +47,7 @@ from .record import Record, Status
 from .run.saved_run import open_run
 from .units import hours, minutes, seconds
 
+# `open` is missing here, because `from ckpt_callbacks import *` must not hide Python's own.
 __all__ = [
     "EMA",
     "AllOf",
@@ -107,6 +110,7 @@ __all__ = [
     "fold",
     "hours",
     "minutes",
+    "native_path",
     "open_run",
     "plan",
     "seconds",

@@ -30,7 +30,7 @@ EXCEPTIONS = {
 PURE_STANDARD_LIBRARY = {"policy", "errors", "events", "record", "settings", "units"}
 ALLOWED_LIBRARIES = {
     "store": {"xxhash"},
-    "formats": {"h5py", "isal", "keras", "numpy", "torch", "typing_extensions"},
+    "formats": {"backports", "compression", "h5py", "isal", "keras", "numpy", "torch", "typing_extensions", "xxhash"},
     "config": {"annotated_types", "pydantic", "pydantic_core", "ruamel", "typing_extensions"},
     "cli": {"click", "rich"},
     "torch": {"torch", "numpy"},
@@ -48,7 +48,16 @@ ALLOWED_LIBRARIES = {
     "lightning": {"lightning", "torch", "torchmetrics", "numpy"},  # Lightning requires torchmetrics
     "keras": {"keras", "h5py", "numpy", "tensorflow", "torch", "jax"},
 }
-FUNCTIONS = {"decide", "fold", "plan", "open_run", "seconds", "minutes", "hours"}  # what is public and no class
+FUNCTIONS = {
+    "decide",
+    "fold",
+    "native_path",
+    "plan",
+    "open_run",
+    "seconds",
+    "minutes",
+    "hours",
+}  # what is public and no class
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

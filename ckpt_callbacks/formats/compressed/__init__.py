@@ -1,0 +1,1 @@
+"""Compressed checkpoints: files that wrap a native one byte for byte."""
