@@ -19,7 +19,7 @@ ROOM ?=
 ROOM_TESTS = $(if $(ROOM),$(or $(wildcard $(ROOM:%=tests/%) $(ROOM:%=tests/adapters/%) $(ROOM:%=tests/system/%) \
 	$(ROOM:%=tests/test_%.py)),$(error there are no tests of ROOM=$(ROOM))),tests)
 
-.PHONY: demo lint build test test-faults test-oldest soak hunt scripts bench bench-quick clean
+.PHONY: demo lint build test test-faults test-export test-oldest soak hunt scripts bench bench-quick clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -44,7 +44,7 @@ build: $(STAMP)
 
 # All quick tests; `make test ROOM=policy` (or keras, contract, units ...) runs one room's.
 test: $(STAMP)
-	$(PYTEST) $(PARALLEL) $(ROOM_TESTS) -m "not slow and not soak"
+	$(PYTEST) $(PARALLEL) $(ROOM_TESTS) -m "not slow and not soak and not export"
 
 OLDEST := .venv-oldest
 # Replaces some oldest versions, such as OLDEST_BUT="torch==2.13.0" if pip finds no CPU build of an older torch.
@@ -62,13 +62,17 @@ $(OLDEST)/.installed: pyproject.toml tests/support/oldest.py
 # The quick tests with the oldest versions that pyproject.toml allows; their warnings are not errors.
 test-oldest: $(OLDEST)/.installed
 	OMP_NUM_THREADS=1 PYTEST_ADDOPTS="-W default" $(OLDEST)/bin/python -m pytest $(PARALLEL) $(ROOM_TESTS) \
-		-m "not slow and not soak"
+		-m "not slow and not soak and not export"
 
 # Kills and injected errors at every step of the commit protocol; further signals, and processes that train together. Then
 # four times as many random policies and histories as in `make test`.
 test-faults: $(STAMP)
-	$(PYTEST) $(PARALLEL) $(ROOM_TESTS) -m "slow and not soak" --show-capture=no
-	$(if $(ROOM),,EXAMPLES=4 $(PYTEST) $(PARALLEL) tests/policy tests/config -m "not slow and not soak")
+	$(PYTEST) $(PARALLEL) $(ROOM_TESTS) -m "slow and not soak and not export" --show-capture=no
+	$(if $(ROOM),,EXAMPLES=4 $(PYTEST) $(PARALLEL) tests/policy tests/config -m "not slow and not soak and not export")
+
+# Models that are exported in every format, and run by their own runtimes in processes of their own.
+test-export: $(STAMP)
+	$(PYTEST) $(PARALLEL) tests/export -m export
 
 # 126 training runs, killed at random moments and resumed; writes the result into docs/exact-resume.md.
 soak: $(STAMP)

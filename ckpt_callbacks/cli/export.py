@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,24 +19,29 @@ from .records import Listing
 @options.run_dir
 @options.which
 @click.option("--to", type=LocalPath(), required=True, help="The file to write; its suffix chooses the format.")
+@click.option("--model", help="The model's class, as package.module:Class or file.py:Class.")
+@click.option(
+    "--inputs", type=LocalPath(), help="A file of numpy.savez with sample inputs, one array for each argument."
+)
 @click.option("--tol", "tolerance", type=click.FloatRange(min=0), help="The relative difference that is allowed.")
 @click.option("--force", is_flag=True, help="Replace a file that exists.")
 @options.as_json
 def export(
-    run_dir: Path, which: str | None, to: Path, tolerance: float | None, force: bool, as_json: bool
+    run_dir: Path, which: str | None, to: Path, tolerance: float | None, as_json: bool, **given: Any
 ) -> None:  # fmt: skip
     """Write a checkpoint as a file that other programs load.
 
-    RUN_DIR and WHICH name the checkpoint, as for `ckpt path`. The suffix of --to chooses the format: .safetensors. The
-    file is loaded again and compared with the checkpoint. If it differs by more than --tol, it is removed, and the exit
-    status is 1.
+    RUN_DIR and WHICH name the checkpoint, as for `ckpt path`. The suffix of --to chooses the format: .safetensors,
+    .onnx, .pt2 (torch.export) or .torchscript. Formats that hold a model need the code of its class, as in --model
+    train.py:Net, and sample inputs: the module's example_input_array, or a file. The new file is run on these inputs
+    and compared with the checkpoint. If it differs by more than --tol, it is removed, and the exit status is 1.
     """
     from ..export import export as write  # here, because it imports numpy
 
     manifest, name = options.locate(run_dir, which)
     record = Listing(manifest, options.policy_of(None, manifest)).find(name)
     try:
-        done = write(record, to, tolerance=tolerance, force=force)
+        done = write(record, to, tolerance=tolerance, **given)
     except ExportDiffers as error:
         say(f"Error: {error}", err=True)
         raise SystemExit(1) from error

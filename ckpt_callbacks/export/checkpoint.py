@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 from ..errors import ExportError
+from ..formats.compressed.opened import native_path
 from ..formats.keras.suffix import KERAS, LEGACY
 from ..formats.torch.check import is_archive
 from ..record import Record
@@ -61,6 +63,16 @@ class Checkpoint:
         if self.record is not None:
             verify_now(Manifest.read(self.path.parent), self.record)
 
+    @contextmanager
+    def native(self, folder: Path) -> Iterator[Checkpoint]:
+        """Yield this checkpoint; in place of a compressed one, its native file, which is deleted at the end.
+
+        Args:
+            folder: Where to put that file.
+        """
+        with native_path(self.path, folder) as path:
+            yield Checkpoint(path, self.record)
+
     @cached_property
     def framework(self) -> str:
         """The framework whose file it is.
@@ -77,6 +89,7 @@ class Checkpoint:
         raise ExportError(f"{self.path}: neither torch nor Keras wrote it; expected a checkpoint of one of them")
 
     @property
-    def metadata(self) -> Any:
-        """What the record says about the training."""
-        return self.record.metadata if self.record is not None else {}
+    def model_name(self) -> str | None:
+        """The name of the class that was trained, if the record knows it."""
+        found = self.record.metadata.get("model") if self.record is not None else None
+        return found if isinstance(found, str) else None

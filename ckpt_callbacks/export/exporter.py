@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from ..errors import CkptError, ExportDiffers, ExportError, first_line
 from ..record import Record
@@ -11,10 +12,11 @@ from ..store.paths import expanded
 from . import libraries
 from .checkpoint import Checkpoint
 from .difference import Difference
+from .given import given_inputs, given_model
 from .new_file import NewFile
 from .quiet import quiet
 from .result import Exported
-from .target import kind_of
+from .target import Kind, kind_of
 
 TOLERANCE = 1e-4  # relative to the largest value of an output
 
@@ -23,6 +25,8 @@ def export(
     checkpoint: Record | str | PathLike[str],
     to: str | PathLike[str],
     *,
+    model: Any = None,
+    inputs: Any = None,
     tolerance: float | None = None,
     force: bool = False,
 ) -> Exported:
@@ -33,6 +37,10 @@ def export(
     Args:
         checkpoint: The checkpoint: a record, as ``open_run(...).best()`` returns it, or a path.
         to: The file to write.
+        model: The model that wrote the checkpoint, its class, or a function that returns it; as text,
+            ``package.module:Class``. A given model stays as it is. Formats that hold only weights need none.
+        inputs: Sample inputs: an ``.npz`` file with an array for each argument, or the arguments themselves. By
+            default, the module's ``example_input_array``.
         tolerance: The largest difference that is allowed, relative to the largest value of the same output. By default,
             1e-4.
         force: Whether to replace a file that exists.
@@ -46,34 +54,46 @@ def export(
     path = expanded("export: to", to)
     kind = kind_of(path)
     found = Checkpoint.find(checkpoint)
-    place = NewFile(path, force=force)
+    target = NewFile(path, force=force)
     libraries.require(kind.libraries)
-    if found.framework not in kind.frameworks:
-        raise ExportError(f"{path}: a checkpoint of {found.framework} cannot be exported as {kind.suffixes[0]}")
     found.verify()
     allowed = TOLERANCE if tolerance is None else tolerance
-    with place.draft() as draft:
+    with target.draft() as draft:
         try:
-            with quiet():
-                difference = _write_tensors(found, draft)
+            with quiet(), found.native(draft.parent) as native:
+                difference, any_batch = _written(native, kind, draft, model, inputs)
+        except ExportDiffers as error:
+            raise ExportDiffers(f"{path}: was not written: {error}") from error
         except (CkptError, OSError):
             raise
         except Exception as error:  # exporters raise all kinds of errors
-            raise ExportError(f"{path}: {type(error).__name__}: {first_line(error)}") from error
+            raise ExportError(
+                f"{path}: cannot be written from {found.path}: {type(error).__name__}: {first_line(error)}"
+            ) from error
         if not difference.relative <= allowed:
             raise ExportDiffers(
                 f"{path}: was not written: it differs from {found.path} by {difference}; expected at most {allowed:g}"
             )
-        files = place.keep(draft)
+        files = target.keep(draft)
+    size = sum(file.stat().st_size for file in files)
+    compared = "tensors" if kind.tensors else "outputs"
     return Exported(
-        path, files, sum(file.stat().st_size for file in files), found.path, "tensors", difference.absolute,
-        difference.relative, allowed,
+        path, files, size, found.path, compared, difference.absolute, difference.relative, allowed, any_batch
     )  # fmt: skip
 
 
-def _write_tensors(found: Checkpoint, draft: Path) -> Difference:
-    from . import tensor_file, torch_file
+def _written(
+    found: Checkpoint, kind: Kind, draft: Path, model: Any, inputs: Any
+) -> tuple[Difference, bool | None]:  # fmt: skip
+    """Write a file, load it again, and return by how much it differs, and whether it takes any batch size."""
+    if found.framework not in kind.frameworks:
+        raise ExportError(f"{draft.name}: a checkpoint of {found.framework} cannot be exported as {kind.suffixes[0]}")
+    if kind.tensors:
+        from . import tensor_file, torch_file
 
-    tensors = torch_file.read(found.path)["state_dict"]
-    tensor_file.write_torch(draft, tensors)
-    return tensor_file.compare(draft, tensors, "torch")
+        tensors = torch_file.weights(found.path)
+        tensor_file.write_torch(draft, tensors)
+        return tensor_file.compare(draft, tensors, "torch"), None
+    from . import torch_export
+
+    return torch_export.write(found, kind.module, draft, given_model(model, found), given_inputs(inputs))

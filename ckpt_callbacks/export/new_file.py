@@ -58,10 +58,13 @@ class NewFile:
             draft: The path that `draft` has yielded.
         """
         files: tuple[Path, ...] = (self.path,)
+        usual = draft.with_name("mode")  # the permissions of new files; some libraries keep others out
+        usual.touch()
         data = draft.with_name(self._data.name)
-        flush(draft)
+        for file in filter(Path.exists, (draft, data)):
+            file.chmod(usual.stat().st_mode)
+            flush(file)
         if data.exists():
-            flush(data)
             self.path.unlink(missing_ok=True)
             os.replace(data, self._data)
             os.replace(draft, self.path)

@@ -27,7 +27,12 @@ class Kind:
     frameworks: tuple[str, ...] = ("torch", "keras")
 
 
-KINDS = (Kind((".safetensors",), "tensor_file", ("safetensors",), tensors=True, frameworks=("torch",)),)
+KINDS = (
+    Kind((".safetensors",), "tensor_file", ("safetensors",), tensors=True, frameworks=("torch",)),
+    Kind((".onnx",), "onnx_file", ("onnx", "onnxscript", "onnxruntime"), frameworks=("torch",)),
+    Kind((".pt2",), "program_file", frameworks=("torch",)),
+    Kind((".torchscript", ".ts"), "script_file", frameworks=("torch",)),
+)
 
 
 def kind_of(path: Path) -> Kind:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ..errors import ExportError, first_line
+from ..formats.torch import without_code
 from ..formats.torch.check import refused
 from ..formats.torch.readable_name import readable_name
 
@@ -29,6 +30,23 @@ def read(path: Path) -> dict[str, Any]:
         ) from error
     except RuntimeError as error:
         raise ExportError(f"{path}: torch cannot open it: {first_line(error)}") from error
+    return _checked(path, found)
+
+
+def weights(path: Path) -> dict[str, Any]:
+    """Return the weights alone, whatever else the file holds. This runs none of the code that it names.
+
+    Raises:
+        ExportError: The file holds no weights.
+    """
+    try:
+        found = without_code.read(path)
+    except Exception as error:  # torch and zipfile raise all kinds of errors
+        raise ExportError(f"{path}: torch cannot open it: {first_line(error)}") from error
+    return dict(_checked(path, found)["state_dict"])
+
+
+def _checked(path: Path, found: Any) -> dict[str, Any]:
     if not isinstance(found, dict) or not isinstance(found.get("state_dict"), dict):
         raise ExportError(f"{path}: holds no 'state_dict'; expected a checkpoint of Lightning or of TorchSource")
     return found

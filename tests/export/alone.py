@@ -1,0 +1,64 @@
+"""Exported files, opened by their own runtime where neither this package nor the model's code can be imported."""
+
+import subprocess
+import sys
+
+import numpy as np
+
+BLOCK = """
+import sys
+sys.modules.update(dict.fromkeys(("ckpt_callbacks", "lightning", "tests", *sys.argv[4:])))
+import numpy as np
+path, given, made = sys.argv[1:4]
+inputs = [value for _, value in sorted(np.load(given).items())]
+"""
+SAVE = "\nnp.savez(made, *[np.asarray(value) for value in outputs])\n"
+TORCH = "outputs = [module(*map(torch.from_numpy, inputs)).detach()]"
+RUNTIMES = {
+    ".onnx": """
+import onnxruntime
+session = onnxruntime.InferenceSession(path)
+outputs = session.run(None, {entry.name: value for entry, value in zip(session.get_inputs(), inputs)})
+""",
+    ".pt2": f"import torch\nmodule = torch.export.load(path).module()\n{TORCH}",
+    ".torchscript": f"import torch\nmodule = torch.jit.load(path)\n{TORCH}",
+    ".tflite": """
+from ai_edge_litert.interpreter import Interpreter
+runner = Interpreter(path).get_signature_runner()
+names = sorted(runner.get_input_details())
+outputs = [value for _, value in sorted(runner(**dict(zip(names, inputs))).items())]
+""",
+    ".keras": """
+import keras
+outputs = keras.tree.flatten(keras.models.load_model(path)(inputs if len(inputs) > 1 else inputs[0]))
+outputs = [keras.ops.convert_to_numpy(output) for output in outputs]
+""",
+}
+RUNTIMES[".h5"] = RUNTIMES[".keras"]
+
+
+def outputs_of(path, inputs, *blocked):
+    """Return what a file computes, as its runtime alone does.
+
+    Args:
+        path: The file.
+        inputs: Its inputs, in order.
+        blocked: Further modules that the process cannot import.
+    """
+    given, made = path.with_name("given.npz"), path.with_name("made.npz")
+    np.savez(given, *inputs)
+    code = BLOCK + RUNTIMES[path.suffix] + SAVE
+    command = [sys.executable, "-I", "-W", "ignore", "-c", code, str(path), str(given), str(made), *blocked]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    with np.load(made) as file:
+        found = [file[f"arr_{number}"] for number in range(len(file.files))]
+    given.unlink()
+    made.unlink()
+    return found
+
+
+def distance(expected, found):
+    """Return the largest difference of outputs, relative to the largest value of each."""
+    assert [x.shape for x in expected] == [x.shape for x in found]
+    return max(float(np.abs(a - b).max() / np.abs(a).max()) for a, b in zip(expected, found, strict=True))
