@@ -52,6 +52,8 @@ class Record:
         size: Bytes on disk.
         digest: ``algorithm:hex`` over every byte.
         contents: ``full`` or ``weights``.
+        compressed: The facts of the native file in a compressed one: ``codec``, ``digest`` and ``size``. If its
+            compression was tried and gained too little, ``gain``, the part of its bytes. Empty if neither.
         resumable: A run can continue from it.
         finite: False if it is known that a trained weight is NaN or infinite, or that training ended because a metric
             was. Such a checkpoint is not resumable, and never becomes ``best``.
@@ -63,7 +65,8 @@ class Record:
             counts from 1 again.
         identity: Tells its file from any other that takes its name; empty if that is not known.
         replacement: The facts of the smaller file that is taking the place of its file: ``digest``, ``size`` and
-            ``contents``. Empty at any other time; see `ckpt_callbacks.store.replacement`.
+            ``contents``. Empty at any other time; see `ckpt_callbacks.store.replacement`, and for files of another
+            name `ckpt_callbacks.store.succession`.
         superseded: A later attempt resumed from an older checkpoint, which left this one on a dead branch.
         exceptional: Saved while training was failing, so that it never becomes ``best``.
         final: The state at the end of a `fit`.
@@ -90,6 +93,7 @@ class Record:
     digest: str = ""
     identity: str = ""
     contents: str = "full"
+    compressed: Mapping[str, Any] = field(default_factory=dict)
     resumable: bool = True
     finite: bool = True
     status: Status = Status.WRITING

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,14 @@ class Written:
         digest: The digest of all bytes if the writer forced them to the device, otherwise None.
         size: The size in bytes if the writer forced them to the device, otherwise None.
         finite: False if a search has found NaN or an infinity in a trained weight.
+        compressed: The facts of the native file, if this one is compressed; see `Record.compressed`.
     """
 
     shapes: Shapes = ()
     digest: str | None = None
     size: int | None = None
     finite: bool = True
+    compressed: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from functools import partial
 
 from ..record import Record
+from ..store import succession
 from ..store.manifest import Manifest
 from ..store.replacement import finished, is_in_place, undone
 from .repair import Repair
@@ -16,10 +18,32 @@ def find_unfinished_replacements(manifest: Manifest) -> Iterator[Repair]:
 
     While they cannot be read, both files count as good.
     """
-    for record in manifest.live():
-        if record.replacement:
+    for record in list(manifest.records.values()):
+        if succession.predecessor(record) is not None:
+            yield Repair(
+                f"{record.file}: the native file was not deleted after it was compressed",
+                "finished",
+                partial(succession.finish, manifest, record.id),
+            )
+        elif succession.successor(record) is not None and record.status.on_disk:
+            with contextlib.suppress(OSError):
+                yield _succession(manifest, record, succession.is_in_place(record))
+        elif record.replacement and record.status.on_disk:
             with contextlib.suppress(OSError):
                 yield _repair(manifest, record, is_in_place(record))
+
+
+def _succession(manifest: Manifest, record: Record, is_new: bool) -> Repair:
+    problem = f"{record.file}: was being compressed"
+    if not is_new:
+        undo = partial(manifest.amend, record.id, lambda now: undone() if now.replacement else {})
+        return Repair(problem, "undone, because the compressed file is not in place", undo, changes_only_records=True)
+
+    def do() -> None:
+        manifest.amend(record.id, lambda now: succession.succeeded(now) if succession.successor(now) else {})
+        succession.finish(manifest, record.id)
+
+    return Repair(problem, "finished, because the compressed file is in place", do)
 
 
 def _repair(manifest: Manifest, record: Record, is_new: bool | None) -> Repair:

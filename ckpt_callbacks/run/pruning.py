@@ -56,13 +56,14 @@ def delete(
     Returns:
         False if the checkpoint stays, or if somebody else has deleted it.
     """
-    known, changed = _replaced(record), dict[str, Any]()
+    known, changed, paths = _replaced(record), dict[str, Any](), [record.path]
 
     def facts_of(now: Record) -> dict[str, Any]:
         if now.status.on_disk and may(now):
             # Its file may have been replaced by its weights alone since the record was read.
             other = known if (now.digest, now.replacement) == (record.digest, record.replacement) else _replaced(now)
             changed["status"] = Status.DELETED
+            paths[:] = [now.path]  # it may have been compressed since
             if other is not None:
                 changed.update(error=str(other), absent=True)
         return changed
@@ -72,7 +73,7 @@ def delete(
         return False
     if "error" in changed:
         log.warning("%s; it is not deleted, because it is not the checkpoint that was saved", changed["error"])
-    elif leftovers.remove(record.path):
+    elif leftovers.remove(paths[0]):
         manifest.gone_files.note([record.id])
         log.info("deleted %s: %s", record.file, why)
     return True

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +91,12 @@ class Rewriting:
         """Write the new file, read it back, and return its facts."""
         assert form.thin is not None
         embedded = self._record.replace(contents=self._contents.kind, resumable=False, digest="", size=0, identity="")
+        embedded = embedded.replace(compressed={})
         written = form.thin(self._record.path, staged, embedded.to_json(), self._contents)
         if written.digest is None or written.size is None:
             flush(staged)
-            written = Written(written.shapes, *digest(staged, progress=go_on))
+            found, size = digest(staged, progress=go_on)
+            written = replace(written, digest=found, size=size)
         if digest(staged, from_device=True, progress=go_on) != (written.digest, written.size):
             raise StoreError(f"{staged}: its bytes changed on the way to the disk")
         form.check(staged, written.shapes)
@@ -104,6 +107,7 @@ class Rewriting:
         if self._is_unchanged(now) and not now.replacement:
             assert written.digest is not None and written.size is not None
             self._intent = intended(written.digest, written.size, self._contents.kind)
+            self._intent["replacement"]["compressed"] = dict(written.compressed)
         return self._intent
 
     def _swapped(self, now: Record, staged: Path, may: Callable[[], bool]) -> dict[str, Any]:

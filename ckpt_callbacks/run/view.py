@@ -28,7 +28,7 @@ def missing_ids(manifest: Manifest) -> set[int]:
     gone = {record.id for record in manifest.live() if not os.path.exists(record.path)}
     if gone:
         manifest.refresh()  # the journal records a deletion before the file goes
-    return {id_ for id_ in gone if manifest.counts(id_)}
+    return {id_ for id_ in gone if manifest.counts(id_) and not os.path.exists(manifest.records[id_].path)}
 
 
 class RunView:
@@ -98,10 +98,17 @@ class RunView:
         if os.path.exists(record.path):
             return False
         self.manifest.refresh()  # a training run records a deletion before the file goes
+        if self._has_new_name(record):
+            return True
         if self.manifest.counts(record.id) and record.id not in self.missing:
             self.missing.add(record.id)
             log.warning("%s: missing, so another checkpoint takes its place, if there is one", record.path)
         return True
+
+    def _has_new_name(self, record: Record) -> bool:
+        """Return whether a checkpoint was compressed since its record was read."""
+        now = self.manifest.records.get(record.id)
+        return now is not None and now.file != record.file and os.path.exists(now.path)
 
     def last(self) -> Record | None:
         """Return the newest checkpoint of the run, or None."""

@@ -18,6 +18,7 @@ from .commit import free_draft
 from .private_files import create_file, read_file
 
 _POINTER = ".pointer"
+_COMPRESSED = ".cz"  # stands after the native suffix
 
 
 def move_alias(dirpath: Path, name: str, file: str | None, known: Collection[str]) -> bool:
@@ -32,7 +33,7 @@ def move_alias(dirpath: Path, name: str, file: str | None, known: Collection[str
     Returns:
         False if a file that this package did not create has the alias's name.
     """
-    moved = _point(dirpath, name, file, _suffix(file), known) if file is not None else None
+    moved = _point(dirpath, name, file, reader_suffix(file), known) if file is not None else None
     for stale in _links(dirpath, name):  # only now, so that the alias always exists
         if stale != moved and target_of(stale) in known:
             stale.unlink(missing_ok=True)
@@ -41,7 +42,7 @@ def move_alias(dirpath: Path, name: str, file: str | None, known: Collection[str
 
 def obstacle(dirpath: Path, name: str, file: str, known: Collection[str]) -> Path | None:
     """Return the foreign file that prevents ``name`` from pointing to ``file``; None if there is none."""
-    link = dirpath / f"{name}{_suffix(file)}"
+    link = dirpath / f"{name}{reader_suffix(file)}"
     return link if os.path.lexists(link) and target_of(link) not in known else None
 
 
@@ -82,8 +83,12 @@ def _point(dirpath: Path, name: str, file: str, suffix: str, known: Collection[s
     return link
 
 
-def _suffix(file: str) -> str:
-    return ".weights.h5" if file.endswith(".weights.h5") else Path(file).suffix
+def reader_suffix(file: str) -> str:
+    """Return the end of a name by which readers choose what to do with the file, such as ``.weights.h5``."""
+    last = Path(file).suffix
+    if last == _COMPRESSED:
+        return f"{reader_suffix(file.removesuffix(last))}{last}"
+    return ".weights.h5" if file.endswith(".weights.h5") else last
 
 
 def _links(dirpath: Path, name: str) -> list[Path]:

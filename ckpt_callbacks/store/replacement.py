@@ -37,6 +37,7 @@ def finished(record: Record) -> dict[str, Any]:
     return {
         "status": Status.THINNED, "resumable": False, "digest": new["digest"], "size": new["size"],
         "contents": new["contents"], "identity": identity(record.path) if record.identity else "", "replacement": {},
+        "compressed": new.get("compressed", {}),
     }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import builtins
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -66,8 +66,12 @@ def restore(path: str | os.PathLike[str], native: Path) -> None:
         shutil.copyfileobj(source, made, _PIECE)
 
 
-def check_whole(path: str | os.PathLike[str]) -> tuple[str, int]:
+def check_whole(path: str | os.PathLike[str], progress: Callable[[int], object] | None = None) -> tuple[str, int]:
     """Decompress all of a compressed checkpoint, and return the digest and the size of its native file.
+
+    Args:
+        path: The compressed checkpoint.
+        progress: Called with the number of bytes after each piece.
 
     Raises:
         OSError: It cannot be read.
@@ -78,6 +82,7 @@ def check_whole(path: str | os.PathLike[str]) -> tuple[str, int]:
 
     with CompressedFile(path) as file:
         buffer = bytearray(_PIECE)
-        while file.readinto(buffer):
-            pass
+        while count := file.readinto(buffer):
+            if progress is not None:
+                progress(count)
         return f"xxh3_128:{file.header.digest.hex()}", file.header.size

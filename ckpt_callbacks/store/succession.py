@@ -1,0 +1,116 @@
+"""The succession of a checkpoint's file by a smaller one of another name, as its compression needs it.
+
+The journal says first what the new file is. The new file is moved into place beside the old one, and then the journal
+says that the checkpoint is the new file, and that the old one is obsolete. The links follow, the old file is deleted,
+and the journal says that this is done. After a crash anywhere in between, the record names a whole file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import VerifyError
+from ..record import ALIASES, Record
+from .aliases import move_alias, read_alias
+from .commit import remove
+from .digest import digest
+from .identity import identity, require_same
+from .manifest import Manifest
+
+
+def announced(file: str, found: str, size: int, compressed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the change of a record that announces its new file.
+
+    Args:
+        file: The name of the new file.
+        found: Its digest.
+        size: Its size in bytes.
+        compressed: See `Record.compressed`.
+    """
+    return {"replacement": {"file": file, "digest": found, "size": size, "compressed": dict(compressed)}}
+
+
+def successor(record: Record) -> Record | None:
+    """Return the record as it will be with the announced file; None if no file of another name is announced."""
+    new = record.replacement
+    if "file" not in new:
+        return None
+    return record.replace(file=new["file"], digest=new["digest"], size=new["size"], compressed=new["compressed"])
+
+
+def predecessor(record: Record) -> Record | None:
+    """Return the record as it was with the old file; None if there is no old file to delete."""
+    old = record.replacement
+    if "obsolete" not in old:
+        return None
+    facts = {name: old[name] for name in ("digest", "size", "identity")}
+    return record.replace(file=old["obsolete"], replacement={}, **facts)
+
+
+def succeeded(record: Record) -> dict[str, Any]:
+    """Return the change of a record that says that the announced file, which is in place, is the checkpoint."""
+    new = successor(record)
+    assert new is not None
+    return {
+        "file": new.file, "digest": new.digest, "size": new.size, "compressed": new.compressed,
+        "identity": identity(new.path) if record.identity else "",
+        "replacement": {
+            "obsolete": record.file, "digest": record.digest, "size": record.size, "identity": record.identity,
+        },
+    }  # fmt: skip
+
+
+def is_in_place(record: Record) -> bool:
+    """Return whether the announced file is in place, with all its bytes.
+
+    Raises:
+        OSError: It cannot be read now.
+    """
+    new = successor(record)
+    if new is None:
+        return False
+    try:
+        return digest(new.path) == (new.digest, new.size)
+    except (FileNotFoundError, VerifyError):
+        return False
+
+
+def follow(record: Record) -> None:
+    """Let the links to the old file point to the new one.
+
+    Raises:
+        OSError: A link cannot be moved; the next save tries again.
+    """
+    old = predecessor(record)
+    for alias in ALIASES if old is not None else ():
+        if old is not None and read_alias(record.path.parent, alias, {old.file}) is not None:
+            move_alias(record.path.parent, alias, record.file, {old.file, record.file})
+
+
+def finish(manifest: Manifest, id_: int) -> Record:
+    """Let the links follow, delete the old file, and return the record, which then says that this is done.
+
+    Another file that has taken the old one's name stays.
+
+    Args:
+        manifest: The directory's manifest.
+        id_: The record's id.
+
+    Raises:
+        OSError: The disk is full, or broken; the next start continues.
+        StoreError: The journal cannot be written.
+    """
+
+    def done(now: Record) -> dict[str, Any]:
+        old = predecessor(now)
+        if old is None:
+            return {}
+        follow(now)
+        with contextlib.suppress(VerifyError):
+            require_same(old)
+            remove(old.path)
+        return {"replacement": {}}
+
+    return manifest.amend(id_, done)

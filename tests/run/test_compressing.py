@@ -1,0 +1,183 @@
+"""Checkpoints that are compressed: they get another name, and every command knows them."""
+
+import errno
+import os
+import random
+
+import pytest
+
+import ckpt_callbacks
+from ckpt_callbacks import Every, KeepAll, KeepBest, Metric, Policy, Status, StoreError, VerifyError, open_run
+from ckpt_callbacks.run.compressing import Compressing
+from ckpt_callbacks.run.leftovers import Leftovers
+from ckpt_callbacks.run.pruning import delete
+from ckpt_callbacks.run.rewriting import Rewriting
+from ckpt_callbacks.store.digest import verify
+from ckpt_callbacks.store.manifest import Manifest
+from ckpt_callbacks.store.replacement import verify_now
+from ckpt_callbacks.store.succession import announced
+from tests.run.thinned import SUFFIX, VAL, read, train, weights
+from tests.support.command import ckpt
+
+HIGHEST = Metric("val_loss", mode="max")
+ALL = Policy(Every(epochs=1), KeepAll())
+
+
+def files(dirpath):
+    return sorted(path.name for path in dirpath.iterdir() if path.is_file() and not path.is_symlink())
+
+
+def compress(dirpath, id_, **how):
+    manifest = Manifest.read(dirpath)
+    return Compressing(manifest, manifest.records[id_], **how).carry_out()
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """A run of three epochs, of which the second one is the best."""
+    train(tmp_path, 3, ALL)
+    return tmp_path
+
+
+def test_a_compressed_one_holds_the_same_bytes_under_a_name_of_its_own(trained):
+    native = (trained / f"1{SUFFIX}").read_bytes()
+    before, now = Manifest.read(trained).records[1], compress(trained, 1)
+    assert files(trained) == [f"1{SUFFIX}.cz", f"2{SUFFIX}", f"3{SUFFIX}"]
+    assert now == Manifest.read(trained).records[1]
+    assert (now.file, now.status, now.resumable) == (f"1{SUFFIX}.cz", Status.VERIFIED, True)
+    assert now.compressed == {"codec": "zstd", "digest": before.digest, "size": before.size}
+    assert now.size == now.path.stat().st_size < before.size and not now.replacement
+    with ckpt_callbacks.open(now.path) as file:
+        assert file.read() == native
+    verify(now)
+    assert not any((trained / ".ckpt" / "staging").iterdir())
+    assert ckpt("verify", trained).exit_code == ckpt("doctor", trained, "--dry-run").exit_code == 0
+    assert f"1{SUFFIX}.cz" in ckpt("ls", trained).stdout
+
+
+def test_links_follow_and_are_right_after_the_next_save(trained):
+    train(trained, 3, policy := Policy(Every(epochs=1), KeepAll() | KeepBest(1, by=VAL)))
+    assert os.readlink(trained / f"best{SUFFIX}") == f"2{SUFFIX}"
+    compress(trained, 2)
+    assert os.readlink(trained / f"best{SUFFIX}.cz") == f"2{SUFFIX}.cz" and not (trained / f"best{SUFFIX}").is_symlink()
+    assert open_run(trained).best().file == f"2{SUFFIX}.cz"
+    train(trained, 5, policy)
+    assert os.readlink(trained / f"best{SUFFIX}.cz") == f"2{SUFFIX}.cz"
+    train(trained, 6, Policy(Every(epochs=1), KeepAll() | KeepBest(1, by=HIGHEST)))
+    assert os.readlink(trained / f"best{SUFFIX}") == f"6{SUFFIX}" and not (trained / f"best{SUFFIX}.cz").is_symlink()
+
+
+def test_a_compressed_one_can_be_reduced(trained):
+    compress(trained, 1)
+    manifest = Manifest.read(trained)
+    now = Rewriting(manifest, manifest.records[1]).carry_out()
+    assert (now.file, now.status, now.contents) == (f"1{SUFFIX}.cz", Status.THINNED, "weights")
+    with ckpt_callbacks.native_path(now.path) as native:
+        embedded, found, optimizer = read(native)
+        assert (found, optimizer, embedded["record"]["contents"]) == (weights(1), b"", "weights")
+        assert now.compressed["size"] == native.stat().st_size
+    assert ckpt("verify", trained).exit_code == ckpt("doctor", trained, "--dry-run").exit_code == 0
+
+
+def test_a_lost_manifest_is_rebuilt_with_compressed_ones(trained):
+    now = compress(trained, 1)
+    (trained / ".ckpt" / "manifest.jsonl").unlink()
+    assert ckpt("doctor", trained).exit_code == 0
+    found = Manifest.read(trained).records[1]
+    same = ("file", "digest", "size", "contents", "resumable", "compressed", "step", "status")
+    assert [getattr(found, name) for name in same] == [getattr(now, name) for name in same]
+
+
+def test_retention_and_rm_delete_compressed_ones(trained):
+    before = Manifest.read(trained).records[1]
+    for id_ in (1, 2):
+        compress(trained, id_)
+    leftovers = Leftovers(trained / ".ckpt" / "staging")
+    assert delete(Manifest.read(trained), before, lambda now: True, leftovers, "")  # with what was known earlier
+    assert ckpt("rm", trained, "2", "--force").exit_code == 0
+    assert files(trained) == [f"3{SUFFIX}"]
+
+
+def test_what_gains_little_stays_native_and_is_not_tried_again(trained, monkeypatch):
+    data = random.Random(0).randbytes(90_000)
+    monkeypatch.setattr("tests.run.thinned.OPTIMIZER", 1)
+    monkeypatch.setattr("tests.run.thinned.weights", lambda epoch: data)
+    train(trained, 4, ALL)
+    now = compress(trained, 4)
+    assert now.file == f"4{SUFFIX}" and now.compressed["gain"] < 0.05
+    assert files(trained) == [f"{epoch}{SUFFIX}" for epoch in range(1, 5)]
+    assert compress(trained, 4, least=-1).file == f"4{SUFFIX}.cz"
+
+
+def test_a_damaged_one_is_not_compressed(trained):
+    path = trained / f"1{SUFFIX}"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(VerifyError, match="its bytes changed"):
+        compress(trained, 1)
+    assert files(trained) == [f"{epoch}{SUFFIX}" for epoch in (1, 2, 3)]
+
+
+def test_only_a_native_file_is_compressed(trained):
+    compress(trained, 1)
+    with pytest.raises(StoreError, match="is not a native file"):
+        compress(trained, 1)
+
+
+@pytest.mark.parametrize("call", ["rename", "fsync", "unlink"])
+def test_a_full_disk_leaves_the_native_one(trained, monkeypatch, call):
+    original = getattr(os, call)
+
+    def failing(target, *more, **named):
+        path = os.readlink(f"/proc/self/fd/{target}") if isinstance(target, int) else os.fspath(target)
+        if ".thin" in path:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        return original(target, *more, **named)
+
+    monkeypatch.setattr(os, call, failing)
+    if call == "unlink":  # only what is left in the staging folder cannot be removed
+        compress(trained, 1)
+        return
+    with pytest.raises(OSError, match="No space left"):
+        compress(trained, 1)
+    monkeypatch.undo()
+    assert files(trained) == [f"{epoch}{SUFFIX}" for epoch in (1, 2, 3)]
+    assert not Manifest.read(trained).records[1].replacement
+    assert compress(trained, 1).file == f"1{SUFFIX}.cz"
+
+
+@pytest.mark.parametrize("change", [{"pinned": True}, {"tags": ("release",)}])
+def test_one_that_is_pinned_or_tagged_meanwhile_stays_native(trained, change):
+    record, changed = Manifest.read(trained).records[1], []
+
+    def meanwhile():
+        if not changed:
+            changed.append(Manifest.read(trained).change(1, **change))
+        return True
+
+    assert Compressing(Manifest.read(trained), record).carry_out(meanwhile) is None
+    assert files(trained) == [f"{epoch}{SUFFIX}" for epoch in (1, 2, 3)]
+
+
+def test_another_file_of_the_name_stays(trained):
+    (trained / f"1{SUFFIX}.cz").write_text("mine")
+    assert compress(trained, 1).file == f"1-v1{SUFFIX}.cz"
+    assert (trained / f"1{SUFFIX}.cz").read_text() == "mine"
+
+
+def test_what_another_process_has_announced_is_left_to_it(trained):
+    manifest = Manifest.read(trained)
+    before = manifest.amend(1, lambda now: announced("1.cz", "xxh3_128:0", 1, {}))
+    assert Compressing(manifest, before).carry_out() is None
+    assert Manifest.read(trained).records[1] == before
+    assert Rewriting(manifest, before).carry_out() is None
+
+
+def test_readers_with_an_older_manifest_find_it_under_its_new_name(trained, caplog):
+    run, manifest = open_run(trained), Manifest.read(trained)
+    before = manifest.records[3]
+    compress(trained, 3)
+    verify_now(manifest, before)
+    assert run.last().file == f"3{SUFFIX}.cz" and not caplog.messages
+    assert ckpt_callbacks.run.view.missing_ids(Manifest.read(trained)) == set()
