@@ -24,6 +24,7 @@ from .model.load import load_weights
 from .model.objects import optimizers
 from .model.unbuilt import built_since
 from .model.unlisted_variables import Uncounted
+from .native_file import native_file
 from .saved_optimizers import refuse_other_class
 from .state import assign, build_optimizers, seed_variables
 
@@ -47,9 +48,10 @@ def load(model: keras.Model, path: Path, state: FitState, call: FitCall, scratch
     if parts.optimizer:
         refuse_other_class(model, path, state.optimizer)
     _build(model, path, call)
-    refuse_other_vocabulary(model, path)
-    load_model(model, path, scratch, _prepare_optimizers(model, path, state, parts))
-    load_assets(model, path)
+    with native_file(path, scratch) as native:
+        refuse_other_vocabulary(model, native)
+        load_model(model, native, scratch, _prepare_optimizers(model, native, state, parts))
+        load_assets(model, native)
     if parts.step and not assign(seed_variables(model), state.volatile.seeds):
         log.warning(
             "%s: the model's random layers differ from those in the checkpoint; their seeds start from scratch", path
@@ -72,8 +74,9 @@ def load_again(model: keras.Model, path: Path, state: FitState, scratch: Path, p
         parts: The parts of the checkpoint to load.
     """
     update_variables(model)
-    skip = _prepare_optimizers(model, path, state, parts)  # a callback may have compiled the model again
-    load_model(model, path, scratch, skip, compare=False)
+    with native_file(path, scratch) as native:
+        skip = _prepare_optimizers(model, native, state, parts)  # a callback may have compiled the model again
+        load_model(model, native, scratch, skip, compare=False)
     assign(seed_variables(model), state.volatile.seeds)
 
 

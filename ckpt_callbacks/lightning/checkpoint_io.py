@@ -37,6 +37,7 @@ from .finite_weights import weights_are_finite
 from .fit_call import is_resuming
 from .hyperparameters import Hyperparameters
 from .model_mismatch import loads_plainly, refuse_other_model
+from .native_file import native_file
 from .parts import select
 from .unloadable_weights import UnloadableWeights
 
@@ -237,9 +238,10 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         plain = type(self._plugin) is TorchCheckpointIO and loads_plainly(self.trainer)
         begun, mapped = time.perf_counter(), None
         try:
-            if plain and can_map(path):
-                self._mapped = mapped = MappedCheckpoint(path, *args, **kwargs)
-            checkpoint = super().load_checkpoint(path, *args, **kwargs) if mapped is None else mapped.loaded
+            with native_file(path) as file:
+                if plain and can_map(file):
+                    self._mapped = mapped = MappedCheckpoint(file, *args, **kwargs)
+                checkpoint = super().load_checkpoint(file, *args, **kwargs) if mapped is None else mapped.loaded
         except pickle.UnpicklingError as error:
             way = refused_types.way_to_load() if is_resuming() else refused_types.way_to_save()
             raise ResumeError(f"{path}: holds {refused(error)}, which may run code when it is loaded; {way}") from error

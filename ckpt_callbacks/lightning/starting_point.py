@@ -30,6 +30,7 @@ from .compat import ModelCheckpointAttributes
 from .fit_call import convert_before_loading, path_to_load
 from .ignored_warning import IgnoredWarning
 from .moved_states import find_moved
+from .native_file import native_file
 from .processes import TrainerProcesses, check_same_path
 
 log = logging.getLogger("ckpt_callbacks")
@@ -233,7 +234,11 @@ def _select_and_note(
 
 def _restore_the_chosen(connector: _CheckpointConnector, checkpoint_path: Any = None, *arguments: Any) -> None:
     checkpoint_path = _chosen.pop(connector, checkpoint_path)  # `path_being_loaded` reads this variable
-    _restore(connector, checkpoint_path, *arguments)
+    if connector.trainer.state.fn == TrainerFn.FITTING:  # the plugin reads the compressed file
+        _restore(connector, checkpoint_path, *arguments)
+        return
+    with native_file(checkpoint_path) as file:
+        _restore(connector, file, *arguments)
 
 
 def _restore_callbacks(connector: _CheckpointConnector) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from ...errors import StoreError, VerifyError
 from ...policy.contents import Contents
 from ...store.digest import digest
 from ..format import Format, Shapes, Written
+from ..inside import Inside
 from .opened import check_whole, native_path
 from .suffix import SUFFIX
 
@@ -43,7 +44,14 @@ def compressed_form(native: Format) -> Format:
             compress(smaller, thinned, {"record": {**embedded, "compressed": inside}})
         return replace(written, digest=None, size=None, compressed=inside)
 
-    return Format(f"{native.suffix}{SUFFIX}", embedded_facts, _check, same, thin)
+    @contextmanager
+    def look(path: Path) -> Iterator[Inside]:
+        if native.look is None:
+            raise StoreError(f"{path}: is in a format that cannot be compared")
+        with native_path(path) as whole, native.look(whole) as found:
+            yield found
+
+    return Format(f"{native.suffix}{SUFFIX}", embedded_facts, _check, same, thin, look)
 
 
 def compressed(digest: str, size: int) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from ...errors import VerifyError, first_line
+from ...errors import CkptError, VerifyError, first_line
 from ..format import Shapes, missing
 from .readable_name import readable_name
 from .tensor_shapes import Outline, outline
@@ -106,11 +106,11 @@ def _load(path: Path) -> Any:
     import torch  # here, because only those who have such files need it
 
     try:
-        with zipfile.ZipFile(path) as archive:
-            archive.infolist()
         with readable_name(path) as name:
+            with zipfile.ZipFile(name) as archive:
+                archive.infolist()
             return torch.load(name, map_location="cpu", mmap=True, weights_only=True)
-    except pickle.UnpicklingError:
+    except (pickle.UnpicklingError, CkptError):
         raise
     except Exception as error:  # torch raises all kinds of errors when a file is damaged
         raise VerifyError(f"{path}: torch cannot open it: {first_line(error)}") from error

@@ -6,22 +6,28 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from ..compressed.opened import native_path
+
 
 @contextmanager
 def readable_name(path: str | os.PathLike[str]) -> Iterator[str]:
     """Yield a name by which torch can open a file: its path, or another one if that is not UTF-8, which torch needs.
 
+    In place of a compressed checkpoint, it is that of the native file, which exists until the end.
+
     Raises:
         OSError: The file cannot be opened.
+        VerifyError: It is compressed, and damaged.
     """
-    name = os.fspath(path)
-    try:
-        name.encode()
-    except UnicodeEncodeError:  # a share from the time of Latin-1
-        descriptor = os.open(path, os.O_RDONLY)
+    with native_path(path) as native:
+        name = os.fspath(native)
         try:
-            yield f"/dev/fd/{descriptor}"
-        finally:
-            os.close(descriptor)
-    else:
-        yield name
+            name.encode()
+        except UnicodeEncodeError:  # a share from the time of Latin-1
+            descriptor = os.open(native, os.O_RDONLY)
+            try:
+                yield f"/dev/fd/{descriptor}"
+            finally:
+                os.close(descriptor)
+        else:
+            yield name

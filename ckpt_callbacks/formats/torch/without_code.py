@@ -21,10 +21,10 @@ def read(path: Path) -> Any:
     Raises:
         Exception: Whatever torch and zipfile raise for a damaged file.
     """
-    with zipfile.ZipFile(path) as archive:
-        archive.infolist()  # torch reads files of earlier formats, too, but not from the disk piece by piece
     settings: dict[str, Any] = {"map_location": "cpu", "mmap": True}
     with readable_name(path) as name:
+        with zipfile.ZipFile(name) as archive:
+            archive.infolist()  # torch reads files of earlier formats, too, but not from the disk piece by piece
         try:
             return torch.load(name, weights_only=True, **settings)
         except pickle.UnpicklingError:  # the file also holds objects of other classes

@@ -12,6 +12,7 @@ import numpy as np
 from ...formats.keras import archive as keras_zip
 from ...formats.keras.suffix import KERAS, WEIGHTS
 from ...formats.zip_member import open_member
+from ..native_file import native_file
 from .objects import optimizers
 from .walk import walk
 
@@ -23,6 +24,11 @@ def has_weights_of(model: keras.Model, path: Path) -> bool:
         model: The model.
         path: The checkpoint. Files of the legacy format are not compared.
     """
+    with native_file(path) as native:
+        return _has_weights_of(model, native)
+
+
+def _has_weights_of(model: keras.Model, path: Path) -> bool:
     weights = {id(weight) for weight in model.weights}
     if not path.name.endswith((KERAS, WEIGHTS)):
         return False

@@ -22,6 +22,7 @@ from ...formats.keras.suffix import KERAS, LEGACY, WEIGHTS
 from ...formats.keras.unsupported import one_line
 from ..embedded import FitState
 from ..model_mismatch import error_for, refuse_other_model
+from ..native_file import native_file
 from ..saved_optimizers import refuse_other_variables
 from .lora import FirstFactors
 from .objects import optimizers
@@ -34,6 +35,11 @@ def read_embedded(path: Path) -> FitState:
     Raises:
         ResumeError: The file holds no such data, or is not a readable Keras file.
     """
+    with native_file(path) as native:
+        return _read_embedded(native)
+
+
+def _read_embedded(path: Path) -> FitState:
     if path.name.endswith(WEIGHTS):
         raise ResumeError(
             f"{path}: holds only weights, so a run cannot be resumed from it; expected a checkpoint with "
@@ -102,7 +108,7 @@ def load_weights(model: keras.Model, path: Path, scratch: Path) -> None:
         path: A checkpoint.
         scratch: A folder on disk for a temporary copy.
     """
-    with _as_weights(path, scratch) as weights:
+    with native_file(path, scratch) as native, _as_weights(native, scratch) as weights:
         _load(model, weights, skip=list(optimizers(model).values()))
 
 

@@ -1,0 +1,35 @@
+"""The native file of a checkpoint that is loaded, which may be compressed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import ResumeError
+from ..formats.compressed.opened import native_path
+from ..formats.compressed.suffix import is_compressed
+
+
+@contextmanager
+def native_file(path: Path, scratch: Path | None = None) -> Iterator[Path]:
+    """Yield the path of the native file, which is deleted at the end if the checkpoint is compressed.
+
+    Args:
+        path: The checkpoint, which errors name.
+        scratch: A folder on disk for the temporary file; by default, the system's.
+
+    Raises:
+        ResumeError: Loading raised it.
+        VerifyError: The checkpoint is compressed, and damaged.
+    """
+    if not is_compressed(path):
+        yield path
+        return
+    if scratch is not None:
+        scratch.mkdir(parents=True, exist_ok=True)
+    with native_path(path, scratch) as native:
+        try:
+            yield native
+        except ResumeError as error:
+            raise ResumeError(str(error).replace(str(native), str(path))) from error
