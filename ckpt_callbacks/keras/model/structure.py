@@ -21,7 +21,8 @@ _FRAMEWORKS = {"keras", "tensorflow", "torch", "builtins", "abc", "typing"}  # p
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 # Objects that nothing changes in place, or of which nothing is saved.
 _LEAVES = (type, keras.callbacks.Callback, keras.KerasTensor, keras.layers.InputSpec, Node, Tracker)
-# Classes whose configuration depends on more than their attributes.
+# Classes in `keras.src.utils` whose configuration depends on more than their attributes. On JAX, the base class of all
+# layers has one of these names, too.
 _OPAQUE = {"FlaxLayer", "JaxLayer", "NNXLayer", "TorchModuleWrapper"}
 _CONFIGS = ("get_config", "get_build_config", "get_compile_config")
 # Attributes of Keras' own layers and models that training sets anew, and that no file holds.
@@ -217,7 +218,7 @@ def _kind(type_: type, variables: tuple[type, ...]) -> str:
         return "function"
     if hasattr(type_, "__wrapped__"):
         return "wrapper"  # TensorFlow wraps dicts and tuples
-    if any(base.__name__ in _OPAQUE and is_framework(base) for base in type_.__mro__):
+    if any(base.__name__ in _OPAQUE and base.__module__.startswith("keras.src.utils.") for base in type_.__mro__):
         return "opaque"
     if type_.__module__.startswith("keras.src."):
         return "holder"
