@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ..errors import ExportDiffers
+from ..record import Record
 from ..units import rough_size
 from . import options
 from .local_path import LocalPath
@@ -18,7 +19,8 @@ from .records import Listing
 @click.command()
 @options.run_dir
 @options.which
-@click.option("--to", type=LocalPath(), required=True, help="The file to write; its suffix chooses the format.")
+@click.option("--to", type=LocalPath(), help="The file to write; its suffix chooses the format.")
+@click.option("--plain", is_flag=True, help="Write the native file, byte for byte, also of a compressed checkpoint.")
 @click.option("--model", help="The model's class, as package.module:Class or file.py:Class.")
 @click.option(
     "--inputs", type=LocalPath(), help="A file of numpy.savez with sample inputs, one array for each argument."
@@ -27,7 +29,7 @@ from .records import Listing
 @click.option("--force", is_flag=True, help="Replace a file that exists.")
 @options.as_json
 def export(
-    run_dir: Path, which: str | None, to: Path, tolerance: float | None, as_json: bool, **given: Any
+    run_dir: Path, which: str | None, to: Path | None, plain: bool, tolerance: float | None, as_json: bool, **given: Any
 ) -> None:  # fmt: skip
     """Write a checkpoint as a file that other programs load.
 
@@ -35,11 +37,18 @@ def export(
     .onnx, .pt2 (torch.export) or .torchscript. Formats that hold a model need the code of its class, as in --model
     train.py:Net, and sample inputs: the module's example_input_array, or a file. The new file is run on these inputs
     and compared with the checkpoint. If it differs by more than --tol, it is removed, and the exit status is 1.
+
+    With --plain, --to names any file, or a folder; without it, the native file goes into the current folder.
     """
     from ..export import export as write  # here, because it imports numpy
 
+    if to is None and not plain:
+        raise click.UsageError("Missing option '--to', or '--plain'.")
     manifest, name = options.locate(run_dir, which)
     record = Listing(manifest, options.policy_of(None, manifest)).find(name)
+    if plain or to is None:
+        _copy_native(record, to, as_json=as_json, force=given["force"])
+        return
     try:
         done = write(record, to, tolerance=tolerance, **given)
     except ExportDiffers as error:
@@ -58,3 +67,14 @@ def export(
         f"largest difference of its {done.compared}: {done.absolute:.2g} absolute, {done.relative:.2g} relative "
         f"(allowed: {done.tolerance:g})"
     )
+
+
+def _copy_native(record: Record, to: Path | None, *, as_json: bool, force: bool) -> None:
+    from ..export.native_copy import copy_native  # here, for the same reason
+
+    path = copy_native(record, to, force=force)
+    size = path.stat().st_size
+    if as_json:
+        options.echo_json({"path": str(path), "checkpoint": str(record.path), "size": size})
+    else:
+        say(f"{path}: {rough_size(size)}, the native file of {record.path}")
