@@ -22,9 +22,8 @@ from .records import Listing
 @click.option("--to", type=LocalPath(), help="The file to write; its suffix chooses the format.")
 @click.option("--plain", is_flag=True, help="Write the native file, byte for byte, also of a compressed checkpoint.")
 @click.option("--model", help="The model's class, as package.module:Class or file.py:Class.")
-@click.option(
-    "--inputs", type=LocalPath(), help="A file of numpy.savez with sample inputs, one array for each argument."
-)
+@click.option("--inputs", type=LocalPath(), help="Sample inputs: a file of numpy.savez.")
+@click.option("--int8", is_flag=True, help="Quantize an ONNX model to 8 bits.")
 @click.option("--tol", "tolerance", type=click.FloatRange(min=0), help="The relative difference that is allowed.")
 @click.option("--force", is_flag=True, help="Replace a file that exists.")
 @options.as_json
@@ -34,9 +33,10 @@ def export(
     """Write a checkpoint as a file that other programs load.
 
     RUN_DIR and WHICH name the checkpoint, as for `ckpt path`. The suffix of --to chooses the format: .safetensors,
-    .onnx, .pt2 (torch.export) or .torchscript. Formats that hold a model need the code of its class, as in --model
-    train.py:Net, and sample inputs: the module's example_input_array, or a file. The new file is run on these inputs
-    and compared with the checkpoint. If it differs by more than --tol, it is removed, and the exit status is 1.
+    .onnx, .pt2 (torch.export) or .torchscript; for Keras also .keras, .h5, .weights.h5 or .tflite (LiteRT). Other
+    formats than .safetensors need the code of a torch model, as in --model train.py:Net, and sample inputs: the
+    module's example_input_array, or a file. The new file is run on them by its own runtime and compared with the
+    checkpoint. If it differs by more than --tol, it is removed, and the exit status is 1.
 
     With --plain, --to names any file, or a folder; without it, the native file goes into the current folder.
     """

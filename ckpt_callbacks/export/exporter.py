@@ -18,7 +18,7 @@ from .quiet import quiet
 from .result import Exported
 from .target import Kind, kind_of
 
-TOLERANCE = 1e-4  # relative to the largest value of an output
+TOLERANCE, INT8_TOLERANCE = 1e-4, 0.05  # relative to the largest value of an output
 
 
 def export(
@@ -27,6 +27,7 @@ def export(
     *,
     model: Any = None,
     inputs: Any = None,
+    int8: bool = False,
     tolerance: float | None = None,
     force: bool = False,
 ) -> Exported:
@@ -40,9 +41,11 @@ def export(
         model: The model that wrote the checkpoint, its class, or a function that returns it; as text,
             ``package.module:Class``. A given model stays as it is. Formats that hold only weights need none.
         inputs: Sample inputs: an ``.npz`` file with an array for each argument, or the arguments themselves. By
-            default, the module's ``example_input_array``.
+            default, the module's ``example_input_array``, or random numbers in the shapes of Keras' inputs.
+        int8: Whether to quantize an ONNX model to 8 bits: with the ranges of the activations for ``inputs``, if given
+            (static), and otherwise with ranges that are found at each call (dynamic).
         tolerance: The largest difference that is allowed, relative to the largest value of the same output. By default,
-            1e-4.
+            1e-4, and 0.05 with ``int8``.
         force: Whether to replace a file that exists.
 
     Raises:
@@ -55,13 +58,15 @@ def export(
     kind = kind_of(path)
     found = Checkpoint.find(checkpoint)
     target = NewFile(path, force=force)
+    if int8 and kind.suffixes[0] != ".onnx":
+        raise ExportError(f"{path}: int8 (--int8) is for .onnx; expected the name of such a file")
     libraries.require(kind.libraries)
     found.verify()
-    allowed = TOLERANCE if tolerance is None else tolerance
+    allowed = tolerance if tolerance is not None else INT8_TOLERANCE if int8 else TOLERANCE
     with target.draft() as draft:
         try:
             with quiet(), found.native(draft.parent) as native:
-                difference, any_batch = _written(native, kind, draft, model, inputs)
+                difference, any_batch = _written(native, kind, draft, model, inputs, int8=int8)
         except ExportDiffers as error:
             raise ExportDiffers(f"{path}: was not written: {error}") from error
         except (CkptError, OSError):
@@ -83,11 +88,16 @@ def export(
 
 
 def _written(
-    found: Checkpoint, kind: Kind, draft: Path, model: Any, inputs: Any
+    found: Checkpoint, kind: Kind, draft: Path, model: Any, inputs: Any, *, int8: bool
 ) -> tuple[Difference, bool | None]:  # fmt: skip
     """Write a file, load it again, and return by how much it differs, and whether it takes any batch size."""
-    if found.framework not in kind.frameworks:
-        raise ExportError(f"{draft.name}: a checkpoint of {found.framework} cannot be exported as {kind.suffixes[0]}")
+    if found.framework == "keras":
+        libraries.require(("keras",))
+        from . import keras_export
+
+        return keras_export.write(found.path, kind, draft, given_model(model, found), given_inputs(inputs), int8=int8)
+    if kind.module is None:
+        raise ExportError(f"{draft.name}: is a file of Keras, and {found.path} one of torch; expected another format")
     if kind.tensors:
         from . import tensor_file, torch_file
 
@@ -96,4 +106,4 @@ def _written(
         return tensor_file.compare(draft, tensors, "torch"), None
     from . import torch_export
 
-    return torch_export.write(found, kind.module, draft, given_model(model, found), given_inputs(inputs))
+    return torch_export.write(found, kind.module, draft, given_model(model, found), given_inputs(inputs), int8=int8)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import ExportError, first_line
 from .checkpoint import Checkpoint
-from .reference import find
+from .reference import find, imported
 
 
 def given_model(model: Any, checkpoint: Checkpoint) -> Any:
@@ -21,7 +21,12 @@ def given_model(model: Any, checkpoint: Checkpoint) -> Any:
         model: What was given; text is the name of one.
         checkpoint: The checkpoint, which may know the name of its class.
     """
-    return find(model, checkpoint.model_name) if isinstance(model, str) else model
+    if not isinstance(model, str):
+        return model
+    if checkpoint.framework == "keras" and ":" not in model:
+        imported(model)  # which registers its layers with Keras
+        return None
+    return find(model, checkpoint.model_name)
 
 
 def given_inputs(inputs: Any) -> Any:

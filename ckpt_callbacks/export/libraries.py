@@ -15,9 +15,10 @@ def require(modules: Iterable[str]) -> None:
         MissingDependency: One of them is not installed.
     """
     for module in modules:
-        if not _is_installed(module):
+        if not is_installed(module):
             raise MissingDependency.of(module, "export")
 
 
-def _is_installed(module: str) -> bool:
+def is_installed(module: str) -> bool:
+    """Return whether a module can be imported."""
     return importlib.util.find_spec(module) is not None

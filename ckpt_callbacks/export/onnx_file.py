@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
-from . import onnx_runtime
+from .onnx_runtime import OnnxModel
 from .program_file import exported, takes_any_batch
 from .sample import Sample
 from .torch_model import TorchModel
@@ -31,7 +31,7 @@ def write(model: TorchModel, sample: Sample, path: Path) -> bool:
         Whether the file takes any batch size.
     """
     program = exported(model, sample)
-    names = _names(model.module, sample)
+    names = list(sample.names) or _names(model.module, sample)
     outputs = len(model.outputs(sample))
     written = torch.onnx.export(
         program,
@@ -49,7 +49,7 @@ def write(model: TorchModel, sample: Sample, path: Path) -> bool:
 
 def load(path: Path) -> Callable[[Sample], list[np.ndarray]]:
     """Return what computes the outputs of a file."""
-    run = onnx_runtime.load(path)
+    run = OnnxModel(path)
     return lambda sample: run([tensor.numpy() for tensor in sample.tensors])
 
 

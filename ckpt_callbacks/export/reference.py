@@ -29,15 +29,24 @@ def find(reference: str, usual: str | None) -> Any:
     name = name or usual or ""
     if not module or not name:
         raise ExportError(f"--model is {reference!r}; expected package.module:Class, or file.py:Class")
-    try:
-        with _here_first():
-            found = _module(module)
-    except Exception as error:  # whatever the module's code raises
-        raise ExportError(f"--model {reference}: {module} cannot be imported: {_said(error)}") from error
+    found = imported(module)
     try:
         return attrgetter(name)(found)
     except AttributeError:
         raise ExportError(f"--model {reference}: {module} has no {name!r}; expected a class or a function") from None
+
+
+def imported(module: str) -> Any:
+    """Return the module of a name or a file. This runs its code.
+
+    Raises:
+        ExportError: It cannot be imported.
+    """
+    try:
+        with _here_first():
+            return _module(module)
+    except Exception as error:  # whatever the module's code raises
+        raise ExportError(f"--model: {module} cannot be imported: {_said(error)}") from error
 
 
 def _module(name: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,12 @@ class Sample:
     Attributes:
         args: The positional ones: tensors, and containers of tensors.
         kwargs: The named ones.
+        names: The names of the tensors, in order; empty to take those of the arguments.
     """
 
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
+    names: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, given: Any) -> Sample:
@@ -75,7 +77,7 @@ class Sample:
         args, kwargs = pytree.tree_map(
             lambda x: change(x) if isinstance(x, torch.Tensor | np.ndarray) else x, (self.args, dict(self.kwargs))
         )
-        return Sample(args, kwargs)
+        return replace(self, args=args, kwargs=kwargs)
 
     def resized(self, batch: int) -> Sample:
         """Return the sample with another size of its batch, made of its own rows."""

@@ -14,24 +14,29 @@ class Kind:
 
     Attributes:
         suffixes: The suffixes of such files, the usual one first.
-        module: The module of this package that writes and reads them.
+        module: The module of this package that writes it from a torch module; None if there is none.
         libraries: The libraries that this needs besides the framework.
         tensors: Whether the file holds tensors alone, and no model.
-        frameworks: The frameworks whose checkpoints can be exported so.
+        backends: Keras' backends that can write it.
     """
 
     suffixes: tuple[str, ...]
-    module: str
+    module: str | None = None
     libraries: tuple[str, ...] = ()
     tensors: bool = False
-    frameworks: tuple[str, ...] = ("torch", "keras")
+    backends: tuple[str, ...] = ()
 
 
+_ALL = ("tensorflow", "torch", "jax")
 KINDS = (
-    Kind((".safetensors",), "tensor_file", ("safetensors",), tensors=True, frameworks=("torch",)),
-    Kind((".onnx",), "onnx_file", ("onnx", "onnxscript", "onnxruntime"), frameworks=("torch",)),
-    Kind((".pt2",), "program_file", frameworks=("torch",)),
-    Kind((".torchscript", ".ts"), "script_file", frameworks=("torch",)),
+    Kind((".safetensors",), "tensor_file", ("safetensors",), tensors=True, backends=_ALL),
+    Kind((".onnx",), "onnx_file", ("onnx", "onnxscript", "onnxruntime"), backends=_ALL),
+    Kind((".pt2",), "program_file", backends=("torch",)),
+    Kind((".torchscript", ".ts"), "script_file", backends=("torch",)),
+    Kind((".keras",), backends=_ALL),
+    Kind((".h5",), libraries=("h5py",), backends=_ALL),
+    Kind((".weights.h5",), libraries=("h5py",), tensors=True, backends=_ALL),
+    Kind((".tflite",), libraries=("ai_edge_litert",), backends=("tensorflow",)),
 )
 
 

@@ -10,23 +10,28 @@ import sys
 sys.modules.update(dict.fromkeys(("ckpt_callbacks", "lightning", "tests", *sys.argv[4:])))
 import numpy as np
 path, given, made = sys.argv[1:4]
-inputs = [value for _, value in sorted(np.load(given).items())]
+named = dict(np.load(given).items())
+inputs = list(named.values())
+def feed(names):
+    return {name: named.get(name, value) for name, value in zip(names, inputs)}
 """
 SAVE = "\nnp.savez(made, *[np.asarray(value) for value in outputs])\n"
-TORCH = "outputs = [module(*map(torch.from_numpy, inputs)).detach()]"
+TORCH = """
+tensors = list(map(torch.from_numpy, inputs))
+outputs = [module(tensors if len(tensors) > 1 else tensors[0]).detach()]
+"""
 RUNTIMES = {
     ".onnx": """
 import onnxruntime
 session = onnxruntime.InferenceSession(path)
-outputs = session.run(None, {entry.name: value for entry, value in zip(session.get_inputs(), inputs)})
+outputs = session.run(None, feed([entry.name for entry in session.get_inputs()]))
 """,
     ".pt2": f"import torch\nmodule = torch.export.load(path).module()\n{TORCH}",
     ".torchscript": f"import torch\nmodule = torch.jit.load(path)\n{TORCH}",
     ".tflite": """
 from ai_edge_litert.interpreter import Interpreter
 runner = Interpreter(path).get_signature_runner()
-names = sorted(runner.get_input_details())
-outputs = [value for _, value in sorted(runner(**dict(zip(names, inputs))).items())]
+outputs = [value for _, value in sorted(runner(**feed(runner.get_input_details())).items())]
 """,
     ".keras": """
 import keras
@@ -42,11 +47,11 @@ def outputs_of(path, inputs, *blocked):
 
     Args:
         path: The file.
-        inputs: Its inputs, in order.
+        inputs: Its inputs, in order, by name.
         blocked: Further modules that the process cannot import.
     """
     given, made = path.with_name("given.npz"), path.with_name("made.npz")
-    np.savez(given, *inputs)
+    np.savez(given, **inputs)
     code = BLOCK + RUNTIMES[path.suffix] + SAVE
     command = [sys.executable, "-I", "-W", "ignore", "-c", code, str(path), str(given), str(made), *blocked]
     done = subprocess.run(command, capture_output=True, text=True)

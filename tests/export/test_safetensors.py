@@ -126,7 +126,7 @@ def test_an_exporter_that_fails_half_way_leaves_the_old_file(run_dir, tmp_path, 
 
 
 def test_a_missing_library_is_named_with_its_command(run_dir, tmp_path, monkeypatch):
-    monkeypatch.setattr(libraries, "_is_installed", lambda module: module != "safetensors")
+    monkeypatch.setattr(libraries, "is_installed", lambda module: module != "safetensors")
     with pytest.raises(MissingDependency) as caught:
         export(run_dir / "best.ckpt", tmp_path / "a.safetensors")
     assert str(caught.value) == 'safetensors is not installed: run `pip install "ckpt-callbacks[export]"`'

@@ -45,7 +45,39 @@ def test_the_runtime_alone_computes_what_the_checkpoint_does(name, suffix, run_d
     for batch in (1, 7):
         inputs = torch.randn(batch, 6, generator=torch.Generator().manual_seed(batch))
         expected = [module(inputs).detach().numpy()]
-        assert distance(expected, outputs_of(target, [inputs.numpy()], "pytorch_lightning")) <= facts["tolerance"]
+        assert (
+            distance(expected, outputs_of(target, {"features": inputs.numpy()}, "pytorch_lightning"))
+            <= facts["tolerance"]
+        )
+
+
+@pytest.mark.export
+@pytest.mark.parametrize("calibrated", [False, True])
+@pytest.mark.parametrize("name", ["Net", "Cnn"])
+def test_an_int8_model_has_a_tolerance_of_its_own_and_weights_of_one_byte(name, calibrated, run_dir, cnn_dir, tmp_path):
+    source, kind = {"Net": (run_dir, Net), "Cnn": (cnn_dir, Cnn)}[name]
+    target, generator = tmp_path / "model.onnx", torch.Generator().manual_seed(3)
+    inputs = torch.randn(16, 6, generator=generator)
+    given = ["--inputs", arrays(tmp_path, features=inputs.numpy())] if calibrated else []
+    code, out, err = ckpt(
+        "export", source, "best", "--to", target, "--model", f"tests.export.models:{name}", "--int8", "--json", *given
+    )
+    assert (code, err) == (0, "")
+    facts = json.loads(out)
+    assert 1e-4 < facts["relative"] <= facts["tolerance"] == 0.05
+    import onnx  # here, because the quick tests need it not
+
+    weights = onnx.load(target).graph.initializer
+    assert any(one.data_type == onnx.TensorProto.INT8 and len(one.dims) > 1 for one in weights)
+    module = kind.load_from_checkpoint(open_run(source).best().path).eval()
+    found = outputs_of(target, {"features": inputs.numpy()})
+    assert distance([module(inputs).detach().numpy()], found) <= facts["tolerance"]
+
+
+def test_int8_is_for_onnx_alone(run_dir, tmp_path):
+    with pytest.raises(ExportError, match=r"a.pt2: int8 \(--int8\) is for .onnx"):
+        export(run_dir / "best.ckpt", tmp_path / "a.pt2", model=Net, int8=True)
+    assert left(tmp_path) == []
 
 
 def test_a_program_needs_the_class_alone_and_says_for_which_batches_it_is(run_dir, tmp_path):
@@ -217,15 +249,15 @@ def test_a_large_onnx_model_has_its_weights_beside_it_and_both_change_together(r
     monkeypatch.setattr(onnx_file, "INLINE", 0)
     done = export(run_dir / "best.ckpt", target, model=Net)
     assert done.files == (target, data) and done.size == target.stat().st_size + data.stat().st_size
-    inputs = np.ones((2, 6), np.float32)
-    (before,) = outputs_of(target, [inputs])
+    inputs = {"features": np.ones((2, 6), np.float32)}
+    (before,) = outputs_of(target, inputs)
     target.unlink()
     with pytest.raises(ExportError, match=r"a.onnx.data: exists"):
         export(run_dir / "best.ckpt", target, model=Net)
     monkeypatch.undo()
     assert export(run_dir / "best.ckpt", target, model=Net, force=True).files == (target,)
     assert left(tmp_path) == [target.name]  # the data of the old model would never be read again
-    assert distance([before], outputs_of(target, [inputs])) < 1e-6
+    assert distance([before], outputs_of(target, inputs)) < 1e-6
 
 
 def test_a_module_without_forward_is_one_line(tmp_path):
