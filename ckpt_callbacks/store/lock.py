@@ -9,7 +9,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -20,6 +20,7 @@ from .private_files import read_file, write_file
 log = logging.getLogger("ckpt_callbacks")
 
 _POLL = 0.05  # seconds between two attempts
+_PATIENCE = 30.0  # seconds that a holder waits for a command, such as `ckpt rm`
 _guards: dict[Path, threading.Lock] = {}  # one for each lock file, so that threads wait for each other without polling
 _held: dict[Path, TrainingLock] = {}
 _held_guard = threading.Lock()
@@ -85,10 +86,12 @@ class FileLock:
 class TrainingLock:
     """The lock of a training run on its directory. The error for a second run names the first one's host and pid.
 
+    Commands hold it as well, for a short time, so a holder waits for them.
+
     Args:
         path: The lock file.
-        owner: A file next to it that names the holder's host and process, for information only.
-        holder: The holder's name in messages, such as the callback's class.
+        owner: A file next to it that names the holder's host and process, for messages, and whether it is a command.
+        holder: The holder's name in messages, such as the callback's class, or ``"ckpt rm"``.
         called: Returns the name with what tells it from another holder of that name; None if nothing does.
         may_move: Whether the holder could use another directory instead.
     """
@@ -103,16 +106,23 @@ class TrainingLock:
         self._dirpath = self._key.parent.parent
 
     def acquire(self) -> None:
-        """Take the lock.
+        """Take the lock, once no command holds it.
 
         Raises:
             DirectoryInUse: Another training run, or another callback of this process, holds it.
         """
-        with _held_guard:
-            if self._key in _held:
-                raise DirectoryInUse(shared_by(self._dirpath, _held[self._key]._called(), self._called()))
-            self._take()
-            _held[self._key] = self
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            with _held_guard:
+                if self._key in _held:
+                    raise DirectoryInUse(shared_by(self._dirpath, _held[self._key]._called(), self._called()))
+                if self._try_take():
+                    _held[self._key] = self
+                    return
+            owner = self._read_owner()
+            if not _is_command(owner) or time.monotonic() > deadline:
+                raise self._refusal(owner)
+            time.sleep(_POLL)
 
     def release(self) -> None:
         """Release the lock, if it is held."""
@@ -122,11 +132,13 @@ class TrainingLock:
                 self._lock.release()
 
     def _take(self) -> None:
+        if not self._try_take():
+            raise self._refusal(self._read_owner())
+
+    def _try_take(self) -> bool:
+        """Take the lock if it is free now."""
         if not self._lock.try_acquire():
-            raise DirectoryInUse(
-                f"{self._dirpath}: another training run is writing here ({self._read_owner()}); "
-                f"wait until it has ended{self._otherwise}"
-            )
+            return False
         if not self._lock.excludes and self._key not in _unprotected:
             _unprotected.add(self._key)
             log.warning(
@@ -142,13 +154,25 @@ class TrainingLock:
         ):  # it is for information only, and no name is better than that of an earlier training run
             with contextlib.suppress(OSError):
                 self._owner.unlink(missing_ok=True)
+        return True
 
-    def _read_owner(self) -> str:
+    def _read_owner(self) -> Mapping[str, object]:
+        """Return what is known about the holder."""
         try:
             facts = json.loads(read_file(self._owner))
-            return f"host {facts['host']}, process {facts['pid']}"
-        except (OSError, StoreError, ValueError, KeyError, TypeError):
-            return "host and process unknown"
+        except (OSError, StoreError, ValueError):
+            return {}
+        return facts if isinstance(facts, Mapping) else {}
+
+    def _refusal(self, owner: Mapping[str, object]) -> DirectoryInUse:
+        is_known = "host" in owner and "pid" in owner
+        where = f"host {owner['host']}, process {owner['pid']}" if is_known else "host and process unknown"
+        who = f"`{owner['holder']}` is at work" if _is_command(owner) else "another training run is writing"
+        return DirectoryInUse(f"{self._dirpath}: {who} here ({where}); wait until it has ended{self._otherwise}")
+
+
+def _is_command(owner: Mapping[str, object]) -> bool:
+    return str(owner.get("holder", "")).startswith("ckpt ")
 
 
 def shared_by(dirpath: Path, first: str, second: str) -> str:

@@ -13,8 +13,8 @@ from ckpt_callbacks.store.layout import Layout
 from ckpt_callbacks.store.lock import FileLock, TrainingLock
 
 layout = Layout(Path(sys.argv[1]))
-if sys.argv[2] == "training":
-    TrainingLock(layout.training_lock, layout.owner, "Other").acquire()
+if sys.argv[2] != "journal":
+    TrainingLock(layout.training_lock, layout.owner, sys.argv[2]).acquire()
 else:
     lock = FileLock(layout.journal_lock)
     lock.try_acquire()

@@ -3,10 +3,12 @@
 import os
 import resource
 import socket
+import threading
 
 import pytest
 
 from ckpt_callbacks import DirectoryInUse
+from ckpt_callbacks.store import lock as lock_module
 from ckpt_callbacks.store.layout import Layout
 from tests.store.locks import is_free, training_lock
 
@@ -19,6 +21,22 @@ def test_a_second_run_is_refused_with_the_first_ones_host_and_process(layout, ho
         f"{layout.dirpath}: another training run is writing here (host {socket.gethostname()}, process {process.pid}); "
         "wait until it has ended, or choose another directory"
     )
+
+
+def test_a_command_is_waited_for_and_named_if_it_takes_long(layout, hold, monkeypatch):
+    process, _ = hold("ckpt doctor")
+    monkeypatch.setattr(lock_module, "_PATIENCE", 0.1)
+    with pytest.raises(DirectoryInUse) as caught:
+        training_lock(layout).acquire()
+    assert str(caught.value) == (
+        f"{layout.dirpath}: `ckpt doctor` is at work here (host {socket.gethostname()}, process {process.pid}); "
+        "wait until it has ended, or choose another directory"
+    )
+    monkeypatch.setattr(lock_module, "_PATIENCE", 30)
+    threading.Timer(0.1, process.kill).start()
+    lock = training_lock(layout)
+    lock.acquire()
+    lock.release()
 
 
 @pytest.mark.parametrize("owner", [None, "", "{", "[]", '{"pid": 1}', b"\xff"])
