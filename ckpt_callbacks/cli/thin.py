@@ -11,7 +11,7 @@ from ..policy.contents import WEIGHTS
 from ..record import Record, Status
 from ..run.rewriting import Rewriting
 from ..run.view import RunView
-from ..store.condition import condition
+from ..store.condition import check_counts, condition
 from ..units import rough_size
 from . import options
 from .output import say
@@ -56,6 +56,7 @@ def thin(run_dir: Path, which: str | None, config: Path | None, force: bool) -> 
 
 def _require_whole(view: RunView, record: Record, *, force: bool) -> None:
     """Raise `StoreError` if a checkpoint cannot be reduced, or is not to be."""
+    check_counts(record)
     if record.status is not Status.VERIFIED or record.contents != "full":
         what = "holds only weights" if record.contents != "full" else f"its status is {condition(record)}"
         raise StoreError(f"{record.path}: {what}; expected a full checkpoint that is verified")

@@ -146,7 +146,7 @@ class Beginning:
             run.directory.announcements.end_untrained(run.state.step, self._run_out())
         final = self._final()
         if final is not None and self.point is not None and self.point.path != final.path:
-            load_verified(model, final, run.directory.staging)  # the final weights may be averages, or the best ones
+            load_verified(model, final, run.directory)  # the final weights may be averages, or the best ones
         run.directory.ended = EndedFit(run.view, run.fits.next_number)
         if self._choice != Choice():
             leave(model)

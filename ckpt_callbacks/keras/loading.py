@@ -12,9 +12,10 @@ from ..errors import ResumeError, VerifyError
 from ..formats.keras.suffix import LEGACY
 from ..formats.keras.unsupported import one_line
 from ..record import Record
+from ..run.directory import RunDirectory
 from ..run.resumed_parts import ResumedParts
 from ..run.run import Run
-from ..store.digest import verify
+from ..store.replacement import verify_now
 from .embedded import FitState
 from .fit_call import FitCall
 from .model.assets import load_assets, refuse_other_vocabulary
@@ -84,25 +85,25 @@ def load_best(model: keras.Model, run: Run) -> None:
     """Load the weights of a run's best checkpoint at the end of a fit; log why if there is none."""
     view = run.directory.shown
     if (best := view.existing(view.best)) is not None:
-        load_verified(model, best, run.directory.staging)
+        load_verified(model, best, run.directory)
     else:
         log.warning("%s: restore_best_weights changed nothing: %s", run.dirpath, view.why_no_best(run.state))
 
 
-def load_verified(model: keras.Model, record: Record, scratch: Path) -> None:
+def load_verified(model: keras.Model, record: Record, directory: RunDirectory) -> None:
     """Load the weights of a checkpoint at the end of a fit. If the file is damaged, only log a message.
 
     Args:
         model: The model.
         record: The checkpoint.
-        scratch: A folder on disk for a temporary copy.
+        directory: The run directory that holds it.
     """
     try:
-        verify(record)
+        verify_now(directory.manifest, record)
     except VerifyError as error:
         log.warning("did not load the weights: %s", error)
         return
-    load_weights(model, record.path, scratch)
+    load_weights(model, record.path, directory.staging)
     log.info("loaded the weights of %s", record.file)
 
 

@@ -12,7 +12,7 @@ from ..errors import VerifyError, first_line
 from ..formats.torch.check import load
 from ..record import Record
 from ..run.run import Run
-from ..store.digest import verify
+from ..store.replacement import verify_now
 from .averaging import end_averages
 from .model_mismatch import decides_what_fits
 
@@ -50,12 +50,12 @@ def _final(trainer: Trainer, run: Run) -> tuple[bool, str | None]:
     if final is None or final.step < run.state.step:
         return False, None
     is_loaded = final.step > run.state.step or Path(str(trainer.ckpt_path)).resolve() == final.path.resolve()
-    return True, None if is_loaded else _verified(final)
+    return True, None if is_loaded else _verified(run, final)
 
 
-def _verified(final: Record) -> str | None:
+def _verified(run: Run, final: Record) -> str | None:
     try:
-        verify(final)
+        verify_now(run.view.manifest, final)
     except VerifyError as error:
         log.warning("did not load the final weights: %s", error)
         return None

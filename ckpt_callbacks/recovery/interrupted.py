@@ -14,6 +14,7 @@ from ..record import Record, Status
 from ..store.digest import verify
 from ..store.disk_space import FULL
 from ..store.manifest import Manifest
+from ..store.replacement import verify_now
 from .deletions import find_lost_renames, find_unfinished_deletions, note_finished
 from .rebuild import find_unlisted
 from .repair import Repair
@@ -84,7 +85,7 @@ def mark_damaged(manifest: Manifest, damaged: dict[int, VerifyError], best: Call
     """
     while (record := best()) is not None:
         try:
-            verify(record)
+            verify_now(manifest, record)
             break
         except VerifyError as error:
             log.warning("%s; it is ignored: best is the next best one, and a resume takes the newest good one", error)

@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 
 from ..errors import ResumeError
-from ..store.digest import verify
+from ..store.replacement import verify_now
 from .view import RunView
 
 
@@ -26,5 +26,5 @@ def given_checkpoint(view: RunView, path: str | PathLike[str]) -> Path:
         raise ResumeError(f"{path}: is not a file; expected resume='auto', 'never' or the path of a checkpoint")
     record = view.find(path)
     if record is not None:
-        verify(record)
+        verify_now(view.manifest, record)
     return path

@@ -17,6 +17,7 @@ from ..policy.contents import WEIGHTS, Contents
 from ..record import Record, Status
 from ..store.commit import flush, remove
 from ..store.digest import digest
+from ..store.identity import identity
 from ..store.manifest import Manifest
 from ..store.private_files import make_folder
 from ..store.replacement import finished, intended, is_in_place, swap, undone, verify_now
@@ -40,6 +41,7 @@ class Rewriting:
     def __init__(self, manifest: Manifest, record: Record, contents: Contents = WEIGHTS) -> None:
         self._manifest, self._record, self._contents = manifest, record, contents
         self._intent: dict[str, Any] = {}  # the change that this object has announced
+        self._seen = ""  # the identity of the file that is rewritten
 
     def carry_out(self, may: Callable[[], bool] = lambda: True) -> Record | None:
         """Write the new file, read it back, let it take the place of the old one, and record it.
@@ -60,8 +62,8 @@ class Rewriting:
         form = format_of(record.path)
         if form is None or form.thin is None:
             raise StoreError(f"{record.path}: is in a format that cannot be rewritten; expected .ckpt, .keras or .h5")
-        if record.replacement:  # an earlier attempt was interrupted, or another process is at work
-            return self._settle()
+        if record.replacement and (now := self._settle()) is not None:  # an earlier attempt was interrupted
+            return now
         make_folder(layout.staging)
         staged = layout.staging / f"{record.run}-{record.id}.thin-{uuid.uuid4().hex[:8]}{form.suffix}"
 
@@ -70,6 +72,7 @@ class Rewriting:
                 raise Stopped
 
         try:
+            self._seen = identity(record.path)
             # Damage must not be copied into a file with a good digest.
             verify_now(self._manifest, record, from_device=True, progress=go_on)
             written = self._write(form, staged, go_on)
@@ -103,8 +106,12 @@ class Rewriting:
         return written
 
     def _announced(self, now: Record, written: Written) -> dict[str, Any]:
-        """Return the change that announces the new file; none if somebody has changed the checkpoint."""
-        if self._is_unchanged(now) and not now.replacement:
+        """Return the change that announces the new file; none if somebody has changed the checkpoint.
+
+        An announcement that is still there was interrupted, or is replaced: whoever made it finds this one, and stops.
+        """
+        is_old = now.replacement == self._record.replacement and identity(now.path) == self._seen
+        if self._is_unchanged(now) and (not now.replacement or is_old):
             assert written.digest is not None and written.size is not None
             self._intent = intended(written.digest, written.size, self._contents.kind)
             self._intent["replacement"]["compressed"] = dict(written.compressed)

@@ -17,8 +17,8 @@ from ..policy.state import State
 from ..policy.unranked import why_unranked
 from ..record import Record
 from ..store.aliases import read_alias
-from ..store.digest import verify
 from ..store.manifest import Manifest
+from ..store.replacement import verify_now
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -216,12 +216,14 @@ class RunView:
         for record in records:
             begun = time.perf_counter()
             try:
-                verify(record)
+                verify_now(self.manifest, record)
             except VerifyError as error:
                 log.warning("skipping this checkpoint and trying an older one: %s", error)
                 self.damaged[record.id] = error
                 continue
             self.damaged.pop(record.id, None)  # it could not be read earlier
+            if record.resumable and not self.manifest.records.get(record.id, record).resumable:
+                continue  # somebody has reduced it to its weights while it was read
             log.info("%s: verified in %.2f s", record.path, time.perf_counter() - begun)
             yield record
 

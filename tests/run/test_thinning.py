@@ -6,9 +6,11 @@ import os
 import pytest
 
 from ckpt_callbacks import Every, KeepAll, KeepBest, KeepLast, Policy, Status
+from ckpt_callbacks.recovery.interrupted import mark_damaged
 from ckpt_callbacks.run.leftovers import Leftovers
 from ckpt_callbacks.run.pruning import delete
 from ckpt_callbacks.run.rewriting import Rewriting
+from ckpt_callbacks.run.view import RunView
 from ckpt_callbacks.store.digest import verify
 from ckpt_callbacks.store.manifest import Manifest
 from ckpt_callbacks.store.replacement import intended, verify_now
@@ -106,6 +108,8 @@ def test_thin_reduces_one_by_hand_but_not_the_one_to_resume_from(tmp_path):
     assert "it is pinned" in ckpt("thin", tmp_path, "2").stderr
     assert ckpt("thin", tmp_path, "last", "--force").exit_code == 0
     assert facts(tmp_path) == {1: REDUCED, 2: WHOLE, 3: REDUCED}
+    ckpt("rm", tmp_path, "1")
+    assert "its status is deleted" in ckpt("thin", tmp_path, "1").stderr
 
 
 def test_a_run_resumes_from_the_last_whole_one_beside_reduced_ones(tmp_path):
@@ -137,12 +141,29 @@ def test_two_that_reduce_one_checkpoint_at_a_time_do_not_disturb_each_other(tmp_
     assert not any((tmp_path / ".ckpt" / "staging").iterdir())
 
 
-def test_one_that_another_process_is_reducing_is_left_to_it(tmp_path):
+def test_an_announcement_that_nobody_carries_out_any_more_is_replaced(tmp_path):
+    train(tmp_path, 3, Policy(Every(epochs=1), KeepAll()))
+    before = Manifest.read(tmp_path).amend(1, lambda now: intended("xxh3_128:0", 1, "weights"))
+    assert before.replacement
+    assert "reduced from" in ckpt("thin", tmp_path, "1").stdout
+    verify(Manifest.read(tmp_path).records[1])
+    assert facts(tmp_path)[1] == REDUCED and not Manifest.read(tmp_path).records[1].replacement
+
+
+def test_one_that_another_process_reduces_in_spite_of_an_announcement_is_left_to_it(tmp_path):
     train(tmp_path, 3, Policy(Every(epochs=1), KeepAll()))
     manifest = Manifest.read(tmp_path)
-    before = manifest.amend(1, lambda now: intended("xxh3_128:0", 1, "weights"))
-    assert Rewriting(manifest, before).carry_out() is None
-    assert Manifest.read(tmp_path).records[1] == before
+    record = manifest.amend(1, lambda now: intended("xxh3_128:0", 1, "weights"))
+    ended = []
+
+    def let_the_other_go_first():
+        if not ended:
+            ended.append(Rewriting(Manifest.read(tmp_path), record).carry_out())
+        return True
+
+    assert Rewriting(manifest, record).carry_out(let_the_other_go_first) is None
+    assert ended[0].status is Status.THINNED and facts(tmp_path)[1] == REDUCED
+    verify(Manifest.read(tmp_path).records[1])
 
 
 def test_a_start_that_undoes_the_announcement_leaves_nothing_to_swap(tmp_path):
@@ -185,6 +206,19 @@ def test_verify_and_rm_know_what_was_reduced_meanwhile(tmp_path):
     verify_now(manifest, before, from_device=True)
     assert delete(Manifest.read(tmp_path), before, lambda now: True, Leftovers(tmp_path / ".ckpt" / "staging"), "")
     assert not before.path.exists() and Manifest.read(tmp_path).records[1].error is None
+
+
+def test_a_start_and_a_resume_know_what_was_reduced_meanwhile(tmp_path, caplog):
+    train(tmp_path, 3, Policy(Every(epochs=1), KeepAll()))
+    start, resume = (RunView(Manifest.read(tmp_path), POLICY) for _ in range(2))
+    found, best = resume.resumable(), start.best()
+    assert [record.epoch for record in found] == [3, 2, 1] and best.epoch == 2
+    for record in found[:2]:
+        assert Rewriting(Manifest.read(tmp_path), record).carry_out().status is Status.THINNED
+    mark_damaged(start.manifest, start.damaged, start.best)
+    assert [record.epoch for record in resume.verified(found)] == [1]
+    assert facts(tmp_path) == {1: WHOLE, 2: REDUCED, 3: REDUCED}
+    assert not start.damaged and not resume.damaged and not caplog.messages
 
 
 @pytest.mark.parametrize("background", [True, False])
