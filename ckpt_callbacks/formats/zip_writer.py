@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ..store.direct_file import DirectFile
 from .zip_dates import zip_date
 
-__all__ = ["LOCAL_HEADER", "LOCAL_SIGNATURE", "Member", "ZipWriter", "crc32", "directory", "timestamp"]
+__all__ = ["LOCAL_HEADER", "LOCAL_SIGNATURE", "Member", "ZipWriter", "begin_of_data", "crc32", "directory", "timestamp"]
 
 try:  # tens of GB/s; zlib has 3 to 4
     from isal.isal_zlib import crc32
@@ -23,6 +23,7 @@ except ImportError:  # no wheel for this platform: the same numbers, slower
 _PADDING = 0xD935  # the extra field that Android's zipalign pads with
 LOCAL_SIGNATURE = b"PK\3\4"
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")  # of a member, before its name; ends with the sizes of name and extra field
+_PADDED = struct.Struct("<HHH")  # the beginning of the extra field that pads
 _32, _16 = 0xFFFFFFFF, 0xFFFF
 _VERSION, _VERSION_64 = 20, 45
 _UNIX, _UTF8, _READABLE = 3, 0x800, 0o600 << 16
@@ -121,9 +122,9 @@ class Member:
         known = self.size if self.crc is not None else 0
         extra = struct.pack("<HHQQ", 1, 16, known, known) if self.size >= _32 else b""
         if self.align > 1:
-            begun = self.offset + LOCAL_HEADER.size + len(name) + len(extra) + 6
+            begun = self.offset + LOCAL_HEADER.size + len(name) + len(extra) + _PADDED.size
             padding = -begun % self.align
-            extra += struct.pack("<HHH", _PADDING, 2 + padding, self.align) + bytes(padding)
+            extra += _PADDED.pack(_PADDING, 2 + padding, self.align) + bytes(padding)
         size = _32 if self.size >= _32 else known
         version = _VERSION_64 if self.size >= _32 else _VERSION
         fixed = (LOCAL_SIGNATURE, version, flags, zipfile.ZIP_STORED, *self.timestamp, self.crc or 0, size, size)
@@ -157,6 +158,18 @@ class Member:
     def _encoded(self) -> tuple[bytes, int]:
         """Return the bytes of its name, and its flags."""
         return self.name.encode(), (0 if self.name.isascii() else _UTF8) | (_CRC_FOLLOWS if self.crc is None else 0)
+
+
+def begin_of_data(offset: int, name: str, align: int) -> int:
+    """Return the position of a member's data.
+
+    Args:
+        offset: The position of its header.
+        name: Its name, in ASCII.
+        align: Its alignment in bytes, more than 1.
+    """
+    begun = offset + LOCAL_HEADER.size + len(name) + _PADDED.size
+    return begun + -begun % align
 
 
 def directory(entries: bytes, count: int, start: int) -> bytes:

@@ -23,7 +23,7 @@ from ..formats.torch import format as torch_zip
 from ..formats.torch import writer as torch_file
 from ..formats.torch.check import refused
 from ..formats.torch.pickler import is_known
-from ..formats.torch.structure import DEVICES
+from ..formats.torch.tensor_facts import DEVICES
 from ..run.resumed_parts import ResumedParts
 from ..run.run import Run
 from ..run.snapshot import LiveSnapshot, Snapshot

@@ -16,7 +16,7 @@ from ..formats.finite import Numbers, all_finite
 from ..formats.torch import writer as torch_file
 from ..formats.torch.alignment import LARGE
 from ..formats.torch.checkpoint_pickler import CheckpointPickler, PickledParts
-from ..formats.torch.structure import DEVICES
+from ..formats.torch.tensor_facts import DEVICES
 from ..formats.torch.writer import small_members
 from ..memory.pages import round_up
 from ..memory.pool import ArenaPool

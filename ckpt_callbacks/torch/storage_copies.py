@@ -12,7 +12,7 @@ from ..formats.torch.checkpoint_pickler import PickledParts
 from ..formats.torch.pickler import Pickled
 from ..formats.torch.small_members import SmallMembers
 from ..formats.torch.structure import Structure
-from ..formats.torch.writer import TorchFile, in_memory, small_members
+from ..formats.torch.writer import TorchFile, bytes_of, small_members
 from ..memory.pages import address_of
 from ..memory.parallel_copy import Copy, copy_memory
 from .gpu_copies import DeviceCopies, PinnedArena
@@ -48,15 +48,16 @@ class SmallStorages:
         structure: As given.
         members: As given.
         block: As given.
-        pieces: The memory of each small storage, by its place in the structure.
+        pieces: The memory of each storage, by its place in the structure; empty for large ones.
     """
 
     def __init__(
         self, structure: Structure, members: SmallMembers, block: memoryview, tensors: Sequence[torch.Tensor]
     ) -> None:  # fmt: skip
         self.structure, self.members, self.block = structure, members, block
-        small = [place for place, size in enumerate(structure.sizes) if size < LARGE]
-        self.pieces = dict(zip(small, members.places_in(block), strict=True))
+        self.pieces: list[memoryview] = [memoryview(b"")] * len(structure.sizes)
+        for place, piece in zip(structure.small, members.places_in(block), strict=True):
+            self.pieces[place] = piece
         self._whole: list[int] = []  # the numbers of the tensors that are copied as tensors
         self._views: list[torch.Tensor] = []  # the targets of these copies
         self._others: list[int] = []  # the places of the storages that are copied as bytes, or from a device
@@ -64,16 +65,20 @@ class SmallStorages:
             self._make_views(tensors)
 
     def _make_views(self, tensors: Sequence[torch.Tensor]) -> None:
-        block = self.block
+        block, begin = self.block, address_of(self.block) if len(self.block) else 0
         memory = torch.frombuffer(block, dtype=torch.uint8).untyped_storage() if len(block) else None
-        for place, piece in self.pieces.items():
-            number = self.structure.whole[place]
+        wholes: dict[torch.dtype, torch.Tensor] = {}  # the block as a tensor of each type
+        for place in self.structure.small:
+            number, piece = self.structure.whole[place], self.pieces[place]
             if memory is None or number is None or not tensors[number].is_cpu:
                 self._others.append(place)
-            elif len(piece):
-                like, view = tensors[number], torch.empty(0, dtype=tensors[number].dtype, device="cpu")
-                offset = (address_of(piece) - address_of(block)) // like.element_size()
-                self._views.append(view.set_(memory, offset, like.shape, like.stride()))
+            elif self.structure.sizes[place]:
+                like = tensors[number]
+                whole = wholes.get(like.dtype)
+                if whole is None:
+                    whole = wholes[like.dtype] = torch.empty(0, dtype=like.dtype, device="cpu").set_(memory)
+                offset = (address_of(piece) - begin) // like.element_size()
+                self._views.append(whole.as_strided(like.shape, like.stride(), offset))
                 self._whole.append(number)
 
     def copy_from(
@@ -107,31 +112,33 @@ def copy_storages(found: Pickled, arena: PinnedArena, step_only: Collection[int]
     """
     parts = found if isinstance(found, PickledParts) else None
     sizes = [] if parts is None else parts.structure.sizes
-    small = [size < LARGE for size in sizes] + [False] * (len(found.storages) - len(sizes))  # those in the block
     kept = _kept(arena, parts)
     arena.kept = None  # unless it is used again, what follows may lie elsewhere in the same memory
     members = kept.members if kept is not None else small_members(sizes)
-    large = [place for place, one in enumerate(found.storages) if not small[place] and needs_arena(one)]
+    others = range(len(sizes), len(found.storages))  # those outside of the structure
+    large = [place for place in others if needs_arena(found.storages[place])]
+    if members.count < len(sizes):
+        large += [place for place, size in enumerate(sizes) if size >= LARGE]
     block, *pieces = arena.carve([members.size, *[found.storages[place].nbytes() for place in large]])
-    held: list[bytes | memoryview] = [b""] * len(found.storages)
     pairs = [(found.storages[place], piece) for place, piece in zip(large, pieces, strict=True)]
-    for place, piece in zip(large, pieces, strict=True):
-        held[place] = piece
+    held: list[bytes | memoryview] = []
     if parts is not None:
         storages = kept
         if storages is None or storages.block.obj is not block.obj:
             storages = SmallStorages(parts.structure, members, block, parts.tensors)
         arena.kept = storages
-        for place, piece in storages.pieces.items():
-            held[place] = piece
+        held += storages.pieces
         pairs += storages.copy_from(parts.tensors, found.storages)
-    for place in range(len(sizes), len(found.storages)):
-        if not needs_arena(found.storages[place]):
-            # A few bytes are not worth a page, nor the release of the interpreter's lock that comes with memmove.
-            held[place] = bytes(in_memory(found.storages[place]))
-    device = _copy(pairs, arena, step_only)
+    # A few bytes are not worth a page, nor the release of the interpreter's lock that comes with memmove.
+    held += [b"" if needs_arena(found.storages[place]) else bytes_of(found.storages[place]) for place in others]
+    written: list[bytes | memoryview | None] = [None] * len(sizes)
+    for place, piece in zip(large, pieces, strict=True):
+        held[place] = piece
+        if place < len(sizes):
+            written[place] = piece
     # Each storage of a structure has one name, its place. Any other name is for a view of a different type.
-    written = [None if number == place and small[place] else held[place] for number, place in enumerate(found.members)]
+    written += [held[place] for place in found.members[len(sizes) :]]
+    device = _copy(pairs, arena, step_only)
     return StorageCopies(TorchFile(found.data, written, members, block), held, device)
 
 

@@ -262,6 +262,16 @@ def test_an_unchanged_structure_is_pickled_once():
     assert first.structure is not second.structure and second.structure is third.structure
 
 
+def test_tied_weights_do_not_keep_the_structure_from_being_pickled_once():
+    training, pickler = Training(), CheckpointPickler()
+    training.tie()
+    training.step()
+    first, second = pickler.pickled(training.checkpoint()), pickler.pickled(training.checkpoint())
+    assert isinstance(first, PickledParts) and isinstance(second, PickledParts)
+    assert first.structure is second.structure and first.data == second.data
+    assert [one._cdata for one in first.storages] == [one._cdata for one in second.storages]
+
+
 def test_attributes_that_cannot_be_compared_are_pickled_the_plain_way(tmp_path):
     training, staging = Training(), TorchStaging()
     for _ in range(2):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from .flat_state import FlatState, flat_state, placeholder
+from .flat_state import FlatState, flat_state
 from .format import KEY
-from .opcodes import only_plain, text
+from .opcodes import only_plain
 from .pickler import Pickled, pickled
+from .placeholders import placeholder, replaced
+from .quick_pickler import QuickPickler
+from .storage_names import StorageNames
 from .structure import Structure
 
 _OFTEN_PLAIN = (KEY, "loops")  # keys whose values normally contain no tensors
@@ -35,6 +39,7 @@ class CheckpointPickler:
 
     def __init__(self) -> None:
         self._structure: Structure | None = None
+        self._is_quick = True  # no other part contains unusual tensors, as far as is known
         self._unusual: list[list[Any]] | None = None  # the keys of the last parts that no structure could pickle
 
     def pickled(self, checkpoint: Any) -> Pickled:
@@ -61,34 +66,39 @@ class CheckpointPickler:
             return pickled(checkpoint)
 
     def _in_parts(self, flat: FlatState) -> PickledParts:
-        structure = self._structure
-        if structure is None or not structure.fits(flat):
+        structure, storages = self._structure, None
+        if structure is None or (storages := structure.storages_of(flat)) is None:
             self._structure = None  # first, so that the old and the new one are never held together
             structure = Structure(flat)
+            storages = structure.take_storages()
         pieces: dict[int | str, bytes] = {}
         for key in _OFTEN_PLAIN:
             if key in flat.rest and (piece := only_plain(flat.rest[key])) is not None:
                 pieces[key], flat.rest[key] = piece, placeholder(key)
-        storages = [flat.tensors[source].untyped_storage() for source in structure.sources]
-        rest = pickled(flat.rest, storages, structure.kinds)
+        rest = self._rest(flat.rest, structure, storages, pieces)
         if (most := len(rest.data) // 3) >= structure.first_memo:  # each entry takes at least three bytes
             structure = Structure(flat, 1 << most.bit_length())
+            structure.take_storages()
         self._structure = structure
         pieces |= enumerate(structure.pickled(flat.parts))
-        return PickledParts(_replaced(rest.data, pieces), rest.storages, rest.members, structure, flat.tensors)
+        return PickledParts(replaced(rest.data, pieces), rest.storages, rest.members, structure, flat.tensors)
 
-
-def _replaced(data: bytes, pieces: Mapping[int | str, bytes]) -> bytes:
-    """Return a pickle with the pieces in place of their placeholders."""
-    found = []
-    for part, piece in pieces.items():
-        stands = text(placeholder(part))
-        if data.count(stands) != 1:
-            raise NotImplementedError("a placeholder does not occur exactly once")
-        found.append((data.index(stands), len(stands), piece))
-    joined: list[bytes] = []
-    end = 0
-    for begin, length, piece in sorted(found):
-        joined += data[end:begin], piece
-        end = begin + length
-    return b"".join((*joined, data[end:]))
+    def _rest(
+        self,
+        rest: Any,
+        structure: Structure,
+        storages: Sequence[torch.UntypedStorage],
+        pieces: dict[int | str, bytes],
+    ) -> Pickled:
+        """Pickle what is outside of the parts, and add the pieces for its placeholders."""
+        if self._is_quick:
+            names = StorageNames(storages, structure.kinds, structure.addresses)
+            pickler = QuickPickler(buffer := io.BytesIO(), names)
+            try:
+                pickler.dump(rest)
+            except NotImplementedError:
+                self._is_quick = False  # the next one will probably contain the same
+            else:
+                pieces |= pickler.pieces
+                return Pickled(buffer.getvalue(), tuple(names.storages), tuple(names.members))
+        return pickled(rest, StorageNames(storages, structure.kinds, structure.addresses))

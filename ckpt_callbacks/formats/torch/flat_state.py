@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,8 +10,9 @@ from typing import Any
 
 import torch
 
+from .placeholders import placeholder
+
 _PLAIN = {int, float, bool, type(None)}
-_MARK = uuid.uuid4().hex  # no value of a user contains it
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,14 @@ class Part:
         keys: Its keys in order. For an optimizer's state, each key is followed by a tuple of the inner keys.
         attributes: The attributes of the dictionary, such as ``_metadata`` of a module's state.
         leaves: Its values, or those of the inner dictionaries, in order: tensors and plain values.
+        has_only_tensors: Whether all leaves are tensors.
     """
 
     kind: type
     keys: list[Any]
     attributes: dict[str, Any]
     leaves: list[Any]
+    has_only_tensors: bool = True
 
     def groups(self) -> Iterator[tuple[Any, Sequence[str]]]:
         """Yield each key with its inner keys. Without inner dictionaries, yield None with all keys."""
@@ -54,11 +56,6 @@ class FlatState:
     tensors: list[torch.Tensor] = field(default_factory=list)
 
 
-def placeholder(part: int | str) -> str:
-    """Return the text that stands for a part, or for the value of a key."""
-    return f"{_MARK} {part}"
-
-
 def flat_state(checkpoint: Any) -> FlatState | None:
     """Take a checkpoint apart; return None if it has no parts of plain tensors.
 
@@ -70,7 +67,9 @@ def flat_state(checkpoint: Any) -> FlatState | None:
     flat = FlatState([], dict(checkpoint))
     _take_weights(flat, checkpoint.get("state_dict"))
     _take_optimizers(flat, checkpoint.get("optimizer_states"))
-    flat.tensors = [leaf for part in flat.parts for leaf in part.leaves if type(leaf) is torch.Tensor]
+    for part in flat.parts:
+        only = part.has_only_tensors
+        flat.tensors += part.leaves if only else [leaf for leaf in part.leaves if type(leaf) is torch.Tensor]
     return flat if flat.tensors else None
 
 
@@ -110,4 +109,4 @@ def _optimizer_part(optimizer: Mapping[str, Any]) -> Part | None:
     names = set(map(type, chain.from_iterable(keys[1::2])))
     if torch.Tensor not in kinds or not kinds <= {torch.Tensor, *_PLAIN} or names != {str}:
         return None
-    return Part(dict, keys, {}, leaves)
+    return Part(dict, keys, {}, leaves, has_only_tensors=kinds == {torch.Tensor})

@@ -69,6 +69,19 @@ def text(value: str) -> bytes:
     return b"X" + struct.pack("<I", len(data)) + data
 
 
+def storage_piece(kind: str, name: str, location: str, count: int) -> bytes:
+    """Return the piece for a storage.
+
+    Args:
+        kind: The name of its type.
+        name: Its name in the file.
+        location: Its device, as torch names it.
+        count: The number of its elements.
+    """
+    parts = text("storage"), f"ctorch\n{kind}\n".encode(), text(name), text(location), plain(count)
+    return MARK + b"".join(parts) + TUPLE + _PERSISTENT
+
+
 class TensorPieces:
     """The pieces for tensors, which name their common parts once and refer to them afterwards.
 
@@ -79,26 +92,36 @@ class TensorPieces:
     def __init__(self, first: int) -> None:
         self._next = first
         self._known: dict[str, bytes] = {}
+        # What comes before and after the name of the storage, for all tensors with the same facts.
+        self._around: dict[tuple[Any, ...], tuple[bytes, bytes]] = {}
 
-    def tensor(self, tensor: torch.Tensor, name: str, count: int, location: str) -> bytes:
+    def tensor(self, tensor: torch.Tensor, name: str, count: int) -> bytes:
         """Return the piece for a plain tensor.
 
         Args:
             tensor: The tensor.
             name: The name of its storage in the file.
             count: The number of elements of the storage.
-            location: The device of the storage, as torch names it.
         """
+        facts = tensor.dtype, tensor.device, count, tensor.storage_offset(), tensor.shape, tensor.stride()
+        around = self._around.get(facts)
+        if around is None:
+            first, around = self._next, self._pieces_around(tensor, count)
+            if self._next == first:  # it names nothing for the first time
+                self._around[facts] = around
+        return around[0] + text(name) + around[1]
+
+    def _pieces_around(self, tensor: torch.Tensor, count: int) -> tuple[bytes, bytes]:
+        location = torch.serialization.location_tag(tensor.untyped_storage())
         kind = _STORAGES[tensor.dtype]
-        storage = (
-            MARK + self._once("storage", text("storage")) + self._once(kind, f"ctorch\n{kind}\n".encode()) + text(name)
-            + self._once(f"at {location}", text(location)) + plain(count) + TUPLE + _PERSISTENT
-        )  # fmt: skip
-        place = plain((tensor.storage_offset(), tuple(tensor.shape), tensor.stride()))
         rebuild, hooks = (self._once(key, name) for key, name in _NAMES.items())
+        storage = self._once("storage", text("storage")) + self._once(kind, f"ctorch\n{kind}\n".encode())
+        place = plain((tensor.storage_offset(), tuple(tensor.shape), tensor.stride()))[: -len(TUPLE)]
         return (
-            rebuild + MARK + storage + place[: -len(TUPLE)] + _FALSE + hooks + _EMPTY_TUPLE + _REDUCE + TUPLE + _REDUCE
-        )
+            rebuild + MARK + MARK + storage,
+            self._once(f"at {location}", text(location)) + plain(count) + TUPLE + _PERSISTENT
+            + place + _FALSE + hooks + _EMPTY_TUPLE + _REDUCE + TUPLE + _REDUCE,
+        )  # fmt: skip
 
     def _once(self, key: str, piece: bytes) -> bytes:
         if key in self._known:

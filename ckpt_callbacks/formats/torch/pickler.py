@@ -9,11 +9,12 @@ import functools
 import io
 import pickle
 import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+
+from .storage_names import StorageNames
 
 _PLAIN = frozenset(
     {str, int, tuple, dict, bool, float, list, type(None), type, type(len)}
@@ -35,7 +36,7 @@ class Pickled:
     members: tuple[int, ...]
 
 
-def pickled(obj: Any, storages: Sequence[torch.UntypedStorage] = (), kinds: Sequence[str] = ()) -> Pickled:
+def pickled(obj: Any, names: StorageNames | None = None) -> Pickled:
     """Pickle an object as `torch.save` does.
 
     Storages are kept whole, even if only a small view of them is used. `torch.save` does the same, and tied tensors
@@ -43,15 +44,14 @@ def pickled(obj: Any, storages: Sequence[torch.UntypedStorage] = (), kinds: Sequ
 
     Args:
         obj: The object.
-        storages: Storages to which other parts of the same pickle refer. Their index is their name.
-        kinds: The name of the type of each of them.
+        names: The names of storages to which other parts of the same pickle refer.
 
     Raises:
         Exception: Whatever the user's own class raises when it is pickled.
     """
-    pickler = _Pickler(buffer := io.BytesIO(), storages, kinds)
-    pickler.dump(obj)
-    return Pickled(buffer.getvalue(), tuple(pickler.storages), tuple(pickler.members))
+    names = names or StorageNames((), (), {})
+    _Pickler(buffer := io.BytesIO(), names).dump(obj)
+    return Pickled(buffer.getvalue(), tuple(names.storages), tuple(names.members))
 
 
 @functools.cache
@@ -75,13 +75,9 @@ def is_known() -> bool:
 class _Pickler(pickle.Pickler):
     """A pickler that notes storages instead of writing them."""
 
-    def __init__(self, file: io.BytesIO, storages: Sequence[torch.UntypedStorage], kinds: Sequence[str]) -> None:
+    def __init__(self, file: io.BytesIO, names: StorageNames) -> None:
         super().__init__(file, protocol=torch.serialization.DEFAULT_PROTOCOL)
-        self.storages = list(storages)
-        self.members = list(range(len(storages)))
-        self._kinds = kinds
-        self._places: dict[int, int] = {storage._cdata: place for place, storage in enumerate(storages)}
-        self._names: dict[tuple[int, str], str] = {}
+        self._names = names
 
     def persistent_id(self, obj: Any) -> tuple[Any, ...] | None:
         if type(obj) in _PLAIN:
@@ -92,17 +88,5 @@ class _Pickler(pickle.Pickler):
             storage, kind, count = obj, torch.serialization.normalize_storage_type(type(obj)), obj.nbytes()
         else:
             return None
-        if storage._cdata not in self._places:
-            self._places[storage._cdata] = len(self.storages)
-            self.storages.append(storage)
-        # By type as well: whatever is loaded under one name has one type, so torch.save refuses views of different
-        # types.
-        known = (storage._cdata, kind.__name__)
-        if known not in self._names:
-            place = self._places[storage._cdata]
-            if place < len(self._kinds) and self._kinds[place] == kind.__name__:
-                self._names[known] = str(place)
-            else:
-                self._names[known] = str(len(self.members))
-                self.members.append(place)
-        return ("storage", kind, self._names[known], torch.serialization.location_tag(storage), count)
+        name = self._names.name(storage, kind.__name__)
+        return ("storage", kind, name, torch.serialization.location_tag(storage), count)

@@ -19,7 +19,7 @@ from ...formats import Written
 from ...store import disk_space
 from ...store.direct_file import DirectFile
 from .. import Shapes
-from ..zip_writer import Member, ZipWriter
+from ..zip_writer import ZipWriter
 from .alignment import ALIGN, LARGE, alignment
 from .pickler import Pickled, is_known, pickled
 from .small_members import SmallMembers
@@ -44,7 +44,7 @@ class TorchFile:
 
     data: bytes
     storages: Sequence[bytes | memoryview | torch.UntypedStorage | None]
-    small: SmallMembers = SmallMembers(())
+    small: SmallMembers = SmallMembers()
     block: memoryview = memoryview(b"")
 
     def write(self, path: Path) -> tuple[str, int]:
@@ -80,13 +80,8 @@ def small_members(sizes: Sequence[int]) -> SmallMembers:
     Args:
         sizes: The sizes of storages in bytes, in the order of their names.
     """
-    members: list[Member] = []
-    end = 0
-    for number, size in enumerate(sizes):
-        if size < LARGE:
-            members.append(Member(f"{_FOLDER}/data/{number}", size, 0, end, _NEW_YEAR, ALIGN))
-            end = members[-1].end
-    return SmallMembers(members)
+    small = [(f"{_FOLDER}/data/{number}", size) for number, size in enumerate(sizes) if size < LARGE]
+    return SmallMembers([name for name, _ in small], [size for _, size in small], _NEW_YEAR, ALIGN)
 
 
 def write(path: Path, obj: Any, shapes: Shapes = (), pickle: Callable[[Any], Pickled] | None = None) -> Written:
@@ -131,6 +126,17 @@ def in_memory(storage: torch.UntypedStorage) -> memoryview:
     bytes_ = (ctypes.c_char * size).from_address(address)
     bytes_.storage = storage
     return memoryview(bytes_).cast("B")
+
+
+def bytes_of(storage: torch.UntypedStorage) -> bytes:
+    """Return a copy of the bytes of a storage in host memory.
+
+    Raises:
+        NotImplementedError: The storage has a size, but no memory.
+    """
+    if (size := storage.nbytes()) and not storage.data_ptr():
+        raise NotImplementedError("a storage without memory")
+    return ctypes.string_at(storage.data_ptr(), size) if size else b""
 
 
 def _size(storage: bytes | memoryview | torch.UntypedStorage) -> int:
