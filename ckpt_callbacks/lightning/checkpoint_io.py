@@ -29,10 +29,12 @@ from ..run.run import Run
 from ..run.snapshot import LiveSnapshot, Snapshot
 from ..run.source import Embedded
 from ..torch.mapped_checkpoint import MappedCheckpoint, can_map
+from ..torch.parameter_names import Names, ParameterNames
 from ..torch.staging import TorchStaging, expected_size, step_only_storages
+from ..torch.state_shapes import state_shapes
 from ..torch.trained_tensors import are_finite, trained_tensors
 from . import refused_types
-from .compiled_modules import fit_names, write_plain_names
+from .compiled_modules import fit_names, may_be_compiled, write_plain_names
 from .finite_weights import weights_are_finite
 from .fit_call import is_resuming
 from .hyperparameters import Hyperparameters
@@ -55,12 +57,14 @@ class _Collector:
         embedded: What the file holds in addition to Lightning's own state.
         snapshot: What was collected; None on processes that get no checkpoint from Lightning.
         error: Why nothing was collected.
+        names: The names of the module's parameters, once they are looked for.
     """
 
     path: Path
     embedded: Embedded
     snapshot: Snapshot | None = None
     error: Exception | None = None
+    names: Names | None = None
 
 
 class StagedCheckpointIO(_WrappingCheckpointIO):
@@ -85,6 +89,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         self.trainer, self.staging, self.hyperparameters = trainer, staging, Hyperparameters()
         self.weights = UnloadableWeights(trainer)
         self.only: tuple[str | None, ResumedParts] = (None, ResumedParts())
+        self._names = ParameterNames()
         self._collector: _Collector | None = None
         self._is_prepared = False
         self._mapped: MappedCheckpoint | None = None  # what was resumed from, until the first optimizer step
@@ -144,6 +149,15 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
             return self._live(lambda path: self._write_together(path, embedded))
         # With several processes, only the first one receives the checkpoint.
         return self._collect(_IN_MEMORY, embedded) or LiveSnapshot(lambda path: Written())
+
+    def names(self) -> Names:
+        """Return the names of the module's parameters. While Lightning collects a checkpoint, they stay the same."""
+        collector = self._collector
+        if collector is None:
+            return self._names.of(self.trainer.lightning_module)
+        if collector.names is None:
+            collector.names = self._names.of(self.trainer.lightning_module)
+        return collector.names
 
     @property
     def embedded(self) -> Embedded | None:
@@ -215,13 +229,16 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
     def _take(self, checkpoint: dict[str, Any], embedded: Embedded, storage_options: Any | None) -> Snapshot:
         self.hyperparameters.convert(checkpoint)
         checkpoint[torch_zip.KEY] = {"record": embedded.record}
-        saved, module = checkpoint["state_dict"], self.trainer.lightning_module
-        trained = trained_tensors(module, saved)
-        write_plain_names(checkpoint, module)
-        shapes = [(n, tuple(t.shape)) for n, t in checkpoint["state_dict"].items() if hasattr(t, "shape")]
-        self.weights.check(saved, shapes)
+        saved, names = checkpoint["state_dict"], self.names()
+        trained = trained_tensors(names.trained, saved)
+        if may_be_compiled(names.kinds):
+            write_plain_names(checkpoint, self.trainer.lightning_module)
         if self._why_live() is None:
-            return self.staging.stage(checkpoint, shapes, step_only(self.trainer), trained)
+            snapshot = self.staging.stage(checkpoint, step_only(self.trainer), trained)
+            self.weights.check(saved, self.staging.shapes)
+            return snapshot
+        shapes = state_shapes(checkpoint["state_dict"])
+        self.weights.check(saved, shapes)
         if type(self._plugin) is TorchCheckpointIO:
             return self._live(lambda path: torch_file.write(path, checkpoint, shapes), trained)
 

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
 
 from ..torch.module_tree import parts_by_name
 
+_COMPILED = "OptimizedModule"  # by its name: importing the class would load the whole compiler
 _INNER = "_orig_mod"
 _PREFIX = f"{_INNER}."
 _STATES = ("state_dict", "current_model_state")  # the second one is that of WeightAveraging
+
+
+def may_be_compiled(kinds: Collection[str] | None) -> bool:
+    """Return whether a module may have compiled parts.
+
+    Args:
+        kinds: The names of the classes of the module and its parts; None if they are not known.
+    """
+    return kinds is None or _COMPILED in kinds
 
 
 def write_plain_names(checkpoint: dict[str, Any], module: torch.nn.Module) -> None:
@@ -57,8 +67,7 @@ def _add_prefix(module: torch.nn.Module, state: dict[str, Any], prefix: str, *_:
 
 
 def _is_compiled(part: torch.nn.Module) -> bool:
-    # By its name: importing the class would load the whole compiler.
-    return type(part).__name__ == "OptimizedModule" and any(name == _INNER for name, _ in part.named_children())
+    return type(part).__name__ == _COMPILED and any(name == _INNER for name, _ in part.named_children())
 
 
 def _plain(name: str, compiled: list[str]) -> str:

@@ -63,7 +63,7 @@ class Fit:
         self._listeners: list[Listener] = [on_saved, RefusedTypes()]
         self.gate = BatchGate(run)
         self.io = StagedCheckpointIO(trainer, TorchStaging(staging))
-        self._progress = Progress()
+        self._progress = Progress(self.io.names)
         self.averages = AveragedWeights()
         self._metrics, self._trained = FreshMetrics(), TrainedWeights(trainer, self.averages)
         self.hooks, self.inexactness = ModuleHooks(), Inexactness()

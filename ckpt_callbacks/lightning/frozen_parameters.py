@@ -8,14 +8,8 @@ from collections.abc import Collection
 from lightning.pytorch import LightningModule
 
 from ..errors import listed
-from ..torch.module_tree import parameters_by_name
 
 log = logging.getLogger("ckpt_callbacks")
-
-
-def frozen(module: LightningModule) -> list[str]:
-    """Return the names of the parameters that require no gradient."""
-    return [name for name, parameter in parameters_by_name(module) if not parameter.requires_grad]
 
 
 def is_trained_now(module: LightningModule, *frozen_before: Collection[str] | None) -> bool:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
 
+from ..torch.parameter_names import Names
 from ..torch.rng import random_state
 from . import loops, validations
 from .data_order import DataOrder, generator_states, is_plain, prefetched
 from .embedded import FitState, Place, ProcessState
 from .epoch_data import epoch_data
 from .epoch_sums import epoch_sums
-from .frozen_parameters import frozen
 from .metric_states import metric_states
 from .saved_optimizers import optimizer_classes
 from .short_data import ShortData
@@ -22,6 +23,9 @@ from .step_count import StepCount
 
 class Progress:
     """The place of a fit in its epoch.
+
+    Args:
+        names: Returns the names of the module's parameters.
 
     Attributes:
         place: Where it is.
@@ -32,7 +36,8 @@ class Progress:
         steps: The number of steps done.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, names: Callable[[], Names]) -> None:
+        self._names = names
         self.place = Place.MID_EPOCH
         self.plateau_interval: str | None = None
         self.is_partial = False
@@ -54,7 +59,7 @@ class Progress:
 
     def begin_training(self, trainer: Trainer) -> None:
         """Begin to train. Call it before any part of a checkpoint is restored."""
-        self._frozen_at_start = frozen(trainer.lightning_module)
+        self._frozen_at_start = self._names().frozen
         self.steps.begin(trainer)
         self._await_epoch(trainer)
 
@@ -117,7 +122,7 @@ class Progress:
             plateau_steps=loops.pending_plateau_steps(trainer, interval) if interval else [],
             plateau_metrics=loops.plateau_metrics(trainer),
             should_stop=trainer.should_stop,
-            frozen=frozen(trainer.lightning_module),
+            frozen=self._names().frozen,
             frozen_at_start=self._frozen_at_start,
             optimizers=optimizer_classes(trainer),
             epochs=epochs,

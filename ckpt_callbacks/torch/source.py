@@ -13,6 +13,7 @@ from ..formats.torch.format import KEY
 from ..run.snapshot import Snapshot
 from ..run.source import Embedded
 from .mapped_checkpoint import MappedCheckpoint, can_map
+from .parameter_names import ParameterNames
 from .rng import random_state, set_random_state
 from .staging import TorchStaging
 from .trained_tensors import trained_tensors
@@ -43,7 +44,7 @@ class TorchSource:
         staging: str = "memory",
     ) -> None:
         self.module, self.optimizers, self.schedulers = module, tuple(optimizers), tuple(schedulers)
-        self._staging = TorchStaging(staging)
+        self._staging, self._names = TorchStaging(staging), ParameterNames()
 
     def snapshot(self, embedded: Embedded) -> Snapshot:
         """Return the current state of training."""
@@ -54,10 +55,10 @@ class TorchSource:
             checkpoint["optimizer_states"] = [optimizer.state_dict() for optimizer in self.optimizers]
             checkpoint["lr_schedulers"] = [scheduler.state_dict() for scheduler in self.schedulers]
             state |= {"run": embedded.run, "random": random_state()}
-        shapes = [(name, tuple(value.shape)) for name, value in weights.items() if hasattr(value, "shape")]
+        trained = trained_tensors(self._names.of(self.module).trained, weights)
         # Copies on a device run in order with training's own kernels, because the training loop may change anything
         # between two steps.
-        return self._staging.stage(checkpoint, shapes, trained=trained_tensors(self.module, weights))
+        return self._staging.stage(checkpoint, trained=trained)
 
     def metadata(self) -> Mapping[str, Any]:
         """Return the name of the model, and the learning rates."""

@@ -22,6 +22,7 @@ from ..memory.pages import round_up
 from ..memory.pool import ArenaPool
 from ..run.snapshot import LiveSnapshot, Snapshot
 from .gpu_copies import DeviceCopies, PinnedArena
+from .state_shapes import state_shapes
 from .storage_copies import copy_storages
 from .trained_tensors import are_finite, numbers_of
 
@@ -36,10 +37,12 @@ class TorchStaging:
 
     Attributes:
         copies: Whether the state is copied.
+        shapes: The names and shapes of the weights in the last checkpoint, for which its file is searched.
     """
 
     def __init__(self, staging: str = "memory") -> None:
         self.copies = staging == "memory"
+        self.shapes: Shapes = ()
         self._arenas = ArenaPool(PinnedArena)
         self._pickler = CheckpointPickler()
         self._latest: DeviceCopies | None = None
@@ -69,15 +72,13 @@ class TorchStaging:
     def stage(
         self,
         checkpoint: Any,
-        shapes: Shapes = (),
         step_only: Collection[int] = (),
         trained: Sequence[torch.Tensor] = (),
     ) -> Snapshot:
         """Copy an object, so that later changes do not affect what is written.
 
         Args:
-            checkpoint: Anything that `torch.save` takes.
-            shapes: The tensors that the file must contain; see `Written`.
+            checkpoint: Anything that `torch.save` takes. The file of a dictionary must contain its ``state_dict``.
             step_only: Addresses of storages that only an optimizer step changes; see `DeviceCopies`.
             trained: The weights in it that are searched for NaN and infinities.
 
@@ -85,18 +86,26 @@ class TorchStaging:
             The snapshot; a live one if the object cannot be copied, or no copy was requested.
         """
 
-        def written(path: Path) -> Written:
-            found = torch_file.write(path, checkpoint, shapes, self._pickler.pickled)
-            return replace(found, finite=are_finite(trained))
+        def live(why: str | None) -> Snapshot:
+            self.shapes = shapes = state_shapes(weights)
 
+            def written(path: Path) -> Written:
+                found = torch_file.write(path, checkpoint, shapes, self._pickler.pickled)
+                return replace(found, finite=are_finite(trained))
+
+            return self.live(written, why)
+
+        weights = checkpoint.get("state_dict") if isinstance(checkpoint, dict) else None
         if not self.copies:
-            return self.live(written, None)
+            return live(None)
         try:
             found = self._pickler.pickled(checkpoint)
-            known = len(found.structure.sizes) if isinstance(found, PickledParts) else 0
+            known, shapes = 0, None
+            if isinstance(found, PickledParts):
+                known, shapes = len(found.structure.sizes), found.structure.shapes
             _refuse_unknown(found.storages[known:])
         except Exception as error:  # torch.save can write it, or says what is wrong with it
-            return self.live(written, first_line(error))
+            return live(first_line(error))
         arena = self._arenas.take()
         try:
             copies = copy_storages(found, arena, step_only)
@@ -104,14 +113,14 @@ class TorchStaging:
             self._arenas.give_back(arena)
             if not isinstance(error, (NotEnoughMemory, NotImplementedError)):
                 raise
-            return self.live(written, str(error))
-        self._latest = copies.device
+            return live(str(error))
+        self._latest, self.shapes = copies.device, state_shapes(weights) if shapes is None else shapes
 
         def numbers() -> Iterator[Numbers]:  # found when the file is written, and not on this thread
             places = (storage._cdata for storage in found.storages)
             return numbers_of(trained, dict(zip(places, copies.held, strict=True)))
 
-        return _Staged(copies.content, shapes, numbers, copies.device, lambda: self._arenas.give_back(arena))
+        return _Staged(copies.content, self.shapes, numbers, copies.device, lambda: self._arenas.give_back(arena))
 
     def wait(self) -> None:
         """Make training's later work on a device wait for the copies from that device."""

@@ -10,22 +10,23 @@ import torch
 
 from ..formats.finite import Numbers, all_finite
 from ..formats.torch.writer import in_memory
-from .module_tree import parameters_by_name
 
 _ON_MANY_THREADS = 1 << 15  # numbers; from here on, torch shares a tensor among its threads
 
 
-def trained_tensors(module: torch.nn.Module, state: Mapping[str, Any]) -> list[torch.Tensor]:
+def trained_tensors(names: Sequence[str], state: Mapping[str, Any]) -> list[torch.Tensor]:
     """Return the values that a state dictionary has for the parameters with gradients; they may be averages.
 
     Buffers and frozen parameters are left out, because masks hold infinities, and observers begin with them.
 
     Args:
-        module: The module.
-        state: Its state dictionary.
+        names: The names of these parameters.
+        state: The state dictionary.
     """
-    names = [name for name, value in parameters_by_name(module, repeated=True) if value.requires_grad]
-    return [value for name in names if type(value := state.get(name)) in (torch.Tensor, torch.nn.Parameter)]
+    values = list(map(state.get, names))
+    if set(map(type, values)) == {torch.Tensor}:
+        return values
+    return [value for value in values if type(value) in (torch.Tensor, torch.nn.Parameter)]
 
 
 def trained_parts(module: torch.nn.Module) -> list[torch.Tensor]:

@@ -48,12 +48,14 @@ class FlatState:
     Attributes:
         parts: The weights, and the state of each optimizer.
         rest: The checkpoint with `placeholder` in place of each part.
+        has_weights: Whether the first part is the weights.
         tensors: The tensors of all parts, in order.
     """
 
     parts: list[Part]
     rest: dict[str, Any]
     tensors: list[torch.Tensor] = field(default_factory=list)
+    has_weights: bool = False
 
 
 def flat_state(checkpoint: Any) -> FlatState | None:
@@ -80,7 +82,7 @@ def _take_weights(flat: FlatState, weights: Any) -> None:
     if set(map(type, leaves)) == {torch.Tensor} and set(map(type, weights)) == {str}:
         attributes = vars(weights) if type(weights) is OrderedDict else {}
         flat.parts.append(Part(type(weights), list(weights), attributes, leaves))
-        flat.rest["state_dict"] = placeholder(len(flat.parts) - 1)
+        flat.rest["state_dict"], flat.has_weights = placeholder(len(flat.parts) - 1), True
 
 
 def _take_optimizers(flat: FlatState, optimizers: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ..format import Shapes
 from .alignment import LARGE
 from .flat_state import FlatState, Part
 from .opcodes import (
@@ -42,6 +43,7 @@ class Structure:
         small: The numbers of the storages that are small.
         whole: For each storage, the number of a tensor that consists of all of its elements; None if there is none.
         kinds: For each storage, the name of its type in the pickle.
+        shapes: The names and shapes of the weights; None if they are no part.
 
     Raises:
         NotImplementedError: A tensor is unusual, so that only `pickle` can write it.
@@ -58,6 +60,10 @@ class Structure:
         self.kinds = [kinds[source] for source in self._facts.sources]
         if [self.kinds[place] for place in places] != kinds:
             raise NotImplementedError("tensors of different types share a storage")
+        weights = flat.parts[0] if flat.has_weights else None
+        self.shapes: Shapes | None = None
+        if weights is not None:
+            self.shapes = [(n, tuple(leaf.shape)) for n, leaf in zip(weights.keys, weights.leaves, strict=True)]
         self.whole: list[int | None] = [None] * len(self.sizes)
         for number, (tensor, place) in enumerate(zip(flat.tensors, places, strict=True)):
             if self.whole[place] is None and _is_whole(tensor, self.sizes[place]):

@@ -1,4 +1,4 @@
-"""What a pickle says about tensors, apart from their numbers, compared from save to save."""
+"""The facts about tensors that a pickle holds apart from their numbers, compared from save to save."""
 
 from __future__ import annotations
 
