@@ -28,14 +28,18 @@ class Digits(lightning.LightningModule):
         super().__init__()
         self.save_hyperparameters()
         self.net = torch.nn.Sequential(torch.nn.Linear(64, width), torch.nn.ReLU(), torch.nn.Linear(width, 10))
+        self.example_input_array = torch.zeros(1, 64)  # for examples/export.py
+
+    def forward(self, image):
+        return self.net(image)
 
     def training_step(self, batch, index):
-        loss = torch.nn.functional.cross_entropy(self.net(batch[0]), batch[1])
+        loss = torch.nn.functional.cross_entropy(self(batch[0]), batch[1])
         self.log("train_loss", loss, on_step=False, on_epoch=True)
         return loss
 
     def validation_step(self, batch, index):
-        self.log("val_loss", torch.nn.functional.cross_entropy(self.net(batch[0]), batch[1]))
+        self.log("val_loss", torch.nn.functional.cross_entropy(self(batch[0]), batch[1]))
 
     def configure_optimizers(self):
         return torch.optim.Adam(self.parameters(), 3e-3)

@@ -65,7 +65,7 @@ def export(
     allowed = tolerance if tolerance is not None else INT8_TOLERANCE if int8 else TOLERANCE
     with target.draft() as draft:
         try:
-            with quiet(), found.native(draft.parent) as native:
+            with found.native(draft.parent) as native:
                 difference, any_batch = _written(native, kind, draft, model, inputs, int8=int8)
         except ExportDiffers as error:
             raise ExportDiffers(f"{path}: was not written: {error}") from error
@@ -91,13 +91,16 @@ def _written(
     found: Checkpoint, kind: Kind, draft: Path, model: Any, inputs: Any, *, int8: bool
 ) -> tuple[Difference, bool | None]:  # fmt: skip
     """Write a file, load it again, and return by how much it differs, and whether it takes any batch size."""
+    given, samples = given_model(model, found), given_inputs(inputs)
     if found.framework == "keras":
         libraries.require(("keras",))
         from . import keras_export
 
-        return keras_export.write(found.path, kind, draft, given_model(model, found), given_inputs(inputs), int8=int8)
+        with quiet():
+            return keras_export.write(found.path, kind, draft, given, samples, int8=int8)
     if kind.module is None:
         raise ExportError(f"{draft.name}: is a file of Keras, and {found.path} one of torch; expected another format")
+    libraries.require(("torch",))
     if kind.tensors:
         from . import tensor_file, torch_file
 
@@ -106,4 +109,5 @@ def _written(
         return tensor_file.compare(draft, tensors, "torch"), None
     from . import torch_export
 
-    return torch_export.write(found, kind.module, draft, given_model(model, found), given_inputs(inputs), int8=int8)
+    with quiet():
+        return torch_export.write(found, kind.module, draft, given, samples, int8=int8)

@@ -12,7 +12,10 @@ _TALKATIVE = ("torch.onnx", "torch.export", "torch._export", "absl", "root", "tf
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Leave out warnings, and what exporters log below an error. Their exceptions stay."""
+    """Leave out warnings, and what exporters log below an error. Their exceptions stay.
+
+    The framework must be imported before, because torch sets the levels of its loggers at its import.
+    """
     loggers = [logging.getLogger(None if name == "root" else name) for name in _TALKATIVE]
     levels = [logger.level for logger in loggers]
     try:

@@ -44,11 +44,9 @@ class TorchModel:
         """
         saved = torch_file.read(path)
         if given is None:
-            given = _recorded_class(saved)
-        if given is None:
             raise ExportError(
                 f"{path}: holds the weights, but no code; expected the model's class, as in --model "
-                f"package.module:{named or 'Class'} (in Python, model=...)"
+                f"{_recorded(saved) or 'package.module:' + (named or 'Class')} (in Python, model=...)"
             )
         try:
             module = _copied(given) if isinstance(given, torch.nn.Module) else _built(path, saved, given)
@@ -148,12 +146,7 @@ def _built(path: Path, saved: dict[str, Any], given: Any) -> torch.nn.Module:
     return made
 
 
-def _recorded_class(saved: dict[str, Any]) -> Any:
-    """Return the class that LightningCLI has written into a checkpoint, if it has."""
-    found = (saved.get("hyper_parameters") or {}).get("_class_path")
-    if not isinstance(found, str):
-        return None
-    from .reference import find
-
-    module, _, name = found.rpartition(".")
-    return find(f"{module}:{name}", None)
+def _recorded(saved: dict[str, Any]) -> str | None:
+    """Return the name of the class that LightningCLI has written into a checkpoint. Importing it is up to the user."""
+    module, _, name = str((saved.get("hyper_parameters") or {}).get("_class_path", "")).rpartition(".")
+    return f"{module}:{name}" if module else None

@@ -122,6 +122,12 @@ def test_a_script_in_the_current_folder_can_hold_the_class(run_dir, tmp_path, mo
         assert ckpt("export", run_dir, "--to", "a.pt2", "last", "--model", named, "--force")[0] == 0
 
 
+def test_the_class_that_a_lightning_cli_has_recorded_is_named_but_not_imported(tmp_path):
+    torch.save({"state_dict": {}, "hyper_parameters": {"_class_path": "no.such.Net"}}, tmp_path / "a.ckpt")
+    with pytest.raises(ExportError, match=r"as in --model no.such:Net \(in Python, model=...\)"):
+        export(tmp_path / "a.ckpt", tmp_path / "a.pt2")
+
+
 class Two(torch.nn.Module):
     """A module of two inputs and three outputs, without sample inputs."""
 
