@@ -54,6 +54,7 @@ class Record:
         contents: ``full`` or ``weights``.
         compressed: The facts of the native file in a compressed one: ``codec``, ``digest`` and ``size``. If its
             compression was tried and gained too little, ``gain``, the part of its bytes. Empty if neither.
+        reduced: What a rewrite has rounded or left out, as docs/contents.md describes; empty if nothing.
         resumable: A run can continue from it.
         finite: False if it is known that a trained weight is NaN or infinite, or that training ended because a metric
             was. Such a checkpoint is not resumable, and never becomes ``best``.
@@ -64,9 +65,9 @@ class Record:
         fit: Number of the script's `fit` in this directory that saved it, from 1; a script that is started again
             counts from 1 again.
         identity: Tells its file from any other that takes its name; empty if that is not known.
-        replacement: The facts of the smaller file that is taking the place of its file: ``digest``, ``size`` and
-            ``contents``. Empty at any other time; see `ckpt_callbacks.store.replacement`, and for files of another
-            name `ckpt_callbacks.store.succession`.
+        replacement: The facts of the smaller file that is taking the place of its file: ``digest``, ``size``,
+            ``contents`` and ``reduced``. Empty at any other time; see `ckpt_callbacks.store.replacement`, and for
+            files of another name `ckpt_callbacks.store.succession`.
         superseded: A later attempt resumed from an older checkpoint, which left this one on a dead branch.
         exceptional: Saved while training was failing, so that it never becomes ``best``.
         final: The state at the end of a `fit`.
@@ -94,6 +95,7 @@ class Record:
     identity: str = ""
     contents: str = "full"
     compressed: Mapping[str, Any] = field(default_factory=dict)
+    reduced: Mapping[str, Any] = field(default_factory=dict)
     resumable: bool = True
     finite: bool = True
     status: Status = Status.WRITING

@@ -30,7 +30,18 @@ EXCEPTIONS = {
 PURE_STANDARD_LIBRARY = {"policy", "errors", "events", "record", "settings", "units"}
 ALLOWED_LIBRARIES = {
     "store": {"xxhash"},
-    "formats": {"backports", "compression", "h5py", "isal", "keras", "numpy", "torch", "typing_extensions", "xxhash"},
+    "formats": {
+        "backports",
+        "compression",
+        "h5py",
+        "isal",
+        "keras",
+        "ml_dtypes",
+        "numpy",
+        "torch",
+        "typing_extensions",
+        "xxhash",
+    },
     "config": {"annotated_types", "pydantic", "pydantic_core", "ruamel", "typing_extensions"},
     "cli": {"click", "rich"},
     "torch": {"torch", "numpy"},

@@ -166,6 +166,20 @@ def test_the_map_of_the_package_is_right():
         assert (PACKAGE / name).exists() or (ROOT / name).exists(), name
 
 
+def test_the_python_blocks_about_contents_run(tmp_path):
+    program = "".join(blocks(ROOT / "docs" / "contents.md", "python"))
+    exec(program, namespace := {})
+    (tmp_path / "ckpt.yaml").write_text(next(iter(blocks(ROOT / "docs" / "contents.md", "yaml"))))
+    assert Policy.from_yaml(tmp_path / "ckpt.yaml") == namespace["policy"]
+
+
+def test_the_example_of_smaller_contents_runs(tmp_path):
+    done = forks_of().run(ROOT / "examples" / "best_in_bf16.py", tmp_path / "run", 4)
+    printed = done.splitlines()
+    assert len([line for line in printed if " weights torch.bfloat16 " in line]) >= 2, done
+    assert printed[-1] == "the best model is torch.float32" and " full torch.float32 " in printed[-2]
+
+
 def test_quoted_messages_are_logged():
     """Each message that docs/exact-resume.md quotes is text in the package."""
     nodes = [node for path in PACKAGE.rglob("*.py") for node in ast.walk(ast.parse(path.read_text()))]

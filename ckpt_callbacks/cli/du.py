@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from ..policy.contents_order import held
 from ..policy.policy import Policy
 from ..record import ALIASES, Record
 from ..store.manifest import Manifest
@@ -65,7 +66,7 @@ def _groups(listing: Listing, records: Sequence[Record]) -> Groups:
         for reason in listing.kept.get(record.id, ()):
             name = re.sub(r" \(#\d+\)", "", reason)  # the place in a ranking
             (links if name in ALIASES else rules).setdefault(name, []).append(record)
-        contents.setdefault(record.contents, []).append(record)
+        contents.setdefault(str(held(record)), []).append(record)
     return {"rule": rules, "contents": contents, "link": links}
 
 

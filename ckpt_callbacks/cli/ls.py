@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 
 from ..errors import StoreError
+from ..policy.contents import FULL
+from ..policy.contents_order import held
 from ..record import Record
 from ..units import rough_size
 from . import cells, options, table
@@ -68,6 +70,7 @@ def _row(listing: Listing, record: Record, *, why: bool) -> dict[str, str]:
         "epoch": str(record.epoch),
         "metrics": ", ".join(f"{name}={cells.number(value)}" for name, value in listing.measured(record)),
         "size": rough_size(record.size) if record.size else "",
+        "contents": "" if held(record) == FULL else str(held(record)),
         "status": cells.short_status(record, missing=record.id in listing.missing),
         "saved": cells.when(record),
         "aliases": ", ".join(listing.aliases.get(record.id, ())),

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..policy.contents_order import held
 from ..record import Record
 from ..units import rough_size, roughly
 from . import cells, options, table
@@ -50,7 +51,8 @@ def _facts(listing: Listing, record: Record) -> dict[str, Any]:
         "size": f"{rough_size(record.size)} ({record.size} bytes)",
         "digest": record.digest,
         "took": {name: roughly(seconds) for name, seconds in record.timings.items()},
-        "contents": record.contents,
+        "contents": str(held(record)),
+        "reduced": _reduced(record),
         "resumable": record.resumable,
         "finite": record.finite,
         "run": record.run,
@@ -62,3 +64,19 @@ def _facts(listing: Listing, record: Record) -> dict[str, Any]:
         "scores": record.scores,
         "metadata": record.metadata,
     }
+
+
+def _reduced(record: Record) -> dict[str, Any] | None:
+    """Return what a reduction has noted, in words; None if nothing."""
+    noted = record.reduced
+    errors, dropped = noted.get("errors"), noted.get("dropped")
+    found: dict[str, Any] = {}
+    if errors:
+        found["rounded"] = cells.count(errors["tensors"], "tensor")
+        found["largest errors"] = {
+            name: f"{absolute:.3g}, {share:.2g} of the largest value" for name, absolute, share in errors["worst"]
+        }
+    if dropped:
+        found["dropped"] = f"{cells.count(dropped['tensors'], 'tensor')}, {rough_size(dropped['bytes'])}"
+    names = {"out of range": "wider", "unknown names": "unknown", "reference": "reference"}
+    return found | {name: noted[fact] for name, fact in names.items() if fact in noted} or None

@@ -13,6 +13,7 @@ from ..policy.metric import AUTO
 from ..policy.policy import Policy
 from ..store.paths import expanded
 from . import Config
+from .policy_contents import separated
 
 # `dict` and this order are for LightningCLI, whose parser would turn a mapping into text if a path came first.
 PolicyLike = Policy | dict[str, Any] | str | PathLike[str]
@@ -56,6 +57,8 @@ def build_config(
     short = {"monitor": monitor, "mode": None if mode == AUTO else mode, "patience": patience}
     config = _read(name, policy, {field: value for field, value in short.items() if value is not None}, allow_code)
     given = {field: value for field, value in {"dirpath": dirpath, **given}.items() if value is not None}
+    completed, given = separated(config.policy, given, name)
+    config = Config(completed, config.settings)
     if "metadata" in given:
         given["metadata"] = {**config.settings.metadata, **given["metadata"]}
     try:

@@ -12,6 +12,7 @@ from ..errors import ConfigError, PolicyError
 from ..policy.policy import Policy
 from ..settings import Settings
 from . import schema, writer, yaml_text
+from .policy_contents import separated
 from .short_form import completed
 
 
@@ -76,7 +77,8 @@ class Config:
             raise ConfigError(problems)
         settings = {f.name: parts.pop(f.name) for f in fields(Settings) if f.name in parts}
         policy = {f.name: parts[f.name] for f in fields(Policy) if f.name in parts}
-        return cls(Policy(**policy), Settings(**settings))
+        built, settings = separated(Policy(**policy), settings, source)
+        return cls(built, Settings(**settings))
 
     @property
     def described(self) -> dict[str, Any] | None:

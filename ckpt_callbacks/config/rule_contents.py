@@ -1,7 +1,8 @@
-"""The contents of a retention rule in a file: a word, or a mapping."""
+"""The contents of checkpoints in a file: a word, or a mapping."""
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Annotated, Any, Literal
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, with_config
@@ -11,14 +12,18 @@ from typing_extensions import NotRequired, TypedDict
 from ..policy.contents import KINDS, Contents
 from ..policy.retention import Retention
 from ..policy.spelling import near
-from .annotations import FIELDS, build
-from .problems import BESIDE_A_RULE, problem, received
+from .annotations import FIELDS, OneOrMore, build
+from .problems import BESIDE_A_RULE, choices, problem, received
 
 
 def written_beside(rule: object) -> dict[str, Any]:
     """Return the field that stands beside a rule's name in a file; empty if there is none."""
     needs = rule.needs() if isinstance(rule, Retention) else None
-    return {} if needs is None else {BESIDE_A_RULE: needs.kind}
+    if needs is None:
+        return {}
+    given = {f.name: getattr(needs, f.name) for f in fields(needs) if getattr(needs, f.name) != f.default}
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
+    return {BESIDE_A_RULE: needs.kind if needs == Contents(needs.kind) else {"kind": needs.kind, **plain}}
 
 
 class _OrKind:
@@ -27,9 +32,9 @@ class _OrKind:
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         def read(raw: Any, mapping: core_schema.ValidatorFunctionWrapHandler) -> Any:
             if isinstance(raw, dict):
-                return mapping(raw)
-            if raw not in KINDS:
-                expected = f"{' or '.join(KINDS)}, or a mapping with kind{near(raw, KINDS)}"
+                return mapping({name: value for name, value in raw.items() if value is not None or name == "kind"})
+            if not isinstance(raw, str) or raw not in KINDS:
+                expected = f"{' or '.join(KINDS)}, or a mapping with {choices(source)}{near(raw, KINDS)}"
                 raise problem(f"got {received(raw)}; expected {expected}")
             return Contents(raw)
 
@@ -41,9 +46,13 @@ class _OrKind:
 
 @with_config(FIELDS)
 class _Node(TypedDict):
-    """What a retention rule needs of the checkpoints that it keeps."""
+    """What checkpoints hold, or what a retention rule needs of those that it keeps."""
 
     kind: NotRequired[Literal["full", "weights"]]
+    dtype: NotRequired[Literal["fp32", "bf16", "fp16"]]
+    drop: NotRequired[Annotated[list[str], OneOrMore()]]
+    reference: NotRequired[str]
 
 
-ContentsNode = NotRequired[Annotated[_Node, build(Contents), _OrKind()]]
+AnyContents = Annotated[_Node, build(Contents), _OrKind()]
+ContentsNode = NotRequired[AnyContents]

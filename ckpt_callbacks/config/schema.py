@@ -34,7 +34,7 @@ from .annotations import FIELDS, OneOf, OneOrMore, OrDuration, build, combine_wi
 from .problems import BESIDE_A_RULE, describe, meant_by, problem
 from .references import MetricRef, Reading
 from .resume import OrPlace
-from .rule_contents import ContentsNode
+from .rule_contents import AnyContents, ContentsNode
 from .rule_names import RETENTIONS, SMOOTHINGS, STOPPINGS, TRIGGERS, Fields, Rule
 from .scalars import Count, Delta, Duration, Finite, Index, Mode, Monitor, Size, Version
 
@@ -234,7 +234,7 @@ class _Default(TypedDict):
 
 
 class _Settings(TypedDict):
-    contents: NotRequired[Literal["full", "weights"]]
+    contents: NotRequired[AnyContents]
     metadata: NotRequired[dict[str, Any]]
     filename: NotRequired[Annotated[str, AfterValidator(_check_filename), _NOT_EMPTY]]
     on_error: NotRequired[Literal["warn", "raise"]]

@@ -27,6 +27,8 @@ class Written:
         size: The size in bytes if the writer forced them to the device, otherwise None.
         finite: False if a search has found NaN or an infinity in a trained weight.
         compressed: The facts of the native file, if this one is compressed; see `Record.compressed`.
+        reduced: What was rounded or left out in comparison with the file that this one was made from; see
+            `Record.reduced`.
     """
 
     shapes: Shapes = ()
@@ -34,6 +36,7 @@ class Written:
     size: int | None = None
     finite: bool = True
     compressed: Mapping[str, Any] = field(default_factory=dict)
+    reduced: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,8 @@ class Format:
         check: Opens a file as its framework does and looks for the tensors that it must hold. Raises `VerifyError`.
         same: Returns True if two files hold equal weights, whatever else differs.
         thin: Writes what the contents say of the first file into the second one, which the framework reads in the same
-            way, with the embedded record that it gets. Raises `StoreError` if that cannot be done. None if the format
-            has no such form.
+            way. The embedded record is the one that it gets, with `Record.reduced` completed. Raises `StoreError` if
+            that cannot be done. None if the format has no such form.
         look: Opens a file for comparison with another one, without building a model or running code that it holds.
             Raises `VerifyError` if it is damaged, and `StoreError`. None if files of the format cannot be compared.
     """

@@ -17,6 +17,7 @@ from ..config.peer_arguments import suggests_arguments
 from ..config.resume import split_resume
 from ..errors import PolicyError, WrongFramework
 from ..formats.keras.suffix import suffix_of
+from ..policy.contents import Contents
 from ..run.reader import RunReader
 from ..run.resumed_parts import ResumedParts
 from ..run.run import Run
@@ -46,7 +47,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
         mode: With ``monitor``, ``"min"`` or ``"max"``, if the name is not a common one; ``"auto"`` is the default.
         patience: With ``monitor``, the epochs or validations without improvement after which training stops.
         filename: Template of the file names, such as ``"{epoch:03d}-{val_loss:.3f}"``.
-        contents: ``"full"`` (a run can be resumed from it) or ``"weights"``.
+        contents: ``"full"`` (a run can be resumed from it) or ``"weights"``; or `Contents`, for rules with none.
         format: ``"h5"`` to write full checkpoints as legacy ``.h5``; by default they are ``.keras``.
         metadata: Facts to store in every record, such as ``{"dataset": "digits-v1"}``.
         on_error: What to do when a save fails: ``"warn"`` or ``"raise"``.
@@ -88,7 +89,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
         mode: Literal["min", "max", "auto"] | None = None,
         patience: int | None = None,
         filename: str | None = None,
-        contents: Literal["full", "weights"] | None = None,
+        contents: Literal["full", "weights"] | Contents | None = None,
         format: Literal["h5"] | None = None,
         metadata: Mapping[str, Any] | None = None,
         on_error: Literal["warn", "raise"] | None = None,
@@ -107,8 +108,8 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
     ) -> None:
         config = build_config(
             "KerasCheckpoint", dirpath, policy, monitor=monitor, mode=mode, patience=patience,
-            allow_code=allow_code, filename=filename, contents=contents,
-            metadata=metadata, on_error=on_error, grace=grace, min_free=min_free, background=background,
+            allow_code=allow_code, filename=filename, contents=contents, metadata=metadata, on_error=on_error,
+            grace=grace, min_free=min_free, background=background,
             max_pending=max_pending, when_busy=when_busy, staging=staging,
             resume=resume, max_total_size=max_total_size,
         )  # fmt: skip

@@ -11,6 +11,7 @@ import keras
 from ..errors import ResumeError, VerifyError
 from ..formats.keras.suffix import LEGACY
 from ..formats.keras.unsupported import one_line
+from ..policy.contents_order import held
 from ..record import Record
 from ..run.directory import RunDirectory
 from ..run.resumed_parts import ResumedParts
@@ -84,6 +85,7 @@ def load_again(model: keras.Model, path: Path, state: FitState, scratch: Path, p
 def load_best(model: keras.Model, run: Run) -> None:
     """Load the weights of a run's best checkpoint at the end of a fit; log why if there is none."""
     view = run.directory.shown
+    run.directory.thinning.wait()  # otherwise, the file might be replaced while it is read
     if (best := view.existing(view.best)) is not None:
         load_verified(model, best, run.directory)
     else:
@@ -103,8 +105,13 @@ def load_verified(model: keras.Model, record: Record, directory: RunDirectory) -
     except VerifyError as error:
         log.warning("did not load the weights: %s", error)
         return
-    load_weights(model, record.path, directory.staging)
+    load_weights(model, record.path, directory.staging, partial=bool(record.reduced.get("drop")))
     log.info("loaded the weights of %s", record.file)
+    if record.reduced:
+        log.warning(
+            "%s: its weights were loaded as it holds them: %s; what was left out stays as it is in the model, and a "
+            "rule that needs contents='weights' keeps all of them exactly", record.path, held(record),
+        )  # fmt: skip
 
 
 def _prepare_optimizers(model: keras.Model, path: Path, state: FitState, parts: ResumedParts) -> list[Any]:

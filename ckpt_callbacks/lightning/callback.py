@@ -17,6 +17,7 @@ from ..config.arguments import PolicyLike, build_config
 from ..config.peer_arguments import suggests_arguments
 from ..config.resume import split_resume
 from ..errors import PolicyError, WrongFramework
+from ..policy.contents import Contents
 from ..run.resumed_parts import ResumedParts
 from ..run.run import Run
 from ..runtime.clock import Clock
@@ -49,7 +50,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         mode: With ``monitor``, ``"min"`` or ``"max"``, if the name is not a common one; ``"auto"`` is the default.
         patience: With ``monitor``, the epochs or validations without improvement after which training stops.
         filename: Template of the file names, such as ``"{epoch:03d}-{val_loss:.3f}"``.
-        contents: ``"full"`` (a run can be resumed from it) or ``"weights"``.
+        contents: ``"full"`` (a run can be resumed from it) or ``"weights"``; or `Contents`, for rules with none.
         metadata: Facts to store in every record, such as ``{"dataset": "digits-v1"}``.
         on_error: What to do when a save fails: ``"warn"`` or ``"raise"``.
         grace: With `OnPreempt`, the time from a signal to the end of the process, in seconds or as ``"30 s"``.
@@ -90,7 +91,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         mode: Literal["min", "max", "auto"] | None = None,
         patience: int | None = None,
         filename: str | None = None,
-        contents: Literal["full", "weights"] | None = None,
+        contents: Literal["full", "weights"] | Contents | None = None,
         metadata: Mapping[str, Any] | None = None,
         on_error: Literal["warn", "raise"] | None = None,
         grace: float | str | None = None,
@@ -106,10 +107,9 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
     ) -> None:
         config = build_config(
             "LightningCheckpoint", dirpath, policy, monitor=monitor, mode=mode, patience=patience,
-            allow_code=allow_code, filename=filename, contents=contents,
-            metadata=metadata, on_error=on_error, grace=grace, min_free=min_free, background=background,
-            max_pending=max_pending, when_busy=when_busy, staging=staging,
-            resume=resume, max_total_size=max_total_size, needs_dirpath=False,
+            allow_code=allow_code, filename=filename, contents=contents, metadata=metadata, on_error=on_error,
+            grace=grace, min_free=min_free, max_total_size=max_total_size, background=background, resume=resume,
+            max_pending=max_pending, when_busy=when_busy, staging=staging, needs_dirpath=False,
         )  # fmt: skip
         settings, (parts, where) = config.settings, split_resume("LightningCheckpoint", config.settings.resume, "never")
         # The parts may be those of the path that `fit` receives.

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
 
 from ..errors import PolicyError
-from ..record import Record
 from .argument_names import suggests_fields
+from .spelling import closest, near
 
 KINDS = ("full", "weights")  # from the largest to the smallest
+DTYPES = ("fp32", "bf16", "fp16")
+_OTHER_NAMES = {
+    "float32": "fp32", "float": "fp32", "single": "fp32", "32": "fp32", "torch.float32": "fp32",
+    "bfloat16": "bf16", "torch.bfloat16": "bf16", "float16": "fp16", "half": "fp16", "16": "fp16",
+    "torch.float16": "fp16",
+}  # fmt: skip
 
 
 @suggests_fields
@@ -17,52 +23,104 @@ KINDS = ("full", "weights")  # from the largest to the smallest
 class Contents:
     """What a checkpoint holds.
 
+    A checkpoint is saved as full or as weights. What else is said here is done later, in the background, to
+    checkpoints that the run does not resume from; see `docs/contents.md`.
+
     Args:
         kind: ``"full"`` for all that a run needs to continue, or ``"weights"`` for the weights alone.
+        dtype: ``"fp32"``, ``"bf16"`` or ``"fp16"`` to round the weights; wider ones only, and never the optimizer's
+            state. A tensor with a value that is out of range keeps its type. None to leave them as they are.
+        drop: The weights to leave out, by name, by the name of a part of the model, or with ``*`` for any text:
+            ``"backbone"`` or ``("*.running_mean", "*.running_var")``.
+        reference: Where dropped weights can be found again, such as the name of a pretrained model. It is only noted.
     """
 
     kind: str = "full"
+    dtype: str | None = None
+    drop: tuple[str, ...] | str = ()
+    reference: str | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise PolicyError(f"Contents: kind is {self.kind!r}; expected one of {', '.join(KINDS)}")
+        self._check("kind", KINDS)
+        if self.dtype is not None:
+            self._check("dtype", DTYPES)
+        object.__setattr__(self, "drop", _as_names(self.drop))
+        if self.reference is not None and not (isinstance(self.reference, str) and self.reference.strip()):
+            raise PolicyError(f"Contents: reference is {self.reference!r}; expected a text, such as 'timm/vit_base'")
+        if self.reference is not None and not self.dropped:
+            raise PolicyError(f"Contents: reference is {self.reference!r}, without drop; expected both")
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """The patterns of ``drop``."""
+        assert isinstance(self.drop, tuple)
+        return self.drop
 
     def __str__(self) -> str:
-        return self.kind
+        """Return it in a few words, such as ``weights, bf16``."""
+        without = f"without {', '.join(self.dropped)}" if self.dropped else ""
+        return ", ".join(filter(None, (self.kind, self.dtype or "", without)))
 
-    def holds(self, other: Contents) -> bool:
-        """Return whether a checkpoint with these contents holds all that one with the others does."""
-        return KINDS.index(self.kind) <= KINDS.index(other.kind)
+    def __repr__(self) -> str:
+        given = [(f.name, getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) != f.default]
+        return f"Contents({', '.join(f'{name}={value!r}' for name, value in given)})"
 
-
-FULL, WEIGHTS = Contents("full"), Contents("weights")
-
-
-def held(record: Record) -> Contents:
-    """Return what the file of a record holds."""
-    return Contents(record.contents)
-
-
-def joined(needs: Iterable[Contents]) -> Contents:
-    """Return the smallest contents that hold all of these, of which there is at least one."""
-    return min(needs, key=lambda contents: KINDS.index(contents.kind))
+    def _check(self, name: str, known: tuple[str, ...]) -> None:
+        value = getattr(self, name)
+        if not isinstance(value, str) or value not in known:
+            raise PolicyError(
+                f"Contents: {name} is {value!r}; expected one of {', '.join(known)}{_meant(value, known)}"
+            )
 
 
 def as_contents(where: str, value: object) -> Contents:
-    """Return the contents that a user gave: a `Contents`, or its kind.
+    """Return the contents that a user gave: a `Contents`, its kind, or a mapping of its fields.
 
     Args:
         where: The place in the message, such as ``"KeepBest"``.
         value: What was given.
 
     Raises:
-        PolicyError: It is neither.
+        PolicyError: It is none of these, or is wrong.
     """
     if isinstance(value, Contents):
         return value
     if isinstance(value, str) and value in KINDS:
         return Contents(value)
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        try:
+            return Contents(**value)
+        except (PolicyError, TypeError) as error:
+            raise PolicyError(f"{where}: contents: {str(error).removeprefix('Contents: ')}") from None
     raise PolicyError(
         f"{where}: contents is {value!r}; expected one of {', '.join(KINDS)}, or a Contents, such as "
-        "Contents(kind='weights')"
+        f"Contents(kind='weights', dtype='bf16'){near(value, KINDS) if isinstance(value, str) else ''}"
     )
+
+
+def _meant(value: object, known: tuple[str, ...]) -> str:
+    """Return the end of a message that names the word that may be meant."""
+    named = _OTHER_NAMES.get(str(value))
+    meant = named if named in known else closest(value, known)
+    return f"; did you mean {meant!r}?" if meant else ""
+
+
+def _as_names(value: object) -> tuple[str, ...]:
+    """Return what was given for ``drop``: names, or a single one."""
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, Iterable) or isinstance(names, bytes | dict):
+        names = [None]
+    found = tuple(names)
+    for name in found:
+        if not isinstance(name, str) or not name.strip() or name != name.strip():
+            what = "" if len(found) == 1 else f", with {name!r} in it"
+            raise PolicyError(
+                f"Contents: drop is {value!r}{what}; expected names of weights or of parts of the model, such as "
+                "'backbone' or ('encoder', '*.running_mean')"
+            )
+        if not name.strip("*./"):
+            raise PolicyError(f"Contents: drop is {value!r}, which leaves no weight; expected some of the names")
+    return tuple(dict.fromkeys(found))
+
+
+FULL, WEIGHTS = Contents("full"), Contents("weights")

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..record import Record, Status
-from .contents import FULL, Contents, held, joined
+from .contents import FULL, Contents
+from .contents_order import exceeds, held, joined
 from .metric import Metric
 from .ranking import alias_targets, newest_resumable
 from .retention import Retention, best_by
@@ -59,7 +60,8 @@ def plan(retention: Retention, records: Sequence[Record], *, best: Metric | None
     for reason, target in targets.items():
         if target is not None:
             reasons[target.id].append(reason)
-            if reason != "best" or target.id not in wanted:  # it may hold less if a rule says so
+            # The best one may hold less if a rule says so, and so may the newest ones if no run resumes from them.
+            if target.id not in wanted or (reason != "best" and target.contents == "full"):
                 wanted[target.id].append(FULL)
     needed = {id_: joined(contents) for id_, contents in wanted.items()}
     return Plan(
@@ -72,4 +74,4 @@ def plan(retention: Retention, records: Sequence[Record], *, best: Metric | None
 
 
 def _holds_more(record: Record, needed: Contents) -> bool:
-    return record.status in (Status.VERIFIED, Status.THINNED) and not needed.holds(held(record))
+    return record.status in (Status.VERIFIED, Status.THINNED) and exceeds(held(record), needed)

@@ -5,6 +5,7 @@ Each rule looks at all records independently; a record that any rule keeps survi
 
 from __future__ import annotations
 
+import copy
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -45,6 +46,14 @@ class Retention:
         """Return what it needs of the checkpoints that it keeps; None for what was saved."""
         # A subclass may have set the kind after `__post_init__`, or without it.
         return None if self.contents is None else as_contents(type(self).__name__, self.contents)
+
+    def with_contents(self, contents: Contents) -> Retention:
+        """Return the rule with these contents, unless it says itself what it needs."""
+        if self.needs() is not None:
+            return self
+        changed = copy.copy(self)
+        object.__setattr__(changed, "contents", contents)
+        return changed
 
     def kept(self, records: Sequence[Record]) -> Kept:
         """Yield the records that this rule keeps, each with a reason.
@@ -261,6 +270,9 @@ class AnyKeep(Retention):
 
     def parts(self) -> tuple[Retention, ...]:
         return self.rules
+
+    def with_contents(self, contents: Contents) -> Retention:
+        return AnyKeep(tuple(rule.with_contents(contents) for rule in self.rules))
 
     def kept(self, records: Sequence[Record]) -> Kept:
         return (kept for rule in self.rules for kept in rule.kept(records))

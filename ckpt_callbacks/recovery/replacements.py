@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from ..policy.contents_order import contents_of
 from ..record import Record
 from ..store import succession
 from ..store.manifest import Manifest
@@ -50,9 +51,14 @@ def _repair(manifest: Manifest, record: Record, is_new: bool | None) -> Repair:
     def change(facts_of: Callable[[Record], dict[str, object]]) -> Callable[[], object]:
         return lambda: manifest.amend(record.id, lambda now: facts_of(now) if now.replacement else {})
 
-    problem = f"{record.file}: was being replaced by its {record.replacement.get('contents', 'weights')} alone"
+    problem = f"{record.file}: was being replaced by a smaller file ({_contents(record)})"
     if is_new:
         finish, remedy = change(finished), "finished, because the new file is in place"
         return Repair(problem, remedy, finish, changes_only_records=True)
     undo, remedy = change(lambda now: undone()), "undone, because the new file is not in place"
     return Repair(problem, remedy, undo, changes_only_records=True)
+
+
+def _contents(record: Record) -> str:
+    new = record.replacement
+    return str(contents_of(new.get("contents", "weights"), new.get("reduced", {})))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from ..errors import StoreError, first_line
 from ..formats import Written, format_of
 from ..formats.format import Format
 from ..policy.contents import WEIGHTS, Contents
+from ..policy.contents_order import held, reachable
 from ..record import Record, Status
 from ..store.commit import flush, remove
 from ..store.digest import digest
@@ -35,11 +36,12 @@ class Rewriting:
     Args:
         manifest: The run directory's manifest.
         record: The record of the checkpoint.
-        contents: What the new file holds.
+        contents: What is needed of it. What it does not hold any more does not come back.
     """
 
     def __init__(self, manifest: Manifest, record: Record, contents: Contents = WEIGHTS) -> None:
-        self._manifest, self._record, self._contents = manifest, record, contents
+        self._manifest, self._record = manifest, record
+        self._contents = reachable(held(record), contents)
         self._intent: dict[str, Any] = {}  # the change that this object has announced
         self._seen = ""  # the identity of the file that is rewritten
 
@@ -88,7 +90,7 @@ class Rewriting:
         finally:
             with contextlib.suppress(OSError):  # the next start empties the folder
                 remove(staged)
-        return now if now.status is Status.THINNED else None
+        return now if self._is_changed(now) else None
 
     def _write(self, form: Format, staged: Path, go_on: Callable[..., None]) -> Written:
         """Write the new file, read it back, and return its facts."""
@@ -113,7 +115,7 @@ class Rewriting:
         is_old = now.replacement == self._record.replacement and identity(now.path) == self._seen
         if self._is_unchanged(now) and (not now.replacement or is_old):
             assert written.digest is not None and written.size is not None
-            self._intent = intended(written.digest, written.size, self._contents.kind)
+            self._intent = intended(written.digest, written.size, self._contents.kind, written.reduced)
             self._intent["replacement"]["compressed"] = dict(written.compressed)
         return self._intent
 
@@ -133,6 +135,10 @@ class Rewriting:
         planned = self._record
         same = (now.digest, now.pinned, now.tags) == (planned.digest, False, planned.tags)
         return same and now.status in (Status.VERIFIED, Status.THINNED)
+
+    def _is_changed(self, now: Record) -> bool:
+        """Return whether another file has taken the place of the one that was to be rewritten."""
+        return now.status is Status.THINNED and now.digest != self._record.digest
 
     def _settle(self) -> Record | None:
         """Let the journal say that a new file is in place, or take the announcement back, and return the record.
@@ -154,4 +160,18 @@ class Rewriting:
         except (OSError, StoreError) as error:  # until then, both files count as good
             log.warning("%s: %s; the next start corrects it", self._manifest.layout.journal, first_line(error))
             return None
-        return now if now.status is Status.THINNED else None
+        return now if self._is_changed(now) else None
+
+
+def unknown_names(record: Record, but: Collection[str] = ()) -> str:
+    """Return what to say about names in ``drop`` that no weight of a reduced checkpoint had; empty if there are none.
+
+    Args:
+        record: The checkpoint.
+        but: Names about which nothing is to be said.
+    """
+    unknown = [(name, hint) for name, hint in record.reduced.get("unknown", {}).items() if name not in but]
+    if not unknown:
+        return ""
+    named = "; ".join(f"{name!r} ({hint})" for name, hint in unknown[:3])
+    return f"drop has names that no weight and no part of the model has, so nothing was left out for them: {named}"

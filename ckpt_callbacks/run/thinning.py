@@ -1,4 +1,4 @@
-"""The checkpoints of a training run of which its rules need only the weights."""
+"""The checkpoints of a training run of which its rules need less than they hold."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from collections.abc import Collection
 
 from ..errors import CkptError, first_line
 from ..policy.contents import Contents
+from ..policy.contents_order import held
 from ..record import Record
 from ..runtime.worker import Worker
 from ..store import disk_space
-from .rewriting import Rewriting, Stopped
+from .rewriting import Rewriting, Stopped, unknown_names
 from .view import RunView
 
 log = logging.getLogger("ckpt_callbacks")
 
 
 class Thinning:
-    """Rewrites full checkpoints of which nothing needs more than the weights, one after the other.
+    """Rewrites checkpoints that hold more than anything needs of them, one after the other.
 
     Args:
         view: The run, with a policy.
@@ -31,6 +32,7 @@ class Thinning:
         self._view, self._worker, self._min_free, self._is_stopped = view, worker, min_free, False
         self._is_asked = view.policy is not None and any(rule.contents for rule in view.policy.keep.parts())
         self._refused: set[int] = set()  # ids of records that cannot be rewritten
+        self._unknown: set[str] = set()  # names in ``drop`` that were logged
         self._named: set[int] = set()  # ids of records whose failure was logged
 
     def begin(self) -> None:
@@ -71,7 +73,14 @@ class Thinning:
                 self._note(record, error)
             else:
                 if now is not None:
-                    log.info("reduced %s to its weights: %d bytes, before %d", record.file, now.size, record.size)
+                    log.info("reduced %s to %s: %d bytes, before %d", record.file, held(now), now.size, record.size)
+                    self._note_unknown(now)
+
+    def _note_unknown(self, record: Record) -> None:
+        """Log once which names in ``drop`` no weight has."""
+        if problem := unknown_names(record, self._unknown):
+            log.warning("%s: %s", record.path, problem)
+        self._unknown.update(record.reduced.get("unknown", ()))
 
     def _keep_free(self, record: Record) -> None:
         """Raise `OSError` unless both files fit on the disk."""
@@ -86,4 +95,4 @@ class Thinning:
             self._refused.add(record.id)
         if record.id not in self._named:
             self._named.add(record.id)
-            log.warning("%s: cannot be reduced to its weights now: %s", record.path, first_line(error))
+            log.warning("%s: cannot be reduced now: %s", record.path, first_line(error))

@@ -45,7 +45,7 @@ class TotalSize:
 
     def expected(self, draft: Record) -> int:
         """Return the bytes that a save will take: those of the last one with the same contents; 0 if there is none."""
-        found = [r for r in self._view.records() if r.contents == draft.contents]
+        found = [r for r in self._view.records() if r.contents == draft.contents and not r.reduced]
         return found[-1].size if found else 0
 
     def report(self, incoming: int) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ..errors import VerifyError
@@ -20,15 +21,16 @@ from .identity import identity
 from .manifest import Manifest
 
 
-def intended(found: str, size: int, contents: str) -> dict[str, Any]:
+def intended(found: str, size: int, contents: str, reduced: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
     """Return the change of a record that announces its new file.
 
     Args:
         found: The digest of the new file.
         size: Its size in bytes.
-        contents: What it holds.
+        contents: What it holds: ``"full"`` or ``"weights"``.
+        reduced: What has been rounded or left out; see `Record.reduced`.
     """
-    return {"replacement": {"digest": found, "size": size, "contents": contents}}
+    return {"replacement": {"digest": found, "size": size, "contents": contents, "reduced": dict(reduced)}}
 
 
 def finished(record: Record) -> dict[str, Any]:
@@ -36,8 +38,8 @@ def finished(record: Record) -> dict[str, Any]:
     new: Mapping[str, Any] = record.replacement
     return {
         "status": Status.THINNED, "resumable": False, "digest": new["digest"], "size": new["size"],
-        "contents": new["contents"], "identity": identity(record.path) if record.identity else "", "replacement": {},
-        "compressed": new.get("compressed", {}),
+        "contents": new["contents"], "reduced": new.get("reduced", {}), "compressed": new.get("compressed", {}),
+        "identity": identity(record.path) if record.identity else "", "replacement": {},
     }  # fmt: skip
 
 

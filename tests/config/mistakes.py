@@ -13,7 +13,7 @@ SECONDS = "a duration above 0: seconds, or text such as 30 s, 10 min, 1.5 h or 2
 BYTES = "a size: whole bytes, or text such as 500 MB, 5 GB or 2 GiB"
 MOMENT = "a moment: UTC seconds since 1970, or a date and time with its offset, such as 2026-11-24T23:00:00Z"
 MONITOR = "a metric's name, a list of names, or a mapping of names to weights"
-CONTENTS = "full or weights, or a mapping with kind"
+CONTENTS = "full or weights, or a mapping with kind, dtype, drop, reference"
 RESUME = "auto, never, the path of a checkpoint, or a mapping with one of optimizer, step"
 MISTAKES = [
     # the file
@@ -45,8 +45,22 @@ MISTAKES = [
     (WITH_SAVE + "version: 2", "version: got 2; expected 1"),
     (WITH_SAVE + "version: true", "version: got True; expected 1"),
     (WITH_SAVE + "version: '1'", "version: got '1'; expected 1"),
-    (WITH_SAVE + "contents: wieghts", "contents: got 'wieghts'; expected full or weights; did you mean 'weights'?"),
-    (WITH_SAVE + "contents: []", "contents: got a list; expected full or weights"),
+    (WITH_SAVE + "contents: wieghts", f"contents: got 'wieghts'; expected {CONTENTS}; did you mean 'weights'?"),
+    (WITH_SAVE + "contents: []", f"contents: got a list; expected {CONTENTS}"),
+    (
+        WITH_SAVE + "contents: {dtype: bf15}",
+        "contents.dtype: got 'bf15'; expected fp32 or bf16 or fp16; did you mean 'bf16'?",
+    ),
+    (
+        WITH_SAVE + "contents: {drop: ['']}",
+        "contents: drop is ['']; expected names of weights or of parts of the model, such as 'backbone' or ('encoder', "
+        "'*.running_mean')",
+    ),
+    (WITH_SAVE + "contents: {reference: hub}", "contents: reference is 'hub', without drop; expected both"),
+    (
+        WITH_SAVE + "contents: {dtyp: bf16}",
+        "contents: unknown field 'dtyp'; expected one of kind, dtype, drop, reference; did you mean 'dtype'?",
+    ),
     (WITH_SAVE + "on_error:", "on_error: got nothing; expected warn or raise"),
     (
         WITH_SAVE + "resume: atuo",

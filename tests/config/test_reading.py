@@ -11,6 +11,7 @@ from ckpt_callbacks import (
     AnyOf,
     At,
     ConfigError,
+    Contents,
     Diverges,
     Every,
     Improves,
@@ -34,6 +35,7 @@ from ckpt_callbacks import (
     Reaches,
 )
 from ckpt_callbacks.config import Config
+from ckpt_callbacks.config.arguments import build_config
 from ckpt_callbacks.settings import Settings
 from tests.config.documents import EVENING, EVERYTHING, EXAMPLE, policy_of, read
 from tests.config.mistakes import WITH_SAVE
@@ -91,6 +93,28 @@ def test_every_form(tmp_path):
             resume={"optimizer": False, "step": True},
         ),
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "contents"),
+    [
+        ("{kind: weights, dtype: bf16}", Contents("weights", "bf16")),
+        ("{drop: backbone, reference: hub/vit, dtype: null}", Contents(drop="backbone", reference="hub/vit")),
+        ("{kind: weights, drop: [a, '*.b']}", Contents("weights", drop=("a", "*.b"))),
+        ("{}", Contents()),
+    ],
+)
+def test_contents_of_a_rule_and_of_a_whole_policy(tmp_path, written, contents):
+    rule = read(tmp_path, f"{WITH_SAVE}keep: {{last: 1, contents: {written}}}")
+    assert rule.policy.keep == KeepLast(1, contents=contents)
+    assert Config.from_mapping(rule.to_mapping()) == rule
+    whole = read(tmp_path, f"{WITH_SAVE}keep: [{{last: 1}}, {{all: null, contents: full}}]\ncontents: {written}")
+    assert whole.settings.contents == contents.kind
+    asked = None if contents == Contents() else contents
+    assert whole.policy.keep == KeepLast(1, contents=asked) | KeepAll(contents="full")
+    assert Config.from_mapping(whole.to_mapping()) == whole
+    given = build_config("LightningCheckpoint", "runs/a", Policy(OnPreempt(), KeepLast(1)), contents=contents)
+    assert (given.settings.contents, given.policy.keep) == (contents.kind, KeepLast(1, contents=asked))
 
 
 @pytest.mark.parametrize("resume", ["auto", "never", "runs/a/last.ckpt", "~/a.keras"])

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 
 from ckpt_callbacks import Contents, KeepAll, KeepBest, KeepLast, Metric, PolicyError, Status
-from ckpt_callbacks.policy.contents import as_contents
+from ckpt_callbacks.policy.contents import FULL, as_contents
+from ckpt_callbacks.policy.contents_order import exceeds, held, joined, reachable
 from ckpt_callbacks.policy.plan import plan
 from ckpt_callbacks.policy.ranking import newest_resumable
 from tests.support.histories import ranking_metrics, records, retentions, thorough
@@ -15,18 +16,34 @@ rules = retentions(by=ranking_metrics)
 
 @thorough
 @given(rules, records)
-def test_only_what_nothing_needs_whole_is_thinned(rule, of):
+def test_what_is_kept_needs_the_join_of_all_that_keep_it(rule, of):
     found = plan(rule, of)
-    needs = {record.id: [] for record in of}
-    for part in rule.parts():
-        for record, _ in part.kept(of):
-            needs[record.id].append(part.contents)
-    for record in of:
-        aliases = {"last", "final", "newest resumable", "pinned"} & set(found.reasons.get(record.id, ()))
-        only_weights = needs[record.id] != [] and set(needs[record.id]) == {WEIGHTS} and not aliases
-        is_whole = record.status is Status.VERIFIED and record.contents == "full"
-        assert (record in found.thin) == (only_weights and is_whole)
-    assert all(record in found.keep for record in found.thin) and newest_resumable(of) not in found.thin
+    for record in found.keep:
+        needs = [FULL if part.needs() is None else part.needs() for part in rule.parts()
+                 for kept, _ in part.kept(of) if kept is record]  # fmt: skip
+        aliases = {"last", "final", "newest resumable"} & set(found.reasons[record.id])
+        if record.pinned or not needs or (aliases and record.contents == "full"):
+            needs.append(FULL)
+        assert found.needs[record.id] == joined(needs)
+    assert set(found.needs) == {record.id for record in found.keep}
+    assert newest_resumable(of) not in [r for r in found.thin if r.contents == "full"]
+
+
+@thorough
+@given(rules, records)
+def test_what_holds_more_than_it_needs_is_thinned_once(rule, of):
+    found = plan(rule, of)
+    more = [r for r in found.keep if r.status is Status.VERIFIED and exceeds(held(r), found.needs[r.id])]
+    assert list(found.thin) == more
+    after = [thinned(record, found.needs[record.id]) if record in more else record for record in found.keep]
+    assert not {record.id for record in plan(rule, after).thin} & {record.id for record in more}
+
+
+def thinned(record, needed):
+    now = reachable(held(record), needed)
+    return record.replace(
+        contents=now.kind, reduced={"dtype": now.dtype, "drop": list(now.drop)}, status=Status.THINNED, resumable=False
+    )
 
 
 @thorough
@@ -48,6 +65,40 @@ def fields(rule):
 def test_a_kind_alone_is_enough(given):
     assert KeepLast(2, contents=given) == KeepLast(2, contents=WEIGHTS)
     assert as_contents("here", given) == WEIGHTS
+
+
+@pytest.mark.parametrize(
+    ("make", "line"),
+    [
+        (lambda: Contents(dtype="bfloat16"), "Contents: dtype is 'bfloat16'; expected one of fp32, bf16, fp16; "
+         "did you mean 'bf16'?"),
+        (lambda: Contents(dtype=16), "Contents: dtype is 16; expected one of fp32, bf16, fp16; did you mean 'fp16'?"),
+        (lambda: Contents("weigths"), "Contents: kind is 'weigths'; expected one of full, weights; "
+         "did you mean 'weights'?"),
+        (lambda: Contents(drop=["a", 3]), "Contents: drop is ['a', 3], with 3 in it; expected names of weights or of "
+         "parts of the model, such as 'backbone' or ('encoder', '*.running_mean')"),
+        (lambda: Contents(drop="*"), "Contents: drop is '*', which leaves no weight; expected some of the names"),
+        (lambda: Contents(reference="hub"), "Contents: reference is 'hub', without drop; expected both"),
+        (lambda: KeepLast(1, contents={"dtyp": "bf16"}), "KeepLast: contents: got an unknown argument 'dtyp'; "
+         "did you mean 'dtype'?"),
+    ],
+)  # fmt: skip
+def test_wrong_contents_are_one_line(make, line):
+    with pytest.raises(PolicyError) as caught:
+        make()
+    assert str(caught.value) == line
+
+
+def test_contents_say_in_a_few_words_what_they_are():
+    assert str(Contents("weights", "bf16", drop=("a", "b.*"))) == "weights, bf16, without a, b.*"
+    assert repr(Contents("weights", drop="a")) == "Contents(kind='weights', drop=('a',))"
+    assert eval(repr(Contents())) == Contents()
+
+
+def test_contents_of_a_whole_policy_are_those_of_rules_without_their_own():
+    rules = KeepLast(2) | KeepBest(1, by="val_loss", contents="full")
+    assert rules.with_contents(WEIGHTS) == KeepLast(2, contents=WEIGHTS) | KeepBest(1, by="val_loss", contents="full")
+    assert KeepLast(2).contents is None
 
 
 @pytest.mark.parametrize(

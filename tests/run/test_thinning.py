@@ -100,9 +100,9 @@ def policy_file(folder):
 
 def test_thin_reduces_one_by_hand_but_not_the_one_to_resume_from(tmp_path):
     train(tmp_path, 3, Policy(Every(epochs=1), KeepAll()))
-    assert ckpt("thin", tmp_path, "1").stdout.startswith(f"{tmp_path / f'1{SUFFIX}'}: reduced from ")
+    assert ckpt("thin", tmp_path, "1").stdout.startswith(f"{tmp_path / f'1{SUFFIX}'}: reduced to weights, from ")
     assert facts(tmp_path) == {1: REDUCED, 2: WHOLE, 3: WHOLE}
-    assert "holds only weights; expected a full checkpoint" in ckpt("thin", tmp_path, "1").stderr
+    assert "holds only weights; expected one that holds more" in ckpt("thin", tmp_path, "1").stderr
     assert "a run would resume from it" in ckpt("thin", tmp_path, "last").stderr
     ckpt("pin", tmp_path, "2")
     assert "it is pinned" in ckpt("thin", tmp_path, "2").stderr
@@ -145,7 +145,7 @@ def test_an_announcement_that_nobody_carries_out_any_more_is_replaced(tmp_path):
     train(tmp_path, 3, Policy(Every(epochs=1), KeepAll()))
     before = Manifest.read(tmp_path).amend(1, lambda now: intended("xxh3_128:0", 1, "weights"))
     assert before.replacement
-    assert "reduced from" in ckpt("thin", tmp_path, "1").stdout
+    assert "reduced to weights, from" in ckpt("thin", tmp_path, "1").stdout
     verify(Manifest.read(tmp_path).records[1])
     assert facts(tmp_path)[1] == REDUCED and not Manifest.read(tmp_path).records[1].replacement
 

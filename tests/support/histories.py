@@ -101,7 +101,13 @@ readable_triggers = st.recursive(plain_leaves, _combined, max_leaves=5)  # their
 all_triggers = st.recursive(plain_leaves | st.just(Predicate(at_odd_steps)), _combined, max_leaves=5)
 
 
-contents = st.sampled_from([None, None, "weights", "full"])
+wanted_contents = st.builds(
+    held.Contents,
+    kind=st.sampled_from(held.KINDS),
+    dtype=st.sampled_from([None, None, *held.DTYPES]),
+    drop=st.lists(st.sampled_from(["a", "a.b", "*.bias", "b"]), max_size=2),
+)
+contents = st.sampled_from([None, None, "weights", "full"]) | wanted_contents
 
 
 def _rules(by):
@@ -246,6 +252,8 @@ _drafts = st.builds(
     scores=st.dictionaries(st.sampled_from(["ema(0.3) of val_loss", "mean(2) of loss", "val/acc"]), values),
     resumable=st.booleans(),
     status=st.sampled_from([Status.COMMITTED, Status.VERIFIED, Status.VERIFIED]),
+    contents=st.sampled_from(["full", "full", "weights"]),
+    reduced=st.sampled_from([{}, {}, {"dtype": "bf16"}, {"dtype": "fp16", "drop": ["a"]}]),
     superseded=st.integers(0, 3).map(lambda n: n == 0),
     exceptional=st.integers(0, 5).map(lambda n: n == 0),
     final=st.integers(0, 5).map(lambda n: n == 0),

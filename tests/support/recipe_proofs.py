@@ -32,9 +32,9 @@ FILES = {
     "A trigger": ("policy/triggers.py", "config/rule_names.py", "__init__.py"),
     "A retention rule": ("policy/retention.py", "config/rule_names.py", "__init__.py"),
     "A mirror": ("mirrors/*.py", "settings.py", "config/rule_names.py"),
-    "Half precision, and other contents": (
-        "contents.py", "settings.py", "config/schema.py", "torch/staging.py", "keras/model/copy.py",
-        "formats/*/writer.py",
+    "8-bit floats, and other contents": (
+        "policy/contents.py", "policy/contents_order.py", "config/rule_contents.py", "formats/reduction.py",
+        "formats/*/rounding.py", "formats/*/thin.py",
     ),
     "A file format, such as a sharded directory": (
         "formats/__init__.py", "formats/dcp/*.py", "run/collective.py", "torch/sharded.py",
@@ -75,9 +75,10 @@ manifest = Manifest.read("runs/a")
 assert sorted(p.name for p in Path("mirror").iterdir()) == sorted(r.file for r in manifest.records.values())
 assert all(p.read_bytes() == b"checkpoint" for p in Path("mirror").iterdir())
 """,
-    "Half precision, and other contents": _PLAY
+    "8-bit floats, and other contents": _PLAY
     + """
 import torch
+from ckpt_callbacks import Contents
 from ckpt_callbacks.torch.staging import TorchStaging
 
 class Source:
@@ -88,17 +89,20 @@ class Source:
     def metadata(self):
         return {}
 
-Path("ckpt.yaml").write_text(Config(Policy(Every(epochs=1)), Settings("runs/a", contents="weights-fp16")).to_yaml())
+rules = "save: {every: {epochs: 1}}, dirpath: runs/a"
+Path("ckpt.yaml").write_text("{" + rules + ", contents: {kind: weights, dtype: fp8}}")
 config = Config.from_yaml("ckpt.yaml")
+assert Config.from_mapping(config.to_mapping()) == config
 run = Run(config.policy, config.settings, suffix=".ckpt", framework="test", name="Test")
 run.open()
 run.start(Source(), step=0, epoch=0)
 run.observe(Event.epoch_end(step=10, epoch=1))
 run.end()
+run.close()
 (record,) = run.view.records()
 found = torch.load(record.path, weights_only=True)["state_dict"]
-assert found["weight"].dtype is torch.float16 and found["count"].dtype is torch.int64
-assert not record.resumable and record.contents == "weights-fp16"
+assert found["weight"].dtype is torch.float8_e4m3fn and found["count"].dtype is torch.int64
+assert not record.resumable and record.reduced["dtype"] == "fp8"
 """,
     "A file format, such as a sharded directory": _PLAY
     + """

@@ -12,6 +12,7 @@ from ckpt_callbacks import (
     AllOf,
     AnyOf,
     At,
+    Contents,
     Diverges,
     Event,
     Every,
@@ -39,6 +40,7 @@ from ckpt_callbacks import (
     Stopping,
     Trigger,
 )
+from ckpt_callbacks.policy.contents import DTYPES, KINDS
 
 LOGGED = ("val_loss", "val/acc", "loss", "train_loss")
 
@@ -141,8 +143,8 @@ def retentions(by: st.SearchStrategy[Metric] | None = None) -> st.SearchStrategy
     """One retention rule, or several joined with ``|``, whose metrics are drawn from ``by``."""
     rules = st.one_of(
         st.just(KeepAll()),
-        st.builds(KeepLast, counts()),
-        st.builds(KeepBest, counts(), metrics() if by is None else by),
+        st.builds(KeepLast, counts(), contents=st.none() | contents()),
+        st.builds(KeepBest, counts(), metrics() if by is None else by, contents=st.none() | contents()),
         st.builds(KeepEvery, epochs=counts()),
         st.builds(KeepEvery, steps=counts()),
         st.builds(KeepEvery, hours=positive()),
@@ -150,6 +152,16 @@ def retentions(by: st.SearchStrategy[Metric] | None = None) -> st.SearchStrategy
         st.builds(KeepTagged, names()),
     )
     return _joined(rules)
+
+
+def contents() -> st.SearchStrategy[Contents]:
+    """What a rule needs of the checkpoints that it keeps."""
+    weights = names().filter(lambda name: name == name.strip() and name.strip("*./"))
+    dropping = st.fixed_dictionaries({"drop": st.lists(weights, min_size=1)}, optional={"reference": weights})
+    parts = st.fixed_dictionaries(
+        {}, optional={"kind": st.sampled_from(KINDS), "dtype": st.none() | st.sampled_from(DTYPES)}
+    )
+    return st.tuples(parts, st.just({}) | dropping).map(lambda both: Contents(**both[0], **both[1]))
 
 
 def stoppings(by: st.SearchStrategy[Metric] | None = None) -> st.SearchStrategy[Stopping]:

@@ -46,9 +46,9 @@ def _same(a: Path, b: Path) -> bool:
 
 
 def _thin(path: Path, thinned: Path, record: Mapping[str, Any], contents: Contents) -> Written:
-    from .thin import write_weights  # here, for the same reason
+    from .thin import reduce  # here, for the same reason
 
-    return write_weights(path, thinned, {"record": dict(record)}, contents)
+    return reduce(path, thinned, record, contents)
 
 
 @contextmanager

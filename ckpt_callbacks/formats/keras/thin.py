@@ -1,4 +1,4 @@
-"""A Keras file that holds only what a full one needs to be evaluated."""
+"""A Keras file that is made smaller, and that Keras reads as it reads the full one."""
 
 from __future__ import annotations
 
@@ -13,48 +13,55 @@ import h5py
 
 from ...policy.contents import Contents
 from ..format import Shapes, Written
+from ..reduction import Reduction
 from ..zip_member import open_member
 from . import archive, embedded_dataset
 from .archive import ARRAYS, KEY, METADATA, OPTIMIZERS, WEIGHTS
 from .check import tensors
+from .reduced_group import copy_group
 from .suffix import KERAS
 
 _OF_OPTIMIZERS = ("optimizer", "optimizer_weights")  # the groups of the compiled optimizer: .keras, and legacy .h5
 
 
-def write_weights(path: Path, thinned: Path, facts: Mapping[str, Any], contents: Contents) -> Written:
-    """Write the weights and the configuration of a model into a new file.
+def reduce(path: Path, thinned: Path, record: Mapping[str, Any], contents: Contents) -> Written:
+    """Write what the contents say into a new file.
 
-    Keras loads it with `load_model`, and warns that the optimizer has no state in it.
+    Keras loads it with `load_model`. If it holds only weights, Keras warns that the optimizer has no state in it.
 
     Args:
-        path: The full checkpoint.
+        path: The checkpoint.
         thinned: The new file.
-        facts: What replaces this package's data.
+        record: The record that the new file holds.
         contents: What the new file holds.
 
     Raises:
         OSError: The disk is full, or broken.
+        StoreError: Nothing would be left.
         Exception: Whatever zipfile and h5py raise for a damaged file.
     """
+    reduction = Reduction(contents, record["reduced"])
     if path.suffix != KERAS:
-        with h5py.File(path) as source, h5py.File(thinned, "w") as made:
-            shapes = _copy(source, made, {*_OF_OPTIMIZERS, embedded_dataset.DATASET})
-        embedded_dataset.write(thinned, json.dumps(facts))
-        return Written(shapes)
-    dropped = {*_OF_OPTIMIZERS, ARRAYS, *(archive.read(path) or {}).get(OPTIMIZERS, ())}
+        shapes = _reduce_hdf5(path, thinned, reduction, _OF_OPTIMIZERS)
+        facts = reduction.facts()
+        embedded_dataset.write(thinned, json.dumps({"record": {**record, "reduced": facts}}))
+        return Written(shapes, reduced=facts)
+    own = archive.read(path) or {}
+    optimizers = {*_OF_OPTIMIZERS, *own.get(OPTIMIZERS, ())}
     with tempfile.TemporaryDirectory(dir=thinned.parent) as folder:
         weights = Path(folder, WEIGHTS)
-        with open_member(path, WEIGHTS) as member, h5py.File(member) as source, h5py.File(weights, "w") as made:
-            shapes = _copy(source, made, dropped)
+        with open_member(path, WEIGHTS) as member:
+            shapes = _reduce_hdf5(member, weights, reduction, optimizers)
+        facts = reduction.facts()
+        embedded = {"record": {**record, "reduced": facts}, OPTIMIZERS: sorted(optimizers)}
         with zipfile.ZipFile(path) as whole, zipfile.ZipFile(thinned, "w") as new:
             for entry in whole.infolist():
                 if entry.filename == WEIGHTS:
                     new.write(weights, WEIGHTS)
                 else:
                     data = whole.read(entry)
-                    new.writestr(entry, _with_facts(data, facts) if entry.filename == METADATA else data)
-    return Written(shapes)
+                    new.writestr(entry, _with_facts(data, embedded) if entry.filename == METADATA else data)
+    return Written(shapes, reduced=facts)
 
 
 def _with_facts(metadata: bytes, facts: Mapping[str, Any]) -> str:
@@ -62,16 +69,12 @@ def _with_facts(metadata: bytes, facts: Mapping[str, Any]) -> str:
     return json.dumps({name: value for name, value in found.items() if not name.startswith(KEY)} | {KEY: facts})
 
 
-def _copy(source: h5py.Group, made: h5py.Group, dropped: Collection[str], path: str = "") -> Shapes:
-    """Copy a group with all that is below it, except some groups, and return the shapes of the tensors."""
-    for name, value in source.attrs.items():
-        made.attrs[name] = value
-    for name, item in source.items():
-        place = f"{path}{name}"
-        if place in dropped:
-            continue
-        if isinstance(item, h5py.Group):
-            _copy(item, made.create_group(name), dropped, f"{place}/")
-        else:
-            source.copy(name, made)
-    return [] if path else [("", tuple(item.shape)) for _, item in tensors(made)]
+def _reduce_hdf5(source: Any, target: Path, reduction: Reduction, optimizers: Collection[str]) -> Shapes:
+    """Write an HDF5 file without what is left out, and return the shapes of its tensors.
+
+    Without the state to resume from, this package's own arrays are of no use.
+    """
+    left_out = {ARRAYS, embedded_dataset.DATASET, *(optimizers if reduction.contents.kind != "full" else ())}
+    with h5py.File(source) as found, h5py.File(target, "w") as made:
+        copy_group(found, made, reduction, left_out=left_out, exact=optimizers)
+        return [("", tuple(item.shape)) for _, item in tensors(made)]

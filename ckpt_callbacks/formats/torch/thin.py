@@ -1,9 +1,11 @@
-"""A ``.ckpt`` file that holds only what a full one needs to be evaluated."""
+"""A ``.ckpt`` file that is made smaller, and that torch and Lightning read as they read the full one."""
 
 from __future__ import annotations
 
+import copy
 import pickle
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +14,53 @@ import torch
 from ...errors import StoreError, first_line
 from ...policy.contents import Contents
 from ..format import Written
+from ..reduction import Reduction
 from .check import refused
+from .format import KEY
 from .readable_name import readable_name
+from .rounding import Rounding
 from .writer import write
 
 # What only a run needs to continue: Lightning's own keys, and the weights that averages have replaced.
-_DROPPED = {"callbacks", "current_model_state", "lr_schedulers", "optimizer_states"}
+_TO_CONTINUE = {"callbacks", "current_model_state", "lr_schedulers", "optimizer_states"}
+_STATES = ("state_dict", "current_model_state")  # the second one is that of WeightAveraging
 
 
-def write_weights(path: Path, thinned: Path, facts: Mapping[str, Any], contents: Contents) -> Written:
-    """Write the weights, the hyperparameters and what the user's own hooks added into a new file.
+def reduce(path: Path, thinned: Path, record: Mapping[str, Any], contents: Contents) -> Written:
+    """Write what the contents say into a new file.
 
-    Lightning tests, validates and predicts from such a file, as from one that was saved with ``save_weights_only``.
+    Of weights, Lightning tests, validates and predicts as from a file that was saved with ``save_weights_only``: with
+    them go the hyperparameters, and what the user's own hooks added.
 
     Args:
-        path: The full checkpoint.
+        path: The checkpoint.
         thinned: The new file.
-        facts: What replaces this package's data, by key.
+        record: The record that the new file holds.
         contents: What the new file holds.
 
     Raises:
         OSError: The disk is full, or broken.
-        StoreError: The file holds objects that only the user's own code can read.
+        StoreError: The file holds objects that only the user's own code can read, or nothing would be left.
     """
+    found = _load(path)
+    is_full = contents.kind == "full"
+    kept = {key: value for key, value in found.items() if is_full or key not in _TO_CONTINUE}
+    reduction = Reduction(contents, record["reduced"])
+    rounding = Rounding(reduction)
+    for key in _STATES:
+        if key in kept:
+            kept[key] = _without_dropped(kept[key], reduction)
+    present = [key for key in _STATES if key in kept]
+    for key, rounded in zip(present, rounding.rounded(*(kept[key] for key in present)), strict=True):
+        kept[key].update(rounded)
+    facts = reduction.facts()
+    kept[KEY] = {**(found.get(KEY, {}) if is_full else {}), "record": {**record, "reduced": facts}}
+    weights = kept["state_dict"].items()
+    shapes = [(name, tuple(value.shape)) for name, value in weights if isinstance(value, torch.Tensor)]
+    return replace(write(thinned, kept, shapes, rounding=rounding), reduced=facts)
+
+
+def _load(path: Path) -> dict[str, Any]:
     try:
         with readable_name(path) as name:
             found = torch.load(name, map_location="cpu", mmap=True, weights_only=True)
@@ -44,7 +70,16 @@ def write_weights(path: Path, thinned: Path, facts: Mapping[str, Any], contents:
         ) from error
     except RuntimeError as error:
         raise StoreError(f"torch cannot open it: {first_line(error)}") from error
-    kept = {key: value for key, value in found.items() if key not in _DROPPED} | dict(facts)
-    weights = kept["state_dict"].items()
-    shapes = [(name, tuple(value.shape)) for name, value in weights if isinstance(value, torch.Tensor)]
-    return write(thinned, kept, shapes)
+    if not isinstance(found, dict) or not isinstance(found.get("state_dict"), Mapping):
+        raise StoreError("it holds no state_dict; the file stays whole")
+    return found
+
+
+def _without_dropped(state: Mapping[str, Any], reduction: Reduction) -> Any:
+    """Return a copy of a state dictionary without the tensors that are left out."""
+    left: Any = copy.copy(state)  # with the versions of the modules, which torch keeps as an attribute
+    for name, value in state.items():
+        size = value.numel() * value.element_size() if isinstance(value, torch.Tensor) else 0
+        if reduction.drops(name, nbytes=size):
+            del left[name]
+    return left

@@ -22,10 +22,12 @@ from .. import Shapes
 from ..zip_writer import ZipWriter
 from .alignment import ALIGN, LARGE, alignment
 from .pickler import Pickled, is_known, pickled
+from .rounding import Computed, Rounding
 from .small_members import SmallMembers
 
 _NEW_YEAR = (0, 0x21)  # the earliest date that an archive can hold; torch stores no date either
 _ALMOST_NOTHING = 1 << 20  # bytes; after a write that failed for lack of space, less is free
+_LATER = (torch.UntypedStorage, Computed)  # what is brought into host memory only to be written
 _FOLDER = "archive"  # the name of the archive in memory, whatever the file is called
 
 
@@ -36,14 +38,14 @@ class TorchFile:
     Attributes:
         data: The pickle.
         storages: The storages, in the order of their names; None for those in ``block``. Those of `LARGE` size are
-            page-aligned, if possible. Those on a device are in host memory only while they are written: there may be
-            no room for all of them.
+            page-aligned, if possible. Those on a device, and computed ones, are in host memory only while they are
+            written: there may be no room for all of them.
         small: The members in ``block``.
         block: The beginning of the file, with small storages.
     """
 
     data: bytes
-    storages: Sequence[bytes | memoryview | torch.UntypedStorage | None]
+    storages: Sequence[bytes | memoryview | torch.UntypedStorage | Computed | None]
     small: SmallMembers = SmallMembers()
     block: memoryview = memoryview(b"")
 
@@ -66,7 +68,7 @@ class TorchFile:
             archive.add(f"{_FOLDER}/byteorder", [sys.byteorder.encode()], ALIGN)
             for number, storage in enumerate(self.storages):
                 if storage is not None:
-                    data = in_memory(storage.cpu()) if isinstance(storage, torch.UntypedStorage) else storage
+                    data = in_memory(storage.cpu()) if isinstance(storage, _LATER) else storage
                     archive.add(f"{_FOLDER}/data/{number}", [data], alignment(len(data)))
                     del data  # before the next one comes from the device
             archive.add(f"{_FOLDER}/version", [b"3\n"], ALIGN)
@@ -84,7 +86,13 @@ def small_members(sizes: Sequence[int]) -> SmallMembers:
     return SmallMembers([name for name, _ in small], [size for _, size in small], _NEW_YEAR, ALIGN)
 
 
-def write(path: Path, obj: Any, shapes: Shapes = (), pickle: Callable[[Any], Pickled] | None = None) -> Written:
+def write(
+    path: Path,
+    obj: Any,
+    shapes: Shapes = (),
+    pickle: Callable[[Any], Pickled] | None = None,
+    rounding: Rounding | None = None,
+) -> Written:
     """Write an object directly from its own memory, without a copy of all of it in host memory.
 
     Args:
@@ -92,6 +100,7 @@ def write(path: Path, obj: Any, shapes: Shapes = (), pickle: Callable[[Any], Pic
         obj: Anything that `torch.save` takes.
         shapes: The tensors that the file must contain, for the result.
         pickle: Pickles the object; by default, as `torch.save` does.
+        rounding: Computes the numbers of some of its tensors.
 
     Raises:
         OSError: The disk is full, or broken.
@@ -100,13 +109,16 @@ def write(path: Path, obj: Any, shapes: Shapes = (), pickle: Callable[[Any], Pic
     if is_known():
         try:
             found = (pickle or pickled)(obj)
-            sources = [in_memory(s) if s.device.type == "cpu" else s for s in found.storages]
+            later = {} if rounding is None else rounding.computed
+            sources = [later.get(s._cdata) or (in_memory(s) if s.device.type == "cpu" else s) for s in found.storages]
             digest, size = TorchFile(found.data, [sources[place] for place in found.members]).write(path)
             return Written(shapes, digest, size)
         except OSError:
             raise
         except Exception:
             pass  # torch.save can write it, or says what is wrong with it
+    if rounding is not None:
+        rounding.fill()
     with disk_errors(path):
         torch.save(obj, path)
     return Written(shapes)
@@ -139,8 +151,8 @@ def bytes_of(storage: torch.UntypedStorage) -> bytes:
     return ctypes.string_at(storage.data_ptr(), size) if size else b""
 
 
-def _size(storage: bytes | memoryview | torch.UntypedStorage) -> int:
-    return storage.nbytes() if isinstance(storage, torch.UntypedStorage) else len(storage)
+def _size(storage: bytes | memoryview | torch.UntypedStorage | Computed) -> int:
+    return storage.nbytes() if isinstance(storage, _LATER) else len(storage)
 
 
 @contextlib.contextmanager

@@ -100,16 +100,19 @@ def load(
         raise error_for(model, path, one_line(error)) from error
 
 
-def load_weights(model: keras.Model, path: Path, scratch: Path) -> None:
+def load_weights(model: keras.Model, path: Path, scratch: Path, *, partial: bool = False) -> None:
     """Load only the weights, and leave the optimizer as it is.
 
     Args:
         model: The model.
         path: A checkpoint.
         scratch: A folder on disk for a temporary copy.
+        partial: Whether the checkpoint may lack weights. The model's own stay then.
     """
-    with native_file(path, scratch) as native, _as_weights(native, scratch) as weights:
-        _load(model, weights, skip=list(optimizers(model).values()))
+    with native_file(path, scratch) as native, _as_weights(native, scratch) as weights, warnings.catch_warnings():
+        if partial:
+            warnings.filterwarnings("ignore", message="(.*could not be loaded|Skipping loading of weights)")
+        _load(model, weights, skip=list(optimizers(model).values()), partial=partial)
 
 
 @contextmanager
@@ -126,13 +129,14 @@ def _as_weights(path: Path, scratch: Path) -> Iterator[Path]:
         yield copy
 
 
-def _load(model: keras.Model, weights: Path, skip: Sequence[Any]) -> None:
+def _load(model: keras.Model, weights: Path, skip: Sequence[Any], *, partial: bool = False) -> None:
     factors = FirstFactors(model)
     with as_built(model):
         if weights.name.endswith(WEIGHTS):
-            keras.saving.load_weights(model, weights, objects_to_skip=list(skip))
+            keras.saving.load_weights(model, weights, objects_to_skip=list(skip), skip_mismatch=partial)
         else:
-            model.load_weights(weights)  # the legacy format's reader leaves the optimizer alone
+            how = {"by_name": True, "skip_mismatch": True} if partial else {}
+            model.load_weights(weights, **how)  # the legacy format's reader leaves the optimizer alone
     factors.put_back()
 
 

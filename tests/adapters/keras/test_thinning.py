@@ -4,10 +4,11 @@ import warnings
 
 import h5py
 import keras
+import ml_dtypes
 import numpy as np
 import pytest
 
-from ckpt_callbacks import Every, KeepAll, KeepBest, KeepLast, Policy, Status
+from ckpt_callbacks import Contents, Every, KeepAll, KeepBest, KeepLast, Policy, Status
 from ckpt_callbacks.formats.keras.archive import WEIGHTS
 from ckpt_callbacks.formats.keras.check import tensors
 from ckpt_callbacks.formats.zip_member import open_member
@@ -63,3 +64,56 @@ def test_the_state_of_each_optimizer_goes(tmp_path, hold):
 def names_in(path):
     with open_member(path, WEIGHTS) as member, h5py.File(member) as file:
         return {name for name, _ in tensors(file)}
+
+
+@pytest.mark.parametrize("format", [None, "h5"])
+@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
+def test_rounded_weights_are_loaded_into_a_float32_model(tmp_path, format, dtype):
+    contents = Contents("weights", dtype)
+    ours = checkpoint(tmp_path, Policy(Every(epochs=1), KeepAll(contents=contents)), format=format)
+    fit(quick(), ours, epochs=2)
+    first, last = ours.records()
+    assert (first.status, first.reduced["dtype"], last.status) == (Status.THINNED, dtype, Status.VERIFIED)
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        loaded = keras.saving.load_model(first.path)
+    assert {weight.dtype for weight in loaded.weights} == {"float32"}
+    rounded = np.concatenate([np.ravel(keras.ops.convert_to_numpy(weight)) for weight in loaded.weights])
+    assert np.array_equal(rounded, rounded.astype(TYPES[dtype]).astype("float32"))
+    loss = loaded.evaluate(*digits()[1], verbose=0, return_dict=True)["loss"]
+    assert loss == pytest.approx(first.metrics["val_loss"], rel=0.01)
+    again = quick(seed=8)
+    again.load_weights(first.path)
+    assert all(np.array_equal(a, b) for a, b in zip(again.get_weights(), loaded.get_weights(), strict=True))
+
+
+TYPES = {"bf16": ml_dtypes.bfloat16, "fp16": np.float16}
+
+
+@pytest.mark.parametrize("format", [None, "h5"])
+def test_the_rest_is_loaded_where_a_layer_is_left_out(tmp_path, format, caplog):
+    trained = quick()
+    first, second = (layer.name for layer in trained.layers if layer.weights)
+    contents = Contents("weights", "bf16", drop=first, reference="hub/digits")
+    ours = checkpoint(tmp_path, Policy(Every(epochs=1), KeepLast(1) | KeepBest(1, by=VAL, contents=contents)),
+                      format=format, restore_best_weights=True)  # fmt: skip
+    fit(trained, ours, Worse(), epochs=2)
+    best = ours.best()
+    assert best.epoch == 1 and best.reduced["dropped"]["tensors"] == 2
+    before = trained.get_layer(second).get_weights()
+    fresh = keras.models.clone_model(trained)
+    own = fresh.get_layer(first).get_weights()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras names the layers that it skips
+        fresh.load_weights(best.path, skip_mismatch=True, **({"by_name": True} if format else {}))
+    assert all(np.array_equal(a, b) for a, b in zip(fresh.get_layer(first).get_weights(), own, strict=True))
+    assert all(np.array_equal(a, b) for a, b in zip(fresh.get_layer(second).get_weights(), before, strict=True))
+    (line,) = [m for m in caplog.messages if "its weights were loaded as it holds them" in m]
+    assert f"weights, bf16, without {first}" in line
+
+
+class Worse(keras.callbacks.Callback):
+    """Makes each epoch worse than the one before."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["val_loss"] = float(epoch)

@@ -6,6 +6,7 @@ import signal
 
 import lightning
 import pytest
+import torch
 from lightning.pytorch.cli import LightningCLI
 
 from tests.adapters.lightning.task import Model, fit, loaders
@@ -53,9 +54,15 @@ def test_lightning_cli(tmp_path):
     callback["init_args"] = {"dirpath": str(tmp_path / "file"), "policy": str(tmp_path / "ckpt.yaml")}
     LightningCLI(Model, DataModule, args=["fit", f"--config={_write(tmp_path, config)}"], save_config_callback=None)
     assert len(list((tmp_path / "file").glob("Model*"))) == 2
-    callback["init_args"] = {"dirpath": str(tmp_path / "short"), "monitor": "val_loss", "patience": 5}
+    contents = {"kind": "weights", "dtype": "bf16", "drop": ["net.3"]}
+    callback["init_args"] = {
+        "dirpath": str(tmp_path / "short"), "monitor": "val_loss", "patience": 5, "contents": contents,
+    }  # fmt: skip
     LightningCLI(Model, DataModule, args=["fit", f"--config={_write(tmp_path, config)}"], save_config_callback=None)
-    assert (tmp_path / "short" / "best.ckpt").exists()
+    saved = torch.load(tmp_path / "short" / "best.ckpt", weights_only=True)["state_dict"]
+    assert {name: value.dtype for name, value in saved.items()} == dict.fromkeys(
+        ["net.0.weight", "net.0.bias"], torch.bfloat16
+    )
 
 
 @pytest.mark.parametrize("folder", ["", "conf/"])

@@ -4,9 +4,10 @@ import lightning
 import pytest
 import torch
 
-from ckpt_callbacks import Every, KeepAll, KeepBest, KeepLast, Policy, Status
+from ckpt_callbacks import Contents, Every, KeepAll, KeepBest, KeepLast, Policy, Status
 from ckpt_callbacks.lightning import LightningCheckpoint
 from tests.adapters.lightning.task import VAL, Model, digest, fit, loaders, trainer
+from tests.support.command import ckpt
 
 BEST_WEIGHTS = Policy(Every(epochs=1), KeepLast(1) | KeepBest(2, by=VAL, contents="weights"))
 EACH_WEIGHTS = Policy(Every(epochs=1), KeepAll(contents="weights"))
@@ -56,3 +57,52 @@ def test_a_file_that_only_the_script_can_read_stays_whole_with_a_line(tmp_path, 
     assert [record.contents for record in callback.records()] == ["full", "full"]
     (line,) = [message for message in caplog.messages if "cannot be reduced" in message]
     assert "Kind" in line and str(callback.records()[0].path) in line
+
+
+HALVED = Contents("weights", "bf16")
+BEST_HALVED = Policy(Every(epochs=1), KeepLast(1) | KeepBest(2, by=VAL, contents=HALVED))
+
+
+def test_best_in_half_precision_loads_into_the_model_and_the_run_resumes_exactly(tmp_path):
+    whole = fit(tmp_path / "whole", EACH_WEIGHTS, max_epochs=5)
+    fit(tmp_path / "run", BEST_HALVED, max_epochs=3)
+    module, fitter, callback = fit(tmp_path / "run", BEST_HALVED, max_epochs=5, resume=True)
+    assert digest(module, fitter) == digest(*whole[:2])
+    thinned = [record for record in callback.records() if record.status is Status.THINNED]
+    assert thinned and all(record.reduced["dtype"] == "bf16" for record in thinned)
+    for record in thinned:
+        before = next(r for r in whole[2].records() if r.epoch == record.epoch)
+        state = torch.load(record.path, weights_only=True)["state_dict"]
+        exact = torch.load(before.path, weights_only=True)["state_dict"]
+        assert all(torch.equal(state[name], value.bfloat16()) for name, value in exact.items())
+        loaded = Model.load_from_checkpoint(record.path)
+        assert {value.dtype for value in loaded.state_dict().values()} == {torch.float32}
+        score = fitter.validate(module, loaders()[1], ckpt_path=str(record.path), verbose=False)[0]["val_loss"]
+        assert score == pytest.approx(record.metrics["val_loss"], rel=0.02)
+    assert ckpt("verify", tmp_path / "run").exit_code == 0
+    assert "weights, bf16" in ckpt("ls", tmp_path / "run").stdout
+
+
+def test_a_part_that_is_left_out_is_filled_by_the_model_that_it_is_loaded_into(tmp_path, caplog):
+    contents = Contents("weights", drop=("net.0", "nte.3"), reference="hub/diabetes")
+    _, _, callback = fit(tmp_path, Policy(Every(epochs=1), KeepAll(contents=contents)), max_epochs=2)
+    record, _ = callback.records()
+    state = torch.load(record.path, weights_only=True)["state_dict"]
+    assert set(state) == {"net.3.weight", "net.3.bias"} and record.reduced["dropped"]["tensors"] == 2
+    module = Model()
+    first = module.net[0].weight.detach().clone()
+    assert module.load_state_dict(state, strict=False).missing_keys == ["net.0.weight", "net.0.bias"]
+    assert torch.equal(module.net[0].weight, first) and torch.equal(module.net[3].weight, state["net.3.weight"])
+    (line,) = [message for message in caplog.messages if "drop has names" in message]
+    assert "'nte.3' (did you mean 'net.3'?)" in line
+    shown = ckpt("show", tmp_path, str(record.id)).stdout
+    assert "contents: weights, without net.0, nte.3" in shown and "reference: hub/diabetes" in shown
+
+
+def test_the_contents_of_a_whole_policy_hold_for_each_of_its_rules(tmp_path):
+    policy = Policy(Every(epochs=1), KeepLast(2) | KeepBest(1, by=VAL, contents="weights"))
+    _, _, callback = fit(tmp_path, policy, arguments={"contents": HALVED})
+    kinds = {(record.contents, record.reduced.get("dtype")) for record in callback.records()}
+    best = callback.best()
+    assert best.reduced == {} and kinds == {("weights", "bf16"), ("weights", None)}
+    assert ckpt("thin", tmp_path).stdout == f"{tmp_path}: nothing to reduce\n", "the manifest holds the policy"

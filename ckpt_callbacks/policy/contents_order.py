@@ -1,0 +1,69 @@
+"""The order of contents: which of them hold more than others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..record import Record
+from .contents import DTYPES, KINDS, Contents
+from .name_patterns import common, covered, without_covered
+
+# A rewrite never converts between types of one rank: that would lose digits and save nothing.
+_RANK: dict[str | None, int] = {**dict.fromkeys(DTYPES, 0), "fp32": 1, None: 2}
+
+
+def held(record: Record) -> Contents:
+    """Return what the file of a record holds."""
+    return contents_of(record.contents, record.reduced)
+
+
+def contents_of(kind: str, reduced: Mapping[str, Any]) -> Contents:
+    """Return the contents that a kind and `Record.reduced` describe."""
+    return Contents(kind, reduced.get("dtype"), tuple(reduced.get("drop", ())))
+
+
+def holds(larger: Contents, smaller: Contents) -> bool:
+    """Return whether a checkpoint with one contents holds all that one with the other does."""
+    return (
+        KINDS.index(larger.kind) <= KINDS.index(smaller.kind)
+        and (larger.dtype == smaller.dtype or _RANK[larger.dtype] > _RANK[smaller.dtype])
+        and all(covered(pattern, smaller.dropped) for pattern in larger.dropped)
+    )
+
+
+def joined(needs: Iterable[Contents]) -> Contents:
+    """Return contents that hold all of these, of which there is at least one, and as little else as possible."""
+    parts = tuple(needs)
+    dtypes = {part.dtype for part in parts}
+    widest = max(dtypes, key=lambda dtype: _RANK[dtype])
+    both = widest is not None and any(dtype != widest and _RANK[dtype] == _RANK[widest] for dtype in dtypes)
+    drop = common(part.dropped for part in parts)
+    references = [part.reference for part in parts if part.reference is not None]
+    return Contents(
+        kind=min((part.kind for part in parts), key=KINDS.index),
+        dtype="fp32" if both else widest,  # neither of bf16 and fp16 holds all numbers of the other
+        drop=drop,
+        reference=references[0] if references and drop else None,
+    )
+
+
+def reachable(found: Contents, needed: Contents) -> Contents:
+    """Return what a file holds once it has been rewritten to hold no more than is needed. Nothing comes back.
+
+    Args:
+        found: What it holds now.
+        needed: What is needed.
+    """
+    drop = without_covered((*found.dropped, *needed.dropped))
+    return Contents(
+        kind=max((found.kind, needed.kind), key=KINDS.index),
+        dtype=needed.dtype if _RANK[needed.dtype] < _RANK[found.dtype] else found.dtype,
+        drop=drop,
+        reference=needed.reference if drop else None,
+    )
+
+
+def exceeds(found: Contents, needed: Contents) -> bool:
+    """Return whether a rewrite would leave less in a file than it holds now."""
+    return not holds(reachable(found, needed), found)
