@@ -80,8 +80,15 @@ RELIED_ON_IN_TENSORFLOW: tuple[PrivateName, ...] = (
     ("tensorflow.python.data.ops.shuffle_op._ShuffleDataset", "_seed2"),
 )
 
+# Without these, variables are read one by one.
+USED_FOR_READS_IN_TENSORFLOW: tuple[PrivateName, ...] = (
+    ("tensorflow.python.eager.context", "context"),
+    ("tensorflow.python.eager.execute", "execute"),
+)
+
 # Nothing breaks without these: Keras then writes the files itself, and training waits for it; see `KerasStaging`.
 USED_FOR_COPIES: tuple[PrivateName, ...] = (
+    ("keras.Variable", "_value"),
     ("keras.src.ops.node", "Node"),
     ("keras.src.optimizers.base_optimizer", "BaseOptimizer"),
     (_GLOBAL_STATE, "get_global_attribute"),
