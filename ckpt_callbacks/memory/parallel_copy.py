@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import ctypes
 import os
@@ -48,18 +49,43 @@ def _share(jobs: Sequence[Callable[[], object]], size: int) -> None:
         for job in left:
             job()
 
-    helpers: list[threading.Thread] = []
+    helpers: list[_Helper] = []
     try:
         if size > _ALONE:
             with contextlib.suppress(RuntimeError):  # no more threads can be started
                 for _ in range(min(_cores(), _THREADS, len(jobs)) - 1):
-                    helper = threading.Thread(target=work, name="ckpt_copy", daemon=True)
-                    helper.start()
-                    helpers.append(helper)
+                    helpers.append(_Helper(work))
         work()
     finally:
         for helper in helpers:
-            helper.join()
+            helper.stop()
+
+
+class _Helper:
+    """A thread that does some work, unless all of it is done before the thread begins.
+
+    `threading.Thread` waits until a new thread has begun, which takes milliseconds if all cores are busy.
+
+    Args:
+        work: The work.
+    """
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._work, self._begun, self._done = work, threading.Lock(), threading.Lock()
+        self._done.acquire()
+        _thread.start_new_thread(self._run, ())
+
+    def stop(self) -> None:
+        """Wait for the thread if it has begun; otherwise, it will do nothing."""
+        if not self._begun.acquire(blocking=False):
+            self._done.acquire()
+
+    def _run(self) -> None:
+        if self._begun.acquire(blocking=False):
+            try:
+                self._work()
+            finally:
+                self._done.release()
 
 
 def _pieces(copies: Sequence[Copy]) -> Iterator[Copy]:

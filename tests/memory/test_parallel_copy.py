@@ -26,7 +26,9 @@ def threads(request):
         patch.setattr(copying, "_ALONE", 200)
         patch.setattr(copying, "_cores", lambda: 4)
         if not request.param:
-            patch.setattr(threading.Thread, "start", lambda thread: (_ for _ in ()).throw(RuntimeError("no more")))
+            patch.setattr(
+                copying._thread, "start_new_thread", lambda *_: (_ for _ in ()).throw(RuntimeError("no more"))
+            )
         yield
 
 
@@ -52,14 +54,15 @@ def test_populated_pages_keep_their_content():
 
 def test_nothing_is_copied_any_more_when_it_returns_or_raises(monkeypatch):
     """From then on, the source may change, and the target may be used for something else."""
-    memmove, main, begun = copying.ctypes.memmove, threading.current_thread(), []
+    memmove, main, begun, ended = copying.ctypes.memmove, threading.get_ident(), [], []
 
     def slow(*piece):
-        begun.append(threading.current_thread())
-        if threading.current_thread() is main:
+        if threading.get_ident() == main:
             raise KeyboardInterrupt
+        begun.append(piece)
         threading.Event().wait(0.01)
         memmove(*piece)
+        ended.append(piece)
 
     monkeypatch.setattr(copying.ctypes, "memmove", slow)
     source, place = np.ones(5000, np.uint8), np.zeros(5000, np.uint8)
@@ -67,4 +70,16 @@ def test_nothing_is_copied_any_more_when_it_returns_or_raises(monkeypatch):
         copy_memory([(address(place), address(source), 5000)])
     done = place.copy()
     threading.Event().wait(0.05)
-    assert (place == done).all() and not [t for t in threading.enumerate() if t.name == "ckpt_copy"]
+    assert (place == done).all() and sorted(begun) == sorted(ended)
+
+
+def test_a_thread_that_begins_late_is_not_waited_for_and_copies_nothing(monkeypatch):
+    late = []
+    monkeypatch.setattr(copying._thread, "start_new_thread", lambda work, arguments: late.append(work))
+    source, place = np.ones(5000, np.uint8), np.zeros(5000, np.uint8)
+    copy_memory([(address(place), address(source), 5000)])
+    assert place.all() and len(late) == 3
+    place[:] = 0
+    for work in late:
+        work()
+    assert not place.any()
