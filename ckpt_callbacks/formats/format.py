@@ -54,6 +54,8 @@ class Format:
             that cannot be done. None if the format has no such form.
         look: Opens a file for comparison with another one, without building a model or running code that it holds.
             Raises `VerifyError` if it is damaged, and `StoreError`. None if files of the format cannot be compared.
+        places: Returns where large arrays begin in a file, by keys that arrays with equal bytes have in common; other
+            arrays may have them, too. The last part of a key is the number of bytes. None if that is not known.
     """
 
     suffix: str
@@ -62,6 +64,7 @@ class Format:
     same: Callable[[Path, Path], bool]
     thin: Callable[[Path, Path, Mapping[str, Any], Contents], Written] | None = None
     look: Callable[[Path], AbstractContextManager[Inside]] | None = None
+    places: Callable[[Path], Mapping[tuple[Any, int], int]] | None = None
 
 
 def missing(path: Path, wanted: Shapes, found: Shapes) -> str | None:

@@ -28,13 +28,23 @@ def open_member(path: Path, name: str) -> io.BufferedIOBase | io.RawIOBase:
         info = archive.getinfo(name)
         if info.compress_type != zipfile.ZIP_STORED:
             return io.BytesIO(archive.read(info))
+    return _FileSection(path, data_start(path, info), info.file_size)
+
+
+def data_start(path: Path, info: zipfile.ZipInfo) -> int:
+    """Return where the bytes of a member begin in its archive.
+
+    Raises:
+        OSError: The archive cannot be read.
+        zipfile.BadZipFile: It is damaged.
+    """
     with path.open("rb") as file:
         file.seek(info.header_offset)
         header = file.read(LOCAL_HEADER.size)
     if len(header) < LOCAL_HEADER.size or header[:4] != LOCAL_SIGNATURE:
-        raise zipfile.BadZipFile(f"{path}: {name} has no header")
+        raise zipfile.BadZipFile(f"{path}: {info.filename} has no header")
     *_, name_size, extra_size = LOCAL_HEADER.unpack(header)
-    return _FileSection(path, info.header_offset + LOCAL_HEADER.size + name_size + extra_size, info.file_size)
+    return int(info.header_offset + LOCAL_HEADER.size + name_size + extra_size)
 
 
 class _FileSection(io.RawIOBase):

@@ -26,6 +26,7 @@ from .listeners import Listener
 from .outside_requests import ControlChannel
 from .process_fits import ProcessFits
 from .session import Session
+from .shared_blocks import SharedBlocks
 from .source import Source
 from .step_gate import StepGate
 from .view import RunView
@@ -79,7 +80,7 @@ class Run:
             settings.min_free, self._new_worker(),
         )  # fmt: skip
         self.gate = StepGate(self._clock)
-        self.listeners: list[Listener] = []
+        self.listeners: list[Listener] = [SharedBlocks(self.directory)]
         self._control = ControlChannel(
             self.directory.manifest.layout.save_now, settings.grace, self._clock, notify=self.gate.open
         )

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
+_BTRFS = 0x9123683E  # as Linux calls it
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what a system says of a disk or a quota that is full
 
 
@@ -36,6 +37,9 @@ def reserve(file: int, size: int) -> None:
     Raises:
         OSError: They are not free.
     """
+    if _is_btrfs(file):  # of what is reserved in one piece, nothing is freed before all of it is; see `shared_blocks`
+        require(file, size)
+        return
     try:
         fallocate(file, size)
     except OSError as error:
@@ -65,6 +69,14 @@ def free(where: int | Path) -> float:
     return usage.free if usage.total else math.inf
 
 
+def _is_btrfs(file: int) -> bool:
+    """Return whether an open file is on btrfs."""
+    if _fstatfs is None:
+        return False
+    facts = ctypes.create_string_buffer(512)  # more than any struct statfs, which begins with the file system's number
+    return not _fstatfs(file, facts) and ctypes.c_long.from_buffer(facts).value & 0xFFFFFFFF == _BTRFS
+
+
 def _found() -> Callable[[int, int, int, int], int] | None:
     if not sys.platform.startswith("linux"):
         return None
@@ -77,3 +89,4 @@ def _found() -> Callable[[int, int, int, int], int] | None:
 
 
 _fallocate = _found()
+_fstatfs = getattr(ctypes.CDLL(None), "fstatfs", None) if sys.platform.startswith("linux") else None

@@ -61,5 +61,11 @@ def _look(path: Path) -> Iterator[Inside]:
         yield found
 
 
-ARCHIVE = Format(KERAS, _facts, _check, _same, _thin, _look)
-HDF5 = Format(LEGACY, _facts, _check, _same, _thin, _look)
+def _places(path: Path) -> Mapping[tuple[Any, int], int]:
+    from .places import places  # here, for the same reason
+
+    return places(path)
+
+
+ARCHIVE = Format(KERAS, _facts, _check, _same, _thin, _look, _places)
+HDF5 = Format(LEGACY, _facts, _check, _same, _thin, _look, _places)

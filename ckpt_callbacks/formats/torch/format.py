@@ -11,6 +11,7 @@ from ...policy.contents import Contents
 from ..format import Format, Written
 from ..inside import Inside
 from .check import check, is_archive, load
+from .places import places
 
 KEY = "ckpt_callbacks"
 
@@ -41,4 +42,4 @@ def _look(path: Path) -> AbstractContextManager[Inside]:
     return look(path, KEY)
 
 
-TORCH = Format(".ckpt", _facts, check, _same, _thin, _look)
+TORCH = Format(".ckpt", _facts, check, _same, _thin, _look, places)
