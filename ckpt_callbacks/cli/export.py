@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +53,8 @@ def export(
         _copy_native(record, to, as_json=as_json, force=given["force"])
         return
     try:
-        done = write(record, to, tolerance=tolerance, **given)
+        with _unwound():
+            done = write(record, to, tolerance=tolerance, **given)
     except ExportDiffers as error:
         say(f"Error: {error}", err=True)
         raise SystemExit(1) from error
@@ -67,6 +71,21 @@ def export(
         f"largest difference of its {done.compared}: {done.absolute:.2g} absolute, {done.relative:.2g} relative "
         f"(allowed: {done.tolerance:g})"
     )
+
+
+@contextmanager
+def _unwound() -> Iterator[None]:
+    """Let a signal that would end the process raise instead, so that no half-written file is left behind."""
+
+    def leave(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _copy_native(record: Record, to: Path | None, *, as_json: bool, force: bool) -> None:

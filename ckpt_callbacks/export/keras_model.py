@@ -135,10 +135,10 @@ def resized(inputs: Any, batch: int) -> Any:
 
 def _random(entry: Any, random: np.random.Generator) -> np.ndarray:
     shape = (_BATCH if entry.shape[0] is None else entry.shape[0], *entry.shape[1:])
-    if None in shape:
+    if None in shape or entry.dtype == "string":
         raise ExportError(
-            f"input {entry.name!r} has the shape {tuple(entry.shape)}; expected --inputs FILE.npz (in Python, "
-            "inputs=...) with an array for it"
+            f"input {entry.name!r} is {entry.dtype} of shape {tuple(entry.shape)}; expected --inputs FILE.npz with an "
+            "array for it (in Python, inputs=...)"
         )
     if "int" in entry.dtype or entry.dtype == "bool":
         return random.integers(0, 2, shape).astype(entry.dtype)

@@ -78,13 +78,15 @@ class TorchModel:
                 )
             sample = Sample.of(arrays)
         try:
-            self.outputs(sample)
+            outputs = self.outputs(sample)
         except NotImplementedError as error:
             raise ExportError(
                 f"{self.name} has no forward(); expected one, because it is what an exported file computes"
             ) from error
         except Exception as error:
             raise ExportError(f"{forward} fails with {sample.described()}: {first_line(error)}") from error
+        if not outputs:
+            raise ExportError(f"{forward} returns no tensors; expected some, in tuples, lists or dictionaries")
         return sample
 
     def outputs(self, sample: Sample) -> list[np.ndarray]:

@@ -140,7 +140,7 @@ def test_inputs_of_unknown_shape_must_be_given(tmp_path):
     words = keras.Input((None,), name="words", dtype="int32")
     x = keras.layers.GlobalAveragePooling1D()(keras.layers.Embedding(5, 2)(words))
     keras.Model(words, keras.layers.Dense(2)(x)).save(tmp_path / "a.keras")
-    with pytest.raises(ExportError, match=r"input 'words' has the shape \(None, None\); expected --inputs FILE.npz"):
+    with pytest.raises(ExportError, match=r"'words' is int32 of shape \(None, None\); expected --inputs FILE.npz"):
         export(tmp_path / "a.keras", tmp_path / "b.keras")
     np.savez(tmp_path / "given.npz", np.array([[0, 1, 4]]))
     assert export(tmp_path / "a.keras", tmp_path / "b.keras", inputs=tmp_path / "given.npz").any_batch

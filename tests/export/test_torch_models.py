@@ -6,28 +6,24 @@ import numpy as np
 import pytest
 import torch
 
-from ckpt_callbacks import ExportDiffers, ExportError, open_run
-from ckpt_callbacks.export import export, onnx_file, program_file
+from ckpt_callbacks import ExportError, open_run
+from ckpt_callbacks.export import export, onnx_file
 from tests.cli.command_line import ckpt
 from tests.export.alone import distance, outputs_of
 from tests.export.models import Cnn, Net, train
+from tests.export.plain import WEIGHT, WORDS, Two, arrays, left, save_two, saved
 
 SUFFIXES = [".onnx", ".pt2", ".torchscript"]
+
+
+@pytest.fixture
+def two(tmp_path):
+    return save_two(tmp_path)
 
 
 @pytest.fixture(scope="module")
 def cnn_dir(tmp_path_factory):
     return train(tmp_path_factory.mktemp("cnn") / "run", Cnn(width=3))
-
-
-def saved(path, module):
-    """Save a module as a plain loop does, and return the file."""
-    torch.save({"state_dict": module.state_dict()}, path)
-    return path
-
-
-def left(folder):
-    return sorted(path.name for path in folder.iterdir())
 
 
 @pytest.mark.export
@@ -96,62 +92,11 @@ def test_the_callers_own_module_stays_as_it_was(run_dir, tmp_path):
     assert all(value.equal(before[name]) for name, value in module.state_dict().items())
 
 
-@pytest.mark.parametrize(
-    ("options", "problem"),
-    [
-        ([], "holds the weights, but no code; expected the model's class, as in --model package.module:Net"),
-        (["--model", "tests.export.models:Nut"], "has no 'Nut'; expected a class or a function"),
-        (["--model", "no_such_module:Net"], "no_such_module cannot be imported: No module named 'no_such_module'"),
-        (["--model", "missing.py:Net"], "missing.py cannot be imported: missing.py does not exist"),
-        (["--model", "tests.export.models:Cnn"], "does not fit the model: Error(s) in loading state_dict for Cnn"),
-        (["--model", "torch.nn:Linear"], "Linear cannot be built from"),
-        (["--model", "os:getcwd"], "getcwd returned str; expected a torch.nn.Module"),
-        (["--model", ":"], "--model is ':'; expected package.module:Class, or file.py:Class"),
-    ],
-)
-def test_a_model_that_cannot_be_built_is_one_line(options, problem, run_dir, tmp_path):
-    code, out, err = ckpt("export", run_dir, "best", "--to", tmp_path / "a.pt2", *options)
-    assert (code, out) == (2, "") and problem in err and err.count("\n") == 1
-    assert left(tmp_path) == []
-
-
 def test_a_script_in_the_current_folder_can_hold_the_class(run_dir, tmp_path, monkeypatch):
     (tmp_path / "my_script.py").write_text("from tests.export.models import Net\n")
     monkeypatch.chdir(tmp_path)
     for named in ("my_script.py:Net", "my_script"):
         assert ckpt("export", run_dir, "--to", "a.pt2", "last", "--model", named, "--force")[0] == 0
-
-
-def test_the_class_that_a_lightning_cli_has_recorded_is_named_but_not_imported(tmp_path):
-    torch.save({"state_dict": {}, "hyper_parameters": {"_class_path": "no.such.Net"}}, tmp_path / "a.ckpt")
-    with pytest.raises(ExportError, match=r"as in --model no.such:Net \(in Python, model=...\)"):
-        export(tmp_path / "a.ckpt", tmp_path / "a.pt2")
-
-
-class Two(torch.nn.Module):
-    """A module of two inputs and three outputs, without sample inputs."""
-
-    def __init__(self):
-        super().__init__()
-        self.table, self.last = torch.nn.Embedding(5, 4), torch.nn.Linear(4, 2)
-
-    def forward(self, words, weight):
-        mean = (self.table(words) * weight[:, :, None]).mean(1)
-        return {"logits": self.last(mean), "parts": [mean, mean.sum(1)]}
-
-
-@pytest.fixture
-def two(tmp_path):
-    torch.manual_seed(1)
-    return saved(tmp_path / "two.ckpt", Two())
-
-
-def arrays(tmp_path, **named):
-    np.savez(tmp_path / "inputs.npz", **named)
-    return tmp_path / "inputs.npz"
-
-
-WORDS, WEIGHT = np.array([[0, 1, 4], [2, 3, 0]]), np.array([[1.0, 0.5, 2.0], [0.1, 1.0, 1.0]])
 
 
 @pytest.mark.parametrize("suffix", [pytest.param(".onnx", marks=pytest.mark.export), ".pt2"])
@@ -166,33 +111,6 @@ def test_inputs_of_a_file_are_passed_by_name_and_fit_the_models_precision(suffix
         session = onnxruntime.InferenceSession(target)
         assert [(x.name, x.shape) for x in session.get_inputs()] == [("words", ["batch", 3]), ("weight", ["batch", 3])]
         assert [x.name for x in session.get_outputs()] == ["output_0", "output_1", "output_2"]
-
-
-@pytest.mark.parametrize(
-    ("named", "problem"),
-    [
-        (None, "Two has no example_input_array; expected --inputs FILE.npz (in Python, inputs=...) with an array for "
-         "each argument of Two.forward(words, weight)"),
-        ({"words": WORDS}, "the inputs are words; expected an array for each argument of Two.forward(words, weight)"),
-        ({"words": WORDS, "wait": WEIGHT}, "Two.forward(words, weight): missing a required argument: 'weight'"),
-        ({"words": WORDS + 9, "weight": WEIGHT}, r"fails with (2, 3) int64, (2, 3) float32: index out of range"),
-    ],
-)  # fmt: skip
-def test_sample_inputs_that_are_missing_or_wrong_are_one_line(named, problem, two, tmp_path):
-    inputs = None if named is None else arrays(tmp_path, **named)
-    with pytest.raises(ExportError) as caught:
-        export(two, tmp_path / "two.pt2", model=Two, inputs=inputs)
-    assert problem in str(caught.value) and "\n" not in str(caught.value)
-    assert "two.pt2" not in left(tmp_path)
-
-
-@pytest.mark.parametrize("content", [b"", b"no archive", None])
-def test_a_file_without_sample_inputs_is_one_line(content, two, tmp_path):
-    path = tmp_path / "bad.npz"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(ExportError, match=r"bad.npz: (is no .npz file|does not exist); expected sample inputs: a file"):
-        export(two, tmp_path / "two.pt2", model=Two, inputs=path)
 
 
 class Fixed(torch.nn.Module):
@@ -212,43 +130,6 @@ def test_a_file_for_one_batch_size_says_so(suffix, tmp_path):
     assert done.any_batch is False and done.absolute == 0
 
 
-class Branch(torch.nn.Module):
-    """A module of which a trace records only one side."""
-
-    def __init__(self):
-        super().__init__()
-        self.scale = torch.nn.Parameter(torch.tensor(2.0))
-
-    def forward(self, x):
-        return x * self.scale if x.sum() == 0 else x
-
-
-def test_a_trace_that_misses_a_branch_is_found_although_the_sample_is_all_zeros(tmp_path):
-    with pytest.raises(ExportDiffers, match=r"was not written: it differs from"):
-        export(saved(tmp_path / "a.ckpt", Branch()), tmp_path / "a.ts", model=Branch, inputs=torch.zeros(2, 4))
-    assert left(tmp_path) == ["a.ckpt"]
-
-
-def test_an_exporter_that_cannot_follow_the_code_leaves_nothing_and_says_why(tmp_path):
-    with pytest.raises(ExportError, match=r"a.pt2: cannot be written from .*a.ckpt: \w+: Could not guard"):
-        export(saved(tmp_path / "a.ckpt", Branch()), tmp_path / "a.pt2", model=Branch, inputs=torch.zeros(2, 4))
-    assert left(tmp_path) == ["a.ckpt"]
-
-
-def test_an_exporter_that_stops_in_the_middle_leaves_the_old_file(run_dir, tmp_path, monkeypatch):
-    target = tmp_path / "a.pt2"
-    target.write_text("old")
-
-    def stop(program, path):
-        path.write_bytes(b"half")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(program_file.torch.export, "save", stop)
-    with pytest.raises(KeyboardInterrupt):
-        export(run_dir / "best.ckpt", target, model=Net, force=True)
-    assert left(tmp_path) == [target.name] and target.read_text() == "old"
-
-
 @pytest.mark.export
 def test_a_large_onnx_model_has_its_weights_beside_it_and_both_change_together(run_dir, tmp_path, monkeypatch):
     target, data = tmp_path / "a.onnx", tmp_path / "a.onnx.data"
@@ -264,11 +145,3 @@ def test_a_large_onnx_model_has_its_weights_beside_it_and_both_change_together(r
     assert export(run_dir / "best.ckpt", target, model=Net, force=True).files == (target,)
     assert left(tmp_path) == [target.name]  # the data of the old model would never be read again
     assert distance([before], outputs_of(target, inputs)) < 1e-6
-
-
-def test_a_module_without_forward_is_one_line(tmp_path):
-    class Bare(torch.nn.Module):
-        example_input_array = torch.ones(1, 2)
-
-    with pytest.raises(ExportError, match=r"^Bare has no forward\(\); expected one"):
-        export(saved(tmp_path / "a.ckpt", Bare()), tmp_path / "a.pt2", model=Bare())
