@@ -14,6 +14,7 @@ from ..record import Record, Status
 from ..recovery.lineage import supersede
 from ..runtime.clock import Clock
 from ..runtime.worker import Worker
+from ..store.disk_space import FULL
 from ..store.private_files import make_folder
 from .checkpoint_writer import CheckpointWriter
 from .directory import RunDirectory
@@ -97,12 +98,12 @@ class Committer:
         error = job.failed
         record = None
         try:
-            for _ in range(0 if error is not None else _TRIES):
+            for tried in range(0 if error is not None else _TRIES):
                 try:
                     record = self._write(job)
                 except Exception as caught:  # whatever a framework raises: a failed save never ends a training run
                     error = caught
-                    if getattr(caught, "errno", None) in _HOPELESS:
+                    if getattr(caught, "errno", None) in _HOPELESS and (tried or not self._makes_room(caught)):
                         break
                 else:
                     error = None
@@ -119,6 +120,10 @@ class Committer:
         if job.unchanged is None:
             blocked = self._clock.monotonic() - job.asked if job.blocked is None else job.blocked
         return SaveOutcome(job.save, record if reported is None else None, reported, blocked)
+
+    def _makes_room(self, error: Exception) -> bool:
+        """Return whether checkpoints that are due to be reduced made room on a full disk."""
+        return getattr(error, "errno", None) in FULL and self._directory.thinning.make_room()
 
     def _write(self, job: SaveJob) -> Record:
         self._directory.late.write()

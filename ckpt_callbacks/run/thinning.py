@@ -46,6 +46,13 @@ class Thinning:
         self.begin()
         self._worker.wait()
 
+    def make_room(self) -> bool:
+        """Rewrite what is due now, for a save that finds the disk full, and return whether anything was due."""
+        is_due = self._is_asked and (bool(self._worker.waiting) or self._due() is not None)
+        if is_due:
+            self.wait()
+        return is_due
+
     def finish(self) -> None:
         """Rewrite all that is due, and end the thread."""
         self._worker.close()

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import shutil
+import subprocess
 
 import pytest
 
@@ -14,8 +16,10 @@ from ckpt_callbacks.run.view import RunView
 from ckpt_callbacks.store.digest import verify
 from ckpt_callbacks.store.manifest import Manifest
 from ckpt_callbacks.store.replacement import intended, verify_now
+from tests.run import thinned
 from tests.run.thinned import POLICY, SUFFIX, VAL, WEIGHTS, read, train, weights
 from tests.support.command import ckpt
+from tests.support.disks import mounted
 
 EACH = Policy(Every(epochs=1), KeepAll(contents="weights"))
 
@@ -219,6 +223,18 @@ def test_a_start_and_a_resume_know_what_was_reduced_meanwhile(tmp_path, caplog):
     assert [record.epoch for record in resume.verified(found)] == [1]
     assert facts(tmp_path) == {1: WHOLE, 2: REDUCED, 3: REDUCED}
     assert not start.damaged and not resume.damaged and not caplog.messages
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_a_save_on_a_full_disk_waits_for_what_is_due_to_be_reduced(tmp_path, caplog, monkeypatch, background):
+    monkeypatch.setattr(thinned, "OPTIMIZER", 60_000)
+    with mounted(tmp_path, "-t", "tmpfs", "-o", "size=1m", "none"):
+        train(tmp_path, 3, Policy(Every(epochs=1), KeepAll()))
+        used = shutil.disk_usage(tmp_path).used
+        subprocess.run(["mount", "-o", f"remount,size={used + 50_000}", tmp_path], check=True)
+        train(tmp_path, 4, EACH, background=background)
+        assert facts(tmp_path) == {1: REDUCED, 2: REDUCED, 3: REDUCED, 4: WHOLE}
+        assert not any("was not saved" in line for line in caplog.messages)
 
 
 @pytest.mark.parametrize("background", [True, False])

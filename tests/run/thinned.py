@@ -79,7 +79,9 @@ def _write(path: Path, facts: Mapping[str, Any], data: bytes) -> None:
     text = json.dumps(facts).encode()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
     try:
-        os.write(descriptor, b"%08x %s\n%s" % (zlib.crc32(text + data), text, data))
+        left = b"%08x %s\n%s" % (zlib.crc32(text + data), text, data)
+        while left:  # a disk that becomes full takes a part of it first
+            left = left[os.write(descriptor, left) :]
     finally:
         os.close(descriptor)
 

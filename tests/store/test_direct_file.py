@@ -16,6 +16,7 @@ from ckpt_callbacks.memory.arena import Arena
 from ckpt_callbacks.memory.pages import PAGE
 from ckpt_callbacks.store import disk_space
 from ckpt_callbacks.store.direct_file import LARGE, DirectFile, _address
+from tests.support.disks import mounted
 
 SIZES = [0, 1, 17, PAGE - 1, PAGE, PAGE + 1, 3 * PAGE, LARGE - 1, LARGE, LARGE + PAGE + 1, 1 << 20, (8 << 20) + 5]
 
@@ -101,19 +102,6 @@ def test_memory_file_systems():
         assert path.read_bytes() == noise(PAGE * 3)
     finally:
         path.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def mounted(folder, *options):
-    """Mount a separate file system."""
-    if os.geteuid() != 0:
-        pytest.skip("only root mounts a small disk")
-    if subprocess.run(["mount", *options, folder], capture_output=True).returncode:
-        pytest.skip("may not mount")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", folder], check=True)
 
 
 @contextlib.contextmanager
