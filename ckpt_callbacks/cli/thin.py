@@ -8,12 +8,16 @@ from typing import Any
 import click
 
 from ..errors import StoreError, cause_of
-from ..policy.contents import DTYPES, KINDS, WEIGHTS, Contents
+from ..formats.compressed.suffix import is_compressed
+from ..policy.compression import least_gain, to_compress
+from ..policy.contents import COMPRESSIONS, DTYPES, KINDS, WEIGHTS, Contents
 from ..policy.contents_order import exceeds, held
 from ..record import Record, Status
+from ..run.compressing import Compressing
 from ..run.rewriting import Rewriting, unknown_names
 from ..run.view import RunView
 from ..store.condition import check_counts, condition
+from ..store.manifest import Manifest
 from ..units import rough_size
 from . import options
 from .output import say
@@ -27,14 +31,16 @@ from .records import Listing
 @click.option("--kind", type=click.Choice(KINDS), help="What stays; by default, the weights.")
 @click.option("--dtype", type=click.Choice(DTYPES), help="Round the weights to this type.")
 @click.option("--drop", multiple=True, metavar="NAME", help="Leave out this part of the model; may be repeated.")
+@click.option("--compression", type=click.Choice(COMPRESSIONS[:2]), help="Compress it, with auto only if it pays.")
 @click.option("--reference", metavar="TEXT", help="Note where the dropped weights can be found again.")
 @click.option("--force", is_flag=True, help="Reduce it even if a run would resume from it.")
 def thin(run_dir: Path, which: str | None, config: Path | None, force: bool, **given: Any) -> None:
-    """Reduce checkpoints to their weights, or to less.
+    """Reduce checkpoints to their weights or to less, or compress them.
 
     WHICH is an id or a step, a file or a path, a tag, or one of last, best and final. Without WHICH, reduces all
     checkpoints that hold more than the rules of the policy need. The new file has the same name, and is read in the
-    same way; no run can resume from it. Pinned checkpoints are not reduced.
+    same way; no run can resume from it. Pinned checkpoints are not reduced. --compression alone leaves what it holds as
+    it is; the file gets another name.
     """
     given = {name: value for name, value in given.items() if value}
     if which is None and not options.is_checkpoint(run_dir):
@@ -42,7 +48,8 @@ def thin(run_dir: Path, which: str | None, config: Path | None, force: bool, **g
             name = f"--{next(iter(given))}"
             raise StoreError(f"{name}: which checkpoint? expected one, as in `ckpt thin {run_dir} best {name} ...`")
         manifest = options.open_manifest(run_dir)
-        plan = Listing(manifest, options.required_policy(config, manifest)).view.plan()
+        view = Listing(manifest, options.required_policy(config, manifest)).view
+        plan, due = view.plan(), lambda: list(to_compress(view.plan()))
         found = [(record, plan.needs[record.id]) for record in plan.thin]
     else:
         manifest, name = options.locate(run_dir, which)
@@ -50,7 +57,8 @@ def thin(run_dir: Path, which: str | None, config: Path | None, force: bool, **g
         chosen = listing.find(name, alone=True)
         wanted = Contents(**{"kind": WEIGHTS.kind, **given})
         _require_more(listing.view, chosen, wanted, force=force)
-        found = [(chosen, wanted)]
+        found = [] if given.keys() == {"compression"} else [(chosen, wanted)]
+        due = lambda: [(manifest.records[chosen.id], wanted)] if wanted.is_compressed else []  # noqa: E731
     for record, contents in found:
         try:
             now = Rewriting(manifest, record, contents).carry_out()
@@ -63,8 +71,23 @@ def thin(run_dir: Path, which: str | None, config: Path | None, force: bool, **g
         say(f"{record.path}: reduced to {held(now)}, from {rough_size(record.size)} to {rough_size(now.size)}")
         if problem := unknown_names(now):
             say(f"Warning: {record.path}: {problem}", err=True)
-    if not found:
+    for record, contents in (packed := due()):
+        _compress(manifest, record, contents)
+    if not found and not packed:
         say(f"{run_dir}: nothing to reduce")
+
+
+def _compress(manifest: Manifest, record: Record, contents: Contents) -> None:
+    try:
+        now = Compressing(manifest, record, least_gain(contents)).carry_out()
+    except OSError as error:
+        raise StoreError(f"{record.path}: cannot be compressed: {cause_of(error)}") from error
+    if now is None:
+        raise StoreError(f"{record.path}: was deleted, pinned, tagged or rewritten meanwhile")
+    if now.file == record.file:
+        say(f"{record.path}: stays native: compression would take {now.compressed['gain']:.1%} off")
+    else:
+        say(f"{now.path}: compressed, from {rough_size(record.size)} to {rough_size(now.size)}")
 
 
 def _require_more(view: RunView, record: Record, wanted: Contents, *, force: bool) -> None:
@@ -72,7 +95,9 @@ def _require_more(view: RunView, record: Record, wanted: Contents, *, force: boo
     check_counts(record)
     if record.status not in (Status.VERIFIED, Status.THINNED):
         raise StoreError(f"{record.path}: its status is {condition(record)}; expected a checkpoint that is verified")
-    if not exceeds(held(record), wanted):
+    if wanted.is_compressed and is_compressed(record.file):
+        raise StoreError(f"{record.path}: is compressed already; expected a native checkpoint")
+    if not wanted.is_compressed and not exceeds(held(record), wanted):
         raise StoreError(f"{record.path}: holds only {held(record)}; expected one that holds more than {wanted}")
     if record.pinned:
         raise StoreError(f"{record.path}: is not reduced: it is pinned; run `ckpt unpin` first")

@@ -52,6 +52,7 @@ class _Node(TypedDict):
     dtype: NotRequired[Literal["fp32", "bf16", "fp16"]]
     drop: NotRequired[Annotated[list[str], OneOrMore()]]
     reference: NotRequired[str]
+    compression: NotRequired[Literal["auto", "zstd", "none"]]
 
 
 AnyContents = Annotated[_Node, build(Contents), _OrKind()]

@@ -11,6 +11,7 @@ from .spelling import closest, near
 
 KINDS = ("full", "weights")  # from the largest to the smallest
 DTYPES = ("fp32", "bf16", "fp16")
+COMPRESSIONS = ("auto", "zstd", "none")
 _OTHER_NAMES = {
     "float32": "fp32", "float": "fp32", "single": "fp32", "32": "fp32", "torch.float32": "fp32",
     "bfloat16": "bf16", "torch.bfloat16": "bf16", "float16": "fp16", "half": "fp16", "16": "fp16",
@@ -32,6 +33,8 @@ class Contents:
             state. A tensor with a value that is out of range keeps its type. None to leave them as they are.
         drop: The weights to leave out, by name, by the name of a part of the model, or with ``*`` for any text:
             ``"backbone"`` or ``("*.running_mean", "*.running_var")``.
+        compression: ``"zstd"`` to compress the file without loss, or ``"auto"`` to do so if it gains at least 5 %. It
+            gets another name, and `ckpt_callbacks.open` reads it. None or ``"none"`` for a native file.
         reference: Where dropped weights can be found again, such as the name of a pretrained model. It is only noted.
     """
 
@@ -39,11 +42,14 @@ class Contents:
     dtype: str | None = None
     drop: tuple[str, ...] | str = ()
     reference: str | None = None
+    compression: str | None = None
 
     def __post_init__(self) -> None:
         self._check("kind", KINDS)
         if self.dtype is not None:
             self._check("dtype", DTYPES)
+        if self.compression is not None:
+            self._check("compression", COMPRESSIONS)
         object.__setattr__(self, "drop", _as_names(self.drop))
         if self.reference is not None and not (isinstance(self.reference, str) and self.reference.strip()):
             raise PolicyError(f"Contents: reference is {self.reference!r}; expected a text, such as 'timm/vit_base'")
@@ -56,10 +62,16 @@ class Contents:
         assert isinstance(self.drop, tuple)
         return self.drop
 
+    @property
+    def is_compressed(self) -> bool:
+        """Whether the file is to be compressed, or may be."""
+        return self.compression not in (None, "none")
+
     def __str__(self) -> str:
         """Return it in a few words, such as ``weights, bf16``."""
         without = f"without {', '.join(self.dropped)}" if self.dropped else ""
-        return ", ".join(filter(None, (self.kind, self.dtype or "", without)))
+        packed = f"compression {self.compression}" if self.is_compressed else ""
+        return ", ".join(filter(None, (self.kind, self.dtype or "", without, packed)))
 
     def __repr__(self) -> str:
         given = [(f.name, getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) != f.default]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..record import Record
@@ -15,7 +16,7 @@ _RANK: dict[str | None, int] = {**dict.fromkeys(DTYPES, 0), "fp32": 1, None: 2}
 
 def held(record: Record) -> Contents:
     """Return what the file of a record holds."""
-    return contents_of(record.contents, record.reduced)
+    return replace(contents_of(record.contents, record.reduced), compression=record.compressed.get("codec"))
 
 
 def contents_of(kind: str, reduced: Mapping[str, Any]) -> Contents:
@@ -45,7 +46,15 @@ def joined(needs: Iterable[Contents]) -> Contents:
         dtype="fp32" if both else widest,  # neither of bf16 and fp16 holds all numbers of the other
         drop=drop,
         reference=references[0] if references and drop else None,
+        compression=_compression(parts),
     )
+
+
+def _compression(parts: Sequence[Contents]) -> str | None:
+    """Return how to compress what all of these need: not, if one of them needs a native file."""
+    if not all(part.is_compressed for part in parts):
+        return None
+    return "auto" if any(part.compression == "auto" for part in parts) else "zstd"
 
 
 def reachable(found: Contents, needed: Contents) -> Contents:

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..errors import StoreError, Unreadable, VerifyError, cause_of
 from ..policy.policy import Policy
 from ..policy.ranking import alias_targets
-from ..store.aliases import move_alias, obstacle, read_alias
+from ..store.aliases import link_targets, move_alias, obstacle, read_alias
 from ..store.commit import free_name, sync_folder
 from ..store.file_lock_calls import is_locked
 from ..store.layout import Layout
@@ -164,7 +164,7 @@ def _wrong_links(manifest: Manifest, policy_of: PolicyOf) -> Iterator[Repair]:
     """Yield a repair for each of the links `last`, `best` and `final` with a wrong target."""
     policy = policy_of(manifest)
     dirpath, records = manifest.layout.dirpath, manifest.verified(manifest.newest_run)
-    known = {record.file for record in manifest.records.values()}
+    known = link_targets(manifest.records.values())
     for name, record in alias_targets(records, policy.best_metric if policy else None).items():
         if name == "best" and policy is None:
             continue  # without a policy, it is unknown which checkpoint is the best

@@ -12,6 +12,7 @@ from ..errors import StoreError, VerifyError
 from ..formats.compressed.format import compressed
 from ..formats.compressed.opened import check_whole
 from ..formats.compressed.suffix import SUFFIX, is_compressed
+from ..policy.compression import LEAST_GAIN
 from ..record import Record, Status
 from ..store.aliases import reader_suffix
 from ..store.commit import commit, flush, free_name, remove
@@ -19,10 +20,8 @@ from ..store.digest import digest
 from ..store.manifest import Manifest
 from ..store.private_files import make_folder
 from ..store.replacement import undone, verify_now
-from ..store.succession import announced, finish, is_in_place, succeeded, successor
+from ..store.succession import announced, finish, settle, succeeded, successor
 from .rewriting import Stopped
-
-LEAST_GAIN = 0.05  # part of the bytes; what gains less stays native, unless it is compressed in any case
 
 
 class Compressing:
@@ -59,7 +58,8 @@ class Compressing:
         if is_compressed(record.file) or not record.path.is_file():
             raise StoreError(f"{record.path}: is not a native file; only these can be compressed")
         if record.replacement:  # an earlier attempt was interrupted, or another process is at work
-            return self._settle()
+            now = settle(self._manifest, record.id)
+            return now if is_compressed(now.file) else None
         make_folder(layout.staging)
         staged = layout.staging / f"{record.run}-{record.id}.thin-{uuid.uuid4().hex[:8]}{record.path.suffix}{SUFFIX}"
 
@@ -133,25 +133,12 @@ class Compressing:
         same = (now.file, now.digest, now.pinned, now.tags) == (planned.file, planned.digest, False, planned.tags)
         return same and now.status in (Status.VERIFIED, Status.THINNED)
 
-    def _settle(self) -> Record | None:
+    def _settle(self) -> None:
         """Finish what was begun if the new file is in place, or else take back this object's announcement.
 
         What another process has announced, and has not done yet, is left to it.
         """
-
         with contextlib.suppress(OSError, StoreError):  # the next start finishes it; the native file still counts
-            known = self._manifest.records.get(self._record.id, self._record)
-            is_new = is_in_place(known)
-
-            def facts_of(now: Record) -> dict[str, Any]:
-                if successor(now) is None or now.replacement != known.replacement:
-                    return {}
-                if is_new:
-                    return succeeded(now)
-                return undone() if now.replacement == self._intent.get("replacement") else {}
-
-            now = self._manifest.amend(known.id, facts_of)
-            if "obsolete" in now.replacement:
-                now = finish(self._manifest, now.id)
-            return now if is_compressed(now.file) else None
-        return None
+            settle(self._manifest, self._record.id)
+            mine = self._intent["replacement"]
+            self._manifest.amend(self._record.id, lambda now: undone() if now.replacement == mine else {})

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import VerifyError
 from ..record import Record, Status
-from ..store.aliases import move_alias
+from ..store.aliases import link_targets, move_alias
 from ..store.identity import require_same
 from ..store.manifest import Manifest
 from .leftovers import Leftovers
@@ -118,7 +118,7 @@ def move_aliases(view: RunView) -> dict[str, str]:
         Why an alias could not be moved, by its name. One that cannot be moved does not hinder the others.
     """
     manifest = view.manifest
-    known = {record.file for record in list(manifest.records.values())}
+    known = link_targets(list(manifest.records.values()))
     failed = {}
     for name, record in view.aliases().items():
         try:

@@ -22,6 +22,7 @@ from ..store.identity import identity
 from ..store.manifest import Manifest
 from ..store.private_files import make_folder
 from ..store.replacement import finished, intended, is_in_place, swap, undone, verify_now
+from ..store.succession import settle
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -60,6 +61,8 @@ class Rewriting:
             StoreError: The format cannot be rewritten, or holds objects that only the script's own code can read.
             VerifyError: The checkpoint is damaged, or what was written is.
         """
+        if {"file", "obsolete"} & self._record.replacement.keys():  # a compression was interrupted
+            self._record = settle(self._manifest, self._record.id)
         record, layout = self._record, self._manifest.layout
         form = format_of(record.path)
         if form is None or form.thin is None:

@@ -8,15 +8,20 @@ import os
 from collections.abc import Collection
 
 from ..errors import CkptError, first_line
-from ..policy.contents import Contents
+from ..formats.compressed.zstd import library
+from ..policy.compression import least_gain, to_compress
 from ..policy.contents_order import held
 from ..record import Record
+from ..runtime.priority import yield_to_training
 from ..runtime.worker import Worker
 from ..store import disk_space
+from .compressing import Compressing
 from .rewriting import Rewriting, Stopped, unknown_names
 from .view import RunView
 
 log = logging.getLogger("ckpt_callbacks")
+
+_Key = tuple[int, str]  # the id of a record, and what becomes of it
 
 
 class Thinning:
@@ -30,8 +35,11 @@ class Thinning:
 
     def __init__(self, view: RunView, worker: Worker, min_free: int = 0) -> None:
         self._view, self._worker, self._min_free, self._is_stopped = view, worker, min_free, False
-        self._is_asked = view.policy is not None and any(rule.contents for rule in view.policy.keep.parts())
-        self._refused: set[int] = set()  # ids of records that cannot be rewritten
+        needs = [rule.needs() for rule in view.policy.keep.parts()] if view.policy is not None else []
+        self._is_asked = any(needs)
+        if any(contents is not None and contents.is_compressed for contents in needs):
+            library()  # a run must not find out after hours that it is missing
+        self._refused: set[_Key] = set()  # what cannot be done
         self._unknown: set[str] = set()  # names in ``drop`` that were logged
         self._named: set[int] = set()  # ids of records whose failure was logged
 
@@ -61,27 +69,42 @@ class Thinning:
         """Leave what is under way: no file is replaced from now on. Another process may take the directory."""
         self._is_stopped = True
 
-    def _due(self, tried: Collection[int] = ()) -> tuple[Record, Contents] | None:
-        plan = self._view.by_rules()
-        left = (record for record in plan.thin if record.id not in self._refused and record.id not in tried)
-        return next(((record, plan.needs[record.id]) for record in left), None)
+    def _due(self, tried: Collection[_Key] = ()) -> tuple[_Key, Record, Rewriting | Compressing] | None:
+        """Return what is to be done next, which has its key; None if nothing is left."""
+        plan, manifest = self._view.by_rules(), self._view.manifest
+        for record in plan.thin:
+            if (key := (record.id, "reduced")) not in self._refused and key not in tried:
+                return key, record, Rewriting(manifest, record, plan.needs[record.id])
+        for record, needed in to_compress(plan):
+            if (key := (record.id, "compressed")) not in self._refused and key not in tried:
+                return key, record, Compressing(manifest, record, least_gain(needed))
+        return None
 
     def _rewrite_all(self) -> None:
-        tried: set[int] = set()
+        yield_to_training()
+        tried: set[_Key] = set()
         while not self._is_stopped and (due := self._due(tried)) is not None:
-            record, needed = due
-            tried.add(record.id)  # once; what failed is tried again after the next save
+            key, record, work = due
+            tried.add(key)  # once; what failed is tried again after the next save
             try:
                 self._keep_free(record)
-                now = Rewriting(self._view.manifest, record, needed).carry_out(lambda: not self._is_stopped)
+                now = work.carry_out(lambda: not self._is_stopped)
             except Stopped:
                 return
             except (CkptError, OSError) as error:
-                self._note(record, error)
+                self._note(key, record, error)
             else:
                 if now is not None:
-                    log.info("reduced %s to %s: %d bytes, before %d", record.file, held(now), now.size, record.size)
-                    self._note_unknown(now)
+                    self._say(record, now)
+
+    def _say(self, before: Record, now: Record) -> None:
+        if now.file != before.file:
+            log.info("compressed %s: %d bytes, before %d", now.file, now.size, before.size)
+        elif "gain" in now.compressed:
+            log.info("%s stays native: compression would take %.1f %% off", now.file, 100 * now.compressed["gain"])
+        else:
+            log.info("reduced %s to %s: %d bytes, before %d", now.file, held(now), now.size, before.size)
+            self._note_unknown(now)
 
     def _note_unknown(self, record: Record) -> None:
         """Log once which names in ``drop`` no weight has."""
@@ -94,12 +117,12 @@ class Thinning:
         if self._min_free and disk_space.free(record.path.parent) < record.size + self._min_free:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), f"with min_free={self._min_free}")
 
-    def _note(self, record: Record, error: Exception) -> None:
+    def _note(self, key: _Key, record: Record, error: Exception) -> None:
         """Log once that a checkpoint stays whole, unless it has been deleted meanwhile."""
         if not self._view.manifest.counts(record.id):
             return
         if isinstance(error, CkptError):  # the disk has not failed, so it would fail again
-            self._refused.add(record.id)
+            self._refused.add(key)
         if record.id not in self._named:
             self._named.add(record.id)
-            log.warning("%s: cannot be reduced now: %s", record.path, first_line(error))
+            log.warning("%s: cannot be %s now: %s", record.path, key[1], first_line(error))

@@ -222,8 +222,10 @@ class RunView:
                 self.damaged[record.id] = error
                 continue
             self.damaged.pop(record.id, None)  # it could not be read earlier
-            if record.resumable and not self.manifest.records.get(record.id, record).resumable:
+            now = self.manifest.records.get(record.id, record)
+            if record.resumable and not now.resumable:
                 continue  # somebody has reduced it to its weights while it was read
+            record = now if now.file != record.file else record
             log.info("%s: verified in %.2f s", record.path, time.perf_counter() - begun)
             yield record
 

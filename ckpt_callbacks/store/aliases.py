@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from ..errors import StoreError
-from ..record import ALIASES
+from ..record import ALIASES, Record
 from .commit import free_draft
 from .private_files import create_file, read_file
 
@@ -81,6 +81,16 @@ def _point(dirpath: Path, name: str, file: str, suffix: str, known: Collection[s
             draft.unlink()
         raise
     return link
+
+
+def link_targets(records: Iterable[Record]) -> set[str]:
+    """Return the names of files to which links of this package may point.
+
+    Args:
+        records: The records of the run directory. The native file of a compressed one may be the target of an old link.
+    """
+    files = {record.file for record in records}
+    return files | {file.removesuffix(_COMPRESSED) for file in files}
 
 
 def reader_suffix(file: str) -> str:

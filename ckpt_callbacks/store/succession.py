@@ -77,6 +77,25 @@ def is_in_place(record: Record) -> bool:
         return False
 
 
+def settle(manifest: Manifest, id_: int) -> Record:
+    """Finish a succession that was interrupted after the new file was in place, and return the record.
+
+    Args:
+        manifest: The directory's manifest.
+        id_: The record's id.
+
+    Raises:
+        OSError: The disk is broken.
+        StoreError: The journal cannot be written.
+    """
+    known = manifest.records[id_]
+    if successor(known) is not None and is_in_place(known):
+        manifest.amend(id_, lambda now: succeeded(now) if now.replacement == known.replacement else {})
+    if predecessor(manifest.records[id_]) is not None:
+        return finish(manifest, id_)
+    return manifest.records[id_]
+
+
 def follow(record: Record) -> None:
     """Let the links to the old file point to the new one.
 

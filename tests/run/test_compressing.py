@@ -3,11 +3,27 @@
 import errno
 import os
 import random
+import sys
+import threading
 
 import pytest
 
 import ckpt_callbacks
-from ckpt_callbacks import Every, KeepAll, KeepBest, Metric, Policy, Status, StoreError, VerifyError, open_run
+from ckpt_callbacks import (
+    Contents,
+    Every,
+    KeepAll,
+    KeepBest,
+    KeepLast,
+    Metric,
+    MissingDependency,
+    Policy,
+    Status,
+    StoreError,
+    VerifyError,
+    open_run,
+)
+from ckpt_callbacks.formats.compressed import writer
 from ckpt_callbacks.run.compressing import Compressing
 from ckpt_callbacks.run.leftovers import Leftovers
 from ckpt_callbacks.run.pruning import delete
@@ -171,7 +187,24 @@ def test_what_another_process_has_announced_is_left_to_it(trained):
     before = manifest.amend(1, lambda now: announced("1.cz", "xxh3_128:0", 1, {}))
     assert Compressing(manifest, before).carry_out() is None
     assert Manifest.read(trained).records[1] == before
-    assert Rewriting(manifest, before).carry_out() is None
+
+
+@pytest.mark.parametrize("moment", ["in place", "obsolete"])
+def test_an_interrupted_one_is_finished_before_it_is_reduced(trained, monkeypatch, moment):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ckpt_callbacks.run.compressing.settle", killed)
+    monkeypatch.setattr(f"ckpt_callbacks.run.compressing.{'succeeded' if moment == 'in place' else 'finish'}", killed)
+    with pytest.raises(KeyboardInterrupt):
+        compress(trained, 1)
+    monkeypatch.undo()
+    assert files(trained) == [f"1{SUFFIX}", f"1{SUFFIX}.cz", f"2{SUFFIX}", f"3{SUFFIX}"]
+    manifest = Manifest.read(trained)
+    now = Rewriting(manifest, manifest.records[1]).carry_out()
+    assert (now.file, now.contents) == (f"1{SUFFIX}.cz", "weights")
+    assert files(trained) == [f"1{SUFFIX}.cz", f"2{SUFFIX}", f"3{SUFFIX}"]
+    verify(now)
 
 
 def test_readers_with_an_older_manifest_find_it_under_its_new_name(trained, caplog):
@@ -181,3 +214,88 @@ def test_readers_with_an_older_manifest_find_it_under_its_new_name(trained, capl
     verify_now(manifest, before)
     assert run.last().file == f"3{SUFFIX}.cz" and not caplog.messages
     assert ckpt_callbacks.run.view.missing_ids(Manifest.read(trained)) == set()
+
+
+PACKED = Contents(compression="auto")
+BEST_WEIGHTS = KeepBest(2, by=VAL, contents=Contents("weights", compression="zstd"))
+RULES = Policy(
+    Every(epochs=1),
+    KeepLast(3, contents=PACKED) | KeepBest(2, by=VAL, contents=Contents("weights", compression="zstd")),
+)
+
+
+def held_in(dirpath):
+    return {r.epoch: (r.file, r.contents, r.resumable, r.status) for r in Manifest.read(dirpath).live()}
+
+
+@pytest.mark.parametrize("background", [True, False])
+def test_rules_compress_all_but_what_a_run_would_resume_from(tmp_path, background):
+    run = train(tmp_path, policy=RULES, background=background)
+    assert held_in(tmp_path) == {
+        2: (f"2{SUFFIX}.cz", "weights", False, Status.THINNED),
+        4: (f"4{SUFFIX}.cz", "full", True, Status.VERIFIED),  # the larger contents win
+        5: (f"5{SUFFIX}.cz", "full", True, Status.VERIFIED),
+        6: (f"6{SUFFIX}", "full", True, Status.VERIFIED),
+    }
+    assert "best 2 by val_loss (#2): weights, compression zstd" in run.view.plan().reasons[4]
+    assert run.view.best().epoch == 2 and os.readlink(tmp_path / f"best{SUFFIX}.cz") == f"2{SUFFIX}.cz"
+    assert next(run.view.verified_resumable()).file == f"6{SUFFIX}"
+    assert ckpt("verify", tmp_path).exit_code == ckpt("doctor", tmp_path, "--dry-run").exit_code == 0
+    assert not any((tmp_path / ".ckpt" / "staging").iterdir())
+    train(tmp_path, 7, RULES)
+    assert held_in(tmp_path)[6][0] == f"6{SUFFIX}.cz"
+    assert held_in(tmp_path)[4] == (f"4{SUFFIX}.cz", "weights", False, Status.THINNED)
+
+
+def test_auto_leaves_native_what_gains_little_and_says_so_once(tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    data = random.Random(0).randbytes(90_000)
+    monkeypatch.setattr("tests.run.thinned.weights", lambda epoch: data)
+    monkeypatch.setattr("tests.run.thinned.OPTIMIZER", 1)
+    train(tmp_path, 3, policy := Policy(Every(epochs=1), KeepAll(contents=PACKED)))
+    train(tmp_path, 4, policy)
+    assert files(tmp_path) == [f"{epoch}{SUFFIX}" for epoch in range(1, 5)]
+    assert [m.partition(":")[0] for m in caplog.messages if "stays native" in m] == [
+        f"{epoch}{SUFFIX} stays native" for epoch in (1, 2, 3)
+    ]
+
+
+def test_a_missing_library_is_named_before_training(tmp_path, monkeypatch):
+    for name in ("backports.zstd", "compression.zstd", "compression"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delattr("backports.zstd", raising=False)
+    with pytest.raises(MissingDependency, match=r'pip install "ckpt-callbacks\[compress\]"'):
+        train(tmp_path, 1, RULES)
+
+
+def test_the_thread_that_compresses_yields_to_training(tmp_path, monkeypatch):
+    found = []
+
+    def seen(*arguments):
+        found.append((threading.current_thread(), os.getpriority(os.PRIO_PROCESS, threading.get_native_id())))
+        return compress_file(*arguments)
+
+    compress_file = writer.compress
+    monkeypatch.setattr(writer, "compress", seen)
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    train(tmp_path, 2, policy := Policy(Every(epochs=1), KeepAll(contents=PACKED)), background=True)
+    assert [nice > before for _, nice in found] == [sys.platform == "linux"]
+    train(tmp_path, 3, policy, background=False)
+    assert found[-1] == (threading.main_thread(), before) and os.getpriority(os.PRIO_PROCESS, 0) == before
+
+
+def test_thin_compresses_by_hand_and_as_rules_say(trained):
+    refused = ckpt("thin", trained, "last", "--compression", "zstd")
+    assert "a run would resume from it" in refused.stderr
+    assert f"1{SUFFIX}.cz: compressed, from " in ckpt("thin", trained, "1", "--compression", "zstd").stdout
+    assert "is compressed already" in ckpt("thin", trained, "1", "--compression", "auto").stderr
+    assert ckpt("thin", trained, "2", "--kind", "weights", "--compression", "auto").exit_code == 0
+    assert {epoch: found[:2] for epoch, found in held_in(trained).items()} == {
+        1: (f"1{SUFFIX}.cz", "full"), 2: (f"2{SUFFIX}.cz", "weights"), 3: (f"3{SUFFIX}", "full"),
+    }  # fmt: skip
+    assert "full, compression zstd" in ckpt("ls", trained).stdout
+    train(trained, 5, ALL)
+    path = trained / "policy.yaml"
+    path.write_text("save: {every: {epochs: 1}}\nkeep: all\ncontents: {compression: auto}\n")
+    assert ckpt("thin", trained, "--config", path).stdout.count("compressed, from") == 2
+    assert [found[0].endswith(".cz") for found in held_in(trained).values()] == [True] * 4 + [False]
