@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from ..errors import ExportError, first_line
-from ..formats.keras.suffix import WEIGHTS
+from ..errors import ExportError, first_line, listed
+from ..formats.keras import embedded
+from ..formats.keras.suffix import LEGACY, WEIGHTS
 from .given import Arrays
+
+log = logging.getLogger("ckpt_callbacks")
 
 _BATCH = 2
 _LONGEST = 300  # characters of a message of Keras
@@ -42,16 +46,30 @@ class KerasModel:
                 f"{path}: holds the weights, but no model; expected --model package.module:function, which returns the "
                 "model (in Python, model=...)"
             )
+        left_out = _dropped(path)
+        if given is None and left_out:
+            raise ExportError(
+                f"{path}: lacks {listed(left_out)}, which a rule has left out; expected --model "
+                "package.module:function, which returns a model that has them (in Python, model=...)"
+            )
+        how: dict[str, bool] = {"skip_mismatch": True} if left_out else {}
+        if left_out and path.suffix == LEGACY and not path.name.endswith(WEIGHTS):
+            how["by_name"] = True
         try:
             if given is None:
                 return cls(keras.models.load_model(path, compile=False))
-            model = keras.models.clone_model(given) if isinstance(given, keras.Model) else given()
-            model.load_weights(path)
+            model = _copied(given) if isinstance(given, keras.Model) else given()
+            model.load_weights(path, **how)
         except Exception as error:  # Keras and the model's own code raise all kinds of errors
             raise ExportError(
                 f"{path}: Keras cannot load it: {first_line(error)[:_LONGEST]}; expected the code of its layers, as in "
                 "--model package.module, which registers them (in Python, model=...)"
             ) from error
+        if left_out:
+            log.warning(
+                "%s: lacks %s, which a rule has left out; the export holds what the model itself has there", path,
+                listed(left_out),
+            )  # fmt: skip
         if not isinstance(model, keras.Model):
             raise ExportError(f"--model returned {type(model).__name__}; expected a keras.Model")
         return cls(model)
@@ -126,6 +144,19 @@ class KerasModel:
         kinds = [entry.dtype for entry in keras.tree.flatten(inputs)]
         cast = [value.astype(kind) for value, kind in zip(ordered, kinds, strict=True)]
         return keras.tree.pack_sequence_as(inputs, cast)
+
+
+def _copied(model: keras.Model) -> keras.Model:
+    """Return a copy, so that the caller's own model stays as it is."""
+    made = keras.models.clone_model(model)
+    made.set_weights(model.get_weights())
+    return made
+
+
+def _dropped(path: Path) -> tuple[str, ...]:
+    """Return the names of the weights that a rule has left out of a checkpoint."""
+    record = (embedded.read(path) or {}).get("record") or {}
+    return tuple((record.get("reduced") or {}).get("drop", ()))
 
 
 def resized(inputs: Any, batch: int) -> Any:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_TALKATIVE = ("torch.onnx", "torch.export", "torch._export", "absl", "root", "tf2onnx", "tensorflow")
+_TALKATIVE = ("torch.onnx", "torch.export", "torch._export", "absl", "tf2onnx", "tensorflow")
 
 
 @contextmanager
@@ -16,14 +16,20 @@ def quiet() -> Iterator[None]:
 
     The framework must be imported before, because torch sets the levels of its loggers at its import.
     """
-    loggers = [logging.getLogger(None if name == "root" else name) for name in _TALKATIVE]
+    root, loggers = logging.getLogger(), [logging.getLogger(name) for name in _TALKATIVE]
     levels = [logger.level for logger in loggers]
     try:
+        root.addFilter(_is_error)  # onnxruntime logs to this one; a filter leaves other loggers alone
         for logger in loggers:
             logger.setLevel(logging.ERROR)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
+        root.removeFilter(_is_error)
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+def _is_error(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR

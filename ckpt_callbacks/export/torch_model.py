@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import ExportError, first_line
+from ..errors import ExportError, first_line, listed
+from ..formats.torch.format import KEY
+from ..policy.name_patterns import matches
 from . import torch_file
 from .given import Arrays
 from .sample import Sample, arrays_of
+
+log = logging.getLogger("ckpt_callbacks")
 
 _UNFIT = "loading state_dict"  # in torch's message
 
@@ -48,12 +53,18 @@ class TorchModel:
                 f"{path}: holds the weights, but no code; expected the model's class, as in --model "
                 f"{_recorded(saved) or 'package.module:' + (named or 'Class')} (in Python, model=...)"
             )
+        left_out = dropped(saved)
         try:
             module = _copied(given) if isinstance(given, torch.nn.Module) else _built(path, saved, given)
-            module.load_state_dict(saved["state_dict"])
+            if isinstance(given, torch.nn.Module) or not hasattr(given, "load_from_checkpoint"):
+                if hasattr(module, "on_load_checkpoint"):
+                    module.on_load_checkpoint(saved)  # as Lightning does, which may rename weights
+                module.load_state_dict(saved["state_dict"], strict=not left_out)
         except RuntimeError as error:
             lines = [line.strip() for line in str(error).splitlines()]
             raise ExportError(f"{path}: does not fit the model: {' '.join(lines[:2])[:300]}") from error
+        if left_out:
+            _check_rest(path, module, saved, left_out)
         return cls(module)
 
     def sample(self, arrays: Any) -> Sample:
@@ -115,6 +126,24 @@ class TorchModel:
             yield disturbed
 
 
+def dropped(saved: dict[str, Any]) -> tuple[str, ...]:
+    """Return the names of the weights that a rule has left out of a checkpoint."""
+    record = (saved.get(KEY) or {}).get("record") or {}
+    return tuple((record.get("reduced") or {}).get("drop", ()))
+
+
+def _check_rest(path: Path, module: torch.nn.Module, saved: dict[str, Any], left_out: tuple[str, ...]) -> None:
+    """Make sure that a model has what its checkpoint lacks, and nothing but what was left out is lacking."""
+    lacking = module.state_dict().keys() - saved["state_dict"].keys()
+    wrong = sorted(name for name in lacking if not any(matches(pattern, name) for pattern in left_out))
+    if wrong:
+        raise ExportError(f"{path}: does not fit the model: it lacks {listed(wrong)}, which no rule has left out")
+    log.warning(
+        "%s: lacks %s, which a rule has left out; the export holds what the model itself has there", path,
+        listed(left_out),
+    )  # fmt: skip
+
+
 def _copied(module: torch.nn.Module) -> torch.nn.Module:
     """Return a copy on the CPU, so that the caller's own module stays as it is."""
     module = getattr(module, "_orig_mod", module)  # what torch.compile wraps
@@ -132,7 +161,9 @@ def _built(path: Path, saved: dict[str, Any], given: Any) -> torch.nn.Module:
         raise ExportError(f"the model is {name}; expected a module, its class, or a function that returns it")
     try:
         if isinstance(given, type) and hasattr(given, "load_from_checkpoint"):
-            made: Any = given.load_from_checkpoint(path, map_location="cpu", weights_only=True)
+            made: Any = given.load_from_checkpoint(
+                path, map_location="cpu", strict=not dropped(saved), weights_only=True
+            )
         else:
             made = given()
     except Exception as error:  # whatever the model's own code raises
