@@ -33,7 +33,7 @@ def find_unlisted(manifest: Manifest) -> Iterator[Repair]:
     known = {(record.run, record.id) for record in manifest.records.values()}
     found: list[Record] = []
     for record in sorted(
-        filter(None, map(_record, unnamed_paths(manifest))), key=lambda r: (r.id, r.path.stat().st_mtime_ns, r.file)
+        filter(None, map(_record, unnamed_paths(manifest))), key=lambda r: (r.id, _changed_at(r.path), r.file)
     ):
         if (record.run, record.id) not in known:
             known.add((record.run, record.id))
@@ -92,6 +92,14 @@ def _record(path: Path) -> Record | None:
         return record.replace(file=path.name)
     except (VerifyError, AttributeError, KeyError, TypeError, ValueError):
         return None
+
+
+def _changed_at(path: Path) -> int:
+    """Return when a file was changed, in nanoseconds; 0 if a training run has deleted it meanwhile."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def has_valid_checksums(path: Path) -> bool:

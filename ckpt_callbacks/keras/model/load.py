@@ -40,11 +40,12 @@ def read_embedded(path: Path) -> FitState:
 
 
 def _read_embedded(path: Path) -> FitState:
+    only_weights = ResumeError(
+        f"{path}: holds only weights, so a run cannot be resumed from it; expected a checkpoint with "
+        "contents='full', or call model.load_weights() and pass resume='never'"
+    )
     if path.name.endswith(WEIGHTS):
-        raise ResumeError(
-            f"{path}: holds only weights, so a run cannot be resumed from it; expected a checkpoint with "
-            "contents='full', or call model.load_weights() and pass resume='never'"
-        )
+        raise only_weights
     try:
         facts = embedded.read(path)
         arrays = own_arrays.read(path, facts.get(keras_zip.PLACES, ())) if facts is not None else []
@@ -57,6 +58,8 @@ def _read_embedded(path: Path) -> FitState:
             f"{path}: holds no state of a run; expected a file that KerasCheckpoint wrote, or call "
             "model.load_weights() and pass resume='never'"
         )
+    if facts.keys() >= {"record"} and "version" not in facts:  # the rest of the file was dropped
+        raise only_weights
     try:
         return FitState.from_json(facts, arrays)
     except ResumeError as error:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from ckpt_callbacks import Contents, Every, KeepAll, KeepBest, KeepLast, Policy, Status
+from ckpt_callbacks.errors import ResumeError
 from ckpt_callbacks.formats.keras.archive import WEIGHTS
 from ckpt_callbacks.formats.keras.check import tensors
 from ckpt_callbacks.formats.zip_member import open_member
@@ -49,6 +50,15 @@ def test_a_run_resumes_and_the_best_weights_come_back(tmp_path):
     fit(trained, again, epochs=5)
     loss = trained.evaluate(*digits()[1], verbose=0, return_dict=True)["loss"]
     assert loss == pytest.approx(again.best().metrics["val_loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize("format", [None, "h5"])
+def test_no_run_resumes_from_a_reduced_file_and_the_error_says_so(tmp_path, format):
+    ours = checkpoint(tmp_path, EACH_WEIGHTS, format=format)
+    fit(quick(), ours)
+    first = ours.records()[0].path
+    with pytest.raises(ResumeError, match=f"{first.name}: holds only weights, so a run cannot be resumed from it"):
+        fit(quick(), checkpoint(tmp_path, EACH_WEIGHTS, format=format, resume=first))
 
 
 @pytest.mark.parametrize("hold", [in_attributes, in_a_list])
