@@ -29,6 +29,7 @@ from .errors import (
 from .events import Event, EventKind
 from .formats.compressed.opened import native_path
 from .formats.compressed.opened import open as open
+from .formats.load_weights import load_weights
 from .policy.composition import AllOf, AnyOf, Not, Trigger
 from .policy.contents import Contents
 from .policy.decision import Decision, Save, Stop
@@ -109,6 +110,7 @@ __all__ = [
     "decide",
     "fold",
     "hours",
+    "load_weights",
     "minutes",
     "native_path",
     "open_run",

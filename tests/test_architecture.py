@@ -62,6 +62,7 @@ ALLOWED_LIBRARIES = {
 FUNCTIONS = {
     "decide",
     "fold",
+    "load_weights",
     "native_path",
     "plan",
     "open_run",

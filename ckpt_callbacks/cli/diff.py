@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import StoreError, listed
+from ..formats.compressed.opened import native_path
 from ..record import Record
 from ..store.condition import check_exists
 from ..units import rough_size
@@ -50,7 +51,7 @@ def diff(which: tuple[str, ...], everything: bool, as_json: bool) -> None:
     """
     sides = _sides(which)
     with ExitStack() as opened:
-        a, b = (opened.enter_context(_look(side.path)) for side in sides)
+        a, b = (opened.enter_context(_look(opened.enter_context(native_path(side.path)))) for side in sides)
         if a.layout != b.layout:
             raise StoreError(
                 f"{sides[1].path}: is {b.layout}, but {sides[0].path} is {a.layout}, which names its weights "

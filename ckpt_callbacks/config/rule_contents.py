@@ -49,7 +49,7 @@ class _Node(TypedDict):
     """What checkpoints hold, or what a retention rule needs of those that it keeps."""
 
     kind: NotRequired[Literal["full", "weights"]]
-    dtype: NotRequired[Literal["fp32", "bf16", "fp16"]]
+    dtype: NotRequired[Literal["fp32", "bf16", "fp16", "int8", "int4"]]
     drop: NotRequired[Annotated[list[str], OneOrMore()]]
     reference: NotRequired[str]
     compression: NotRequired[Literal["auto", "zstd", "none"]]

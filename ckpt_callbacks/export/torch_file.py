@@ -11,6 +11,7 @@ import torch
 from ..errors import ExportError, first_line
 from ..formats.torch import without_code
 from ..formats.torch.check import refused
+from ..formats.torch.quantized_state import restored
 from ..formats.torch.readable_name import readable_name
 
 
@@ -49,4 +50,4 @@ def weights(path: Path) -> dict[str, Any]:
 def _checked(path: Path, found: Any) -> dict[str, Any]:
     if not isinstance(found, dict) or not isinstance(found.get("state_dict"), dict):
         raise ExportError(f"{path}: holds no 'state_dict'; expected a checkpoint of Lightning or of TorchSource")
-    return found
+    return restored(found)

@@ -59,7 +59,7 @@ class Reduction:
             item_size: The bytes of one of its numbers.
         """
         wanted = self.contents.dtype
-        if wanted is None or _ITEM_SIZES[wanted] >= item_size:
+        if wanted not in _ITEM_SIZES or _ITEM_SIZES[wanted] >= item_size:
             return ()
         return (wanted, "fp32") if _ITEM_SIZES["fp32"] < item_size and wanted != "fp32" else (wanted,)
 

@@ -11,6 +11,7 @@ import keras
 from ..errors import ResumeError, VerifyError
 from ..formats.keras.suffix import LEGACY
 from ..formats.keras.unsupported import one_line
+from ..policy.contents import WHOLE_NUMBERS
 from ..policy.contents_order import held
 from ..record import Record
 from ..run.directory import RunDirectory
@@ -100,6 +101,13 @@ def load_verified(model: keras.Model, record: Record, directory: RunDirectory) -
         record: The checkpoint.
         directory: The run directory that holds it.
     """
+    if record.reduced.get("dtype") in WHOLE_NUMBERS:
+        log.warning(
+            "%s: its weights were not loaded: it holds them as %s, which this model does not; keras.saving.load_model "
+            "loads it, and a rule that needs contents='weights' keeps them as they were",
+            record.path, record.reduced["dtype"],
+        )  # fmt: skip
+        return
     try:
         verify_now(directory.manifest, record)
     except VerifyError as error:

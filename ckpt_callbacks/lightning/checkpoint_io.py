@@ -23,6 +23,7 @@ from ..formats.torch import format as torch_zip
 from ..formats.torch import writer as torch_file
 from ..formats.torch.check import refused
 from ..formats.torch.pickler import is_known
+from ..formats.torch.quantized_state import restored
 from ..formats.torch.tensor_facts import DEVICES
 from ..run.resumed_parts import ResumedParts
 from ..run.run import Run
@@ -268,6 +269,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         if parts != ResumedParts() and wanted in (None, str(path)) and is_resuming():
             checkpoint = select(checkpoint, parts)
             log.warning("%s: resuming only from its %s, as requested", path, parts)
+        checkpoint = restored(checkpoint)
         fit_names(checkpoint, self.trainer.lightning_module)
         refuse_other_model(self.trainer, path, checkpoint)
         if mapped is not None and self.trainer.strategy.root_device.type == "cpu":  # others copy what they receive

@@ -21,6 +21,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from ..errors import CkptError, ResumeError
 from ..formats.torch.check import load
+from ..formats.torch.quantized_state import restored
 from ..record import Record, Status
 from ..recovery.lineage import ancestors
 from ..run.given_checkpoint import given_checkpoint
@@ -44,6 +45,7 @@ _named: weakref.WeakKeyDictionary[_CheckpointConnector, bool] = weakref.WeakKeyD
 
 _select = _CheckpointConnector._select_ckpt_path
 _restore = _CheckpointConnector._restore_modules_and_callbacks
+_restore_module = _CheckpointConnector.restore_model
 _restore_theirs = _CheckpointConnector.restore_callbacks
 
 
@@ -249,6 +251,14 @@ def _restore_callbacks(connector: _CheckpointConnector) -> None:
     _restore_theirs(connector)
 
 
+def _restore_model(connector: _CheckpointConnector) -> None:
+    """Restore the module, from whole numbers as well."""
+    if connector._loaded_checkpoint:
+        connector._loaded_checkpoint = restored(connector._loaded_checkpoint)
+    _restore_module(connector)
+
+
 _CheckpointConnector._select_ckpt_path = _select_and_note
+_CheckpointConnector.restore_model = _restore_model
 _CheckpointConnector.restore_callbacks = _restore_callbacks
 _CheckpointConnector._restore_modules_and_callbacks = _restore_the_chosen

@@ -10,12 +10,14 @@ from .argument_names import suggests_fields
 from .spelling import closest, near
 
 KINDS = ("full", "weights")  # from the largest to the smallest
-DTYPES = ("fp32", "bf16", "fp16")
+WHOLE_NUMBERS = ("int8", "int4")
+DTYPES = ("fp32", "bf16", "fp16", *WHOLE_NUMBERS)
 COMPRESSIONS = ("auto", "zstd", "none")
 _OTHER_NAMES = {
     "float32": "fp32", "float": "fp32", "single": "fp32", "32": "fp32", "torch.float32": "fp32",
     "bfloat16": "bf16", "torch.bfloat16": "bf16", "float16": "fp16", "half": "fp16", "16": "fp16",
-    "torch.float16": "fp16",
+    "torch.float16": "fp16", "torch.int8": "int8", "8": "int8", "8bit": "int8", "q8": "int8", "4": "int4",
+    "4bit": "int4", "q4": "int4",
 }  # fmt: skip
 
 
@@ -30,7 +32,9 @@ class Contents:
     Args:
         kind: ``"full"`` for all that a run needs to continue, or ``"weights"`` for the weights alone.
         dtype: ``"fp32"``, ``"bf16"`` or ``"fp16"`` to round the weights; wider ones only, and never the optimizer's
-            state. A tensor with a value that is out of range keeps its type. None to leave them as they are.
+            state. A tensor with a value that is out of range keeps its type. ``"int8"`` or ``"int4"``, with
+            ``kind="weights"``, to store matrices and kernels as whole numbers with a scale for each output channel;
+            `ckpt_callbacks.load_weights` reads them. None to leave them as they are.
         drop: The weights to leave out, by name, by the name of a part of the model, or with ``*`` for any text:
             ``"backbone"`` or ``("*.running_mean", "*.running_var")``.
         compression: ``"zstd"`` to compress the file without loss, or ``"auto"`` to do so if it gains at least 5 %. It
@@ -50,6 +54,11 @@ class Contents:
             self._check("dtype", DTYPES)
         if self.compression is not None:
             self._check("compression", COMPRESSIONS)
+        if self.dtype in WHOLE_NUMBERS and self.kind == "full":
+            raise PolicyError(
+                f"Contents: dtype is {self.dtype!r}, with kind 'full'; expected kind='weights' as well: no run resumes "
+                "from whole numbers"
+            )
         object.__setattr__(self, "drop", _as_names(self.drop))
         if self.reference is not None and not (isinstance(self.reference, str) and self.reference.strip()):
             raise PolicyError(f"Contents: reference is {self.reference!r}; expected a text, such as 'timm/vit_base'")

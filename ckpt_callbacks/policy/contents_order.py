@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from ..record import Record
-from .contents import DTYPES, KINDS, Contents
+from .contents import KINDS, Contents
 from .name_patterns import common, covered, without_covered
 
 # A rewrite never converts between types of one rank: that would lose digits and save nothing.
-_RANK: dict[str | None, int] = {**dict.fromkeys(DTYPES, 0), "fp32": 1, None: 2}
+_RANK: dict[str | None, int] = {None: 2, "fp32": 1, "bf16": 0, "fp16": 0, "int8": -1, "int4": -2}
 
 
 def held(record: Record) -> Contents:

@@ -11,13 +11,14 @@ from typing import Any
 
 import h5py
 
-from ...policy.contents import Contents
+from ...policy.contents import WHOLE_NUMBERS, Contents
 from ..format import Shapes, Written
 from ..reduction import Reduction
 from ..zip_member import open_member
 from . import archive, embedded_dataset
 from .archive import ARRAYS, KEY, METADATA, OPTIMIZERS, WEIGHTS
 from .check import tensors
+from .quantized import quantize
 from .reduced_group import copy_group
 from .suffix import KERAS
 
@@ -37,10 +38,20 @@ def reduce(path: Path, thinned: Path, record: Mapping[str, Any], contents: Conte
 
     Raises:
         OSError: The disk is full, or broken.
-        StoreError: Nothing would be left.
+        StoreError: Nothing would be left, or Keras cannot quantise the model.
         Exception: Whatever zipfile and h5py raise for a damaged file.
     """
-    reduction = Reduction(contents, record["reduced"])
+    reduction, dtype = Reduction(contents, record["reduced"]), contents.dtype
+    if dtype not in WHOLE_NUMBERS or record["reduced"].get("dtype") == dtype:
+        return _reduce(path, thinned, record, reduction)
+    with tempfile.TemporaryDirectory(dir=thinned.parent) as folder:
+        quantized = Path(folder, thinned.name)
+        for name, error in quantize(path, quantized, dtype).items():
+            reduction.note(name, error)
+        return _reduce(quantized, thinned, record, reduction)
+
+
+def _reduce(path: Path, thinned: Path, record: Mapping[str, Any], reduction: Reduction) -> Written:
     if path.suffix != KERAS:
         shapes = _reduce_hdf5(path, thinned, reduction, _OF_OPTIMIZERS)
         facts = reduction.facts()

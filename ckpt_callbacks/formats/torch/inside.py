@@ -13,6 +13,7 @@ import torch
 
 from ...errors import StoreError, VerifyError, first_line
 from ..inside import PIECE, Inside, WeightOnDisk
+from .quantized_state import QuantizedWeight, read_weights
 from .without_code import read
 
 _SETTINGS = {"hyper_parameters": "", "datamodule_hyper_parameters": "datamodule"}  # Lightning's keys, and a prefix
@@ -32,17 +33,19 @@ def look(path: Path, key: str) -> Iterator[Inside]:
     """
     try:
         found = read(path)
+        state = found.get("state_dict", found) if isinstance(found, dict) else None
+        weights = read_weights(found, state) if isinstance(state, Mapping) else {}
     except OSError:
         raise
     except Exception as error:  # torch raises all kinds of errors when a file is damaged
         raise VerifyError(f"{path}: torch cannot open it: {first_line(error)}") from error
-    state = found.get("state_dict", found) if isinstance(found, dict) else None
-    if not isinstance(state, Mapping) or not (tensors := {k: v for k, v in state.items() if _is_readable(v)}):
+    tensors = {name: value for name, value in weights.items() if _is_readable(value)}
+    if not tensors:
         raise StoreError(f"{path}: holds no weights; expected a state_dict of tensors")
     yield Inside(
         "a torch file",
         {str(name): _entry(path, str(name), tensor) for name, tensor in tensors.items()},
-        _settings(found, {name: value for name, value in state.items() if name not in tensors and state is not found}),
+        _settings(found, {} if state is found else {n: v for n, v in weights.items() if n not in tensors}),
         _facts(found),
         record_in(found.get(key)),
     )
@@ -55,10 +58,12 @@ def record_in(facts: object) -> Mapping[str, Any] | None:
 
 
 def _is_readable(value: object) -> bool:
-    return isinstance(value, torch.Tensor) and value.device.type != "meta"
+    return isinstance(value, QuantizedWeight) or (isinstance(value, torch.Tensor) and value.device.type != "meta")
 
 
-def _entry(path: Path, name: str, tensor: torch.Tensor) -> WeightOnDisk:
+def _entry(path: Path, name: str, tensor: torch.Tensor | QuantizedWeight) -> WeightOnDisk:
+    if isinstance(tensor, QuantizedWeight):
+        return WeightOnDisk(tensor.shape, tensor.dtype, partial(_quantized_pieces, path, name, tensor))
     return WeightOnDisk(
         tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), partial(_pieces, path, name, tensor)
     )
@@ -73,6 +78,14 @@ def _pieces(path: Path, name: str, tensor: torch.Tensor) -> Iterator[np.ndarray]
             yield piece.to(torch.complex128 if piece.is_complex() else torch.float64).numpy()
     except (NotImplementedError, RuntimeError) as error:
         raise StoreError(f"{path}: {name} of type {tensor.dtype} cannot be compared: {first_line(error)}") from error
+
+
+def _quantized_pieces(path: Path, name: str, weight: QuantizedWeight) -> Iterator[np.ndarray]:
+    try:
+        tensor = weight.tensor()
+    except (RuntimeError, ValueError) as error:
+        raise VerifyError(f"{path}: {name}: {first_line(error)}") from error
+    yield from _pieces(path, name, tensor)
 
 
 def _settings(found: Mapping[str, Any], others: Mapping[str, Any]) -> dict[str, Any]:

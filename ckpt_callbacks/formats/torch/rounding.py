@@ -3,38 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 
 from ..reduction import Error, Reduction
+from .computed import ComputedStorages
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 NAMES = {dtype: name for name, dtype in DTYPES.items()} | {torch.float64: "fp64"}
 _CHUNK = 1 << 22  # numbers that are looked at together
-
-
-@dataclass(frozen=True)
-class Computed:
-    """A storage whose bytes exist only while they are written.
-
-    Attributes:
-        size: Its bytes.
-        compute: Returns it.
-    """
-
-    size: int
-    compute: Callable[[], torch.UntypedStorage]
-
-    def nbytes(self) -> int:
-        """Return its size, as a storage does."""
-        return self.size
-
-    def cpu(self) -> torch.UntypedStorage:
-        """Return it in host memory, as a storage does."""
-        return self.compute()
 
 
 class Rounding:
@@ -44,15 +23,11 @@ class Rounding:
 
     Args:
         reduction: Says which types to use, and gets the errors.
-
-    Attributes:
-        computed: What belongs into the storages of the rounded tensors, by their address; they have no numbers yet.
+        storages: Gets what is computed.
     """
 
-    def __init__(self, reduction: Reduction) -> None:
-        self._reduction = reduction
-        self.computed: dict[int, Computed] = {}
-        self._placeholders: list[torch.UntypedStorage] = []  # kept alive, so that no address is used twice
+    def __init__(self, reduction: Reduction, storages: ComputedStorages) -> None:
+        self._reduction, self._storages = reduction, storages
 
     def rounded(self, *states: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         """Yield the tensors of each state dictionary that get another type.
@@ -63,7 +38,7 @@ class Rounding:
         groups: dict[int, list[tuple[int, str, torch.Tensor]]] = {}
         for number, state in enumerate(states):
             for name, value in state.items():
-                if _is_plain(value):
+                if is_plain(value):
                     groups.setdefault(value.untyped_storage()._cdata, []).append((number, name, value))
         found: list[dict[str, Any]] = [{} for _ in states]
         for group in groups.values():
@@ -99,23 +74,16 @@ class Rounding:
         """Return the storage in place of that of a tensor. Nothing is in it, so it takes no memory."""
         source = tensor.untyped_storage()
         count = source.nbytes() // tensor.element_size()
-        storage = torch.UntypedStorage(count * dtype.itemsize)
 
         def compute() -> torch.UntypedStorage:
             numbers = torch.empty(0, dtype=tensor.dtype).set_(source, 0, (count,))
             return numbers.to(dtype).untyped_storage()
 
-        self.computed[storage._cdata] = Computed(storage.nbytes(), compute)
-        self._placeholders.append(storage)
-        return storage
-
-    def fill(self) -> None:
-        """Compute all numbers now, for a writer that reads them from the tensors."""
-        for storage in self._placeholders:
-            storage.copy_(self.computed[storage._cdata].compute(), non_blocking=False)
+        return self._storages.add(count * dtype.itemsize, compute)
 
 
-def _is_plain(value: Any) -> bool:
+def is_plain(value: Any) -> bool:
+    """Return whether a weight is a tensor of floats that can be given another type."""
     return (
         type(value) in (torch.Tensor, torch.nn.Parameter)
         and value.dtype in NAMES

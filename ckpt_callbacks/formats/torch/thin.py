@@ -12,11 +12,15 @@ from typing import Any
 import torch
 
 from ...errors import StoreError, first_line
-from ...policy.contents import Contents
+from ...policy.contents import WHOLE_NUMBERS, Contents
 from ..format import Written
 from ..reduction import Reduction
 from .check import refused
+from .computed import ComputedStorages
 from .format import KEY
+from .quantized_state import KEY as QUANTIZED
+from .quantized_state import restored
+from .quantizing import Quantizing
 from .readable_name import readable_name
 from .rounding import Rounding
 from .writer import write
@@ -46,18 +50,22 @@ def reduce(path: Path, thinned: Path, record: Mapping[str, Any], contents: Conte
     is_full = contents.kind == "full"
     kept = {key: value for key, value in found.items() if is_full or key not in _TO_CONTINUE}
     reduction = Reduction(contents, record["reduced"])
-    rounding = Rounding(reduction)
+    storages = ComputedStorages()
     for key in _STATES:
         if key in kept:
             kept[key] = _without_dropped(kept[key], reduction)
-    present = [key for key in _STATES if key in kept]
-    for key, rounded in zip(present, rounding.rounded(*(kept[key] for key in present)), strict=True):
-        kept[key].update(rounded)
+    if contents.dtype in WHOLE_NUMBERS:
+        kept["state_dict"], kept[QUANTIZED] = Quantizing(reduction, storages).quantized(kept["state_dict"])
+    else:
+        present = [key for key in _STATES if key in kept]
+        states = Rounding(reduction, storages).rounded(*(kept[key] for key in present))
+        for key, rounded in zip(present, states, strict=True):
+            kept[key].update(rounded)
     facts = reduction.facts()
     kept[KEY] = {**(found.get(KEY, {}) if is_full else {}), "record": {**record, "reduced": facts}}
     weights = kept["state_dict"].items()
     shapes = [(name, tuple(value.shape)) for name, value in weights if isinstance(value, torch.Tensor)]
-    return replace(write(thinned, kept, shapes, rounding=rounding), reduced=facts)
+    return replace(write(thinned, kept, shapes, later=storages), reduced=facts)
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -72,7 +80,10 @@ def _load(path: Path) -> dict[str, Any]:
         raise StoreError(f"torch cannot open it: {first_line(error)}") from error
     if not isinstance(found, dict) or not isinstance(found.get("state_dict"), Mapping):
         raise StoreError("it holds no state_dict; the file stays whole")
-    return found
+    try:
+        return restored(found)
+    except ValueError as error:
+        raise StoreError(f"{first_line(error)}; the file stays as it is") from error
 
 
 def _without_dropped(state: Mapping[str, Any], reduction: Reduction) -> Any:

@@ -21,8 +21,8 @@ from ...store.direct_file import DirectFile
 from .. import Shapes
 from ..zip_writer import ZipWriter
 from .alignment import ALIGN, LARGE, alignment
+from .computed import Computed, ComputedStorages
 from .pickler import Pickled, is_known, pickled
-from .rounding import Computed, Rounding
 from .small_members import SmallMembers
 
 _NEW_YEAR = (0, 0x21)  # the earliest date that an archive can hold; torch stores no date either
@@ -91,7 +91,7 @@ def write(
     obj: Any,
     shapes: Shapes = (),
     pickle: Callable[[Any], Pickled] | None = None,
-    rounding: Rounding | None = None,
+    later: ComputedStorages | None = None,
 ) -> Written:
     """Write an object directly from its own memory, without a copy of all of it in host memory.
 
@@ -100,7 +100,7 @@ def write(
         obj: Anything that `torch.save` takes.
         shapes: The tensors that the file must contain, for the result.
         pickle: Pickles the object; by default, as `torch.save` does.
-        rounding: Computes the numbers of some of its tensors.
+        later: What is computed only when it is written.
 
     Raises:
         OSError: The disk is full, or broken.
@@ -109,16 +109,18 @@ def write(
     if is_known():
         try:
             found = (pickle or pickled)(obj)
-            later = {} if rounding is None else rounding.computed
-            sources = [later.get(s._cdata) or (in_memory(s) if s.device.type == "cpu" else s) for s in found.storages]
+            computed = {} if later is None else later.computed
+            sources = [
+                computed.get(s._cdata) or (in_memory(s) if s.device.type == "cpu" else s) for s in found.storages
+            ]
             digest, size = TorchFile(found.data, [sources[place] for place in found.members]).write(path)
             return Written(shapes, digest, size)
         except OSError:
             raise
         except Exception:
             pass  # torch.save can write it, or says what is wrong with it
-    if rounding is not None:
-        rounding.fill()
+    if later is not None:
+        later.fill()
     with disk_errors(path):
         torch.save(obj, path)
     return Written(shapes)
