@@ -10,12 +10,14 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import torch
 
-from ckpt_callbacks import Event, Policy, Record, State, Status, decide, plan
+from ckpt_callbacks import Contents, Event, Policy, Record, State, Status, decide, load_weights, plan
 from ckpt_callbacks.config import Config
 from ckpt_callbacks.policy.ranking import best_record
 from ckpt_callbacks.policy.smoothed_ranking import smoothed_ranking
 from ckpt_callbacks.store.manifest import Manifest
+from tests.formats.reducible import reduced
 from tests.support.forks import forks_of
 from tests.support.processes import ROOT
 
@@ -166,9 +168,17 @@ def test_the_map_of_the_package_is_right():
         assert (PACKAGE / name).exists() or (ROOT / name).exists(), name
 
 
-def test_the_python_blocks_about_contents_run(tmp_path):
+@pytest.mark.parametrize("dtype", ["int8", "int4"])
+def test_the_python_blocks_about_contents_run(tmp_path, monkeypatch, dtype):
+    path, model = tmp_path / "runs" / "a" / "best.ckpt", torch.nn.Linear(33, 5)
+    path.parent.mkdir(parents=True)
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "old.ckpt")
+    reduced(tmp_path / "old.ckpt", Record(1, "old.ckpt"), Contents("weights", dtype))[0].rename(path)
+    monkeypatch.chdir(tmp_path)
     program = "".join(blocks(ROOT / "docs" / "contents.md", "python"))
-    exec(program, namespace := {})
+    exec(program, namespace := {"model": torch.nn.Linear(33, 5)})
+    found = load_weights(path)["weight"]
+    assert torch.equal(namespace["model"].weight, found) and torch.equal(namespace["state"]["weight"], found)
     (tmp_path / "ckpt.yaml").write_text(next(iter(blocks(ROOT / "docs" / "contents.md", "yaml"))))
     assert Policy.from_yaml(tmp_path / "ckpt.yaml") == namespace["policy"]
 

@@ -49,7 +49,7 @@ MISTAKES = [
     (WITH_SAVE + "contents: []", f"contents: got a list; expected {CONTENTS}"),
     (
         WITH_SAVE + "contents: {dtype: bf15}",
-        "contents.dtype: got 'bf15'; expected fp32 or bf16 or fp16; did you mean 'bf16'?",
+        "contents.dtype: got 'bf15'; expected fp32 or bf16 or fp16 or int8 or int4; did you mean 'bf16'?",
     ),
     (
         WITH_SAVE + "contents: {drop: ['']}",

@@ -70,9 +70,10 @@ def test_a_kind_alone_is_enough(given):
 @pytest.mark.parametrize(
     ("make", "line"),
     [
-        (lambda: Contents(dtype="bfloat16"), "Contents: dtype is 'bfloat16'; expected one of fp32, bf16, fp16; "
-         "did you mean 'bf16'?"),
-        (lambda: Contents(dtype=16), "Contents: dtype is 16; expected one of fp32, bf16, fp16; did you mean 'fp16'?"),
+        (lambda: Contents(dtype="bfloat16"), "Contents: dtype is 'bfloat16'; expected one of fp32, bf16, fp16, int8, "
+         "int4; did you mean 'bf16'?"),
+        (lambda: Contents(dtype=16), "Contents: dtype is 16; expected one of fp32, bf16, fp16, int8, int4; did you "
+         "mean 'fp16'?"),
         (lambda: Contents("weigths"), "Contents: kind is 'weigths'; expected one of full, weights; "
          "did you mean 'weights'?"),
         (lambda: Contents(drop=["a", 3]), "Contents: drop is ['a', 3], with 3 in it; expected names of weights or of "

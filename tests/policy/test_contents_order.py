@@ -48,6 +48,8 @@ def test_a_rewrite_leaves_no_more_than_is_needed_and_happens_once(found, later):
     ("needs", "join"),
     [
         ([Contents("weights", "bf16"), Contents("weights", "fp16")], Contents("weights", "fp32")),
+        ([Contents("weights", "int4"), Contents("weights", "int8")], Contents("weights", "int8")),
+        ([Contents("full", "bf16"), Contents("weights", "int8")], Contents("full", "bf16")),
         ([Contents("weights", "bf16"), Contents("full")], Contents("full")),
         ([Contents("weights", "bf16"), Contents("weights", "fp32")], Contents("weights", "fp32")),
         ([Contents("full", "bf16"), Contents("weights")], Contents("full")),

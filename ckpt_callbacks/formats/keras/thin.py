@@ -41,7 +41,8 @@ def reduce(path: Path, thinned: Path, record: Mapping[str, Any], contents: Conte
         StoreError: Nothing would be left, or Keras cannot quantise the model.
         Exception: Whatever zipfile and h5py raise for a damaged file.
     """
-    reduction, dtype = Reduction(contents, record["reduced"]), contents.dtype
+    reduction = Reduction(contents, record["reduced"])
+    dtype = contents.dtype
     if dtype not in WHOLE_NUMBERS or record["reduced"].get("dtype") == dtype:
         return _reduce(path, thinned, record, reduction)
     with tempfile.TemporaryDirectory(dir=thinned.parent) as folder:
