@@ -99,7 +99,11 @@ def _raise(error: OSError) -> None:
 
 def _feed(hasher: xxhash.xxh3_128, path: Path, from_device: bool, progress: Progress | None) -> int:
     size = 0
-    with _opened(path, from_device) as file, _buffer() as buffer, memoryview(buffer) as view:
+    with (
+        _opened(path, from_device) as file,
+        _buffer(os.fstat(file.fileno()).st_size) as buffer,
+        memoryview(buffer) as view,
+    ):
         while count := file.readinto(view):
             hasher.update(view[:count])
             size += count
@@ -110,9 +114,10 @@ def _feed(hasher: xxhash.xxh3_128, path: Path, from_device: bool, progress: Prog
     return size
 
 
-def _buffer() -> mmap.mmap:
+def _buffer(size: int) -> mmap.mmap:
+    """Return memory for reading a file of ``size`` bytes; for a small one, no huge page, which takes long to zero."""
     try:
-        return pages.allocate(_CHUNK)
+        return pages.allocate(min(_CHUNK, pages.round_up(size + 1)))  # one more byte: a short read shows the end
     except OSError:  # too little memory does not make a checkpoint damaged
         return pages.allocate(_FEW)
 
