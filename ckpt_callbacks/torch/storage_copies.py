@@ -65,11 +65,11 @@ class SmallStorages:
             self._make_views(tensors)
 
     def _make_views(self, tensors: Sequence[torch.Tensor]) -> None:
-        block, begin = self.block, address_of(self.block) if len(self.block) else 0
+        block = self.block
         memory = torch.frombuffer(block, dtype=torch.uint8).untyped_storage() if len(block) else None
         wholes: dict[torch.dtype, torch.Tensor] = {}  # the block as a tensor of each type
-        for place in self.structure.small:
-            number, piece = self.structure.whole[place], self.pieces[place]
+        for place, begin in zip(self.structure.small, self.members.begins, strict=True):
+            number = self.structure.whole[place]
             if memory is None or number is None or not tensors[number].is_cpu:
                 self._others.append(place)
             elif self.structure.sizes[place]:
@@ -77,8 +77,7 @@ class SmallStorages:
                 whole = wholes.get(like.dtype)
                 if whole is None:
                     whole = wholes[like.dtype] = torch.empty(0, dtype=like.dtype, device="cpu").set_(memory)
-                offset = (address_of(piece) - begin) // like.element_size()
-                self._views.append(whole.as_strided(like.shape, like.stride(), offset))
+                self._views.append(whole.as_strided(like.shape, like.stride(), begin // like.element_size()))
                 self._whole.append(number)
 
     def copy_from(

@@ -23,6 +23,7 @@ _STORAGES = {  # the types whose tensors `torch.save` writes as `_rebuild_tensor
     torch.bfloat16: "BFloat16Storage", torch.int64: "LongStorage", torch.int32: "IntStorage",
     torch.int16: "ShortStorage", torch.int8: "CharStorage", torch.uint8: "ByteStorage", torch.bool: "BoolStorage",
 }  # fmt: skip
+_TEXTS = [b"X" + struct.pack("<I", length) for length in range(256)]  # the beginnings of short strings
 _NAMES = {"rebuild": b"ctorch._utils\n_rebuild_tensor_v2\n", "hooks": b"ccollections\nOrderedDict\n"}
 
 
@@ -66,7 +67,7 @@ def _piece(kind: type[pickle.Pickler], value: Any) -> bytes:
 def text(value: str) -> bytes:
     """Return the piece for a string."""
     data = value.encode("utf-8", "surrogatepass")
-    return b"X" + struct.pack("<I", len(data)) + data
+    return (_TEXTS[len(data)] if len(data) < len(_TEXTS) else b"X" + struct.pack("<I", len(data))) + data
 
 
 def storage_piece(kind: str, name: str, location: str, count: int) -> bytes:

@@ -42,6 +42,11 @@ class SmallMembers:
         self._headers: list[tuple[int, bytearray]] = []
         self._entries, self._lengths = b"", list[int]()
 
+    @property
+    def begins(self) -> list[int]:
+        """Where each storage begins in the block."""
+        return [begin for begin, _ in self._spans]
+
     def places_in(self, block: memoryview) -> list[memoryview]:
         """Return the place of each storage in a block of memory."""
         return [block[begin:end] for begin, end in self._spans]
