@@ -44,14 +44,14 @@ class DataOrder:
 
     def end_epoch(self) -> None:
         """Keep the random state. Call it after all hooks of an epoch, and when training begins."""
-        self.before_hooks = random_state()
+        self.before_hooks = random_state(self._before_fit, self.before_hooks)
 
     def begin_epoch(self, trainer: Trainer) -> None:
         """Keep the random state. Call it after the hooks that begin an epoch, before its first batch is drawn."""
         # Lightning creates the first epoch's iterators when `fit` begins, and those of later epochs after this hook.
         self._state = {
             "before_fit": None if trainer.current_epoch else self._before_fit,
-            "random": random_state(),
+            "random": random_state(self._before_fit, self.before_hooks),
             "generators": generator_states(trainer),
         }
         self._before_fit = None
@@ -59,6 +59,10 @@ class DataOrder:
     def state(self) -> dict[str, Any]:
         """Return what `skip` needs, in types that `torch.load(weights_only=True)` reads back."""
         return self._state
+
+    def random_state(self) -> RandomState:
+        """Return the random state now. It shares with the others what has not changed."""
+        return random_state(self._state.get("random"), self.before_hooks)
 
     def resume(self, state: dict[str, Any]) -> None:
         """Continue an epoch.

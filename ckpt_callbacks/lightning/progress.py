@@ -9,7 +9,6 @@ import torch
 from lightning.pytorch import Trainer
 
 from ..torch.parameter_names import Names
-from ..torch.rng import random_state
 from . import loops, validations
 from .data_order import DataOrder, generator_states, is_plain, prefetched
 from .embedded import FitState, Place, ProcessState
@@ -71,7 +70,8 @@ class Progress:
     def await_validation(self, trainer: Trainer) -> None:
         """Finish a batch that a validation follows."""
         self.place = Place.VALIDATION
-        self._before_validation = {"random": random_state(), "progress": validations.validation_progress(trainer)}
+        progress = validations.validation_progress(trainer)
+        self._before_validation = {"random": self.order.random_state(), "progress": progress}
 
     def continue_epoch(self) -> None:
         """Finish a validation after which the epoch continues."""
@@ -135,7 +135,7 @@ class Progress:
 
     def _process_state(self, trainer: Trainer) -> ProcessState:
         before_validation = self.place is Place.VALIDATION
-        random = self._before_validation["random"] if before_validation else random_state()
+        random = self._before_validation["random"] if before_validation else self.order.random_state()
         generators = generator_states(trainer)
         if self.place is Place.EPOCH_END:
             return ProcessState(random, generators)

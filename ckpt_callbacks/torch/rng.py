@@ -11,16 +11,29 @@ import torch
 RandomState = dict[str, Any]
 
 
-def random_state() -> RandomState:
-    """Return the states of the Python, numpy, torch and CUDA generators of this process."""
+def random_state(*earlier: RandomState | None) -> RandomState:
+    """Return the states of the Python, numpy, torch and CUDA generators of this process.
+
+    Args:
+        earlier: States that go into the same file. Tensors that equal theirs are theirs, so that the file holds them
+            only once: many training loops use only torch's generator.
+    """
+    known = [state for state in earlier if state is not None]
     version, words, gauss = random.getstate()
     _, keys, position, has_gauss, cached = np.random.get_state()
+    python = torch.from_numpy(np.array(words, np.int64))  # torch takes five times as long
+    numpy = torch.from_numpy(keys.astype(np.int64))
     return {
-        "python": [version, torch.from_numpy(np.array(words, np.int64)), gauss],  # torch takes five times as long
-        "numpy": [torch.from_numpy(keys.astype(np.int64)), int(position), int(has_gauss), float(cached)],
-        "torch": torch.get_rng_state(),
+        "python": [version, _shared(python, [state["python"][1] for state in known]), gauss],
+        "numpy": [_shared(numpy, [state["numpy"][0] for state in known]), int(position), int(has_gauss), float(cached)],
+        "torch": _shared(torch.get_rng_state(), [state["torch"] for state in known]),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
+
+
+def _shared(words: torch.Tensor, known: list[torch.Tensor]) -> torch.Tensor:
+    """Return the first tensor that equals ``words``, which may be ``words`` itself."""
+    return next((one for one in known if one.dtype == words.dtype and torch.equal(one, words)), words)
 
 
 def set_random_state(state: RandomState) -> None:
