@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import zipfile
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ def check(path: Path, wanted: Shapes) -> None:
             _check_open(path, file, wanted)
         return
     with zipfile.ZipFile(path) as archive:
-        json.loads(archive.read("config.json"))
+        _parse(archive.read("config.json"))
     with open_member(path, WEIGHTS) as member, h5py.File(member) as file:
         _check_open(path, file, wanted)
 
@@ -45,6 +46,12 @@ def tensors(group: Any) -> Iterator[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     group.visititems(lambda name, item: found.append((name, item)) if isinstance(item, h5py.Dataset) else None)
     return ((name, item) for name, item in found if name != DATASET and not name.startswith(f"{ARRAYS}/"))
+
+
+@functools.lru_cache(maxsize=2)
+def _parse(config: bytes) -> None:
+    # The configuration rarely changes from save to save, and parsing it would take longer than all other checks.
+    json.loads(config)
 
 
 def _check_open(path: Path, file: Any, wanted: Shapes) -> None:
