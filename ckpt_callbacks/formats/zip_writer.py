@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..store.direct_file import DirectFile
+from .joined import joined
 from .zip_dates import zip_date
 
 __all__ = ["LOCAL_HEADER", "LOCAL_SIGNATURE", "Member", "ZipWriter", "begin_of_data", "crc32", "directory", "timestamp"]
@@ -90,7 +91,7 @@ class ZipWriter:
             crc = crc32(data, crc)
 
         self._file.write(member.header())
-        for piece in pieces:
+        for piece in joined(pieces):
             self._file.write(piece, add_to_crc)
         self._file.write(member.descriptor(crc))
         return crc

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import xxhash
 
-from ..memory.pages import PAGE, address_of, allocate
+from ..memory.pages import HUGE, PAGE, address_of, allocate
 from .digest import named
 from .disk_space import reserve
 
@@ -36,7 +36,8 @@ class DirectFile:
     """
 
     def __init__(self, path: Path, size: int = 0) -> None:
-        self._bounce = allocate(_BOUNCE)
+        # A device writes from a huge page at a fifth of the processor time, but to clear one takes 0.1 ms.
+        self._bounce = allocate(HUGE if size > HUGE else _BOUNCE)
         self._held = 0  # bytes in the buffer
         self._done = 0  # bytes written to the file: whole blocks
         self._hasher = xxhash.xxh3_128()
@@ -88,13 +89,13 @@ class DirectFile:
                 self._put(chunk)
             view = view[whole:]
         while len(view):
-            count = min(len(view), _BOUNCE - self._held)
+            count = min(len(view), len(self._bounce) - self._held)
             self._bounce[self._held : self._held + count] = view[:count]
             self._read(view[:count], also)
             self._held += count
             view = view[count:]
-            if self._held == _BOUNCE:
-                self._empty(_BOUNCE)
+            if self._held == len(self._bounce):
+                self._empty(self._held)
 
     def finish(self) -> tuple[str, int]:
         """Force everything to the device, and return the digest (``xxh3_128:hex``) and the size in bytes.

@@ -48,7 +48,10 @@ def test_the_file_holds_the_pieces_and_the_digest_is_that_of_the_file(tmp_path_f
     assert (digest, size) == (f"xxh3_128:{xxhash.xxh3_128(expected).hexdigest()}", len(expected))
 
 
-def test_small_pieces_share_a_write_and_a_large_one_behind_them_goes_from_where_it_lies(tmp_path, monkeypatch):
+@pytest.mark.parametrize("announced", [False, True])
+def test_small_pieces_share_a_write_and_a_large_one_behind_them_goes_from_where_it_lies(
+    tmp_path, monkeypatch, announced
+):
     real, written = os.pwrite, []
 
     def put(file, piece, offset):
@@ -61,11 +64,12 @@ def test_small_pieces_share_a_write_and_a_large_one_behind_them_goes_from_where_
     for number, piece in enumerate(pieces):
         piece[:] = noise(len(piece), number)[: len(piece)]
     padded = [each for piece in pieces for each in (piece, bytes(-len(piece) % PAGE))]
-    digest, _ = write(tmp_path / "a", padded)
+    digest, _ = write(tmp_path / "a", padded, len(b"".join(padded)) if announced else 0)
     assert (tmp_path / "a").read_bytes() == b"".join(padded)
     assert digest == f"xxh3_128:{xxhash.xxh3_128(b''.join(padded)).hexdigest()}"
-    assert [size for _, size in written] == [1 << 20, 1 << 20, 60 * 10 * PAGE - (2 << 20), LARGE, PAGE]
-    assert [address == _address(pieces[60]) for address, _ in written] == [False, False, False, True, False]
+    full = [2 << 20] if announced else [1 << 20, 1 << 20]
+    assert [size for _, size in written] == [*full, 60 * 10 * PAGE - (2 << 20), LARGE, PAGE]
+    assert [size for address, size in written if address == _address(pieces[60])] == [LARGE]
 
 
 @pytest.mark.parametrize("refused", ["open", "write"])

@@ -23,6 +23,7 @@ from ...memory.pages import PAGE
 from ...store.direct_file import DirectFile
 from .. import Shapes
 from ..format import missing
+from ..joined import joined
 from ..zip_dates import any_date
 from ..zip_member import open_member
 from ..zip_writer import ZipWriter, timestamp
@@ -177,7 +178,7 @@ def _lay_down(content: KerasFile, layout: FileLayout, path: Path) -> Written:
                 archive.add(name, [data])
             archive.finish()
         else:
-            for piece in pieces:
+            for piece in joined(pieces):
                 file.write(piece)
         is_whole = missing(path, [("", shape) for _, shape in content.shapes], _entries(content)) is None
         return Written(() if is_whole else content.shapes, *file.finish())
