@@ -45,8 +45,8 @@ def kinds() -> dict[str, Any]:
     from ckpt_callbacks import Contents
 
     return {
-        WEIGHTS: Contents("weights"),
-
+        WEIGHTS: Contents("weights"), BF16: Contents("weights", dtype="bf16"),
+        "weights, fp16": Contents("weights", dtype="fp16"),
     }  # fmt: skip
 
 
@@ -171,6 +171,7 @@ def of_lightning(folder: Path, quick: bool, rounds: int) -> None:
         torch.save({"state_dict": tensors}, path := folder / "x.ckpt")
         each_codec((name, path.read_bytes(), width), folder, rounds, tensors)
     each_codec(("full fp32: weights, Adam's two moments", full.read_bytes(), 4), folder, rounds)
+    time_lost(folder, quick, rounds)
 
 
 def of_keras(folder: Path, quick: bool, rounds: int) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import end_to_end, long_runs, models, restore, stall
+from benchmarks import contents, end_to_end, long_runs, models, restore, stall
 from benchmarks.engines import forked
 from benchmarks.interference import Watch
 from benchmarks.limits import RawFile
@@ -18,7 +18,7 @@ from benchmarks.run import document, missed
 from benchmarks.subject import PEER, Enough, NotInstalled, Subject, measured
 from tests.support.processes import ROOT
 
-SCRIPTS = ("models", "stall", "interference", "overhead", "restore", "end_to_end", "long_runs")
+SCRIPTS = ("models", "stall", "interference", "overhead", "restore", "end_to_end", "long_runs", "contents")
 
 
 @pytest.mark.parametrize(
@@ -179,6 +179,40 @@ def test_stall_compares_ours_with_the_peers_and_the_targets(monkeypatch):
     assert judged["blocked ÷ Lightning ModelCheckpoint"] == (0.05, "at most 0.0667", "met")
     what = "CPU seconds until durable and verified ÷ torch.save, fsync, rename"
     assert judged[what] == (1 / 1.5, "at most 0.5", "MISSED")
+
+
+def test_contents_are_compared_with_full_ones_and_compressors_with_zipnn(monkeypatch):
+    """A full file has 24 MB, weights a third of that, and compression takes off a half."""
+
+    def of(name, size, accuracy):
+        return {"name": name, "bytes": size, "save": 1.0, "cpu": 0.5, "load": 2.0, "accuracy": accuracy}
+
+    sizes = {"full": 24, "weights": 8, "weights, bf16": 4}
+    found = [of(f"{name}{end}", size * 10**6 * part, 0.5 if part == 1 else 0.25)
+             for name, size in sizes.items() for end, part in (("", 1), (", compressed", 0.5))]  # fmt: skip
+    found += [
+        {"data": "weights fp32", "codec": contents.OURS, "off": 0.5, "in": 0.4, "out": 2.0},
+        {"data": "weights fp32", "codec": contents.ZIPNN, "off": 0.6, "in": 1.0, "out": 2.0},
+        {"data": "weights bf16", "codec": contents.ZIPNN, "missing": "zipnn"},
+        *({"way": way, "seconds": seconds, "saves": 2, "steps": 100}
+          for way, seconds in (("no saves", 10.0), ("saves, native", 12.0), ("saves, compressed", 15.0))),
+    ]  # fmt: skip
+    monkeypatch.setattr(
+        "benchmarks.engines.run", lambda script, names, *_: [{**r, "engine": name} for name in names for r in found]
+    )
+    made = {table.title: table for table in contents.tables(True)}
+    assert [str(cell) for cell in made["Contents: Lightning"].rows[5]] == [
+        "weights, bf16, compressed", "2.0", str(2 / 24), "1", "0.5", "2", "25.00%",
+    ]  # fmt: skip
+    room = {row[0].split(" ")[-1]: row[1:] for row in made["Contents: room"].rows}
+    assert room["full"] == ((3 * 24 + 5 * 8) / (8 * 24), "at most 0.59", "met")
+    assert room["newest"][0] == (24 + 2 * 12 + 5 * 2) / (8 * 24)
+    assert made["Lossless compression: weights bf16"].notes == ["zipnn: not installed: zipnn"] * 2
+    judged = {row[0]: row[1:] for row in made["Contents: targets"].rows}
+    assert judged["weights fp32: bytes ÷ zipnn's"] == (1.25, "at most 1.01", "MISSED")
+    assert judged["weights fp32: GB/s in"] == (0.4, "at least 0.5", "MISSED")
+    assert judged["weights bf16: GB/s in"][2] == "not measured"
+    assert judged["ms of training lost per save, compressed ÷ native"] == (2.5, "at most 2", "MISSED")
 
 
 def test_models_are_compared_with_the_limit_and_the_peer(monkeypatch):

@@ -53,7 +53,7 @@ def joined(needs: Iterable[Contents]) -> Contents:
 def _compression(parts: Sequence[Contents]) -> str | None:
     """Return how to compress what all of these need: not, if one of them needs a native file."""
     if not all(part.is_compressed for part in parts):
-        return None
+        return parts[0].compression if len({part.compression for part in parts}) == 1 else None
     return "auto" if any(part.compression == "auto" for part in parts) else "zstd"
 
 

@@ -40,7 +40,7 @@ from ckpt_callbacks import (
     Stopping,
     Trigger,
 )
-from ckpt_callbacks.policy.contents import DTYPES, KINDS
+from ckpt_callbacks.policy.contents import COMPRESSIONS, DTYPES, KINDS
 
 LOGGED = ("val_loss", "val/acc", "loss", "train_loss")
 
@@ -159,7 +159,12 @@ def contents() -> st.SearchStrategy[Contents]:
     weights = names().filter(lambda name: name == name.strip() and name.strip("*./"))
     dropping = st.fixed_dictionaries({"drop": st.lists(weights, min_size=1)}, optional={"reference": weights})
     parts = st.fixed_dictionaries(
-        {}, optional={"kind": st.sampled_from(KINDS), "dtype": st.none() | st.sampled_from(DTYPES)}
+        {},
+        optional={
+            "kind": st.sampled_from(KINDS),
+            "dtype": st.none() | st.sampled_from(DTYPES),
+            "compression": st.none() | st.sampled_from(COMPRESSIONS),
+        },
     )
     return st.tuples(parts, st.just({}) | dropping).map(lambda both: Contents(**both[0], **both[1]))
 
