@@ -1,4 +1,4 @@
-"""Which checkpoints are compressed: those that all rules want small, and that no run would resume from."""
+"""The choice of checkpoints to compress: those that all rules want small, and that no run would resume from."""
 
 import pytest
 
