@@ -190,6 +190,15 @@ def test_the_example_of_smaller_contents_runs(tmp_path):
     assert printed[-1] == "the best model is torch.float32" and " full torch.float32 " in printed[-2]
 
 
+@pytest.mark.slow
+def test_the_example_of_whole_numbers_runs(tmp_path):
+    printed = forks_of().run(ROOT / "examples" / "best_in_int8.py", tmp_path / "run", 4).splitlines()
+    small = [line.split() for line in printed if " weights int8 " in line]
+    (whole,) = [line.split() for line in printed if " full None " in line]
+    assert len(small) >= 2 and all(int(line[3]) < int(whole[3]) / 6 for line in small)
+    assert len([line for line in printed if "loss with these weights" in line]) == len(small) + 1
+
+
 def test_quoted_messages_are_logged():
     """Each message that docs/exact-resume.md quotes is text in the package."""
     nodes = [node for path in PACKAGE.rglob("*.py") for node in ast.walk(ast.parse(path.read_text()))]

@@ -50,4 +50,7 @@ def weights(path: Path) -> dict[str, Any]:
 def _checked(path: Path, found: Any) -> dict[str, Any]:
     if not isinstance(found, dict) or not isinstance(found.get("state_dict"), dict):
         raise ExportError(f"{path}: holds no 'state_dict'; expected a checkpoint of Lightning or of TorchSource")
-    return restored(found)
+    try:
+        return restored(found)
+    except ValueError as error:
+        raise ExportError(f"{path}: {error}") from error

@@ -10,10 +10,20 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ckpt_callbacks import ExportDiffers, ExportError, MissingDependency, VerifyError, open_run
+from ckpt_callbacks import (
+    Contents,
+    ExportDiffers,
+    ExportError,
+    MissingDependency,
+    Record,
+    VerifyError,
+    load_weights,
+    open_run,
+)
 from ckpt_callbacks.export import export, libraries, tensor_file
 from ckpt_callbacks.formats.compressed.writer import compress
 from tests.cli.command_line import ckpt
+from tests.formats.reducible import reduced
 
 
 def weights(run_dir):
@@ -45,6 +55,20 @@ def test_objects_of_other_classes_and_compression_are_no_obstacle(tmp_path):
         assert load_file(target)["a"].equal(torch.eye(2))
         assert target.stat().st_mode == (tmp_path / "a.ckpt").stat().st_mode
     assert len(left(tmp_path)) == 4
+
+
+def test_whole_numbers_are_exported_as_the_weights_that_they_stand_for(tmp_path):
+    torch.manual_seed(0)
+    torch.save({"state_dict": torch.nn.Linear(40, 30).state_dict()}, tmp_path / "a.ckpt")
+    new, _ = reduced(tmp_path / "a.ckpt", Record(1, "a.ckpt"), Contents("weights", "int8"))
+    assert export(new, tmp_path / "a.safetensors").absolute == 0
+    found, expected = load_file(tmp_path / "a.safetensors"), load_weights(new)
+    assert found.keys() == {"weight", "bias"} and all(found[name].equal(expected[name]) for name in found)
+    saved = torch.load(new)
+    del saved["state_dict"]["weight.scale"]
+    torch.save(saved, new)
+    with pytest.raises(ExportError, match="weight of type int8 is not complete"):
+        export(new, tmp_path / "b.safetensors")
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.int64, torch.bool])
