@@ -183,6 +183,7 @@ def test_the_python_blocks_about_contents_run(tmp_path, monkeypatch, dtype):
     assert Policy.from_yaml(tmp_path / "ckpt.yaml") == namespace["policy"]
 
 
+@pytest.mark.slow
 def test_the_example_of_smaller_contents_runs(tmp_path):
     done = forks_of().run(ROOT / "examples" / "best_in_bf16.py", tmp_path / "run", 4)
     printed = done.splitlines()

@@ -78,5 +78,5 @@ def _reduced(record: Record) -> dict[str, Any] | None:
         }
     if dropped:
         found["dropped"] = f"{cells.count(dropped['tensors'], 'tensor')}, {rough_size(dropped['bytes'])}"
-    names = {"out of range": "wider", "unknown names": "unknown", "reference": "reference"}
+    names = {"out of range": "wider", "unknown names": "unknown", "base": "base", "reference": "reference"}
     return found | {name: noted[fact] for name, fact in names.items() if fact in noted} or None

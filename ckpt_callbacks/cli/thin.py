@@ -10,7 +10,7 @@ import click
 from ..errors import StoreError, cause_of
 from ..formats.compressed.suffix import is_compressed
 from ..policy.compression import least_gain, to_compress
-from ..policy.contents import COMPRESSIONS, DTYPES, KINDS, WEIGHTS, Contents
+from ..policy.contents import COMPRESSIONS, DTYPES, KINDS, PARAMETERS, SOURCES, WEIGHTS, Contents
 from ..policy.contents_order import exceeds, held
 from ..record import Record, Status
 from ..run.compressing import Compressing
@@ -32,7 +32,9 @@ from .records import Listing
 @click.option("--dtype", type=click.Choice(DTYPES), help="Round the weights to this type.")
 @click.option("--drop", multiple=True, metavar="NAME", help="Leave out this part of the model; may be repeated.")
 @click.option("--compression", type=click.Choice(COMPRESSIONS[:2]), help="Compress it, with auto only if it pays.")
-@click.option("--reference", metavar="TEXT", help="Note where the dropped weights can be found again.")
+@click.option("--source", type=click.Choice(SOURCES), help="Keep the averages, or the weights that are trained.")
+@click.option("--weights", type=click.Choice(PARAMETERS), help="Whether to leave out frozen parameters.")
+@click.option("--reference", metavar="TEXT", help="Note where what is left out can be found again.")
 @click.option("--force", is_flag=True, help="Reduce it even if a run would resume from it.")
 def thin(run_dir: Path, which: str | None, config: Path | None, force: bool, **given: Any) -> None:
     """Reduce checkpoints to their weights or to less, or compress them.

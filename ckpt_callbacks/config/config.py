@@ -77,7 +77,10 @@ class Config:
             raise ConfigError(problems)
         settings = {f.name: parts.pop(f.name) for f in fields(Settings) if f.name in parts}
         policy = {f.name: parts[f.name] for f in fields(Policy) if f.name in parts}
-        built, settings = separated(Policy(**policy), settings, source)
+        try:
+            built, settings = separated(Policy(**policy), settings, source)
+        except PolicyError as error:
+            raise ConfigError([str(error)]) from None
         return cls(built, Settings(**settings))
 
     @property

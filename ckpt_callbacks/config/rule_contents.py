@@ -53,6 +53,8 @@ class _Node(TypedDict):
     drop: NotRequired[Annotated[list[str], OneOrMore()]]
     reference: NotRequired[str]
     compression: NotRequired[Literal["auto", "zstd", "none"]]
+    source: NotRequired[Literal["model", "ema", "swa"]]
+    weights: NotRequired[Literal["all", "trainable"]]
 
 
 AnyContents = Annotated[_Node, build(Contents), _OrKind()]

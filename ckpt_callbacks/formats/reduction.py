@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
+
+import xxhash
 
 from ..errors import StoreError, listed
 from ..policy.contents import Contents
 from ..policy.name_patterns import SEPARATORS, matches
 from ..policy.spelling import closest
 
+FROZEN, AVERAGES, AVERAGED = "frozen", "averages", "averaged"  # the keys of names in this package's data in a file
 _WORST = 3  # tensors of which the error is noted
 _ITEM_SIZES = {"fp32": 4, "bf16": 2, "fp16": 2}
 
@@ -23,10 +26,24 @@ class Reduction:
     Args:
         contents: What the new file holds.
         before: What an earlier reduction of the file has noted; see `Record.reduced`.
+        frozen: The names of the parameters that were frozen when the file was saved, under `FROZEN` in this package's
+            data. None if it does not name them.
+
+    Raises:
+        StoreError: These names are needed.
     """
 
-    def __init__(self, contents: Contents, before: Mapping[str, Any]) -> None:
+    def __init__(self, contents: Contents, before: Mapping[str, Any], frozen: Collection[str] | None = None) -> None:
         self.contents, self._before = contents, before
+        self._frozen = set[str]()
+        if contents.weights == "trainable" and before.get("weights") != "trainable":
+            if frozen is None:
+                raise StoreError(
+                    "weights='trainable' needs the names of the frozen parameters, which a save notes in the file if a "
+                    "rule of the policy has these contents; the file stays whole"
+                )
+            self._frozen = set(frozen)
+        self._base = xxhash.xxh3_128()  # of what was frozen
         self._unused = dict.fromkeys(pattern for pattern in contents.dropped if pattern not in before.get("drop", ()))
         self._kept = 0
         self._parts: dict[str, None] = {}  # the names of all parts of the model
@@ -34,23 +51,28 @@ class Reduction:
         self._wider: dict[str, str] = {}
         self._errors: dict[str, Error] = {}
 
-    def drops(self, *names: str, nbytes: int) -> bool:
+    def drops(self, *names: str, nbytes: int, data: Callable[[], Any]) -> bool:
         """Return whether to leave a tensor out, and note it.
 
         Args:
             names: The names of the tensor.
             nbytes: Its size.
+            data: Returns its bytes.
         """
         meant = [pattern for pattern in self.contents.dropped if any(matches(pattern, name) for name in names)]
         for pattern in meant:
             self._unused.pop(pattern, None)
         if self._unused:
             self._parts.update(dict.fromkeys(_parts_of(names[0])))
-        if meant:
+        is_frozen = not self._frozen.isdisjoint(names)
+        if is_frozen:
+            self._base.update(f"{names[0]} {nbytes}\n".encode())
+            self._base.update(data())
+        if meant or is_frozen:
             self._dropped, self._dropped_bytes = self._dropped + 1, self._dropped_bytes + nbytes
         else:
             self._kept += 1
-        return bool(meant)
+        return bool(meant) or is_frozen
 
     def types_for(self, item_size: int) -> tuple[str, ...]:
         """Return the types to try for a floating-point tensor, the best one first; none if it keeps its type.
@@ -84,19 +106,26 @@ class Reduction:
         """
         contents, before = self.contents, self._before
         if not self._kept:
-            raise StoreError(f"drop={listed(contents.dropped)} leaves no weight in it; the file stays whole")
+            what = f"drop={listed(contents.dropped)}" if contents.dropped else "weights='trainable'"
+            raise StoreError(f"{what} leaves no weight in it; the file stays whole")
         found: dict[str, Any] = {}
         if contents.dtype is not None:
             found |= {"dtype": contents.dtype, "wider": {**before.get("wider", {}), **self._wider}}
             found["errors"] = self._all_errors()
+        if contents.source is not None:
+            found["source"] = contents.source
+        if contents.weights != "all":
+            found["weights"] = contents.weights
+            found["base"] = f"xxh3_128:{self._base.hexdigest()}" if self._frozen else before.get("base")
         if contents.dropped:
-            dropped = before.get("dropped", {"tensors": 0, "bytes": 0})
             found["drop"] = list(contents.dropped)
+            hints = {pattern: self._hint(pattern) for pattern in self._unused}
+            found["unknown"] = {**before.get("unknown", {}), **hints}
+        if contents.dropped or contents.weights != "all":
+            dropped = before.get("dropped", {"tensors": 0, "bytes": 0})
             found["dropped"] = {
                 "tensors": dropped["tensors"] + self._dropped, "bytes": dropped["bytes"] + self._dropped_bytes,
             }  # fmt: skip
-            hints = {pattern: self._hint(pattern) for pattern in self._unused}
-            found["unknown"] = {**before.get("unknown", {}), **hints}
             found["reference"] = contents.reference or before.get("reference")
         return {name: value for name, value in found.items() if value not in (None, {}, [])}
 
@@ -119,3 +148,8 @@ def _parts_of(name: str) -> Iterator[str]:
         if character in SEPARATORS:
             yield name[:place]
     yield name
+
+
+def no_averages(source: str | None, expected: str) -> StoreError:
+    """Return the error for a file without the weights of the source that is asked for."""
+    return StoreError(f"it holds no averages for source={source!r}; expected {expected}; the file stays whole")

@@ -88,6 +88,7 @@ class FitState:
         volatile: The volatile state at the save, or when the validation began.
         epoch_random: The states of the random generators at the beginning of the running epoch.
         hooks_random: The same, before the hooks of the other callbacks; empty if those draw no random numbers.
+        named: The names of frozen and averaged weights in the file, if they are needed; see `named_weights`.
     """
 
     run: Mapping[str, Any]
@@ -105,6 +106,7 @@ class FitState:
     volatile: VolatileState = VolatileState()
     epoch_random: Mapping[str, np.ndarray] = field(default_factory=dict)
     hooks_random: Mapping[str, np.ndarray] = field(default_factory=dict)
+    named: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def fit(self) -> int:
@@ -130,6 +132,7 @@ class FitState:
             "epoch_random": {name: array_to_json(array) for name, array in self.epoch_random.items()},
             "hooks_random": {name: array_to_json(array) for name, array in self.hooks_random.items()},
             "version": VERSION,
+            **self.named,
         }
 
     @classmethod

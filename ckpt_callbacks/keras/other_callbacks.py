@@ -70,6 +70,12 @@ class OtherCallbacks:
         self._faulty: set[int] = set()
         self._muted: list[tuple[keras.callbacks.Callback, int]] = []  # with their update_freq
 
+    @property
+    def averages_in_model(self) -> bool:
+        """Whether the model holds averages now, and its optimizer the weights that are trained."""
+        swaps = [one for one in self._callbacks if isinstance(one, keras.callbacks.SwapEMAWeights)]
+        return any(one._ema_weights_in_model for one in swaps)
+
     def states(self, *, keep: bool) -> States:
         """Return their current states.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -14,6 +15,7 @@ from ..run.source import Embedded
 from .exactness import Inexactness
 from .metadata import training_metadata
 from .model.current_values import update_variables
+from .model.named_weights import named_weights
 from .other_callbacks import OtherCallbacks
 from .progress import Progress
 from .staging import KerasStaging
@@ -57,6 +59,9 @@ class ModelSource:
                 self._inexactness.report(self._run.dirpath, model)
             volatile = self._validation.state or volatile_state(model, self._others)
             state = fit_state(model, embedded, volatile, self._progress.position())
+            if embedded.names:
+                named = named_weights(model, self._run.suffix, averaged=self._others.averages_in_model)
+                state = replace(state, named=named)
             return self._staging.stage(model, self._run.suffix, state)
 
     def metadata(self) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ from lightning.pytorch.strategies import Strategy
 
 from ..errors import PolicyError, ResumeError
 from ..formats import Written
+from ..formats.reduction import FROZEN
 from ..formats.torch import format as torch_zip
 from ..formats.torch import writer as torch_file
 from ..formats.torch.check import refused
@@ -30,12 +31,13 @@ from ..run.run import Run
 from ..run.snapshot import LiveSnapshot, Snapshot
 from ..run.source import Embedded
 from ..torch.mapped_checkpoint import MappedCheckpoint, can_map
+from ..torch.module_tree import frozen_names
 from ..torch.parameter_names import Names, ParameterNames
 from ..torch.staging import TorchStaging, expected_size, step_only_storages
 from ..torch.state_shapes import state_shapes
 from ..torch.trained_tensors import are_finite, trained_tensors
 from . import refused_types
-from .compiled_modules import fit_names, may_be_compiled, write_plain_names
+from .compiled_modules import fit_names, may_be_compiled, plain_names, write_plain_names
 from .finite_weights import weights_are_finite
 from .fit_call import is_resuming
 from .hyperparameters import Hyperparameters
@@ -230,6 +232,9 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
     def _take(self, checkpoint: dict[str, Any], embedded: Embedded, storage_options: Any | None) -> Snapshot:
         self.hyperparameters.convert(checkpoint)
         checkpoint[torch_zip.KEY] = {"record": embedded.record}
+        if embedded.names:
+            module = self.trainer.lightning_module
+            checkpoint[torch_zip.KEY][FROZEN] = plain_names(frozen_names(module), module)
         saved, names = checkpoint["state_dict"], self.names()
         trained = trained_tensors(names.trained, saved)
         if may_be_compiled(names.kinds):

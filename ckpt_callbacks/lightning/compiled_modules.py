@@ -35,6 +35,13 @@ def write_plain_names(checkpoint: dict[str, Any], module: torch.nn.Module) -> No
             checkpoint[key] = _renamed(state, {name: _plain(name, compiled) for name in state}, {})
 
 
+def plain_names(names: Collection[str], module: torch.nn.Module) -> list[str]:
+    """Return the names that `write_plain_names` gives to weights of a module."""
+    compiled = [name for name, part in parts_by_name(module, repeated=True) if _is_compiled(part)]
+    compiled.sort(key=len, reverse=True)  # nested modules first
+    return [_plain(name, compiled) for name in names]
+
+
 def fit_names(checkpoint: dict[str, Any], module: torch.nn.Module) -> None:
     """Give the weights in a checkpoint the names that they have in the module, which may be compiled or not."""
     weights: dict[str, str] = {_without(name): name for name in torch.nn.Module.state_dict(module)}

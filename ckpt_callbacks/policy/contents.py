@@ -13,6 +13,8 @@ KINDS = ("full", "weights")  # from the largest to the smallest
 WHOLE_NUMBERS = ("int8", "int4")
 DTYPES = ("fp32", "bf16", "fp16", *WHOLE_NUMBERS)
 COMPRESSIONS = ("auto", "zstd", "none")
+SOURCES = ("model", "ema", "swa")
+PARAMETERS = ("all", "trainable")
 _OTHER_NAMES = {
     "float32": "fp32", "float": "fp32", "single": "fp32", "32": "fp32", "torch.float32": "fp32",
     "bfloat16": "bf16", "torch.bfloat16": "bf16", "float16": "fp16", "half": "fp16", "16": "fp16",
@@ -39,7 +41,12 @@ class Contents:
             ``"backbone"`` or ``("*.running_mean", "*.running_var")``.
         compression: ``"zstd"`` to compress the file without loss, or ``"auto"`` to do so if it gains at least 5 %. It
             gets another name, and `ckpt_callbacks.open` reads it. None or ``"none"`` for a native file.
-        reference: Where dropped weights can be found again, such as the name of a pretrained model. It is only noted.
+        reference: Where weights that are left out can be found again, such as the name of a pretrained model. It is
+            only noted.
+        source: For a run with averaged weights: ``"ema"`` or ``"swa"`` for the averages, ``"model"`` for the weights
+            that are trained. None for what the framework loads from the file. Only with weights alone.
+        weights: ``"trainable"`` to leave out the parameters that were frozen when the checkpoint was saved, such as the
+            base of an adapter; ``"all"`` otherwise.
     """
 
     kind: str = "full"
@@ -47,6 +54,8 @@ class Contents:
     drop: tuple[str, ...] | str = ()
     reference: str | None = None
     compression: str | None = None
+    source: str | None = None
+    weights: str = "all"
 
     def __post_init__(self) -> None:
         self._check("kind", KINDS)
@@ -59,11 +68,22 @@ class Contents:
                 f"Contents: dtype is {self.dtype!r}, with kind 'full'; expected kind='weights' as well: no run resumes "
                 "from whole numbers"
             )
+        self._check("weights", PARAMETERS)
+        if self.source is not None:
+            self._check("source", SOURCES)
+            if self.kind != "weights":
+                raise PolicyError(
+                    f"Contents: source is {self.source!r} with kind={self.kind!r}, which holds what the run needs to "
+                    "continue from; expected kind='weights'"
+                )
         object.__setattr__(self, "drop", _as_names(self.drop))
         if self.reference is not None and not (isinstance(self.reference, str) and self.reference.strip()):
             raise PolicyError(f"Contents: reference is {self.reference!r}; expected a text, such as 'timm/vit_base'")
-        if self.reference is not None and not self.dropped:
-            raise PolicyError(f"Contents: reference is {self.reference!r}, without drop; expected both")
+        if self.reference is not None and not (self.dropped or self.weights == "trainable"):
+            raise PolicyError(
+                f"Contents: reference is {self.reference!r}, but nothing is left out; expected drop, or "
+                "weights='trainable', as well"
+            )
 
     @property
     def dropped(self) -> tuple[str, ...]:
@@ -80,7 +100,8 @@ class Contents:
         """Return it in a few words, such as ``weights, bf16``."""
         without = f"without {', '.join(self.dropped)}" if self.dropped else ""
         packed = f"compression {self.compression}" if self.is_compressed else ""
-        return ", ".join(filter(None, (self.kind, self.dtype or "", without, packed)))
+        trainable = "" if self.weights == "all" else self.weights
+        return ", ".join(filter(None, (self.kind, trainable, self.source or "", self.dtype or "", without, packed)))
 
     def __repr__(self) -> str:
         given = [(f.name, getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) != f.default]

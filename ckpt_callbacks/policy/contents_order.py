@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..record import Record
-from .contents import KINDS, Contents
+from .contents import KINDS, PARAMETERS, WHOLE_NUMBERS, Contents
 from .name_patterns import common, covered, without_covered
 
 # A rewrite never converts between types of one rank: that would lose digits and save nothing.
@@ -21,13 +21,21 @@ def held(record: Record) -> Contents:
 
 def contents_of(kind: str, reduced: Mapping[str, Any]) -> Contents:
     """Return the contents that a kind and `Record.reduced` describe."""
-    return Contents(kind, reduced.get("dtype"), tuple(reduced.get("drop", ())))
+    return Contents(
+        kind,
+        reduced.get("dtype"),
+        tuple(reduced.get("drop", ())),
+        source=reduced.get("source"),
+        weights=reduced.get("weights", "all"),
+    )
 
 
 def holds(larger: Contents, smaller: Contents) -> bool:
     """Return whether a checkpoint with one contents holds all that one with the other does."""
     return (
         KINDS.index(larger.kind) <= KINDS.index(smaller.kind)
+        and (larger.kind == "full" or larger.source == smaller.source)
+        and PARAMETERS.index(larger.weights) <= PARAMETERS.index(smaller.weights)
         and (larger.dtype == smaller.dtype or _RANK[larger.dtype] > _RANK[smaller.dtype])
         and all(covered(pattern, smaller.dropped) for pattern in larger.dropped)
     )
@@ -40,12 +48,20 @@ def joined(needs: Iterable[Contents]) -> Contents:
     widest = max(dtypes, key=lambda dtype: _RANK[dtype])
     both = widest is not None and any(dtype != widest and _RANK[dtype] == _RANK[widest] for dtype in dtypes)
     drop = common(part.dropped for part in parts)
+    kind = min((part.kind for part in parts), key=KINDS.index)
+    sources = {part.source for part in parts}
+    if len(sources) > 1:
+        kind = "full"  # which holds the weights of each source
+    weights = min((part.weights for part in parts), key=PARAMETERS.index)
     references = [part.reference for part in parts if part.reference is not None]
     return Contents(
-        kind=min((part.kind for part in parts), key=KINDS.index),
-        dtype="fp32" if both else widest,  # neither of bf16 and fp16 holds all numbers of the other
+        kind=kind,
+        # Neither of bf16 and fp16 holds all numbers of the other, and no full checkpoint holds whole numbers.
+        dtype="fp32" if both or (kind == "full" and widest in WHOLE_NUMBERS) else widest,
         drop=drop,
-        reference=references[0] if references and drop else None,
+        reference=references[0] if references and (drop or weights == "trainable") else None,
+        source=next(iter(sources)) if kind == "weights" else None,
+        weights=weights,
         compression=_compression(parts),
     )
 
@@ -65,11 +81,15 @@ def reachable(found: Contents, needed: Contents) -> Contents:
         needed: What is needed.
     """
     drop = without_covered((*found.dropped, *needed.dropped))
+    kind = max((found.kind, needed.kind), key=KINDS.index)
+    weights = max((found.weights, needed.weights), key=PARAMETERS.index)
     return Contents(
-        kind=max((found.kind, needed.kind), key=KINDS.index),
+        kind=kind,
         dtype=needed.dtype if _RANK[needed.dtype] < _RANK[found.dtype] else found.dtype,
         drop=drop,
-        reference=needed.reference if drop else None,
+        reference=needed.reference if drop or weights == "trainable" else None,
+        source=(needed if found.kind == "full" else found).source if kind == "weights" else None,
+        weights=weights,
     )
 
 

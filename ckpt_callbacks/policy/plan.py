@@ -73,5 +73,11 @@ def plan(retention: Retention, records: Sequence[Record], *, best: Metric | None
     )
 
 
+def needs_names(retention: Retention) -> bool:
+    """Return whether a rule needs a part of the weights that only the training run can tell from the others."""
+    needs = [needed for rule in retention.parts() if (needed := rule.needs()) is not None]
+    return any(needed.source is not None or needed.weights != "all" for needed in needs)
+
+
 def _holds_more(record: Record, needed: Contents) -> bool:
     return record.status in (Status.VERIFIED, Status.THINNED) and exceeds(held(record), needed)

@@ -14,6 +14,7 @@ from ..errors import Busy
 from ..events import Event, EventKind
 from ..policy.decision import Save
 from ..policy.draft_record import draft_record
+from ..policy.plan import needs_names
 from ..policy.policy import Policy
 from ..policy.state import State
 from ..record import Attempt, Record
@@ -251,7 +252,8 @@ class Saver:
         )
 
     def _embedded(self, draft: Record, state: State) -> Embedded:
-        return Embedded(draft.to_json(), self._embedded_state(state, draft, saving=True), self._settings.contents)
+        own = self._embedded_state(state, draft, saving=True)
+        return Embedded(draft.to_json(), own, self._settings.contents, needs_names(self._policy.keep))
 
     def _embedded_state(self, state: State, newest: Record | None, *, saving: bool) -> dict[str, Any]:
         number = self.attempt.number if self.attempt is not None else 0

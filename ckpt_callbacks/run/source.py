@@ -17,11 +17,14 @@ class Embedded:
         record: The record of the checkpoint as plain JSON values, from which a lost manifest is rebuilt.
         run: The state from which `Run.restore` continues the run, as plain JSON values.
         contents: ``"full"``, or ``"weights"`` for a checkpoint without optimizer state.
+        names: Whether the file must also name the parameters that are frozen and, if their place in it is not known
+            otherwise, the averaged weights; see `ckpt_callbacks.formats.reduction`.
     """
 
     record: Mapping[str, Any]
     run: Mapping[str, Any]
     contents: str
+    names: bool = False
 
     @property
     def weights_only(self) -> bool:

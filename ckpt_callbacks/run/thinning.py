@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Collection
 
-from ..errors import CkptError, first_line
+from ..errors import CkptError, StoreError, first_line
 from ..formats.compressed.zstd import library
 from ..policy.compression import least_gain, to_compress
 from ..policy.contents_order import held
@@ -41,6 +41,7 @@ class Thinning:
             library()  # a run must not find out after hours that it is missing
         self._refused: set[_Key] = set()  # what cannot be done
         self._unknown: set[str] = set()  # names in ``drop`` that were logged
+        self._causes: set[str] = set()  # what was logged of files that cannot be rewritten
         self._named: set[int] = set()  # ids of records whose failure was logged
 
     def begin(self) -> None:
@@ -118,11 +119,14 @@ class Thinning:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), f"with min_free={self._min_free}")
 
     def _note(self, key: _Key, record: Record, error: Exception) -> None:
-        """Log once that a checkpoint stays whole, unless it has been deleted meanwhile."""
+        """Log once that a checkpoint stays whole, unless it has been deleted meanwhile; and once for each cause."""
         if not self._view.manifest.counts(record.id):
             return
         if isinstance(error, CkptError):  # the disk has not failed, so it would fail again
             self._refused.add(key)
-        if record.id not in self._named:
+        cause = str(error).replace(str(record.path), "")
+        if record.id not in self._named and cause not in self._causes:
             self._named.add(record.id)
+            if isinstance(error, StoreError):
+                self._causes.add(cause)
             log.warning("%s: cannot be %s now: %s", record.path, key[1], first_line(error))

@@ -9,10 +9,12 @@ from typing import Any
 import torch
 
 from ..errors import ResumeError, first_line
+from ..formats.reduction import FROZEN
 from ..formats.torch.format import KEY
 from ..run.snapshot import Snapshot
 from ..run.source import Embedded
 from .mapped_checkpoint import MappedCheckpoint, can_map
+from .module_tree import frozen_names
 from .parameter_names import ParameterNames
 from .rng import random_state, set_random_state
 from .staging import TorchStaging
@@ -50,6 +52,8 @@ class TorchSource:
         """Return the current state of training."""
         weights = self.module.state_dict()
         state: dict[str, Any] = {"record": embedded.record}
+        if embedded.names:
+            state[FROZEN] = frozen_names(self.module)
         checkpoint: dict[str, Any] = {"state_dict": weights, KEY: state}
         if not embedded.weights_only:
             checkpoint["optimizer_states"] = [optimizer.state_dict() for optimizer in self.optimizers]

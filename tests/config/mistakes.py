@@ -13,7 +13,7 @@ SECONDS = "a duration above 0: seconds, or text such as 30 s, 10 min, 1.5 h or 2
 BYTES = "a size: whole bytes, or text such as 500 MB, 5 GB or 2 GiB"
 MOMENT = "a moment: UTC seconds since 1970, or a date and time with its offset, such as 2026-11-24T23:00:00Z"
 MONITOR = "a metric's name, a list of names, or a mapping of names to weights"
-CONTENTS = "full or weights, or a mapping with kind, dtype, drop, reference, compression"
+CONTENTS = "full or weights, or a mapping with kind, dtype, drop, reference, compression, source, weights"
 RESUME = "auto, never, the path of a checkpoint, or a mapping with one of optimizer, step"
 MISTAKES = [
     # the file
@@ -56,11 +56,14 @@ MISTAKES = [
         "contents: drop is ['']; expected names of weights or of parts of the model, such as 'backbone' or ('encoder', "
         "'*.running_mean')",
     ),
-    (WITH_SAVE + "contents: {reference: hub}", "contents: reference is 'hub', without drop; expected both"),
+    (
+        WITH_SAVE + "contents: {reference: hub}",
+        "contents: reference is 'hub', but nothing is left out; expected drop, or weights='trainable', as well",
+    ),
     (
         WITH_SAVE + "contents: {dtyp: bf16}",
-        "contents: unknown field 'dtyp'; expected one of kind, dtype, drop, reference, compression; did you mean "
-        "'dtype'?",
+        "contents: unknown field 'dtyp'; expected one of kind, dtype, drop, reference, compression, source, weights; "
+        "did you mean 'dtype'?",
     ),
     (WITH_SAVE + "on_error:", "on_error: got nothing; expected warn or raise"),
     (

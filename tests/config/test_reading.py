@@ -101,6 +101,7 @@ def test_every_form(tmp_path):
         ("{kind: weights, dtype: bf16}", Contents("weights", "bf16")),
         ("{drop: backbone, reference: hub/vit, dtype: null}", Contents(drop="backbone", reference="hub/vit")),
         ("{kind: weights, drop: [a, '*.b']}", Contents("weights", drop=("a", "*.b"))),
+        ("{kind: weights, weights: trainable}", Contents("weights", weights="trainable")),
         ("{}", Contents()),
     ],
 )

@@ -53,11 +53,17 @@ def weights() -> dict[str, np.ndarray]:
     }
 
 
-def write(path: Path, of: dict[str, np.ndarray] | None = None) -> Record:
-    """Write a file with these weights, and return its record."""
+def write(path: Path, of: dict[str, np.ndarray] | None = None, **more: object) -> Record:
+    """Write a file with these weights, and return its record.
+
+    Args:
+        path: The file.
+        of: The weights.
+        more: More of this package's data.
+    """
     of = weights() if of is None else of
     record = Record(1, path.name, contents="weights" if path.name.endswith(".weights.h5") else "full")
-    facts = {"record": record.to_json()}
+    facts = {"record": record.to_json(), **more}
     if path.suffix == ".ckpt":
         state = {name.replace("/", "."): torch.from_numpy(array) for name, array in of.items()}
         saved = {"state_dict": state, "optimizer_states": [{"m": torch.from_numpy(OPTIMIZER)}], "ckpt_callbacks": facts}
@@ -90,6 +96,18 @@ def write(path: Path, of: dict[str, np.ndarray] | None = None) -> Record:
             archive.write(target, WEIGHTS)
         target.unlink()
     return record
+
+
+def name_in(path: Path, weight: str) -> str:
+    """Return the name that a save notes of a weight."""
+    if path.suffix == ".ckpt":
+        return weight.replace("/", ".")
+    layer, number = weight.split("/")
+    return (
+        f"model_weights/{layer}/{weight}"
+        if _is_legacy(path)
+        else f"layers/dense{'_1' * (layer == 'head')}/vars/{number}"
+    )
 
 
 def reduced(path: Path, record: Record, needed: Contents, name: str = "new") -> tuple[Path, Record]:

@@ -9,7 +9,7 @@ from ckpt_callbacks.errors import StoreError
 from ckpt_callbacks.formats.torch import writer
 from ckpt_callbacks.policy.contents_order import contents_of
 from ckpt_callbacks.record import Record
-from tests.formats.reducible import OPTIMIZER, SUFFIXES, held, reduced, weights, write
+from tests.formats.reducible import OPTIMIZER, SUFFIXES, held, name_in, reduced, weights, write
 
 # The largest error as a part of the value, if the value is in the type's normal range.
 EXACTNESS = {"fp32": 2**-24, "bf16": 2**-8, "fp16": 2**-11}
@@ -95,6 +95,53 @@ def test_to_leave_out_all_is_refused(tmp_path, suffix):
     record = write(old)
     with pytest.raises(StoreError, match="drop=body, \\*ead leaves no weight in it; the file stays whole"):
         reduced(old, record, Contents("weights", drop=("body", "*ead")))
+
+
+@in_each_format
+def test_frozen_parameters_are_left_out_and_named_by_their_digest(tmp_path, suffix):
+    old, other = tmp_path / f"old{suffix}", tmp_path / f"other{suffix}"
+    frozen = [name_in(old, "body/0")]
+    wanted = Contents("weights", "bf16", weights="trainable", reference="hub/base")
+    new, record = reduced(old, write(old, frozen=frozen), wanted)
+    assert held(new).types == {"body/1": "int64", "head/0": "bf16", "head/1": "bf16"}
+    assert record.reduced["dropped"] == {"tensors": 1, "bytes": 48000} and record.reduced["reference"] == "hub/base"
+    assert contents_of(record.contents, record.reduced) == Contents("weights", "bf16", weights="trainable")
+    of = weights()
+    of["head/0"] += 1
+    _, trained = reduced(other, write(other, of, frozen=frozen), wanted, "trained")
+    assert trained.reduced["base"] == record.reduced["base"], "only the frozen ones count"
+    of["body/0"][0, 0] += 1
+    other.unlink()
+    _, changed = reduced(other, write(other, of, frozen=frozen), wanted, "changed")
+    assert changed.reduced["base"] != record.reduced["base"]
+    newer, later = reduced(new, record, Contents("weights", weights="trainable", drop="head*1"), "newer")
+    assert later.reduced["base"] == record.reduced["base"] and set(held(newer).arrays) == {"body/1", "head/0"}
+
+
+@in_each_format
+def test_frozen_parameters_can_be_left_out_later(tmp_path, suffix):
+    old = tmp_path / f"old{suffix}"
+    new, record = reduced(old, write(old, frozen=[name_in(old, "body/0")]), Contents("weights", "fp16"))
+    newer, record = reduced(new, record, Contents("weights", weights="trainable"), "newer")
+    assert set(held(newer).arrays) == {"body/1", "head/0", "head/1"} and record.reduced["dtype"] == "fp16"
+
+
+@in_each_format
+@pytest.mark.parametrize(
+    ("contents", "problem"),
+    [
+        (Contents("weights", weights="trainable"), "weights='trainable' needs the names of the frozen parameters"),
+        (Contents("weights", source="ema"), "it holds no averages for source='ema'; expected "),
+        (Contents("weights", source="swa"), "it holds no averages for source='swa'; expected "),
+    ],
+)
+def test_what_a_file_does_not_hold_leaves_it_whole(tmp_path, suffix, contents, problem):
+    if suffix == ".weights.h5" and contents.source is not None:
+        pytest.skip("no rule asks for averages of a file that was saved without them")
+    old = tmp_path / f"old{suffix}"
+    record = write(old)
+    with pytest.raises(StoreError, match=f"^{problem}.*the file stays whole$"):
+        reduced(old, record, contents)
 
 
 def tied(path):

@@ -41,9 +41,8 @@ def test_what_holds_more_than_it_needs_is_thinned_once(rule, of):
 
 def thinned(record, needed):
     now = reachable(held(record), needed)
-    return record.replace(
-        contents=now.kind, reduced={"dtype": now.dtype, "drop": list(now.drop)}, status=Status.THINNED, resumable=False
-    )
+    facts = {"dtype": now.dtype, "drop": list(now.drop), "source": now.source, "weights": now.weights}
+    return record.replace(contents=now.kind, reduced=facts, status=Status.THINNED, resumable=False)
 
 
 @thorough
@@ -79,7 +78,14 @@ def test_a_kind_alone_is_enough(given):
         (lambda: Contents(drop=["a", 3]), "Contents: drop is ['a', 3], with 3 in it; expected names of weights or of "
          "parts of the model, such as 'backbone' or ('encoder', '*.running_mean')"),
         (lambda: Contents(drop="*"), "Contents: drop is '*', which leaves no weight; expected some of the names"),
-        (lambda: Contents(reference="hub"), "Contents: reference is 'hub', without drop; expected both"),
+        (lambda: Contents(reference="hub"), "Contents: reference is 'hub', but nothing is left out; expected drop, or "
+         "weights='trainable', as well"),
+        (lambda: Contents("weights", source="emma"), "Contents: source is 'emma'; expected one of model, ema, swa; "
+         "did you mean 'ema'?"),
+        (lambda: Contents(source="ema"), "Contents: source is 'ema' with kind='full', which holds what the run needs "
+         "to continue from; expected kind='weights'"),
+        (lambda: Contents(weights="train"), "Contents: weights is 'train'; expected one of all, trainable; "
+         "did you mean 'trainable'?"),
         (lambda: KeepLast(1, contents={"dtyp": "bf16"}), "KeepLast: contents: got an unknown argument 'dtyp'; "
          "did you mean 'dtype'?"),
     ],

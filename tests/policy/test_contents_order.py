@@ -56,6 +56,10 @@ def test_a_rewrite_leaves_no_more_than_is_needed_and_happens_once(found, later):
         ([Contents(drop=("a", "b")), Contents(drop=("b", "c"))], Contents(drop="b")),
         ([Contents(drop="a"), Contents(drop=("a.b", "c"))], Contents(drop="a.b")),
         ([Contents(drop="a", reference="x"), Contents()], Contents()),
+        ([Contents("weights", source="ema"), Contents("weights", source="model")], Contents("full")),
+        ([Contents("weights", "bf16", source="ema"), Contents("weights", "bf16")], Contents("full", "bf16")),
+        ([Contents("weights", source="ema"), Contents("full", "bf16")], Contents("full")),
+        ([Contents("weights", weights="trainable"), Contents("weights", "bf16")], Contents("weights")),
     ],
 )
 def test_what_two_rules_need_together(needs, join):

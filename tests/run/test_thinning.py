@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 
-from ckpt_callbacks import Every, KeepAll, KeepBest, KeepLast, Policy, Status
+from ckpt_callbacks import Contents, Every, KeepAll, KeepBest, KeepLast, Policy, Status
+from ckpt_callbacks.policy.contents_order import held
 from ckpt_callbacks.recovery.interrupted import mark_damaged
 from ckpt_callbacks.run.leftovers import Leftovers
 from ckpt_callbacks.run.pruning import delete
@@ -17,7 +18,7 @@ from ckpt_callbacks.store.digest import verify
 from ckpt_callbacks.store.manifest import Manifest
 from ckpt_callbacks.store.replacement import intended, verify_now
 from tests.run import thinned
-from tests.run.thinned import POLICY, SUFFIX, VAL, WEIGHTS, read, train, weights
+from tests.run.thinned import POLICY, ROUNDED, SUFFIX, VAL, WEIGHTS, read, train, weights
 from tests.support.command import ckpt
 from tests.support.disks import mounted
 
@@ -241,3 +242,34 @@ def test_a_save_on_a_full_disk_waits_for_what_is_due_to_be_reduced(tmp_path, cap
 def test_with_a_budget_what_fits_once_it_is_reduced_stays(tmp_path, background):
     train(tmp_path, background=background, max_total_size=30_000)  # two whole ones and two small ones
     assert facts(tmp_path) == {2: REDUCED, 4: REDUCED, 6: WHOLE}
+
+
+def test_each_checkpoint_holds_what_the_rules_that_keep_it_need(tmp_path):
+    run = train(tmp_path, policy=ROUNDED)
+    assert {r.epoch: str(held(r)) for r in run.view.records()} == {2: "weights", 4: "weights, bf16", 6: "full"}
+    assert run.view.plan().reasons[4] == ("best 2 by val_loss (#2): weights, bf16",)
+    assert "weights, bf16" in ckpt("ls", tmp_path).stdout
+    assert "weights, bf16" in ckpt("du", tmp_path).stdout
+    assert "nothing to reduce" in ckpt("thin", tmp_path).stdout
+
+
+def test_thin_goes_on_by_hand_and_a_reduction_that_is_undone_is_not_taken_for_done(tmp_path):
+    train(tmp_path, 3, Policy(Every(epochs=1), KeepAll()))
+    assert ckpt("thin", tmp_path, "1", "--kind", "full", "--dtype", "bf16").exit_code == 0
+    manifest = Manifest.read(tmp_path)
+    once = manifest.records[1]
+    assert (str(held(once)), once.resumable, bool(read(once.path)[2])) == ("full, bf16", False, True)
+    pinned = []
+
+    def meanwhile():
+        if not pinned and manifest.records[1].replacement:
+            pinned.append(True)
+            return False
+        return True
+
+    assert Rewriting(manifest, once, Contents("weights", "bf16")).carry_out(meanwhile) is None
+    assert str(held(Manifest.read(tmp_path).records[1])) == "full, bf16"
+    assert "reduced to weights, bf16, from" in ckpt("thin", tmp_path, "1", "--dtype", "fp16").stdout
+    assert "holds only weights, bf16" in ckpt("thin", tmp_path, "1", "--dtype", "bf16").stderr
+    assert "--dtype: which checkpoint?" in ckpt("thin", tmp_path, "--dtype", "bf16").stderr
+    verify(Manifest.read(tmp_path).records[1])

@@ -18,6 +18,10 @@ from tests.support.training import new_run, report, start
 SUFFIX = ".parts"
 VAL = Metric("val_loss", mode="min")
 POLICY = Policy(Every(epochs=1), KeepLast(1) | KeepBest(2, by=VAL, contents="weights"))
+HALVED = Contents("weights", "bf16")
+ROUNDED = Policy(
+    Every(epochs=1), KeepLast(1) | KeepBest(1, by=VAL, contents="weights") | KeepBest(2, by=VAL, contents=HALVED)
+)
 LOSSES = (0.5, 0.1, 0.4, 0.2, 0.3, 0.6, 0.7)  # from epoch 4 on, 2 and 4 are the best
 EPOCHS = 6
 WEIGHTS, OPTIMIZER = 3000, 6000  # bytes
@@ -51,7 +55,9 @@ def read(path: Path) -> tuple[dict[str, Any], bytes, bytes]:
     check, _, facts = head.partition(b" ")
     if check != b"%08x" % zlib.crc32(facts + data):
         raise VerifyError(f"{path}: is damaged")
-    return json.loads(facts), data[:WEIGHTS], data[WEIGHTS:]
+    found = json.loads(facts)
+    size = WEIGHTS // 2 if found["record"].get("reduced") else WEIGHTS
+    return found, data[:size], data[size:]
 
 
 def train(dirpath: Path, epochs: int = EPOCHS, policy: Policy = POLICY, **settings: Any) -> Any:
@@ -87,13 +93,19 @@ def _write(path: Path, facts: Mapping[str, Any], data: bytes) -> None:
 
 
 def _check(path: Path, wanted: Shapes) -> None:
-    if len(read(path)[1]) != WEIGHTS:
+    found = read(path)[1]
+    if wanted and len(found) != wanted[0][1][0]:
         raise VerifyError(f"{path}: lacks weights")
 
 
 def _thin(path: Path, thinned: Path, record: Mapping[str, Any], contents: Contents) -> Written:
-    _write(thinned, {"record": dict(record)}, read(path)[1])
-    return Written([("weights", (WEIGHTS,))])
+    _, data, optimizer = read(path)
+    if contents.dtype is not None and not record["reduced"]:
+        data = data[::2]
+    reduced = {"dtype": contents.dtype} if contents.dtype is not None else {}
+    facts = {"record": {**record, "reduced": reduced}}
+    _write(thinned, facts, data + (optimizer if contents.kind == "full" else b""))
+    return Written([("weights", (len(data),))], reduced=reduced)
 
 
 FORMATS[SUFFIX] = Format(SUFFIX, lambda path: read(path)[0], _check, lambda a, b: read(a)[1] == read(b)[1], _thin)

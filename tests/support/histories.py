@@ -104,9 +104,11 @@ all_triggers = st.recursive(plain_leaves | st.just(Predicate(at_odd_steps)), _co
 _rounded = [None, None, *(dtype for dtype in held.DTYPES if dtype not in held.WHOLE_NUMBERS)]
 _kinds = [("full", dtype) for dtype in _rounded] + [("weights", dtype) for dtype in (None, *held.DTYPES)]
 wanted_contents = st.builds(
-    lambda kind, drop: held.Contents(*kind, drop),
-    st.sampled_from(_kinds),
-    st.lists(st.sampled_from(["a", "a.b", "*.bias", "b"]), max_size=2),
+    lambda kind, source, **rest: held.Contents(*kind, source=source if kind[0] == "weights" else None, **rest),
+    kind=st.sampled_from(_kinds),
+    source=st.sampled_from([None, None, *held.SOURCES]),
+    weights=st.sampled_from(["all", *held.PARAMETERS]),
+    drop=st.lists(st.sampled_from(["a", "a.b", "*.bias", "b"]), max_size=2),
 )
 contents = st.sampled_from([None, None, "weights", "full"]) | wanted_contents
 

@@ -40,7 +40,7 @@ from ckpt_callbacks import (
     Stopping,
     Trigger,
 )
-from ckpt_callbacks.policy.contents import COMPRESSIONS, DTYPES, KINDS
+from ckpt_callbacks.policy.contents import COMPRESSIONS, DTYPES, KINDS, PARAMETERS, SOURCES, WHOLE_NUMBERS
 
 LOGGED = ("val_loss", "val/acc", "loss", "train_loss")
 
@@ -158,13 +158,13 @@ def contents() -> st.SearchStrategy[Contents]:
     """What a rule needs of the checkpoints that it keeps."""
     weights = names().filter(lambda name: name == name.strip() and name.strip("*./"))
     dropping = st.fixed_dictionaries({"drop": st.lists(weights, min_size=1)}, optional={"reference": weights})
+    others = {"weights": st.sampled_from(PARAMETERS), "compression": st.none() | st.sampled_from(COMPRESSIONS)}
+    rounded = {"dtype": st.none() | st.sampled_from([one for one in DTYPES if one not in WHOLE_NUMBERS])}
     parts = st.fixed_dictionaries(
-        {},
-        optional={
-            "kind": st.sampled_from(KINDS),
-            "dtype": st.none() | st.sampled_from(DTYPES),
-            "compression": st.none() | st.sampled_from(COMPRESSIONS),
-        },
+        {}, optional={"kind": st.sampled_from(KINDS), **rounded, **others}
+    ) | st.fixed_dictionaries(
+        {"kind": st.just("weights"), "source": st.sampled_from(SOURCES), "dtype": st.sampled_from(DTYPES)},
+        optional=others,
     )
     return st.tuples(parts, st.just({}) | dropping).map(lambda both: Contents(**both[0], **both[1]))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import h5py
@@ -24,6 +26,7 @@ def copy_group(
     *,
     left_out: Collection[str] = (),
     exact: Collection[str] = (),
+    instead: Mapping[str, str] = MappingProxyType({}),
     path: str = "",
     label: str = "",
 ) -> None:
@@ -35,9 +38,11 @@ def copy_group(
         reduction: Says which tensors are left out, and rounded.
         left_out: The paths of groups and datasets that are left out.
         exact: The paths of groups that are copied as they are: those of optimizers.
+        instead: The paths of datasets whose numbers are stored in place of those of others, by the paths of these.
         path: The path of the group, with a slash at its end.
         label: The names of the layers that lead to the group, in the same form.
     """
+    how: dict[str, Any] = {"left_out": left_out, "exact": exact, "instead": instead}
     for name, item in source.items():
         place = f"{path}{name}"
         if place in left_out:
@@ -45,11 +50,12 @@ def copy_group(
         if place in exact:
             source.copy(name, made)
         elif isinstance(item, h5py.Group):
-            below = made.create_group(name)
             further = f"{label}{_name_of(item)}"
-            copy_group(item, below, reduction, left_out=left_out, exact=exact, path=f"{place}/", label=further)
-        elif not reduction.drops(*_names(place, name, label), nbytes=item.nbytes):
-            _copy_dataset(source, made, name, reduction, _names(place, name, label)[0], is_legacy=_LEGACY in place)
+            copy_group(item, made.create_group(name), reduction, path=f"{place}/", label=further, **how)
+        else:
+            chosen, called = source.file[instead.get(place, place)], _names(place, name, label)
+            if not reduction.drops(*called, nbytes=chosen.nbytes, data=partial(_raw_bytes, chosen)):
+                _copy_dataset(chosen, made, name, reduction, called[0], is_legacy=_LEGACY in place)
     for name, value in source.attrs.items():
         made.attrs[name] = _present(value, made) if name.startswith("weight_names") else value
 
@@ -80,10 +86,9 @@ def _names(place: str, name: str, label: str) -> tuple[str, ...]:
 
 
 def _copy_dataset(
-    source: h5py.Group, made: h5py.Group, name: str, reduction: Reduction, called: str, *, is_legacy: bool
+    item: h5py.Dataset, made: h5py.Group, name: str, reduction: Reduction, called: str, *, is_legacy: bool
 ) -> None:
     """Copy a dataset, rounded if its numbers are larger than they are to be."""
-    item = source[name]
     size = item.id.get_type().get_size()
     types = reduction.types_for(size) if item.dtype.kind == "f" else ()
     numbers = item[()] if types else None
@@ -100,7 +105,11 @@ def _copy_dataset(
         return
     if types:
         reduction.note_wider(called, _NAMES[size])
-    source.copy(name, made)
+    made.file.copy(item, made, name)
+
+
+def _raw_bytes(item: h5py.Dataset) -> bytes:
+    return bytes(np.asarray(item[()]).tobytes())
 
 
 def _write(made: h5py.Group, name: str, numbers: Any, *, is_legacy: bool) -> None:

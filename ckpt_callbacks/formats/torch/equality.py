@@ -36,5 +36,10 @@ def _bytes(tensor: torch.Tensor) -> torch.Tensor:
     return plain.contiguous().flatten().view(torch.uint8)  # NaN equals itself
 
 
+def raw_bytes(tensor: torch.Tensor) -> Any:
+    """Return the bytes of a tensor's numbers, as a buffer."""
+    return _bytes(tensor.detach()).numpy()
+
+
 def _weights(path: Path) -> dict[str, Any]:
     return dict(read(path)["state_dict"])

@@ -6,6 +6,7 @@ import copy
 import pickle
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ import torch
 from ...errors import StoreError, first_line
 from ...policy.contents import WHOLE_NUMBERS, Contents
 from ..format import Written
-from ..reduction import Reduction
+from ..reduction import FROZEN, Reduction
+from .averages import CURRENT, weights_of
 from .check import refused
 from .computed import ComputedStorages
+from .equality import raw_bytes
 from .format import KEY
 from .quantized_state import KEY as QUANTIZED
 from .quantized_state import restored
@@ -26,8 +29,8 @@ from .rounding import Rounding
 from .writer import write
 
 # What only a run needs to continue: Lightning's own keys, and the weights that averages have replaced.
-_TO_CONTINUE = {"callbacks", "current_model_state", "lr_schedulers", "optimizer_states"}
-_STATES = ("state_dict", "current_model_state")  # the second one is that of WeightAveraging
+_TO_CONTINUE = {"callbacks", CURRENT, "lr_schedulers", "optimizer_states"}
+_STATES = ("state_dict", CURRENT)
 
 
 def reduce(path: Path, thinned: Path, record: Mapping[str, Any], contents: Contents) -> Written:
@@ -44,12 +47,15 @@ def reduce(path: Path, thinned: Path, record: Mapping[str, Any], contents: Conte
 
     Raises:
         OSError: The disk is full, or broken.
-        StoreError: The file holds objects that only the user's own code can read, or nothing would be left.
+        StoreError: The file holds objects that only the user's own code can read, or not what is needed, or nothing
+            would be left.
     """
     found = _load(path)
-    is_full = contents.kind == "full"
+    own, is_full = found.get(KEY, {}), contents.kind == "full"
     kept = {key: value for key, value in found.items() if is_full or key not in _TO_CONTINUE}
-    reduction = Reduction(contents, record["reduced"])
+    if contents.source != record["reduced"].get("source"):
+        kept["state_dict"] = weights_of(found, contents.source)
+    reduction = Reduction(contents, record["reduced"], own.get(FROZEN))
     storages = ComputedStorages()
     for key in _STATES:
         if key in kept:
@@ -62,7 +68,8 @@ def reduce(path: Path, thinned: Path, record: Mapping[str, Any], contents: Conte
         for key, rounded in zip(present, states, strict=True):
             kept[key].update(rounded)
     facts = reduction.facts()
-    kept[KEY] = {**(found.get(KEY, {}) if is_full else {}), "record": {**record, "reduced": facts}}
+    names = {key: value for key, value in own.items() if is_full or key == FROZEN}
+    kept[KEY] = {**names, "record": {**record, "reduced": facts}}
     weights = kept["state_dict"].items()
     shapes = [(name, tuple(value.shape)) for name, value in weights if isinstance(value, torch.Tensor)]
     return replace(write(thinned, kept, shapes, later=storages), reduced=facts)
@@ -91,6 +98,6 @@ def _without_dropped(state: Mapping[str, Any], reduction: Reduction) -> Any:
     left: Any = copy.copy(state)  # with the versions of the modules, which torch keeps as an attribute
     for name, value in state.items():
         size = value.numel() * value.element_size() if isinstance(value, torch.Tensor) else 0
-        if reduction.drops(name, nbytes=size):
+        if reduction.drops(name, nbytes=size, data=partial(raw_bytes, value)):
             del left[name]
     return left

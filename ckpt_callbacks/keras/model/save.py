@@ -61,7 +61,7 @@ def embedded_for(name: str, carried: FitState, held: HeldArrays | None = None) -
         carried: The state.
         held: Receives the large arrays of the state; see `FitState.to_json`.
     """
-    return {"record": carried.record} if name.endswith(WEIGHTS) else carried.to_json(held)
+    return {"record": carried.record, **carried.named} if name.endswith(WEIGHTS) else carried.to_json(held)
 
 
 def _archive_weights(model: keras.Model, path: Path) -> None:

@@ -16,6 +16,11 @@ from ckpt_callbacks.formats.zip_member import open_member
 from tests.adapters.keras.task import VAL, checkpoint, digits, fit, model, quick
 from tests.adapters.keras.test_optimizers import in_a_list, in_attributes, made
 
+
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 EACH_WEIGHTS = Policy(Every(epochs=1), KeepAll(contents="weights"))
 BEST_WEIGHTS = Policy(Every(epochs=1), KeepLast(1) | KeepBest(2, by=VAL, contents="weights"))
 
@@ -76,8 +81,9 @@ def names_in(path):
         return {name for name, _ in tensors(file)}
 
 
-@pytest.mark.parametrize("format", [None, "h5"])
-@pytest.mark.parametrize("dtype", ["bf16", "fp16"])
+@pytest.mark.parametrize(
+    ("format", "dtype"), [(None, "bf16"), slow(None, "fp16"), slow("h5", "bf16"), slow("h5", "fp16")]
+)
 def test_rounded_weights_are_loaded_into_a_float32_model(tmp_path, format, dtype):
     contents = Contents("weights", dtype)
     ours = checkpoint(tmp_path, Policy(Every(epochs=1), KeepAll(contents=contents)), format=format)
@@ -100,7 +106,7 @@ def test_rounded_weights_are_loaded_into_a_float32_model(tmp_path, format, dtype
 TYPES = {"bf16": ml_dtypes.bfloat16, "fp16": np.float16}
 
 
-@pytest.mark.parametrize("format", [None, "h5"])
+@pytest.mark.parametrize("format", [None, slow("h5")])
 def test_the_rest_is_loaded_where_a_layer_is_left_out(tmp_path, format, caplog):
     trained = quick()
     first, second = (layer.name for layer in trained.layers if layer.weights)
@@ -127,3 +133,81 @@ class Worse(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         logs["val_loss"] = float(epoch)
+
+
+def weights_of(path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return keras.saving.load_model(path).get_weights()
+
+
+def same(one, other):
+    return len(one) == len(other) and all(map(np.array_equal, one, other))
+
+
+@pytest.mark.parametrize(
+    ("format", "swaps", "source"),
+    [
+        (None, False, "ema"),
+        *(
+            slow(format, swaps, source)
+            for format in (None, "h5") for swaps in (False, True) for source in ("ema", "model", None)
+            if (format, swaps, source) != (None, False, "ema")
+        ),
+    ],
+)  # fmt: skip
+def test_the_averages_or_the_trained_weights_are_kept(tmp_path, format, swaps, source):
+    """With ``swap_on_epoch``, Keras puts the averages into the model before the save."""
+    policy = Policy(Every(epochs=1), KeepAll(contents=Contents("weights", source=source)))
+    ours, watch = checkpoint(tmp_path / "run", policy, format=format), Watch()
+    swapping = [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if swaps else []
+    optimizer = keras.optimizers.Adam(0.01, use_ema=True, ema_momentum=0.9)
+    fit(quick(optimizer=optimizer), *swapping, watch, ours, epochs=2)
+    first, (own, other) = ours.records()[0], watch.seen[0]
+    assert (first.status, first.reduced.get("source")) == (Status.THINNED, source)
+    average, trained = (own, other) if swaps else (other, own)
+    assert not same(average, trained)
+    assert same(weights_of(first.path), {"ema": average, "model": trained, None: own}[source])
+
+
+class Watch(keras.callbacks.Callback):
+    """Records the weights of the model, and what its optimizer holds as averages, at the end of each epoch."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        averages = self.model.optimizer._model_variables_moving_average
+        self.seen.append((self.model.get_weights(), [np.array(keras.ops.convert_to_numpy(one)) for one in averages]))
+
+
+@pytest.mark.parametrize("format", [None, slow("h5")])
+def test_frozen_layers_are_left_out_and_name_their_base(tmp_path, format):
+    trained = quick()
+    frozen, head = (layer for layer in trained.layers if layer.weights)
+    frozen.trainable = False
+    trained.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", run_eagerly=True)
+    ours = checkpoint(tmp_path, Policy(Every(epochs=1), KeepAll(contents=Contents("weights", weights="trainable"))),
+                      format=format)  # fmt: skip
+    fit(trained, ours, epochs=3)
+    first, second, last = ours.records()
+    assert first.reduced["dropped"]["tensors"] == 2 and first.reduced["base"] == second.reduced["base"]
+    assert last.contents == "full"
+    own = frozen.get_weights()
+    again = keras.models.clone_model(trained)
+    before = again.get_layer(frozen.name).get_weights()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras names the layers that it skips
+        again.load_weights(second.path, skip_mismatch=True, **({"by_name": True} if format else {}))
+    assert same(again.get_layer(frozen.name).get_weights(), before) and not same(before, own)
+    assert not same(again.get_layer(head.name).get_weights(), head.get_weights()), "the third epoch trained it"
+
+
+def test_without_averages_the_file_stays_whole_with_a_line(tmp_path, caplog):
+    policy = Policy(Every(epochs=1), KeepAll(contents=Contents("weights", source="ema")))
+    ours = checkpoint(tmp_path, policy)
+    fit(quick(), ours)
+    assert {record.contents for record in ours.records()} == {"full"}
+    (line,) = [message for message in caplog.messages if "cannot be reduced" in message]
+    assert "it holds no averages for source='ema'; expected an optimizer with use_ema=True" in line

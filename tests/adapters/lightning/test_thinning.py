@@ -3,6 +3,7 @@
 import lightning
 import pytest
 import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging, StochasticWeightAveraging
 
 from ckpt_callbacks import Contents, Every, KeepAll, KeepBest, KeepLast, Policy, Status
 from ckpt_callbacks.lightning import LightningCheckpoint
@@ -106,3 +107,69 @@ def test_the_contents_of_a_whole_policy_hold_for_each_of_its_rules(tmp_path):
     best = callback.best()
     assert best.reduced == {} and kinds == {("weights", "bf16"), ("weights", None)}
     assert ckpt("thin", tmp_path).stdout == f"{tmp_path}: nothing to reduce\n", "the manifest holds the policy"
+
+
+class Adapter(Model):
+    """A network whose first layer is frozen."""
+
+    def __init__(self):
+        super().__init__()
+        self.net[0].requires_grad_(False)
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.net[3].parameters(), 0.02)
+
+
+def test_the_trained_parameters_alone_are_kept_and_name_their_base(tmp_path):
+    lightning.seed_everything(7, verbose=False)
+    contents = Contents("weights", weights="trainable", reference="hub/base")
+    callback = LightningCheckpoint(tmp_path, Policy(Every(epochs=1), KeepAll(contents=contents)))
+    module = Adapter()
+    trainer(callback, max_epochs=3).fit(module, *loaders())
+    first, second, last = callback.records()
+    state = torch.load(first.path, weights_only=True)["state_dict"]
+    assert set(state) == {"net.3.weight", "net.3.bias"}
+    assert first.reduced["base"] == second.reduced["base"] and first.reduced["base"].startswith("xxh3_128:")
+    assert last.contents == "full" and module.load_state_dict(state, strict=False).unexpected_keys == []
+    assert "reference: hub/base" in ckpt("show", tmp_path, str(first.id)).stdout
+
+
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("source", ["ema", *(pytest.param(source, marks=SLOW) for source in ("model", None, "swa"))])
+def test_the_averages_or_the_trained_weights_are_kept(tmp_path, caplog, source):
+    each = Policy(Every(epochs=1), KeepAll(contents=Contents("weights", "fp32", source=source)))
+    average = EMAWeightAveraging(decay=0.9)
+    whole = fit(tmp_path / "whole", Policy(Every(epochs=1), KeepAll()), extra=[EMAWeightAveraging(decay=0.9)])[2]
+    _, _, callback = fit(tmp_path / "run", each, extra=[average])
+    first, full = callback.records()[0], whole.records()[0]
+    if source == "swa":
+        assert first.contents == "full"
+        (line,) = [message for message in caplog.messages if "cannot be reduced" in message]
+        assert "expected source='ema', because EMAWeightAveraging made its averages; the file stays whole" in line
+        return
+    state = torch.load(full.path, weights_only=True)
+    expected = state["current_model_state"] if source == "model" else state["state_dict"]
+    found = torch.load(first.path, weights_only=True)["state_dict"]
+    assert found.keys() == expected.keys() and all(torch.equal(found[name], expected[name]) for name in expected)
+    assert first.reduced.get("source") == source and "current_model_state" in state
+
+
+@SLOW
+def test_the_averages_of_stochastic_weight_averaging_are_kept_once_there_are_any(tmp_path, caplog):
+    contents = Contents("weights", source="swa")
+    policy = Policy(Every(epochs=1), KeepAll(contents=contents))
+    averaging = StochasticWeightAveraging(0.01, swa_epoch_start=2, annealing_epochs=1)
+    _, _, callback = fit(tmp_path, policy, extra=[averaging], max_epochs=5)
+    kinds = [(record.contents, record.reduced.get("source")) for record in callback.records()]
+    assert kinds[0] == ("full", None) and ("weights", "swa") in kinds
+    assert [m for m in caplog.messages if "cannot be reduced" in m and "averaging had not begun" in m]
+
+
+def test_a_run_without_averages_leaves_its_checkpoints_whole(tmp_path, caplog):
+    contents = Contents("weights", source="ema")
+    _, _, callback = fit(tmp_path, Policy(Every(epochs=1), KeepLast(2)), arguments={"contents": contents}, max_epochs=2)
+    assert [record.contents for record in callback.records()] == ["full", "full"]
+    (line,) = [message for message in caplog.messages if "cannot be reduced" in message]
+    assert "it holds no averages for source='ema'" in line
