@@ -11,6 +11,7 @@ from typing import Any
 
 import h5py
 
+from ...errors import StoreError
 from ...policy.contents import WHOLE_NUMBERS, Contents
 from ..format import Shapes, Written
 from ..reduction import AVERAGED, AVERAGES, FROZEN, Reduction, no_averages
@@ -49,8 +50,8 @@ def reduce(path: Path, thinned: Path, record: Mapping[str, Any], contents: Conte
         return _reduce(path, thinned, record, reduction, own, instead)
     if contents.weights != "all":
         raise StoreError(
-            f"Keras quantises whole models, so dtype={dtype!r} leaves out no frozen parameters; expected dtype='bf16' or "
-            "weights='all'; the file stays whole"
+            f"Keras quantises whole models, so dtype={dtype!r} leaves out no frozen parameters; expected dtype='bf16', "
+            "or weights='all'; the file stays whole"
         )
     with tempfile.TemporaryDirectory(dir=thinned.parent) as folder:
         quantized, chosen = Path(folder, thinned.name), Path(folder, f"chosen-{thinned.name}")
@@ -70,7 +71,8 @@ def _reduce(
     own: Mapping[str, Any],
     instead: Mapping[str, str],
 ) -> Written:
-    names = {FROZEN: own[FROZEN]} if FROZEN in own else {}
+    kept = (FROZEN, AVERAGES, AVERAGED) if reduction.contents.kind == "full" else (FROZEN,)
+    names = {name: own[name] for name in kept if name in own}
     if path.suffix != KERAS:
         shapes = _reduce_hdf5(path, thinned, reduction, _OF_OPTIMIZERS, instead)
         facts = reduction.facts()
