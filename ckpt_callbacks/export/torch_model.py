@@ -14,6 +14,7 @@ import torch
 
 from ..errors import ExportError, first_line, listed
 from ..formats.torch.format import KEY
+from ..formats.torch.quantization import LEVELS
 from ..policy.name_patterns import matches
 from . import torch_file
 from .given import Arrays
@@ -56,7 +57,7 @@ class TorchModel:
         left_out = dropped(saved)
         try:
             module = _copied(given) if isinstance(given, torch.nn.Module) else _built(path, saved, given)
-            if isinstance(given, torch.nn.Module) or not hasattr(given, "load_from_checkpoint"):
+            if isinstance(given, torch.nn.Module) or not hasattr(given, "load_from_checkpoint") or _is_quantized(saved):
                 if hasattr(module, "on_load_checkpoint"):
                     module.on_load_checkpoint(saved)  # as Lightning does, which may rename weights
                 module.load_state_dict(saved["state_dict"], strict=not left_out)
@@ -128,8 +129,17 @@ class TorchModel:
 
 def dropped(saved: dict[str, Any]) -> tuple[str, ...]:
     """Return the names of the weights that a rule has left out of a checkpoint."""
+    return tuple(_reduced(saved).get("drop", ()))
+
+
+def _is_quantized(saved: dict[str, Any]) -> bool:
+    """Return whether the file holds whole numbers, which Lightning cannot load by itself."""
+    return _reduced(saved).get("dtype") in LEVELS
+
+
+def _reduced(saved: dict[str, Any]) -> dict[str, Any]:
     record = (saved.get(KEY) or {}).get("record") or {}
-    return tuple((record.get("reduced") or {}).get("drop", ()))
+    return record.get("reduced") or {}
 
 
 def _check_rest(path: Path, module: torch.nn.Module, saved: dict[str, Any], left_out: tuple[str, ...]) -> None:
@@ -162,7 +172,7 @@ def _built(path: Path, saved: dict[str, Any], given: Any) -> torch.nn.Module:
     try:
         if isinstance(given, type) and hasattr(given, "load_from_checkpoint"):
             made: Any = given.load_from_checkpoint(
-                path, map_location="cpu", strict=not dropped(saved), weights_only=True
+                path, map_location="cpu", strict=not dropped(saved) and not _is_quantized(saved), weights_only=True
             )
         else:
             made = given()

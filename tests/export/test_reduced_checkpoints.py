@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ckpt_callbacks import Contents, ExportError, open_run
+from ckpt_callbacks import Contents, ExportError, load_weights, open_run
 from ckpt_callbacks.export import export
 from ckpt_callbacks.formats.keras.format import ARCHIVE
 from tests.cli.command_line import ckpt
@@ -72,6 +72,18 @@ def test_the_models_own_hook_is_called_as_by_lightning(tmp_path):
         export(tmp_path / "a.ckpt", tmp_path / "a.pt2", model=given, force=True)
         inputs = torch.ones(2, 6)
         assert torch.export.load(tmp_path / "a.pt2").module()(inputs).equal(model.eval()(inputs))
+
+
+def test_whole_numbers_are_exported_as_the_weights_that_they_stand_for(run_dir, tmp_path):
+    copy = shutil.copytree(run_dir, tmp_path / "run", symlinks=True)
+    assert ckpt("thin", copy, "best", "--force", "--dtype", "int8")[0] == 0
+    path = open_run(copy).best().path
+    model = Net(width=5, tied=True).eval()
+    model.load_state_dict(load_weights(path))
+    inputs = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
+    for given in (Net, model):
+        export(path, tmp_path / "a.pt2", model=given, force=True)
+        assert torch.export.load(tmp_path / "a.pt2").module()(inputs).equal(model(inputs))
 
 
 def build():
