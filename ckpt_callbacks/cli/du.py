@@ -13,6 +13,7 @@ import click
 from ..policy.contents_order import held
 from ..policy.policy import Policy
 from ..record import ALIASES, Record
+from ..store.extents import saved_bytes
 from ..store.manifest import Manifest
 from ..units import rough_size
 from . import options, table
@@ -31,8 +32,10 @@ def du(run_dir: Path, next_to_go: bool, as_json: bool, config: Path | None) -> N
     """Show how much room the checkpoints of a run take.
 
     Shows the bytes of each rule that keeps checkpoints, of full checkpoints and of weights, and of each link. A
-    checkpoint that several rules keep counts in each of them, but only once in the total. With --what-next, lists the
-    checkpoints in the order in which they would be deleted to make room; those that are not listed are never deleted.
+    checkpoint that several rules keep counts in each of them, but only once in the total. If the file system lets equal
+    tensors of several checkpoints share their blocks, a line "shared" says by how much less room that takes. With
+    --what-next, lists the checkpoints in the order in which they would be deleted to make room; those that are not
+    listed are never deleted.
     """
     manifest = options.open_manifest(run_dir)
     if next_to_go:
@@ -43,9 +46,9 @@ def du(run_dir: Path, next_to_go: bool, as_json: bool, config: Path | None) -> N
     found = [record for record in manifest.live() if record.id not in listing.missing]
     groups, total = _groups(listing, found), sum(record.size for record in found)
     if as_json:
-        sizes = {by: {name: _extent(of) for name, of in group.items()} for by, group in groups.items()}
-        everything = _bytes_below(run_dir)
-        options.echo_json({**sizes, "total": _extent(found), "max_total_size": limit, "directory": everything})
+        sizes: dict[str, Any] = {by: {name: _extent(of) for name, of in group.items()} for by, group in groups.items()}
+        sizes |= {"total": _extent(found), "shared": saved_bytes(record.path for record in found)}
+        options.echo_json({**sizes, "max_total_size": limit, "directory": _bytes_below(run_dir)})
     elif not found:
         say(f"{run_dir}: no checkpoint yet")
     else:
@@ -54,7 +57,7 @@ def du(run_dir: Path, next_to_go: bool, as_json: bool, config: Path | None) -> N
         share = "" if limit is None else f"; of max_total_size={rough_size(limit)}, {own / limit:.0%} are used"
         last = {**_row("total", "", found), "size": f"{rough_size(total)}{share}"}
         folder = {"by": "directory", "name": "", "checkpoints": "", "size": rough_size(_bytes_below(run_dir))}
-        table.print_rows([*rows, last, folder])
+        table.print_rows([*rows, last, *_shared(found), folder])
 
 
 def _groups(listing: Listing, records: Sequence[Record]) -> Groups:
@@ -73,6 +76,12 @@ def _groups(listing: Listing, records: Sequence[Record]) -> Groups:
 def _row(by: str, name: str, records: Sequence[Record]) -> dict[str, str]:
     size = rough_size(sum(record.size for record in records))
     return {"by": by, "name": name, "checkpoints": str(len(records)), "size": size}
+
+
+def _shared(records: Sequence[Record]) -> list[dict[str, str]]:
+    """Return the row that says by how much less room the checkpoints take, because they share blocks."""
+    saved = saved_bytes(record.path for record in records)
+    return [{"by": "shared", "name": "", "checkpoints": "", "size": f"-{rough_size(saved)}"}] if saved else []
 
 
 def _extent(records: Iterable[Record]) -> dict[str, int]:

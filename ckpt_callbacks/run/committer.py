@@ -13,7 +13,7 @@ from ..policy.filename import FileName
 from ..record import Record, Status
 from ..recovery.lineage import supersede
 from ..runtime.clock import Clock
-from ..runtime.worker import Worker
+from ..runtime.worker import BackgroundWorker, Worker
 from ..store.disk_space import FULL
 from ..store.private_files import make_folder
 from .checkpoint_writer import CheckpointWriter
@@ -22,6 +22,7 @@ from .free_space import keep_free
 from .pruning import delete_leftovers
 from .retry_outlook import Outlook
 from .save_job import SaveJob
+from .shared_blocks import SharedBlocks
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -56,6 +57,9 @@ class Committer:
         filename: Template of the file names.
         suffix: The files' suffix.
         min_free: Bytes that a save must leave free on the disk.
+
+    Attributes:
+        shared_blocks: Lets equal arrays of several checkpoints take room only once, if the file system can.
     """
 
     def __init__(
@@ -65,7 +69,7 @@ class Committer:
         self._filename, self._suffix, self._min_free = filename, suffix, min_free
         self._manifest, self._layout = directory.manifest, directory.manifest.layout
         self._writer = CheckpointWriter(self._manifest, clock, filename, suffix, directory.leftovers.remove)
-        self._outlook = Outlook()
+        self.shared_blocks, self._outlook = SharedBlocks(directory.view, BackgroundWorker()), Outlook()
         self._given: set[int] = set()  # ids of saves that are not done
         self._continued: tuple[str, int] | None = None  # the attempt whose predecessors are marked as superseded
 
@@ -161,6 +165,7 @@ class Committer:
                 # Set only now, so that the next save tries again if the journal could not be written.
                 self._continued = saved.run, saved.attempt
             self._directory.prune()
+            self.shared_blocks.begin()
         except Exception as error:  # the checkpoint itself is safe; the next save prunes again
             log.warning("%s: cleaning up failed: %s", self._layout.dirpath, error)
 

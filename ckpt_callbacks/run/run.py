@@ -26,7 +26,6 @@ from .listeners import Listener
 from .outside_requests import ControlChannel
 from .process_fits import ProcessFits
 from .session import Session
-from .shared_blocks import SharedBlocks
 from .source import Source
 from .step_gate import StepGate
 from .view import RunView
@@ -80,7 +79,7 @@ class Run:
             settings.min_free, self._new_worker(),
         )  # fmt: skip
         self.gate = StepGate(self._clock)
-        self.listeners: list[Listener] = [SharedBlocks(self.directory)]
+        self.listeners: list[Listener] = []
         self._control = ControlChannel(
             self.directory.manifest.layout.save_now, settings.grace, self._clock, notify=self.gate.open
         )
@@ -281,10 +280,12 @@ class Run:
             self._worker.close()
             if number is None:  # otherwise, the process has to end
                 self.directory.thinning.finish()
+                self._committer.shared_blocks.finish()
             self._session.outcomes.deliver(together=False)
             self._session.outcomes.close()
             return number
         finally:
+            self._committer.shared_blocks.stop()
             self.directory.release()
 
     def _new_worker(self) -> Worker:

@@ -3,51 +3,87 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..errors import first_line
 from ..formats import format_of
 from ..record import Record
+from ..runtime.worker import Worker
 from ..store.shared_blocks import can_share, share
-from .directory import RunDirectory
+from .view import RunView
 
 log = logging.getLogger("ckpt_callbacks")
+
+_Key = tuple[int, str]  # of a file: the id of its record, and its digest
 
 
 class SharedBlocks:
     """Lets each checkpoint share the blocks of equal arrays, such as frozen layers, with the one before it.
 
-    It is a listener of a run. It does nothing on file systems that cannot share blocks.
+    It does nothing on file systems that cannot share blocks.
 
     Args:
-        directory: The run directory.
+        view: The run, with a policy.
+        worker: Compares the files. It is never the thread that trains, and not the one that saves.
     """
 
-    def __init__(self, directory: RunDirectory) -> None:
-        self._directory = directory
+    def __init__(self, view: RunView, worker: Worker) -> None:
+        self._view, self._worker, self._is_stopped = view, worker, False
         self._is_possible: bool | None = None  # None if that is not known yet
+        self._done: set[tuple[_Key, _Key]] = set()  # the pairs of files that were compared
 
-    @property
-    def background(self) -> bool:
-        """Whether there is anything to do. Equal arrays are read once more, and training does not wait for that."""
-        return self._is_possible is not False
-
-    def __call__(self, record: Record) -> None:
-        if not (self.background and self._directory.processes.is_primary):
-            return
-        try:
+    def begin(self) -> None:
+        """Begin with the files that are new, unless that is under way."""
+        self._is_stopped = False
+        if self._is_possible is not False and not self._worker.waiting and (pair := self._next()) is not None:
             if self._is_possible is None:
-                self._is_possible = can_share(record.path)
-            before = [r for r in self._directory.manifest.live() if r.id < record.id and r.path.exists()]
-            if self._is_possible and before:
-                shared = share_equal(before[-1].path, record.path)
-                log.info("%s: shares %d bytes of the disk with %s", record.path, shared, before[-1].file)
-        except Exception as error:  # whatever a damaged file raises, or one that was deleted meanwhile
-            log.debug("%s: shares no blocks: %s", record.path, first_line(error))
+                self._is_possible = can_share(pair[0].path)
+            if self._is_possible:
+                self._worker.submit(self._share_all)
+
+    def finish(self) -> None:
+        """Look at all files that are new, and end the thread."""
+        self._worker.wait()
+        self.begin()
+        self._worker.close()
+
+    def stop(self) -> None:
+        """Leave what is under way, after the piece that the system compares now."""
+        self._is_stopped = True
+
+    def _next(self) -> tuple[Record, Record] | None:
+        """Return the next record to look at, and the one with which it may share."""
+        assert self._view.policy is not None
+        soon_smaller = {record.id for record in self._view.by_rules().thin}  # their blocks go with the larger files
+        records = [record for record in self._view.records() if record.id not in soon_smaller]
+        fit = [r for r in records if (form := format_of(r.path)) is not None and form.places is not None]
+        keys = {_key(record) for record in fit}
+        self._done = {pair for pair in self._done if pair[0] in keys}
+        for number, record in enumerate(fit):
+            other = _neighbour(record, fit[:number][::-1], fit[number + 1 :])
+            if other is not None and (_key(record), _key(other)) not in self._done:
+                return record, other
+        return None
+
+    def _share_all(self) -> None:
+        while not self._is_stopped and (pair := self._next()) is not None:
+            record, other = pair
+            self._done.add((_key(record), _key(other)))
+            try:
+                shared = share_equal(other.path, record.path, lambda: not self._is_stopped)
+                log.info("%s: shares %d bytes of the disk with %s", record.path, shared, other.file)
+            except Exception as error:  # whatever a damaged file raises, or one that was deleted meanwhile
+                log.debug("%s: shares no blocks: %s", record.path, first_line(error))
 
 
-def share_equal(first: Path, second: Path) -> int:
+def share_equal(first: Path, second: Path, may: Callable[[], bool] = lambda: True) -> int:
     """Let the second file use the blocks of the first one for equal arrays, and return their bytes.
+
+    Args:
+        first: An older file.
+        second: A new one.
+        may: Asked again and again: whether to go on.
 
     Raises:
         Exception: Whatever a damaged file causes.
@@ -57,4 +93,14 @@ def share_equal(first: Path, second: Path) -> int:
         return 0
     known = form.places(first)
     ranges = [(known[key], place, key[1]) for key, place in form.places(second).items() if key in known]
-    return share(first, second, ranges)
+    return share(first, second, ranges, may)
+
+
+def _key(record: Record) -> _Key:
+    return record.id, record.digest
+
+
+def _neighbour(record: Record, older: Sequence[Record], newer: Sequence[Record]) -> Record | None:
+    """Return the nearest record, from which least has changed: an older one with the same contents, if there is one."""
+    alike = [other for other in (*older, *newer) if other.contents == record.contents]
+    return next(iter((*alike, *older)), None)

@@ -80,8 +80,10 @@ class DirectFile:
             OSError: The disk is full or broken.
         """
         view = memoryview(data).cast("B") if len(memoryview(data)) else memoryview(b"")
-        if self._held % PAGE == 0 and len(view) >= LARGE and _address(view) % PAGE == 0:
+        is_large = self._held % PAGE == 0 and len(view) >= LARGE
+        if is_large:  # Btrfs keeps what one call has written as long as other files share a block of it
             self._empty(self._held)
+        if is_large and _address(view) % PAGE == 0:
             whole = len(view) // PAGE * PAGE
             for start in range(0, whole, _CHUNK):
                 chunk = view[start : min(start + _CHUNK, whole)]
@@ -96,6 +98,8 @@ class DirectFile:
             view = view[count:]
             if self._held == len(self._bounce):
                 self._empty(self._held)
+        if is_large:
+            self._empty(self._held // PAGE * PAGE)
 
     def finish(self) -> tuple[str, int]:
         """Force everything to the device, and return the digest (``xxh3_128:hex``) and the size in bytes.

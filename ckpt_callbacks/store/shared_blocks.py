@@ -9,9 +9,11 @@ import errno
 import os
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
+
+from .extents import extents, place_of
 
 BLOCK = 4096  # bytes; a range that is shared begins at a multiple of it, and has a multiple of it
 _FIDEDUPERANGE = 0xC0189436  # of Linux, on all processors that torch and Keras are built for
@@ -37,32 +39,45 @@ def can_share(path: Path) -> bool:
             return error.errno == errno.EINVAL  # the file system knows the call, but one range twice makes no sense
 
 
-def share(first: Path, second: Path, ranges: Sequence[Range]) -> int:
+def share(first: Path, second: Path, ranges: Sequence[Range], may: Callable[[], bool] = lambda: True) -> int:
     """Let the second file use the blocks of the first one, in ranges in which they are equal.
 
-    A range in which they differ is left alone.
+    A range in which they differ is left alone, and so is one that they share already. The bytes are read from the
+    device, so that the second file gets no block that is right only in memory, and are not kept there.
 
     Args:
         first: A file that is not written any more.
         second: Another one, in a place for which `can_share` is true.
         ranges: Where the bytes may be equal. A block that is only partly in a range is left out.
+        may: Asked before each piece: whether to go on.
 
     Returns:
-        The number of bytes that they share now.
+        The number of bytes that they share now, and did not before.
 
     Raises:
         OSError: A file is gone, the disk is broken, or it cannot share these blocks.
     """
     total = 0
     with first.open("rb") as source, second.open("rb") as target:
+        _leave_memory(source, target)
+        old, new = extents(source.fileno()), extents(target.fileno())
         for start, place, size in ranges:
             end = start + size - size % BLOCK
-            while start < end and start % BLOCK == place % BLOCK == 0:
+            if place_of(old, start) == place_of(new, place) is not None:
+                continue
+            while start < end and start % BLOCK == place % BLOCK == 0 and may():
                 done = _shared(source, start, target, place, min(end - start, _PIECE))
                 if not done:  # the bytes differ
                     break
                 total, start, place = total + done, start + done, place + done
+        _leave_memory(source, target)
     return total
+
+
+def _leave_memory(*files: BinaryIO) -> None:
+    if hasattr(os, "posix_fadvise"):
+        for file in files:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _shared(source: BinaryIO, start: int, target: BinaryIO, place: int, size: int) -> int | None:
