@@ -54,8 +54,8 @@ def diff(which: tuple[str, ...], everything: bool, as_json: bool) -> None:
         a, b = (opened.enter_context(_look(opened.enter_context(native_path(side.path)))) for side in sides)
         if a.layout != b.layout:
             raise StoreError(
-                f"{sides[1].path}: is {b.layout}, but {sides[0].path} is {a.layout}, which names its weights "
-                "differently; expected two files of one kind"
+                f"{sides[1].path}: is {b.layout}, but {sides[0].path} is {a.layout}, so their weights cannot be "
+                "compared; expected two files of one kind"
             )
         from ..formats.weight_change import changes  # here, because importing numpy is slow
 

@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 
 from ...errors import StoreError, VerifyError, first_line
+from ...policy.contents import WHOLE_NUMBERS
 from ..inside import PIECE, Inside, WeightOnDisk
 from ..zip_member import open_member
 from . import archive, embedded_dataset
@@ -46,6 +47,9 @@ def look(path: Path) -> Iterator[Inside]:
             embedded, facts, dropped = embedded_dataset.read(file) or {}, dict(file.attrs), _OPTIMIZER
             settings = {name: _named(json.loads(file.attrs[name])) for name in _DESCRIPTIONS if name in file.attrs}
         layout = "a legacy .h5 file of Keras" if _LEGACY in file else "a Keras file"
+        dtype = embedded.get("record", {}).get("reduced", {}).get("dtype")
+        if dtype in WHOLE_NUMBERS:  # the values are Keras' own; only Keras knows what they stand for
+            layout = f"{layout} with {dtype} weights"
         found = {name: data for name, data in tensors(file) if not name.startswith(dropped)}
         if not found:
             raise StoreError(f"{path}: holds no weights; expected a file that Keras has saved")
