@@ -35,7 +35,7 @@ def needed(module: str) -> Any:
 
 
 def measured(make: Callable[[], Pair], size: int, rounds: int) -> dict[str, float]:
-    """Return how much a compressor takes off, and its speed in and out; the best of several rounds.
+    """Return how much a compressor takes off, and its speed in and out, in processor time; the best of several rounds.
 
     Args:
         make: Returns a function that compresses, one that gets what it returned and decompresses it, and one that
@@ -46,12 +46,12 @@ def measured(make: Callable[[], Pair], size: int, rounds: int) -> dict[str, floa
     into, out, left = [], [], 0
     compress, decompress, size_of = make()
     for _ in range(rounds):
-        begun = time.perf_counter()
+        begun = time.process_time()
         made = compress()
-        into.append(time.perf_counter() - begun)
-        left, begun = size_of(made), time.perf_counter()
+        into.append(time.process_time() - begun)
+        left, begun = size_of(made), time.process_time()
         decompress(made)
-        out.append(time.perf_counter() - begun)
+        out.append(time.process_time() - begun)
     return {"off": 1 - left / size, "in": size / GB / min(into), "out": size / GB / min(out)}
 
 

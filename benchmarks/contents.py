@@ -4,7 +4,7 @@
 
 The weights are those of a small convolutional net that was really trained on handwritten digits, because random numbers
 and fresh models compress differently. All compressors run on one core and on the same bytes, in memory or in the page
-cache.
+cache, and their speeds are in processor time.
 """
 
 from __future__ import annotations
