@@ -26,10 +26,12 @@ from ..formats.torch.check import refused
 from ..formats.torch.pickler import is_known
 from ..formats.torch.quantized_state import restored
 from ..formats.torch.tensor_facts import DEVICES
+from ..run.given_checkpoint import only_weights
 from ..run.resumed_parts import ResumedParts
 from ..run.run import Run
 from ..run.snapshot import LiveSnapshot, Snapshot
 from ..run.source import Embedded
+from ..run.view import RunView
 from ..torch.mapped_checkpoint import MappedCheckpoint, can_map
 from ..torch.module_tree import frozen_names
 from ..torch.parameter_names import Names, ParameterNames
@@ -78,6 +80,7 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
     Args:
         trainer: The trainer whose strategy has the plugin.
         staging: The memory for the snapshots.
+        view: The checkpoints of the run directory.
 
     Attributes:
         trainer: As given.
@@ -87,9 +90,9 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         only: A checkpoint, or None for any, and the parts of it that a resume restores.
     """
 
-    def __init__(self, trainer: Trainer, staging: TorchStaging) -> None:
+    def __init__(self, trainer: Trainer, staging: TorchStaging, view: RunView) -> None:
         super().__init__(trainer.strategy.checkpoint_io)
-        self.trainer, self.staging, self.hyperparameters = trainer, staging, Hyperparameters()
+        self.trainer, self.staging, self._view, self.hyperparameters = trainer, staging, view, Hyperparameters()
         self.weights = UnloadableWeights(trainer)
         self.only: tuple[str | None, ResumedParts] = (None, ResumedParts())
         self._names = ParameterNames()
@@ -274,6 +277,8 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         if parts != ResumedParts() and wanted in (None, str(path)) and is_resuming():
             checkpoint = select(checkpoint, parts)
             log.warning("%s: resuming only from its %s, as requested", path, parts)
+        if is_resuming() and self.trainer.strategy.lightning_restore_optimizer and "optimizer_states" not in checkpoint:
+            raise only_weights(self._view, path)
         checkpoint = restored(checkpoint)
         fit_names(checkpoint, self.trainer.lightning_module)
         refuse_other_model(self.trainer, path, checkpoint)

@@ -62,7 +62,7 @@ class Fit:
         self._run, self._trainer, self._previous = run, trainer, previous
         self._listeners: list[Listener] = [on_saved, RefusedTypes()]
         self.gate = BatchGate(run)
-        self.io = StagedCheckpointIO(trainer, TorchStaging(staging))
+        self.io = StagedCheckpointIO(trainer, TorchStaging(staging), run.view)
         self._progress = Progress(self.io.names)
         self.averages = AveragedWeights()
         self._metrics, self._trained = FreshMetrics(), TrainedWeights(trainer, self.averages)

@@ -6,6 +6,7 @@ from os import PathLike
 from pathlib import Path
 
 from ..errors import ResumeError
+from ..policy.contents_order import held
 from ..store.replacement import verify_now
 from .view import RunView
 
@@ -28,3 +29,19 @@ def given_checkpoint(view: RunView, path: str | PathLike[str]) -> Path:
     if record is not None:
         verify_now(view.manifest, record)
     return path
+
+
+def only_weights(view: RunView, path: str | PathLike[str]) -> ResumeError:
+    """Return the error about a checkpoint without the state that a run needs to continue.
+
+    Args:
+        view: The checkpoints of the run directory.
+        path: The checkpoint, which may be one of another directory.
+    """
+    record = view.find(Path(path))
+    whole = next((one for one in view.resumable() if one != record), None)
+    found, example = "weights" if record is None else held(record), "" if whole is None else f", such as {whole.path}"
+    return ResumeError(
+        f"{path}: holds only {found}, so a run cannot be resumed from it; expected a checkpoint with contents='full'"
+        f"{example}, or load its weights into the model and pass resume='never' and no path"
+    )

@@ -1,11 +1,14 @@
 """Rules that need only the weights: Lightning evaluates the reduced files, and resumes from the whole ones."""
 
+import shutil
+
 import lightning
 import pytest
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging, StochasticWeightAveraging
 
 from ckpt_callbacks import Contents, Every, KeepAll, KeepBest, KeepLast, Policy, Status
+from ckpt_callbacks.errors import ResumeError
 from ckpt_callbacks.lightning import LightningCheckpoint
 from tests.adapters.lightning.task import VAL, Model, digest, fit, loaders, trainer
 from tests.support.command import ckpt
@@ -173,3 +176,26 @@ def test_a_run_without_averages_leaves_its_checkpoints_whole(tmp_path, caplog):
     assert [record.contents for record in callback.records()] == ["full", "full"]
     (line,) = [message for message in caplog.messages if "cannot be reduced" in message]
     assert "it holds no averages for source='ema'" in line
+
+
+def test_a_reduced_one_that_is_named_to_resume_from_is_one_clear_line(tmp_path):
+    _, _, callback = fit(tmp_path / "run", EACH_WEIGHTS, max_epochs=3)
+    first, _, last = callback.records()
+    shutil.copy(first.path, tmp_path / "copy.ckpt")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").glob("[a-z]*.ckpt")}
+    for path, by_trainer in [(first.path, True), (first.path, False), (tmp_path / "copy.ckpt", True)]:
+        again = LightningCheckpoint(tmp_path / "run", EACH_WEIGHTS, resume="auto" if by_trainer else path)
+        with pytest.raises(ResumeError) as caught:
+            trainer(again, max_epochs=5).fit(Model(), *loaders(), ckpt_path=path if by_trainer else None)
+        line = str(caught.value)
+        assert line.startswith(f"{path}: holds only weights, so a run cannot be resumed from it; expected ")
+        assert f"such as {last.path}, or " in line and "\n" not in line
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").glob("[a-z]*.ckpt")} == before
+
+
+def test_a_reduced_one_begins_a_new_run_that_asks_for_weights_alone(tmp_path):
+    first = fit(tmp_path / "run", EACH_WEIGHTS, max_epochs=2)[2].records()[0]
+    module = Model()
+    callback = LightningCheckpoint(tmp_path / "new", EACH_WEIGHTS, resume={"optimizer": False, "step": False})
+    trainer(callback, max_epochs=1).fit(module, *loaders(), ckpt_path=first.path)
+    assert [record.epoch for record in callback.records()] == [1]
