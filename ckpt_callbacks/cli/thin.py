@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from ..units import rough_size
 from . import options
 from .output import say
 from .records import Listing
+
+_Work = Callable[[Manifest, Record, Contents], None]
 
 
 @click.command()
@@ -61,35 +64,69 @@ def thin(run_dir: Path, which: str | None, config: Path | None, force: bool, **g
         _require_more(listing.view, chosen, wanted, force=force)
         found = [] if given.keys() == {"compression"} else [(chosen, wanted)]
         due = lambda: [(manifest.records[chosen.id], wanted)] if wanted.is_compressed else []  # noqa: E731
-    for record, contents in found:
-        try:
-            now = Rewriting(manifest, record, contents).carry_out()
-        except OSError as error:
-            raise StoreError(f"{record.path}: cannot be reduced: {cause_of(error)}") from error
-        except StoreError as error:
-            raise StoreError(f"{record.path}: cannot be reduced: {error}") from error
-        if now is None:
-            raise StoreError(f"{record.path}: was deleted, pinned, tagged or reduced meanwhile")
-        say(f"{record.path}: reduced to {held(now)}, from {rough_size(record.size)} to {rough_size(now.size)}")
-        if problem := unknown_names(now):
-            say(f"Warning: {record.path}: {problem}", err=True)
-    for record, contents in (packed := due()):
-        _compress(manifest, record, contents)
+    alone = which is not None or options.is_checkpoint(run_dir)
+    failed = sum(not _done(_reduce, manifest, record, contents, alone=alone) for record, contents in found)
+    packed = due()
+    failed += sum(not _done(_compress, manifest, record, contents, alone=alone) for record, contents in packed)
     if not found and not packed:
         say(f"{run_dir}: nothing to reduce")
+    raise SystemExit(1 if failed else 0)
+
+
+class _Overtaken(StoreError):
+    """A checkpoint was deleted, named or rewritten by somebody else."""
+
+
+def _done(work: _Work, manifest: Manifest, record: Record, contents: Contents, *, alone: bool) -> bool:
+    """Rewrite one checkpoint. Of several, one that cannot be rewritten is named in a line, and stops no other.
+
+    Returns:
+        False if it should have been rewritten, and could not be.
+    """
+    try:
+        work(manifest, record, contents)
+    except StoreError as error:
+        if alone:
+            raise
+        is_overtaken = isinstance(error, _Overtaken)
+        say(str(error) if is_overtaken else f"Warning: {error}", err=not is_overtaken)
+        return is_overtaken
+    return True
+
+
+def _reduce(manifest: Manifest, record: Record, contents: Contents) -> None:
+    now = _rewritten(Rewriting(manifest, record, contents), manifest, record, "reduced")
+    say(f"{record.path}: reduced to {held(now)}, from {rough_size(record.size)} to {rough_size(now.size)}")
+    if problem := unknown_names(now):
+        say(f"Warning: {record.path}: {problem}", err=True)
 
 
 def _compress(manifest: Manifest, record: Record, contents: Contents) -> None:
-    try:
-        now = Compressing(manifest, record, least_gain(contents)).carry_out()
-    except OSError as error:
-        raise StoreError(f"{record.path}: cannot be compressed: {cause_of(error)}") from error
-    if now is None:
-        raise StoreError(f"{record.path}: was deleted, pinned, tagged or rewritten meanwhile")
+    now = _rewritten(Compressing(manifest, record, least_gain(contents)), manifest, record, "compressed")
     if now.file == record.file:
         say(f"{record.path}: stays native: compression would take {now.compressed['gain']:.1%} off")
     else:
         say(f"{now.path}: compressed, from {rough_size(record.size)} to {rough_size(now.size)}")
+
+
+def _rewritten(work: Rewriting | Compressing, manifest: Manifest, record: Record, what: str) -> Record:
+    """Carry out the work, and return the changed record.
+
+    Raises:
+        StoreError: It failed; `_Overtaken` if somebody else has changed the checkpoint meanwhile.
+    """
+    try:
+        now = work.carry_out()
+    except (OSError, StoreError) as error:
+        manifest.refresh()
+        now = manifest.records.get(record.id)
+        if now is not None and (now.file, now.digest, now.status) == (record.file, record.digest, record.status):
+            cause = cause_of(error) if isinstance(error, OSError) else error
+            raise StoreError(f"{record.path}: cannot be {what}: {cause}") from error
+        now = None
+    if now is None:
+        raise _Overtaken(f"{record.path}: was deleted, pinned, tagged or rewritten meanwhile")
+    return now
 
 
 def _require_more(view: RunView, record: Record, wanted: Contents, *, force: bool) -> None:

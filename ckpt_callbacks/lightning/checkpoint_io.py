@@ -35,7 +35,7 @@ from ..run.view import RunView
 from ..torch.mapped_checkpoint import MappedCheckpoint, can_map
 from ..torch.module_tree import frozen_names
 from ..torch.parameter_names import Names, ParameterNames
-from ..torch.staging import TorchStaging, expected_size, step_only_storages
+from ..torch.staging import TorchStaging, expected_size
 from ..torch.state_shapes import state_shapes
 from ..torch.trained_tensors import are_finite, trained_tensors
 from . import refused_types
@@ -46,6 +46,7 @@ from .hyperparameters import Hyperparameters
 from .model_mismatch import loads_plainly, refuse_other_model
 from .native_file import native_file
 from .parts import select
+from .step_only import step_only
 from .unloadable_weights import UnloadableWeights
 
 log = logging.getLogger("ckpt_callbacks")
@@ -292,13 +293,3 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         if self._mapped is not None:
             self._mapped.detach(self.trainer.optimizers)
             self._mapped = None
-
-
-def step_only(trainer: Trainer) -> set[int]:
-    """Return the addresses of the storages on a device that only an optimizer step changes.
-
-    With manual optimization, an optimizer step may happen without a call of any hook.
-    """
-    if trainer.strategy.root_device.type != "cuda" or not trainer.lightning_module.automatic_optimization:
-        return set()
-    return step_only_storages(trainer.optimizers)

@@ -45,9 +45,9 @@ class Thinning:
         self._named: set[int] = set()  # ids of records whose failure was logged
 
     def begin(self) -> None:
-        """Begin to rewrite what is due, unless that is under way."""
+        """Begin to rewrite what is due. If that is under way, look once more after it: it may have looked already."""
         self._is_stopped = False
-        if self._is_asked and not self._worker.waiting and self._due() is not None:
+        if self._is_asked and self._worker.waiting < 2 and self._due() is not None:
             self._worker.submit(self._rewrite_all)
 
     def wait(self) -> None:

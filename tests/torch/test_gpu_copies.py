@@ -7,7 +7,7 @@ import lightning
 import torch
 
 from ckpt_callbacks import Every, KeepAll, OnDeadline, Policy
-from ckpt_callbacks.lightning import LightningCheckpoint, checkpoint_io
+from ckpt_callbacks.lightning import LightningCheckpoint
 from ckpt_callbacks.testing import FakeClock
 from ckpt_callbacks.torch import gpu_copies as pinned
 from ckpt_callbacks.torch.staging import TorchStaging
@@ -41,14 +41,14 @@ def addresses(tensors):
 def test_weights_that_an_optimizer_steps_are_copied_during_the_next_batch_and_others_are_not():
     fitter = on_cuda(module := Momentum())
     state = [value for state in fitter.optimizers[0].state.values() for value in state.values()]
-    assert checkpoint_io.step_only(fitter) == addresses([*module.net.parameters(), *state])
-    assert not checkpoint_io.step_only(fitter) & addresses(module.follower.parameters())
+    assert step_only(fitter) == addresses([*module.net.parameters(), *state])
+    assert not step_only(fitter) & addresses(module.follower.parameters())
 
 
 def test_with_manual_optimization_nothing_is_copied_during_the_next_batch():
     fitter = on_cuda(module := Momentum())
     module.automatic_optimization = False  # no hook is called before a raw optimizer steps
-    assert checkpoint_io.step_only(fitter) == set()
+    assert step_only(fitter) == set()
 
 
 class Order(lightning.Callback):
