@@ -9,6 +9,7 @@ import click
 from ..errors import StoreError
 from ..run.manual_pruning import Pruning
 from ..store.file_lock_calls import is_locked
+from ..store.lock import command_at_work
 from ..store.manifest import Manifest
 from . import options
 from .local_path import LocalPath
@@ -46,7 +47,10 @@ def gc(root: Path, dead: bool, delete: bool) -> None:
 
 def _why_alive(manifest: Manifest) -> str | None:
     """Return why a run is not dead; None if it is."""
-    if is_locked(manifest.layout.training_lock):
+    layout = manifest.layout
+    if (command := command_at_work(layout.training_lock, layout.owner)) is not None:
+        return f"`{command}` is at work"
+    if is_locked(layout.training_lock):
         return "training is running"
     for record in manifest.live():
         if record.tags or record.pinned:

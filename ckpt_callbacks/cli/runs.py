@@ -11,6 +11,7 @@ from ..policy.policy import Policy
 from ..record import Record
 from ..store.file_lock_calls import is_locked
 from ..store.layout import Layout
+from ..store.lock import command_at_work
 from ..store.manifest import Manifest
 from ..units import rough_size
 from . import cells
@@ -49,7 +50,8 @@ class RunSummary:
 
     def __init__(self, run_dir: Path, manifest: Manifest, policy: Policy | None) -> None:
         self._run_dir, self._listing = run_dir, Listing(manifest, policy)
-        self._is_training = is_locked(manifest.layout.training_lock)
+        lock, owner = manifest.layout.training_lock, manifest.layout.owner
+        self._is_training = is_locked(lock) and command_at_work(lock, owner) is None
         self._records = self._listing.view.records()
         self._last, self._best = self._listing.view.last(), self._listing.view.best()
 

@@ -9,6 +9,7 @@ import click
 from ..errors import StoreError
 from ..run.save_now_file import request_save
 from ..store.file_lock_calls import is_locked
+from ..store.lock import command_at_work
 from . import options
 from .output import say
 from .pins import checked_tag
@@ -27,7 +28,8 @@ def save(run_dir: Path, tag: str | None) -> None:
     layout = manifest.layout
     if tag is not None:
         checked_tag(tag, manifest)
-    if not is_locked(layout.training_lock, unknown=True):
+    command = command_at_work(layout.training_lock, layout.owner)
+    if command is not None or not is_locked(layout.training_lock, unknown=True):
         say(f"{run_dir}: no training is running here", err=True)
         raise SystemExit(1)
     try:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from ..errors import DirectoryInUse, StoreError
-from .file_lock_calls import LockedFile, lock
+from .file_lock_calls import LockedFile, is_locked, lock
 from .private_files import read_file, write_file
 
 log = logging.getLogger("ckpt_callbacks")
@@ -169,6 +169,17 @@ class TrainingLock:
         where = f"host {owner['host']}, process {owner['pid']}" if is_known else "host and process unknown"
         who = f"`{owner['holder']}` is at work" if _is_command(owner) else "another training run is writing"
         return DirectoryInUse(f"{self._dirpath}: {who} here ({where}); wait until it has ended{self._otherwise}")
+
+
+def command_at_work(path: Path, owner: Path) -> str | None:
+    """Return the name of the command that holds the lock of a training run, such as ``"ckpt doctor"``, or None.
+
+    Args:
+        path: The lock file.
+        owner: The file that names the holder.
+    """
+    facts = TrainingLock(path, owner, "")._read_owner()
+    return str(facts["holder"]) if is_locked(path) and _is_command(facts) else None
 
 
 def _is_command(owner: Mapping[str, object]) -> bool:

@@ -172,6 +172,18 @@ def test_gc_frees_what_the_policies_of_dead_runs_do_not_keep(tmp_path):
     assert [len(files(root / name)) for name in ("dead", "tagged", "live")] == [2, 5, 5]
 
 
+def test_a_command_that_holds_the_directory_is_no_training(ranked):
+    layout = Manifest.read(ranked).layout
+    lock = TrainingLock(layout.training_lock, layout.owner, "ckpt doctor")
+    lock.acquire()
+    try:
+        assert ckpt("gc", ranked.parent, "--dead")[1] == f"{ranked}: left alone: `ckpt doctor` is at work\n"
+        assert ckpt("save", ranked) == (1, "", f"{ranked}: no training is running here\n")
+        assert json.loads(ckpt("ls", ranked.parent, "--json")[1])["training"] is False
+    finally:
+        lock.release()
+
+
 def test_gc_refuses_a_folder_without_runs(tmp_path):
     code, _, err = ckpt("gc", tmp_path, "--dead")
     assert code == 2 and err == f"Error: {tmp_path}: holds no run directory; expected a folder of runs, such as runs\n"
