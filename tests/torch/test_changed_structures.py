@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckpt_callbacks.formats.torch.checkpoint_pickler import CheckpointPickler, PickledParts
+from ckpt_callbacks.formats.torch.tensor_facts import _can_check
 from ckpt_callbacks.torch.staging import TorchStaging
 from tests.formats.test_torch_file import equal
 
@@ -291,3 +292,8 @@ def test_a_large_rest_does_not_disturb_the_parts(tmp_path):
     training.step()
     training.more["vocabulary"] = [f"word {number}" for number in range(70_000)]  # more than the memo's free numbers
     save(training, TorchStaging(), tmp_path / "a.ckpt")
+
+
+def test_torch_compares_tensors_as_expected():
+    """Otherwise, saves take longer, and no other test would show it."""
+    assert _can_check()

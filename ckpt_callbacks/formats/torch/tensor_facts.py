@@ -122,10 +122,11 @@ def _checks(tensors: Sequence[torch.Tensor]) -> _Check:
 def _can_check() -> bool:
     """Return True if this torch compares as `_checks` expects. This is tested, because the names are private."""
     try:
-        one = torch.arange(6.0).view(2, 3)
-        others = one.double(), one.view(3, 2), one.view(1, 2, 3), one.t().contiguous().t(), torch._neg_view(one)
-        check = _checks([one, one.clone()])
-        alike = check(one.clone(), one.clone())
-        return alike and not any(check(one, other) for other in (*others, one.clone().requires_grad_(), one.to("meta")))
+        with torch.inference_mode(False):  # the first save may be in that mode
+            one = torch.arange(6.0).view(2, 3)
+            others = [one.double(), one.view(3, 2), one.view(1, 2, 3), one.t().contiguous().t(), torch._neg_view(one)]
+            others += [one.clone().requires_grad_(), one.to("meta"), torch.nn.Parameter(one)]
+            check = _checks([one, one.clone()])
+            return check(one.clone(), one.clone()) and not any(check(one, other) for other in others)
     except Exception:  # whatever a changed private name leads to
         return False
