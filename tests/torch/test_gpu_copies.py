@@ -8,6 +8,7 @@ import torch
 
 from ckpt_callbacks import Every, KeepAll, OnDeadline, Policy
 from ckpt_callbacks.lightning import LightningCheckpoint
+from ckpt_callbacks.lightning.step_only import step_only
 from ckpt_callbacks.testing import FakeClock
 from ckpt_callbacks.torch import gpu_copies as pinned
 from ckpt_callbacks.torch.staging import TorchStaging
