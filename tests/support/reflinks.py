@@ -26,7 +26,7 @@ def mounted(kind, folder, size=0):
     try:
         yield top
     finally:
-        subprocess.run(["umount", top], check=True)
+        subprocess.run(["umount", "-l", top], check=True)  # something on the machine may look at it
         image.unlink()
 
 
