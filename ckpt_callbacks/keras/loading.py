@@ -113,7 +113,7 @@ def load_verified(model: keras.Model, record: Record, directory: RunDirectory) -
     except VerifyError as error:
         log.warning("did not load the weights: %s", error)
         return
-    load_weights(model, record.path, directory.staging, partial=bool(record.reduced.get("drop")))
+    load_weights(model, record.path, directory.staging, partial="dropped" in record.reduced)
     log.info("loaded the weights of %s", record.file)
     if record.reduced:
         log.warning(

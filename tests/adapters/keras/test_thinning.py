@@ -204,6 +204,34 @@ def test_frozen_layers_are_left_out_and_name_their_base(tmp_path, format):
     assert not same(again.get_layer(head.name).get_weights(), head.get_weights()), "the third epoch trained it"
 
 
+@pytest.mark.parametrize("format", [None, slow("h5")])
+def test_the_best_weights_come_back_where_frozen_layers_were_left_out(tmp_path, format, caplog):
+    trained = quick()
+    frozen, _ = (layer for layer in trained.layers if layer.weights)
+    frozen.trainable = False
+    trained.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", run_eagerly=True)
+    rules = KeepLast(1) | KeepBest(1, by=VAL, contents=Contents("weights", weights="trainable"))
+    ours = checkpoint(tmp_path, Policy(Every(epochs=1), rules), format=format, restore_best_weights=True)
+    seen = Seen()
+    fit(trained, seen, ours, Worse(), epochs=2)
+    best = ours.best()
+    assert best.epoch == 1 and best.reduced["dropped"]["tensors"] == 2
+    assert same(trained.get_weights(), seen.weights[0]) and not same(*seen.weights)
+    (line,) = [m for m in caplog.messages if "its weights were loaded as it holds them" in m]
+    assert "weights, trainable" in line
+
+
+class Seen(keras.callbacks.Callback):
+    """Notes the weights at the end of each epoch."""
+
+    def __init__(self):
+        super().__init__()
+        self.weights = []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.weights.append(self.model.get_weights())
+
+
 def test_without_averages_the_file_stays_whole_with_a_line(tmp_path, caplog):
     policy = Policy(Every(epochs=1), KeepAll(contents=Contents("weights", source="ema")))
     ours = checkpoint(tmp_path, policy)
