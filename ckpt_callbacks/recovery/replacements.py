@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from functools import partial
 
+from ..errors import Unreadable
 from ..policy.contents_order import contents_of
 from ..record import Record
 from ..store import succession
@@ -21,17 +22,22 @@ def find_unfinished_replacements(manifest: Manifest) -> Iterator[Repair]:
     """
     for record in list(manifest.records.values()):
         if succession.predecessor(record) is not None:
-            yield Repair(
-                f"{record.file}: the native file was not deleted after it was compressed",
-                "finished",
-                partial(succession.finish, manifest, record.id),
-            )
+            with contextlib.suppress(Unreadable):
+                yield _deletion(manifest, record, is_lost=succession.has_only_predecessor(record))
         elif succession.successor(record) is not None and record.status.on_disk:
             with contextlib.suppress(OSError):
                 yield _succession(manifest, record, succession.is_in_place(record))
         elif record.replacement and record.status.on_disk:
             with contextlib.suppress(OSError):
                 yield _repair(manifest, record, is_in_place(record))
+
+
+def _deletion(manifest: Manifest, record: Record, *, is_lost: bool) -> Repair:
+    finish = partial(succession.finish, manifest, record.id)
+    if is_lost:
+        problem = f"{record.file}: the compressed file is not whole, and the native file is still there"
+        return Repair(problem, "undone, so that the checkpoint is the native file", finish)
+    return Repair(f"{record.file}: the native file was not deleted after it was compressed", "finished", finish)
 
 
 def _succession(manifest: Manifest, record: Record, is_new: bool) -> Repair:

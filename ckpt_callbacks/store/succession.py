@@ -2,16 +2,19 @@
 
 The journal says first what the new file is. The new file is moved into place beside the old one, and then the journal
 says that the checkpoint is the new file, and that the old one is obsolete. The links follow, the old file is deleted,
-and the journal says that this is done. After a crash anywhere in between, the record names a whole file.
+and the journal says that this is done. After a crash anywhere in between, the record names a whole file. If the new
+file is gone or damaged before the old one is deleted, as in a copy of a live run, the checkpoint is the old file again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from ..errors import VerifyError
+from ..errors import Unreadable, VerifyError
 from ..record import ALIASES, Record
 from .aliases import move_alias, read_alias
 from .commit import remove
@@ -96,22 +99,41 @@ def settle(manifest: Manifest, id_: int) -> Record:
     return manifest.records[id_]
 
 
-def follow(record: Record) -> None:
-    """Let the links to the old file point to the new one.
+def has_only_predecessor(record: Record) -> bool:
+    """Return whether the new file is gone or damaged, and the old one is still whole.
+
+    Raises:
+        Unreadable: A file cannot be read now.
+    """
+    old = predecessor(record)
+    return old is not None and record.status.on_disk and not _is_whole(record) and _is_whole(old)
+
+
+def _is_whole(record: Record) -> bool:
+    try:
+        require_same(record)
+    except Unreadable:
+        raise
+    except VerifyError:
+        return False
+    return os.path.lexists(record.path)
+
+
+def _move_links(folder: Path, before: str, now: str) -> None:
+    """Let the links to one file point to another one.
 
     Raises:
         OSError: A link cannot be moved; the next save tries again.
     """
-    old = predecessor(record)
-    for alias in ALIASES if old is not None else ():
-        if old is not None and read_alias(record.path.parent, alias, {old.file}) is not None:
-            move_alias(record.path.parent, alias, record.file, {old.file, record.file})
+    for alias in ALIASES:
+        if read_alias(folder, alias, {before}) is not None:
+            move_alias(folder, alias, now, {before, now})
 
 
 def finish(manifest: Manifest, id_: int) -> Record:
     """Let the links follow, delete the old file, and return the record, which then says that this is done.
 
-    Another file that has taken the old one's name stays.
+    Another file that has taken the old one's name stays. If only the old file is whole, the record names that again.
 
     Args:
         manifest: The directory's manifest.
@@ -119,14 +141,20 @@ def finish(manifest: Manifest, id_: int) -> Record:
 
     Raises:
         OSError: The disk is full, or broken; the next start continues.
-        StoreError: The journal cannot be written.
+        StoreError: The journal cannot be written, or a file cannot be read now.
     """
 
     def done(now: Record) -> dict[str, Any]:
         old = predecessor(now)
         if old is None:
             return {}
-        follow(now)
+        if has_only_predecessor(now):
+            _move_links(now.path.parent, now.file, old.file)
+            return {
+                "file": old.file, "digest": old.digest, "size": old.size, "identity": old.identity,
+                "compressed": {}, "replacement": {},
+            }  # fmt: skip
+        _move_links(now.path.parent, old.file, now.file)
         with contextlib.suppress(VerifyError):
             require_same(old)
             remove(old.path)

@@ -34,6 +34,7 @@ from ckpt_callbacks.store.replacement import verify_now
 from ckpt_callbacks.store.succession import announced
 from tests.run.thinned import SUFFIX, VAL, read, train, weights
 from tests.support.command import ckpt
+from tests.support.training import new_run
 
 HIGHEST = Metric("val_loss", mode="max")
 ALL = Policy(Every(epochs=1), KeepAll())
@@ -205,6 +206,43 @@ def test_an_interrupted_one_is_finished_before_it_is_reduced(trained, monkeypatc
     assert (now.file, now.contents) == (f"1{SUFFIX}.cz", "weights")
     assert files(trained) == [f"1{SUFFIX}.cz", f"2{SUFFIX}", f"3{SUFFIX}"]
     verify(now)
+
+
+@pytest.mark.parametrize("way", ["start", "doctor"])
+@pytest.mark.parametrize("found", ["missing", "damaged", "both missing"])
+def test_the_native_file_is_the_checkpoint_again_if_the_compressed_one_is_lost(trained, monkeypatch, way, found):
+    """Its deletion was announced, and not done, as in a copy of a live run."""
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    before = Manifest.read(trained).records[3]
+    monkeypatch.setattr("ckpt_callbacks.run.compressing.finish", killed)
+    monkeypatch.setattr("ckpt_callbacks.run.compressing.settle", killed)
+    with pytest.raises(KeyboardInterrupt):
+        compress(trained, 3)
+    monkeypatch.undo()
+    new = Manifest.read(trained).records[3]
+    assert new.file == f"3{SUFFIX}.cz"
+    if found == "damaged":
+        new.path.write_bytes(new.path.read_bytes()[:-1])
+    else:
+        new.path.unlink()
+    if found == "both missing":
+        before.path.unlink()
+    if way == "doctor":
+        ckpt("doctor", trained)
+    else:
+        run = new_run(trained, ALL, suffix=SUFFIX)
+        run.open()
+        run.close()
+    now = Manifest.read(trained)
+    if found == "both missing":
+        assert now.records[3].file == new.file and open_run(trained).last().id == 2
+        return
+    assert now.records[3] == before
+    verify(now.records[3])
+    assert open_run(trained).last().id == 3 and (trained / f"last{SUFFIX}").resolve() == before.path.resolve()
 
 
 def test_readers_with_an_older_manifest_find_it_under_its_new_name(trained, caplog):
