@@ -13,7 +13,7 @@ from .compressed.opened import native_path
 def load_weights(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the weights in a ``.ckpt`` file, for ``model.load_state_dict(...)``. No code in the file runs.
 
-    Quantised weights come back in the type that they had before; all others are as they are in the file, and are left
+    Quantized weights come back in the type that they had before; all others are as they are in the file, and are left
     on the disk until they are used.
 
     Args:

@@ -81,7 +81,7 @@ class DirectFile:
         """
         view = memoryview(data).cast("B") if len(memoryview(data)) else memoryview(b"")
         is_large = self._held % PAGE == 0 and len(view) >= LARGE
-        if is_large:  # Btrfs keeps what one call has written as long as other files share a block of it
+        if is_large:  # btrfs keeps what one call has written as long as other files share a block of it
             self._empty(self._held)
         if is_large and _address(view) % PAGE == 0:
             whole = len(view) // PAGE * PAGE

@@ -63,7 +63,7 @@ def test_no_value_is_off_by_more_than_half_a_scale(shape, dtype, kind, seed, exp
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_what_has_no_scale_is_not_quantised(dtype):
+def test_what_has_no_scale_is_not_quantized(dtype):
     for value, kind in ((float("nan"), torch.float32), (float("inf"), torch.float32), (1e300, torch.float64)):
         tensor = torch.ones(3, 2, dtype=kind)
         tensor[1, 1] = value
@@ -111,7 +111,7 @@ def test_a_file_holds_whole_numbers_that_plain_torch_reads(tmp_path, monkeypatch
     assert loaded["tied"].data_ptr() == loaded["3.weight"].data_ptr()
 
 
-def test_a_file_is_quantised_further_and_keeps_what_is_out_of_range(tmp_path):
+def test_a_file_is_quantized_further_and_keeps_what_is_out_of_range(tmp_path):
     model = network()
     with torch.no_grad():
         model[0].weight[0, 0] = float("nan")

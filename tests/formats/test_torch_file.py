@@ -87,7 +87,7 @@ def unusual():
         "subclass": torch.randn(30_000).as_subclass(Named),
         "coo": torch.eye(300).to_sparse(),
         "csr": torch.eye(300).to_sparse_csr(),
-        "quantised": torch.quantize_per_tensor(torch.randn(90_000), 0.1, 3, torch.qint8),
+        "quantized": torch.quantize_per_tensor(torch.randn(90_000), 0.1, 3, torch.qint8),
         "meta": torch.empty(3, 4, device="meta"),
         "conjugate": torch.randn(20_000, dtype=torch.complex64).conj(),
         "negative": torch.randn(20_000, dtype=torch.complex64).conj().imag,

@@ -1,4 +1,4 @@
-"""The program that quantises the model in a Keras file: ``python -m ckpt_callbacks.formats.keras.quantize_model``.
+"""The program that quantizes the model in a Keras file: ``python -m ckpt_callbacks.formats.keras.quantize_model``.
 
 It is a process of its own, because to build a model draws random numbers and takes memory of a device, which would
 change the training that goes on. Its output is one line of JSON: the error of each weight, or why there is none.
@@ -19,7 +19,7 @@ _LEVELS = {"int8": 127, "int4": 7}
 
 
 def quantize(path: str, made: str, dtype: str) -> dict[str, Any]:
-    """Write the quantised model of one file into another one, and return what to print.
+    """Write the quantized model of one file into another one, and return what to print.
 
     Args:
         path: A file that holds the model, and not only its weights.
@@ -40,14 +40,14 @@ def quantize(path: str, made: str, dtype: str) -> dict[str, Any]:
         layer.quantize(dtype, **({} if config is None else {"config": config}))
         errors[f"{layer.name}/{name}"] = _error(kernel, axis, _LEVELS[dtype])
     if not errors:
-        return {"refused": f"Keras quantises only {', '.join(_KINDS)} layers of a model, and it has none"}
+        return {"refused": f"Keras quantizes only {', '.join(_KINDS)} layers of a model, and it has none"}
     model.save(made)
     keras.saving.load_model(made, compile=False)  # it must be possible without this package
     return {"errors": errors}
 
 
 def _layers(keras: Any, model: Any) -> Iterator[Any]:
-    """Yield the layers to quantise. Keras cannot load those inside other layers, such as attention, once they are."""
+    """Yield the layers to quantize. Keras cannot load those inside other layers, such as attention, once they are."""
     kinds = tuple(getattr(keras.layers, kind) for kind in _KINDS)
     for layer in model.layers:
         if isinstance(layer, keras.Model):

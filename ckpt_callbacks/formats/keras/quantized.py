@@ -24,7 +24,7 @@ _TRAINING = "training_config"  # the attribute of a legacy file that says how th
 
 
 def quantize(path: Path, made: Path, dtype: str) -> Mapping[str, tuple[float, float]]:
-    """Write the model of one file, with quantised layers, into another one, as Keras saves it.
+    """Write the model of one file, with quantized layers, into another one, as Keras saves it.
 
     Another process builds the model. It uses no accelerator.
 
@@ -34,7 +34,7 @@ def quantize(path: Path, made: Path, dtype: str) -> Mapping[str, tuple[float, fl
         dtype: ``"int8"`` or ``"int4"``.
 
     Returns:
-        The largest error of each quantised weight, absolute and relative to its largest value.
+        The largest error of each quantized weight, absolute and relative to its largest value.
 
     Raises:
         OSError: The disk is full, or broken.
@@ -48,7 +48,7 @@ def quantize(path: Path, made: Path, dtype: str) -> Mapping[str, tuple[float, fl
     )  # fmt: skip
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        raise StoreError(f"Keras cannot quantise it: {shorten(lines[-1])}; the file stays as it is")
+        raise StoreError(f"Keras cannot quantize it: {shorten(lines[-1])}; the file stays as it is")
     found = json.loads(done.stdout)
     if "refused" in found:
         raise StoreError(f"{shorten(first_line(ValueError(found['refused'])))}; the file stays as it is")

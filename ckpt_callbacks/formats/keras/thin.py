@@ -39,7 +39,7 @@ def reduce(path: Path, thinned: Path, record: Mapping[str, Any], contents: Conte
 
     Raises:
         OSError: The disk is full, or broken.
-        StoreError: The file does not hold what is needed, nothing would be left, or Keras cannot quantise the model.
+        StoreError: The file does not hold what is needed, nothing would be left, or Keras cannot quantize the model.
         Exception: Whatever zipfile and h5py raise for a damaged file.
     """
     own, dtype = embedded.read(path) or {}, contents.dtype
@@ -50,7 +50,7 @@ def reduce(path: Path, thinned: Path, record: Mapping[str, Any], contents: Conte
         return _reduce(path, thinned, record, reduction, own, instead)
     if contents.weights != "all":
         raise StoreError(
-            f"Keras quantises whole models, so dtype={dtype!r} leaves out no frozen parameters; expected dtype='bf16', "
+            f"Keras quantizes whole models, so dtype={dtype!r} leaves out no frozen parameters; expected dtype='bf16', "
             "or weights='all'; the file stays whole"
         )
     with tempfile.TemporaryDirectory(dir=thinned.parent) as folder:

@@ -1,4 +1,4 @@
-"""Symmetric quantisation of one tensor, with one scale for each output channel, which is the first dimension.
+"""Symmetric quantization of one tensor, with one scale for each output channel, which is the first dimension.
 
 A value is ``scale * n``, where ``n`` is a whole number from -127 to 127 in ``int8``, and from -7 to 7 in ``int4``. The
 largest absolute value of a channel gets the largest number, so that no value is off by more than half a scale.

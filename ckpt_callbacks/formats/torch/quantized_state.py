@@ -1,4 +1,4 @@
-"""Quantised weights in a ``.ckpt`` file, as plain tensors that torch reads.
+"""Quantized weights in a ``.ckpt`` file, as plain tensors that torch reads.
 
 In place of ``layer.weight``, the ``state_dict`` holds ``layer.weight.int8``, or ``.int4``, and ``layer.weight.scale``,
 so that no model takes the whole numbers for weights. The checkpoint's key ``quantized`` lists these weights.
@@ -51,7 +51,7 @@ def noted(dtype: str, tensors: Mapping[str, torch.Tensor], errors: Mapping[str, 
 
     Args:
         dtype: ``"int8"`` or ``"int4"``.
-        tensors: The weights that are quantised.
+        tensors: The weights that are quantized.
         errors: The largest error of each one, absolute and relative to its largest value.
     """
     facts = {
@@ -67,7 +67,7 @@ def noted(dtype: str, tensors: Mapping[str, torch.Tensor], errors: Mapping[str, 
 
 
 def read_weights(checkpoint: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a ``state_dict`` by the model's own names, with a `QuantizedWeight` for each one that is quantised.
+    """Return a ``state_dict`` by the model's own names, with a `QuantizedWeight` for each one that is quantized.
 
     Args:
         checkpoint: The checkpoint.
@@ -92,7 +92,7 @@ def read_weights(checkpoint: Mapping[str, Any], state: Mapping[str, Any]) -> dic
 
 
 def restored(checkpoint: dict[str, Any]) -> dict[str, Any]:
-    """Return a checkpoint as it was before its weights were quantised, or the checkpoint itself if they are not.
+    """Return a checkpoint as it was before its weights were quantized, or the checkpoint itself if they are not.
 
     Raises:
         ValueError: What it says about them is wrong.

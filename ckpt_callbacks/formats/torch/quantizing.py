@@ -1,4 +1,4 @@
-"""The quantisation of the weights of one ``.ckpt`` file."""
+"""The quantization of the weights of one ``.ckpt`` file."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class Quantizing:
         self._done: dict[tuple[Any, ...], tuple[_Parts, Error] | None] = {}  # tied weights are written once
 
     def quantized(self, state: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """Return a ``state_dict`` with quantised weights, and what the checkpoint says about them.
+        """Return a ``state_dict`` with quantized weights, and what the checkpoint says about them.
 
-        Matrices and kernels are quantised, if that makes them smaller. All other weights stay as they are.
+        Matrices and kernels are quantized, if that makes them smaller. All other weights stay as they are.
         """
         made: Any = copy.copy(state)  # with the versions of the modules, which torch keeps as an attribute
         made.clear()

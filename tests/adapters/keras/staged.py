@@ -77,7 +77,7 @@ def with_lora():
     return trained_a_little(made)
 
 
-def quantised():
+def quantized():
     made = dense()
     made.quantize("int8")
     return made
@@ -106,7 +106,7 @@ MODELS = {
     "mixed_float16": lambda: dense("mixed_float16"),
     "bfloat16": lambda: dense("bfloat16"),
     "lora": with_lora,
-    "int8": quantised,
+    "int8": quantized,
     "custom": averaging,
     "nested": nested,
     "assets": vocabulary,

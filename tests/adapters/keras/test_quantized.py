@@ -58,7 +58,7 @@ def test_keras_loads_and_evaluates_whole_numbers(tmp_path, caplog, format, dtype
 
 
 @pytest.mark.slow
-def test_a_model_that_keras_cannot_quantise_stays_whole_with_a_line(tmp_path, caplog):
+def test_a_model_that_keras_cannot_quantize_stays_whole_with_a_line(tmp_path, caplog):
     images = keras.Sequential([keras.layers.Input((8, 8, 1)), keras.layers.Conv2D(2, 3), keras.layers.Flatten()])
     images.compile("adam", "mse", run_eagerly=True)
     (x, _), _ = digits()
@@ -66,7 +66,7 @@ def test_a_model_that_keras_cannot_quantise_stays_whole_with_a_line(tmp_path, ca
     images.fit(x.reshape(-1, 8, 8, 1), x[:, :1], epochs=2, verbose=0, callbacks=[ours])
     assert [record.contents for record in ours.records()] == ["full", "full"]
     (line,) = [message for message in caplog.messages if "cannot be reduced" in message]
-    assert "Keras quantises only Dense, EinsumDense, Embedding layers of a model, and it has none" in line
+    assert "Keras quantizes only Dense, EinsumDense, Embedding layers of a model, and it has none" in line
 
 
 def test_weights_without_their_model_stay_as_they_are(tmp_path, caplog):

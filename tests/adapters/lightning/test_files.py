@@ -64,7 +64,7 @@ UNUSUAL = {
     "negated": lambda: torch.tensor([1 + 2j, 3j]).conj().imag,
     "not a number": lambda: torch.tensor([float("nan")]),
     "float8": lambda: torch.ones(3).to(torch.float8_e4m3fn),
-    "quantised": lambda: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.quint8),
+    "quantized": lambda: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.quint8),
 }
 
 

@@ -119,7 +119,7 @@ class Counting(torch.nn.Module):
 
 
 class Observing(torch.nn.Module):
-    """Takes a buffer of any shape, as observers of quantisation do."""
+    """Takes a buffer of any shape, as observers of quantization do."""
 
     def __init__(self):
         super().__init__()
