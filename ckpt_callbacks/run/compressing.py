@@ -73,7 +73,8 @@ class Compressing:
             found, size = self._write(staged, go_on)
             gain = 1 - size / max(record.size, 1)
             if gain < self._least:
-                return self._manifest.amend(record.id, lambda now: self._noted(now, gain))
+                now = self._manifest.amend(record.id, lambda now: self._noted(now, gain))
+                return now if self._is_unchanged(now) else None
             go_on()
             self._manifest.amend(record.id, lambda now: self._announced(now, found, size))
             if not self._intent:
@@ -86,7 +87,9 @@ class Compressing:
         finally:
             with contextlib.suppress(OSError):  # the next start empties the folder
                 remove(staged)
-        return finish(self._manifest, now.id) if is_compressed(now.file) else None
+        if is_compressed(now.file):
+            now = finish(self._manifest, now.id)
+        return now if is_compressed(now.file) else None
 
     def _write(self, staged: Path, go_on: Callable[..., None]) -> tuple[str, int]:
         """Write the compressed file, read it back, and return its digest and its size."""

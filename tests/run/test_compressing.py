@@ -164,8 +164,9 @@ def test_a_full_disk_leaves_the_native_one(trained, monkeypatch, call):
     assert compress(trained, 1).file == f"1{SUFFIX}.cz"
 
 
+@pytest.mark.parametrize("least", [-1, 1], ids=["compressed", "gains too little"])
 @pytest.mark.parametrize("change", [{"pinned": True}, {"tags": ("release",)}])
-def test_one_that_is_pinned_or_tagged_meanwhile_stays_native(trained, change):
+def test_one_that_is_pinned_or_tagged_meanwhile_stays_native(trained, change, least):
     record, changed = Manifest.read(trained).records[1], []
 
     def meanwhile():
@@ -173,7 +174,7 @@ def test_one_that_is_pinned_or_tagged_meanwhile_stays_native(trained, change):
             changed.append(Manifest.read(trained).change(1, **change))
         return True
 
-    assert Compressing(Manifest.read(trained), record).carry_out(meanwhile) is None
+    assert Compressing(Manifest.read(trained), record, least).carry_out(meanwhile) is None
     assert files(trained) == [f"{epoch}{SUFFIX}" for epoch in (1, 2, 3)]
 
 
