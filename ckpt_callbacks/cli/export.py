@@ -39,7 +39,7 @@ def export(
     .onnx, .pt2 (torch.export) or .torchscript; for Keras also .keras, .h5, .weights.h5 or .tflite (LiteRT). Other
     formats than .safetensors need the code of a torch model, as in --model train.py:Net, and sample inputs: the
     module's example_input_array, or a file. The new file is run on them by its own runtime and compared with the
-    checkpoint. If it differs by more than --tol, it is removed, and the exit status is 1.
+    checkpoint. If it differs by more than --tol, it is not kept, and the exit status is 1.
 
     With --plain, --to names any file, or a folder; without it, the native file goes into the current folder.
     """
