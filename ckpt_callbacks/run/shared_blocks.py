@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -38,7 +39,8 @@ class SharedBlocks:
         self._is_stopped = False
         if self._is_possible is not False and not self._worker.waiting and (pair := self._next()) is not None:
             if self._is_possible is None:
-                self._is_possible = can_share(pair[0].path)
+                with contextlib.suppress(OSError):  # it was deleted meanwhile, or is damaged; the next one tells
+                    self._is_possible = can_share(pair[0].path)
             if self._is_possible:
                 self._worker.submit(self._share_all)
 

@@ -21,7 +21,7 @@ IN_TENSORFLOW = private.RELIED_ON_IN_TENSORFLOW + private.USED_FOR_READS_IN_TENS
 LISTED = ALWAYS + IN_TENSORFLOW + sum(private.RELIED_ON_WITH_BACKEND.values(), ())
 
 # Python's, torch's, and the callback's own.
-NOT_OF_KERAS = {"_current_frames", "_fit", "_getframe", "_version"}
+NOT_OF_KERAS = {"_current_frames", "_exit", "_fit", "_getframe", "_version"}
 # Read by `getattr` with a default, because an optimizer, a callback or a data set may be of another class.
 WITH_A_DEFAULT = {
     "_distributed_dataset", "_ema_weights_in_model", "_global_test_batch", "_iterations", "_reshuffle_each_iteration",
