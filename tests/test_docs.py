@@ -200,6 +200,15 @@ def test_the_example_of_whole_numbers_runs(tmp_path):
     assert len([line for line in printed if "loss with these weights" in line]) == len(small) + 1
 
 
+@pytest.mark.slow
+def test_the_example_of_a_budget_runs(tmp_path):
+    for epochs, least in ((8, 3), (12, 1)):  # the second run also keeps the file that it has continued from
+        *records, total = forks_of().run(ROOT / "examples" / "budget.py", tmp_path / "run", epochs).splitlines()
+        assert total.startswith("together ") and int(total.split()[1]) <= 1_200_000
+        contents = [line.split()[1] for line in records]
+        assert contents[-1] == "full" and least <= contents.count("weights") < epochs - 2
+
+
 def test_quoted_messages_are_logged():
     """Each message that docs/exact-resume.md quotes is text in the package."""
     nodes = [node for path in PACKAGE.rglob("*.py") for node in ast.walk(ast.parse(path.read_text()))]
