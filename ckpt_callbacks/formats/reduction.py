@@ -86,8 +86,8 @@ class Reduction:
         return (wanted, "fp32") if _ITEM_SIZES["fp32"] < item_size and wanted != "fp32" else (wanted,)
 
     def note(self, name: str, error: Error) -> None:
-        """Note the error of a tensor that was rounded."""
-        self._errors[name] = error
+        """Note the error of a tensor that was rounded; the largest one, if averages go by the same name."""
+        self._errors[name] = max(error, self._errors.get(name, error))
 
     def note_wider(self, name: str, dtype: str) -> None:
         """Note that a tensor has values out of range, so that it keeps its type, or gets a wider one.

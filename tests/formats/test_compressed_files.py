@@ -4,6 +4,7 @@ import os
 import random
 import struct
 import sys
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -168,6 +169,19 @@ def test_a_file_that_was_cut_short_is_one_line(tmp_path, cut):
     os.truncate(path, cut if cut >= 0 else path.stat().st_size + cut)
     with pytest.raises(VerifyError, match=r"was cut short|header does not match"):
         check_whole(path)
+
+
+def test_another_digest_is_noticed_at_each_attempt(tmp_path):
+    path = compressed(tmp_path, trained(400_000).tobytes())
+    content = path.read_bytes()
+    with CompressedFile(path) as file:
+        other = replace(file.header, digest=bytes(16)).to_bytes()
+    path.write_bytes(other + content[len(other) :])
+    with CompressedFile(path) as file:
+        for _ in range(2):
+            file.seek(0)
+            with pytest.raises(VerifyError, match="does not match the digest in it"):
+                file.readall()
 
 
 def test_bytes_after_the_end_are_noticed(tmp_path):

@@ -40,8 +40,10 @@ def compressed_form(native: Format) -> Format:
             written = native.thin(whole, smaller, record, contents)
             native.check(smaller, written.shapes)
             embedded = (native.facts(smaller) or {"record": record})["record"]  # `thin` may have completed it
-            inside = compressed(*digest(smaller))
-            compress(smaller, thinned, {"record": {**embedded, "compressed": inside}})
+            found = digest(smaller)
+            inside = compressed(*found)
+            if compress(smaller, thinned, {"record": {**embedded, "compressed": inside}}) != found:
+                raise VerifyError(f"{path}: what it was reduced to changed while it was compressed")
         return replace(written, digest=None, size=None, compressed=inside)
 
     @contextmanager

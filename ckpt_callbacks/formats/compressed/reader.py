@@ -96,9 +96,9 @@ class CompressedFile(io.RawIOBase):
         chunk = self._decoded(number)
         if number == self._next:
             self._hasher.update(chunk)
-            self._next += 1
-            if self._next == len(self._places) and self._hasher.digest() != self.header.digest:
+            if number + 1 == len(self._places) and self._hasher.digest() != self.header.digest:
                 raise VerifyError(f"{self._path}: is damaged: its content does not match the digest in it")
+            self._next += 1
         self._cache[number] = chunk
         if len(self._cache) > _CACHED:
             self._cache.popitem(last=False)

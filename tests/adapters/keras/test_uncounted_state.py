@@ -67,7 +67,7 @@ MAKERS = {
 
 @pytest.mark.skipif(BACKEND == "jax", reason="Keras refuses keras.random without a seed")
 @pytest.mark.parametrize("resets", only_quick([False, True], True))
-@pytest.mark.parametrize("kind", only_quick(MAKERS, "gru"))
+@pytest.mark.parametrize("kind", only_quick(MAKERS, "variable"))
 def test_state_that_keras_does_not_count_is_restored(tmp_path, kind, resets):
     if kind not in ("noise", "dropout", "scale") and BACKEND != "tensorflow":
         pytest.skip("such state lives on TensorFlow only")
