@@ -111,12 +111,17 @@ def has_only_predecessor(record: Record) -> bool:
 
 def _is_whole(record: Record) -> bool:
     try:
+        os.lstat(record.path)
         require_same(record)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
     except Unreadable:
         raise
     except VerifyError:
         return False
-    return os.path.lexists(record.path)
+    except OSError as error:
+        raise Unreadable(f"{record.path}: cannot be read: {error.strerror or error}") from error
+    return True
 
 
 def _move_links(folder: Path, before: str, now: str) -> None:
