@@ -19,7 +19,8 @@ ROOM ?=
 ROOM_TESTS = $(if $(ROOM),$(or $(wildcard $(ROOM:%=tests/%) $(ROOM:%=tests/adapters/%) $(ROOM:%=tests/system/%) \
 	$(ROOM:%=tests/test_%.py)),$(error there are no tests of ROOM=$(ROOM))),tests)
 
-.PHONY: demo lint build test test-faults test-export test-oldest soak hunt scripts bench bench-quick clean
+.PHONY: demo lint build test peers-suites test-faults test-export test-mirrors test-oldest soak kills hunt scripts grids \
+	bench bench-quick clean
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -44,7 +45,7 @@ build: $(STAMP)
 
 # All quick tests; `make test ROOM=policy` (or keras, contract, units ...) runs one room's.
 test: $(STAMP)
-	$(PYTEST) $(PARALLEL) $(ROOM_TESTS) -m "not slow and not soak and not export"
+	$(PYTEST) $(PARALLEL) $(ROOM_TESTS) -m "not slow and not soak and not export and not mirrors"
 
 OLDEST := .venv-oldest
 # Replaces some oldest versions, such as OLDEST_BUT="torch==2.13.0" if pip finds no CPU build of an older torch.
@@ -62,13 +63,42 @@ $(OLDEST)/.installed: pyproject.toml tests/support/oldest.py
 # The quick tests with the oldest versions that pyproject.toml allows; their warnings are not errors.
 test-oldest: $(OLDEST)/.installed
 	OMP_NUM_THREADS=1 PYTEST_ADDOPTS="-W default" $(OLDEST)/bin/python -m pytest $(PARALLEL) $(ROOM_TESTS) \
-		-m "not slow and not soak and not export"
+		-m "not slow and not soak and not export and not mirrors"
 
 # Kills and injected errors at every step of the commit protocol; further signals, and processes that train together. Then
-# four times as many random policies and histories as in `make test`.
+# four times as many random policies and histories as in `make test`. With PARTS=3, one in three variants of each test
+# and points of each sweep, others at each commit. The faults come first and alone: forks of a process that has imported
+# no framework are cheap.
+PARTS ?= 1
+SLOW = PARTS=$(PARTS) $(PYTEST) $(PARALLEL) -m "slow and not soak and not export" --show-capture=no
 test-faults: $(STAMP)
-	$(PYTEST) $(PARALLEL) $(ROOM_TESTS) -m "slow and not soak and not export" --show-capture=no
-	$(if $(ROOM),,EXAMPLES=4 $(PYTEST) $(PARALLEL) tests/policy tests/config -m "not slow and not soak and not export")
+ifneq ($(ROOM),)
+	$(SLOW) $(ROOM_TESTS)
+else
+	$(SLOW) tests/system/faults
+	$(SLOW) tests --ignore=tests/system/faults
+	EXAMPLES=4 $(PYTEST) $(PARALLEL) tests/policy tests/config -m "not slow and not soak and not export and not mirrors"
+endif
+
+MIRRORS := $(VENV)/.mirrors-installed
+AZURITE_BLOB := build/node_modules/.bin/azurite-blob
+
+$(MIRRORS): $(STAMP)
+	$(BIN)/pip install -q --disable-pip-version-check $(PINNED) -e '.[test-mirrors]'
+	touch $@
+
+# Microsoft's server for tests of Azure, by npm; without Node.js, its tests are skipped.
+$(AZURITE_BLOB):
+	-npm install --silent --no-audit --no-fund --no-save --prefix build azurite@3
+
+# Stores elsewhere, and whole runs with mirrors, on real servers on loopback that fail in every way: S3, Google Cloud
+# Storage, Azure, SFTP, WebDAV, rclone, the Hub. What is not installed is skipped.
+test-mirrors: $(MIRRORS) $(AZURITE_BLOB)
+	$(PYTEST) $(PARALLEL) tests/remote tests/system/mirrors -m mirrors
+
+# 300 uploads that are killed; writes the result into docs/mirrors.md.
+kills: $(MIRRORS) $(AZURITE_BLOB)
+	$(PYTEST) tests/system/mirrors -m soak
 
 # Models that are exported in every format, and run by their own runtimes in processes of their own.
 test-export: $(STAMP)
@@ -83,9 +113,25 @@ soak: $(STAMP)
 hunt: $(STAMP)
 	$(PYTEST) tests/system/torn_snapshots -m soak
 
+# The tests that the frameworks have of their own callbacks, run with the drop-ins in their place; see docs/drop-ins.md.
+LIGHTNING ?=
+peers-suites: $(STAMP)
+	$(BIN)/python -m tests.drop_ins.keras_suites
+ifneq ($(LIGHTNING),)
+	cd $(LIGHTNING)/tests && TPU_SKIP_MDS_QUERY=1 HDF5_PLUGIN_PATH= OMP_NUM_THREADS=1 PYTHONPATH=$(CURDIR):. \
+		$(abspath $(BIN))/python -m pytest -q -W ignore -p no:cacheprovider -p tests.support.lightning_suites \
+		tests_pytorch/checkpointing tests_pytorch/callbacks/test_early_stopping.py \
+		--ignore tests_pytorch/checkpointing/test_legacy_checkpoints.py
+endif
+
 # 500 random training scripts, each killed at a random batch and started again.
 scripts: $(STAMP)
 	$(PYTEST) tests/system/generated -m soak
+
+# All cases of the grids in which the drop-ins and the frameworks' own callbacks run with the same arguments, half an hour;
+# `make test-faults` runs a tenth of them.
+grids: $(STAMP)
+	$(PYTEST) $(PARALLEL) tests/drop_ins -m soak
 
 BENCH := $(VENV)/.bench-installed
 
@@ -94,7 +140,7 @@ $(BENCH): $(STAMP) benchmarks/requirements.txt
 	-$(BIN)/pip install -q --disable-pip-version-check $(PINNED) -r benchmarks/requirements.txt
 	touch $@
 
-# All benchmarks, one to one and a half hours on two cores with nothing else running; writes benchmarks/results.md.
+# All benchmarks, one to two hours on two cores with nothing else running; writes benchmarks/results.md.
 bench: $(BENCH)
 	$(BIN)/python -m benchmarks.run
 

@@ -62,8 +62,8 @@ def codecs(data: Data, folder: Path) -> dict[str, Callable[[], Pair]]:
         data: What they compress.
         folder: An empty folder, for ours, which compresses files.
     """
-    from ckpt_callbacks.formats.compressed.opened import check_whole
     from ckpt_callbacks.formats.compressed.writer import compress
+    from ckpt_callbacks.formats.packed.opened import check_whole
 
     _, content, width = data
     whole = len(content) // 8 * 8  # some take only whole numbers

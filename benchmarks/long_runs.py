@@ -85,7 +85,7 @@ def measured(dirpath, marks):
             recent.append(time.perf_counter() - begun)
         mean, held = (time.perf_counter() - since) / (step - first), memory()
         run.close()
-        private = dirpath / ".ckpt"
+        private = dirpath / ".run"
         sizes = [(private / name).stat().st_size / MB for name in ("manifest.jsonl", "history.jsonl")
                  if (private / name).exists()]  # fmt: skip
         yield {

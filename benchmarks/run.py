@@ -17,7 +17,7 @@ from .engines import ROOT
 from .machine import machine
 
 HERE = Path(__file__).resolve().parent
-SCRIPTS = ("models", "stall", "interference", "overhead", "restore", "end_to_end", "long_runs", "contents")
+SCRIPTS = ("models", "stall", "interference", "overhead", "restore", "end_to_end", "long_runs", "contents", "mirrors")
 
 
 def output_of(script: str, *arguments: str) -> tuple[str, bool]:

@@ -16,6 +16,10 @@ from .errors import (
     ExportDiffers,
     ExportError,
     MetricError,
+    MirrorConflict,
+    MirrorDamaged,
+    MirrorError,
+    MirrorUnreachable,
     MissingDependency,
     NotEnoughMemory,
     PolicyError,
@@ -27,15 +31,16 @@ from .errors import (
     absent,
 )
 from .events import Event, EventKind
-from .formats.compressed.opened import native_path
-from .formats.compressed.opened import open as open
 from .formats.load_weights import load_weights
+from .formats.packed.opened import native_path
+from .formats.packed.opened import open as open
 from .policy.composition import AllOf, AnyOf, Not, Trigger
 from .policy.contents import Contents
 from .policy.decision import Decision, Save, Stop
 from .policy.engine import decide, fold
 from .policy.filename import FileName
 from .policy.metric import Metric
+from .policy.mirror import Mirror
 from .policy.pace import Optimal
 from .policy.plan import Plan, plan
 from .policy.policy import Policy
@@ -79,6 +84,11 @@ __all__ = [
     "Median",
     "Metric",
     "MetricError",
+    "Mirror",
+    "MirrorConflict",
+    "MirrorDamaged",
+    "MirrorError",
+    "MirrorUnreachable",
     "MissingDependency",
     "NonFinite",
     "Not",

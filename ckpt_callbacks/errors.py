@@ -13,6 +13,10 @@
     │   ├── NotEnoughMemory (MemoryError) too little memory for a snapshot
     │   └── VerifyError                   a file that does not match its digest
     │       └── Unreadable                a file that could not be read now
+    ├── MirrorError                       a place elsewhere that refuses what is asked of it
+    │   ├── MirrorUnreachable             one that does not answer now
+    │   ├── MirrorConflict                an object that another process has written
+    │   └── MirrorDamaged                 an object that does not hold the bytes that were sent
     ├── ResumeError                       a checkpoint that cannot be resumed from
     ├── ExportError                       a checkpoint that cannot be exported
     │   └── ExportDiffers                 an exported file that differs from its checkpoint
@@ -108,6 +112,22 @@ class VerifyError(StoreError):
 
 class Unreadable(VerifyError):
     """A checkpoint that could not be read now; the failure may be temporary."""
+
+
+class MirrorError(CkptError):
+    """A place elsewhere that refuses what is asked of it: its credentials, its rights or its address are wrong."""
+
+
+class MirrorUnreachable(MirrorError):
+    """A place elsewhere that does not answer now, or not in time. The failure may be temporary."""
+
+
+class MirrorConflict(MirrorError):
+    """An object elsewhere that another process has written, or deleted, meanwhile."""
+
+
+class MirrorDamaged(MirrorError):
+    """An object elsewhere that does not hold the bytes that were sent, by the store's own checksum."""
 
 
 class ResumeError(CkptError):

@@ -54,6 +54,8 @@ class Record:
         contents: ``full`` or ``weights``.
         compressed: The facts of the native file in a compressed one: ``codec``, ``digest`` and ``size``. If its
             compression was tried and gained too little, ``gain``, the part of its bytes. Empty if neither.
+        shards: The facts of the native file that was split into a folder of shards: ``max_size``, ``digest`` and
+            ``size``. Empty if it was not.
         reduced: What a rewrite has rounded or left out, as docs/contents.md describes; empty if nothing.
         resumable: A run can continue from it.
         finite: False if it is known that a trained weight is NaN or infinite, or that training ended because a metric
@@ -66,8 +68,8 @@ class Record:
             counts from 1 again.
         identity: Tells its file from any other that takes its name; empty if that is not known.
         replacement: The facts of the smaller file that is taking the place of its file: ``digest``, ``size``,
-            ``contents`` and ``reduced``. Empty at any other time; see `ckpt_callbacks.store.replacement`, and for
-            files of another name `ckpt_callbacks.store.succession`.
+            ``contents``, ``reduced``, ``compressed`` and ``shards``. Empty at any other time; see
+            `ckpt_callbacks.store.replacement`, and for files of another name `ckpt_callbacks.store.succession`.
         superseded: A later attempt resumed from an older checkpoint, which left this one on a dead branch.
         exceptional: Saved while training was failing, so that it never becomes ``best``.
         final: The state at the end of a `fit`.
@@ -95,6 +97,7 @@ class Record:
     identity: str = ""
     contents: str = "full"
     compressed: Mapping[str, Any] = field(default_factory=dict)
+    shards: Mapping[str, Any] = field(default_factory=dict)
     reduced: Mapping[str, Any] = field(default_factory=dict)
     resumable: bool = True
     finite: bool = True
@@ -127,6 +130,11 @@ class Record:
         from pathlib import Path  # here, so that importing the core takes only a few dozen milliseconds
 
         return Path(self.directory, self.file)
+
+    @property
+    def is_spoiled(self) -> bool:
+        """Whether its save succeeded, but the file was found damaged or missing later."""
+        return self.status is Status.FAILED and "verified" in self.timings
 
     def replace(self, **changes: Any) -> Record:
         """Return a copy with some facts changed."""
@@ -178,7 +186,8 @@ def _floats_out(values: Mapping[str, float]) -> dict[str, float | str]:
     return {k: v if v - v == 0 else str(v) for k, v in values.items()}
 
 
-_FRAMEWORK_OF = {"LightningCheckpoint": "lightning", "KerasCheckpoint": "keras"}  # by the callback's class
+FRAMEWORK_OF = {"LightningCheckpoint": "lightning", "KerasCheckpoint": "keras"}  # by the callback's class
+CALLED = {"lightning": "Lightning", "keras": "Keras"}  # the frameworks, for people
 
 
 @dataclass(frozen=True)
@@ -211,7 +220,7 @@ def attempt_framework(attempt: Attempt) -> str | None:
     Journals of earlier versions name the callback's class instead, as ``holder``.
     """
     facts = attempt.facts
-    return facts.get("framework") or _FRAMEWORK_OF.get(facts.get("holder", ""))
+    return facts.get("framework") or FRAMEWORK_OF.get(facts.get("holder", ""))
 
 
 def known_fields(cls: type, facts: Mapping[str, Any]) -> dict[str, Any]:

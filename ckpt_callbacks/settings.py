@@ -36,6 +36,7 @@ class Settings:
             from. A mapping means ``auto`` and names parts to restore besides the weights: ``optimizer`` and ``step``,
             each True or False. A part that is not named is restored. See `ResumedParts`. None for the callback's
             default.
+        mirrors: The places elsewhere that receive the checkpoints, each a `Mirror`.
 
     Raises:
         PolicyError: A setting has a wrong type or value. The message begins with ``Settings:``.
@@ -54,6 +55,7 @@ class Settings:
     when_busy: Literal["wait", "skip"] = "wait"
     staging: Literal["memory", "none"] = "memory"
     resume: Mapping[str, bool] | str | PathLike[str] | None = None
+    mirrors: tuple[Any, ...] = ()  # of `Mirror`, which is a part of the policy's room
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "grace", as_seconds(self.grace, "Settings: grace", positive=True))
@@ -73,6 +75,7 @@ class Settings:
             raise PolicyError(f"Settings: background is {self.background!r}; expected True or False")
         if isinstance(self.dirpath, str) and not self.dirpath.strip():
             raise PolicyError(f"Settings: dirpath is {self.dirpath!r}; expected a run directory, such as 'runs/a'")
+        self._check_mirrors()
         check_count("Settings", "max_pending", self.max_pending)
         if not isinstance(self.resume, Mapping | str | PathLike | None):
             raise PolicyError(
@@ -84,4 +87,12 @@ class Settings:
             raise PolicyError(
                 f"Settings: resume is {self.resume!r}; expected True or False for the optimizer and the step, such as "
                 "{'optimizer': False}"
+            )
+
+    def _check_mirrors(self) -> None:
+        texts = (str, bytes, Mapping, PathLike, type(None))
+        if not isinstance(self.mirrors, tuple) or any(isinstance(one, texts) for one in self.mirrors):
+            # What was given is not shown, because it may hold a password.
+            raise PolicyError(
+                "Settings: mirrors are no Mirror values; expected a tuple, such as (Mirror('s3://bucket/run'),)"
             )

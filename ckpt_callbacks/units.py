@@ -13,9 +13,9 @@ from .errors import PolicyError
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _SECONDS_IN = {
-    **dict.fromkeys(("s", "sec", "second", "seconds"), 1),
-    **dict.fromkeys(("min", "minute", "minutes"), _MINUTE),
-    **dict.fromkeys(("h", "hour", "hours"), _HOUR),
+    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1),
+    **dict.fromkeys(("m", "min", "mins", "minute", "minutes"), _MINUTE),
+    **dict.fromkeys(("h", "hr", "hrs", "hour", "hours"), _HOUR),
     **dict.fromkeys(("d", "day", "days"), _DAY),
 }
 _BYTES_IN = {"B": 1, "KB": 1000}
@@ -28,11 +28,13 @@ _AMOUNT = re.compile(rf"({_NUMBER}) ?([A-Za-z]+)")
 # For editors that check a file as it is typed.
 DURATION_PATTERN = rf"^{_NUMBER} ?({'|'.join(_SECONDS_IN)})$"
 SIZE_PATTERN = rf"^{_NUMBER} ?({'|'.join(_BYTES_IN)})$"
+RATE_PATTERN = rf"^{_NUMBER} ?({'|'.join(_BYTES_IN)})(/s)?$"
 
 # The expectations in error messages, here and in the configuration.
 _AS_SECONDS = "seconds, or text such as 30 s, 10 min, 1.5 h or 2 d"
-DURATION, POSITIVE_DURATION = f"a duration: {_AS_SECONDS}", f"a duration above 0: {_AS_SECONDS}"
+DURATION, POSITIVE_DURATION = f"a duration of at least 0: {_AS_SECONDS}", f"a duration above 0: {_AS_SECONDS}"
 SIZE = "a size: whole bytes, or text such as 500 MB, 5 GB or 2 GiB"
+RATE = "a rate above 0: whole bytes per second, or text such as 500 kB or 10 MB/s"
 MOMENT = "a moment: UTC seconds since 1970, or a date and time with its offset, such as 2026-11-24T23:00:00Z"
 
 
@@ -67,7 +69,8 @@ def as_seconds(value: object, what: str = "duration", *, positive: bool = False)
     """Return a duration in seconds.
 
     Args:
-        value: A number of seconds; or text with a unit: s, min, h or d, or the unit's name, as in ``"10 minutes"``.
+        value: A number of seconds; or text with a unit: s, min, h or d, or another usual form of it, as in
+            ``"10 minutes"``, ``"10 mins"`` and ``"10m"``.
         what: The value's name in the error.
         positive: Also refuse 0.
 
@@ -99,6 +102,25 @@ def as_bytes(value: object, what: str = "size") -> int:
     if amount is None or amount < 0:
         raise PolicyError(f"{what} is {value!r}; expected {SIZE}")
     return int(amount)
+
+
+def as_rate(value: object, what: str = "rate") -> int:
+    """Return a rate in bytes per second, rounded down.
+
+    Args:
+        value: A whole number of bytes, or text as for `as_bytes`, perhaps with ``/s`` at its end.
+        what: The value's name in the error.
+
+    Raises:
+        PolicyError: It is neither, or is below 1.
+    """
+    try:
+        rate = as_bytes(value.removesuffix("/s") if isinstance(value, str) else value)
+    except PolicyError:
+        rate = 0
+    if not rate:
+        raise PolicyError(f"{what} is {value!r}; expected {RATE}")
+    return rate
 
 
 def as_utc(value: object, what: str = "moment") -> float:
@@ -151,6 +173,13 @@ def rough_size(count: int) -> str:
         return f"{count} byte{'' if count == 1 else 's'}"
     power = min((len(str(count)) - 1) // 3, 5)
     return f"{count / 1000**power:,.1f} {'kMGTP'[power - 1]}B"
+
+
+def exact_size(count: int) -> str:
+    """Return a number of bytes in the largest unit that divides it: ``5 GB``, ``2 GiB``, ``1234567 B``."""
+    sizes = sorted(((size, name) for name, size in _BYTES_IN.items() if name != "KB"), reverse=True)
+    size, name = next((size, name) for size, name in sizes if count % size == 0)
+    return f"{count // size} {name}"
 
 
 def _counted(n: float, unit: str) -> str:

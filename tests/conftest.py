@@ -6,8 +6,10 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from ckpt_callbacks.runtime.signals import PROCESS
+from tests.support.shares import PARTS, commit, left_out
 
 HERE = Path(__file__).parent
 
@@ -15,6 +17,10 @@ HERE = Path(__file__).parent
 for variable in ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
     os.environ.setdefault(variable, "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+# How long an example takes says nothing while other processes use the cores.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 # A shell ignores it in what it runs in the background; the tests press Ctrl-C all the same.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -42,13 +48,20 @@ def pytest_collection_finish():
     gc.enable()
 
 
-def pytest_collection_modifyitems(items):
-    """Run the quick tests first, so that a mistake shows early."""
+def pytest_collection_modifyitems(config, items):
+    """Run the quick tests first, so that a mistake shows early, and of the slow ones the share that was asked for."""
 
     def rank(item):
-        if item.path.is_relative_to(_FORKING):
-            return -1
+        if item.path.is_relative_to(_FORKING):  # a fork is cheap before a framework is imported
+            return -1 if hasattr(item.module, "load_framework") else -2
         room = item.path.relative_to(HERE).parts[0]
         return _SLOW.index(room) + 1 if room in _SLOW else 0
 
     items.sort(key=rank)
+    if PARTS > 1:
+        # The sweeps of faults try a share of their points instead.
+        swept = [item for item in items if not item.path.is_relative_to(_FORKING)]
+        slow = [item.nodeid for item in swept if item.get_closest_marker("slow")]
+        left = left_out(slow, PARTS, commit())
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid in left])
+        items[:] = [item for item in items if item.nodeid not in left]

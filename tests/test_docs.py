@@ -4,6 +4,7 @@ import ast
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from ckpt_callbacks.policy.ranking import best_record
 from ckpt_callbacks.policy.smoothed_ranking import smoothed_ranking
 from ckpt_callbacks.store.manifest import Manifest
 from tests.formats.reducible import reduced
+from tests.formats.splitting import split
 from tests.support.forks import forks_of
 from tests.support.processes import ROOT
 
@@ -174,11 +176,15 @@ def test_the_python_blocks_about_contents_run(tmp_path, monkeypatch, dtype):
     path.parent.mkdir(parents=True)
     torch.save({"state_dict": model.state_dict()}, tmp_path / "old.ckpt")
     reduced(tmp_path / "old.ckpt", Record(1, "old.ckpt"), Contents("weights", dtype))[0].rename(path)
+    (tmp_path / "best.ckpt").write_bytes((tmp_path / "old.ckpt").read_bytes())
+    split(tmp_path / "best.ckpt", 400).rename(path.with_name("best.ckpt.shards"))
     monkeypatch.chdir(tmp_path)
     program = "".join(blocks(ROOT / "docs" / "contents.md", "python"))
     exec(program, namespace := {"model": torch.nn.Linear(33, 5)})
     found = load_weights(path)["weight"]
     assert torch.equal(namespace["model"].weight, found) and torch.equal(namespace["state"]["weight"], found)
+    assert namespace["weights"].keys() == model.state_dict().keys()
+    assert all(namespace["weights"][name].equal(value) for name, value in model.state_dict().items())
     (tmp_path / "ckpt.yaml").write_text(next(iter(blocks(ROOT / "docs" / "contents.md", "yaml"))))
     assert Policy.from_yaml(tmp_path / "ckpt.yaml") == namespace["policy"]
 
@@ -209,6 +215,18 @@ def test_the_example_of_a_budget_runs(tmp_path):
         assert contents[-1] == "full" and least <= contents.count("weights") < epochs - 2
 
 
+@pytest.mark.slow
+def test_the_example_of_a_mirror_continues_on_an_empty_machine(tmp_path):
+    def run(name, epochs):
+        script = ROOT / "examples" / "mirror.py"
+        return forks_of().run(script, tmp_path / name, tmp_path / f"mirror of {name}", epochs).splitlines()[-1]
+
+    whole = run("whole", 4)
+    run("lost", 2)
+    shutil.rmtree(tmp_path / "lost")
+    assert run("lost", 4) == whole and whole.startswith("weights ")
+
+
 def test_quoted_messages_are_logged():
     """Each message that docs/exact-resume.md quotes is text in the package."""
     nodes = [node for path in PACKAGE.rglob("*.py") for node in ast.walk(ast.parse(path.read_text()))]
@@ -225,3 +243,20 @@ LINKS = [(path, target) for path in DOCUMENTS for target in re.findall(r"\]\(([^
 @pytest.mark.parametrize("path, target", LINKS, ids=lambda part: getattr(part, "name", part))
 def test_links_between_documents_exist(path, target):
     assert (path.parent / target).exists()
+
+
+@pytest.mark.parametrize("script", sorted(path.name for path in (ROOT / "examples").glob("*.py")))
+def test_an_example_without_arguments_says_what_it_takes(script):
+    text = (ROOT / "examples" / script).read_text()
+    usage = re.search(rf"``python {script} (\S.*?)``", text)
+    if usage is None:  # it needs none
+        assert script == "demo.py"
+        return
+    needed = sum(not word.startswith("[") for word in usage[1].split())
+    assert f"    if len(sys.argv) < {needed + 1}:\n        sys.exit(__doc__)\n" in text
+
+
+def test_the_usage_of_an_example_is_no_traceback():
+    done = forks_of().complete(ROOT / "examples" / "train_lightning.py")
+    assert done.returncode == 1 and "train_lightning.py RUN_DIR [EPOCHS]" in done.stderr
+    assert "Traceback" not in done.stderr

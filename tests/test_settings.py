@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import ckpt_callbacks
-from ckpt_callbacks import OnPreempt, Policy, PolicyError
+from ckpt_callbacks import Mirror, OnPreempt, Policy, PolicyError
 from ckpt_callbacks.config import Config
 from ckpt_callbacks.config.arguments import build_config
 from ckpt_callbacks.config.schema import DocumentNode
@@ -17,11 +17,13 @@ from ckpt_callbacks.settings import Settings
 PACKAGE = Path(ckpt_callbacks.__file__).parent
 NAMES = [field.name for field in fields(Settings)]
 POLICY = Policy(OnPreempt())
+WRITTEN = {"mirrors": ["s3://bucket/run"]}  # in a file, if that differs
 # One value for each setting, other than its default.
 OTHER = {
     "dirpath": "runs/a", "filename": "{epoch:03d}", "contents": "weights", "metadata": {"a": 1}, "on_error": "raise",
     "grace": 5.0, "min_free": 7, "max_total_size": 9, "background": False, "max_pending": 2, "when_busy": "skip",
     "staging": "none", "resume": {"optimizer": False},
+    "mirrors": (Mirror("s3://bucket/run"),),
 }  # fmt: skip
 
 
@@ -40,7 +42,7 @@ def test_a_setting_is_in_the_schema_and_in_both_signatures():
 def test_a_setting_is_read_written_and_handed_on_without_further_code(name):
     config = Config(POLICY, Settings(**{name: OTHER[name]}))
     assert config != Config(POLICY)
-    assert config.to_mapping()[name] == OTHER[name]
+    assert config.to_mapping()[name] == WRITTEN.get(name, OTHER[name])
     assert Config.from_mapping(config.to_mapping()) == config
     given = {"dirpath": "runs/a", name: OTHER[name]}
     assert build_config("Test", policy=POLICY, **given).settings == Settings(**given)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ckpt_callbacks import PolicyError, hours, minutes, seconds
 from ckpt_callbacks.runtime.environment import job_end
-from ckpt_callbacks.units import DURATION, MOMENT, SIZE, as_bytes, as_seconds, as_utc, in_words, roughly
+from ckpt_callbacks.units import DURATION, MOMENT, RATE, SIZE, as_bytes, as_rate, as_seconds, as_utc, in_words, roughly
 
 NAN, INF = math.nan, math.inf
 NEVER = (None, True, False, NAN, INF, -INF, -1, -0.5, 10**400, "", "x", "5", "-5 s", "1e3 s", [5], {"s": 5}, b"5 s")
@@ -48,6 +48,11 @@ def test_a_number_that_is_no_duration_is_refused(make, n):
         ("10 min", 600.0),
         ("1 minute", 60.0),
         ("10 minutes", 600.0),
+        ("20 mins", 1200.0),
+        ("20m", 1200.0),
+        ("30 secs", 30.0),
+        ("1 hr", 3600.0),
+        ("2 hrs", 7200.0),
         ("1.5 h", 5400.0),
         ("1 hour", 3600.0),
         ("2 hours", 7200.0),
@@ -63,7 +68,7 @@ def test_what_is_a_duration(given, expected):
 
 @pytest.mark.parametrize(
     "given",
-    [*NEVER, "10 m", "10 MIN", "1 week", "5  s", "5 s ", "five s", "\N{ARABIC-INDIC DIGIT FIVE} s", "9" * 5000 + " s"],
+    [*NEVER, "10 M", "10 MIN", "1 week", "5  s", "5 s ", "five s", "\N{ARABIC-INDIC DIGIT FIVE} s", "9" * 5000 + " s"],
 )
 def test_what_is_no_duration(given):
     with pytest.raises(PolicyError) as caught:
@@ -111,6 +116,23 @@ def test_what_is_no_size(given):
     assert str(caught.value) == f"min_free is {given!r}; expected {SIZE}"
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"), [(1, 1), ("10 MB", 10**7), ("10 MB/s", 10**7), ("1 KiB/s", 1024), ("1.5 kB", 1500)]
+)
+def test_what_is_a_rate(given, expected):
+    assert as_rate(given) == expected
+    assert type(as_rate(given)) is int
+
+
+@pytest.mark.parametrize(
+    "given", [*(n for n in NEVER if n != 10**400), 0, 5.0, "0 MB/s", "0.1 B", "5 MB/h", "5 MB /s", "5 mb/s", "/s"]
+)
+def test_what_is_no_rate(given):
+    with pytest.raises(PolicyError) as caught:
+        as_rate(given, "max_upload_rate")
+    assert str(caught.value) == f"max_upload_rate is {given!r}; expected {RATE}"
+
+
 EVENING = 1795561200.0  # 2026-11-24, 23:00 UTC
 
 
@@ -152,7 +174,7 @@ def test_a_moment_without_an_offset_could_be_any_of_many(given):
 
 @given(st.one_of(st.text(), st.from_regex(r"[0-9.]{1,20} ?[a-zA-Z]{1,3}"), st.integers(), st.floats()))
 def test_anything_is_read_or_refused_in_one_line(given):
-    for read in (as_seconds, as_bytes, as_utc):
+    for read in (as_seconds, as_bytes, as_rate, as_utc):
         try:
             assert 0 <= read(given) < INF
         except PolicyError as error:

@@ -55,7 +55,12 @@ def local_date(record: Record) -> str:
 
 def age(record: Record) -> str:
     """Return how long ago a record was saved."""
-    seconds = max(0.0, time.time() - record.wall)
+    return ago(record.wall)
+
+
+def ago(moment: float) -> str:
+    """Return how long ago a moment was, which is given in UTC seconds since 1970."""
+    seconds = max(0.0, time.time() - moment)
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= length:
             return f"{seconds // length:.0f} {unit} ago"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import StoreError, listed
-from ..formats.compressed.opened import native_path
+from ..formats.packed.opened import native_path
 from ..record import Record
 from ..store.condition import check_exists
 from ..units import rough_size

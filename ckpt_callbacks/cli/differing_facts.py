@@ -35,7 +35,7 @@ def differing(first: Record | None, a: Inside, second: Record | None, b: Inside)
         facts.append({**known, **(_flat(record.metadata) if record is not None else {})})
         facts[-1] |= {name: value for name, value in inside.facts.items() if name not in facts[-1]}
         metrics.append({} if record is None else {**record.metrics, **record.scores})
-        settings.append(_flat(inside.settings))
+        settings.append(_flat(inside.hyperparameters))
     return {
         "fact": _pairs(facts, always=_ALWAYS),
         "metric": _pairs(metrics),

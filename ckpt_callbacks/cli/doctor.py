@@ -27,6 +27,7 @@ def doctor(run_dir: Path, dry_run: bool, config: Path | None) -> None:
     running, only the manifest and the bytes of the checkpoints are checked, because training finishes the rest itself.
     """
     check_is_dir(run_dir)
+    options.refuse_mirror(run_dir)
     found = 0
     try:
         for line in examine(run_dir, lambda manifest: options.policy_of(config, manifest), repair=not dry_run):

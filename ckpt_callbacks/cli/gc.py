@@ -11,7 +11,7 @@ from ..run.manual_pruning import Pruning
 from ..store.file_lock_calls import is_locked
 from ..store.lock import command_at_work
 from ..store.manifest import Manifest
-from . import options
+from . import cells, options
 from .local_path import LocalPath
 from .output import say
 from .prune import carry_out
@@ -28,7 +28,7 @@ def gc(root: Path, dead: bool, delete: bool) -> None:
     A run is dead if no training is running in it, and if none of its checkpoints is pinned or tagged. Without --delete,
     this only lists what would be deleted.
     """
-    runs, stayed = list(find_runs(root)), 0
+    runs, stayed, idle = list(find_runs(root)), 0, 0
     if not runs:
         raise StoreError(f"{root}: holds no run directory; expected a folder of runs, such as runs")
     for run_dir in runs:
@@ -38,10 +38,17 @@ def gc(root: Path, dead: bool, delete: bool) -> None:
                 say(f"{run_dir}: left alone: {why}")
                 continue
             pruning = Pruning(manifest, options.required_policy(None, manifest))
-            stayed += carry_out(pruning, pruning.removals(), run_dir, dry_run=not delete)
+            removals = pruning.removals()
+            if not removals:
+                pruning.close()
+                idle += 1
+                continue
+            stayed += carry_out(pruning, removals, run_dir, dry_run=not delete)
         except StoreError as error:  # the others can still be freed
             say(f"Warning: {error}", err=True)
             stayed += 1
+    if idle:
+        say(f"{root}: nothing to delete in {idle} of {cells.count(len(runs), 'run')}")
     raise SystemExit(1 if stayed else 0)
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ..errors import PolicyError
 from ..store.paths import expanded
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # it is not shown, because it may hold a password
 
 
 class LocalPath(click.Path):
@@ -26,4 +30,9 @@ class LocalPath(click.Path):
             PolicyError: The path is empty or a URL, or names an unknown user.
         """
         what = param.get_error_hint(ctx).strip("'.") if param is not None and ctx is not None else "the path"
+        if _URL.match(os.fspath(value)) and not os.path.lexists(value):
+            raise PolicyError(
+                f"{what} is a URL; expected a local path: `ckpt ls`, `ckpt pull`, `ckpt push`, `ckpt sync` and "
+                "`ckpt mirror check` take the URL of a mirror, and `ckpt pull URL DIR` makes a run directory of it"
+            )
         return super().convert(expanded(what, value), param, ctx)

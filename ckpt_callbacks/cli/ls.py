@@ -3,36 +3,71 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ..errors import StoreError
 from ..policy.contents import FULL
 from ..policy.contents_order import held
+from ..policy.mirror import Mirror
 from ..record import Record
 from ..units import rough_size
-from . import cells, options, table
-from .local_path import LocalPath
+from . import cells, options, places, table
+from .mirror_listing import MirrorListing
 from .output import say
 from .records import Listing
-from .runs import RunSummary, find_runs
+from .runs import RunSummary, find_mirrors, find_runs
+from .wishes import mirrors_of, wishes_of, with_rules
 
 _WIDTH = 200  # characters of a piped line
 
 
 @click.command()
-@click.argument("dirs", nargs=-1, required=True, metavar="DIR...", type=LocalPath())
+@click.argument("dirs", nargs=-1, required=True, metavar="DIR...", type=places.AnyPlace())
 @options.as_json
 @click.option("--all", "everything", is_flag=True, help="Include deleted checkpoints and all failed saves.")
 @click.option("--why", is_flag=True, help="Show why each checkpoint was saved, and why it is kept.")
 @options.config
-def ls(dirs: tuple[Path, ...], as_json: bool, everything: bool, why: bool, config: Path | None) -> None:
-    """List the checkpoints of a run, or the runs of a sweep.
+@places.storage_options
+def ls(
+    dirs: tuple[Path | Mirror, ...],
+    as_json: bool,
+    everything: bool,
+    why: bool,
+    config: Path | None,
+    storage_options: Mapping[str, Any],
+) -> None:
+    """List the checkpoints of a run, or of a mirror, or the runs of a sweep.
 
-    If DIR is a run directory, shows one line for each checkpoint. If it holds run directories, or if there are several,
-    shows one line for each run: its newest checkpoint, and the value of its best one.
+    If DIR is a run directory, or a mirror such as s3://bucket/run, shows one line for each checkpoint. If it holds run
+    directories, or if there are several, shows one line for each run: its newest checkpoint, and the value of its best
+    one.
     """
+    mirrors = [place for place in dirs if isinstance(place, Mirror)]
+    if mirrors and len(dirs) > 1:
+        raise StoreError(f"{mirrors[0].url}: is a mirror; expected it alone, without another DIR")
+    if mirrors:
+        _list_mirror(mirrors[0], storage_options, as_json=as_json, why=why, config=config)
+    else:
+        paths = [place for place in dirs if isinstance(place, Path)]
+        _list_dirs(paths, as_json=as_json, everything=everything, why=why, config=config)
+
+
+def _list_mirror(mirror: Mirror, given: Mapping[str, Any], *, as_json: bool, why: bool, config: Path | None) -> None:
+    store = places.opened(mirror, given)
+    catalog = places.catalog_of(store)
+    policy = options.policy_of(config, catalog)
+    wishes = wishes_of(with_rules(mirror, mirrors_of(catalog, config)), policy)
+    listing = MirrorListing(store.url, catalog, policy, wishes)
+    if not as_json and not listing.records:
+        say(f"{store.url}: no checkpoint yet")
+    _print(listing, listing.records, as_json=as_json, why=why, width=None if why else _WIDTH)
+
+
+def _list_dirs(dirs: Sequence[Path], *, as_json: bool, everything: bool, why: bool, config: Path | None) -> None:
     runs = list(dict.fromkeys(run for path in dirs for run in find_runs(path)))
     if (len(dirs) > 1 or runs != [dirs[0]]) and runs:
         if everything or why:
@@ -43,26 +78,36 @@ def ls(dirs: tuple[Path, ...], as_json: bool, everything: bool, why: bool, confi
     run_dir = dirs[0]
     if len(dirs) > 1:
         raise StoreError(f"{run_dir}: neither it nor any other DIR is a run directory, or holds one")
+    if not runs and (mirrors := list(find_mirrors(run_dir))):
+        raise StoreError(
+            f"{run_dir}: holds no run directory, but {cells.count(len(mirrors), 'mirror')}; expected one of them, as "
+            f"in `ckpt ls {mirrors[0]}`"
+        )
     manifest = options.open_manifest(run_dir)
     listing = Listing(manifest, options.policy_of(config, manifest), everything=everything)
     records, hidden = listing.listed(everything)
-    if as_json:
-        for record in records:
-            options.echo_json(record.to_json())
-    elif records:
-        rows = [_row(listing, record, why=why) for record in records]
-        table.print_rows(rows, records, width=None if why or everything else _WIDTH)
+    _print(listing, records, as_json=as_json, why=why, width=None if why or everything else _WIDTH)
     if not records and not (as_json or hidden):
         say(f"{run_dir}: no checkpoint yet")
     elif hidden and (sys.stdout.isatty() or not records) and not as_json:
         click.echo(click.style(f"{hidden}; --all shows them", dim=True))
 
 
-def _row(listing: Listing, record: Record, *, why: bool) -> dict[str, str]:
-    reasons = {
-        "saved because": "; ".join(record.reasons),
-        "kept because": "; ".join(listing.kept.get(record.id, ())),
-    }
+def _print(
+    listing: Listing | MirrorListing, records: Sequence[Record], *, as_json: bool, why: bool, width: int | None
+) -> None:
+    if as_json:
+        for record in records:
+            options.echo_json(record.to_json())
+    elif records:
+        table.print_rows([_row(listing, record, why=why) for record in records], records, width=width)
+
+
+def _row(listing: Listing | MirrorListing, record: Record, *, why: bool) -> dict[str, str]:
+    reasons, contents = dict[str, str](), held(record)
+    if why:
+        kept = listing.kept.get(record.id, ())
+        reasons = {"saved because": "; ".join(record.reasons), "kept because": "; ".join(kept)}
     return {
         "id": str(record.id),
         "file": record.file,
@@ -70,12 +115,12 @@ def _row(listing: Listing, record: Record, *, why: bool) -> dict[str, str]:
         "epoch": str(record.epoch),
         "metrics": ", ".join(f"{name}={cells.number(value)}" for name, value in listing.measured(record)),
         "size": rough_size(record.size) if record.size else "",
-        "contents": "" if held(record) == FULL else str(held(record)),
+        "contents": "" if contents == FULL else str(contents),
         "status": cells.short_status(record, missing=record.id in listing.missing),
         "saved": cells.when(record),
         "aliases": ", ".join(listing.aliases.get(record.id, ())),
         "tags": ", ".join((*record.tags, *(("pinned",) if record.pinned else ()))),
-        **(reasons if why else {}),
+        **reasons,
         "error": record.error or "",
     }
 

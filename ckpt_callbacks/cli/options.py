@@ -9,13 +9,15 @@ from typing import Any
 import click
 
 from ..errors import StoreError
+from ..mirrors.catalog import Catalog
 from ..policy.policy import Policy
 from ..record import ALIASES
-from ..run.saved_run import read_manifest, recorded_policy
+from ..run.saved_run import policy_of_starts, read_manifest
 from ..store.layout import Layout
 from ..store.manifest import Manifest
 from .local_path import LocalPath
 from .output import say
+from .places import is_mirror
 
 run_dir = click.argument("run_dir", type=LocalPath())
 which = click.argument("which", required=False)
@@ -36,10 +38,20 @@ def open_manifest(run_dir: Path) -> Manifest:
     Raises:
         StoreError: The directory has no manifest.
     """
+    refuse_mirror(run_dir)
     manifest = read_manifest(run_dir)
     for problem in manifest.problems:
         say(f"Warning: {problem}", err=True)
     return manifest
+
+
+def refuse_mirror(run_dir: Path) -> None:
+    """Raise `StoreError` if a folder is a mirror, which is no run directory."""
+    if is_mirror(run_dir):
+        raise StoreError(
+            f"{run_dir}: is a mirror; expected a run directory: `ckpt pull {run_dir}` makes one; `ckpt ls` and "
+            "`ckpt mirror check` read mirrors as well"
+        )
 
 
 def locate(run_dir: Path, which: str | None) -> tuple[Manifest, str]:
@@ -54,6 +66,7 @@ def locate(run_dir: Path, which: str | None) -> tuple[Manifest, str]:
     """
     if which is not None:
         return open_manifest(run_dir), which
+    refuse_mirror(run_dir)
     if run_dir.is_file() and not Layout(run_dir.parent).private.is_dir():
         raise StoreError(f"{run_dir}: is not in a run directory; expected a checkpoint in the directory of its run")
     if not is_checkpoint(run_dir):
@@ -84,15 +97,15 @@ def is_checkpoint(path: Path) -> bool:
     return Layout(path.parent).private.is_dir() and not Layout(path).private.is_dir()
 
 
-def policy_of(config: Path | None, manifest: Manifest) -> Policy | None:
+def policy_of(config: Path | None, run: Manifest | Catalog) -> Policy | None:
     """Return the policy of a file, or the one that the newest training run had.
 
     Args:
         config: The file that ``--config`` names.
-        manifest: The manifest of the run directory.
+        run: The manifest of the run directory, or what a mirror holds.
     """
     if config is None:
-        return recorded_policy(manifest)
+        return policy_of_starts(run.attempts)
     from ..config import Config  # here, because importing the YAML reader is slow
 
     return Config.from_yaml(config).policy

@@ -6,10 +6,11 @@ from functools import cached_property
 from pathlib import Path
 
 from ..errors import StoreError
+from ..mirrors.recorded import recorded_urls
 from ..policy.costs import Costs
 from ..policy.plan import Plan
 from ..policy.policy import Policy
-from ..policy.ranking import newest_resumable
+from ..policy.ranking import alias_targets, newest_resumable
 from ..policy.unranked import ranked_by_unlogged
 from ..record import ALIASES, Record, Status
 from ..recovery.settled import FAILURES
@@ -17,6 +18,7 @@ from ..run.saved_run import recorded_budget
 from ..run.view import RunView, missing_ids
 from ..store.aliases import target_of
 from ..store.all_records import all_records
+from ..store.condition import condition
 from ..store.history import Moved
 from ..store.manifest import Manifest
 from .output import say
@@ -47,7 +49,7 @@ class Listing:
         self._moved = Moved() if everything else moved
         self.records = sorted(known, key=lambda record: record.id)
         self.aliases: dict[int, list[str]] = {}
-        for name, record in view.aliases().items():
+        for name, record in (view.aliases() if self.missing else self._meant).items():
             if record is not None:
                 self.aliases.setdefault(record.id, []).append(name)
 
@@ -73,11 +75,7 @@ class Listing:
 
     def measured(self, record: Record) -> list[tuple[str, float]]:
         """Return the value of the metric that the policy ranks by; all values if it was not measured, or not known."""
-        metric = self.view.policy.best_metric if self.view.policy is not None else None
-        score = metric.score(record) if metric is not None else None
-        if metric is not None and score is not None:
-            return [(metric.series, score)]
-        return [*record.scores.items(), *record.metrics.items()]
+        return measured(self.view.policy, record)
 
     def costs(self) -> Costs:
         """Return what the saves of the newest run cost. Superseded records do not count."""
@@ -142,9 +140,22 @@ class Listing:
                 raise StoreError(f"{meant.path}: missing, and no other checkpoint is {name}")
             say(f"Warning: {meant.path}: missing; {name} is {found.file} instead", err=True)
         if found is None:
+            if spoiled := self._spoiled(name):
+                raise StoreError(f"{self._dirpath}: has no {name!r} checkpoint: {spoiled}")
             why = f": {self.view.why_no_best()}" if name == "best" else ""
             raise StoreError(f"{self._dirpath}: has no {name!r} checkpoint yet{why}")
         return found
+
+    def _spoiled(self, name: str) -> str:
+        """Return in a few words which checkpoint would have an alias if it were not damaged; empty if none would."""
+        best = self.view.policy.best_metric if self.view.policy is not None else None
+        records = [record for record in self.view.failed() if record.is_spoiled]
+        found = alias_targets(records, best)[name]
+        if found is None:
+            return ""
+        urls = recorded_urls(self._manifest.attempts)
+        way = f"pull {urls[0]} {self._dirpath}` downloads it again" if urls else f"verify {self._dirpath}` says how"
+        return f"{found.file} is {condition(found)}; `ckpt {way}"
 
     def _named_in_history(self, which: str) -> list[Record]:
         """Return the records of the history with this id or file, unless the manifest has one."""
@@ -173,3 +184,12 @@ class Listing:
         if unlogged := ranked_by_unlogged(self.view.policy, records):
             return f"{' and '.join(map(repr, unlogged))} was never logged; nothing is deleted until it is"
         return "nothing; the next save deletes it"
+
+
+def measured(policy: Policy | None, record: Record) -> list[tuple[str, float]]:
+    """Return the value of the metric that a policy ranks by; all values if it was not measured, or is not known."""
+    metric = policy.best_metric if policy is not None else None
+    score = metric.score(record) if metric is not None else None
+    if metric is not None and score is not None:
+        return [(metric.series, score)]
+    return [*record.scores.items(), *record.metrics.items()]

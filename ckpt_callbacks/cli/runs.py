@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from ..store.lock import command_at_work
 from ..store.manifest import Manifest
 from ..units import rough_size
 from . import cells
+from .places import is_mirror
 from .records import Listing
 
 _DEEPEST = 4  # levels of folders that are searched, such as sweep/trial/version/run
@@ -27,7 +28,17 @@ def find_runs(path: Path, deepest: int = _DEEPEST) -> Iterator[Path]:
         path: A path that the user gave; nothing is found in a file.
         deepest: How many levels of folders are searched.
     """
-    if os.path.lexists(Layout(path).journal):
+    return folders_below(path, lambda one: os.path.lexists(Layout(one).journal), deepest)
+
+
+def find_mirrors(path: Path, deepest: int = _DEEPEST) -> Iterator[Path]:
+    """Yield the folders below a folder that hold mirrors; see `find_runs`."""
+    return folders_below(path, is_mirror, deepest)
+
+
+def folders_below(path: Path, is_wanted: Callable[[Path], bool], deepest: int = _DEEPEST) -> Iterator[Path]:
+    """Yield the folders that are wanted, and nothing below these; see `find_runs`."""
+    if is_wanted(path):
         yield path
     elif deepest:
         try:
@@ -36,7 +47,7 @@ def find_runs(path: Path, deepest: int = _DEEPEST) -> Iterator[Path]:
             return
         for name in below:
             if not name.startswith("."):
-                yield from find_runs(path / name, deepest - 1)
+                yield from folders_below(path / name, is_wanted, deepest - 1)
 
 
 class RunSummary:

@@ -21,4 +21,4 @@ def unpin(run_dir: Path, which: str | None) -> None:
     checkpoint, the next save of a training run deletes it.
     """
     record = amend(run_dir, which, lambda now: {"pinned": False})
-    say(f"{record.path}: not pinned; from now on, the policy decides whether it is kept")
+    say(f"{record.path}: unpinned: the policy decides whether it is kept")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -21,6 +19,7 @@ from ..store.manifest import Manifest
 from ..store.replacement import verify_now
 from . import cells, options
 from .output import say
+from .progress import progress_bar
 from .records import Listing
 
 
@@ -48,7 +47,7 @@ def verify(ctx: click.Context, run_dir: Path, which: str | None, as_json: bool) 
         unreadable = [found.problem for found in find_unreadable(manifest)]
         damaged = _damaged_lines(manifest)
     checked, bad = 0, 0
-    with _progress(sum(record.size for record in records)) as (advance, show):
+    with progress_bar(sum(record.size for record in records)) as (advance, show):
         for record in records:
             problem = _problem_of(manifest, record, advance)
             if problem is not None and _was_deleted(manifest, record):
@@ -119,28 +118,3 @@ def _unlisted(manifest: Manifest) -> list[str]:
         return []
     manifest.refresh()  # a training run may have saved since, and may save now
     return [problem for problem in look() if problem in found]
-
-
-@contextlib.contextmanager
-def _progress(total: int) -> Iterator[tuple[Callable[[int], object], Callable[[str], object]]]:
-    """Draw a progress bar over ``total`` bytes if standard error is a terminal.
-
-    Yields:
-        A function that moves the bar, and one that prints a result: above the bar, if both are on one terminal.
-    """
-    if not sys.stderr.isatty():
-        yield lambda count: None, click.echo
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
-    from rich.text import Text
-
-    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
-        task = bar.add_task("", total=total)
-
-        def above(line: str) -> None:
-            console.print(Text.from_ansi(line), soft_wrap=True)
-
-        yield lambda count: bar.advance(task, count), above if sys.stdout.isatty() else click.echo

@@ -7,17 +7,32 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from pydantic import AfterValidator, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import AfterValidator, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from ..errors import PolicyError
 from ..policy.intervals import seconds_of
 from ..policy.metric import UnknownDirection
 from ..units import DURATION_PATTERN
-from .problems import choices, problem
+from .problems import choices, problem, received
 
 # Strict: a boolean is not a number, and "5" is not 5.
 FIELDS = ConfigDict(extra="forbid", strict=True)
+
+
+NOT_EMPTY = Field(json_schema_extra={"pattern": r"\S"})  # of a text; for the JSON schema only
+
+
+def nullable(*names: str) -> ConfigDict:
+    """Return the configuration of a mapping whose JSON schema also accepts null in these fields."""
+
+    def accept_null(schema: dict[str, Any]) -> None:
+        properties = schema["properties"]
+        for name in names:
+            kinds = [properties[name]] if name in properties else []
+            properties[name] = {"anyOf": [*kinds, {"type": "null"}]}
+
+    return ConfigDict(**FIELDS, json_schema_extra=accept_null)
 
 
 def one_field(beside: str | None = None) -> ConfigDict:
@@ -112,14 +127,14 @@ class OrDuration:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         def read(raw: Any, mapping: core_schema.ValidatorFunctionWrapHandler) -> Any:
-            if not isinstance(raw, str):
+            if isinstance(raw, dict):
                 return mapping(raw)
-            if seconds_of(raw) is None:
-                one_of = "" if source.__required_keys__ else "one of "
-                raise problem(
-                    f"got {raw!r}; expected a duration, such as 20 min, or a mapping with {one_of}{choices(source)}"
-                )
-            return raw
+            if isinstance(raw, str) and seconds_of(raw) is not None:
+                return raw
+            one_of = "" if source.__required_keys__ else "one of "
+            raise problem(
+                f"got {received(raw)}; expected a duration, such as 20 min, or a mapping with {one_of}{choices(source)}"
+            )
 
         return core_schema.no_info_wrap_validator_function(read, handler(source))
 

@@ -14,6 +14,8 @@ from ..policy.policy import Policy
 from ..store.paths import expanded
 from . import Config
 from .policy_contents import separated
+from .policy_mirrors import with_mirrors
+from .remote_dirpath import with_cache
 
 # `dict` and this order are for LightningCLI, whose parser would turn a mapping into text if a path came first.
 PolicyLike = Policy | dict[str, Any] | str | PathLike[str]
@@ -58,6 +60,7 @@ def build_config(
     config = _read(name, policy, {field: value for field, value in short.items() if value is not None}, allow_code)
     given = {field: value for field, value in {"dirpath": dirpath, **given}.items() if value is not None}
     completed, given = separated(config.policy, given, name)
+    given = with_mirrors(completed, given, name)
     config = Config(completed, config.settings)
     if "metadata" in given:
         given["metadata"] = {**config.settings.metadata, **given["metadata"]}
@@ -72,6 +75,8 @@ def build_config(
             f"{name}: dirpath is missing; expected the run directory, such as {name}('runs/a', ...), "
             f"{name}.from_yaml(path, dirpath='runs/a'), or dirpath: runs/a in the file"
         )
+    settings = with_cache(settings, name)
+    assert settings.dirpath is not None
     found = expanded(f"{name}: dirpath", settings.dirpath, strict=dirpath is None)
     return Config(config.policy, replace(settings, dirpath=str(found)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from os import PathLike
 from types import MappingProxyType
@@ -12,7 +12,9 @@ from ..errors import ConfigError, PolicyError
 from ..policy.policy import Policy
 from ..settings import Settings
 from . import schema, writer, yaml_text
+from .containers import built_in
 from .policy_contents import separated
+from .policy_mirrors import with_mirrors
 from .short_form import completed
 
 
@@ -66,7 +68,7 @@ class Config:
         Raises:
             ConfigError: The document is wrong; one line for each mistake.
         """
-        parsed, clashes = completed(_built_in(mapping), short, schema.RULES)
+        parsed, clashes = completed(built_in(mapping), short, schema.RULES)
         return cls._from(parsed, source=source, allow_code=allow_code, problems=clashes)
 
     @classmethod
@@ -79,6 +81,7 @@ class Config:
         policy = {f.name: parts[f.name] for f in fields(Policy) if f.name in parts}
         try:
             built, settings = separated(Policy(**policy), settings, source)
+            settings = with_mirrors(built, settings, source)
         except PolicyError as error:
             raise ConfigError([str(error)]) from None
         return cls(built, Settings(**settings))
@@ -94,6 +97,8 @@ class Config:
     def to_mapping(self) -> dict[str, Any]:
         """Return the document as plain values; `from_mapping` reads it back as an equal `Config`.
 
+        It holds all that the user has given, also what may be secret, such as the options of a store's client.
+
         Raises:
             PolicyError: A part has no form in YAML, such as a lambda.
         """
@@ -106,12 +111,3 @@ class Config:
             PolicyError: A part has no form in YAML, such as a lambda.
         """
         return yaml_text.dump(self.to_mapping())
-
-
-def _built_in(value: Any) -> Any:
-    """Return a document with dictionaries and lists in place of other containers, such as Hydra's."""
-    if isinstance(value, Mapping):
-        return {name: _built_in(part) for name, part in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return [_built_in(part) for part in value]
-    return value

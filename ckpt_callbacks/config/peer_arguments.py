@@ -37,6 +37,7 @@ _SAME = {
     ),
     "double_checkpoint": ("KeepLast(2) in the keep of a policy", "keep: {last: 2}"),
     "delete_checkpoint": ("KeepLast(1) in the keep of a policy", "keep: {last: 1}"),
+    "storage_options": ("Mirror(..., storage_options=...) in mirrors", "mirrors: {url: ..., storage_options: {...}}"),
     "save_on_train_epoch_end": (_ONE_EVENT, _ONE_EVENT),
     "auto_insert_metric_name": ("filename", "filename"),
     "enable_version_counter": (_VERSIONS, _VERSIONS),

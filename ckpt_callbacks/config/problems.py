@@ -117,7 +117,7 @@ def _line(details: ErrorDetails, parsed: Any, shape: type) -> str:
         elif kind == "recursion_loop":
             text = f"got an alias of a part that contains it; expected {_expected(wanted)}"
         elif kind == "too_short":
-            why = ", which would delete every checkpoint" if loc == ("keep",) else ""
+            why = ", which would delete every checkpoint" if loc[-1:] == ("keep",) else ""
             text = f"got an empty list{why}; expected at least one item: {_expected(wanted)}"
         else:
             options = get_args(wanted) if get_origin(wanted) is Literal else ()

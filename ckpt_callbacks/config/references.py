@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, cast
 
-from pydantic import AfterValidator, ValidationInfo
+from pydantic import AfterValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
+from pydantic_core import CoreSchema, core_schema
 
 from ..policy.direction import direction_of
 from ..policy.metric import Metric
 from ..policy.spelling import near
 from .import_path import find
-from .problems import problem
+from .problems import choices, problem, received
 from .scalars import Name, Reference
 
 _PLAIN = re.compile(r"\w[\w./-]*")  # what YAML reads as text without quotes, unless it is a number
@@ -25,11 +26,15 @@ class Reading:
 
     Attributes:
         allow_code: Whether functions may be imported.
+        given: The names of the fields that the file has.
         metrics: The metrics that the file defines, by name.
+        best: The metric that decides which checkpoint is best, once the rules have been read.
     """
 
     allow_code: bool
+    given: tuple[object, ...] = ()
     metrics: dict[str, Metric] = field(default_factory=dict)
+    best: Metric | None = None
 
     @classmethod
     def of(cls, info: ValidationInfo) -> Reading:
@@ -61,6 +66,32 @@ def _import(reference: str, info: ValidationInfo) -> Callable[..., Any]:
     except Exception as error:  # importing a module may raise anything
         why = " ".join(f"{type(error).__name__}: {error}".split())
         raise problem(f"{reference!r} cannot be imported: {why}; expected a function, such as pkg.mod:fn") from None
+
+
+class OrNumber:
+    """Annotation of the fields of ``best``; in their place, a file may hold how many, by the policy's own metric."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def read(raw: Any, mapping: core_schema.ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+            if isinstance(raw, dict):
+                return mapping(raw)
+            if isinstance(raw, bool) or not isinstance(raw, int):
+                raise problem(
+                    f"got {received(raw)}; expected a whole number of at least 1, or a mapping with {choices(source)}"
+                )
+            if raw < 1:
+                raise problem(f"got {raw}; expected a whole number of at least 1")
+            if (best := Reading.of(info).best) is None:
+                raise problem(
+                    f"got {raw}, but no rule of the policy says which checkpoint is the best; expected a mapping with "
+                    f"{choices(source)}"
+                )
+            return {"n": raw, "by": best}
+
+        return core_schema.with_info_wrap_validator_function(read, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [{"type": "integer", "minimum": 1}, handler(schema)]}
 
 
 MetricRef = Annotated[Name, AfterValidator(_look_up)]

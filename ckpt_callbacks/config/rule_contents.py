@@ -11,19 +11,31 @@ from typing_extensions import NotRequired, TypedDict
 
 from ..policy.contents import KINDS, Contents
 from ..policy.retention import Retention
+from ..policy.shards import Shards
 from ..policy.spelling import near
 from .annotations import FIELDS, OneOrMore, build
 from .problems import BESIDE_A_RULE, choices, problem, received
+from .scalars import Size
 
 
 def written_beside(rule: object) -> dict[str, Any]:
     """Return the field that stands beside a rule's name in a file; empty if there is none."""
     needs = rule.needs() if isinstance(rule, Retention) else None
-    if needs is None:
-        return {}
+    return {} if needs is None else {BESIDE_A_RULE: written_contents(needs)}
+
+
+def written_contents(needs: Contents) -> str | dict[str, Any]:
+    """Return the plain form of contents: the kind, or a mapping."""
     given = {f.name: getattr(needs, f.name) for f in fields(needs) if getattr(needs, f.name) != f.default}
-    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
-    return {BESIDE_A_RULE: needs.kind if needs == Contents(needs.kind) else {"kind": needs.kind, **plain}}
+    plain = {name: _plain(value) for name, value in given.items()}
+    return needs.kind if needs == Contents(needs.kind) else {"kind": needs.kind, **plain}
+
+
+PLAIN_FORMS = {Contents: written_contents}  # of values that are no rule, by their class
+
+
+def _plain(value: object) -> object:
+    return value.as_mapping() if isinstance(value, Shards) else list(value) if isinstance(value, tuple) else value
 
 
 class _OrKind:
@@ -45,6 +57,13 @@ class _OrKind:
 
 
 @with_config(FIELDS)
+class _Shards(TypedDict):
+    """The files into which a larger one is split."""
+
+    max_size: Size
+
+
+@with_config(FIELDS)
 class _Node(TypedDict):
     """What checkpoints hold, or what a retention rule needs of those that it keeps."""
 
@@ -55,6 +74,7 @@ class _Node(TypedDict):
     compression: NotRequired[Literal["auto", "zstd", "none"]]
     source: NotRequired[Literal["model", "ema", "swa"]]
     weights: NotRequired[Literal["all", "trainable"]]
+    shards: NotRequired[_Shards]
 
 
 AnyContents = Annotated[_Node, build(Contents), _OrKind()]

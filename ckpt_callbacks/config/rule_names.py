@@ -49,6 +49,8 @@ class Rule:
         renamed: Maps the name of a field in the file to its name in the class, if the two differ.
         explicit: Fields that are written even if they equal their default.
         or_duration: Whether a duration, such as ``20 min``, may be in the place of the fields.
+        or_number: Whether, in a mirror, the number alone may be in the place of the fields; the metric is then the one
+            that decides which checkpoint of the run is the best.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Rule:
     renamed: Mapping[str, str] = field(default_factory=dict)
     explicit: tuple[str, ...] = ()
     or_duration: bool = False
+    or_number: bool = False
 
 
 _TRIGGERS = "Triggers"  # the type that `schema` makes of the table, by its name: triggers nest in triggers
@@ -100,7 +103,7 @@ RETENTIONS = (
     Rule("last", KeepLast, Count),
     Rule("best", KeepBest, Fields(
         "BestNode", "Keep the n best checkpoints by a metric.", n=NotRequired[Count], by=MetricRef,
-    ), explicit=("n",)),
+    ), explicit=("n",), or_number=True),
     Rule("every", KeepEvery, Fields(
         "KeepEveryNode", "Keep the first checkpoint at or after each multiple of the interval.",
         one=True, epochs=Count, steps=Count, hours=Positive,

@@ -12,7 +12,20 @@ from pydantic import AfterValidator, Field, SkipValidation
 
 from ..errors import PolicyError
 from ..policy.metric import Metric
-from ..units import DURATION_PATTERN, MOMENT, POSITIVE_DURATION, SIZE, SIZE_PATTERN, as_bytes, as_seconds, as_utc
+from ..units import (
+    DURATION,
+    DURATION_PATTERN,
+    MOMENT,
+    POSITIVE_DURATION,
+    RATE,
+    RATE_PATTERN,
+    SIZE,
+    SIZE_PATTERN,
+    as_bytes,
+    as_rate,
+    as_seconds,
+    as_utc,
+)
 
 # The policy values check these bounds themselves. They are repeated here so that the JSON schema has them.
 _Count = NewType("_Count", int)
@@ -26,10 +39,14 @@ _Version = NewType("_Version", int)
 _Name = NewType("_Name", str)
 _Tag = NewType("_Tag", str)
 _Reference = NewType("_Reference", str)
+_Pause = NewType("_Pause", float)
+_BytesPerSecond = NewType("_BytesPerSecond", int)
 _Monitor = str | list[str] | dict[str, float]
 # A number or text. These types are for the JSON schema only; the conversions decide what is valid.
 _Duration = Annotated[float, Field(gt=0)] | Annotated[str, Field(pattern=DURATION_PATTERN)]
+_Wait = Annotated[_Pause, Field(ge=0)] | Annotated[str, Field(pattern=DURATION_PATTERN)]
 _Size = Annotated[int, Field(ge=0)] | Annotated[str, Field(pattern=SIZE_PATTERN)]
+_Rate = Annotated[_BytesPerSecond, Field(ge=1)] | Annotated[str, Field(pattern=RATE_PATTERN)]
 _Moment = Annotated[float, Field(gt=0)] | datetime
 
 Count = Annotated[_Count, Field(ge=1)]
@@ -69,7 +86,9 @@ def _converted(convert: Callable[[object], Any]) -> AfterValidator:
 
 
 Duration = Annotated[SkipValidation[_Duration], _converted(partial(as_seconds, positive=True))]
+Wait = Annotated[SkipValidation[_Wait], _converted(as_seconds)]
 Size = Annotated[SkipValidation[_Size], _converted(as_bytes)]
+Rate = Annotated[SkipValidation[_Rate], _converted(as_rate)]
 Moment = Annotated[SkipValidation[_Moment], _converted(as_utc)]
 
 _CALLED = {
@@ -89,7 +108,9 @@ _CALLED = {
     _Reference: "a function, such as pkg.mod:fn",
     _Monitor: "a metric's name, a list of names, or a mapping of names to weights",
     float | str: POSITIVE_DURATION,
+    _Pause | str: DURATION,
     int | str: SIZE,
+    _BytesPerSecond | str: RATE,
     float | datetime: MOMENT,
 }
 

@@ -6,14 +6,10 @@ notices.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
 from typing import Annotated, Any, Literal, cast
 
 from pydantic import (
     AfterValidator,
-    ConfigDict,
-    Field,
     TypeAdapter,
     ValidationError,
     ValidationInfo,
@@ -30,12 +26,13 @@ from ..policy.metric import Metric, UnknownDirection
 from ..policy.policy import Policy
 from ..policy.retention import AnyKeep
 from ..policy.stopping import AnyStop, NonFinite
-from .annotations import FIELDS, OneOf, OneOrMore, OrDuration, build, combine_with, one_field
-from .problems import BESIDE_A_RULE, describe, meant_by, problem
+from .annotations import FIELDS, NOT_EMPTY, build, combine_with, nullable
+from .mirror_node import Mirrors
+from .problems import describe, meant_by, problem
 from .references import MetricRef, Reading
 from .resume import OrPlace
-from .rule_contents import AnyContents, ContentsNode
-from .rule_names import RETENTIONS, SMOOTHINGS, STOPPINGS, TRIGGERS, Fields, Rule
+from .rule_contents import AnyContents
+from .rule_types import Retentions, SmoothingRule, Stoppings, Triggers
 from .scalars import Count, Delta, Duration, Finite, Index, Mode, Monitor, Size, Version
 
 
@@ -49,6 +46,7 @@ def read(parsed: Any, *, allow_code: bool) -> tuple[dict[str, Any], list[str]]:
     if parsed is None:
         return {}, ["is empty; expected a mapping with at least save or monitor"]
     parsed = _without_nulls(parsed)
+    given = tuple(parsed) if isinstance(parsed, dict) else ()
     document, shape = _DOCUMENT, cast(type, DocumentNode)
     clash: list[str] = []
     if isinstance(parsed, dict):
@@ -63,7 +61,7 @@ def read(parsed: Any, *, allow_code: bool) -> tuple[dict[str, Any], list[str]]:
         elif not rules and not _SHORT_ONLY.isdisjoint(meant):
             document, shape = _SHORT, ShortNode
     try:
-        found = document.validate_python(parsed, context=Reading(allow_code))
+        found = document.validate_python(parsed, context=Reading(allow_code, given))
     except ValidationError as error:
         return {}, [*describe(error, parsed, shape), *clash]
     return ({}, clash) if clash else (found, [])
@@ -83,76 +81,16 @@ _NULLABLE = ("dirpath", "mode", "patience", "stop", "best_by", "filename", "resu
 _NULLABLE_IN_METRIC = ("mode", "smoothing", "baseline")
 
 
-def _fields(*nullable: str) -> ConfigDict:
-    """Return the configuration of a mapping whose JSON schema also accepts null in these fields."""
-
-    def accept_null(schema: dict[str, Any]) -> None:
-        properties = schema["properties"]
-        for name in nullable:
-            kinds = [properties[name]] if name in properties else []
-            properties[name] = {"anyOf": [*kinds, {"type": "null"}]}
-
-    return ConfigDict(**FIELDS, json_schema_extra=accept_null)
-
-
-# -- rules -----------------------------------------------------------------------------------------------------------
-
-
-@cache  # two rules may have the same fields
-def _shape(fields: Fields, beside: str | None = None) -> Any:
-    """Return the pydantic type of a mapping with these fields, of which one may stand beside the only other one."""
-    shape = TypedDict(fields.title, fields.types, total=not fields.one)  # type: ignore[misc]
-    shape.__doc__ = fields.description
-    return with_config(one_field(beside) if fields.one else FIELDS)(shape)
-
-
-def _one_of(title: str, description: str | None, rules: Sequence[Rule], beside: str | None = None, **more: Any) -> Any:
-    """Return the pydantic type of one rule of a table.
-
-    Args:
-        title: Its title in the JSON schema.
-        description: Its description in the JSON schema.
-        rules: The table.
-        beside: The field that may stand beside the name of the rule.
-        more: The type of that field.
-    """
-
-    def type_of(rule: Rule) -> Any:
-        value = _shape(rule.value) if isinstance(rule.value, Fields) else rule.value
-        value = Annotated[value, OrDuration()] if rule.or_duration else value
-        return Annotated[value, build(rule.kind, rule.renamed)]
-
-    fields = Fields(title, description, one=True, **{rule.name: type_of(rule) for rule in rules}, **more)
-    alone = [rule.name for rule in rules if rule.value is None]
-    return Annotated[_shape(fields, beside), OneOf(*alone, listed=rules is not SMOOTHINGS, beside=beside)]
-
-
-_Trigger = _one_of("TriggerNode", None, TRIGGERS)
-_Retention = _one_of(
-    "RetentionNode",
-    "One rule; what any rule keeps survives.",
-    RETENTIONS,
-    BESIDE_A_RULE,
-    **{BESIDE_A_RULE: ContentsNode},
-)  # fmt: skip
-_Stopping = _one_of("StoppingNode", "One rule; training stops when any rule says so.", STOPPINGS)
-_Smoothing = _one_of("SmoothingNode", "The smoothing of a metric before it is compared.", SMOOTHINGS)
-
-Triggers = Annotated[list[_Trigger], Field(min_length=1), OneOrMore()]  # type: ignore[valid-type]
-Retentions = Annotated[list[_Retention], Field(min_length=1), OneOrMore()]  # type: ignore[valid-type]
-Stoppings = Annotated[list[_Stopping], Field(min_length=1), OneOrMore()]  # type: ignore[valid-type]
-
-
 # -- metrics ---------------------------------------------------------------------------------------------------------
 
 
-@with_config(_fields(*_NULLABLE_IN_METRIC))
+@with_config(nullable(*_NULLABLE_IN_METRIC))
 class MetricNode(TypedDict):
     """A logged value, its direction, and how it is compared."""
 
     monitor: Monitor
     mode: NotRequired[Mode]  # unless the name says it
-    smoothing: NotRequired[_Smoothing]  # type: ignore[valid-type]
+    smoothing: NotRequired[SmoothingRule]
     min_delta: NotRequired[Delta]
     min_delta_mode: NotRequired[Literal["abs", "rel"]]
     baseline: NotRequired[Finite]
@@ -187,9 +125,6 @@ class ResumeNode(TypedDict, total=False):
 # -- the whole file --------------------------------------------------------------------------------------------------
 
 
-_NOT_EMPTY = Field(json_schema_extra={"pattern": r"\S"})
-
-
 def _check_dirpath(dirpath: str) -> str:
     if not dirpath.strip():
         raise problem(f"got {dirpath!r}; expected a run directory, such as runs/a")
@@ -216,7 +151,7 @@ def _check_filename(template: str, info: ValidationInfo) -> str:
 
 class _Head(TypedDict):
     version: NotRequired[Version]
-    dirpath: NotRequired[Annotated[str, AfterValidator(_check_dirpath), _NOT_EMPTY]]
+    dirpath: NotRequired[Annotated[str, AfterValidator(_check_dirpath), NOT_EMPTY]]
 
 
 class _Rules(TypedDict):
@@ -236,7 +171,7 @@ class _Default(TypedDict):
 class _Settings(TypedDict):
     contents: NotRequired[AnyContents]
     metadata: NotRequired[dict[str, Any]]
-    filename: NotRequired[Annotated[str, AfterValidator(_check_filename), _NOT_EMPTY]]
+    filename: NotRequired[Annotated[str, AfterValidator(_check_filename), NOT_EMPTY]]
     on_error: NotRequired[Literal["warn", "raise"]]
     grace: NotRequired[Duration]
     min_free: NotRequired[Size]
@@ -246,17 +181,18 @@ class _Settings(TypedDict):
     when_busy: NotRequired[Literal["wait", "skip"]]
     staging: NotRequired[Literal["memory", "none"]]
     resume: NotRequired[Annotated[ResumeNode, OrPlace()]]
+    mirrors: NotRequired[Mirrors]
 
 
 RULES = tuple(_Rules.__annotations__)
 
 
-@with_config(_fields(*_NULLABLE))
+@with_config(nullable(*_NULLABLE))
 class DocumentNode(_Head, _Rules, _Settings):
     """When to save, what to keep, when to stop, and what the files hold."""
 
 
-@with_config(_fields(*_NULLABLE))
+@with_config(nullable(*_NULLABLE))
 class ShortNode(_Head, _Default, _Settings):
     """The default policy for one metric, and what the files hold."""
 

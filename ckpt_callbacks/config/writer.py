@@ -15,10 +15,12 @@ from typing_extensions import NotRequired
 from ..errors import PolicyError
 from ..policy.composition import AnyOf, Trigger
 from ..policy.metric import Metric
+from ..policy.mirror import Mirror
+from ..policy.retention import Retention
 from ..policy.smoothing import Smoothing
 from .import_path import reference_to
 from .problems import BESIDE_A_RULE
-from .rule_contents import written_beside
+from .rule_contents import PLAIN_FORMS, written_beside
 from .rule_names import RULES, Fields, Rule
 from .scalars import Moment
 
@@ -36,7 +38,7 @@ def document(config: Config) -> dict[str, Any]:
         PolicyError: A part has no form in YAML, such as a lambda.
     """
     policy = config.policy
-    writer = _Writer(_MetricNames(_metrics(policy.save, policy.keep, policy.stop, policy.best_by)))
+    writer = _Writer(_MetricNames(_metrics(policy.save, policy.keep, policy.stop, policy.best_by, config.settings)))
     save = policy.save.parts() if isinstance(policy.save, AnyOf) and len(policy.save.parts()) > 1 else (policy.save,)
     rules = {
         "metrics": {name: writer.fields(metric) for metric, name in writer.names.defined.items()},
@@ -129,6 +131,13 @@ class _Writer:
             return self.names[value]
         if isinstance(value, Trigger | Smoothing):
             return self.rule(value)
+        if isinstance(value, Retention):
+            return [self.rule(rule) for rule in value.parts()]
+        if type(value) in PLAIN_FORMS:
+            return PLAIN_FORMS[type(value)](value)
+        if isinstance(value, Mirror):
+            given = self.fields(value)
+            return given if len(given) > 1 else given["url"]
         if isinstance(value, tuple):
             plain = [self._plain(part) for part in value]
             return dict(plain) if isinstance(value[0], tuple) else plain  # names and their weights

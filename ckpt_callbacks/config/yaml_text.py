@@ -19,6 +19,8 @@ from ..store.paths import expanded
 _WIDTH = 120
 _LONGEST = 40  # characters of a wrong value that an error shows
 _BARE_TEMPLATE = re.compile(r"\s*(filename|dirpath)\s*:\s*(\{.*)")
+_MAY_BE_SECRET = "storage_options"  # whatever comes after it in a file
+_QUOTES = re.compile(r"""(['"]).*\1""", re.DOTALL)
 _WORD = re.compile(r"\w[\w./-]*")
 
 
@@ -95,7 +97,7 @@ def read(path: str | PathLike[str]) -> tuple[Any, list[str]]:
     except MarkedYAMLError as error:
         why = ", ".join(part for part in (error.context, error.problem) if part)
         mark = error.problem_mark or error.context_mark
-        problem = f"{_place(mark)}: {why}{_quoted(text, mark)}"
+        problem = f"{_place(mark)}: {_without_secrets(why, text, mark)}{_quoted(text, mark)}"
     except RecursionError:
         problem = "is nested too deeply"
     except YAMLError as error:
@@ -122,6 +124,11 @@ def _quoted(text: str, mark: StreamMark) -> str:
     """Return a hint if the line of a mistake has a template, such as a file name, that YAML takes for a mapping."""
     found = _BARE_TEMPLATE.match("".join(text.splitlines()[mark.line : mark.line + 1]))
     return f'; quote it: {found[1]}: "{found[2].strip()}"' if found else ""
+
+
+def _without_secrets(why: str, text: str, mark: StreamMark) -> str:
+    """Return a message without the words that it quotes, if they may be a password that is not quoted in the file."""
+    return _QUOTES.sub("...", why) if _MAY_BE_SECRET in text[: mark.index] else why
 
 
 def _place(mark: StreamMark) -> str:

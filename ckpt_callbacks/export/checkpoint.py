@@ -11,8 +11,8 @@ from os import PathLike
 from pathlib import Path
 
 from ..errors import ExportError
-from ..formats.compressed.opened import native_path
 from ..formats.keras.suffix import KERAS, LEGACY
+from ..formats.packed.opened import native_path
 from ..formats.torch.check import is_archive
 from ..record import Record
 from ..store.condition import check_exists

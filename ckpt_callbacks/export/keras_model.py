@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,7 @@ from ..errors import ExportError, first_line, listed
 from ..formats.keras import embedded
 from ..formats.keras.suffix import LEGACY, WEIGHTS
 from .given import Arrays
-
-log = logging.getLogger("ckpt_callbacks")
+from .left_out import left_out_of, warn
 
 _BATCH = 2
 _LONGEST = 300  # characters of a message of Keras
@@ -46,7 +44,7 @@ class KerasModel:
                 f"{path}: holds the weights, but no model; expected --model package.module:function, which returns the "
                 "model (in Python, model=...)"
             )
-        left_out = _dropped(path)
+        left_out = left_out_of(embedded.read(path))
         if given is None and left_out:
             raise ExportError(
                 f"{path}: lacks {listed(left_out)}, which a rule has left out; expected --model "
@@ -66,10 +64,7 @@ class KerasModel:
                 "--model package.module, which registers them (in Python, model=...)"
             ) from error
         if left_out:
-            log.warning(
-                "%s: lacks %s, which a rule has left out; the export holds what the model itself has there", path,
-                listed(left_out),
-            )  # fmt: skip
+            warn(path, left_out)
         if not isinstance(model, keras.Model):
             raise ExportError(f"--model returned {type(model).__name__}; expected a keras.Model")
         return cls(model)
@@ -151,12 +146,6 @@ def _copied(model: keras.Model) -> keras.Model:
     made = keras.models.clone_model(model)
     made.set_weights(model.get_weights())
     return made
-
-
-def _dropped(path: Path) -> tuple[str, ...]:
-    """Return the names of the weights that a rule has left out of a checkpoint."""
-    record = (embedded.read(path) or {}).get("record") or {}
-    return tuple((record.get("reduced") or {}).get("drop", ()))
 
 
 def resized(inputs: Any, batch: int) -> Any:

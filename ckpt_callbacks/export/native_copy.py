@@ -1,12 +1,13 @@
-"""A copy of a checkpoint's native file, whether the checkpoint is compressed or not."""
+"""A copy of a checkpoint's native file, whether the checkpoint is packed or not."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from ..errors import ExportError
-from ..formats.compressed.opened import restore
-from ..formats.compressed.suffix import native_name
+from ..formats.packed.opened import restore
+from ..formats.packed.packing import native_facts
+from ..formats.packed.suffix import is_split, native_name
 from ..record import Record
 from ..store.condition import check_exists
 from ..store.digest import digest
@@ -29,17 +30,17 @@ def copy_native(record: Record, to: Path | None = None, *, force: bool = False) 
         VerifyError: The checkpoint is damaged.
     """
     check_exists(record)
-    if record.path.is_dir():
+    if record.path.is_dir() and not is_split(record.file):
         raise ExportError(f"{record.path}: is a directory, a sharded checkpoint, which is native: copy it as it is")
     path = to if to is not None else Path()
     if path.is_dir():
         path = path / native_name(record.file)
     new = NewFile(path, force=force)
     verify_now(Manifest.read(record.path.parent), record)
-    native = record.compressed if "digest" in record.compressed else {"digest": record.digest, "size": record.size}
+    native = native_facts(record)
     with new.draft() as draft:
         restore(record.path, draft)
-        if digest(draft) != (native["digest"], native["size"]):
+        if digest(draft) != native:
             raise ExportError(f"{record.path}: its bytes changed while it was copied; try again")
         new.keep(draft)
     return path

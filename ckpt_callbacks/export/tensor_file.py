@@ -51,7 +51,8 @@ def compare(path: Path, expected: Mapping[str, Any], framework: str) -> Differen
         framework: The framework of the tensors.
 
     Raises:
-        ExportDiffers: Names or shapes differ.
+        ExportError: It holds other names.
+        ExportDiffers: Shapes differ.
     """
     from safetensors import safe_open
 

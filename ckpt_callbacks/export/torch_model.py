@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,13 @@ import numpy as np
 import torch
 
 from ..errors import ExportError, first_line, listed
+from ..formats.reduction import LEVELS
 from ..formats.torch.format import KEY
-from ..formats.torch.quantization import LEVELS
 from ..policy.name_patterns import matches
 from . import torch_file
 from .given import Arrays
+from .left_out import left_out_of, reduced_in, warn
 from .sample import Sample, arrays_of
-
-log = logging.getLogger("ckpt_callbacks")
 
 _UNFIT = "loading state_dict"  # in torch's message
 
@@ -54,7 +52,7 @@ class TorchModel:
                 f"{path}: holds the weights, but no code; expected the model's class, as in --model "
                 f"{_recorded(saved) or 'package.module:' + (named or 'Class')} (in Python, model=...)"
             )
-        left_out = dropped(saved)
+        left_out = left_out_of(saved.get(KEY))
         try:
             module = _copied(given) if isinstance(given, torch.nn.Module) else _built(path, saved, given)
             if isinstance(given, torch.nn.Module) or not hasattr(given, "load_from_checkpoint") or _is_quantized(saved):
@@ -127,19 +125,9 @@ class TorchModel:
             yield disturbed
 
 
-def dropped(saved: dict[str, Any]) -> tuple[str, ...]:
-    """Return the names of the weights that a rule has left out of a checkpoint."""
-    return tuple(_reduced(saved).get("drop", ()))
-
-
 def _is_quantized(saved: dict[str, Any]) -> bool:
     """Return whether the file holds whole numbers, which Lightning cannot load by itself."""
-    return _reduced(saved).get("dtype") in LEVELS
-
-
-def _reduced(saved: dict[str, Any]) -> dict[str, Any]:
-    record = (saved.get(KEY) or {}).get("record") or {}
-    return record.get("reduced") or {}
+    return reduced_in(saved.get(KEY)).get("dtype") in LEVELS
 
 
 def _check_rest(path: Path, module: torch.nn.Module, saved: dict[str, Any], left_out: tuple[str, ...]) -> None:
@@ -148,10 +136,7 @@ def _check_rest(path: Path, module: torch.nn.Module, saved: dict[str, Any], left
     wrong = sorted(name for name in lacking if not any(matches(pattern, name) for pattern in left_out))
     if wrong:
         raise ExportError(f"{path}: does not fit the model: it lacks {listed(wrong)}, which no rule has left out")
-    log.warning(
-        "%s: lacks %s, which a rule has left out; the export holds what the model itself has there", path,
-        listed(left_out),
-    )  # fmt: skip
+    warn(path, left_out)
 
 
 def _copied(module: torch.nn.Module) -> torch.nn.Module:
@@ -169,11 +154,10 @@ def _built(path: Path, saved: dict[str, Any], given: Any) -> torch.nn.Module:
     name = getattr(given, "__qualname__", repr(given))
     if not callable(given):
         raise ExportError(f"the model is {name}; expected a module, its class, or a function that returns it")
+    is_whole = not left_out_of(saved.get(KEY)) and not _is_quantized(saved)
     try:
         if isinstance(given, type) and hasattr(given, "load_from_checkpoint"):
-            made: Any = given.load_from_checkpoint(
-                path, map_location="cpu", strict=not dropped(saved) and not _is_quantized(saved), weights_only=True
-            )
+            made: Any = given.load_from_checkpoint(path, map_location="cpu", strict=is_whole, weights_only=True)
         else:
             made = given()
     except Exception as error:  # whatever the model's own code raises

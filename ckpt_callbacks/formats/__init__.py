@@ -6,9 +6,10 @@ import zipfile
 from pathlib import Path
 
 from .compressed.format import compressed_form
-from .compressed.suffix import is_compressed, native_name
 from .format import Format, Shapes, Written
 from .keras.format import ARCHIVE, HDF5
+from .packed.suffix import is_packed, is_split, native_name
+from .sharded.format import sharded_form
 from .torch.format import TORCH
 
 # By suffix; the longest match wins. Users may add their own formats.
@@ -19,9 +20,10 @@ __all__ = ["FORMATS", "Format", "Shapes", "Written", "format_of", "format_within
 
 def format_of(path: Path) -> Format | None:
     """Return the format of a checkpoint, by its suffix; None if no format has that suffix."""
-    if is_compressed(path):
+    if is_packed(path):
         native = format_of(path.with_name(native_name(path.name)))
-        return compressed_form(native) if native is not None else None
+        packed_form = sharded_form if is_split(path) else compressed_form
+        return packed_form(native) if native is not None else None
     suffix = max((suffix for suffix in FORMATS if path.name.endswith(suffix)), key=len, default=None)
     return FORMATS[suffix] if suffix is not None else None
 

@@ -12,6 +12,8 @@ from typing import Any
 from ..errors import listed
 from ..policy.contents import Contents
 from .inside import Inside
+from .original import Original
+from .sharded.pieces import Piece
 
 # The tensors that a checkpoint must hold: names (if the format has them) and shapes.
 Shapes = Sequence[tuple[str, tuple[int, ...]]]
@@ -56,6 +58,13 @@ class Format:
             Raises `VerifyError` if it is damaged, and `StoreError`. None if files of the format cannot be compared.
         places: Returns where large arrays begin in a file, by keys that arrays with equal bytes have in common; other
             arrays may have them, too. The last part of a key is the number of bytes. None if that is not known.
+        split: Writes the weights of a file into a folder, in files that other programs of the framework read, with an
+            index of these, and returns which bytes of the file are where. No file gets larger than the given number of
+            bytes, unless a single tensor is; the last argument is called with the number of bytes after each piece.
+            Raises `StoreError` if the file has no such form. None if the format has none.
+        original: Returns the facts of a file that the framework's own callbacks wrote; None for any other file, such as
+            one with data of this package. Never runs code that the file holds. Raises `VerifyError` if the file is
+            damaged. None if there are no such files.
     """
 
     suffix: str
@@ -65,6 +74,8 @@ class Format:
     thin: Callable[[Path, Path, Mapping[str, Any], Contents], Written] | None = None
     look: Callable[[Path], AbstractContextManager[Inside]] | None = None
     places: Callable[[Path], Mapping[tuple[Any, int], int]] | None = None
+    split: Callable[[Path, Path, int, Callable[[int], object]], Sequence[Piece]] | None = None
+    original: Callable[[Path], Original | None] | None = None
 
 
 def missing(path: Path, wanted: Shapes, found: Shapes) -> str | None:

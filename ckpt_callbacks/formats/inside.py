@@ -36,13 +36,13 @@ class Inside:
     Attributes:
         layout: The naming of its entries, such as ``a torch file``; entries are comparable only between equal layouts.
         weights: The tensors of the model by their names.
-        settings: The hyperparameters, nested.
+        hyperparameters: The hyperparameters, nested.
         facts: What the framework has written about the training, such as its version.
         record: The embedded record; None if there is none.
     """
 
     layout: str
     weights: Mapping[str, WeightOnDisk]
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
     record: Mapping[str, Any] | None = None

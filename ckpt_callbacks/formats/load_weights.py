@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import StoreError, VerifyError, first_line
-from .compressed.opened import native_path
+from .keras.suffix import KERAS, LEGACY
+from .packed.opened import native_path
+from .packed.suffix import native_name
 
 
 def load_weights(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -25,8 +27,8 @@ def load_weights(path: str | os.PathLike[str]) -> dict[str, Any]:
         VerifyError: It is damaged.
     """
     given = Path(os.path.expanduser(path))
-    if given.name.endswith((".keras", ".h5")):
-        raise StoreError(f"{given}: is a Keras file; expected a .ckpt file; keras.saving.load_model reads this one")
+    if native_name(given.name).endswith((KERAS, LEGACY)):
+        raise StoreError(f"{given}: is a Keras file; expected a .ckpt file; keras.saving.load_model reads Keras files")
     from .torch.quantized_state import restored  # here, because torch is slow to import
     from .torch.without_code import read
 

@@ -12,10 +12,13 @@ from ..errors import StoreError, listed
 from ..policy.contents import Contents
 from ..policy.name_patterns import SEPARATORS, matches
 from ..policy.spelling import closest
+from ..store.digest import named
 
 FROZEN, AVERAGES, AVERAGED = "frozen", "averages", "averaged"  # the keys of names in this package's data in a file
 _WORST = 3  # tensors of which the error is noted
 _ITEM_SIZES = {"fp32": 4, "bf16": 2, "fp16": 2}
+
+LEVELS = {"int8": 127, "int4": 7}  # the largest whole number of each type; zero is in the middle
 
 Error = tuple[float, float]  # the largest absolute one, and the same as a part of the tensor's largest value
 
@@ -116,7 +119,7 @@ class Reduction:
             found["source"] = contents.source
         if contents.weights != "all":
             found["weights"] = contents.weights
-            found["base"] = f"xxh3_128:{self._base.hexdigest()}" if self._frozen else before.get("base")
+            found["base"] = named(self._base) if self._frozen else before.get("base")
         if contents.dropped:
             found["drop"] = list(contents.dropped)
             hints = {pattern: self._hint(pattern) for pattern in self._unused}
@@ -140,6 +143,16 @@ class Reduction:
         now = [[name, *error] for name, error in self._errors.items()]
         worst = heapq.nlargest(_WORST, [*before["worst"], *now], key=lambda item: item[2])
         return {"tensors": max(before["tensors"], len(now)), "worst": worst}
+
+
+def error_of(worst: float, largest: float) -> Error:
+    """Return the error of a tensor.
+
+    Args:
+        worst: The largest absolute error of a number.
+        largest: The largest absolute value of a number.
+    """
+    return worst, worst / largest if largest else 0.0
 
 
 def _parts_of(name: str) -> Iterator[str]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from .packed.opened import open as open_native
+from .packed.suffix import is_packed
 from .zip_writer import LOCAL_HEADER, LOCAL_SIGNATURE
 
 if TYPE_CHECKING:
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def open_member(path: Path, name: str) -> io.BufferedIOBase | io.RawIOBase:
-    """Open a member for reading at any position.
+    """Open a member for reading at any position, also of an archive in a packed checkpoint.
 
     zipfile's own file starts from the beginning whenever its reader goes back, as HDF5 does for each dataset: 40 s for
     1 GB. A compressed member is read into memory.
@@ -24,7 +26,7 @@ def open_member(path: Path, name: str) -> io.BufferedIOBase | io.RawIOBase:
         KeyError: The archive has no such member.
         zipfile.BadZipFile: The file is not an archive.
     """
-    with zipfile.ZipFile(path) as archive:
+    with open_native(path) as file, zipfile.ZipFile(file) as archive:
         info = archive.getinfo(name)
         if info.compress_type != zipfile.ZIP_STORED:
             return io.BytesIO(archive.read(info))
@@ -38,7 +40,7 @@ def data_start(path: Path, info: zipfile.ZipInfo) -> int:
         OSError: The archive cannot be read.
         zipfile.BadZipFile: It is damaged.
     """
-    with path.open("rb") as file:
+    with open_native(path) as file:
         file.seek(info.header_offset)
         header = file.read(LOCAL_HEADER.size)
     if len(header) < LOCAL_HEADER.size or header[:4] != LOCAL_SIGNATURE:
@@ -47,11 +49,15 @@ def data_start(path: Path, info: zipfile.ZipInfo) -> int:
     return int(info.header_offset + LOCAL_HEADER.size + name_size + extra_size)
 
 
+def _raw(path: Path) -> io.RawIOBase:
+    return cast(io.RawIOBase, open_native(path)) if is_packed(path) else path.open("rb", buffering=0)
+
+
 class _FileSection(io.RawIOBase):
     """A read-only view of ``size`` bytes of a file, from ``start`` on."""
 
     def __init__(self, path: Path, start: int, size: int) -> None:
-        self._file = path.open("rb", buffering=0)
+        self._file = _raw(path)
         self._start, self._size = start, size
         self.seek(0)
 

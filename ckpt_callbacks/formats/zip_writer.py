@@ -123,8 +123,7 @@ class Member:
         known = self.size if self.crc is not None else 0
         extra = struct.pack("<HHQQ", 1, 16, known, known) if self.size >= _32 else b""
         if self.align > 1:
-            begun = self.offset + LOCAL_HEADER.size + len(name) + len(extra) + _PADDED.size
-            padding = -begun % self.align
+            padding = _padding(self.offset, len(name) + len(extra), self.align)
             extra += _PADDED.pack(_PADDING, 2 + padding, self.align) + bytes(padding)
         size = _32 if self.size >= _32 else known
         version = _VERSION_64 if self.size >= _32 else _VERSION
@@ -169,8 +168,12 @@ def begin_of_data(offset: int, name: str, align: int) -> int:
         name: Its name, in ASCII.
         align: Its alignment in bytes, more than 1.
     """
-    begun = offset + LOCAL_HEADER.size + len(name) + _PADDED.size
-    return begun + -begun % align
+    return offset + LOCAL_HEADER.size + len(name) + _PADDED.size + _padding(offset, len(name), align)
+
+
+def _padding(offset: int, size: int, align: int) -> int:
+    """Return the bytes that align the data behind a header at ``offset``, whose name and other fields have a size."""
+    return -(offset + LOCAL_HEADER.size + size + _PADDED.size) % align
 
 
 def directory(entries: bytes, count: int, start: int) -> bytes:

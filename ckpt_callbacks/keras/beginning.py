@@ -90,8 +90,8 @@ class Beginning:
         else:
             if not has_trained(model):
                 self.facts |= initial_weights(model)
-                if run.is_first_fit and request.where == "auto" and not run.view.resumable():
-                    run.directory.announcements.name_weights(run.view.manifest.live())
+                if run.is_first_fit and request.where == "auto":
+                    run.directory.announcements.name_unusable(run.view)
             if run.is_first_fit and request.where != "never" and request.parts.step:
                 self._adopt()
         refuse_without_validation(run, call, others)

@@ -14,6 +14,7 @@ import keras
 
 from ..config.arguments import PolicyLike, build_config
 from ..config.peer_arguments import suggests_arguments
+from ..config.policy_mirrors import MirrorsLike
 from ..config.resume import split_resume
 from ..errors import PolicyError, WrongFramework
 from ..formats.keras.suffix import suffix_of
@@ -52,21 +53,19 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
         metadata: Facts to store in every record, such as ``{"dataset": "digits-v1"}``.
         on_error: What to do when a save fails: ``"warn"`` or ``"raise"``.
         grace: With `OnPreempt`, the time from a signal to the end of the process, in seconds or as ``"30 s"``.
-        min_free: Bytes that must stay free on the disk, or a string such as ``"5 GB"``. A save that would leave less
-            is skipped.
-        max_total_size: Bytes that the run's checkpoints may take together, or ``"50 GB"``; what the rules keep goes
-            in the order of `ckpt du --what-next`.
-        background: Write on a worker thread while training runs; training is blocked only while the state is copied.
-            True by default.
+        min_free: Bytes that a save must leave free on the disk, or ``"5 GB"``; one that would not is skipped.
+        max_total_size: Bytes that all checkpoints may take, or ``"50 GB"``; `ckpt du --what-next` says which go first.
+        background: Write on a worker thread while training runs, which waits only for a copy. True by default.
         max_pending: Number of snapshots that may wait to be written, each in its own memory. 1 by default.
         when_busy: What to do when ``max_pending`` snapshots are already waiting: ``"wait"``, or ``"skip"`` the save,
             which then stays due. The last save is never skipped.
-        staging: ``"memory"`` to copy the state before it is written, or ``"none"`` if there is no memory for a copy;
-            training then waits while the state is written.
+        staging: ``"memory"`` to write a copy of the state, or ``"none"`` to write it while training waits.
         resume: ``"auto"``, the default, to make `fit` continue from the newest checkpoint that passes verification, if
             the model has not been trained yet; ``"never"``; or the path of the checkpoint to continue from. A mapping
             means ``"auto"`` without a part of the checkpoint: ``{"optimizer": False}`` to continue with a new
             optimizer, ``{"step": False}`` to begin a new run. The weights are always restored.
+        mirrors: Places elsewhere that receive the checkpoints: a URL such as ``"s3://bucket/run"``, the path of another
+            disk, or a `Mirror`; or a list of these.
         batch_metrics: Let the policy see the metrics of each batch. This disables Keras' asynchronous dispatch.
         restore_best_weights: Load the best checkpoint's weights into the model when `fit` ends.
         allow_code: Let a YAML file name predicates to import.
@@ -101,6 +100,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
         when_busy: Literal["wait", "skip"] | None = None,
         staging: Literal["memory", "none"] | None = None,
         resume: dict[str, bool] | Literal["auto", "never"] | str | PathLike[str] | None = None,
+        mirrors: MirrorsLike | None = None,
         batch_metrics: bool = False,
         restore_best_weights: bool = False,
         allow_code: bool = False,
@@ -111,7 +111,7 @@ class KerasCheckpoint(RunReader, keras.callbacks.Callback):
             allow_code=allow_code, filename=filename, contents=contents, metadata=metadata, on_error=on_error,
             grace=grace, min_free=min_free, background=background,
             max_pending=max_pending, when_busy=when_busy, staging=staging,
-            resume=resume, max_total_size=max_total_size,
+            resume=resume, max_total_size=max_total_size, mirrors=mirrors,
         )  # fmt: skip
         settings, suffix = config.settings, suffix_of(config.settings.contents, format)
         new_run = partial(

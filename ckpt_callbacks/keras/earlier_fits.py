@@ -79,6 +79,8 @@ def choose(run: Run, request: ResumeRequest, model: keras.Model, epochs: int) ->
             run.begin_new_run()
         return Choice(given_checkpoint(run.view, request.where))
     trained = not replayed and (known or has_trained(model))
+    if request.where == "auto" and not trained:
+        run.directory.bring_back()
     choice = Choice()
     if request.where == "auto" and not request.parts.step:  # a new run, from the newest weights
         newest = None if trained else next(run.view.verified_resumable(), None)

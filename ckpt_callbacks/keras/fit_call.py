@@ -139,6 +139,12 @@ class FitCall:
         """True after `end`, which any callback of the call may have called."""
         return self._is_ended or self._callbacks() in _ended
 
+    @property
+    def callbacks(self) -> list[keras.callbacks.Callback] | None:
+        """All callbacks of the call, including those that Keras adds; None if the call was not found."""
+        callbacks = self._callbacks()
+        return None if callbacks is None else list(callbacks.callbacks)
+
     def other_callbacks(self, own: keras.callbacks.Callback) -> OtherCallbacks:
         """Return the callbacks other than ``own``, including those that Keras adds, such as `History`."""
         callbacks = self._callbacks()
@@ -175,7 +181,7 @@ class FitCall:
         if callbacks is None:
             begin()
         else:
-            callbacks.callbacks.append(_Last(begin))  # Keras is iterating over this list
+            callbacks.callbacks.append(_Last(begin, callbacks))  # Keras is iterating over this list
 
     def surround(self, first: keras.callbacks.Callback, last: keras.callbacks.Callback) -> None:
         """From the next hook on, call ``first`` before all other callbacks, and ``last`` after them."""
@@ -186,15 +192,29 @@ class FitCall:
             callbacks.callbacks = [first, *others, last]
 
 
-class _Last(keras.callbacks.Callback):
-    """A callback that calls a function in `on_train_begin`."""
+def running_callbacks(own: keras.callbacks.Callback) -> keras.callbacks.CallbackList | None:
+    """Return the list that calls a hook of ``own`` now, in `fit` or in a training loop of one's own; None if none."""
+    for frame in _outwards(sys._getframe()):
+        found = frame.f_locals.get("self")
+        if isinstance(found, keras.callbacks.CallbackList) and any(one is own for one in found.callbacks):
+            return found
+    return None
 
-    def __init__(self, begin: Callable[[], None]) -> None:
+
+class _Last(keras.callbacks.Callback):
+    """A callback that calls a function in `on_train_begin`, after all others in the list."""
+
+    def __init__(self, begin: Callable[[], None], callbacks: keras.callbacks.CallbackList) -> None:
         super().__init__()
-        self._begin = begin
+        self._begin, self._callbacks = begin, callbacks
 
     def on_train_begin(self, logs: Any = None) -> None:
-        self._begin()
+        there = self._callbacks.callbacks
+        later = there[there.index(self) + 1 :] if self in there else []  # `surround` leaves out what has had its turn
+        if all(isinstance(callback, _Last) for callback in later):
+            self._begin()
+        else:  # another one was added meanwhile
+            there.append(_Last(self._begin, self._callbacks))
 
 
 def _outwards(frame: FrameType | None) -> Iterator[FrameType]:

@@ -11,6 +11,7 @@ _OF_BATCHES = ("on_batch_begin", "on_train_batch_begin", "on_batch_end", "on_tra
 _OF_VALIDATIONS = ("on_test_begin", "on_test_batch_begin")
 _UNTIL_SAVE = (*_OF_VALIDATIONS, "on_test_batch_end", "on_test_end", "on_epoch_end")
 _HOOKS = ("on_epoch_begin", *_OF_BATCHES, "on_test_begin")
+_ALL = (*_OF_BATCHES, *_UNTIL_SAVE, "on_epoch_begin", "on_train_end")
 _CHANGING = (keras.callbacks.LearningRateScheduler, keras.callbacks.SwapEMAWeights)
 _HARMLESS = ("keras.src.callbacks.", f"{__package__}.")  # all others of Keras, and those of this package
 
@@ -46,6 +47,11 @@ def may_log(callbacks: Sequence[keras.callbacks.Callback]) -> bool:
 def see_batches(callbacks: Sequence[keras.callbacks.Callback]) -> bool:
     """Return whether any callback has its own batch hook, in which it may collect values."""
     return _have_own(callbacks, *_OF_BATCHES)
+
+
+def may_look_at_files(callbacks: Sequence[keras.callbacks.Callback]) -> bool:
+    """Return whether any callback has a hook of its own, which may read a file that another callback has saved."""
+    return _have_own(callbacks, *_ALL)
 
 
 def _have_own(callbacks: Sequence[keras.callbacks.Callback], *hooks: str) -> bool:

@@ -10,6 +10,7 @@ import h5py
 import keras
 
 from ..errors import ResumeError, listed
+from ..formats.keras.hdf5_part import LEGACY_WEIGHTS
 from ..formats.keras.unsupported import shorten
 from .model.objects import optimizers
 from .model.parts import storing
@@ -30,8 +31,8 @@ def refuse_other_model(model: keras.Model, path: Path, weights: Path, scratch: P
         skip: The optimizers and layers that will not be loaded from it.
     """
     with h5py.File(weights) as file:
-        if "model_weights" in file:
-            in_file, in_model = _legacy(file["model_weights"]), _layers(model)
+        if LEGACY_WEIGHTS in file:
+            in_file, in_model = _legacy(file[LEGACY_WEIGHTS]), _layers(model)
             saved: list[tuple[Any, Any]] = []
         else:
             in_file, in_model, saved = _compared(model, file, scratch, skip)

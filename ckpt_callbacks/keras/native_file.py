@@ -1,4 +1,4 @@
-"""The native file of a checkpoint that is loaded, which may be compressed."""
+"""The native file of a checkpoint that is loaded, which may be compressed or split."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import ResumeError
-from ..formats.compressed.opened import native_path
-from ..formats.compressed.suffix import is_compressed
+from ..formats.packed.opened import native_path
+from ..formats.packed.suffix import is_packed
 
 
 @contextmanager
 def native_file(path: Path, scratch: Path | None = None) -> Iterator[Path]:
-    """Yield the path of the native file, which is deleted at the end if the checkpoint is compressed.
+    """Yield the path of the native file, which is deleted at the end if the checkpoint is packed.
 
     Args:
         path: The checkpoint, which errors name.
@@ -21,9 +21,9 @@ def native_file(path: Path, scratch: Path | None = None) -> Iterator[Path]:
 
     Raises:
         ResumeError: Loading raised it.
-        VerifyError: The checkpoint is compressed, and damaged.
+        VerifyError: The checkpoint is packed, and damaged.
     """
-    if not is_compressed(path):
+    if not is_packed(path):
         yield path
         return
     if scratch is not None:

@@ -169,7 +169,8 @@ class OtherCallbacks:
 
     def _named(self) -> Iterator[tuple[str, keras.callbacks.Callback]]:
         for callback in self._callbacks:
-            kind = type(callback)
+            # A drop-in continues from the state of the class that it stands in for, and the other way round.
+            kind = next(one for one in type(callback).__mro__ if not one.__module__.startswith("ckpt_callbacks."))
             yield f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}", callback
 
     def _own(self, callback: keras.callbacks.Callback, keep: bool) -> Any:

@@ -66,6 +66,18 @@ RELIED_ON: tuple[PrivateName, ...] = (
     (f"{_ADAPTERS}.torch_data_loader_adapter.TorchDataLoaderAdapter", "_dataloader"),
 )
 
+# What the drop-ins override.
+RELIED_ON_BY_DROP_INS: tuple[PrivateName, ...] = (
+    ("keras.callbacks.BackupAndRestore", "_save_model"),
+    ("keras.callbacks.EarlyStopping", "_is_improvement"),
+    ("keras.callbacks.EarlyStopping", "_set_monitor_op"),
+    ("keras.callbacks.ModelCheckpoint", "_get_file_path"),
+    ("keras.callbacks.ModelCheckpoint", "_is_improvement"),
+    ("keras.callbacks.ModelCheckpoint", "_save_model"),
+    ("keras.callbacks.ModelCheckpoint", "_set_monitor_op"),
+    ("keras.callbacks.ModelCheckpoint", "_should_save_model"),
+)
+
 RELIED_ON_WITH_BACKEND: dict[str, tuple[PrivateName, ...]] = {
     "jax": (
         ("keras.Model", "_jax_state"),
@@ -121,3 +133,12 @@ def check_private_names() -> None:
     check("keras", KERAS, (*RELIED_ON, *RELIED_ON_WITH_BACKEND.get(keras.backend.backend(), ())))
     if "tensorflow" in sys.modules:
         check("tensorflow", TENSORFLOW, RELIED_ON_IN_TENSORFLOW)
+
+
+def check_drop_in_names() -> None:
+    """Make sure that Keras' own callbacks have every private name that the drop-ins override.
+
+    Raises:
+        MissingDependency: The installed version lacks one of them.
+    """
+    check("keras", KERAS, RELIED_ON_BY_DROP_INS)

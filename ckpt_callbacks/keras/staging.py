@@ -118,7 +118,28 @@ class KerasStaging:
             why = f"its state cannot be copied: {first_line(error)}"
         return self._live_because(why, model, suffix, state)
 
-    def _staged(self, model: keras.Model, suffix: str, state: FitState) -> Snapshot:
+    def copied(self, model: keras.Model, suffix: str) -> Snapshot | None:
+        """Copy a model's state for a file exactly as Keras writes it, without any data of this package.
+
+        Args:
+            model: The model. On JAX, its variables must be up to date.
+            suffix: The suffix of the file.
+
+        Returns:
+            None if the model cannot be copied, so that only Keras can write the file.
+        """
+        method = "save" if suffix == KERAS else "save_weights"
+        if not is_of_keras(model, method) or self._why_live(model, suffix) is not None:
+            return None
+        try:
+            with self.unchanged(model):
+                if suffix == KERAS and configuration(model).problem is not None:
+                    return None
+                return self._staged(model, suffix, None)
+        except Exception:  # as in `stage`; where Keras fails as well, its own error is what a script expects
+            return None
+
+    def _staged(self, model: keras.Model, suffix: str, state: FitState | None) -> Snapshot:
         arena = self._arenas.take()
         with ExitStack() as stack:
             stack.callback(self._arenas.give_back, arena)
@@ -221,6 +242,16 @@ def _saves_as_keras(model: keras.Model) -> bool:
     return type(model).save.__module__.startswith("keras.src.")
 
 
+def is_of_keras(model: keras.Model, method: str) -> bool:
+    """Return whether a method of a model is Keras' own, so that it is known what it writes.
+
+    Args:
+        model: The model.
+        method: The name of the method.
+    """
+    return method not in vars(model) and getattr(type(model), method).__module__.startswith("keras.src.")
+
+
 class _Changed(Exception):
     """The objects of a model store different variables at each call."""
 
@@ -229,24 +260,33 @@ class _Changed(Exception):
 
 
 def _content(
-    model: keras.Model, suffix: str, state: FitState, arena: ModelMemory
+    model: keras.Model, suffix: str, state: FitState | None, arena: ModelMemory
 ) -> tuple[KerasFile, OwnArrays | None]:
-    """Return the contents of a file, and the arrays of the state that must still be added to them."""
-    plan, held = file_plan(model, suffix), HeldArrays()
+    """Return the contents of a file, and the arrays of the state that must still be added to them.
+
+    Args:
+        model: The model.
+        suffix: The suffix of the file.
+        state: The state to embed; None for a file that holds just what Keras writes.
+        arena: The memory for a copy of the model.
+    """
+    plan, held = file_plan(model, suffix, state is None), HeldArrays()
     values = plan.found.current_values()
     if values is None:
         raise _Changed
-    facts = embedded_for(suffix, state, held)
+    facts = None if state is None else embedded_for(suffix, state, held)
     places = arena.places(plan, held.nbytes)
     copy(values, places.targets)
     held.copy_into(places.own)
     arrays, data, trained = [target.array for target in places.targets], places.data, places.trained
     groups, tensors = plan.found.groups, plan.tensors
     if suffix != KERAS:
-        text = json.dumps(facts).encode()
+        text = b"" if facts is None else json.dumps(facts).encode()
         return KerasFile(model.name, tensors, groups, arrays, data, facts=text, trained=trained), None
     config = configuration(model)
-    metadata = keras_zip.merge(config.dated(), {**facts, keras_zip.OPTIMIZERS: plan.found.optimizers})
+    metadata = config.dated()
+    if facts is not None:
+        metadata = keras_zip.merge(metadata, {**facts, keras_zip.OPTIMIZERS: plan.found.optimizers})
     before = ((keras_zip.METADATA, metadata.encode()), (config_json.MEMBER, config.text()))
     after = tuple((f"assets/{name}", content) for name, content in plan.found.assets())
     content = KerasFile(model.name, tensors, groups, arrays, data, before, after, trained=trained)

@@ -1,5 +1,10 @@
-"""The Lightning adapter: `LightningCheckpoint`."""
+"""The Lightning adapter: `LightningCheckpoint`, and drop-ins for the framework's own callbacks.
 
+The drop-ins are imported when they are asked for: LightningCLI knows callbacks by their short names, and a second class
+called ModelCheckpoint would make that name ambiguous for all who use only `LightningCheckpoint`.
+"""
+
+import importlib
 import typing
 
 from ..errors import MissingDependency, absent
@@ -21,7 +26,14 @@ except ImportError:  # perhaps an unsupported version lacks a private name
 
 __all__ = ["LightningCheckpoint"]
 
-if not typing.TYPE_CHECKING:  # a type checker would take any name for an attribute
+_DROP_INS = ("EarlyStopping", "ModelCheckpoint")
+
+if typing.TYPE_CHECKING:
+    from .drop_ins import EarlyStopping as EarlyStopping
+    from .drop_ins import ModelCheckpoint as ModelCheckpoint
+else:  # a type checker would take any name for an attribute
 
     def __getattr__(name: str) -> object:
+        if name in _DROP_INS:
+            return getattr(importlib.import_module(".drop_ins", __name__), name)
         raise absent(__name__, name)

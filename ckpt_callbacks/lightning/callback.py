@@ -15,6 +15,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from ..config.arguments import PolicyLike, build_config
 from ..config.peer_arguments import suggests_arguments
+from ..config.policy_mirrors import MirrorsLike
 from ..config.resume import split_resume
 from ..errors import PolicyError, WrongFramework
 from ..policy.contents import Contents
@@ -54,22 +55,20 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         metadata: Facts to store in every record, such as ``{"dataset": "digits-v1"}``.
         on_error: What to do when a save fails: ``"warn"`` or ``"raise"``.
         grace: With `OnPreempt`, the time from a signal to the end of the process, in seconds or as ``"30 s"``.
-        min_free: Bytes that must stay free on the disk, or a string such as ``"5 GB"``. A save that would leave less
-            is skipped.
-        max_total_size: Bytes that the run's checkpoints may take together, or ``"50 GB"``; what the rules keep goes
-            in the order of `ckpt du --what-next`.
-        background: Write on a worker thread while training runs; training is blocked only while the state is copied.
-            True by default.
+        min_free: Bytes that a save must leave free on the disk, or ``"5 GB"``; one that would not is skipped.
+        max_total_size: Bytes that all checkpoints may take, or ``"50 GB"``; `ckpt du --what-next` says which go first.
+        background: Write on a worker thread while training runs, which waits only for a copy. True by default.
         max_pending: Number of snapshots that may wait to be written, each in its own memory. 1 by default.
         when_busy: What to do when ``max_pending`` snapshots are already waiting: ``"wait"``, or ``"skip"`` the save,
             which then stays due. The last save is never skipped.
-        staging: ``"memory"`` to copy the state before it is written, or ``"none"`` if there is no memory for a copy;
-            training then waits while the state is written.
+        staging: ``"memory"`` to write a copy of the state, or ``"none"`` to write it while training waits.
         resume: ``"never"``, the default, to resume only from the ``ckpt_path`` that `trainer.fit` receives; ``"auto"``
             to continue without one, from the newest checkpoint that passes verification, if the process has not
             trained the model yet; or the path of the checkpoint to continue from. A mapping means ``"auto"`` without a
             part of the checkpoint, and of any ``ckpt_path``: ``{"optimizer": False}`` to continue with a new optimizer
             and new schedules, ``{"step": False}`` to begin a new run. The weights are always restored.
+        mirrors: Places elsewhere that receive the checkpoints: a URL such as ``"s3://bucket/run"``, the path of another
+            disk, or a `Mirror`; or a list of these.
         allow_code: Let a YAML file name predicates to import.
         clock: A clock for tests.
 
@@ -102,11 +101,12 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         when_busy: Literal["wait", "skip"] | None = None,
         staging: Literal["memory", "none"] | None = None,
         resume: dict[str, bool] | Literal["auto", "never"] | str | PathLike[str] | None = None,
+        mirrors: MirrorsLike | None = None,
         allow_code: bool = False,
         clock: Clock | None = None,
     ) -> None:
         config = build_config(
-            "LightningCheckpoint", dirpath, policy, monitor=monitor, mode=mode, patience=patience,
+            "LightningCheckpoint", dirpath, policy, monitor=monitor, mode=mode, patience=patience, mirrors=mirrors,
             allow_code=allow_code, filename=filename, contents=contents, metadata=metadata, on_error=on_error,
             grace=grace, min_free=min_free, max_total_size=max_total_size, background=background, resume=resume,
             max_pending=max_pending, when_busy=when_busy, staging=staging, needs_dirpath=False,

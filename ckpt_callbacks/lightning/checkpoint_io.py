@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
@@ -26,26 +26,25 @@ from ..formats.torch.check import refused
 from ..formats.torch.pickler import is_known
 from ..formats.torch.quantized_state import restored
 from ..formats.torch.tensor_facts import DEVICES
-from ..run.given_checkpoint import only_weights
 from ..run.resumed_parts import ResumedParts
 from ..run.run import Run
 from ..run.snapshot import LiveSnapshot, Snapshot
 from ..run.source import Embedded
 from ..run.view import RunView
 from ..torch.mapped_checkpoint import MappedCheckpoint, can_map
-from ..torch.module_tree import frozen_names
 from ..torch.parameter_names import Names, ParameterNames
 from ..torch.staging import TorchStaging, expected_size
 from ..torch.state_shapes import state_shapes
 from ..torch.trained_tensors import are_finite, trained_tensors
 from . import refused_types
-from .compiled_modules import fit_names, may_be_compiled, plain_names, write_plain_names
+from .compiled_modules import compiled_parts, fit_names, plain_names, write_plain_names
 from .finite_weights import weights_are_finite
 from .fit_call import is_resuming
 from .hyperparameters import Hyperparameters
 from .model_mismatch import loads_plainly, refuse_other_model
 from .native_file import native_file
 from .parts import select
+from .remedies import only_weights
 from .step_only import step_only
 from .unloadable_weights import UnloadableWeights
 
@@ -71,6 +70,10 @@ class _Collector:
     snapshot: Snapshot | None = None
     error: Exception | None = None
     names: Names | None = None
+
+
+def _plugin_of(plugin: Any) -> Any:
+    return plugin
 
 
 class StagedCheckpointIO(_WrappingCheckpointIO):
@@ -100,6 +103,9 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
         self._collector: _Collector | None = None
         self._is_prepared = False
         self._mapped: MappedCheckpoint | None = None  # what was resumed from, until the first optimizer step
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        return _plugin_of, (self.checkpoint_io,)  # a copy of the trainer trains without this fit's memory and threads
 
     # -- as a part of the strategy -----------------------------------------------------------------------------------
 
@@ -235,14 +241,13 @@ class StagedCheckpointIO(_WrappingCheckpointIO):
 
     def _take(self, checkpoint: dict[str, Any], embedded: Embedded, storage_options: Any | None) -> Snapshot:
         self.hyperparameters.convert(checkpoint)
-        checkpoint[torch_zip.KEY] = {"record": embedded.record}
-        if embedded.names:
-            module = self.trainer.lightning_module
-            checkpoint[torch_zip.KEY][FROZEN] = plain_names(frozen_names(module), module)
+        checkpoint[torch_zip.KEY] = {**checkpoint.get(torch_zip.KEY, {}), "record": embedded.record}
         saved, names = checkpoint["state_dict"], self.names()
         trained = trained_tensors(names.trained, saved)
-        if may_be_compiled(names.kinds):
-            write_plain_names(checkpoint, self.trainer.lightning_module)
+        compiled = compiled_parts(self.trainer.lightning_module, names.kinds)
+        if embedded.names:
+            checkpoint[torch_zip.KEY][FROZEN] = plain_names(names.frozen_in_file, compiled)
+        write_plain_names(checkpoint, compiled)
         if self._why_live() is None:
             snapshot = self.staging.stage(checkpoint, step_only(self.trainer), trained)
             self.weights.check(saved, self.staging.shapes)

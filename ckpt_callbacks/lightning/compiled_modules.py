@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,29 +16,34 @@ _PREFIX = f"{_INNER}."
 _STATES = ("state_dict", "current_model_state")  # the second one is that of WeightAveraging
 
 
-def may_be_compiled(kinds: Collection[str] | None) -> bool:
-    """Return whether a module may have compiled parts.
+def compiled_parts(module: torch.nn.Module, kinds: Collection[str] | None = None) -> list[str]:
+    """Return the names of the compiled parts of a module, nested ones first.
 
     Args:
+        module: The module.
         kinds: The names of the classes of the module and its parts; None if they are not known.
     """
-    return kinds is None or _COMPILED in kinds
-
-
-def write_plain_names(checkpoint: dict[str, Any], module: torch.nn.Module) -> None:
-    """Give the weights in a checkpoint the names that they have in the module before it is compiled."""
+    if kinds is not None and _COMPILED not in kinds:
+        return []
     compiled = [name for name, part in parts_by_name(module, repeated=True) if _is_compiled(part)]
-    compiled.sort(key=len, reverse=True)  # nested modules first
+    return sorted(compiled, key=len, reverse=True)
+
+
+def write_plain_names(checkpoint: dict[str, Any], compiled: Sequence[str]) -> None:
+    """Give the weights in a checkpoint the names that they have in the module before it is compiled.
+
+    Args:
+        checkpoint: The checkpoint.
+        compiled: As `compiled_parts` returns them.
+    """
     for key in _STATES if compiled else ():
         state = checkpoint.get(key)
         if isinstance(state, Mapping):
             checkpoint[key] = _renamed(state, {name: _plain(name, compiled) for name in state}, {})
 
 
-def plain_names(names: Collection[str], module: torch.nn.Module) -> list[str]:
-    """Return the names that `write_plain_names` gives to weights of a module."""
-    compiled = [name for name, part in parts_by_name(module, repeated=True) if _is_compiled(part)]
-    compiled.sort(key=len, reverse=True)  # nested modules first
+def plain_names(names: Sequence[str], compiled: Sequence[str]) -> list[str]:
+    """Return the names that `write_plain_names` gives to weights."""
     return [_plain(name, compiled) for name in names]
 
 
@@ -77,7 +82,7 @@ def _is_compiled(part: torch.nn.Module) -> bool:
     return type(part).__name__ == _COMPILED and any(name == _INNER for name, _ in part.named_children())
 
 
-def _plain(name: str, compiled: list[str]) -> str:
+def _plain(name: str, compiled: Sequence[str]) -> str:
     for path in compiled:
         prefix = f"{path}." if path else ""
         if name.startswith(prefix + _PREFIX):

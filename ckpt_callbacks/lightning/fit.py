@@ -118,9 +118,9 @@ class Fit:
         refuse_fewer_epochs(self._run, self._trainer, checkpoint)
         self._resumed_at = checkpoint.get("global_step", 0)
         if state is None:
-            log.warning(
-                "%s: the checkpoint has no state of this callback, so its policy starts from scratch", self._run.dirpath
-            )
+            text = "%s: the checkpoint has no state of this callback, so its policy starts from scratch"
+            log.warning(text, self._run.dirpath)
+            self._run.restore(None, path_being_loaded())
             return
         self._resume_point = ResumePoint.of(self._trainer, self._run, checkpoint, state)
         self._run.restore(state["snapshot"], path_being_loaded())

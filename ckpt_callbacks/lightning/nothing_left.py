@@ -16,6 +16,7 @@ from .final_weights import end_with_final_weights, hooks_at_end
 from .fit_call import is_of_later_fit
 from .frozen_parameters import is_trained_now
 from .previous_fit import PreviousFit
+from .remedies import takes_resume
 from .resume_point import ResumePoint
 
 log = logging.getLogger("ckpt_callbacks")
@@ -66,5 +67,6 @@ def _why(trainer: Trainer, run: Run, state: FitState, previous: PreviousFit) -> 
     if run.fits.were_for_another(trainer.lightning_module):
         return _FOLD
     if trainer.max_epochs not in (None, -1) and trainer.current_epoch >= trainer.max_epochs:
-        return run_out(run.state.epoch, trainer.max_epochs, "max_epochs", "resume='never' and no ckpt_path")
+        again = "resume='never' and no ckpt_path" if takes_resume(trainer) else "no ckpt_path"
+        return run_out(run.state.epoch, trainer.max_epochs, "max_epochs", again)
     return ""

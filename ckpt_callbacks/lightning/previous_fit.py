@@ -45,8 +45,7 @@ class PreviousFit:
             steps: The fit's count of steps, which continues if the run does.
         """
         if run.is_first_fit:
-            if not run.view.resumable():
-                run.directory.announcements.name_weights(run.view.manifest.live())
+            if run.directory.announcements.name_unusable(run.view):
                 return
             if self._resume != "never":
                 if run.fits.were_for_another(trainer.lightning_module):

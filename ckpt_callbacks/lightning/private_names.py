@@ -11,6 +11,7 @@ _FIT_LOOP = "lightning.pytorch.loops.fit_loop._FitLoop"
 _EPOCH_LOOP = "lightning.pytorch.loops.training_epoch_loop._TrainingEpochLoop"
 _EVALUATION_LOOP = "lightning.pytorch.loops.evaluation_loop._EvaluationLoop"
 _COMBINED_LOADER = "lightning.pytorch.utilities.combined_loader"
+_MODEL_CHECKPOINT = "lightning.pytorch.callbacks.ModelCheckpoint"
 _RESULT = f"{_CONNECTORS}.logger_connector.result"
 
 # The supported versions are those in `pyproject.toml`.
@@ -74,6 +75,32 @@ RELIED_ON: tuple[PrivateName, ...] = (
     (f"{_CONNECTORS}.signal_connector._SignalConnector", "_sigterm_notifier_fn"),
 )
 
+# What the drop-ins override and use.
+RELIED_ON_BY_DROP_INS: tuple[PrivateName, ...] = (
+    ("lightning.fabric.utilities.cloud_io", "_is_local_file_protocol"),
+    ("lightning.fabric.utilities.types", "_PATH"),
+    (_MODEL_CHECKPOINT, "_defer_save_until_validation"),
+    (_MODEL_CHECKPOINT, "_enable_version_counter"),
+    (_MODEL_CHECKPOINT, "_every_n_epochs"),
+    (_MODEL_CHECKPOINT, "_every_n_train_steps"),
+    (_MODEL_CHECKPOINT, "_find_last_checkpoints"),
+    (_MODEL_CHECKPOINT, "_get_metric_interpolated_filepath_name"),
+    (_MODEL_CHECKPOINT, "_last_checkpoint_saved"),
+    (_MODEL_CHECKPOINT, "_last_global_step_saved"),
+    (_MODEL_CHECKPOINT, "_link_checkpoint"),
+    (_MODEL_CHECKPOINT, "_monitor_candidates"),
+    (_MODEL_CHECKPOINT, "_remove_checkpoint"),
+    (_MODEL_CHECKPOINT, "_save_checkpoint"),
+    (_MODEL_CHECKPOINT, "_save_last_checkpoint"),
+    (_MODEL_CHECKPOINT, "_save_none_monitor_checkpoint"),
+    (_MODEL_CHECKPOINT, "_save_topk_checkpoint"),
+    (_MODEL_CHECKPOINT, "_should_save_on_exception"),
+    (_MODEL_CHECKPOINT, "_should_save_on_train_epoch_end"),
+    (_MODEL_CHECKPOINT, "_should_skip_saving_checkpoint"),
+    (_MODEL_CHECKPOINT, "_train_time_interval"),
+    (_MODEL_CHECKPOINT, "_update_best_and_save"),
+)
+
 RELIED_ON_IN_TORCH: tuple[PrivateName, ...] = (
     ("torch.Tensor", "_version"),
     ("torch.nn.Module", "_load_from_state_dict"),
@@ -90,3 +117,12 @@ def check_private_names() -> None:
     """
     check("lightning", LIGHTNING, RELIED_ON)
     check("torch", TORCH, RELIED_ON_IN_TORCH)
+
+
+def check_drop_in_names() -> None:
+    """Make sure that Lightning has every private name that the drop-ins override and use.
+
+    Raises:
+        MissingDependency: The installed version lacks one of them.
+    """
+    check("lightning", LIGHTNING, RELIED_ON_BY_DROP_INS)

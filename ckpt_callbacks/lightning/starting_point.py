@@ -22,8 +22,9 @@ from lightning.pytorch.trainer.states import TrainerFn
 from ..errors import CkptError, ResumeError
 from ..formats.torch.check import load
 from ..formats.torch.quantized_state import restored
+from ..mirrors.users import note_use
+from ..policy.lineage import ancestors
 from ..record import Record, Status
-from ..recovery.lineage import ancestors
 from ..run.given_checkpoint import given_checkpoint
 from ..run.run import Run
 from ..runtime.processes import Processes
@@ -93,6 +94,8 @@ def choose(run: Run, trainer: Trainer, resume: Resume) -> None:
         elif asked == "last" and theirs is None:
             log.warning('%s: ckpt_path is "last", and %s, so none is loaded', run.dirpath, _why_none(run))
     if fits:
+        if is_asked_by_caller(trainer) and is_named(trainer) and processes.is_primary and theirs is not None:
+            note_use(Path(theirs), run.dirpath)
         check_same_path(trainer, processes, theirs)
         convert_before_loading(trainer, theirs)
 
@@ -102,6 +105,7 @@ def _last(run: Run, trainer: Trainer, theirs: Any, fits: bool) -> Path | None:
 
     In a script of several fits, it is the newest one within the trainer's epochs, if a later fit has saved the others.
     """
+    run.directory.repair_if_idle(to_resume=True)
     if fits:
         number, most = run.fits.next_number, trainer.max_epochs
         resumable = run.view.resumable()
@@ -110,7 +114,6 @@ def _last(run: Run, trainer: Trainer, theirs: Any, fits: bool) -> Path | None:
             if own is not None:
                 return _later(run, own, theirs)
         return _later(run, next(run.view.verified_resumable(), None), theirs)
-    run.directory.repair_if_idle()
     run.view.refresh()
     return _later(run, next(run.view.verified(reversed(run.view.records())), None), theirs)
 
@@ -128,6 +131,7 @@ def _automatic(run: Run, trainer: Trainer, theirs: Any, resume: Resume) -> Path 
         return None
     if resume != "auto":
         return given_checkpoint(run.view, resume)
+    run.directory.bring_back()
     number = run.fits.next_number
     found = _of_fit(run, number)
     if not found:

@@ -49,6 +49,15 @@ def suggests_names(
     return decorated
 
 
+def taken_by(other: type) -> dict[str, str]:
+    """Return what to write instead of arguments that belong to another class, for `suggests_names`.
+
+    A misspelt name of the directory or of a file is left to the similar names of the class itself.
+    """
+    names = inspect.signature(other).parameters
+    return {name: f"{other.__name__}(..., {name}=...)" for name in names if name not in ("dirpath", "filename")}
+
+
 def suggests_fields(kind: _Class) -> _Class:
     """Make the constructor of a dataclass suggest the right name for a misspelt argument."""
     setattr(kind, "__init__", suggests_names()(vars(kind)["__init__"]))  # noqa: B010 (mypy refuses the assignment)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 
 from ..errors import PolicyError
 from .argument_names import suggests_fields
+from .shards import Shards, as_shards
 from .spelling import closest, near
 
 KINDS = ("full", "weights")  # from the largest to the smallest
@@ -47,6 +48,9 @@ class Contents:
             that are trained. None for what the framework loads from the file. Only with weights alone.
         weights: ``"trainable"`` to leave out the parameters that were frozen when the checkpoint was saved, such as the
             base of an adapter; ``"all"`` otherwise.
+        shards: ``{"max_size": "5 GB"}`` to split a larger file into several, none of them larger unless a single tensor
+            is. They lie in a folder that takes the file's place, with an index, as other programs read them: see
+            `docs/contents.md`. Only with weights alone.
     """
 
     kind: str = "full"
@@ -56,6 +60,7 @@ class Contents:
     compression: str | None = None
     source: str | None = None
     weights: str = "all"
+    shards: Shards | Mapping[str, int | str] | None = None
 
     def __post_init__(self) -> None:
         self._check("kind", KINDS)
@@ -76,6 +81,8 @@ class Contents:
                     f"Contents: source is {self.source!r} with kind={self.kind!r}, which holds what the run needs to "
                     "continue from; expected kind='weights'"
                 )
+        if self.shards is not None:
+            self._check_shards(as_shards("Contents", self.shards))
         object.__setattr__(self, "drop", _as_names(self.drop))
         if self.reference is not None and not (isinstance(self.reference, str) and self.reference.strip()):
             raise PolicyError(f"Contents: reference is {self.reference!r}; expected a text, such as 'timm/vit_base'")
@@ -96,16 +103,42 @@ class Contents:
         """Whether the file is to be compressed, or may be."""
         return self.compression not in (None, "none")
 
+    @property
+    def split(self) -> Shards | None:
+        """The files into which it is split if it is larger than they may be."""
+        assert self.shards is None or isinstance(self.shards, Shards)
+        return self.shards
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether the file is to be compressed or split, or may be, so that it gets another name."""
+        return self.is_compressed or self.shards is not None
+
     def __str__(self) -> str:
         """Return it in a few words, such as ``weights, bf16``."""
         without = f"without {', '.join(self.dropped)}" if self.dropped else ""
         packed = f"compression {self.compression}" if self.is_compressed else ""
         trainable = "" if self.weights == "all" else self.weights
-        return ", ".join(filter(None, (self.kind, trainable, self.source or "", self.dtype or "", without, packed)))
+        shards = str(self.shards) if self.shards is not None else ""
+        parts = (self.kind, trainable, self.source or "", self.dtype or "", without, packed, shards)
+        return ", ".join(filter(None, parts))
 
     def __repr__(self) -> str:
         given = [(f.name, getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) != f.default]
         return f"Contents({', '.join(f'{name}={value!r}' for name, value in given)})"
+
+    def _check_shards(self, shards: Shards) -> None:
+        if self.kind != "weights":
+            raise PolicyError(
+                f"Contents: shards is {shards!r} with kind={self.kind!r}; expected kind='weights': a run resumes from "
+                "one file"
+            )
+        if self.is_compressed:
+            raise PolicyError(
+                f"Contents: shards is {shards!r} with compression={self.compression!r}; expected one of the two: other "
+                "programs read shards as they are"
+            )
+        object.__setattr__(self, "shards", shards)
 
     def _check(self, name: str, known: tuple[str, ...]) -> None:
         value = getattr(self, name)

@@ -9,6 +9,7 @@ from typing import Any
 from ..record import Record
 from .contents import KINDS, PARAMETERS, WHOLE_NUMBERS, Contents
 from .name_patterns import common, covered, without_covered
+from .shards import Shards
 
 # A rewrite never converts between types of one rank: that would lose digits and save nothing.
 _RANK: dict[str | None, int] = {None: 2, "fp32": 1, "bf16": 0, "fp16": 0, "int8": -1, "int4": -2}
@@ -16,7 +17,10 @@ _RANK: dict[str | None, int] = {None: 2, "fp32": 1, "bf16": 0, "fp16": 0, "int8"
 
 def held(record: Record) -> Contents:
     """Return what the file of a record holds."""
-    return replace(contents_of(record.contents, record.reduced), compression=record.compressed.get("codec"))
+    found = contents_of(record.contents, record.reduced)
+    if "max_size" in record.shards and record.contents == "weights":
+        return replace(found, shards=Shards(record.shards["max_size"]))
+    return replace(found, compression=record.compressed.get("codec"))
 
 
 def contents_of(kind: str, reduced: Mapping[str, Any]) -> Contents:
@@ -63,6 +67,7 @@ def joined(needs: Iterable[Contents]) -> Contents:
         source=next(iter(sources)) if kind == "weights" else None,
         weights=weights,
         compression=_compression(parts),
+        shards=_shards(parts) if kind == "weights" else None,
     )
 
 
@@ -71,6 +76,12 @@ def _compression(parts: Sequence[Contents]) -> str | None:
     if not all(part.is_compressed for part in parts):
         return parts[0].compression if len({part.compression for part in parts}) == 1 else None
     return "auto" if any(part.compression == "auto" for part in parts) else "zstd"
+
+
+def _shards(parts: Sequence[Contents]) -> Shards | None:
+    """Return how to split what all of these need: not, if one of them needs a native file."""
+    sizes = [part.split for part in parts]
+    return max(size for size in sizes if size is not None) if None not in sizes else None
 
 
 def reachable(found: Contents, needed: Contents) -> Contents:

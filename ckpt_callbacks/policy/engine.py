@@ -214,7 +214,7 @@ def _ask_to_save(policy: Policy, state: State, event: Event, error: str) -> tupl
         return state, None
     if error:
         reasons = (*reasons, "before an error about a metric")
-    if event.kind in _ALWAYS:
+    if event.kind in _ALWAYS and not (policy.names_are_given and event.kind is EventKind.END):
         reasons = (*reasons, _ALWAYS[event.kind])
         if event.kind is EventKind.END:
             reasons += tuple(f"stopped: {why}" for why in _stop_reasons(policy, state))

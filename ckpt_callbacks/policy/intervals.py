@@ -110,8 +110,8 @@ def accept_duration(rule: Any) -> None:
         counted = _COUNTED.fullmatch(text)
         example = f"{counted[2]}s={counted[1] or 1}" if counted is not None and others else f"{first}=1"
         raise PolicyError(
-            f"{where}: got {text!r}; expected a duration, such as '20 min', or {'one of ' if others else ''}"
-            f"{', '.join((first, *others))}, as in {where}({example})"
+            f"{where}: {first} is {text!r}; expected a duration in s, min, h or d, such as '20 min', or "
+            f"{'one of ' if others else ''}{', '.join((first, *others))}, as in {where}({example})"
         )
     object.__setattr__(rule, first, None)
     object.__setattr__(rule, *_largest_unit(found, (first, *others)))

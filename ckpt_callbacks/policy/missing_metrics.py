@@ -132,7 +132,7 @@ def hint(metric: Metric, state: State, others: Iterable[str] = ()) -> str:
     """Return the end of a message about a metric that was not logged, with what may be the cause; empty if unknown."""
     logged = state.fresh_names.union(others)
     if metric.names[0].startswith("val") and not any(name.startswith("val") for name in logged):
-        return "; is there a validation?"
+        return "; does training have validation data?"
     absent = _absent(metric, state.fresh_names)
     meant = next(filter(None, (find(name, logged) for find in (containing, nearest) for name in absent)), None)
     return f"; did you mean {meant!r}?" if meant is not None else ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ..record import Record, Status
 from .contents import FULL, Contents
-from .contents_order import exceeds, held, joined
+from .contents_order import exceeds, held, holds, joined
 from .metric import Metric
 from .ranking import alias_targets, newest_resumable
 from .retention import Retention, best_by
@@ -60,8 +60,12 @@ def plan(retention: Retention, records: Sequence[Record], *, best: Metric | None
     for reason, target in targets.items():
         if target is not None:
             reasons[target.id].append(reason)
-            # The best one may hold less if a rule says so, and so may the newest ones if no run resumes from them.
-            if target.id not in wanted or (reason != "best" and target.contents == "full"):
+            # The best one may hold less if a rule says so, and so may the newest ones if no run resumes from them. The
+            # one with which a fit has ended may be compressed: no run that was interrupted waits for it.
+            is_resumed = reason != "best" and target.contents == "full"
+            if target.id not in wanted or (
+                is_resumed and not (target.final and holds(joined(wanted[target.id]), FULL))
+            ):  # fmt: skip
                 wanted[target.id].append(FULL)
     needed = {id_: joined(contents) for id_, contents in wanted.items()}
     return Plan(
@@ -80,4 +84,6 @@ def needs_names(retention: Retention) -> bool:
 
 
 def _holds_more(record: Record, needed: Contents) -> bool:
-    return record.status in (Status.VERIFIED, Status.THINNED) and exceeds(held(record), needed)
+    if needed == FULL or record.status not in (Status.VERIFIED, Status.THINNED):  # nothing holds more than all
+        return False
+    return exceeds(held(record), needed)

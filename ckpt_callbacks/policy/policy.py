@@ -13,6 +13,7 @@ from ..units import check_count
 from .argument_names import suggests_fields, suggests_names
 from .composition import Trigger
 from .metric import Metric, as_metric
+from .named_only import NamedOnly
 from .retention import KeepAll, KeepBest, KeepLast, Retention, best_by
 from .source_text import source_text
 from .stopping import Patience, Stopping, name_of_batch
@@ -60,6 +61,11 @@ class Policy:
     def leaves(self) -> tuple[Trigger, ...]:
         """The single triggers, each once."""
         return tuple(dict.fromkeys(self.save.leaves()))
+
+    @property
+    def names_are_given(self) -> bool:
+        """Whether other code decides when to save, and names each file; see `NamedOnly`."""
+        return isinstance(self.save, NamedOnly)
 
     @cached_property
     def best_metric(self) -> Metric | None:

@@ -202,6 +202,10 @@ class KeepEvery(Retention):
 class KeepWithin(Retention):
     """Keep the checkpoints that are at most ``hours`` older than the newest one; time alone deletes nothing.
 
+    The newest one is the one with the latest date. One that was saved on a machine whose clock was ahead makes others
+    old; the date of the last save would not do, because with clocks that go back it would let rules want what they have
+    deleted.
+
     Args:
         hours: Hours by which a checkpoint may be older than the newest one; or text such as ``"2 d"``.
         contents: See `Retention`.

@@ -104,8 +104,8 @@ class Patience(Stopping):
         return (f"{self.metric.series} did not improve{self._failed(track)}",)
 
     def _failed(self, track: Track) -> str:
-        unit = "steps" if self.metric.per == "step" else "checks"
-        checks, best, reached = f"in {track.stale} {unit}", track.best, track.reached
+        unit = "step" if self.metric.per == "step" else "check"
+        checks, best, reached = f"in {track.stale} {unit}{'' if track.stale == 1 else 's'}", track.best, track.reached
         if best is None and reached is None:
             return f" {checks} (no finite value so far)"
         if best is None:
@@ -114,7 +114,7 @@ class Patience(Stopping):
             return f" {checks} (best {best:.6g})"
         kind = " (rel)" if self.metric.min_delta_mode == "rel" else ""
         margin = f"min_delta {format_number(self.metric.min_delta)}{kind}"
-        return f" by more than {margin} {checks} (best {best:.6g}, then {reached:.6g})"
+        return f" by more than {margin} {checks} (from {best:.6g} only to {reached:.6g})"
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,9 @@ def ranked_by_unlogged(policy: Policy, records: Sequence[Record]) -> tuple[str, 
     )
 
 
-def why_unranked(metric: Metric, policy: Policy, state: State, records: Sequence[Record]) -> str:
+def why_unranked(
+    metric: Metric, policy: Policy, state: State, records: Sequence[Record], failed: Sequence[Record] = ()
+) -> str:
     """Return in a few words why no record has a rank by a metric, and what to do; empty if a record has one.
 
     Args:
@@ -51,6 +53,7 @@ def why_unranked(metric: Metric, policy: Policy, state: State, records: Sequence
         policy: The policy.
         state: The state at the end of training, or before training.
         records: The checkpoints of the run.
+        failed: The records of its saves that have failed, and of checkpoints that were found damaged.
     """
     ranked = ranked_records(records, metric)
     if any(not record.superseded for record in ranked):
@@ -60,6 +63,15 @@ def why_unranked(metric: Metric, policy: Policy, state: State, records: Sequence
     if any(metric.score(record) is not None for record in records):
         return "the checkpoints that have a value of it hold NaN or infinity, or were saved while training failed"
     track = state.tracks.get(policy.tracks[metric])
+    lost = [record for record in failed if metric.score(record) is not None]
+    if lost and lost[-1].is_spoiled:
+        return (
+            f"{lost[-1].file}, which has a value of it, was found damaged or missing; if the run has a mirror, `ckpt "
+            "pull` downloads it again"
+        )
+    if lost or (state.failures and track is not None and track.best is not None):
+        why = f", as at step {lost[-1].step}: {lost[-1].error}" if lost else ""
+        return f"it was measured, but saves failed{why}; make them succeed, for example by freeing space"
     if track is not None and track.best is not None:
         name = metric.name if isinstance(metric.monitor, str) else "..."
         return (
@@ -87,7 +99,9 @@ def _lacking(metric: Metric, records: Sequence[Record]) -> str:
     if any(metric.measure(record.metrics) is not None for record in records):
         return "none of its values was finite"
     known = {name for record in records for name in record.metrics}
-    logged = ", ".join(sorted(known)) or "nothing"
+    if not known:
+        return f"none of them has a value of any metric{hint(metric, State(), known)}"
+    logged = ", ".join(sorted(known))
     return f"none of them has a value of it; they have values of {logged}{hint(metric, State(), known)}"
 
 

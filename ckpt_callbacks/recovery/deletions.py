@@ -57,8 +57,13 @@ def note_finished(manifest: Manifest) -> None:
     with contextlib.suppress(OSError):  # unless the folder can be listed, nothing is known
         there = {*os.listdir(manifest.layout.dirpath)} if deleted else set()
         aside = tuple(name for name in staged_names(manifest) if name.endswith(".deleted"))
-        gone = [r for r in deleted if r.file not in there and not any(name.startswith(r.file) for name in aside)]
+        gone = [r for r in deleted if not _is_there(r, there) and not any(name.startswith(r.file) for name in aside)]
         manifest.gone_files.note(record.id for record in gone)
+
+
+def _is_there(record: Record, names: Collection[str]) -> bool:
+    """Return whether a checkpoint exists, given the names in the run directory."""
+    return os.path.lexists(record.path) if "/" in record.file else record.file in names
 
 
 def find_lost_renames(manifest: Manifest) -> Iterator[Repair]:

@@ -9,15 +9,16 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import StoreError, Unreadable, VerifyError, cause_of
+from ..policy.named_only import is_named_elsewhere
 from ..policy.policy import Policy
 from ..policy.ranking import alias_targets
 from ..store.aliases import link_targets, move_alias, obstacle, read_alias
+from ..store.command_lock import command_lock
 from ..store.commit import free_name, sync_folder
 from ..store.file_lock_calls import is_locked
 from ..store.layout import Layout
-from ..store.lock import TrainingLock
 from ..store.manifest import Manifest
-from ..store.private_files import make_folder, misplaced
+from ..store.private_files import misplaced
 from ..store.rehearsal import Rehearsal
 from ..store.replacement import verify_now
 from .deletions import note_finished
@@ -57,7 +58,7 @@ def examine(dirpath: Path, policy_of: PolicyOf, *, repair: bool) -> Iterator[str
     before_lock = {layout.private, layout.training_lock, layout.owner}
     failed: list[OSError] = []
     yield from _reported(_obstructions(layout, names & before_lock), repair, failed)
-    with _held(layout) if repair else contextlib.nullcontext():
+    with command_lock(layout, "ckpt doctor") if repair else contextlib.nullcontext():
         yield from _reported(_obstructions(layout, names - before_lock), repair, failed)
         if repair or not names & {layout.private, layout.journal}:
             manifest.refresh()
@@ -80,17 +81,6 @@ def examine(dirpath: Path, policy_of: PolicyOf, *, repair: bool) -> Iterator[str
             manifest.say_gone()
     if failed:
         raise StoreError(f"{dirpath}: {len(failed)} of these problems could not be repaired: {cause_of(failed[0])}")
-
-
-@contextlib.contextmanager
-def _held(layout: Layout) -> Iterator[None]:
-    make_folder(layout.private)
-    lock = TrainingLock(layout.training_lock, layout.owner, "ckpt doctor", may_move=False)
-    lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _reported(
@@ -162,6 +152,8 @@ def _damaged(manifest: Manifest) -> Iterator[Repair]:
 
 def _wrong_links(manifest: Manifest, policy_of: PolicyOf) -> Iterator[Repair]:
     """Yield a repair for each of the links `last`, `best` and `final` with a wrong target."""
+    if is_named_elsewhere(manifest.attempts):  # other code may call one of its files last
+        return
     policy = policy_of(manifest)
     dirpath, records = manifest.layout.dirpath, manifest.verified(manifest.newest_run)
     known = link_targets(manifest.records.values())

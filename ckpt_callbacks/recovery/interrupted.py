@@ -16,6 +16,7 @@ from ..store.disk_space import FULL
 from ..store.manifest import Manifest
 from ..store.replacement import verify_now
 from .deletions import find_lost_renames, find_unfinished_deletions, note_finished
+from .overwritten import find_overwritten
 from .rebuild import find_unlisted
 from .repair import Repair
 from .replacements import find_unfinished_replacements
@@ -59,7 +60,7 @@ def find_unfinished_saves(manifest: Manifest) -> Iterator[Repair]:
             yield from _finish_save(manifest, record)
 
 
-# In this order, because what a step finds depends on earlier repairs, and the last step empties the staging folder.
+# In this order, because what a step finds depends on earlier repairs; the last but one empties the staging folder.
 FINDERS = (
     find_unlisted,
     find_unfinished_replacements,
@@ -67,6 +68,7 @@ FINDERS = (
     find_lost_renames,
     find_unfinished_deletions,
     find_unfinished_saves,
+    find_overwritten,
 )
 
 

@@ -1,10 +1,9 @@
-"""The records that a run descends from, across resumes."""
+"""The records that a later start of training has rolled back."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from ..record import Attempt, Record
+from ..policy.lineage import ancestors
+from ..record import Record
 from ..store.manifest import Manifest
 
 
@@ -19,23 +18,3 @@ def wrongly_marked(manifest: Manifest, run: str, attempt: int) -> list[Record]:
     # Including deleted records, because retention may have removed a record of the line since.
     line = ancestors(list(manifest.records.values()), manifest.attempts, run, attempt)
     return [record for record in manifest.live() if record.superseded != (record.id not in line)]
-
-
-def ancestors(records: Sequence[Record], attempts: Sequence[Attempt], run: str, attempt: int) -> set[int]:
-    """Return the ids of the records on the line that leads to an attempt, including the attempt's own records.
-
-    An attempt that resumed from an older record leaves all later ones on a dead branch.
-    """
-    parents = {(a.run, a.number): a.parent for a in attempts}
-    by_id = {record.id: record for record in records}
-    line: set[int] = set()
-    upto: float = float("inf")
-    here: tuple[str, int] | None = (run, attempt)
-    visited: set[tuple[str, int]] = set()
-    while here is not None and here not in visited:
-        visited.add(here)
-        line |= {r.id for r in records if (r.run, r.attempt) == here and r.id <= upto}
-        parent = by_id.get(parents.get(here) or -1)
-        here = (parent.run, parent.attempt) if parent else None
-        upto = parent.id if parent else upto
-    return line

@@ -35,22 +35,40 @@ def find_unfinished_replacements(manifest: Manifest) -> Iterator[Repair]:
 def _deletion(manifest: Manifest, record: Record, *, is_lost: bool) -> Repair:
     finish = partial(succession.finish, manifest, record.id)
     if is_lost:
-        problem = f"{record.file}: the compressed file is not whole, and the native file is still there"
-        return Repair(problem, "undone, so that the checkpoint is the native file", finish)
-    return Repair(f"{record.file}: the native file was not deleted after it was compressed", "finished", finish)
+        problem = f"{record.file}: {_now(record)} is not whole, and {_before(record)} is still there"
+        return Repair(problem, f"undone, so that the checkpoint is {_before(record)}", finish)
+    how = "compressed" if record.compressed else "split" if record.shards else "joined again"
+    return Repair(f"{record.file}: {_before(record)} was not deleted after it was {how}", "finished", finish)
 
 
 def _succession(manifest: Manifest, record: Record, is_new: bool) -> Repair:
-    problem = f"{record.file}: was being compressed"
+    new = succession.successor(record)
+    assert new is not None
+    how = "compressed" if new.compressed else "split into shards" if new.shards else "joined to one file"
+    problem = f"{record.file}: was being {how}"
     if not is_new:
         undo = partial(manifest.amend, record.id, lambda now: undone() if now.replacement else {})
-        return Repair(problem, "undone, because the compressed file is not in place", undo, changes_only_records=True)
+        return Repair(problem, f"undone, because {_now(new)} is not in place", undo, changes_only_records=True)
 
     def do() -> None:
         manifest.amend(record.id, lambda now: succession.succeeded(now) if succession.successor(now) else {})
         succession.finish(manifest, record.id)
 
-    return Repair(problem, "finished, because the compressed file is in place", do)
+    return Repair(problem, f"finished, because {_now(new)} is in place", do)
+
+
+def _now(record: Record) -> str:
+    """Return what a checkpoint consists of."""
+    return (
+        "the compressed file" if record.compressed else "the folder of shards" if record.shards else "the native file"
+    )
+
+
+def _before(record: Record) -> str:
+    """Return what a checkpoint consisted of before its form was changed."""
+    old = succession.predecessor(record)
+    assert old is not None
+    return _now(old)
 
 
 def _repair(manifest: Manifest, record: Record, is_new: bool | None) -> Repair:

@@ -40,7 +40,7 @@ def find_returned(manifest: Manifest, *, thoroughly: bool = False) -> Iterator[R
 
 def _was_good(record: Record) -> bool:
     # A save that failed has a digest, too, but its bytes were never good.
-    return record.status is Status.DELETED or (record.status is Status.FAILED and "verified" in record.timings)
+    return record.status is Status.DELETED or record.is_spoiled
 
 
 def _listed_again(manifest: Manifest, record: Record) -> Repair:

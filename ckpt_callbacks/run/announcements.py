@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from os import PathLike
 from pathlib import Path
 
-from ..errors import first_line
+from ..errors import first_line, listed
+from ..policy.mirror import lost_with_disk
 from ..policy.policy import Policy
 from ..policy.smoothed_ranking import smoothed_ranking
 from ..policy.unused_grace import unused_grace
 from ..record import Record
 from ..runtime.bare_log import announce
 from ..settings import Settings
+from ..store.condition import DAMAGED, condition
 from .similar_directory import similar_run
+from .view import RunView
 
 log = logging.getLogger("ckpt_callbacks")
 
@@ -66,8 +68,8 @@ class Announcements:
     def limit(self, policy: Policy, settings: Settings) -> None:
         """Announce, before training, what may surprise.
 
-        It is a directory named like a file, checkpoints of weights, a grace period for signals that nothing answers, or
-        a ranking by smoothed values.
+        It is a directory named like a file, checkpoints or mirrors of weights, a grace period for signals that nothing
+        answers, or a ranking by smoothed values.
         """
         if self._dirpath.suffix in _OF_FILES and not self._dirpath.is_dir():
             log.warning(
@@ -77,6 +79,8 @@ class Announcements:
         self._resumable = settings.contents != "weights"
         if not self._resumable:
             log.warning("%s: saves only weights; a run cannot be resumed from them", self._dirpath)
+        if self._resumable and (problem := lost_with_disk(settings.mirrors)):
+            announce("%s: %s", self._dirpath, problem)
         if unused := unused_grace(policy, settings):
             log.warning("%s: %s", self._dirpath, unused)
         if (ranking := smoothed_ranking(policy)) is not None:
@@ -105,7 +109,7 @@ class Announcements:
         path, self.resumed_from = self.resumed_from, None
         if path is not None:
             log.warning("resumed from %s, at step %d, epoch %d", path, step, epoch)
-        elif is_new:
+        elif is_new and not policy.names_are_given:
             best = f"; the best by {policy.best_metric.name}" if policy.best_metric is not None else ""
             announce(
                 "%s: a new run begins; saves: %s%s%s", self._dirpath, policy.save.describe(), best,
@@ -114,17 +118,31 @@ class Announcements:
             if is_first and self.resumes_itself and (similar := similar_run(self._dirpath)) is not None:
                 log.warning("%s: holds no run to resume; did you mean %s, which holds one?", self._dirpath, similar)
 
-    def name_weights(self, records: Iterable[Record]) -> None:
-        """Announce that training starts from scratch if the directory holds weights.
+    def name_unusable(self, view: RunView) -> bool:
+        """Announce that training starts from scratch if the directory holds only damaged checkpoints, or weights.
 
         Args:
-            records: The checkpoints of the directory, none of which a run can be resumed from.
+            view: The checkpoints of the directory.
+
+        Returns:
+            Whether a run can be resumed from none of them.
         """
-        if any(record.contents == "weights" for record in records):
+        if any(record.id not in view.damaged for record in view.resumable()):
+            return False
+        manifest = view.manifest
+        known = [r for r in list(manifest.records.values()) if r.run == view.run_id and r.contents == "full"]
+        damaged = [r.file for r in known if condition(r) == DAMAGED or r.id in view.damaged]
+        if damaged and self.resumes_itself:
+            log.warning(
+                "%s: no checkpoint that a run can be resumed from is intact, so training starts from scratch; damaged, "
+                "and left as they are: %s", self._dirpath, listed(damaged),
+            )  # fmt: skip
+        elif any(record.contents == "weights" for record in manifest.live()):
             log.warning(
                 "%s holds only checkpoints that a run cannot be resumed from, such as those of weights, so training "
                 "starts from scratch", self._dirpath,
             )  # fmt: skip
+        return True
 
     def name_other_model(self, how: str) -> None:
         """Announce that training starts from scratch, because this process has trained another model here.

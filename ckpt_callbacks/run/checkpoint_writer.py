@@ -14,10 +14,12 @@ from ..policy.filename import FileName
 from ..policy.ranking import last_record
 from ..record import Record, Status
 from ..runtime.clock import Clock
+from ..store.aliases import reader_suffix
 from ..store.commit import commit, flush, free_name, remove
 from ..store.digest import digest, verify
 from ..store.identity import identity
 from ..store.manifest import Manifest
+from .named_files import NamedFiles
 from .save_job import SaveJob
 
 log = logging.getLogger("ckpt_callbacks")
@@ -32,18 +34,20 @@ class CheckpointWriter:
         filename: Template of the file names.
         suffix: The files' suffix.
         discard: Removes what a failed write leaves behind, and does not fail.
+        files: Puts a file whose name is given in place of another.
     """
 
     def __init__(
-        self, manifest: Manifest, clock: Clock, filename: FileName, suffix: str, discard: Callable[[Path], object]
-    ) -> None:
+        self, manifest: Manifest, clock: Clock, filename: FileName, suffix: str, discard: Callable[[Path], object],
+        files: NamedFiles,
+    ) -> None:  # fmt: skip
         self._manifest, self._layout, self._clock = manifest, manifest.layout, clock
-        self._filename, self._suffix, self._discard = filename, suffix, discard
+        self._filename, self._suffix, self._discard, self._files = filename, suffix, discard, files
         self._written: tuple[int, int | None] = 0, 0  # the last file: its record's id, and the batches done before it
 
     def may_repeat(self, draft: Record) -> bool:
         """Return whether a save may turn out to be equal to the last one, and so need no room."""
-        return self._same_step(draft) is not None
+        return not draft.file and self._same_step(draft) is not None
 
     def share(self, id_: int, draft: Record) -> Record:
         """Add a save of the same weights to the record ``id_``, and return that record.
@@ -61,11 +65,13 @@ class CheckpointWriter:
         """Write a snapshot, and return its record: a new one, or that of an equal file of the same step."""
         assert job.snapshot is not None
         draft = job.draft
-        staged = self._free_staged(f"{draft.run}-{draft.id}")
+        staged = self._free_staged(f"{draft.run}-{draft.id}", reader_suffix(draft.file) or self._suffix)
         try:
             written = job.snapshot.write(staged)
             if not written.finite:
                 draft = draft.replace(finite=False, resumable=False)
+            if draft.file:
+                return self._replace(job, _described(draft, draft.file, staged, written), staged, written)
             if (last := self._same_step(draft)) is not None:
                 if _are_equal(staged, last.path):
                     remove(staged)
@@ -77,13 +83,13 @@ class CheckpointWriter:
             self._discard(staged)
             raise
 
-    def _free_staged(self, stem: str) -> Path:
+    def _free_staged(self, stem: str, suffix: str) -> Path:
         """Return an unused path in the staging folder, which has another name if a leftover cannot be removed."""
-        staged = self._layout.staging / f"{stem}{self._suffix}"
+        staged = self._layout.staging / f"{stem}{suffix}"
         with contextlib.suppress(OSError):
             remove(staged)
         if os.path.lexists(staged):
-            staged = staged.with_name(free_name(staged.parent, f"{stem}.again", self._suffix))
+            staged = staged.with_name(free_name(staged.parent, f"{stem}.again", suffix))
         return staged
 
     def _publish(self, job: SaveJob, record: Record, staged: Path, written: Written) -> Record:
@@ -106,6 +112,22 @@ class CheckpointWriter:
             if not os.path.lexists(staged):  # otherwise, a file with the target's name belongs to something else
                 self._discard(target)
             raise
+
+    def _replace(self, job: SaveJob, record: Record, staged: Path, written: Written) -> Record:
+        """Verify a staged file, move it into place, where it may replace another one, and record each step."""
+        manifest = self._manifest
+        record = manifest.put(record)  # the intent, whose digest lets recovery recognise a crash after the rename
+        timings = {"written": self._clock.monotonic() - job.asked}
+        verify(record.replace(file=staged.name, directory=str(staged.parent)), from_device=True)
+        if (form := format_of(staged)) is not None:
+            form.check(staged, written.shapes)
+        self._files.put(staged, record)
+        timings["verified"] = self._clock.monotonic() - job.asked
+        timings["blocked"] = timings["verified"] if job.blocked is None else job.blocked
+        found = identity(record.path)
+        record = manifest.put(record.replace(status=Status.VERIFIED, timings=timings, identity=found))
+        self._files.outlive(record)
+        return record
 
     def _same_step(self, draft: Record) -> Record | None:
         """Return the last record if ``draft`` was taken at the same step, so that both may have the same weights.

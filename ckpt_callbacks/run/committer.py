@@ -19,6 +19,7 @@ from ..store.private_files import make_folder
 from .checkpoint_writer import CheckpointWriter
 from .directory import RunDirectory
 from .free_space import keep_free
+from .named_files import NamedFiles
 from .pruning import delete_leftovers
 from .retry_outlook import Outlook
 from .save_job import SaveJob
@@ -59,6 +60,7 @@ class Committer:
         min_free: Bytes that a save must leave free on the disk.
 
     Attributes:
+        files: Handles files whose names other code gives.
         shared_blocks: Lets equal arrays of several checkpoints take room only once, if the file system can.
     """
 
@@ -68,7 +70,10 @@ class Committer:
         self._directory, self._worker, self._clock = directory, worker, clock
         self._filename, self._suffix, self._min_free = filename, suffix, min_free
         self._manifest, self._layout = directory.manifest, directory.manifest.layout
-        self._writer = CheckpointWriter(self._manifest, clock, filename, suffix, directory.leftovers.remove)
+        self.files = NamedFiles(self._manifest, directory.leftovers)
+        self._writer = CheckpointWriter(
+            self._manifest, clock, filename, suffix, directory.leftovers.remove, self.files
+        )  # fmt: skip
         self.shared_blocks, self._outlook = SharedBlocks(directory.view, BackgroundWorker()), Outlook()
         self._given: set[int] = set()  # ids of saves that are not done
         self._continued: tuple[str, int] | None = None  # the attempt whose predecessors are marked as superseded
@@ -88,6 +93,21 @@ class Committer:
         id_ = max((self._manifest.next_id, *(id_ + 1 for id_ in known)))
         self._given.add(id_)
         return id_
+
+    def forget_id(self, id_: int) -> None:
+        """Forget an id whose record is in the manifest now, or was not needed."""
+        self._given.discard(id_)
+
+    def then(self, job: Callable[[], None]) -> None:
+        """Hand the worker a job that raises nothing, after all earlier ones."""
+        self._worker.submit(job)
+
+    def quietly(self, job: Callable[[], None]) -> None:
+        """Carry out what no checkpoint depends on. A failure is logged."""
+        try:
+            job()
+        except Exception as error:  # the checkpoints are safe
+            log.warning("%s: cleaning up failed: %s", self._layout.dirpath, error)
 
     def save(self, job: SaveJob, done: Callable[[SaveOutcome], None]) -> None:
         """Hand one save to the worker, which calls ``done`` with its outcome.
@@ -116,7 +136,7 @@ class Committer:
             if job.snapshot is not None:
                 job.snapshot.release()
         reported = None if error is None else self._report(job, error)
-        self._given.discard(job.draft.id)  # it is in the manifest now, or was not needed
+        self.forget_id(job.draft.id)
         if record is not None and reported is None:
             self._outlook.succeed()
             self._prune_quietly(record)
@@ -141,7 +161,7 @@ class Committer:
 
     def _report(self, job: SaveJob, error: Exception) -> CommitError:
         text, name = f"{type(error).__name__}: {first_line(error)}", self._filename.render(job.draft)
-        failed = job.draft.replace(file=f"{name}{self._suffix}", status=Status.FAILED, error=text)
+        failed = job.draft.replace(file=job.draft.file or f"{name}{self._suffix}", status=Status.FAILED, error=text)
         if failed.id:  # otherwise, only the save whose file it shares is recorded as failed
             late, is_first = self._directory.late, not self._directory.late.failed_ids
             late.add(failed)
@@ -159,15 +179,15 @@ class Committer:
 
     def _prune_quietly(self, saved: Record | None = None) -> None:
         """Prune the directory. After the first save of a resumed run, first mark the records that it rolled back."""
-        try:
-            if saved is not None and self._continued != (saved.run, saved.attempt):
-                supersede(self._manifest, saved.run, saved.attempt)
-                # Set only now, so that the next save tries again if the journal could not be written.
-                self._continued = saved.run, saved.attempt
-            self._directory.prune()
-            self.shared_blocks.begin()
-        except Exception as error:  # the checkpoint itself is safe; the next save prunes again
-            log.warning("%s: cleaning up failed: %s", self._layout.dirpath, error)
+        self.quietly(lambda: self._prune(saved))  # the next save prunes again
+
+    def _prune(self, saved: Record | None) -> None:
+        if saved is not None and self._continued != (saved.run, saved.attempt):
+            supersede(self._manifest, saved.run, saved.attempt)
+            # Set only now, so that the next save tries again if the journal could not be written.
+            self._continued = saved.run, saved.attempt
+        self._directory.prune()
+        self.shared_blocks.begin()
 
     def _catch_up(self) -> None:
         """Finish what earlier saves could not do, for example because the disk was full."""

@@ -33,8 +33,8 @@ class Compaction:
     def begin(self) -> None:
         """Compact the journal if it has enough records to move. If this fails, log it once, and try again later."""
         manifest = self._manifest
-        live = len(manifest.records) - manifest.gone  # the more there are, the longer it takes
-        if manifest.gone < self._left + max(self.most, live // _SHARE):
+        live = len(manifest.live())  # the more there are, the longer it takes
+        if len(manifest.records) - live < self._left + max(self.most, live // _SHARE):
             return
         try:
             manifest.compact(partial(settled, manifest))
@@ -47,4 +47,4 @@ class Compaction:
             self._has_failed = True
         else:
             self._has_failed = False
-        self._left = manifest.gone
+        self._left = len(manifest.records) - len(manifest.live())

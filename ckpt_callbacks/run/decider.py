@@ -85,7 +85,7 @@ class Decider:
         Returns:
             What to do about it, and the event with its clocks stamped.
         """
-        event = self._stamped(event, processes, agreement)
+        event = self.stamped(event, processes, agreement)
         self.state, decision = decide_before_error(self._policy, self.state, event)
         self._name_not_finite(event)
         if event.kind in SAFE_POINTS:
@@ -110,7 +110,7 @@ class Decider:
         """Return True if the job ends so soon that a save at ``event`` cannot wait for a validation's metrics."""
         if not self._policy.deadlines:
             return False
-        return deadline_is_due(self._policy, self.state, self._stamped(event, processes))
+        return deadline_is_due(self._policy, self.state, self.stamped(event, processes))
 
     def _name_not_finite(self, event: Event) -> None:
         for name, value in event.metrics.items():
@@ -137,7 +137,8 @@ class Decider:
         if strange := unwatched(self._policy, self.state):
             log.warning("NonFinite: %s %s", ", ".join(map(repr, strange)), not_logged(strange, self.state, others))
 
-    def _stamped(self, event: Event, processes: Processes, agreement: Agreement | None = None) -> Event:
+    def stamped(self, event: Event, processes: Processes, agreement: Agreement | None = None) -> Event:
+        """Return the event with the clocks, and what processes that train together must agree on; see `decide`."""
         time, wall = self._clock.monotonic() - self.time_zero, self._clock.wall()
         deadline, metrics, others = self._deadline, event.metrics, event.others
         # Processes may measure different values, or only some processes may measure any, but all must act alike. This

@@ -7,18 +7,21 @@ import logging
 import os
 import uuid
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..errors import PolicyError, StoreError, cause_of
+from ..errors import PolicyError, ResumeError, StoreError, cause_of, first_line
+from ..mirrors.mirrors import Mirrors
+from ..mirrors.source import MirroredRun
+from ..policy.lineage import origin
 from ..policy.policy import Policy
-from ..record import Attempt, Record, attempt_framework
+from ..record import Attempt, Record
 from ..recovery.interrupted import mark_damaged, recover
 from ..recovery.rebuild import find_unlisted
-from ..runtime.environment import environment
 from ..runtime.processes import Processes, is_primary_process
 from ..runtime.worker import InlineWorker, Worker
-from ..store.aliases import read_alias
+from ..settings import Settings
 from ..store.disk_space import FULL
 from ..store.lock import TrainingLock
 from ..store.manifest import Manifest
@@ -30,6 +33,10 @@ from .compaction import Compaction
 from .ended_fit import EndedFit
 from .late_entries import LateEntries
 from .leftovers import Leftovers
+from .links import Links
+from .newest_intact import newest_intact
+from .other_frameworks import refuse_another_framework
+from .start_facts import start_facts
 from .thinning import Thinning
 from .total_size import TotalSize
 from .view import RunView
@@ -46,9 +53,8 @@ class RunDirectory:
         framework: Identifies who writes the files, such as ``"lightning"``.
         name: The caller's name in messages, such as ``"LightningCheckpoint"``.
         described: The policy as plain JSON, which the journal holds; None if it has no such form.
-        max_total_size: Bytes that the run's checkpoints may take together; None for no limit.
-        min_free: Bytes that must stay free on the disk.
-        worker: Rewrites checkpoints of which only the weights are needed; by default, the thread that prunes.
+        settings: Says how much space the checkpoints may take, and where they are sent.
+        worker: Rewrites checkpoints that hold more than is needed; by default, the thread that prunes.
 
     Attributes:
         view: Answers questions about the checkpoints.
@@ -56,12 +62,14 @@ class RunDirectory:
         described: As given.
         processes: The processes that train together.
         announcements: What the run says at its beginning and end.
+        links: Keeps ``last``, ``best`` and ``final`` up to date.
         leftovers: Removes files, again at the next save if that fails.
         late: What the journal could not take yet; to be written before anything else is recorded.
         ended: The view of a completed fit, from its end to the next `fit`, if it had nothing left to train.
         is_open: True from `open` to `release`. Of several processes, only the primary one holds the lock meanwhile.
         keeps_all: True if nothing is deleted until the next start of training, whatever the retention rules say.
-        thinning: Rewrites full checkpoints of which nothing needs more than the weights.
+        thinning: Rewrites checkpoints that hold more than anything needs of them.
+        mirrors: Sends checkpoints elsewhere, and brings them back.
         awaits_rank: True while nothing is deleted, because a metric that ranks checkpoints may be misspelt.
     """
 
@@ -72,28 +80,31 @@ class RunDirectory:
         framework: str,
         name: str,
         described: Mapping[str, Any] | None = None,
-        max_total_size: int | None = None,
-        min_free: int = 0,
+        settings: Settings = Settings(),
         worker: Worker | None = None,
     ) -> None:
         self.dirpath, self._framework, self._name, self.described = dirpath, framework, name, described
-        self.manifest = Manifest(resolved(dirpath))  # a link may be redirected during training
-        self.view = RunView(self.manifest, policy, max_total_size)
-        self.processes, self.is_open = Processes(), False
+        where = resolved(dirpath)  # a link may be redirected during training
+        self.manifest = Manifest(where)
+        self.view = RunView(self.manifest, policy, settings.max_total_size)
+        self.processes, self.is_open, self._is_taken = Processes(), False, False
+        self._begun: Attempt | None = None  # the start of training, until the directory is taken
         self.keeps_all = self.awaits_rank = False
         self.ended: EndedFit | None = None
         layout = self.manifest.layout
         self._lock = TrainingLock(layout.training_lock, layout.owner, name, lambda: self.called)
         self.leftovers, self.announcements = Leftovers(layout.staging), Announcements(dirpath)
-        self.thinning = Thinning(self.view, worker or InlineWorker(), min_free)
+        self.thinning = Thinning(self.view, worker or InlineWorker(), settings.min_free, self.may_delete)
         self.late = LateEntries(self.manifest, self._record_start)
         self._compaction, self._total = Compaction(self.manifest), TotalSize(dirpath, self.view)
-        self._refused: dict[str, str] = {}  # aliases that could not be moved, with the reason that was logged
+        self.links = Links(dirpath, self.view)
+        source = MirroredRun(self.manifest, self.view.records, policy, framework, self.may_delete)
+        self.mirrors = Mirrors(settings.mirrors, source, name, partial(newest_intact, self.view))
 
     @property
     def called(self) -> str:
         """The caller's name with what it saves, which tells it from another one."""
-        policy = self.view.policy
+        policy = None if self.view.names_are_given else self.view.policy
         return f"{self._name} (saves: {policy.save.describe()})" if policy is not None else self._name
 
     @property
@@ -102,16 +113,21 @@ class RunDirectory:
         return self.manifest.layout.staging
 
     def open(self) -> None:
-        """Take the directory: create it, lock it, read its manifest, and finish what was interrupted.
+        """`take` the directory, unless other code names the files: the first save then takes it."""
+        self.announcements.resumed_from = self.ended = None
+        if not self.view.names_are_given:
+            self.take()
+        self.is_open = True
+
+    def take(self) -> None:
+        """Create the directory, lock it, read its manifest, and finish what was interrupted, unless that is done.
 
         Raises:
             DirectoryInUse: Another training run holds it.
             PolicyError: One of its checkpoints is larger than the budget.
             StoreError: The directory cannot be written, or holds a run of another framework.
         """
-        self.announcements.resumed_from = self.ended = None
-        if self.is_open or not self.processes.is_primary:
-            self.is_open = True
+        if self._is_taken or not self.processes.is_primary:
             return
         layout = self.manifest.layout
         try:
@@ -122,9 +138,9 @@ class RunDirectory:
             problem = obstruction(self.dirpath) or f"cannot be written: {cause_of(error)}"
             wanted = "free some space, or choose another" if error.errno in FULL else "expected a"
             raise StoreError(f"{self.dirpath}: {problem}; {wanted} directory for checkpoints") from error
-        self.is_open = True
+        self.is_open = self._is_taken = True
         self._repair()
-        self.late.reopen()
+        self.late.reopen(self._begun)
         try:
             self._total.check(self._name)
         except PolicyError:
@@ -136,20 +152,28 @@ class RunDirectory:
         """The view that answers the script."""
         return self.ended or self.view
 
-    def repair_if_idle(self) -> None:
+    def repair_if_idle(self, to_resume: bool = False) -> None:
         """Finish or undo what a killed training run left unfinished, unless another run holds the directory now.
 
-        A caller that looks for a checkpoint to resume from then sees every checkpoint that exists.
+        Args:
+            to_resume: Whether to bring a checkpoint back from a mirror, if there is none here.
 
         Raises:
+            ResumeError: No mirror can be read.
             StoreError: The directory holds a run of another framework.
         """
         if self.is_open:
+            if to_resume:
+                self.bring_back()
             return
         with contextlib.suppress(StoreError):  # if it cannot be read, the repair or the caller says so
             self.manifest.refresh()
-        self._refuse_another_framework()
-        if not is_primary_process() or not self._holds_anything():
+        self._require_framework()
+        to_resume = to_resume and bool(self.mirrors.urls)
+        if to_resume and not is_primary_process():
+            self.mirrors.await_back()
+        holds_any = os.path.isdir(self.manifest.layout.private) or next(find_unlisted(self.manifest), None) is not None
+        if not is_primary_process() or not (to_resume or holds_any):
             return
         try:
             require_own(self.manifest.layout)
@@ -159,11 +183,29 @@ class RunDirectory:
             return  # the directory is read as it is
         try:
             self._repair()
+            if to_resume:
+                self.bring_back()
         except (OSError, StoreError) as error:
             log.warning("%s", error)
         finally:
             self.manifest.say_gone()
             self._lock.release()
+
+    def bring_back(self) -> None:
+        """Bring a checkpoint to resume from back from a mirror, and the best one, if there is none here.
+
+        Raises:
+            ResumeError: No mirror can be read, or they hold a run of another framework.
+        """
+        try:
+            if self.processes.is_primary and self.mirrors.bring_back() is not None and self.knows_policy:
+                self.links.move()
+        except (OSError, StoreError) as error:
+            raise ResumeError(f"{self.dirpath}: no checkpoint can be brought back: {first_line(error)}") from error
+
+    def may_delete(self) -> bool:
+        """Return whether the rules may delete checkpoints now."""
+        return self.is_open and self.processes.is_primary and not (self.keeps_all or self.awaits_rank)
 
     def begin(self, parent: int | None, wall: float, facts: Mapping[str, Any]) -> Attempt:
         """Record a start of training in the journal. Collective.
@@ -180,23 +222,13 @@ class RunDirectory:
         run = self.view.current = self.view.current or share(uuid.uuid4().hex[:12])
         known = (*self.manifest.attempts, *self.late.starts)
         number = share(max((a.number for a in known if a.run == run), default=0) + 1)
-        who = {"host": environment()["host"], "framework": self._framework}
-        if self.view.max_total_size is not None:
-            who["max_total_size"] = self.view.max_total_size
-        # Versions that do not know ``framework`` read ``holder``.
-        attempt = Attempt(run, number, parent, wall, {**who, "holder": self._name, "policy": self.described, **facts})
-        if self.processes.is_primary:
-            self.late.add(attempt)
-            try:
-                self.late.write()
-            except OSError as error:
-                if error.errno not in FULL:
-                    self.late.withdraw(attempt)
-                    raise StoreError(f"{self.dirpath}: cannot be written: {cause_of(error)}") from error
-                log.warning(
-                    "%s: nothing can be saved: %s; training goes on, and saves begin once there is space",
-                    self.dirpath, cause_of(error),
-                )  # fmt: skip
+        who = start_facts(self.view, self._framework, self._name, self.described, self.mirrors.facts)
+        who |= origin(self.manifest.records.get(parent or 0))
+        attempt = Attempt(run, number, parent, wall, {**who, **facts})
+        if not self._is_taken:
+            self._begun = attempt
+        else:
+            self.late.start(attempt)
         return attempt
 
     @property
@@ -205,38 +237,19 @@ class RunDirectory:
         attempts = self.manifest.attempts
         return bool(attempts) and attempts[-1].facts.get("policy") == self.described
 
-    def move_aliases(self) -> None:
-        """Point ``last``, ``best`` and ``final`` at their checkpoints. A failure is logged once."""
-        failed = pruning.move_aliases(self.view)
-        for name, why in failed.items():
-            if self._refused.get(name) != why:
-                log.warning("%s: cannot create the %r link: %s", self.dirpath, name, why)
-        self._refused = failed
-
-    def _follow_policy(self) -> None:
-        """Move the aliases as this policy requires it, and log what becomes of ``best``."""
-        known = {record.file for record in self.manifest.records.values()}
-        before = read_alias(self.dirpath, "best", known)
-        self.move_aliases()
-        best = self.view.best()
-        if before is not None and before != (best.file if best else None):
-            log.warning(
-                "%s: the policy has changed, so best is no longer %s, but %s", self.dirpath, before,
-                best.file if best else f"none: {self.view.why_no_best()}",
-            )  # fmt: skip
-
     def prune(self) -> None:
         """Move the aliases, and delete what no retention rule keeps."""
-        self.move_aliases()
-        if not (self.keeps_all or self.awaits_rank):
+        self.links.move()
+        if self.may_delete():
             self._prune()
             self._total.report(0)
             self.thinning.begin()
+        self.mirrors.wake()
         self._compaction.begin()
 
     def make_room(self, draft: Record) -> None:
         """Delete what has to go so that a save, of which ``draft`` is the record, fits into the budget."""
-        if self.keeps_all or self.awaits_rank:
+        if not self.may_delete():
             return
         incoming = self._total.expected(draft)
         self._prune(incoming)
@@ -250,49 +263,36 @@ class RunDirectory:
     def release(self) -> None:
         """Release the directory; harmless if it is not held."""
         self.thinning.stop()
+        self.mirrors.stop()
         if self.is_open:
             self.announcements.end_fit()
         if self.is_open and self.processes.is_primary:
             self.manifest.say_gone()
             self._lock.release()
-        self.is_open = False
+        self.is_open = self._is_taken = False
+        self._begun = None
 
     def _record_start(self, attempt: Attempt) -> None:
         knew_policy = self.knows_policy
-        self._bring_back(attempt.parent)
+        parent = attempt.parent  # the lineage needs it
+        if parent is not None and parent not in self.manifest.records and (found := self.manifest.recall(parent)):
+            self.manifest.put(found)
         self.manifest.start(attempt)
         if not knew_policy and self.view.records():
-            self._follow_policy()
-
-    def _bring_back(self, parent: int | None) -> None:
-        """Bring the record from which training continues back to the journal, because the lineage needs it."""
-        if parent is not None and parent not in self.manifest.records:
-            record = self.manifest.recall(parent)
-            if record is not None:
-                self.manifest.put(record)
-
-    def _holds_anything(self) -> bool:
-        return os.path.isdir(self.manifest.layout.private) or next(find_unlisted(self.manifest), None) is not None
+            self.links.follow_policy()
 
     def _repair(self) -> None:
         self.manifest.refresh()
         self.view.missing.clear()
-        self._refuse_another_framework()
+        self._require_framework()
         for line in recover(self.manifest):
             log.warning("%s: %s", self.dirpath, line)
         # The next start would try again, but training may run for long.
         self.leftovers.adopt(record.path for record in pruning.find_failed_deletions(self.manifest))
         mark_damaged(self.manifest, self.view.damaged, self.view.best)
         if self.knows_policy:  # otherwise, they move when the journal holds the new policy, which `ckpt` reads
-            self.move_aliases()  # as the last save should have, in case it was interrupted
+            self.links.move()  # as the last save should have, in case it was interrupted
         self._compaction.begin()
 
-    def _refuse_another_framework(self) -> None:
-        """Raise `StoreError` if another framework's callback has trained here, before anything is touched."""
-        for attempt in self.manifest.attempts:
-            found = attempt_framework(attempt)
-            if found is not None and found != self._framework:
-                raise StoreError(
-                    f"{self.dirpath}: holds a run of {attempt.facts.get('holder', found)}, whose files "
-                    f"{self._name} cannot resume from; expected an empty directory, or one of its own runs"
-                )
+    def _require_framework(self) -> None:
+        refuse_another_framework(self.dirpath, self.manifest.attempts, self._framework, self._name)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ..policy.lineage import ancestors
 from ..record import Record
-from ..recovery.lineage import ancestors
 from .view import RunView
 
 

@@ -6,7 +6,8 @@ from os import PathLike
 from pathlib import Path
 
 from ..errors import ResumeError
-from ..policy.contents_order import held
+from ..formats.packed.suffix import is_split
+from ..mirrors.users import note_use
 from ..store.replacement import verify_now
 from .view import RunView
 
@@ -23,25 +24,11 @@ def given_checkpoint(view: RunView, path: str | PathLike[str]) -> Path:
         VerifyError: It is damaged.
     """
     path = Path(path)
-    if not path.is_file():
+    if not (path.is_file() or (path.is_dir() and is_split(path))):
         raise ResumeError(f"{path}: is not a file; expected resume='auto', 'never' or the path of a checkpoint")
     record = view.find(path)
     if record is not None:
         verify_now(view.manifest, record)
+    else:
+        note_use(path, view.manifest.layout.dirpath)
     return path
-
-
-def only_weights(view: RunView, path: str | PathLike[str]) -> ResumeError:
-    """Return the error about a checkpoint without the state that a run needs to continue.
-
-    Args:
-        view: The checkpoints of the run directory.
-        path: The checkpoint, which may be one of another directory.
-    """
-    record = view.find(Path(path))
-    whole = next((one for one in view.resumable() if one != record), None)
-    found, example = "weights" if record is None else held(record), "" if whole is None else f", such as {whole.path}"
-    return ResumeError(
-        f"{path}: holds only {found}, so a run cannot be resumed from it; expected a checkpoint with contents='full'"
-        f"{example}, or load its weights into the model and pass resume='never' and no path"
-    )

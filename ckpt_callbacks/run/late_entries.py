@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
+from ..errors import StoreError, cause_of
 from ..record import Attempt, Record
+from ..store.disk_space import FULL
 from ..store.manifest import Manifest
+
+log = logging.getLogger("ckpt_callbacks")
 
 
 class LateEntries:
@@ -17,10 +22,15 @@ class LateEntries:
     Args:
         manifest: The manifest.
         record_start: Records a start of training.
+
+    Attributes:
+        before_start: Called with a start of training that has waited for the directory, once that is taken; returns
+            what is written.
     """
 
     def __init__(self, manifest: Manifest, record_start: Callable[[Attempt], None]) -> None:
         self._manifest, self._record_start = manifest, record_start
+        self.before_start: Callable[[Attempt], Attempt] = lambda begun: begun
         self._entries: list[Attempt | Record] = []
 
     @property
@@ -37,9 +47,24 @@ class LateEntries:
         """Add an entry that is to be written next."""
         self._entries.append(entry)
 
-    def withdraw(self, attempt: Attempt) -> None:
-        """Forget a start of training that did not take place."""
-        self._entries.remove(attempt)
+    def start(self, attempt: Attempt) -> None:
+        """Write a start of training, or add it if the disk is full.
+
+        Raises:
+            StoreError: The directory cannot be written, and not only because the disk is full.
+        """
+        self.add(attempt)
+        dirpath = self._manifest.layout.dirpath
+        try:
+            self.write()
+        except OSError as error:
+            if error.errno not in FULL:
+                self._entries.remove(attempt)
+                raise StoreError(f"{dirpath}: cannot be written: {cause_of(error)}") from error
+            log.warning(
+                "%s: nothing can be saved: %s; training goes on, and saves begin once there is space",
+                dirpath, cause_of(error),
+            )  # fmt: skip
 
     def write(self) -> None:
         """Write all entries.
@@ -55,8 +80,12 @@ class LateEntries:
                 self._record_start(entry)
             del self._entries[0]
 
-    def reopen(self) -> None:
-        """Forget what can no longer be written once the directory was released, because another run may have had it."""
+    def reopen(self, begun: Attempt | None) -> None:
+        """Forget what can no longer be written once the directory was released, because another run may have had it.
+
+        Args:
+            begun: A start of training that waits for the directory.
+        """
         starts = {(attempt.run, attempt.number) for attempt in self._manifest.attempts}
         self._entries = [
             entry
@@ -64,4 +93,4 @@ class LateEntries:
             if isinstance(entry, Record)
             and (entry.run, entry.attempt) in starts
             and entry.id not in self._manifest.records
-        ]
+        ] + ([] if begun is None else [self.before_start(begun)])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..errors import Busy, CkptError
 from ..events import Event
 from ..settings import Settings
+from .committer import SaveOutcome
 from .decider import Decider
 from .directory import RunDirectory
 from .listeners import Listener, Notifier
@@ -27,6 +28,9 @@ class Outcomes:
         control: Keeps a save request open if its save failed.
         settings: The run's settings.
         listeners: Called with the records of successful saves.
+
+    Attributes:
+        answers: What to call with the outcome of a save, by its id.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class Outcomes:
         self._directory = directory
         self._saver, self._decider, self._control, self._settings = saver, decider, control, settings
         self._notifier = Notifier(listeners, str(directory.dirpath))
+        self.answers: dict[int, Callable[[SaveOutcome], None]] = {}
         self._skipped = 0  # saves that found no free snapshot
         self._failure: CkptError | None = None  # the first failure that has not been raised yet
 
@@ -55,7 +60,7 @@ class Outcomes:
         Raises:
             CommitError: A save failed.
         """
-        records, processes = [], self._directory.processes
+        records, answered, processes = [], list[SaveOutcome](), self._directory.processes
         for outcome in self._saver.drain_outcomes(together=together):
             busy = isinstance(outcome.error, Busy)
             if outcome.error is None:
@@ -73,8 +78,12 @@ class Outcomes:
             self._control.ended(outcome.save, outcome.error, self._decider.state.retry_step, processes)
             if outcome.record is not None:
                 records.append(outcome.record)
+            answered.append(outcome)
         for record in records:
             self._notifier.notify(record)
+        for outcome in answered:
+            if (answer := self.answers.pop(outcome.save, None)) is not None:
+                answer(outcome)
         failure = self._failure
         if may_raise and failure is not None:
             self._failure = None

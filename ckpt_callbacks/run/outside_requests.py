@@ -113,16 +113,18 @@ class ControlChannel:
         else:
             self._retry_at = retry_at
 
-    def answer(self, failure: Exception | None = None) -> None:
+    def answer(self, failure: Exception | None, last: Callable[[], object]) -> None:
         """Record that the run has saved for the signal. If all runs of the fit have, the process ends.
 
         Args:
             failure: Raised in that case instead of ending the process.
+            last: Called in that case before: nothing else is saved.
         """
         self._signals.answered, self._signals.failure = True, failure
         if not self._signals.awaits_others:
             number = self._signals.pending or self._agreed
             assert number is not None
+            last()
             self.end_process(number)
 
     def end_process(self, number: signal.Signals) -> NoReturn:

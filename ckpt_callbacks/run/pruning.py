@@ -117,6 +117,8 @@ def move_aliases(view: RunView) -> dict[str, str]:
     Returns:
         Why an alias could not be moved, by its name. One that cannot be moved does not hinder the others.
     """
+    if not view.has_aliases:
+        return {}
     manifest = view.manifest
     known = link_targets(list(manifest.records.values()))
     failed = {}

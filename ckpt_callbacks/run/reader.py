@@ -88,11 +88,14 @@ class RunReader:
     def resume_path(self) -> str | None:
         """Return the newest checkpoint that a run can continue from and that passes verification, or None.
 
+        If there is none here, it is brought back from a mirror, with the best one.
+
         Raises:
+            ResumeError: No mirror can be read, so it is not known whether there is one.
             StoreError: The directory holds a run of another framework.
         """
         self._run.directory.announcements.ask_to_resume()
-        self._run.directory.repair_if_idle()
+        self._run.directory.repair_if_idle(to_resume=True)
         record = next(self._run.view.verified_resumable(), None)
         return str(record.path) if record else None
 

@@ -1,10 +1,8 @@
-"""The replacement of one full checkpoint by a file of the same name that holds less."""
+"""The replacement of one checkpoint by a file of the same name that holds less."""
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import uuid
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
@@ -13,22 +11,19 @@ from typing import Any
 from ..errors import StoreError, first_line
 from ..formats import Written, format_of
 from ..formats.format import Format
+from ..formats.packed.native import Native
+from ..formats.packed.suffix import is_split
 from ..policy.contents import WEIGHTS, Contents
 from ..policy.contents_order import held, reachable
 from ..record import Record, Status
-from ..store.commit import flush, remove
-from ..store.digest import digest
 from ..store.identity import identity
 from ..store.manifest import Manifest
-from ..store.private_files import make_folder
-from ..store.replacement import finished, intended, is_in_place, swap, undone, verify_now
-from ..store.succession import settle
+from ..store.replacement import finished, intended, is_in_place, swap, undone
+from ..store.succession import predecessor, settle, successor
+from .repacking import Repacking
+from .staged_file import StagedFile, is_as_planned
 
 log = logging.getLogger("ckpt_callbacks")
-
-
-class Stopped(Exception):
-    """The caller wants no file to be replaced any more."""
 
 
 class Rewriting:
@@ -61,54 +56,50 @@ class Rewriting:
             StoreError: The format cannot be rewritten, or holds objects that only the script's own code can read.
             VerifyError: The checkpoint is damaged, or what was written is.
         """
-        if {"file", "obsolete"} & self._record.replacement.keys():  # a compression was interrupted
+        if successor(self._record) is not None or predecessor(self._record) is not None:
+            # A change of its form was interrupted.
             self._record = settle(self._manifest, self._record.id)
-        record, layout = self._record, self._manifest.layout
+        if is_split(self._record.file):
+            # A folder cannot take the place of another one in a single rename.
+            if (joined := Repacking(self._manifest, self._record, Native()).carry_out(may)) is None:
+                return None
+            self._record = joined
+        record = self._record
         form = format_of(record.path)
         if form is None or form.thin is None:
             raise StoreError(f"{record.path}: is in a format that cannot be rewritten; expected .ckpt, .keras or .h5")
         if record.replacement and (now := self._settle()) is not None:  # an earlier attempt was interrupted
             return now
-        make_folder(layout.staging)
-        staged = layout.staging / f"{record.run}-{record.id}.thin-{uuid.uuid4().hex[:8]}{form.suffix}"
-
-        def go_on(*_: object) -> None:
-            if not may():
-                raise Stopped
-
-        try:
-            self._seen = identity(record.path)
-            # Damage must not be copied into a file with a good digest.
-            verify_now(self._manifest, record, from_device=True, progress=go_on)
-            written = self._write(form, staged, go_on)
-            go_on()
-            self._manifest.amend(record.id, lambda now: self._announced(now, written))
-            if not self._intent:
-                return None
-            now = self._manifest.amend(record.id, lambda now: self._swapped(now, staged, may))
-        except BaseException:
-            if self._intent:
-                self._settle()
-            raise
-        finally:
-            with contextlib.suppress(OSError):  # the next start empties the folder
-                remove(staged)
+        with StagedFile(self._manifest, record, form.suffix, may) as staged:
+            try:
+                self._seen = identity(record.path)
+                staged.verify_source()
+                written = self._write(form, staged)
+                staged.go_on()
+                self._manifest.amend(record.id, lambda now: self._announced(now, written))
+                if not self._intent:
+                    return None
+                now = self._manifest.amend(record.id, lambda now: self._swapped(now, staged.path, may))
+            except BaseException:
+                if self._intent:
+                    self._settle()
+                raise
         return now if self._is_changed(now) else None
 
-    def _write(self, form: Format, staged: Path, go_on: Callable[..., None]) -> Written:
+    def _write(self, form: Format, staged: StagedFile) -> Written:
         """Write the new file, read it back, and return its facts."""
         assert form.thin is not None
-        embedded = self._record.replace(contents=self._contents.kind, resumable=False, digest="", size=0, identity="")
-        embedded = embedded.replace(compressed={})
-        written = form.thin(self._record.path, staged, embedded.to_json(), self._contents)
+        embedded = self._record.replace(
+            contents=self._contents.kind, resumable=False, digest="", size=0, identity="", compressed={}
+        )
+        written = form.thin(self._record.path, staged.path, embedded.to_json(), self._contents)
         if written.digest is None or written.size is None:
-            flush(staged)
-            found, size = digest(staged, progress=go_on)
-            written = replace(written, digest=found, size=size)
-        if digest(staged, from_device=True, progress=go_on) != (written.digest, written.size):
-            raise StoreError(f"{staged}: its bytes changed on the way to the disk")
-        form.check(staged, written.shapes)
-        return written
+            found, size = staged.flushed()
+        else:
+            found, size = written.digest, written.size
+        staged.read_back((found, size))
+        form.check(staged.path, written.shapes)
+        return replace(written, digest=found, size=size)
 
     def _announced(self, now: Record, written: Written) -> dict[str, Any]:
         """Return the change that announces the new file; none if somebody has changed the checkpoint.
@@ -116,10 +107,11 @@ class Rewriting:
         An announcement that is still there was interrupted, or is replaced: whoever made it finds this one, and stops.
         """
         is_old = now.replacement == self._record.replacement and identity(now.path) == self._seen
-        if self._is_unchanged(now) and (not now.replacement or is_old):
+        if is_as_planned(now, self._record) and (not now.replacement or is_old):
             assert written.digest is not None and written.size is not None
-            self._intent = intended(written.digest, written.size, self._contents.kind, written.reduced)
-            self._intent["replacement"]["compressed"] = dict(written.compressed)
+            self._intent = intended(
+                written.digest, written.size, self._contents.kind, written.reduced, written.compressed
+            )
         return self._intent
 
     def _swapped(self, now: Record, staged: Path, may: Callable[[], bool]) -> dict[str, Any]:
@@ -129,15 +121,10 @@ class Rewriting:
         """
         if now.replacement != self._intent["replacement"]:  # a start has undone it
             return {}
-        if not self._is_unchanged(now) or not may():
+        if not is_as_planned(now, self._record) or not may():
             return undone()
         swap(staged, now.path)
         return finished(now)
-
-    def _is_unchanged(self, now: Record) -> bool:
-        planned = self._record
-        same = (now.digest, now.pinned, now.tags) == (planned.digest, False, planned.tags)
-        return same and now.status in (Status.VERIFIED, Status.THINNED)
 
     def _is_changed(self, now: Record) -> bool:
         """Return whether another file has taken the place of the one that was to be rewritten."""

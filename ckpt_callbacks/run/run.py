@@ -23,6 +23,7 @@ from ..store.paths import expanded
 from .committer import Committer
 from .directory import RunDirectory
 from .listeners import Listener
+from .named_saves import NamedSaves
 from .outside_requests import ControlChannel
 from .process_fits import ProcessFits
 from .session import Session
@@ -75,9 +76,8 @@ class Run:
         self._clock = clock or Clock()
         self._filename = FileName.of(settings.filename, suffix, settings.metadata, policy.monitored)
         self.directory = RunDirectory(
-            self.dirpath, policy, framework, name, plain(described, 12, math.inf), settings.max_total_size,
-            settings.min_free, self._new_worker(),
-        )  # fmt: skip
+            self.dirpath, policy, framework, name, plain(described, 12, math.inf), settings, self._new_worker()
+        )
         self.gate = StepGate(self._clock)
         self.listeners: list[Listener] = []
         self._control = ControlChannel(
@@ -129,6 +129,11 @@ class Run:
         """True if a signal asks training to end. The next event of a finished step then saves and ends the process."""
         return self._session.should_exit
 
+    @property
+    def named(self) -> NamedSaves:
+        """The saves that other code decides on and names, with a policy of `NamedOnly`."""
+        return self._session.named
+
     def embedded_state(self) -> dict[str, Any]:
         """Return the run's state for a checkpoint saved by other code; the run's own saves get it in `Embedded.run`."""
         return self._session.saver.embedded_state(self.state)
@@ -148,14 +153,16 @@ class Run:
         if self.processes.is_primary and not self.directory.manifest.attempts:
             self.fits.forget()
 
-    def restore(self, embedded: Mapping[str, Any], path: str | PathLike[str] | None = None) -> None:
+    def restore(self, embedded: Mapping[str, Any] | None, path: str | PathLike[str] | None = None) -> None:
         """Continue from the state that a checkpoint contains: `Embedded.run`. Announce ``path``, if it is given.
+
+        Without a state, only the lineage continues, if the checkpoint at ``path`` has a record.
 
         Raises:
             ResumeError: The checkpoint was written by a newer version.
         """
-        self._session.restore(embedded)
-        self.directory.announcements.resumed_from = path
+        if self._session.restore(embedded, path):
+            self.directory.announcements.resumed_from = path
 
     def begin_new_run(self) -> None:
         """Forget the run so far: the next `start` begins another run in this directory. Its checkpoints stay."""
@@ -183,6 +190,8 @@ class Run:
         """
         self._session.begin(source, {"fit": self.fits.next_number, **(facts or {})})
         self.fits.begin(self.view.current, model)
+        if self.processes.is_primary:
+            self.directory.mirrors.start()
         if self._session.decider.lacks_deadline:
             self.directory.announcements.lack_deadline()
         if self.policy.saves_on_preempt:
@@ -190,10 +199,7 @@ class Run:
         return self.observe(Event.start(step=step, epoch=epoch))
 
     def observe(self, event: Event) -> Decision:
-        """Report one event, and carry out what the policy decides.
-
-        Args:
-            event: What happened; the run stamps its clocks and its deadline.
+        """Report one event, whose clocks and deadline the run stamps, and carry out what the policy decides.
 
         Raises:
             MetricError: A monitored metric is missing for good.
@@ -204,12 +210,7 @@ class Run:
     def save_if_urgent(self, *, step: int, epoch: int, batches: int | None = None) -> None:
         """Save at once if a signal, a save request or a deadline asks for it.
 
-        Call it at moments that are not events: before a validation, and during one.
-
-        Args:
-            step: Optimizer updates done so far.
-            epoch: Completed epochs.
-            batches: See `Event`.
+        Call it at moments that are not events: before a validation, and during one. The arguments are those of `Event`.
         """
         self._session.save_if_urgent(Event.step_end(step=step, epoch=epoch, batches=batches))
 
@@ -252,7 +253,7 @@ class Run:
         last, final = self.view.last(), self.view.final()
         if self.processes.is_primary and last is not None and (final is None or final.step < last.step):
             self.directory.manifest.change(last.id, final=True)
-            self.directory.move_aliases()
+            self.directory.links.move()
 
     def end(self, complete: bool = True) -> None:
         """End a `fit`: `close`, and end the process if a signal came.
@@ -281,6 +282,7 @@ class Run:
             if number is None:  # otherwise, the process has to end
                 self.directory.thinning.finish()
                 self._committer.shared_blocks.finish()
+                self.directory.mirrors.finish(self.settings.grace / 2)  # a signal may have ended the fit
             self._session.outcomes.deliver(together=False)
             self._session.outcomes.close()
             return number

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import ConfigError, StoreError
 from ..policy.policy import Policy
-from ..record import Record
+from ..record import Attempt, Record
 from ..store.manifest import Manifest
 from ..store.obstruction import obstruction, resolved
 from ..store.paths import expanded
@@ -130,7 +130,12 @@ def recorded_budget(manifest: Manifest) -> int | None:
 
 def recorded_policy(manifest: Manifest) -> Policy | None:
     """Return the policy that the newest training run had, or None if it is not known."""
-    described: Any = manifest.attempts[-1].facts.get("policy") if manifest.attempts else None
+    return policy_of_starts(manifest.attempts)
+
+
+def policy_of_starts(attempts: Sequence[Attempt]) -> Policy | None:
+    """Return the policy of the newest of some starts of training, or None if it is not known."""
+    described: Any = attempts[-1].facts.get("policy") if attempts else None
     if described is None:
         return None
     from ..config import Config  # here, because importing the YAML reader is slow

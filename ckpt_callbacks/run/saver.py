@@ -7,6 +7,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -38,6 +39,19 @@ _LAST = (
 )  # no event follows them, so they wait for the file
 
 
+@dataclass(frozen=True)
+class Named:
+    """The name that other code gives a save.
+
+    Attributes:
+        file: The name in the run directory; whatever has it is replaced.
+        contents: ``full`` or ``weights``.
+    """
+
+    file: str
+    contents: str
+
+
 class _Action(Enum):
     """The way a save is handled."""
 
@@ -61,6 +75,7 @@ class Saver:
         attempt: The current start of the run; None before the first one.
         finished: Outcomes of saves, oldest first, until the run collects them.
         records: The record id of each requested save whose outcome the engine does not know yet, by `Save.id`.
+        failed: The ids of the named saves, and of the second names, that have failed.
     """
 
     def __init__(
@@ -75,9 +90,11 @@ class Saver:
         self._directory, self._policy, self._committer = directory, policy, committer
         self._settings, self._clock, self._notify = settings, clock, notify
         self._metadata: dict[str, Any] = plain(dict(settings.metadata), most=_METADATA)
+        self._needs_names = needs_names(policy.keep)
         self.attempt: Attempt | None = None
         self.finished: deque[SaveOutcome] = deque()
         self.records: dict[int, int] = {}
+        self.failed: set[int] = set()
         self._handed_over = 0
         self._of_event: Record | None = None  # what is known of the file that was requested at the current event
         self._unwritten: set[int] = set()  # ids of requested files that are not finished
@@ -92,8 +109,9 @@ class Saver:
         self._of_event = None
 
     def save(
-        self, save: Save, event: Event, measured: Event, state: State, source: Source, tags: tuple[str, ...] = ()
-    ) -> None:
+        self, save: Save, event: Event, measured: Event, state: State, source: Source, tags: tuple[str, ...] = (),
+        named: Named | None = None,
+    ) -> None:  # fmt: skip
         """Take a snapshot and hand it over to be written; the outcome appears in `finished`.
 
         The last saves of a training run are never skipped, and have finished when this returns.
@@ -105,9 +123,10 @@ class Saver:
             state: The engine's state after ``event``.
             source: The training run, as its adapter provides it.
             tags: The tags of a requested save.
+            named: The name that other code gives it; otherwise it gets one when it is written.
         """
         try:
-            self._save(save, event, measured, state, source, tags)
+            self._save(save, event, measured, state, source, tags, named)
         except BaseException:
             # For example, an interrupt. If training continues, it has to know that this save will not be written.
             if save.id != self._handed_over:
@@ -137,14 +156,18 @@ class Saver:
         return outcomes if processes.is_primary else shared
 
     def _save(
-        self, save: Save, event: Event, measured: Event, state: State, source: Source, tags: tuple[str, ...]
-    ) -> None:
+        self, save: Save, event: Event, measured: Event, state: State, source: Source, tags: tuple[str, ...],
+        named: Named | None,
+    ) -> None:  # fmt: skip
         asked, processes = self._clock.monotonic(), self._directory.processes
         action: _Action = processes.broadcast(self._choose(event) if processes.is_primary else None)
         if action is _Action.SKIP:
             self._skip(save, "an earlier save is still being written")
             return
         draft = self._draft(save, event, measured, state, source.metadata() if processes.is_primary else {}, tags)
+        if named is not None:
+            is_whole = draft.resumable and named.contents == "full"
+            draft = draft.replace(file=named.file, contents=named.contents, resumable=is_whole)
         if processes.is_primary:
             job = SaveJob(
                 save.id, draft, asked, batches=event.batches, carries_metrics=measured is not event
@@ -196,9 +219,15 @@ class Saver:
             self._warn_if_not_finite(outcome.record)
             verb = "saved" if outcome.record.reasons == save.reasons else "holds already"
             log.info("%s %s: %s", verb, outcome.record.file, "; ".join(save.reasons))
-        else:
-            log.warning("%s", outcome.error)
         self._unwritten.discard(record)
+        self.take(outcome)
+
+    def take(self, outcome: SaveOutcome) -> None:
+        """Take the outcome of a save, or of a request that needs no snapshot. Called on any thread."""
+        if outcome.error is not None:
+            log.warning("%s", outcome.error)
+            if outcome.save < 0:
+                self.failed.add(outcome.save)
         self.finished.append(outcome)
         self._notify()
 
@@ -253,7 +282,7 @@ class Saver:
 
     def _embedded(self, draft: Record, state: State) -> Embedded:
         own = self._embedded_state(state, draft, saving=True)
-        return Embedded(draft.to_json(), own, self._settings.contents, needs_names(self._policy.keep))
+        return Embedded(draft.to_json(), own, draft.contents, self._needs_names)
 
     def _embedded_state(self, state: State, newest: Record | None, *, saving: bool) -> dict[str, Any]:
         number = self.attempt.number if self.attempt is not None else 0

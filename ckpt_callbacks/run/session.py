@@ -5,6 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from functools import partial
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from ..errors import CommitError, MetricError
@@ -23,6 +26,8 @@ from .decider import SAFE_POINTS, Decider
 from .directory import RunDirectory
 from .embedded_state import restore_state
 from .listeners import Listener
+from .named_saves import NamedSaves, Training
+from .newest_intact import mark_known
 from .outcomes import Outcomes
 from .outside_requests import ControlChannel
 from .saver import Saver
@@ -53,6 +58,7 @@ class Session:
         outcomes: Reports how they ended.
         unranked: Names metrics by which no checkpoint ranks.
         agreed: When processes that train together agree next.
+        named: The saves that other code asks for.
     """
 
     def __init__(
@@ -69,6 +75,7 @@ class Session:
     ) -> None:
         self._directory, self._policy, self._committer, self._control = directory, policy, committer, control
         self._gate, self._clock = gate, clock
+        self._for_mirrors = settings.grace / 2  # seconds, after a signal
         self.decider = Decider(policy, clock, filename, settings.metadata)
         self.saver = Saver(directory, policy, committer, settings, clock, notify=gate.open)
         self.outcomes = Outcomes(directory, self.saver, self.decider, control, settings, listeners)
@@ -78,6 +85,10 @@ class Session:
         self._parent: int | None = None  # the record from which training continues
         self._is_restored = self._is_new = False  # since the last `fit` began; in the `fit` that begins
         self._agreement: Agreement | None = None  # about the step whose end is observed next
+        self.named = NamedSaves(
+            directory, committer, self.saver, self.decider, self.outcomes,
+            Training(self._begin_event, lambda: self._source),
+        )  # fmt: skip
 
     @property
     def is_first_fit(self) -> bool:
@@ -89,13 +100,22 @@ class Session:
         """True if a signal asks training to end."""
         return self._control.should_exit(self._directory.processes)
 
-    def restore(self, embedded: Mapping[str, Any]) -> None:
-        """Continue from the state that a checkpoint contains; see `Run.restore`."""
+    def restore(self, embedded: Mapping[str, Any] | None, path: str | PathLike[str] | None = None) -> bool:
+        """Continue from the state that a checkpoint contains; see `Run.restore`. Return whether there is anything."""
         manifest, view = self._directory.manifest, self._directory.view
         manifest.refresh()
+        if embedded is None:
+            if (record := view.find(Path(path)) if path is not None else None) is None:
+                return False
+            same = [one.id for one in manifest.live() if (one.run, one.step) == (record.run, record.step)]
+            self._parent, self._is_restored = max(same), True  # files of one step have equal weights
+            if view.names_are_given:  # otherwise, its rules would delete what another program has saved
+                view.current = record.run
+            return True
         self.decider.state = restore_state(embedded, self._policy, manifest, self._directory.dirpath)
         if any(attempt.run == embedded["run"] for attempt in manifest.attempts):
             view.current, self._parent, self._is_restored = embedded["run"], embedded["record"], True
+        return True
 
     def begin(self, source: Source, facts: Mapping[str, Any]) -> None:
         """Begin a `fit`.
@@ -109,6 +129,8 @@ class Session:
             last = last_record(self._directory.view.records())
             self._parent = last.id if last else self._parent
         self._is_restored = False
+        if self._directory.processes.is_primary:
+            mark_known(self._directory.view)
         self.saver.begin(self._directory.begin(self._parent, self._clock.wall(), facts))
         self.decider.begin()
         self.agreed.begin()
@@ -118,6 +140,8 @@ class Session:
         processes, directory = self._directory.processes, self._directory
         if processes.broadcast(bool(directory.view.current) and not directory.knows_policy):
             directory.begin(self._parent, self._clock.wall(), facts)
+        if processes.is_primary:
+            directory.mirrors.start()  # they may lack something
 
     def observe(self, event: Event) -> Decision:
         """Report one event, and carry out what the policy decides; see `Run.observe`."""
@@ -219,7 +243,8 @@ class Session:
                 failure = error  # the other callbacks of the fit save first
             self._committer.wait()
             self.outcomes.deliver(event.step)
-            self._control.answer(failure)
+            send = partial(self._directory.mirrors.finish, self._for_mirrors, self._for_mirrors)
+            self._control.answer(failure, send)
 
 
 def _without_metrics(event: Event, kind: EventKind) -> Event:

@@ -72,4 +72,4 @@ class StepGate:
 
     def close(self) -> None:
         """End the alarm's thread."""
-        self._alarm.set(math.inf)
+        self._alarm.end()

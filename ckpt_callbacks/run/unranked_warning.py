@@ -74,7 +74,7 @@ class UnrankedWarning:
                 )
 
     def _name(self, metric: Metric, state: State, records: Sequence[Record], when: str) -> None:
-        why = why_unranked(metric, self._policy, state, records)
+        why = why_unranked(metric, self._policy, state, records, self._view.failed())
         if why and metric.name not in self._named:
             self._named.add(metric.name)
             log.warning(

@@ -10,12 +10,13 @@ from pathlib import Path
 
 from ..errors import VerifyError
 from ..policy.budget import Fitted, fit, removal_order
+from ..policy.named_only import is_named_elsewhere
 from ..policy.plan import Plan, plan
 from ..policy.policy import Policy
 from ..policy.ranking import alias_targets, best_record, final_record, last_record
 from ..policy.state import State
 from ..policy.unranked import why_unranked
-from ..record import Record
+from ..record import Record, Status
 from ..store.aliases import read_alias
 from ..store.manifest import Manifest
 from ..store.replacement import verify_now
@@ -134,12 +135,30 @@ class RunView:
             return (
                 "the policy has no rule with a metric; add one, such as KeepBest(1, by=Metric('val_loss', mode='min'))"
             )
-        why = why_unranked(metric, self.policy, state or State(), self.records())
+        why = why_unranked(metric, self.policy, state or State(), self.records(), self.failed())
         return f"no checkpoint can be ranked by {metric.series}{why and f': {why}'}"
+
+    def failed(self) -> list[Record]:
+        """Return the records of the run's saves that have failed, and of checkpoints that were found damaged.
+
+        Only the manifest is read, which forgets old ones.
+        """
+        known, run = list(self.manifest.records.values()), self.run_id
+        return [record for record in known if record.status is Status.FAILED and record.run == run]
 
     def final(self) -> Record | None:
         """Return the checkpoint of the state in which the last `fit` ended, or None."""
         return final_record(self.records())
+
+    @property
+    def names_are_given(self) -> bool:
+        """Whether other code decides when to save, and names each file; see `Policy`."""
+        return self.policy is not None and self.policy.names_are_given
+
+    @property
+    def has_aliases(self) -> bool:
+        """Whether links show which checkpoints are the last and the best. Code that names files needs none."""
+        return not is_named_elsewhere(self.manifest.attempts)
 
     def aliases(self) -> dict[str, Record | None]:
         """Return the record of each alias."""

@@ -60,6 +60,13 @@ class Alarm:
             elif due_at < self._awaited or due_at == math.inf:
                 self._changed.notify()
 
+    def end(self) -> None:
+        """End the thread, and wait for that, because tests of scripts look for threads that are left."""
+        thread = self._thread
+        self.set(math.inf)
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(1.0)
+
     def _run(self) -> None:
         with self._lock:
             while True:

@@ -18,7 +18,8 @@ from .commit import free_draft
 from .private_files import create_file, read_file
 
 _POINTER = ".pointer"
-_COMPRESSED = ".cz"  # stands after the native suffix
+COMPRESSED, SHARDS = ".cz", ".shards"  # of compressed checkpoints and of folders of shards, after the native suffix
+PACKED = (COMPRESSED, SHARDS)
 
 
 def move_alias(dirpath: Path, name: str, file: str | None, known: Collection[str]) -> bool:
@@ -80,6 +81,9 @@ def _point(dirpath: Path, name: str, file: str, suffix: str, known: Collection[s
         with contextlib.suppress(OSError):
             draft.unlink()
         raise
+    for left in dirpath.glob(f".{name}.*.new"):  # by a crash, while the alias had another suffix
+        with contextlib.suppress(OSError):
+            left.unlink()
     return link
 
 
@@ -87,16 +91,16 @@ def link_targets(records: Iterable[Record]) -> set[str]:
     """Return the names of files to which links of this package may point.
 
     Args:
-        records: The records of the run directory. The native file of a compressed one may be the target of an old link.
+        records: The records of the run directory. The native file of a packed one may be the target of an old link.
     """
     files = {record.file for record in records}
-    return files | {file.removesuffix(_COMPRESSED) for file in files}
+    return files | {file.removesuffix(suffix) for file in files for suffix in PACKED}
 
 
 def reader_suffix(file: str) -> str:
     """Return the end of a name by which readers choose what to do with the file, such as ``.weights.h5``."""
     last = Path(file).suffix
-    if last == _COMPRESSED:
+    if last in PACKED:
         return f"{reader_suffix(file.removesuffix(last))}{last}"
     return ".weights.h5" if file.endswith(".weights.h5") else last
 

@@ -43,6 +43,35 @@ def commit(staged: Path, target: Path) -> None:
         raise
 
 
+def replace(staged: Path, target: Path, aside: Path) -> None:
+    """Rename ``staged`` to ``target`` in the same file system, durably, in place of whatever has that name.
+
+    A file is replaced in one step. No system call replaces a folder so, which is first moved to ``aside``.
+
+    Args:
+        staged: What is finished.
+        target: Where it goes; missing folders are created.
+        aside: A free path in the same file system, where recovery looks for a folder that was moved away.
+    """
+    missing = [folder for folder in target.parents if not folder.exists()]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        sync_folder(folder.parent)
+    moved = os.path.lexists(target) and (_is_folder(target) or _is_folder(staged))
+    if moved:
+        os.rename(target, aside)
+    try:
+        os.rename(staged, target)
+    except BaseException:
+        if moved:
+            os.rename(aside, target)
+        raise
+    sync_folder(target.parent)
+    sync_folder(staged.parent)
+    if moved:
+        remove(aside)
+
+
 def remove(path: Path, aside: Path | None = None) -> None:
     """Delete a file or a directory tree, durably; a missing one is not an error.
 
@@ -51,7 +80,7 @@ def remove(path: Path, aside: Path | None = None) -> None:
         aside: A private folder in the same file system. A directory is moved there first, so that a crash leaves either
             all of it under its name or nothing.
     """
-    if path.is_dir() and not path.is_symlink():
+    if _is_folder(path):
         doomed = path
         if aside is not None:
             make_folder(aside)
@@ -96,6 +125,10 @@ def sync_folder(path: Path) -> None:
     except OSError as error:
         if error.errno not in _CANNOT_SYNC:
             raise
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def _fsync(path: Path) -> None:

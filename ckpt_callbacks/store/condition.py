@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 
 from ..errors import StoreError
-from ..record import Record, Status
+from ..record import Record
+
+DAMAGED = "damaged"
 
 
 def condition(record: Record) -> str:
     """Return the status of a record, or ``missing`` or ``damaged`` if it has failed, but was good once."""
-    if record.status is Status.FAILED and "verified" in record.timings:
-        return "damaged" if os.path.exists(record.path) else "missing"
+    if record.is_spoiled:
+        return DAMAGED if os.path.exists(record.path) else "missing"
     return record.status.value
 
 

@@ -7,7 +7,7 @@ import io
 import mmap
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import xxhash
@@ -35,22 +35,66 @@ def digest(path: Path, *, from_device: bool = False, progress: Progress | None =
             memory that was just written.
         progress: Called with the number of bytes after each piece.
     """
-    hasher = xxhash.xxh3_128()
     if not path.is_dir():
-        size = _feed(hasher, path, from_device, progress)
-        return named(hasher), size
-    total = 0
-    for file in sorted(files_below(path)):
-        inner = xxhash.xxh3_128()
-        size = _feed(inner, file, from_device, progress)
-        hasher.update(f"{file.relative_to(path).as_posix()}\0{size}\0{inner.hexdigest()}\n".encode())
-        total += size
-    return named(hasher), total
+        return _of_file(path, from_device, progress)
+    files = sorted(files_below(path))
+    found = [(file.relative_to(path).as_posix(), *_of_file(file, from_device, progress)) for file in files]
+    return folder_digest((name, size, inner) for name, inner, size in found), sum(size for _, _, size in found)
 
 
-def named(hasher: xxhash.xxh3_128) -> str:
+def _of_file(path: Path, from_device: bool, progress: Progress | None) -> tuple[str, int]:
+    hasher = xxhash.xxh3_128()
+    size = _feed(hasher, path, from_device, progress)
+    return named(hasher), size
+
+
+def folder_digest(files: Iterable[tuple[str, int, str]]) -> str:
+    """Return the digest of a directory.
+
+    Args:
+        files: The relative path, the size and the digest of each file in it, in the order of their paths.
+    """
+    hasher = xxhash.xxh3_128()
+    for name, size, inner in files:
+        hasher.update(f"{name}\0{size}\0{inner.rpartition(':')[2]}\n".encode())
+    return named(hasher)
+
+
+class StreamDigest:
+    """The digest of a file whose bytes come one after the other."""
+
+    def __init__(self) -> None:
+        self._hasher = xxhash.xxh3_128()
+
+    def update(self, data: bytes) -> None:
+        """Add the next bytes."""
+        self._hasher.update(data)
+
+    @property
+    def name(self) -> str:
+        """The digest of the bytes so far."""
+        return named(self._hasher)
+
+
+def digest_of_open(descriptor: int, progress: Progress | None = None) -> str:
+    """Return the digest of an open file, which may have been deleted since, without moving its position.
+
+    Args:
+        descriptor: Of the file.
+        progress: As in `digest`.
+    """
+    stream, start = StreamDigest(), 0
+    while piece := os.pread(descriptor, _CHUNK, start):
+        stream.update(piece)
+        start += len(piece)
+        if progress is not None:
+            progress(len(piece))
+    return stream.name
+
+
+def named(found: xxhash.xxh3_128 | bytes) -> str:
     """Return a digest as in records: with the name of its algorithm."""
-    return f"xxh3_128:{hasher.hexdigest()}"
+    return f"xxh3_128:{found.hex() if isinstance(found, bytes) else found.hexdigest()}"
 
 
 def verify(record: Record, *, from_device: bool = False, progress: Progress | None = None) -> None:

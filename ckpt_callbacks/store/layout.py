@@ -1,14 +1,19 @@
-"""The layout of a run directory: checkpoints at its top, private files in ``.ckpt/``."""
+"""The layout of a run directory: checkpoints at its top, private files in ``.run/``."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-PRIVATE = ".ckpt"
+PRIVATE = ".run"
+_EARLIER = ".ckpt"  # in directories of earlier versions; in `pathlib`, ``glob("*.ckpt")`` finds it
 
 
 class Layout:
     """The paths of one run directory.
+
+    Args:
+        dirpath: The directory.
 
     Attributes:
         dirpath: The directory.
@@ -24,7 +29,7 @@ class Layout:
 
     def __init__(self, dirpath: Path) -> None:
         self.dirpath = dirpath
-        self.private = dirpath / PRIVATE
+        self.private = dirpath / (_EARLIER if os.path.isdir(dirpath / _EARLIER) else PRIVATE)  # or it may not be read
         self.journal = self.private / "manifest.jsonl"
         self.history = self.private / "history.jsonl"
         self.journal_lock = self.private / "manifest.lock"
@@ -35,6 +40,7 @@ class Layout:
 
 
 def require_inside(file: object) -> None:
-    """Raise `ValueError` unless this names a file directly in the run directory, because retention deletes by name."""
-    if not isinstance(file, str) or file in ("", ".", "..", PRIVATE) or set(file) & {"/", "\0"}:
+    """Raise `ValueError` unless this names a file in the run directory, because retention deletes by name."""
+    parts = file.split("/") if isinstance(file, str) else [""]
+    if parts[0] in (PRIVATE, _EARLIER) or any(part in ("", ".", "..") or "\0" in part for part in parts):
         raise ValueError(f"{file!r} is not the name of a file in the run directory")

@@ -119,7 +119,7 @@ class TrainingLock:
                 if self._try_take():
                     _held[self._key] = self
                     return
-            owner = self._read_owner()
+            owner = _facts_in(self._owner)
             if not _is_command(owner) or time.monotonic() > deadline:
                 raise self._refusal(owner)
             time.sleep(_POLL)
@@ -133,7 +133,7 @@ class TrainingLock:
 
     def _take(self) -> None:
         if not self._try_take():
-            raise self._refusal(self._read_owner())
+            raise self._refusal(_facts_in(self._owner))
 
     def _try_take(self) -> bool:
         """Take the lock if it is free now."""
@@ -156,14 +156,6 @@ class TrainingLock:
                 self._owner.unlink(missing_ok=True)
         return True
 
-    def _read_owner(self) -> Mapping[str, object]:
-        """Return what is known about the holder."""
-        try:
-            facts = json.loads(read_file(self._owner))
-        except (OSError, StoreError, ValueError):
-            return {}
-        return facts if isinstance(facts, Mapping) else {}
-
     def _refusal(self, owner: Mapping[str, object]) -> DirectoryInUse:
         is_known = "host" in owner and "pid" in owner
         where = f"host {owner['host']}, process {owner['pid']}" if is_known else "host and process unknown"
@@ -178,8 +170,17 @@ def command_at_work(path: Path, owner: Path) -> str | None:
         path: The lock file.
         owner: The file that names the holder.
     """
-    facts = TrainingLock(path, owner, "")._read_owner()
+    facts = _facts_in(owner)
     return str(facts["holder"]) if is_locked(path) and _is_command(facts) else None
+
+
+def _facts_in(owner: Path) -> Mapping[str, object]:
+    """Return what is known about the holder of a lock."""
+    try:
+        facts = json.loads(read_file(owner))
+    except (OSError, StoreError, ValueError):
+        return {}
+    return facts if isinstance(facts, Mapping) else {}
 
 
 def _is_command(owner: Mapping[str, object]) -> bool:

@@ -81,11 +81,6 @@ class Manifest:
             return self.attempts[-1].run
         return next((record.run for record in reversed(self.live())), "")  # the line with its start is lost
 
-    @property
-    def gone(self) -> int:
-        """How many records of the journal have no checkpoint on the disk."""
-        return len(self.records) - len(self._live)
-
     def counts(self, id_: int) -> bool:
         """Return whether the file of a record should exist."""
         return id_ in self._live
@@ -159,6 +154,10 @@ class Manifest:
     def start(self, attempt: Attempt) -> None:
         """Append the start of a training run."""
         self._append(lambda: {"attempt": asdict(attempt)})
+
+    def reserve(self, highest: int) -> None:
+        """Keep the ids up to this one from being given to new records."""
+        self._append(lambda: {"id": highest, "set": {}} if highest > self._highest else None)
 
     def say_gone(self) -> None:
         """Append which deleted records' files are gone, unless another entry has said so, or nothing can be written."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from ..errors import PolicyError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")  # pathlib makes one slash of two; a drive of Windows has one letter
+_SECRET = re.compile(r"(:/+).*@")  # a user and a password, which may hold any character
 _VARIABLE = re.compile(r"\$(?:\{[^}]*\}|\w+)")
 
 
@@ -28,7 +29,8 @@ def expanded(what: str, path: str | PathLike[str], *, strict: bool = False) -> P
     if not text.strip():
         raise PolicyError(f"{what} is {text!r}; expected a path that is not empty")
     if _URL.match(text):
-        raise PolicyError(f"{what} is {text!r}, a URL; expected a local path (remote files are not read or written)")
+        shown = _SECRET.sub(r"\1***@", text)
+        raise PolicyError(f"{what} is {shown!r}, a URL; expected a local path, or the URL of a mirror where one may be")
     found = os.path.expandvars(text)
     if strict and (left := _VARIABLE.search(found)) is not None and left.group() in text:
         raise PolicyError(

@@ -21,7 +21,13 @@ from .identity import identity
 from .manifest import Manifest
 
 
-def intended(found: str, size: int, contents: str, reduced: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+def intended(
+    found: str,
+    size: int,
+    contents: str,
+    reduced: Mapping[str, Any] = MappingProxyType({}),
+    compressed: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Any]:
     """Return the change of a record that announces its new file.
 
     Args:
@@ -29,8 +35,10 @@ def intended(found: str, size: int, contents: str, reduced: Mapping[str, Any] = 
         size: Its size in bytes.
         contents: What it holds: ``"full"`` or ``"weights"``.
         reduced: What has been rounded or left out; see `Record.reduced`.
+        compressed: The facts of the native file in it; see `Record.compressed`.
     """
-    return {"replacement": {"digest": found, "size": size, "contents": contents, "reduced": dict(reduced)}}
+    new = {"digest": found, "size": size, "contents": contents}
+    return {"replacement": {**new, "reduced": dict(reduced), "compressed": dict(compressed)}}
 
 
 def finished(record: Record) -> dict[str, Any]:
@@ -71,7 +79,7 @@ def swap(staged: Path, target: Path) -> None:
 
 
 def verify_now(manifest: Manifest, record: Record, **how: Any) -> None:
-    """Verify a checkpoint as `verify` does, also if it is reduced to its weights while it is read.
+    """Verify a checkpoint as `verify` does, also if it is rewritten while it is read.
 
     Args:
         manifest: The directory's manifest.

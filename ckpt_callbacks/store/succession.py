@@ -1,9 +1,10 @@
-"""The succession of a checkpoint's file by a smaller one of another name, as its compression needs it.
+"""The succession of a checkpoint's file by one in another form and of another name, such as a compressed one.
 
-The journal says first what the new file is. The new file is moved into place beside the old one, and then the journal
-says that the checkpoint is the new file, and that the old one is obsolete. The links follow, the old file is deleted,
-and the journal says that this is done. After a crash anywhere in between, the record names a whole file. If the new
-file is gone or damaged before the old one is deleted, as in a copy of a live run, the checkpoint is the old file again.
+Either of them may be a folder. The journal says first what the new file is. The new file is moved into place beside
+the old one, and then the journal says that the checkpoint is the new file, and that the old one is obsolete. The links
+follow, the old file is deleted, and the journal says that this is done. After a crash anywhere in between, the record
+names a whole file. If the new file is gone or damaged before the old one is deleted, as in a copy of a live run, the
+checkpoint is the old file again.
 """
 
 from __future__ import annotations
@@ -22,17 +23,20 @@ from .digest import digest
 from .identity import identity, require_same
 from .manifest import Manifest
 
+_PACKED = ("compressed", "shards")  # what a record says about the native file
 
-def announced(file: str, found: str, size: int, compressed: Mapping[str, Any]) -> dict[str, Any]:
+
+def announced(file: str, found: str, size: int, packed: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return the change of a record that announces its new file.
 
     Args:
         file: The name of the new file.
         found: Its digest.
         size: Its size in bytes.
-        compressed: See `Record.compressed`.
+        packed: `Record.compressed` and `Record.shards` as they will be, by their names.
     """
-    return {"replacement": {"file": file, "digest": found, "size": size, "compressed": dict(compressed)}}
+    facts = {name: dict(packed.get(name, {})) for name in _PACKED}
+    return {"replacement": {"file": file, "digest": found, "size": size, **facts}}
 
 
 def successor(record: Record) -> Record | None:
@@ -40,7 +44,7 @@ def successor(record: Record) -> Record | None:
     new = record.replacement
     if "file" not in new:
         return None
-    return record.replace(file=new["file"], digest=new["digest"], size=new["size"], compressed=new["compressed"])
+    return record.replace(file=new["file"], digest=new["digest"], size=new["size"], **_packed(new))
 
 
 def predecessor(record: Record) -> Record | None:
@@ -49,7 +53,7 @@ def predecessor(record: Record) -> Record | None:
     if "obsolete" not in old:
         return None
     facts = {name: old[name] for name in ("digest", "size", "identity")}
-    return record.replace(file=old["obsolete"], replacement={}, **facts)
+    return record.replace(file=old["obsolete"], replacement={}, **facts, **_packed(old))
 
 
 def succeeded(record: Record) -> dict[str, Any]:
@@ -57,12 +61,18 @@ def succeeded(record: Record) -> dict[str, Any]:
     new = successor(record)
     assert new is not None
     return {
-        "file": new.file, "digest": new.digest, "size": new.size, "compressed": new.compressed,
+        "file": new.file, "digest": new.digest, "size": new.size, "compressed": new.compressed, "shards": new.shards,
         "identity": identity(new.path) if record.identity else "",
         "replacement": {
             "obsolete": record.file, "digest": record.digest, "size": record.size, "identity": record.identity,
+            **({"shards": dict(record.shards)} if record.shards else {}),
         },
     }  # fmt: skip
+
+
+def _packed(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a replacement says about the native file; a version that knew no shards said nothing about them."""
+    return {name: facts.get(name, {}) for name in _PACKED}
 
 
 def is_in_place(record: Record) -> bool:
@@ -157,12 +167,12 @@ def finish(manifest: Manifest, id_: int) -> Record:
             _move_links(now.path.parent, now.file, old.file)
             return {
                 "file": old.file, "digest": old.digest, "size": old.size, "identity": old.identity,
-                "compressed": {}, "replacement": {},
+                "compressed": old.compressed, "shards": old.shards, "replacement": {},
             }  # fmt: skip
         _move_links(now.path.parent, old.file, now.file)
         with contextlib.suppress(VerifyError):
             require_same(old)
-            remove(old.path)
+            remove(old.path, aside=manifest.layout.staging)
         return {"replacement": {}}
 
     return manifest.amend(id_, done)

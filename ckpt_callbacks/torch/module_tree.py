@@ -58,9 +58,4 @@ def parameters_by_name(module: torch.nn.Module, *, repeated: bool = False) -> li
     return found
 
 
-def frozen_names(module: torch.nn.Module) -> list[str]:
-    """Return the names of the parameters that require no gradient, each under all of its names."""
-    return [name for name, one in parameters_by_name(module, repeated=True) if not one.requires_grad]
-
-
 _NAMED_MODULES, _NAMED_PARAMETERS = torch.nn.Module.named_modules, torch.nn.Module.named_parameters

@@ -22,11 +22,13 @@ class Names:
     Attributes:
         trained: Those with gradients. A parameter that has several names has each of them here.
         frozen: Those without; one name of each.
+        frozen_in_file: The same, with each of their names, as a state dictionary has them.
         kinds: The names of the classes of the module and its parts; None if they are not known.
     """
 
     trained: list[str]
     frozen: list[str]
+    frozen_in_file: list[str]
     kinds: frozenset[str] | None
 
 
@@ -49,9 +51,11 @@ class ParameterNames:
 
 
 def _names(module: torch.nn.Module, kinds: set[type] | None) -> Names:
-    trained = [name for name, one in parameters_by_name(module, repeated=True) if one.requires_grad]
-    frozen = [name for name, one in parameters_by_name(module) if not one.requires_grad]
-    return Names(trained, frozen, None if kinds is None else frozenset(kind.__name__ for kind in kinds))
+    every = parameters_by_name(module, repeated=True)
+    trained = [name for name, one in every if one.requires_grad]
+    frozen_in_file = [name for name, one in every if not one.requires_grad]
+    frozen = [name for name, one in parameters_by_name(module) if not one.requires_grad] if frozen_in_file else []
+    return Names(trained, frozen, frozen_in_file, None if kinds is None else frozenset(kind.__name__ for kind in kinds))
 
 
 def _outline(module: torch.nn.Module) -> tuple[Any, ...] | None:

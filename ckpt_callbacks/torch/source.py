@@ -14,7 +14,6 @@ from ..formats.torch.format import KEY
 from ..run.snapshot import Snapshot
 from ..run.source import Embedded
 from .mapped_checkpoint import MappedCheckpoint, can_map
-from .module_tree import frozen_names
 from .parameter_names import ParameterNames
 from .rng import random_state, set_random_state
 from .staging import TorchStaging
@@ -51,15 +50,15 @@ class TorchSource:
     def snapshot(self, embedded: Embedded) -> Snapshot:
         """Return the current state of training."""
         weights = self.module.state_dict()
-        state: dict[str, Any] = {"record": embedded.record}
+        names, state = self._names.of(self.module), dict[str, Any](record=embedded.record)
         if embedded.names:
-            state[FROZEN] = frozen_names(self.module)
+            state[FROZEN] = names.frozen_in_file
         checkpoint: dict[str, Any] = {"state_dict": weights, KEY: state}
         if not embedded.weights_only:
             checkpoint["optimizer_states"] = [optimizer.state_dict() for optimizer in self.optimizers]
             checkpoint["lr_schedulers"] = [scheduler.state_dict() for scheduler in self.schedulers]
             state |= {"run": embedded.run, "random": random_state()}
-        trained = trained_tensors(self._names.of(self.module).trained, weights)
+        trained = trained_tensors(names.trained, weights)
         # Copies on a device run in order with training's own kernels, because the training loop may change anything
         # between two steps.
         return self._staging.stage(checkpoint, trained=trained)

@@ -129,7 +129,7 @@ def test_a_wrong_directory_is_one_clear_line(tmp_path, command, make, message):
 
 @pytest.mark.parametrize("command", ["show", "verify", "log"])
 def test_a_folder_of_runs_is_no_run_directory(tmp_path, command):
-    (tmp_path / "a" / ".ckpt" / "manifest.jsonl").mkdir(parents=True)
+    (tmp_path / "a" / ".run" / "manifest.jsonl").mkdir(parents=True)
     code, out, err = ckpt(command, tmp_path, *(["best"] if command == "show" else []))
     assert (code, out, err.count("\n")) == (2, "", 1)
     assert err.endswith(f"such as {tmp_path}/a\n")

@@ -2,12 +2,13 @@
 
 import pytest
 
-from ckpt_callbacks import Every, KeepBest, KeepLast, Metric, Policy, Status
+from ckpt_callbacks import Every, KeepBest, KeepLast, Metric, Policy, Status, open_run
 from ckpt_callbacks.config import Config
 from ckpt_callbacks.events import EventKind
 from ckpt_callbacks.store.manifest import Manifest
 from ckpt_callbacks.testing import FakeWriter
 from tests.cli.command_line import ckpt
+from tests.cli.mirrored import RecordedRun, mirrored
 from tests.support.training import new_run, report, start
 
 VAL = Metric("val", mode="min")
@@ -81,6 +82,31 @@ def test_a_name_that_means_only_the_missing_one_is_one_line(trained, command, wh
         err == f"Error: {trained}/2.ckpt: missing; expected a checkpoint that exists: `ckpt ls {trained}` lists them\n"
     )
     assert not any(record.pinned or record.tags for record in Manifest.read(trained).live())
+
+
+@pytest.mark.parametrize("name", ["best", "last"])
+def test_the_only_checkpoint_is_named_as_damaged_and_its_mirror_has_it(tmp_path, name):
+    dirpath, mirror = tmp_path / "run", tmp_path / "mirror"
+    run = RecordedRun(dirpath, mirrors=[str(mirror)])
+    file = run.save(timings={"verified": 0.1}).path
+    mirrored(run, mirror)
+    file.write_bytes(b"?")
+    ckpt("doctor", dirpath)
+    code, out, err = ckpt("path", dirpath, name)
+    assert (code, out) == (2, "")
+    way = f"ckpt pull {mirror} {dirpath}"
+    assert err == f"Error: {dirpath}: has no {name!r} checkpoint: 1.ckpt is damaged; `{way}` downloads it again\n"
+    assert ckpt(*way.split()[1:])[0] == 0
+    assert ckpt("path", dirpath, name)[0] == 0
+
+
+def test_without_a_mirror_another_command_says_what_is_wrong_with_it(tmp_path):
+    run = RecordedRun(tmp_path)
+    run.save(timings={"verified": 0.1}).path.write_bytes(b"?")
+    ckpt("doctor", tmp_path)
+    assert f"1.ckpt is damaged; `ckpt verify {tmp_path}` says how" in ckpt("path", tmp_path, "last")[2]
+    why = open_run(tmp_path)._view.why_no_best()
+    assert "1.ckpt, which has a value of it, was found damaged or missing; if the run has a mirror, `ckpt pull`" in why
 
 
 def test_what_was_pinned_before_it_was_missing_can_be_unpinned(trained):

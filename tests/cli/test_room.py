@@ -187,3 +187,10 @@ def test_a_command_that_holds_the_directory_is_no_training(ranked):
 def test_gc_refuses_a_folder_without_runs(tmp_path):
     code, _, err = ckpt("gc", tmp_path, "--dead")
     assert code == 2 and err == f"Error: {tmp_path}: holds no run directory; expected a folder of runs, such as runs\n"
+
+
+def test_gc_names_only_runs_with_something_to_delete(tmp_path):
+    for name in ("a", "b"):
+        train(tmp_path / "runs" / name, Policy(Every(epochs=1), KeepAll()))
+    root = tmp_path / "runs"
+    assert ckpt("gc", root, "--dead") == (0, f"{root}: nothing to delete in 2 of 2 runs\n", "")

@@ -3,7 +3,6 @@
 import os
 import pty
 import re
-import resource
 import subprocess
 import sys
 
@@ -81,7 +80,7 @@ def test_a_reader_that_leaves_is_no_error(tmp_path):
         process.wait()
 
 
-def test_it_starts_quickly_and_loads_no_framework():
+def test_it_loads_no_framework_to_start_quickly():
     code = """
 import sys
 import ckpt_callbacks.cli
@@ -90,15 +89,3 @@ print(sorted(dear.intersection(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", code], env=ENVIRONMENT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
-    took = []
-    for _ in range(3):
-        began = processor_seconds()
-        subprocess.run([*COMMAND, "--help"], env=ENVIRONMENT, capture_output=True, check=True)
-        took.append(processor_seconds() - began)
-    assert min(took) < 0.5
-
-
-def processor_seconds():
-    """Return the processor time of all children that have ended, to which parallel tests do not add."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime

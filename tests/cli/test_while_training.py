@@ -35,7 +35,7 @@ def stale_link(run):
 
 def unfinished_save(run):
     run.directory.manifest.change(2, status=Status.WRITING)
-    (run.dirpath / ".ckpt/staging/x-3.ckpt").write_text("torn")
+    (run.dirpath / ".run/staging/x-3.ckpt").write_text("torn")
 
 
 def unfinished_deletion(run):

@@ -51,6 +51,10 @@ grace: 1.5 min
 resume: {optimizer: false, step: true}
 min_free: 2 GiB
 max_total_size: 50 GB
+mirrors:
+  [s3://bucket/run,
+   {url: /nfs/run, keep: [{best: 2}, {last: 1, contents: weights}], contents: {kind: weights, dtype: bf16},
+    every: 10 min, max_upload_rate: 10 MB/s, storage_options: {auto_mkdir: true}}]
 """
 WITH_NUMBERS = "save: {on_deadline: {before: 600, end: 1795561200}}\ngrace: 30\nmin_free: 5000"
 PREDICATE = "save: {predicate: 'tests.support.strategies:even_step'}"

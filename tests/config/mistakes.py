@@ -7,13 +7,13 @@ METRIC = "metrics: {val: {monitor: val_loss, mode: min}}\n"
 WITH_SAVE = "save: on_preempt\n"
 FIELDS = (
     "version, dirpath, metrics, save, keep, stop, best_by, contents, metadata, filename, on_error, grace, min_free, "
-    "max_total_size, background, max_pending, when_busy, staging, resume"
+    "max_total_size, background, max_pending, when_busy, staging, resume, mirrors"
 )
 SECONDS = "a duration above 0: seconds, or text such as 30 s, 10 min, 1.5 h or 2 d"
 BYTES = "a size: whole bytes, or text such as 500 MB, 5 GB or 2 GiB"
 MOMENT = "a moment: UTC seconds since 1970, or a date and time with its offset, such as 2026-11-24T23:00:00Z"
 MONITOR = "a metric's name, a list of names, or a mapping of names to weights"
-CONTENTS = "full or weights, or a mapping with kind, dtype, drop, reference, compression, source, weights"
+CONTENTS = "full or weights, or a mapping with kind, dtype, drop, reference, compression, source, weights, shards"
 RESUME = "auto, never, the path of a checkpoint, or a mapping with one of optimizer, step"
 MISTAKES = [
     # the file
@@ -62,8 +62,21 @@ MISTAKES = [
     ),
     (
         WITH_SAVE + "contents: {dtyp: bf16}",
-        "contents: unknown field 'dtyp'; expected one of kind, dtype, drop, reference, compression, source, weights; "
-        "did you mean 'dtype'?",
+        "contents: unknown field 'dtyp'; expected one of kind, dtype, drop, reference, compression, source, weights, "
+        "shards; did you mean 'dtype'?",
+    ),
+    (
+        WITH_SAVE + "contents: {kind: weights, shards: 5 GB}",
+        "contents.shards: got '5 GB'; expected a mapping with max_size",
+    ),
+    (
+        WITH_SAVE + "contents: {kind: weights, shards: {max_size: big}}",
+        f"contents.shards.max_size: got 'big'; expected {BYTES}",
+    ),
+    (
+        WITH_SAVE + "contents: {shards: {max_size: 5 GB}}",
+        "contents: shards is {'max_size': '5 GB'} with kind='full'; expected kind='weights': a run resumes from one "
+        "file",
     ),
     (WITH_SAVE + "on_error:", "on_error: got nothing; expected warn or raise"),
     (
@@ -78,7 +91,7 @@ MISTAKES = [
     (WITH_SAVE + "metadata: x", "metadata: got 'x'; expected a mapping"),
     (WITH_SAVE + "metadata: {1: 2}", "metadata: got 1 as a name; expected text"),
     (WITH_SAVE + "filename: '{epcoh}'", "filename: '{epcoh}': unknown name {epcoh}; did you mean {epoch}?"),
-    *((WITH_SAVE + f"grace: {x}", f"grace: got {x}; expected {SECONDS}") for x in ("0", "-1", "'5'", "'5 m'")),
+    *((WITH_SAVE + f"grace: {x}", f"grace: got {x}; expected {SECONDS}") for x in ("0", "-1", "'5'", "'5 M'")),
     (WITH_SAVE + "grace: .inf", f"grace: got inf; expected {SECONDS}"),
     (WITH_SAVE + "grace: true", f"grace: got True; expected {SECONDS}"),
     (WITH_SAVE + "grace:", f"grace: got nothing; expected {SECONDS}"),
@@ -196,6 +209,10 @@ MISTAKES = [
     ),
     ("save: {every: 20 minuts}", f"save.every: got '20 minuts'; {OR_DURATION} one of {EVERY}"),
     ("save: {every: epoch}", f"save.every: got 'epoch'; {OR_DURATION} one of {EVERY}"),
+    ("save: {every: 60}", f"save.every: got 60; {OR_DURATION} one of {EVERY}"),
+    ("save: every", f"save.every: got nothing; {OR_DURATION} one of {EVERY}"),
+    ("save: {every: [20 min]}", f"save.every: got a list; {OR_DURATION} one of {EVERY}"),
+    (WITH_SAVE + "keep: {within: 5}", f"keep.within: got 5; {OR_DURATION} hours"),
     (WITH_SAVE + "keep: {within: 0 s}", f"keep.within: got '0 s'; {OR_DURATION} hours"),
     ("save: {every: {}}", f"save.every: got none; expected exactly one of {EVERY}"),
     ("save: {every: {epochs: 0}}", "save.every.epochs: got 0; expected a whole number of at least 1"),
@@ -209,7 +226,7 @@ MISTAKES = [
     ),
     ("save: optimal", "save.optimal: got nothing; expected a mapping with mtbf"),
     ("save: {optimal: {}}", f"save.optimal.mtbf: missing; expected {SECONDS}"),
-    ("save: {optimal: {mtbf: 6 hrs}}", f"save.optimal.mtbf: got '6 hrs'; expected {SECONDS}"),
+    ("save: {optimal: {mtbf: 6 weeks}}", f"save.optimal.mtbf: got '6 weeks'; expected {SECONDS}"),
     ("save: {at: {steps: [1, x]}}", "save.at.steps[1]: got 'x'; expected a whole number of at least 1"),
     ("save: {at: {steps: x}}", "save.at.steps: got 'x'; expected a whole number of at least 1"),
     (

@@ -18,6 +18,7 @@ from ckpt_callbacks import (
     KeepBest,
     KeepLast,
     Metric,
+    Mirror,
     Not,
     OnDeadline,
     OnPreempt,
@@ -174,6 +175,7 @@ def test_what_has_another_place_here_is_named(name, instead):
         (lambda: Patience("val_loss", check=2), "Patience: got an unknown argument 'check'; did you mean 'checks'?"),
         (lambda: Reaches("val_loss", valeu=2), "Reaches: got an unknown argument 'valeu'; did you mean 'value'?"),
         (lambda: EMA(alfa=0.3), "EMA: got an unknown argument 'alfa'; did you mean 'alpha'?"),
+        (lambda: Mirror("/a", evry=3), "Mirror: got an unknown argument 'evry'; did you mean 'every'?"),
         (lambda: Optimal(mtbff="6 h"), "Optimal: got an unknown argument 'mtbff'; did you mean 'mtbf'?"),
     ],
 )

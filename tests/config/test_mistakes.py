@@ -13,7 +13,7 @@ from ckpt_callbacks import (
 from ckpt_callbacks.config import Config
 from ckpt_callbacks.config.peer_arguments import IN_A_FILE
 from tests.config.documents import EVERYTHING, parse, problems_of
-from tests.config.mistakes import EVERY, FIELDS, MISTAKES, MONITOR, TRIGGERS
+from tests.config.mistakes import EVERY, FIELDS, MISTAKES, MONITOR, OR_DURATION, TRIGGERS
 
 
 @pytest.mark.parametrize("text, problem", MISTAKES)
@@ -170,7 +170,7 @@ def test_a_key_that_looks_like_an_index_is_not_an_index():
     with pytest.raises(ConfigError) as caught:
         Config.from_mapping({"save": {False: [], "every": []}})
     assert caught.value.problems == (
-        f"policy: save.every: got a list; expected a mapping with one of {EVERY}",
+        f"policy: save.every: got a list; {OR_DURATION} one of {EVERY}",
         f"policy: save: unknown field False; expected one of {TRIGGERS}",
     )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ckpt_callbacks import ConfigError, OnPreempt, Policy, PolicyError, open_run
+from ckpt_callbacks import ConfigError, Mirror, OnPreempt, Policy, PolicyError, open_run
 from ckpt_callbacks.config import Config
 from ckpt_callbacks.config.arguments import build_config
 from ckpt_callbacks.config.resume import split_resume
@@ -52,11 +52,53 @@ def test_a_variable_that_is_not_set_is_an_error_in_a_file_and_stays_in_python():
         )
 
 
-@pytest.mark.parametrize("given", ["s3://bucket/a", "gs://bucket/a", "file:///runs/a", "hdfs+x://a", Path("s3://b/a")])
-def test_a_url_is_refused_and_never_a_local_folder(given):
+@pytest.mark.parametrize("given", ["file:///runs/a", "hdfs+x://a", Path("http://b/a")])
+def test_a_url_of_no_store_is_refused_and_never_a_local_folder(given):
     for dirpath, policy in ((given, SAVE), (None, {**SAVE, "dirpath": str(given)})):
         with pytest.raises(PolicyError, match=r"^LightningCheckpoint: dirpath is '.*', a URL; expected a local path"):
             build_config("LightningCheckpoint", dirpath, policy)
+
+
+@pytest.mark.parametrize("given", ["ftp://me:canary@host/a", "s3a://key:ca/n@ary@host/a", Path("smb://x:canary@h/a")])
+def test_a_url_is_refused_without_its_password(given):
+    with pytest.raises(PolicyError, match=r"a URL; expected a local path") as caught:
+        build_config("KerasCheckpoint", given, SAVE)
+    assert "canary" not in str(caught.value) and "ca/n" not in str(caught.value) and "***@" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("s3://bucket/a", "s3://bucket/a"),
+        ("gs://bucket/runs/$JOB", "gs://bucket/runs/7"),
+        (Path("s3://b/a"), "s3://b/a"),
+        ("hf://buckets/me/a", "hf://buckets/me/a"),
+        ("rclone:drive:a", "rclone:drive:a"),
+    ],
+)
+def test_a_run_directory_elsewhere_is_written_in_the_cache_and_mirrored(given, url, tmp_path, monkeypatch):
+    monkeypatch.setenv("CKPT_CALLBACKS_CACHE", str(tmp_path / "cache"))
+    for dirpath, policy in ((given, SAVE), (None, {**SAVE, "dirpath": str(given)})):
+        settings = build_config("KerasCheckpoint", dirpath, policy).settings
+        assert Path(settings.dirpath).parent == tmp_path / "cache" / "runs"
+        assert [mirror.url for mirror in settings.mirrors] == [url]
+
+
+def test_a_run_directory_elsewhere_may_have_options_and_further_mirrors(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    mirrors = [str(tmp_path / "disk"), Mirror("s3://bucket/a", storage_options={"region": "eu"})]
+    settings = build_config("KerasCheckpoint", "s3://bucket/a/", SAVE, mirrors=mirrors).settings
+    assert [mirror.url for mirror in settings.mirrors] == ["s3://bucket/a", str(tmp_path / "disk")]
+    assert settings.mirrors[0].storage_options == {"region": "eu"}
+    assert Path(settings.dirpath).is_relative_to(tmp_path / "ckpt_callbacks")
+    other = build_config("KerasCheckpoint", "s3://bucket/b/a", SAVE).settings
+    assert other.dirpath != settings.dirpath
+
+
+def test_a_run_directory_elsewhere_with_a_password_is_refused():
+    with pytest.raises(PolicyError, match=r"^KerasCheckpoint: dirpath: url") as caught:
+        build_config("KerasCheckpoint", "sftp://me:canary@host/a", SAVE)
+    assert "canary" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["policy", "resume"])
@@ -99,7 +141,7 @@ def test_the_command_expands_what_the_shell_has_not(tmp_path):
     (tmp_path / "7.yaml").write_text("save: on_preempt\n")
     assert ckpt("check", "~/$JOB.yaml").output.startswith(f"{tmp_path}/7.yaml: no mistakes")
     assert f"{tmp_path}/runs: does not exist" in ckpt("ls", "$HOME/runs").output
-    for arguments in (["ls", "s3://bucket/runs"], ["show", "file:///runs", "best"], ["check", "gs://a.yaml"]):
+    for arguments in (["rm", "s3://bucket/runs", "1"], ["show", "file:///runs", "best"], ["check", "gs://a.yaml"]):
         done = ckpt(*arguments)
         assert done.exit_code != 0 and "a URL; expected a local path" in " ".join(done.output.split())
 

@@ -24,6 +24,7 @@ from ckpt_callbacks import (
     Mean,
     Median,
     Metric,
+    Mirror,
     NonFinite,
     Not,
     OnDeadline,
@@ -91,6 +92,17 @@ def test_every_form(tmp_path):
             min_free=2 * 1024**3,
             max_total_size=50 * 10**9,
             resume={"optimizer": False, "step": True},
+            mirrors=(
+                Mirror("s3://bucket/run"),
+                Mirror(
+                    "/nfs/run",
+                    KeepBest(2, by=score) | KeepLast(1, contents="weights"),
+                    Contents("weights", "bf16"),
+                    600,
+                    10**7,
+                    {"auto_mkdir": True},
+                ),
+            ),
         ),
     )
 
@@ -102,6 +114,7 @@ def test_every_form(tmp_path):
         ("{drop: backbone, reference: hub/vit, dtype: null}", Contents(drop="backbone", reference="hub/vit")),
         ("{kind: weights, drop: [a, '*.b']}", Contents("weights", drop=("a", "*.b"))),
         ("{kind: weights, weights: trainable}", Contents("weights", weights="trainable")),
+        ("{kind: weights, shards: {max_size: 5 GB}}", Contents("weights", shards={"max_size": 5 * 10**9})),
         ("{}", Contents()),
     ],
 )

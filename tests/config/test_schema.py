@@ -1,6 +1,6 @@
 """The JSON schema of the YAML file."""
 
-from typing import get_type_hints
+from typing import get_args, get_type_hints
 
 import pytest
 from hypothesis import given, settings
@@ -9,7 +9,9 @@ from ckpt_callbacks import (
     ConfigError,
 )
 from ckpt_callbacks.config import Config, json_schema
+from ckpt_callbacks.config.rule_contents import AnyContents
 from ckpt_callbacks.config.schema import DocumentNode, MetricNode, ShortNode
+from ckpt_callbacks.policy import contents
 from tests.config.documents import EVERYTHING, EXAMPLE, PREDICATE, WITH_NUMBERS, parse
 from tests.config.mistakes import WITH_SAVE
 from tests.support import strategies
@@ -87,7 +89,7 @@ def test_the_schema_accepts_what_is_written(schema, policy):
         "save: {on_deadline: {end: 5}}",
         "save: {on_deadline: {before: soon}}",
         "save: {on_deadline: {before: 5, end: true}}",
-        WITH_SAVE + "grace: 5 m",
+        WITH_SAVE + "grace: 5 M",
         WITH_SAVE + "grace: '5'",
         WITH_SAVE + "grace: 0",
         WITH_SAVE + "min_free: 5 gb",
@@ -118,3 +120,15 @@ def test_the_schema_rejects_what_reading_rejects(schema, text):
     assert not schema.is_valid(parse(text))
     with pytest.raises(ConfigError):
         Config.from_mapping(parse(text))
+
+
+def test_the_schema_knows_every_choice_of_contents():
+    hints = get_type_hints(get_args(AnyContents)[0])
+    known = {name: get_args(hint) for name, hint in hints.items() if str(hint).startswith("typing.Literal")}
+    assert known == {
+        "kind": contents.KINDS,
+        "dtype": contents.DTYPES,
+        "compression": contents.COMPRESSIONS,
+        "source": contents.SOURCES,
+        "weights": contents.PARAMETERS,
+    }

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from ckpt_callbacks import Every, KeepAll, Policy
-from ckpt_callbacks.run.compressing import Compressing
+from ckpt_callbacks.formats.compressed.packing import Compression
+from ckpt_callbacks.run.repacking import Repacking
 from ckpt_callbacks.store.manifest import Manifest
 from tests.run.thinned import SUFFIX, train
 from tests.support.command import ckpt
@@ -17,7 +18,7 @@ def trained(tmp_path):
     train(tmp_path / "run", 2, Policy(Every(epochs=1), KeepAll()))
     native = (tmp_path / "run" / f"1{SUFFIX}").read_bytes()
     manifest = Manifest.read(tmp_path / "run")
-    Compressing(manifest, manifest.records[1]).carry_out()
+    Repacking(manifest, manifest.records[1], Compression()).carry_out()
     return tmp_path / "run", native
 
 

@@ -17,9 +17,9 @@ import ckpt_callbacks
 from ckpt_callbacks.errors import MissingDependency, VerifyError
 from ckpt_callbacks.formats.compressed import container
 from ckpt_callbacks.formats.compressed.codec import CHUNK, Encoder, decode
-from ckpt_callbacks.formats.compressed.opened import check_whole, restore
 from ckpt_callbacks.formats.compressed.reader import CompressedFile
 from ckpt_callbacks.formats.compressed.writer import compress
+from ckpt_callbacks.formats.packed.opened import check_whole, restore
 from ckpt_callbacks.store.digest import digest
 
 FACTS = {"record": {"id": 3, "file": "ä.ckpt"}}

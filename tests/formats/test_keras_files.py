@@ -10,13 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ckpt_callbacks.formats.keras import embedded_dataset
-from ckpt_callbacks.formats.keras.entries import Entry, Group
+from ckpt_callbacks.formats.keras.entries import Dataset, Group
 from ckpt_callbacks.formats.keras.layout import lay_out, unlike
 from ckpt_callbacks.formats.keras.sparse_file import SparseFile
 
 DTYPES = ["float32", "float16", "bfloat16", "float8_e4m3fn", "int8", "int64", "bool", "complex64"]
 ENTRIES = st.builds(
-    lambda number, dtype, shape: Entry(str(number), np.dtype(dtype), tuple(shape)),
+    lambda number, dtype, shape: Dataset(str(number), np.dtype(dtype), tuple(shape)),
     st.integers(0, 99), st.sampled_from(DTYPES), st.lists(st.integers(0, 40), max_size=3),
 )  # fmt: skip
 GROUPS = st.builds(
@@ -26,7 +26,7 @@ GROUPS = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(GROUPS, max_size=4, unique_by=lambda group: group.path), st.integers(0, 9000), st.integers(0, 9))
 def test_any_layout_is_what_hdf5_reads(tmp_path, groups, facts, seed):
     entries = [entry for group in groups for entry in group.entries]

@@ -19,10 +19,10 @@ DTYPES = st.sampled_from([torch.float32, torch.float64, torch.bfloat16, torch.fl
 @pytest.fixture
 def loads(monkeypatch):
     """The files that torch itself was asked to open, when none was opened before."""
-    found, load = [], torch_check._load
+    found, load = [], torch_check.load_known
     monkeypatch.setattr(torch_check, "_opened", set())
     monkeypatch.setattr(torch_check, "_refused", {})
-    monkeypatch.setattr(torch_check, "_load", lambda path: (found.append(path.name), load(path))[1])
+    monkeypatch.setattr(torch_check, "load_known", lambda path: (found.append(path.name), load(path))[1])
     return found
 
 
@@ -44,7 +44,7 @@ def without(path, lost, instead=None):
 
 
 @given(st.lists(st.tuples(DTYPES, st.lists(st.integers(0, 5), max_size=3)), max_size=5))
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 def test_it_sees_the_tensors_that_torch_sees(tmp_path, drawn):
     state = {f"t{n}": torch.zeros(shape, dtype=dtype) for n, (dtype, shape) in enumerate(drawn)}
     state |= {f"{name} turned": tensor.T for name, tensor in state.items() if tensor.ndim == 2}

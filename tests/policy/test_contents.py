@@ -86,6 +86,19 @@ def test_a_kind_alone_is_enough(given):
          "to continue from; expected kind='weights'"),
         (lambda: Contents(weights="train"), "Contents: weights is 'train'; expected one of all, trainable; "
          "did you mean 'trainable'?"),
+        (lambda: Contents(shards={"max_size": "5 GB"}), "Contents: shards is {'max_size': '5 GB'} with kind='full'; "
+         "expected kind='weights': a run resumes from one file"),
+        (lambda: Contents("weights", compression="auto", shards={"max_size": 2**30}), "Contents: shards is "
+         "{'max_size': '1 GiB'} with compression='auto'; expected one of the two: other programs read shards as they "
+         "are"),
+        (lambda: Contents("weights", shards="5 GB"), "Contents: shards is '5 GB'; expected a mapping with max_size "
+         "alone, such as {'max_size': '5 GB'}"),
+        (lambda: Contents("weights", shards={"max_sise": "5 GB"}), "Contents: shards is {'max_sise': '5 GB'}; expected "
+         "a mapping with max_size alone, such as {'max_size': '5 GB'}"),
+        (lambda: Contents("weights", shards={"max_size": "5 G"}), "Contents: shards: max_size is '5 G'; expected a "
+         "size: whole bytes, or text such as 500 MB, 5 GB or 2 GiB"),
+        (lambda: KeepLast(1, contents={"kind": "weights", "shards": {"max_size": 0}}), "KeepLast: contents: shards: "
+         "max_size is 0; expected a size: whole bytes, or text such as 500 MB, 5 GB or 2 GiB, above 0"),
         (lambda: KeepLast(1, contents={"dtyp": "bf16"}), "KeepLast: contents: got an unknown argument 'dtyp'; "
          "did you mean 'dtype'?"),
     ],
@@ -100,6 +113,9 @@ def test_contents_say_in_a_few_words_what_they_are():
     assert str(Contents("weights", "bf16", drop=("a", "b.*"))) == "weights, bf16, without a, b.*"
     assert repr(Contents("weights", drop="a")) == "Contents(kind='weights', drop=('a',))"
     assert eval(repr(Contents())) == Contents()
+    split = Contents("weights", shards={"max_size": "1.5 GB"})
+    assert str(split) == "weights, shards of 1500 MB" and eval(repr(split)) == split
+    assert hash(split) == hash(Contents("weights", shards={"max_size": 1_500_000_000}))
 
 
 def test_contents_of_a_whole_policy_are_those_of_rules_without_their_own():

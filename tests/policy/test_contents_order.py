@@ -11,6 +11,7 @@ from ckpt_callbacks.policy.contents_order import exceeds, holds, joined, reachab
 from ckpt_callbacks.policy.name_patterns import common, covered, matches, without_covered
 from tests.support.histories import thorough, wanted_contents
 
+SPLIT = Contents("weights", shards={"max_size": 5})
 NAMES = ["a", "a.b", "a.b.weight", "a/0", "ab", "b", "b.a", ""]
 patterns = st.text("ab.*", min_size=1, max_size=4)
 names = st.text("ab./", max_size=6)
@@ -60,6 +61,11 @@ def test_a_rewrite_leaves_no_more_than_is_needed_and_happens_once(found, later):
         ([Contents("weights", "bf16", source="ema"), Contents("weights", "bf16")], Contents("full", "bf16")),
         ([Contents("weights", source="ema"), Contents("full", "bf16")], Contents("full")),
         ([Contents("weights", weights="trainable"), Contents("weights", "bf16")], Contents("weights")),
+        ([SPLIT, Contents("weights", "bf16", shards={"max_size": 7})], Contents("weights", shards={"max_size": 7})),
+        ([SPLIT, Contents("weights")], Contents("weights")),
+        ([SPLIT, Contents("weights", compression="zstd")], Contents("weights")),
+        ([SPLIT, Contents("full")], Contents("full")),
+        ([SPLIT, Contents("weights", source="ema", shards={"max_size": 5})], Contents("full")),
     ],
 )
 def test_what_two_rules_need_together(needs, join):

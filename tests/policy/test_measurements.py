@@ -51,7 +51,7 @@ def test_patience_counts_one_measurement_at_the_end_of_an_epoch_or_a_validation(
     state, found = played(policy, [*batches(1.0, 2.0, 3.0), end])
     assert found == [()] * 4 and state.tracks["min loss"] == Track((3.0,), 3.0, best=3.0, reached=3.0, checks=1)
     _, found = played(policy, [*batches(9.0, 4.0, first=4), epoch_end(5, 2)], state)
-    assert found == [(), (), ("loss did not improve in 1 checks (best 3)",)]
+    assert found == [(), (), ("loss did not improve in 1 check (best 3)",)]
 
 
 def test_an_epoch_without_a_value_counts_nothing():

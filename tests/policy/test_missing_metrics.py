@@ -35,7 +35,8 @@ def test_a_metric_of_every_third_epoch_causes_one_warning_and_no_error():
     assert [len(lines) for lines in seen] == [1] + [0] * 11
     assert seen[0] == [
         "the metric 'val_map' was never logged; logged names: loss; the rules that read it are waiting for it, "
-        "and until then, no checkpoint is the best; this is an error after 10 epochs without it; is there a validation?"
+        "and until then, no checkpoint is the best; this is an error after 10 epochs without it; does "
+        "training have validation data?"
     ]
     assert [len(lines) for lines in epochs(policy, [["loss"], ["loss"], ["loss", "val_map"]], resumed(state))[1]] == [
         0,
@@ -79,7 +80,7 @@ def test_a_warm_up_determines_how_long_the_policy_waits_for_a_metric():
 
 def test_the_last_error_keeps_the_hint_of_the_first_warning():
     for metric, logged, end in (
-        (MAP, "loss", "; is there a validation?"),
+        (MAP, "loss", "; does training have validation data?"),
         (Metric("acc", mode="max"), "val_acc", "; did you mean 'val_acc'?"),
     ):
         _, [[line]] = epochs(policy := Policy(Improves(metric)), [[logged]])

@@ -278,7 +278,7 @@ def test_processes_of_one_training_share_the_clock_that_they_go_by():
         (lambda: Every(overhead=True), "Every: overhead is True; expected a share above 0 and below 1"),
         (lambda: Every(overhead=0.1, steps=1), "Every: got steps=1, overhead=0.1; expected exactly one of epochs"),
         (lambda: Optimal(0), "Optimal: mtbf is 0; expected a duration above 0"),
-        (lambda: Optimal("6 hrs"), "Optimal: mtbf is '6 hrs'; expected a duration above 0"),
+        (lambda: Optimal("6 weeks"), "Optimal: mtbf is '6 weeks'; expected a duration above 0"),
         (lambda: Optimal(math.inf), "Optimal: mtbf is inf; expected a duration above 0"),
     ],
 )

@@ -76,14 +76,14 @@ def test_more_is_better_when_the_metric_says_so(rule, curve, stops_at):
         (
             Patience(val(min_delta=0.25), checks=2),
             [1.0, 0.9, 0.8],
-            "val_loss did not improve by more than min_delta 0.25 in 2 checks (best 1, then 0.8)",
+            "val_loss did not improve by more than min_delta 0.25 in 2 checks (from 1 only to 0.8)",
         ),
         (
             Patience(val(min_delta=0.25, min_delta_mode="rel"), checks=1),
             [1.0, 0.8],
-            "val_loss did not improve by more than min_delta 0.25 (rel) in 1 checks (best 1, then 0.8)",
+            "val_loss did not improve by more than min_delta 0.25 (rel) in 1 check (from 1 only to 0.8)",
         ),
-        (Patience(val(min_delta=0.25), checks=1), [1.0, 1.1], "val_loss did not improve in 1 checks (best 1)"),
+        (Patience(val(min_delta=0.25), checks=1), [1.0, 1.1], "val_loss did not improve in 1 check (best 1)"),
         (
             Patience(val(baseline=0.5), checks=2),
             [0.7, 0.6],
@@ -92,7 +92,7 @@ def test_more_is_better_when_the_metric_says_so(rule, curve, stops_at):
         (
             Patience(val(smoothing=Median(3)), checks=1),
             [1.0, 1.5],
-            "median(3) of val_loss did not improve in 1 checks (best 1)",
+            "median(3) of val_loss did not improve in 1 check (best 1)",
         ),
         (Reaches(VAL, 0.5), [0.25], "val_loss reached 0.25 (goal 0.5)"),
         (Diverges(VAL, 10), [12.5], "val_loss diverged to 12.5 (limit 10)"),
@@ -133,7 +133,7 @@ def test_any_rule_stops_and_all_reasons_are_given():
     rule = Patience(VAL, checks=1) | Reaches(VAL, 0.5) | NonFinite("val_loss")
     assert stops(rule, epochs([0.5, 0.6, NAN])) == [
         ("val_loss reached 0.5 (goal 0.5)",),
-        ("val_loss did not improve in 1 checks (best 0.5)",),
+        ("val_loss did not improve in 1 check (best 0.5)",),
         ("val_loss did not improve in 2 checks (best 0.5)", "val_loss was not finite"),
     ]
 
@@ -145,7 +145,7 @@ def test_nothing_is_stopped_that_has_ended(event):
 
 def test_rules_that_say_the_same_say_it_once():
     rule = Patience(VAL, checks=1) | Patience(VAL, checks=1) | NonFinite("val_loss") | NonFinite("val_loss")
-    reason = "val_loss did not improve in 1 checks (no finite value so far)"
+    reason = "val_loss did not improve in 1 check (no finite value so far)"
     assert stops(rule, epochs([NAN])) == [(reason, "val_loss was not finite")]
 
 

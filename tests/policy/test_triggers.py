@@ -93,13 +93,16 @@ def test_a_duration_with_its_unit_is_an_interval(rule, same):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: Every("epoch"), "^Every: got 'epoch'; expected a duration, .* as in Every.epochs=1.$"),
+        (
+            lambda: Every("epoch"),
+            "^Every: epochs is 'epoch'; expected a duration in s, min, h or d, .* as in Every.epochs=1.$",
+        ),
         (lambda: Every("1000 steps"), "as in Every.steps=1000.$"),
         (lambda: Every("20 minuts"), "such as '20 min', or one of epochs, steps, seconds, "),
         (lambda: Every("20 min", minutes=5), "got epochs='20 min', minutes=5; expected exactly one of"),
         (lambda: Every(minutes="20 min"), "minutes is '20 min'; expected a positive number, or Every.'20 min'.$"),
-        (lambda: KeepEvery("2 epochs"), "^KeepEvery: got '2 epochs'; .* as in KeepEvery.epochs=2.$"),
-        (lambda: KeepWithin("week"), "^KeepWithin: got 'week'; .* '20 min', or hours, as in KeepWithin.hours=1.$"),
+        (lambda: KeepEvery("2 epochs"), "^KeepEvery: epochs is '2 epochs'; .* as in KeepEvery.epochs=2.$"),
+        (lambda: KeepWithin("week"), "^KeepWithin: hours is 'week'; .* '20 min', or hours, as in KeepWithin.hours=1.$"),
     ],
 )
 def test_a_text_that_is_no_duration_is_refused_with_what_was_meant(build, message):

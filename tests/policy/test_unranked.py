@@ -31,7 +31,7 @@ def validated(**metrics):
             validated(val_loss=1.0),
             "never at a step that was saved; .*, add Improves.Metric.'val_loss', mode='min'",
         ),
-        (VAL, validated(loss=1.0), "^it was never logged; logged names: loss; is there a validation.$"),
+        (VAL, validated(loss=1.0), "^it was never logged; logged names: loss; does training have validation data.$"),
         (VAL, validated(val_loss=math.nan), "none of its values was finite"),
         (dataclasses.replace(VAL, nan="skip"), validated(val_loss=math.inf), "none of its values was finite"),
         (
@@ -40,7 +40,7 @@ def validated(**metrics):
             "start_from_epoch=5 epochs, and 1 were",
         ),
         (Metric({"a": 1, "b": 1}, mode="min"), validated(a=1.0), "^it was never logged; logged names: a$"),
-        (VAL, [], "^none of them has a value of it; they have values of loss; is there a validation.$"),
+        (VAL, [], "^none of them has a value of it; they have values of loss; does training have validation data.$"),
         (Metric("los", mode="min"), [], "they have values of loss; did you mean 'loss'.$"),
         (Metric("loss", mode="min", smoothing=EMA(0.3)), [], "^they have values of it, but not its average"),
         (Metric("loss", mode="min", start_from_epoch=5), [], "^it counts only after start_from_epoch=5 epochs$"),
@@ -50,6 +50,11 @@ def validated(**metrics):
 def test_each_reason_is_named(metric, events, words):
     record = Record(1, "a.ckpt", step=4, epoch=1, metrics={"loss": 1.0})
     assert re.search(words, why(metric, events, [record]))
+
+
+def test_checkpoints_without_any_value_are_named_as_such():
+    record = Record(1, "a.ckpt", step=4, epoch=1)
+    assert why(VAL, [], [record]) == "none of them has a value of any metric; does training have validation data?"
 
 
 def test_rules_that_never_ran_are_named():

@@ -141,7 +141,7 @@ def test_a_deletion_is_finished_while_its_successor_is_there(tmp_path, way, kind
     assert way(dirpath) == str(record_of(dirpath, 2).path)
     assert not older.path.exists()
     assert Manifest.read(dirpath).records[older.id].status is Status.DELETED
-    assert list((dirpath / ".ckpt").glob("staging/*")) == []
+    assert list((dirpath / ".run").glob("staging/*")) == []
 
 
 @WAYS
@@ -215,10 +215,10 @@ def test_a_folder_whose_deletion_had_begun_is_moved_back(tmp_path, way):
     dirpath = tmp_path / "run"
     copies = train(dirpath, 2, kind="folder")
     older = record_of(dirpath, 1)
-    copy(copies[1], dirpath / ".ckpt" / "staging" / f"{older.file}.deleted")
+    copy(copies[1], dirpath / ".run" / "staging" / f"{older.file}.deleted")
     shutil.rmtree(record_of(dirpath, 2).path)
     assert way(dirpath) == str(older.path)
-    assert list((dirpath / ".ckpt").glob("staging/*")) == []
+    assert list((dirpath / ".run").glob("staging/*")) == []
 
 
 @WAYS
@@ -227,7 +227,7 @@ def test_a_folder_of_which_a_part_was_deleted_does_not_come_back(tmp_path, way, 
     dirpath = tmp_path / "run"
     copies = train(dirpath, 2, kind="folder")
     older, newer = record_of(dirpath, 1), record_of(dirpath, 2)
-    aside = copy(copies[1], dirpath / ".ckpt" / "staging" / f"{older.file}.deleted")
+    aside = copy(copies[1], dirpath / ".run" / "staging" / f"{older.file}.deleted")
     if there == "nothing":
         lose_a_file_in_it(aside)
         shutil.rmtree(newer.path)
@@ -241,7 +241,7 @@ def test_a_rename_that_a_power_loss_undid_is_repeated(tmp_path, way, kind):
     dirpath = tmp_path / "run"
     copies = train(dirpath, 2, kind=kind)
     newer = record_of(dirpath, 2)
-    os.rename(newer.path, dirpath / ".ckpt" / "staging" / f"{newer.run}-{newer.id}.raw")
+    os.rename(newer.path, dirpath / ".run" / "staging" / f"{newer.run}-{newer.id}.raw")
     older = bring_back(dirpath, copies, 1)
     assert way(dirpath) == str(newer.path)
     assert not older.path.exists()
@@ -257,7 +257,7 @@ def test_what_another_program_removed_and_brought_back_counts_again(tmp_path, wa
     run.open()
     start(run)
     shutil.move(record.path, aside)
-    (dirpath / ".ckpt" / "manifest.jsonl").unlink()
+    (dirpath / ".run" / "manifest.jsonl").unlink()
     save(run, 3)
     run.close()
     assert Manifest.read(dirpath).records[record.id].error == "deleted by another program"
@@ -280,7 +280,7 @@ def test_a_copy_of_a_live_run_whose_journal_is_newer_than_its_files(tmp_path, wa
         shutil.copy2(path, copied / path.name, follow_symlinks=False)
     save(run, 2)
     save(run, 3)
-    shutil.copytree(live / ".ckpt", copied / ".ckpt")
+    shutil.copytree(live / ".run", copied / ".run")
     run.close()
     assert way(copied) == str(copied / record_of(copied, 1).file)
 

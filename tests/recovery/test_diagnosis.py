@@ -46,29 +46,29 @@ def facts(dirpath):
 
 
 def lose_all(run_dir):
-    shutil.rmtree(run_dir / ".ckpt")
+    shutil.rmtree(run_dir / ".run")
 
 
 def lose_journal(run_dir):
-    (run_dir / ".ckpt/manifest.jsonl").unlink()
+    (run_dir / ".run/manifest.jsonl").unlink()
 
 
 def make_journal_a_folder(run_dir):
-    (run_dir / ".ckpt/manifest.jsonl").unlink()
-    (run_dir / ".ckpt/manifest.jsonl").mkdir()
+    (run_dir / ".run/manifest.jsonl").unlink()
+    (run_dir / ".run/manifest.jsonl").mkdir()
 
 
 def make_folder_a_file(run_dir):
-    shutil.rmtree(run_dir / ".ckpt")
-    (run_dir / ".ckpt").write_text("mine?")
+    shutil.rmtree(run_dir / ".run")
+    (run_dir / ".run").write_text("mine?")
 
 
 def empty_journal(run_dir):
-    (run_dir / ".ckpt/manifest.jsonl").write_bytes(b"")
+    (run_dir / ".run/manifest.jsonl").write_bytes(b"")
 
 
 def garble_journal(run_dir):
-    journal = run_dir / ".ckpt/manifest.jsonl"
+    journal = run_dir / ".run/manifest.jsonl"
     lines = journal.read_bytes().splitlines(keepends=True)
     journal.write_bytes(b"".join(b"#" + line[1:] if b'"id":2' in line else line for line in lines))
 

@@ -30,7 +30,7 @@ NOTHING = "{}: nothing is wrong\n"
 
 
 def entries(dirpath):
-    return (dirpath / ".ckpt" / "manifest.jsonl").read_bytes().splitlines()
+    return (dirpath / ".run" / "manifest.jsonl").read_bytes().splitlines()
 
 
 def without_facts_of_this_version(dirpath):
@@ -239,7 +239,7 @@ def test_a_folder_that_is_only_partly_deleted_is_not_complete(tmp_path):
     dirpath = tmp_path / "run"
     copies = train(dirpath, 2, kind="folder")
     older = Manifest.read(dirpath).change(record_of(dirpath, 1).id, absent=False)
-    copy(copies[1], dirpath / ".ckpt" / "staging" / f"{older.file}.deleted")
+    copy(copies[1], dirpath / ".run" / "staging" / f"{older.file}.deleted")
     manifest = Manifest.read(dirpath)
     note_finished(manifest)
     assert manifest.gone_files.unsaid(manifest.records) == []

@@ -10,7 +10,7 @@ from tests.run.thinned import SUFFIX, train
 
 def test_one_that_is_deleted_while_the_directory_is_searched_is_no_error(tmp_path, monkeypatch):
     train(tmp_path, 3)
-    shutil.rmtree(tmp_path / ".ckpt")
+    shutil.rmtree(tmp_path / ".run")
 
     def delete_after_the_check(path):
         if path.name == f"2{SUFFIX}":

@@ -47,10 +47,10 @@ def train(dirpath, epochs, *, back_to=None, most=4):
 
 def test_the_journal_stays_short_and_log_shows_everything(tmp_path):
     train(tmp_path, 10)
-    size = (tmp_path / ".ckpt" / "manifest.jsonl").stat().st_size
+    size = (tmp_path / ".run" / "manifest.jsonl").stat().st_size
     run = train(tmp_path, 30)
     manifest = Manifest.read(tmp_path)
-    assert (tmp_path / ".ckpt" / "manifest.jsonl").stat().st_size < 1.5 * size
+    assert (tmp_path / ".run" / "manifest.jsonl").stat().st_size < 1.5 * size
     assert len(manifest.records) < 14 and len(run.directory.manifest.records) == len(manifest.records)
     assert [r.id for r in all_records(manifest)] == list(range(1, 41))
     shown = [ckpt("log", tmp_path).stdout, ckpt("ls", "--all", tmp_path).stdout]
@@ -96,8 +96,8 @@ def test_a_copy_of_a_live_run_whose_journal_is_newer(tmp_path, successors):
     shutil.copytree(tmp_path / "run", tmp_path / "copy", symlinks=True)
     old = {r.file for r in Manifest.read(tmp_path / "copy").live()}
     train(tmp_path / "run", 30)
-    shutil.rmtree(tmp_path / "copy" / ".ckpt")
-    shutil.copytree(tmp_path / "run" / ".ckpt", tmp_path / "copy" / ".ckpt")
+    shutil.rmtree(tmp_path / "copy" / ".run")
+    shutil.copytree(tmp_path / "run" / ".run", tmp_path / "copy" / ".run")
     new = Manifest.read(tmp_path / "copy")
     gone = {r.file for r in all_records(new)} - {r.file for r in new.records.values()}
     assert old & gone
@@ -158,11 +158,11 @@ def test_a_failure_is_logged_once_and_training_goes_on(tmp_path, caplog):
     with interposed(tmp_path, refuse), caplog.at_level(logging.WARNING, "ckpt_callbacks"):
         run = train(tmp_path, 40)
     assert [m for m in caplog.messages if "could not be compacted" in m] == [
-        f"{tmp_path}/.ckpt/manifest.jsonl: could not be compacted: Operation not permitted; nothing is lost, but it "
+        f"{tmp_path}/.run/manifest.jsonl: could not be compacted: Operation not permitted; nothing is lost, but it "
         "grows with each save"
     ]
     assert len(run.view.records()) in (2, 3) and len(Manifest.read(tmp_path).records) == 40
-    assert sorted(path.name for path in (tmp_path / ".ckpt").glob("manifest*")) == ["manifest.jsonl", "manifest.lock"]
+    assert sorted(path.name for path in (tmp_path / ".run").glob("manifest*")) == ["manifest.jsonl", "manifest.lock"]
     train(tmp_path, 1)
     assert len(Manifest.read(tmp_path).records) < 12
     assert [r.id for r in all_records(Manifest.read(tmp_path))] == list(range(1, 42))

@@ -1,6 +1,5 @@
 """Checkpoints that are compressed: they get another name, and every command knows them."""
 
-import errno
 import os
 import random
 import sys
@@ -24,15 +23,17 @@ from ckpt_callbacks import (
     open_run,
 )
 from ckpt_callbacks.formats.compressed import writer
-from ckpt_callbacks.run.compressing import Compressing
+from ckpt_callbacks.formats.compressed.packing import Compression
 from ckpt_callbacks.run.leftovers import Leftovers
 from ckpt_callbacks.run.pruning import delete
+from ckpt_callbacks.run.repacking import Repacking
 from ckpt_callbacks.run.rewriting import Rewriting
 from ckpt_callbacks.store.digest import verify
 from ckpt_callbacks.store.manifest import Manifest
 from ckpt_callbacks.store.replacement import verify_now
 from ckpt_callbacks.store.succession import announced
 from tests.run.thinned import SUFFIX, VAL, read, train, weights
+from tests.support import full_staging
 from tests.support.command import ckpt
 from tests.support.training import new_run
 
@@ -46,7 +47,7 @@ def files(dirpath):
 
 def compress(dirpath, id_, **how):
     manifest = Manifest.read(dirpath)
-    return Compressing(manifest, manifest.records[id_], **how).carry_out()
+    return Repacking(manifest, manifest.records[id_], Compression(**how)).carry_out()
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_a_compressed_one_holds_the_same_bytes_under_a_name_of_its_own(trained):
     with ckpt_callbacks.open(now.path) as file:
         assert file.read() == native
     verify(now)
-    assert not any((trained / ".ckpt" / "staging").iterdir())
+    assert not any((trained / ".run" / "staging").iterdir())
     assert ckpt("verify", trained).exit_code == ckpt("doctor", trained, "--dry-run").exit_code == 0
     assert f"1{SUFFIX}.cz" in ckpt("ls", trained).stdout
 
@@ -98,7 +99,7 @@ def test_a_compressed_one_can_be_reduced(trained):
 
 def test_a_lost_manifest_is_rebuilt_with_compressed_ones(trained):
     now = compress(trained, 1)
-    (trained / ".ckpt" / "manifest.jsonl").unlink()
+    (trained / ".run" / "manifest.jsonl").unlink()
     assert ckpt("doctor", trained).exit_code == 0
     found = Manifest.read(trained).records[1]
     same = ("file", "digest", "size", "contents", "resumable", "compressed", "step", "status")
@@ -109,7 +110,7 @@ def test_retention_and_rm_delete_compressed_ones(trained):
     before = Manifest.read(trained).records[1]
     for id_ in (1, 2):
         compress(trained, id_)
-    leftovers = Leftovers(trained / ".ckpt" / "staging")
+    leftovers = Leftovers(trained / ".run" / "staging")
     assert delete(Manifest.read(trained), before, lambda now: True, leftovers, "")  # with what was known earlier
     assert ckpt("rm", trained, "2", "--force").exit_code == 0
     assert files(trained) == [f"3{SUFFIX}"]
@@ -144,15 +145,7 @@ def test_only_a_native_file_is_compressed(trained):
 
 @pytest.mark.parametrize("call", ["rename", "fsync", "unlink"])
 def test_a_full_disk_leaves_the_native_one(trained, monkeypatch, call):
-    original = getattr(os, call)
-
-    def failing(target, *more, **named):
-        path = os.readlink(f"/proc/self/fd/{target}") if isinstance(target, int) else os.fspath(target)
-        if ".thin" in path:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
-        return original(target, *more, **named)
-
-    monkeypatch.setattr(os, call, failing)
+    full_staging.fill(monkeypatch, call)
     if call == "unlink":  # only what is left in the staging folder cannot be removed
         compress(trained, 1)
         return
@@ -174,7 +167,7 @@ def test_one_that_is_pinned_or_tagged_meanwhile_stays_native(trained, change, le
             changed.append(Manifest.read(trained).change(1, **change))
         return True
 
-    assert Compressing(Manifest.read(trained), record, least).carry_out(meanwhile) is None
+    assert Repacking(Manifest.read(trained), record, Compression(least)).carry_out(meanwhile) is None
     assert files(trained) == [f"{epoch}{SUFFIX}" for epoch in (1, 2, 3)]
 
 
@@ -187,7 +180,7 @@ def test_another_file_of_the_name_stays(trained):
 def test_what_another_process_has_announced_is_left_to_it(trained):
     manifest = Manifest.read(trained)
     before = manifest.amend(1, lambda now: announced("1.cz", "xxh3_128:0", 1, {}))
-    assert Compressing(manifest, before).carry_out() is None
+    assert Repacking(manifest, before, Compression()).carry_out() is None
     assert Manifest.read(trained).records[1] == before
 
 
@@ -196,8 +189,8 @@ def test_an_interrupted_one_is_finished_before_it_is_reduced(trained, monkeypatc
     def killed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ckpt_callbacks.run.compressing.settle", killed)
-    monkeypatch.setattr(f"ckpt_callbacks.run.compressing.{'succeeded' if moment == 'in place' else 'finish'}", killed)
+    monkeypatch.setattr("ckpt_callbacks.run.repacking.settle", killed)
+    monkeypatch.setattr(f"ckpt_callbacks.run.repacking.{'succeeded' if moment == 'in place' else 'finish'}", killed)
     with pytest.raises(KeyboardInterrupt):
         compress(trained, 1)
     monkeypatch.undo()
@@ -218,8 +211,8 @@ def test_the_native_file_is_the_checkpoint_again_if_the_compressed_one_is_lost(t
         raise KeyboardInterrupt
 
     before = Manifest.read(trained).records[3]
-    monkeypatch.setattr("ckpt_callbacks.run.compressing.finish", killed)
-    monkeypatch.setattr("ckpt_callbacks.run.compressing.settle", killed)
+    monkeypatch.setattr("ckpt_callbacks.run.repacking.finish", killed)
+    monkeypatch.setattr("ckpt_callbacks.run.repacking.settle", killed)
     with pytest.raises(KeyboardInterrupt):
         compress(trained, 3)
     monkeypatch.undo()
@@ -268,22 +261,30 @@ def held_in(dirpath):
 
 
 @pytest.mark.parametrize("background", [True, False])
-def test_rules_compress_all_but_what_a_run_would_resume_from(tmp_path, background):
+def test_rules_compress_all_when_a_run_has_ended(tmp_path, background):
     run = train(tmp_path, policy=RULES, background=background)
     assert held_in(tmp_path) == {
         2: (f"2{SUFFIX}.cz", "weights", False, Status.THINNED),
         4: (f"4{SUFFIX}.cz", "full", True, Status.VERIFIED),  # the larger contents win
         5: (f"5{SUFFIX}.cz", "full", True, Status.VERIFIED),
-        6: (f"6{SUFFIX}", "full", True, Status.VERIFIED),
+        6: (f"6{SUFFIX}.cz", "full", True, Status.VERIFIED),  # no run that was interrupted waits for it
     }
     assert "best 2 by val_loss (#2): weights, compression zstd" in run.view.plan().reasons[4]
     assert run.view.best().epoch == 2 and os.readlink(tmp_path / f"best{SUFFIX}.cz") == f"2{SUFFIX}.cz"
-    assert next(run.view.verified_resumable()).file == f"6{SUFFIX}"
+    assert next(run.view.verified_resumable()).file == f"6{SUFFIX}.cz"
     assert ckpt("verify", tmp_path).exit_code == ckpt("doctor", tmp_path, "--dry-run").exit_code == 0
-    assert not any((tmp_path / ".ckpt" / "staging").iterdir())
+    assert not any((tmp_path / ".run" / "staging").iterdir())
     train(tmp_path, 7, RULES)
-    assert held_in(tmp_path)[6][0] == f"6{SUFFIX}.cz"
+    assert held_in(tmp_path)[7][0] == f"7{SUFFIX}.cz"
     assert held_in(tmp_path)[4] == (f"4{SUFFIX}.cz", "weights", False, Status.THINNED)
+
+
+def test_what_an_interrupted_run_would_resume_from_stays_native(tmp_path):
+    with pytest.raises(IndexError):  # there is no loss of epoch 8
+        train(tmp_path, 8, RULES)
+    assert {epoch: found[0] for epoch, found in held_in(tmp_path).items() if epoch > 5} == {
+        6: f"6{SUFFIX}.cz", 7: f"7{SUFFIX}",
+    }  # fmt: skip
 
 
 def test_auto_leaves_native_what_gains_little_and_says_so_once(tmp_path, monkeypatch, caplog):
@@ -295,7 +296,7 @@ def test_auto_leaves_native_what_gains_little_and_says_so_once(tmp_path, monkeyp
     train(tmp_path, 4, policy)
     assert files(tmp_path) == [f"{epoch}{SUFFIX}" for epoch in range(1, 5)]
     assert [m.partition(":")[0] for m in caplog.messages if "stays native" in m] == [
-        f"{epoch}{SUFFIX} stays native" for epoch in (1, 2, 3)
+        f"{epoch}{SUFFIX} stays native" for epoch in (1, 2, 3, 4)
     ]
 
 
@@ -318,7 +319,7 @@ def test_the_thread_that_compresses_yields_to_training(tmp_path, monkeypatch):
     monkeypatch.setattr(writer, "compress", seen)
     before = os.getpriority(os.PRIO_PROCESS, 0)
     train(tmp_path, 2, policy := Policy(Every(epochs=1), KeepAll(contents=PACKED)), background=True)
-    assert [nice > before for _, nice in found] == [sys.platform == "linux"]
+    assert [nice > before for _, nice in found] == [sys.platform == "linux"] * 2
     train(tmp_path, 3, policy, background=False)
     assert found[-1] == (threading.main_thread(), before) and os.getpriority(os.PRIO_PROCESS, 0) == before
 
@@ -336,5 +337,5 @@ def test_thin_compresses_by_hand_and_as_rules_say(trained):
     train(trained, 5, ALL)
     path = trained / "policy.yaml"
     path.write_text("save: {every: {epochs: 1}}\nkeep: all\ncontents: {compression: auto}\n")
-    assert ckpt("thin", trained, "--config", path).stdout.count("compressed, from") == 2
-    assert [found[0].endswith(".cz") for found in held_in(trained).values()] == [True] * 4 + [False]
+    assert ckpt("thin", trained, "--config", path).stdout.count("compressed, from") == 3
+    assert all(found[0].endswith(".cz") for found in held_in(trained).values())

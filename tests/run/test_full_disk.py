@@ -26,7 +26,7 @@ LINE = "nothing can be saved: File too large; training goes on, and saves begin 
 def full_disk(dirpath, room=0):
     """Let no file become larger than the journal, which may grow by ``room`` bytes."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, ((dirpath / ".ckpt" / "manifest.jsonl").stat().st_size + room, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((dirpath / ".run" / "manifest.jsonl").stat().st_size + room, hard))
     try:
         yield
     finally:
@@ -80,13 +80,13 @@ def test_training_begins_and_saves_once_there_is_space(dirpath, caplog, resumed)
 
 
 def test_a_run_without_any_space_leaves_the_directory_as_it_was(dirpath):
-    before = (dirpath / ".ckpt" / "manifest.jsonl").read_bytes()
+    before = (dirpath / ".run" / "manifest.jsonl").read_bytes()
     with full_disk(dirpath):
         run = opened(dirpath)
         start(run)
         save(run, 1, 2)
         run.close()
-    assert (dirpath / ".ckpt" / "manifest.jsonl").read_bytes() == before
+    assert (dirpath / ".run" / "manifest.jsonl").read_bytes() == before
     again = opened(dirpath)
     assert next(again.view.verified_resumable()).epoch == 2
     again.close()
@@ -116,7 +116,7 @@ def test_no_failed_save_is_recorded_before_the_start_that_it_belongs_to(dirpath,
     if not ends_full:
         save(run, 3)
         run.close()
-    lines = (dirpath / ".ckpt" / "manifest.jsonl").read_text().splitlines()
+    lines = (dirpath / ".run" / "manifest.jsonl").read_text().splitlines()
     journal = [json.loads(line.partition(" ")[2]) for line in lines]  # after its checksum
     facts = [entry.get("attempt") or entry.get("record", {}) for entry in journal]
     new = [one.get("epoch", "start") for one in facts if "number" in one or one.get("status") == "failed"]

@@ -47,7 +47,7 @@ def test_a_checkpoint_that_cannot_be_deleted_is_deleted_by_a_later_save(tmp_path
         undo()
         training.epoch(5)
         assert training.files == ["5.raw"]
-        assert not any((tmp_path / ".ckpt" / "staging").iterdir())
+        assert not any((tmp_path / ".run" / "staging").iterdir())
     assert [record.epoch for record in Manifest.read(tmp_path).live()] == [5]
 
 
@@ -86,7 +86,7 @@ def test_a_deletion_that_fails_at_an_open_is_completed_by_a_save_of_that_run(tmp
             path.write_text("a file of somebody else")
         training.epoch(3)
         assert path.exists() is (kind == "replaced")
-        assert not any((tmp_path / ".ckpt" / "staging").iterdir())
+        assert not any((tmp_path / ".run" / "staging").iterdir())
 
 
 def test_what_stands_in_the_place_of_a_new_link_is_left_there(tmp_path, caplog):
@@ -143,7 +143,7 @@ def test_a_leftover_in_the_staging_folder_stops_neither_the_open_nor_the_save_of
     make, undo = undeletable
     with Training(tmp_path) as training:
         training.epoch(1)
-        staged = tmp_path / ".ckpt" / "staging" / f"{training.run.view.current}-2.raw"
+        staged = tmp_path / ".run" / "staging" / f"{training.run.view.current}-2.raw"
         staged.write_text("torn")
         make(staged)
         training.epoch(2)
@@ -154,7 +154,7 @@ def test_a_leftover_in_the_staging_folder_stops_neither_the_open_nor_the_save_of
         undo()
     with Training(tmp_path) as training:
         training.epoch(4)
-    assert not any((tmp_path / ".ckpt" / "staging").iterdir())
+    assert not any((tmp_path / ".run" / "staging").iterdir())
     assert all(record.status is not Status.FAILED for record in Manifest.read(tmp_path).records.values())
 
 
@@ -163,7 +163,7 @@ def test_a_private_file_that_cannot_be_written_is_named(tmp_path, undeletable, n
     make, undo = undeletable
     with Training(tmp_path) as training:
         training.epoch(1)
-    make(path := tmp_path / ".ckpt" / name)
+    make(path := tmp_path / ".run" / name)
     run = new_run(tmp_path, LAST, background=False)
     with pytest.raises(StoreError, match="Operation not permitted") as caught:
         run.open()
@@ -184,8 +184,8 @@ def test_a_private_file_that_cannot_be_written_is_named(tmp_path, undeletable, n
 def test_what_stands_in_the_place_of_a_new_manifest_does_not_stop_the_doctor(tmp_path):
     with Training(tmp_path) as training:
         training.epoch(1)
-    (tmp_path / ".ckpt" / "manifest.new").mkdir()
-    journal = tmp_path / ".ckpt" / "manifest.jsonl"
+    (tmp_path / ".run" / "manifest.new").mkdir()
+    journal = tmp_path / ".run" / "manifest.jsonl"
     journal.write_bytes(journal.read_bytes().replace(b"\n", b"\ngarbage\n", 1))
     assert ckpt("doctor", tmp_path).exit_code == 0
     assert ckpt("doctor", tmp_path).output == f"{tmp_path}: nothing is wrong\n"

@@ -37,7 +37,7 @@ def remove_it(link, tmp_path):
 
 def put_a_folder_there(link, tmp_path):
     link.unlink()
-    (link / ".ckpt").mkdir(parents=True)
+    (link / ".run").mkdir(parents=True)
 
 
 @pytest.mark.parametrize("change", [point_elsewhere, remove_it, put_a_folder_there])
@@ -81,11 +81,11 @@ def test_a_run_whose_place_another_one_has_taken_leaves_it_alone_and_says_so_onc
     other.close()
     os.rename(tmp_path / "run", tmp_path / "moved")
     os.rename(tmp_path / "other", tmp_path / "run")
-    before = (tmp_path / "run/.ckpt/manifest.jsonl").read_bytes()
+    before = (tmp_path / "run/.run/manifest.jsonl").read_bytes()
     for epoch in (4, 5, 6):
         save(run, epoch)
     run.close()
     assert len([message for message in caplog.messages if "was not saved" in message]) == 3
     assert len(caplog.messages) == 4  # and one about the journal, which cannot hold the failures
     assert all("is not the manifest that this process read before" in message for message in caplog.messages)
-    assert (tmp_path / "run/.ckpt/manifest.jsonl").read_bytes() == before
+    assert (tmp_path / "run/.run/manifest.jsonl").read_bytes() == before

@@ -52,7 +52,7 @@ def test_thin_goes_on_after_one_that_training_takes_and_one_that_is_damaged(tmp_
     def carry_out(rewriting, *given):
         monkeypatch.setattr(Rewriting, "carry_out", original)
         other = Manifest.read(tmp_path)
-        assert delete(other, other.records[1], lambda now: True, Leftovers(tmp_path / ".ckpt" / "staging"), "")
+        assert delete(other, other.records[1], lambda now: True, Leftovers(tmp_path / ".run" / "staging"), "")
         assert Rewriting(other, other.records[2]).carry_out().status is Status.THINNED
         return rewriting.carry_out(*given)
 

@@ -1,6 +1,5 @@
 """Checkpoints of which nothing needs more than the weights: they lose the rest, and nothing else."""
 
-import errno
 import os
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ from ckpt_callbacks.store.manifest import Manifest
 from ckpt_callbacks.store.replacement import intended, verify_now
 from tests.run import thinned
 from tests.run.thinned import POLICY, ROUNDED, SUFFIX, VAL, WEIGHTS, read, train, weights
+from tests.support import full_staging
 from tests.support.command import ckpt
 from tests.support.disks import mounted
 
@@ -44,7 +44,7 @@ def test_the_best_keep_their_weights_and_the_last_keeps_all(tmp_path, background
         assert embedded["record"]["contents"] == record.contents
     assert run.view.best().epoch == 2 and os.readlink(tmp_path / f"best{SUFFIX}") == f"2{SUFFIX}"
     assert next(run.view.verified_resumable()).epoch == 6
-    assert not any((tmp_path / ".ckpt" / "staging").iterdir())
+    assert not any((tmp_path / ".run" / "staging").iterdir())
     assert ckpt("verify", tmp_path).exit_code == ckpt("doctor", tmp_path, "--dry-run").exit_code == 0
 
 
@@ -78,15 +78,7 @@ def test_a_damaged_one_is_not_copied_into_a_good_digest(tmp_path, caplog):
 
 @pytest.mark.parametrize("call", ["replace", "fsync"])
 def test_what_fails_leaves_the_whole_one_and_training_goes_on(tmp_path, caplog, monkeypatch, call):
-    original = getattr(os, call)
-
-    def failing(target, *more, **named):
-        path = os.readlink(f"/proc/self/fd/{target}") if isinstance(target, int) else os.fspath(target)
-        if ".thin" in path:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
-        return original(target, *more, **named)
-
-    monkeypatch.setattr(os, call, failing)
+    full_staging.fill(monkeypatch, call)
     run = train(tmp_path)
     assert facts(tmp_path) == {2: WHOLE, 4: WHOLE, 6: WHOLE}
     assert [m for m in caplog.messages if "cannot be reduced" in m and "No space left" in m]
@@ -126,7 +118,7 @@ def test_a_run_resumes_from_the_last_whole_one_beside_reduced_ones(tmp_path):
 def test_a_lost_manifest_is_rebuilt_with_what_each_file_holds(tmp_path):
     train(tmp_path)
     before = facts(tmp_path)
-    (tmp_path / ".ckpt" / "manifest.jsonl").unlink()
+    (tmp_path / ".run" / "manifest.jsonl").unlink()
     assert ckpt("doctor", tmp_path, "--config", policy_file(tmp_path)).exit_code == 0
     assert {epoch: found[1:] for epoch, found in facts(tmp_path).items()} == {e: f[1:] for e, f in before.items()}
 
@@ -143,7 +135,7 @@ def test_two_that_reduce_one_checkpoint_at_a_time_do_not_disturb_each_other(tmp_
     assert Rewriting(manifest, record).carry_out(let_the_other_go_first) is None
     assert ended[0].status is Status.THINNED and facts(tmp_path)[1] == REDUCED
     verify(Manifest.read(tmp_path).records[1])
-    assert not any((tmp_path / ".ckpt" / "staging").iterdir())
+    assert not any((tmp_path / ".run" / "staging").iterdir())
 
 
 def test_an_announcement_that_nobody_carries_out_any_more_is_replaced(tmp_path):
@@ -200,7 +192,7 @@ def test_one_that_is_pinned_or_tagged_while_it_is_written_stays_whole(tmp_path, 
 
     assert Rewriting(Manifest.read(tmp_path), record).carry_out(meanwhile) is None
     assert facts(tmp_path)[1] == WHOLE
-    assert not any((tmp_path / ".ckpt" / "staging").iterdir())
+    assert not any((tmp_path / ".run" / "staging").iterdir())
 
 
 def test_verify_and_rm_know_what_was_reduced_meanwhile(tmp_path):
@@ -209,7 +201,7 @@ def test_verify_and_rm_know_what_was_reduced_meanwhile(tmp_path):
     before = manifest.records[1]
     assert Rewriting(Manifest.read(tmp_path), before).carry_out().status is Status.THINNED
     verify_now(manifest, before, from_device=True)
-    assert delete(Manifest.read(tmp_path), before, lambda now: True, Leftovers(tmp_path / ".ckpt" / "staging"), "")
+    assert delete(Manifest.read(tmp_path), before, lambda now: True, Leftovers(tmp_path / ".run" / "staging"), "")
     assert not before.path.exists() and Manifest.read(tmp_path).records[1].error is None
 
 

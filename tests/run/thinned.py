@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ckpt_callbacks import Contents, EventKind, Every, KeepBest, KeepLast, Metric, Policy
+from ckpt_callbacks import Contents, EventKind, Every, KeepBest, KeepLast, Metric, Policy, native_path
 from ckpt_callbacks.config import Config
 from ckpt_callbacks.errors import VerifyError
 from ckpt_callbacks.formats import FORMATS, Format, Shapes, Written
+from ckpt_callbacks.formats.sharded.pieces import Piece
 from tests.support.training import new_run, report, start
 
 SUFFIX = ".parts"
@@ -68,7 +69,8 @@ def train(dirpath: Path, epochs: int = EPOCHS, policy: Policy = POLICY, **settin
     begin, newest = 0, next(run.view.verified_resumable(), None)
     if newest is not None:
         begin = newest.epoch
-        run.restore(read(newest.path)[0]["snapshot"])
+        with native_path(newest.path) as native:
+            run.restore(read(native)[0]["snapshot"])
     start(run, step=begin * 10, epoch=begin)
     try:
         for epoch in range(begin + 1, epochs + 1):
@@ -108,4 +110,17 @@ def _thin(path: Path, thinned: Path, record: Mapping[str, Any], contents: Conten
     return Written([("weights", (len(data),))], reduced=reduced)
 
 
-FORMATS[SUFFIX] = Format(SUFFIX, lambda path: read(path)[0], _check, lambda a, b: read(a)[1] == read(b)[1], _thin)
+def _split(path: Path, folder: Path, most: int, progress: Callable[[int], object]) -> list[Piece]:
+    whole, pieces = path.read_bytes(), []
+    begin = whole.index(b"\n") + 1
+    for number, at in enumerate(range(begin, len(whole), most)):
+        part = whole[at : at + most]
+        (folder / f"part-{number}").write_bytes(part)
+        pieces.append(Piece(at, len(part), f"part-{number}", 0))
+        progress(len(part))
+    return pieces
+
+
+FORMATS[SUFFIX] = Format(
+    SUFFIX, lambda path: read(path)[0], _check, lambda a, b: read(a)[1] == read(b)[1], _thin, split=_split
+)

@@ -37,7 +37,9 @@ plain = st.recursive(
 records = st.builds(
     Record,
     id=st.integers(1, 9),
-    file=st.text(min_size=1, max_size=12).filter(lambda name: name not in (".", "..") and not set(name) & set("/\0")),
+    file=st.text(min_size=1, max_size=12).filter(
+        lambda name: name not in (".", "..", ".run", ".ckpt") and not set(name) & set("/\0")
+    ),
     step=st.integers(0, 10**12),
     wall=st.floats(0, 1e10),
     metrics=st.dictionaries(st.text(max_size=5), st.floats(), max_size=3),

@@ -48,7 +48,7 @@ def test_a_file_larger_than_a_piece_is_read_whole_and_progress_adds_up(tmp_path)
     assert sum(pieces) == 19
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.binary(min_size=1, max_size=300), bit=st.integers(0, 2399))
 def test_any_flipped_bit_of_a_file_is_noticed(tmp_path, data, bit):
     path = tmp_path / "a.ckpt"

@@ -18,7 +18,7 @@ from tests.store.journals import facts, record, records, written
 from tests.support.processes import ENVIRONMENT
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(appended=st.lists(records, min_size=1, max_size=5))
 def test_what_was_put_is_read_again(no_flush, tmp_path, appended):
     shutil.rmtree(tmp_path / "run", ignore_errors=True)

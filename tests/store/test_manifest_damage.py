@@ -75,10 +75,10 @@ def test_any_flipped_bit_of_a_change_loses_at_most_that_change_and_is_reported(t
             flipped.check(at, bit)
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), middle=records)
 def test_any_flipped_bit_of_a_record_loses_at_most_that_record_and_is_reported(no_flush, tmp_path, data, middle):
-    shutil.rmtree(tmp_path / ".ckpt", ignore_errors=True)
+    shutil.rmtree(tmp_path / ".run", ignore_errors=True)
     manifest = written(tmp_path, [record(10)])
     journal = manifest.layout.journal
     start = journal.stat().st_size

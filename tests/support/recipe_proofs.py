@@ -13,8 +13,8 @@ from ckpt_callbacks.testing import FakeWriter
 
 VAL = Metric("val_loss", mode="min")
 
-def play(policy, curve, *, listeners=(), source=None, suffix=".bin", end=True):
-    run = Run(policy, Settings(dirpath="runs/a"), suffix=suffix, framework="test", name="Test")
+def play(policy, curve, *, listeners=(), source=None, suffix=".bin", end=True, mirrors=()):
+    run = Run(policy, Settings(dirpath="runs/a", mirrors=mirrors), suffix=suffix, framework="test", name="Test")
     run.listeners.extend(listeners)
     run.open()
     run.start(source or FakeWriter(), step=0, epoch=0)
@@ -31,7 +31,7 @@ def play(policy, curve, *, listeners=(), source=None, suffix=".bin", end=True):
 FILES = {
     "A trigger": ("policy/triggers.py", "config/rule_names.py", "__init__.py"),
     "A retention rule": ("policy/retention.py", "config/rule_names.py", "__init__.py"),
-    "A mirror": ("mirrors/*.py", "settings.py", "config/rule_names.py"),
+    "A kind of mirror": ("remote/*.py",),
     "8-bit floats, and other contents": (
         "policy/contents.py", "policy/contents_order.py", "config/rule_contents.py", "formats/reduction.py",
         "formats/*/rounding.py", "formats/*/thin.py",
@@ -44,7 +44,7 @@ FILES = {
     "Replay": ("replay/*.py", "cli/replay.py"),
     "A report": ("report/*.py", "cli/report.py", "store/manifest.py"),
     "A tracker, such as W&B": ("trackers/*.py",),
-    "A drop-in class": ("lightning/compat.py", "keras/compat.py"),
+    "A corrected decision of a drop-in": ("lightning/drop_ins/*.py", "keras/drop_ins/*.py"),
     "A setting": ("settings.py", "config/schema.py", "lightning/callback.py", "keras/callback.py"),
 }  # fmt: skip
 
@@ -67,13 +67,18 @@ run = play(policy, [0.7, 0.4, 0.6, 0.3], end=False)
 assert [r.step for r in run.view.records()] == [10, 20, 40]
 assert run.view.plan().reasons[1] == ("first 2",)
 """,
-    "A mirror": _PLAY
+    "A kind of mirror": _PLAY
     + """
-from ckpt_callbacks.mirrors.folder import FolderMirror
-play(Policy(Every(epochs=1), KeepLast(1)), [0.7, 0.4], listeners=[FolderMirror(Path("mirror"))])
-manifest = Manifest.read("runs/a")
-assert sorted(p.name for p in Path("mirror").iterdir()) == sorted(r.file for r in manifest.records.values())
-assert all(p.read_bytes() == b"checkpoint" for p in Path("mirror").iterdir())
+import shutil
+mirror, policy = Mirror(f"sqlite://{Path.cwd()}/mirror.db"), Policy(Every(epochs=1), KeepLast(1))
+run = play(policy, [0.7, 0.4], mirrors=(mirror,))
+last = run.view.last()
+run.close()
+shutil.rmtree("runs")
+again = Run(policy, Settings(dirpath="runs/a", mirrors=(mirror,)), suffix=".bin", framework="test", name="Test")
+again.open()
+found = again.directory.mirrors.bring_back()
+assert (found.step, found.digest) == (last.step, last.digest) and found.path.read_bytes() == b"checkpoint"
 """,
     "8-bit floats, and other contents": _PLAY
     + """
@@ -211,17 +216,14 @@ class FakeRun:
 play(Policy(Every(epochs=1), KeepLast(1)), [0.7, 0.4], listeners=[WandbTracker(FakeRun())], end=False)
 assert FakeRun.logged == [(10, "every 1 epoch"), (20, "every 1 epoch")]
 """,
-    "A drop-in class": """
-import keras
-import numpy as np
-from ckpt_callbacks.keras.compat import ModelCheckpoint
+    "A corrected decision of a drop-in": """
+from ckpt_callbacks.keras import EarlyStopping
 
-keras.utils.set_random_seed(0)
-model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-model.compile("sgd", "mse")
-checkpoint = ModelCheckpoint("runs/a", "loss", mode="min", save_best_only=True)
-model.fit(np.ones((8, 2)), np.zeros(8), epochs=3, verbose=0, callbacks=[checkpoint])
-assert checkpoint.best().step == 3 and "loss improved" in checkpoint.best().reasons[0]
+stopping = EarlyStopping("accuracy", mode="max")
+stopping.on_train_begin()
+stopping._set_monitor_op()
+assert stopping._is_improvement(0.5, 0.4) and not stopping._is_improvement(0.4, 0.5)
+assert not stopping._is_improvement(float("inf"), 0.5) and not stopping._is_improvement(float("nan"), 0.5)
 """,
     "A setting": _PLAY
     + """

@@ -26,6 +26,7 @@ from ckpt_callbacks import (
     Mean,
     Median,
     Metric,
+    Mirror,
     NonFinite,
     Not,
     OnDeadline,
@@ -160,13 +161,39 @@ def contents() -> st.SearchStrategy[Contents]:
     dropping = st.fixed_dictionaries({"drop": st.lists(weights, min_size=1)}, optional={"reference": weights})
     others = {"weights": st.sampled_from(PARAMETERS), "compression": st.none() | st.sampled_from(COMPRESSIONS)}
     rounded = {"dtype": st.none() | st.sampled_from([one for one in DTYPES if one not in WHOLE_NUMBERS])}
-    parts = st.fixed_dictionaries(
-        {}, optional={"kind": st.sampled_from(KINDS), **rounded, **others}
-    ) | st.fixed_dictionaries(
-        {"kind": st.just("weights"), "source": st.sampled_from(SOURCES), "dtype": st.sampled_from(DTYPES)},
-        optional=others,
+    parts = (
+        st.fixed_dictionaries({}, optional={"kind": st.sampled_from(KINDS), **rounded, **others})
+        | st.fixed_dictionaries(
+            {"kind": st.just("weights"), "source": st.sampled_from(SOURCES), "dtype": st.sampled_from(DTYPES)},
+            optional=others,
+        )
+        | st.fixed_dictionaries(
+            {"kind": st.just("weights"), "shards": st.fixed_dictionaries({"max_size": st.integers(1, 2**50)})},
+            optional=rounded,
+        )
     )
     return st.tuples(parts, st.just({}) | dropping).map(lambda both: Contents(**both[0], **both[1]))
+
+
+def mirrors(keep: st.SearchStrategy[Retention | None]) -> st.SearchStrategy[list[Mirror]]:
+    """Mirrors of one run, whose rules are drawn from ``keep``."""
+    names_of_options = st.text(min_size=1, max_size=8)
+    options = st.recursive(
+        st.none() | st.booleans() | st.integers() | finite() | st.text(max_size=12),
+        lambda part: st.lists(part, max_size=2) | st.dictionaries(names_of_options, part, max_size=2),
+        max_leaves=4,
+    )
+    places = st.sampled_from(["s3://b/a", "gs://b", "hf://buckets/a/b", "rclone:box:a", "sftp://ada@h:22/a", "/a"])
+    one = st.builds(
+        Mirror,
+        places,
+        keep=st.none() | keep,
+        contents=st.none() | contents(),
+        every=st.just(0) | positive(),
+        max_upload_rate=st.none() | counts(),
+        storage_options=st.dictionaries(names_of_options, options, max_size=3),
+    )
+    return st.lists(one, max_size=3, unique_by=lambda mirror: mirror.place)
 
 
 def stoppings(by: st.SearchStrategy[Metric] | None = None) -> st.SearchStrategy[Stopping]:

@@ -84,6 +84,7 @@ def check(names, module):
     found, parameters = names.of(module), module.named_parameters
     assert found.trained == [name for name, one in parameters(remove_duplicate=False) if one.requires_grad]
     assert found.frozen == [name for name, one in parameters() if not one.requires_grad]
+    assert found.frozen_in_file == [name for name, one in parameters(remove_duplicate=False) if not one.requires_grad]
 
 
 @settings(max_examples=60, deadline=None)

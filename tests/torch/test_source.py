@@ -42,6 +42,7 @@ def whole(tmp_path_factory):
     return outcome(train(tmp_path_factory.mktemp("whole") / "run"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kill_at", only_quick([7, 8, 20], 7))
 def test_a_killed_plain_loop_resumes_to_the_same_bits(tmp_path, whole, kill_at):
     dirpath = tmp_path / "run"

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ...errors import StoreError, VerifyError
 from ...policy.contents import Contents
+from ...store.aliases import COMPRESSED
 from ...store.digest import digest
 from ..format import Format, Shapes, Written
-from ..inside import Inside
-from .opened import check_whole, native_path
-from .suffix import SUFFIX
+from ..packed.opened import check_whole, native_path
 
 CODEC = "zstd"  # in records
 
@@ -39,21 +38,17 @@ def compressed_form(native: Format) -> Format:
             smaller = whole.with_name(f"thin-{whole.name}")
             written = native.thin(whole, smaller, record, contents)
             native.check(smaller, written.shapes)
-            embedded = (native.facts(smaller) or {"record": record})["record"]  # `thin` may have completed it
-            found = digest(smaller)
+            embedded = {**record, "reduced": written.reduced}
+            if written.digest is None or written.size is None:
+                found = digest(smaller)
+            else:
+                found = written.digest, written.size
             inside = compressed(*found)
             if compress(smaller, thinned, {"record": {**embedded, "compressed": inside}}) != found:
                 raise VerifyError(f"{path}: what it was reduced to changed while it was compressed")
         return replace(written, digest=None, size=None, compressed=inside)
 
-    @contextmanager
-    def look(path: Path) -> Iterator[Inside]:
-        if native.look is None:
-            raise StoreError(f"{path}: is in a format that cannot be compared")
-        with native_path(path) as whole, native.look(whole) as found:
-            yield found
-
-    return Format(f"{native.suffix}{SUFFIX}", embedded_facts, _check, same, thin, look)
+    return Format(f"{native.suffix}{COMPRESSED}", embedded_facts, _check, same, thin)
 
 
 def compressed(digest: str, size: int) -> dict[str, Any]:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections import OrderedDict
-from pathlib import Path
-from typing import Any
-
-import xxhash
 
 from ...errors import Unreadable, VerifyError
+from ...store.digest import named
+from ..packed.native_bytes import NativeBytes
 from .codec import decode
 from .container import checksum, read_header, read_index
 from .zstd import library
@@ -18,11 +15,10 @@ from .zstd import library
 _CACHED = 2  # chunks in memory: loaders go back and forth between the small parts of a file and the large ones
 
 
-class CompressedFile(io.RawIOBase):
+class CompressedFile(NativeBytes):
     """The native file in a compressed one, read-only.
 
-    Each chunk's checksum is compared when it is read. Whoever reads all chunks one after the other also has the digest
-    of the native file compared.
+    Each chunk's checksum is compared when it is read.
 
     Args:
         path: The compressed file.
@@ -37,9 +33,8 @@ class CompressedFile(io.RawIOBase):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        super().__init__()
         library()
-        self._path, self._position = Path(os.fspath(path)), 0
+        super().__init__(path, "", 0)
         self._file = open(path, "rb")  # noqa: SIM115
         try:
             self.header, begin = read_header(self._file, self._path)
@@ -47,59 +42,27 @@ class CompressedFile(io.RawIOBase):
         except BaseException:
             self.close()
             raise
+        self.digest, self.size = named(self.header.digest), self.header.size
         self._cache: OrderedDict[int, memoryview] = OrderedDict()
-        self._hasher, self._next = xxhash.xxh3_128(), 0  # the chunk that continues the digest
-
-    @property
-    def name(self) -> str:
-        """The path of the compressed file."""
-        return str(self._path)
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self.header.size}[whence]
-        if base + offset < 0:
-            raise ValueError(f"{self._path}: cannot seek to {base + offset}; expected at least 0")
-        self._position = base + offset
-        return self._position
-
-    def readinto(self, buffer: Any) -> int:
-        view = memoryview(buffer).cast("B")
-        filled, most = 0, min(len(view), max(0, self.header.size - self._position))
-        while filled < most:
-            number, inside = divmod(self._position, self.header.chunk)
-            piece = self._chunk(number)[inside : inside + most - filled]
-            view[filled : filled + len(piece)] = piece
-            filled, self._position = filled + len(piece), self._position + len(piece)
-        return filled
-
-    def readall(self) -> bytes:
-        return self.read(max(0, self.header.size - self._position)) or b""
 
     def close(self) -> None:
         self._file.close()
         super().close()
+
+    def _fill(self, view: memoryview, position: int) -> None:
+        filled = 0
+        while filled < len(view):
+            number, inside = divmod(position + filled, self.header.chunk)
+            piece = self._chunk(number)[inside : inside + len(view) - filled]
+            view[filled : filled + len(piece)] = piece
+            filled += len(piece)
 
     def _chunk(self, number: int) -> memoryview:
         """Return a chunk of the native file."""
         if number in self._cache:
             self._cache.move_to_end(number)
             return self._cache[number]
-        chunk = self._decoded(number)
-        if number == self._next:
-            self._hasher.update(chunk)
-            if number + 1 == len(self._places) and self._hasher.digest() != self.header.digest:
-                raise VerifyError(f"{self._path}: is damaged: its content does not match the digest in it")
-            self._next += 1
-        self._cache[number] = chunk
+        chunk = self._cache[number] = self._decoded(number)
         if len(self._cache) > _CACHED:
             self._cache.popitem(last=False)
         return chunk

@@ -8,6 +8,7 @@ from typing import Any
 
 import xxhash
 
+from ...store.digest import named
 from .codec import CHUNK, Encoder
 from .container import Header, checksum, index_of
 
@@ -49,7 +50,7 @@ def compress(
         made.write(index)
         made.seek(0)
         made.write(Header(size, CHUNK, hasher.digest(), index_at, checksum(index), facts).to_bytes())
-    return f"xxh3_128:{hasher.hexdigest()}", size
+    return named(hasher), size
 
 
 def _fill(source: Any, buffer: memoryview) -> int:

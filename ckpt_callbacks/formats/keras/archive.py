@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..packed.opened import open as open_native
+
 KEY, METADATA, WEIGHTS = "ckpt_callbacks", "metadata.json", "model.weights.h5"
 ARRAYS = "ckpt_callbacks_arrays"  # the HDF5 group of this package's own arrays, beside the weights
 OPTIMIZERS = "optimizers"  # the key of the HDF5 groups of optimizers in the data that `read` returns
@@ -19,8 +21,8 @@ _PLACES = f"{KEY}.{PLACES}"  # the key of the places in ``metadata.json``
 
 
 def read(path: Path) -> dict[str, Any] | None:
-    """Return the data embedded in an archive; None if it holds none."""
-    with zipfile.ZipFile(path) as archive:
+    """Return the data embedded in an archive, compressed or not; None if it holds none."""
+    with open_native(path) as file, zipfile.ZipFile(file) as archive:
         metadata = json.loads(archive.read(METADATA))
     found: dict[str, Any] | None = metadata.get(KEY)
     return found if found is None or _PLACES not in metadata else {**found, PLACES: metadata[_PLACES]}

@@ -11,9 +11,9 @@ from typing import Any
 
 from ...errors import VerifyError
 from ..format import Shapes, missing
-from ..zip_member import open_member
-from .archive import ARRAYS, WEIGHTS
+from .archive import ARRAYS
 from .embedded_dataset import DATASET
+from .hdf5_part import hdf5_part
 from .suffix import KERAS
 
 
@@ -27,15 +27,10 @@ def check(path: Path, wanted: Shapes) -> None:
     Raises:
         Exception: Whatever zipfile and h5py raise for a damaged file; `VerifyError` if tensors are missing.
     """
-    import h5py
-
-    if path.suffix != KERAS:
-        with h5py.File(path) as file:
-            _check_open(path, file, wanted)
-        return
-    with zipfile.ZipFile(path) as archive:
-        _parse(archive.read("config.json"))
-    with open_member(path, WEIGHTS) as member, h5py.File(member) as file:
+    if path.suffix == KERAS:
+        with zipfile.ZipFile(path) as archive:
+            _parse(archive.read("config.json"))
+    with hdf5_part(path) as file:
         _check_open(path, file, wanted)
 
 

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..packed.suffix import native_name
 from . import archive, embedded_dataset
+from .hdf5_part import hdf5_part
 from .suffix import KERAS
 
 
@@ -20,11 +22,9 @@ def read(path: Path) -> dict[str, Any] | None:
         ValueError: The embedded data are not JSON.
         zipfile.BadZipFile: The file is not an archive.
     """
-    if path.suffix == KERAS:
+    if native_name(path.name).endswith(KERAS):
         return archive.read(path)
-    import h5py  # here, because only those who have such files need it
-
-    with h5py.File(path) as file:
+    with hdf5_part(path) as file:
         return embedded_dataset.read(file)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class Entry:
+class Dataset:
     """One dataset.
 
     Attributes:
@@ -40,8 +40,8 @@ class Group:
 
     path: str
     metadata: tuple[tuple[str, Any], ...]
-    entries: tuple[Entry, ...]
+    entries: tuple[Dataset, ...]
 
-    def place(self, entry: Entry) -> str:
+    def place(self, entry: Dataset) -> str:
         """Return the full name of one of the entries in the file."""
         return "/".join(filter(None, (self.path, "vars", entry.key)))

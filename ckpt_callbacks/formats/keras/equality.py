@@ -8,9 +8,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from ..zip_member import open_member
 from . import archive
 from .check import tensors
+from .hdf5_part import OPTIMIZER_GROUPS, hdf5_part
 from .suffix import KERAS
 
 
@@ -23,14 +23,7 @@ def same_weights(a: Path, b: Path) -> bool:
             members = [opened.getinfo(archive.WEIGHTS) for opened in (first, second)]
             if members[0].CRC == members[1].CRC and members[0].file_size == members[1].file_size:
                 return True
-        with (
-            open_member(a, archive.WEIGHTS) as x,
-            open_member(b, archive.WEIGHTS) as y,
-            h5py.File(x) as f,
-            h5py.File(y) as g,
-        ):
-            return _same_datasets(f, g)
-    with h5py.File(a) as f, h5py.File(b) as g:
+    with hdf5_part(a) as f, hdf5_part(b) as g:
         return _same_datasets(f, g)
 
 
@@ -42,4 +35,4 @@ def _same_datasets(f: h5py.Group, g: h5py.Group) -> bool:
 
 
 def _datasets(file: h5py.Group) -> list[str]:
-    return [name for name, _ in tensors(file) if not name.startswith(("optimizer/", "optimizer_weights/"))]
+    return [name for name, _ in tensors(file) if not name.startswith(tuple(f"{group}/" for group in OPTIMIZER_GROUPS))]

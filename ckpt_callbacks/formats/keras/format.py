@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,11 @@ from ...errors import StoreError, VerifyError, first_line
 from ...policy.contents import Contents
 from ..format import Format, Shapes, Written
 from ..inside import Inside
+from ..original import Original
+from ..sharded.pieces import Piece
 from . import embedded
 from .check import check
+from .original import original
 from .suffix import KERAS, LEGACY
 
 
@@ -67,5 +70,16 @@ def _places(path: Path) -> Mapping[tuple[Any, int], int]:
     return places(path)
 
 
-ARCHIVE = Format(KERAS, _facts, _check, _same, _thin, _look, _places)
-HDF5 = Format(LEGACY, _facts, _check, _same, _thin, _look, _places)
+def _split(path: Path, folder: Path, most: int, progress: Callable[[int], object]) -> Sequence[Piece]:
+    from .shards import split  # here, for the same reason
+
+    return split(path, folder, most, progress)
+
+
+def _original(path: Path) -> Original | None:
+    with _readable(path):
+        return original(path) if _facts(path) is None else None
+
+
+ARCHIVE = Format(KERAS, _facts, _check, _same, _thin, _look, _places, _split, _original)
+HDF5 = Format(LEGACY, _facts, _check, _same, _thin, _look, _places, _split, _original)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,11 @@ import numpy as np
 from ...errors import StoreError, VerifyError, first_line
 from ...policy.contents import WHOLE_NUMBERS
 from ..inside import PIECE, Inside, WeightOnDisk
-from ..zip_member import open_member
 from . import archive, embedded_dataset
 from .check import tensors
+from .hdf5_part import LEGACY_WEIGHTS, OPTIMIZER_GROUPS, hdf5_part
 from .suffix import KERAS
 
-_OPTIMIZER, _LEGACY = ("optimizer/", "optimizer_weights/"), "model_weights"
 _PASSING = "shared_object_id"
 _DESCRIPTIONS = ("model_config", "training_config")  # attributes of a legacy file, in JSON
 
@@ -34,29 +33,28 @@ def look(path: Path) -> Iterator[Inside]:
         StoreError: The file holds no weights.
         Exception: Whatever zipfile and h5py raise for a damaged file.
     """
-    with ExitStack() as opened:
+    with hdf5_part(path) as file:
         if path.suffix == KERAS:
             embedded = archive.read(path) or {}
             with zipfile.ZipFile(path) as whole:
                 facts, config = (json.loads(whole.read(name)) for name in (archive.METADATA, "config.json"))
             settings = {"model": _named(config.get("config")), "compiled": _named(config.get("compile_config"))}
-            file = opened.enter_context(h5py.File(opened.enter_context(open_member(path, archive.WEIGHTS))))
-            dropped = (*_OPTIMIZER, *(f"{name}/" for name in embedded.get(archive.OPTIMIZERS, ())))
+            dropped = (*OPTIMIZER_GROUPS, *embedded.get(archive.OPTIMIZERS, ()))
         else:
-            file = opened.enter_context(h5py.File(path))
-            embedded, facts, dropped = embedded_dataset.read(file) or {}, dict(file.attrs), _OPTIMIZER
+            embedded, facts, dropped = embedded_dataset.read(file) or {}, dict(file.attrs), OPTIMIZER_GROUPS
             settings = {name: _named(json.loads(file.attrs[name])) for name in _DESCRIPTIONS if name in file.attrs}
-        layout = "a legacy .h5 file of Keras" if _LEGACY in file else "a Keras file"
+        layout = "a legacy .h5 file of Keras" if LEGACY_WEIGHTS in file else "a Keras file"
         dtype = embedded.get("record", {}).get("reduced", {}).get("dtype")
         if dtype in WHOLE_NUMBERS:  # the values are Keras' own; only Keras knows what they stand for
             layout = f"{layout} with {dtype} weights"
-        found = {name: data for name, data in tensors(file) if not name.startswith(dropped)}
+        groups = tuple(f"{group}/" for group in dropped)
+        found = {name: data for name, data in tensors(file) if not name.startswith(groups)}
         if not found:
             raise StoreError(f"{path}: holds no weights; expected a file that Keras has saved")
         kept = {"keras_version": "keras", "backend": "backend"}
         yield Inside(
             layout,
-            {name.removeprefix(f"{_LEGACY}/"): _entry(path, data) for name, data in found.items()},
+            {name.removeprefix(f"{LEGACY_WEIGHTS}/"): _entry(path, data) for name, data in found.items()},
             settings,
             {shown: facts[name] for name, shown in kept.items() if name in facts},
             embedded.get("record"),

@@ -13,7 +13,7 @@ from keras.src.saving import saving_lib
 
 from ...memory.pages import PAGE
 from .embedded_dataset import DATASET
-from .entries import Entry, Group
+from .entries import Dataset, Group
 from .equal_bytes import equal_bytes
 from .sparse_file import SparseFile
 
@@ -48,7 +48,7 @@ def lay_out(groups: Sequence[Group], facts: int = 0) -> FileLayout:
     store = _EmptyStore(file)
     feed(store, groups, [entry for group in groups for entry in group.entries])
     if facts:
-        store.put(store.h5_file, DATASET, Entry(DATASET, np.dtype(np.uint8), (facts,)))
+        store.put(store.h5_file, DATASET, Dataset(DATASET, np.dtype(np.uint8), (facts,)))
     places = [(dataset.get_offset(), number) for number, dataset in enumerate(store.datasets)]
     sizes = [dataset.get_storage_size() for dataset in store.datasets]
     store.close()
@@ -126,14 +126,14 @@ class _EmptyStore(saving_lib.H5IOStore):
     def _get_h5_file(self, path_or_io: SparseFile, mode: str | None = None) -> h5py.File:
         return h5py.File(path_or_io, mode or self.mode, alignment_threshold=PAGE, alignment_interval=PAGE)
 
-    def __setitem__(self, key: str, entry: Entry) -> None:
+    def __setitem__(self, key: str, entry: Dataset) -> None:
         if not self._h5_entry_initialized:
             self._create_h5_group(self._h5_entry_path)
         dataset = self.put(self._h5_entry_group, key, entry)
         if keras.backend.standardize_dtype(entry.dtype) == "bfloat16":
             dataset.attrs["dtype"] = "bfloat16"
 
-    def put(self, group: h5py.Group, key: str, entry: Entry) -> h5py.Dataset:
+    def put(self, group: h5py.Group, key: str, entry: Dataset) -> h5py.Dataset:
         # By the low-level call, because `create_dataset` does not allocate scalars at once.
         kind = h5py.h5t.py_create(entry.dtype, logical=True)
         space = h5py.h5s.create_simple(entry.shape) if entry.shape else h5py.h5s.create(h5py.h5s.SCALAR)

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from ...memory.pages import PAGE, address_of, round_up
-from ..zip_member import open_member
-from .archive import ARRAYS, WEIGHTS
-from .entries import Entry, Group
+from .archive import ARRAYS
+from .entries import Dataset, Group
 from .equal_bytes import equal_bytes
+from .hdf5_part import hdf5_part
 
 DATASET = f"{ARRAYS}/vars/0"
 _ALIGN = 64
@@ -89,7 +89,7 @@ def group_of(size: int) -> Group:
     Args:
         size: The size of the dataset in bytes.
     """
-    return Group(ARRAYS, (), (Entry("0", np.dtype(np.uint8), (size,)),))
+    return Group(ARRAYS, (), (Dataset("0", np.dtype(np.uint8), (size,)),))
 
 
 def read(path: Path, places: Sequence[Sequence[Any]]) -> list[np.ndarray]:
@@ -99,11 +99,9 @@ def read(path: Path, places: Sequence[Sequence[Any]]) -> list[np.ndarray]:
         path: The archive.
         places: The places of the arrays.
     """
-    import h5py  # here, because only users of such files need it
-
     if not places:
         return []
-    with open_member(path, WEIGHTS) as member, h5py.File(member) as file:
+    with hdf5_part(path) as file:
         held = {name: np.frombuffer(file[name][()].tobytes(), np.uint8) for name in {name for name, _ in places}}
     return [held[name][offset:] for name, offset in places]
 

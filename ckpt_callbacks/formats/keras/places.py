@@ -7,8 +7,9 @@ from pathlib import Path
 
 import h5py
 
-from ..zip_member import data_start, open_member
+from ..zip_member import data_start
 from .archive import WEIGHTS
+from .hdf5_part import hdf5_part
 from .suffix import KERAS
 
 _LARGE = 64 << 10  # bytes; smaller arrays are not worth a call of the system
@@ -20,15 +21,15 @@ def places(path: Path) -> dict[tuple[str, int], int]:
     Raises:
         Exception: Whatever zipfile and h5py raise for a damaged file.
     """
-    if path.suffix != KERAS:
-        with h5py.File(path) as file:
-            return _places(file, 0)
-    with zipfile.ZipFile(path) as archive:
-        info = archive.getinfo(WEIGHTS)
-    if info.compress_type != zipfile.ZIP_STORED:
-        return {}
-    with open_member(path, WEIGHTS) as member, h5py.File(member) as file:
-        return _places(file, data_start(path, info))
+    start = 0
+    if path.suffix == KERAS:
+        with zipfile.ZipFile(path) as archive:
+            info = archive.getinfo(WEIGHTS)
+        if info.compress_type != zipfile.ZIP_STORED:
+            return {}
+        start = data_start(path, info)
+    with hdf5_part(path) as file:
+        return _places(file, start)
 
 
 def _places(file: h5py.File, start: int) -> dict[tuple[str, int], int]:

@@ -13,9 +13,10 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from ..reduction import LEVELS, Error, error_of
+
 _UNKNOWN = re.compile(r"Could not locate (\w+ '[^']+')")
 _KINDS = ("Dense", "EinsumDense", "Embedding")
-_LEVELS = {"int8": 127, "int4": 7}
 
 
 def quantize(path: str, made: str, dtype: str) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def quantize(path: str, made: str, dtype: str) -> dict[str, Any]:
     for layer in _layers(keras, model):
         name, kernel, axis = _kernel(layer)
         layer.quantize(dtype, **({} if config is None else {"config": config}))
-        errors[f"{layer.name}/{name}"] = _error(kernel, axis, _LEVELS[dtype])
+        errors[f"{layer.name}/{name}"] = _error(kernel, axis, LEVELS[dtype])
     if not errors:
         return {"refused": f"Keras quantizes only {', '.join(_KINDS)} layers of a model, and it has none"}
     model.save(made)
@@ -65,14 +66,14 @@ def _kernel(layer: Any) -> tuple[str, Any, Any]:
     return name, keras.ops.convert_to_numpy(getattr(layer, name)), axis
 
 
-def _error(kernel: Any, axis: Any, levels: int) -> tuple[float, float]:
+def _error(kernel: Any, axis: Any, levels: int) -> Error:
     """Return the largest absolute error, and the same as a part of the largest absolute value."""
     import numpy as np
 
     kernel = kernel.astype(np.float64)
     scale = np.maximum(np.abs(kernel).max(axis=axis, keepdims=True) / levels, np.finfo(np.float32).tiny)
     worst, largest = float(np.abs(np.round(kernel / scale) * scale - kernel).max()), float(np.abs(kernel).max())
-    return worst, worst / largest if largest else 0.0
+    return error_of(worst, largest)
 
 
 def _config(keras: Any, dtype: str) -> Any:

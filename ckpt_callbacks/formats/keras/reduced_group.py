@@ -12,11 +12,12 @@ import ml_dtypes
 import numpy as np
 from h5py import h5d, h5s, h5t
 
-from ..reduction import Error, Reduction
+from ..reduction import Error, Reduction, error_of
+from .hdf5_part import LEGACY_WEIGHTS
 
 _TYPES = {"fp32": np.dtype("float32"), "fp16": np.dtype("float16"), "bf16": np.dtype(ml_dtypes.bfloat16)}
 _NAMES = {2: "fp16", 4: "fp32", 8: "fp64"}  # of the types that HDF5 files hold, by the bytes of a number
-_VARS, _LEGACY = "vars", "model_weights"  # the groups of an object's variables, and of all layers of a legacy file
+_VARS = "vars"  # the group of an object's variables
 
 
 def copy_group(
@@ -55,7 +56,7 @@ def copy_group(
         else:
             chosen, called = source.file[instead.get(place, place)], _names(place, name, label)
             if not reduction.drops(*called, nbytes=chosen.nbytes, data=partial(_raw_bytes, chosen)):
-                _copy_dataset(chosen, made, name, reduction, called[0], is_legacy=_LEGACY in place)
+                _copy_dataset(chosen, made, name, reduction, called[0], is_legacy=LEGACY_WEIGHTS in place)
     for name, value in source.attrs.items():
         made.attrs[name] = _present(value, made) if name.startswith("weight_names") else value
 
@@ -79,7 +80,7 @@ def _names(place: str, name: str, label: str) -> tuple[str, ...]:
     ``head/0``. In a legacy file, it says ``model_weights/head/head/kernel`` of ``head/kernel``, or, in a Sequential
     model of the name ``net``, ``model_weights/head/net/head/kernel``.
     """
-    if place.startswith(f"{_LEGACY}/"):
+    if place.startswith(f"{LEGACY_WEIGHTS}/"):
         _, layer, path = place.split("/", 2)
         return path[max(0, f"/{path}".find(f"/{layer}/")) :], path, place
     return (f"{label}{name}", place) if label else (place,)
@@ -144,4 +145,4 @@ def _rounded(numbers: Any, dtype: np.dtype) -> tuple[Any, Error | None]:
     error, largest = float(off.max()), float(np.abs(numbers[finite]).max())
     if not np.isfinite(error):
         return rounded, None
-    return rounded, (error, error / largest if largest else 0.0)
+    return rounded, error_of(error, largest)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...store.disk_space import require
 
-_PER_VARIABLE = 8192  # bytes; more than HDF5 needs for itself
+PER_VARIABLE = 8192  # bytes; more than HDF5 needs for itself
 
 
 def check_space(sizes: Iterable[int], folder: Path) -> None:
@@ -22,4 +22,4 @@ def check_space(sizes: Iterable[int], folder: Path) -> None:
     Raises:
         OSError: The disk has too little space.
     """
-    require(folder, sum(size + _PER_VARIABLE for size in sizes))
+    require(folder, sum(size + PER_VARIABLE for size in sizes))

@@ -15,15 +15,13 @@ from ...errors import StoreError
 from ...policy.contents import WHOLE_NUMBERS, Contents
 from ..format import Shapes, Written
 from ..reduction import AVERAGED, AVERAGES, FROZEN, Reduction, no_averages
-from ..zip_member import open_member
 from . import embedded, embedded_dataset
 from .archive import ARRAYS, KEY, METADATA, OPTIMIZERS, WEIGHTS
 from .check import tensors
+from .hdf5_part import OPTIMIZER_GROUPS, hdf5_part
 from .quantized import quantize
 from .reduced_group import copy_group
 from .suffix import KERAS
-
-_OF_OPTIMIZERS = ("optimizer", "optimizer_weights")  # the groups of the compiled optimizer: .keras, and legacy .h5
 
 
 def reduce(path: Path, thinned: Path, record: Mapping[str, Any], contents: Contents) -> Written:
@@ -74,15 +72,14 @@ def _reduce(
     kept = (FROZEN, AVERAGES, AVERAGED) if reduction.contents.kind == "full" else (FROZEN,)
     names = {name: own[name] for name in kept if name in own}
     if path.suffix != KERAS:
-        shapes = _reduce_hdf5(path, thinned, reduction, _OF_OPTIMIZERS, instead)
+        shapes = _reduce_hdf5(path, thinned, reduction, OPTIMIZER_GROUPS, instead)
         facts = reduction.facts()
         embedded_dataset.write(thinned, json.dumps({**names, "record": {**record, "reduced": facts}}))
         return Written(shapes, reduced=facts)
-    optimizers = {*_OF_OPTIMIZERS, *own.get(OPTIMIZERS, ())}
+    optimizers = {*OPTIMIZER_GROUPS, *own.get(OPTIMIZERS, ())}
     with tempfile.TemporaryDirectory(dir=thinned.parent) as folder:
         weights = Path(folder, WEIGHTS)
-        with open_member(path, WEIGHTS) as member:
-            shapes = _reduce_hdf5(member, weights, reduction, optimizers, instead)
+        shapes = _reduce_hdf5(path, weights, reduction, optimizers, instead)
         facts = reduction.facts()
         carried = {**names, "record": {**record, "reduced": facts}, OPTIMIZERS: sorted(optimizers)}
         with zipfile.ZipFile(path) as whole, zipfile.ZipFile(thinned, "w") as new:
@@ -124,13 +121,13 @@ def _with_facts(metadata: bytes, facts: Mapping[str, Any]) -> str:
 
 
 def _reduce_hdf5(
-    source: Any, target: Path, reduction: Reduction, optimizers: Collection[str], instead: Mapping[str, str]
+    source: Path, target: Path, reduction: Reduction, optimizers: Collection[str], instead: Mapping[str, str]
 ) -> Shapes:
     """Write an HDF5 file without what is left out, and return the shapes of its tensors.
 
     Without the state to resume from, this package's own arrays are of no use.
     """
     left_out = {ARRAYS, embedded_dataset.DATASET, *(optimizers if reduction.contents.kind != "full" else ())}
-    with h5py.File(source) as found, h5py.File(target, "w") as made:
+    with hdf5_part(source) as found, h5py.File(target, "w") as made:
         copy_group(found, made, reduction, left_out=left_out, exact=optimizers, instead=instead)
         return [("", tuple(item.shape)) for _, item in tensors(made)]

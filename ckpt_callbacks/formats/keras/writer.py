@@ -58,7 +58,7 @@ class KerasFile:
         data: The bytes of each of the arrays.
         before: The names and contents of an archive's members before the weights; empty if the file is not an archive.
         after: The names and contents of an archive's members after the weights.
-        facts: This package's data in a file that is not an archive.
+        facts: This package's data in a file that is not an archive; empty if it has none.
         trained: The memory of those of the arrays that training changes.
     """
 
@@ -216,7 +216,8 @@ def _kind(content: KerasFile) -> _Wanted:
 def _replay(content: KerasFile, path: Path) -> None:
     if not content.before:
         _feed_keras(content, path)
-        embedded_dataset.write(path, content.facts.decode())
+        if content.facts:
+            embedded_dataset.write(path, content.facts.decode())
         return
     with tempfile.TemporaryDirectory(dir=path.parent) as folder, zipfile.ZipFile(path, "w") as made:
         for name, data in content.before:

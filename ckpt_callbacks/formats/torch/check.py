@@ -38,7 +38,7 @@ def check(path: Path, wanted: Shapes) -> None:
         _checks[seen.named] += 1
         return
     try:
-        found = _load(path)
+        found = load_known(path)
     except pickle.UnpicklingError as error:
         if seen is not None:
             _refused[seen.named] = refused(error)
@@ -63,7 +63,7 @@ def why_refused(path: Path) -> str | None:
     if seen is not None and (seen.named in _refused or seen.named <= _opened):
         return _refused.get(seen.named)
     try:
-        _load(path)
+        load_known(path)
     except pickle.UnpicklingError as error:
         return refused(error)
     return None
@@ -97,12 +97,18 @@ def is_archive(path: Path) -> bool:
 def load(path: Path) -> Any:
     """Return the saved object, with its tensors left on the disk; None if loading it needs the user's own classes."""
     try:
-        return _load(path)
+        return load_known(path)
     except pickle.UnpicklingError:
         return None  # weights_only=True refuses classes that it does not know
 
 
-def _load(path: Path) -> Any:
+def load_known(path: Path) -> Any:
+    """Return the saved object as `load` does.
+
+    Raises:
+        pickle.UnpicklingError: Loading it needs the user's own classes; see `refused`.
+        VerifyError: The file is damaged.
+    """
     import torch  # here, because only those who have such files need it
 
     try:

@@ -33,7 +33,8 @@ def _equal(a: Any, b: Any) -> bool:
 
 def _bytes(tensor: torch.Tensor) -> torch.Tensor:
     plain = tensor.to_dense() if tensor.layout is not torch.strided else tensor.resolve_conj().resolve_neg()
-    return plain.contiguous().flatten().view(torch.uint8)  # NaN equals itself
+    flat = plain.contiguous().flatten()
+    return flat.as_strided(flat.shape, (1,)).view(torch.uint8)  # an only number may have any stride; NaN equals itself
 
 
 def raw_bytes(tensor: torch.Tensor) -> Any:

@@ -16,7 +16,7 @@ _PLAIN = {int, float, bool, type(None)}
 
 
 @dataclass(frozen=True)
-class Part:
+class StatePart:
     """A dictionary of a checkpoint. Its values are tensors, or dictionaries of tensors and plain values.
 
     Attributes:
@@ -52,7 +52,7 @@ class FlatState:
         tensors: The tensors of all parts, in order.
     """
 
-    parts: list[Part]
+    parts: list[StatePart]
     rest: dict[str, Any]
     tensors: list[torch.Tensor] = field(default_factory=list)
     has_weights: bool = False
@@ -81,7 +81,7 @@ def _take_weights(flat: FlatState, weights: Any) -> None:
     leaves = list(weights.values())
     if set(map(type, leaves)) == {torch.Tensor} and set(map(type, weights)) == {str}:
         attributes = vars(weights) if type(weights) is OrderedDict else {}
-        flat.parts.append(Part(type(weights), list(weights), attributes, leaves))
+        flat.parts.append(StatePart(type(weights), list(weights), attributes, leaves))
         flat.rest["state_dict"], flat.has_weights = placeholder(len(flat.parts) - 1), True
 
 
@@ -98,7 +98,7 @@ def _take_optimizers(flat: FlatState, optimizers: Any) -> None:
     flat.rest["optimizer_states"] = states
 
 
-def _optimizer_part(optimizer: Mapping[str, Any]) -> Part | None:
+def _optimizer_part(optimizer: Mapping[str, Any]) -> StatePart | None:
     state = optimizer.get("state") if type(optimizer) is dict else None
     if type(state) is not dict or set(map(type, state.values())) != {dict} or set(map(type, state)) != {int}:
         return None
@@ -111,4 +111,4 @@ def _optimizer_part(optimizer: Mapping[str, Any]) -> Part | None:
     names = set(map(type, chain.from_iterable(keys[1::2])))
     if torch.Tensor not in kinds or not kinds <= {torch.Tensor, *_PLAIN} or names != {str}:
         return None
-    return Part(dict, keys, {}, leaves, has_only_tensors=kinds == {torch.Tensor})
+    return StatePart(dict, keys, {}, leaves, has_only_tensors=kinds == {torch.Tensor})

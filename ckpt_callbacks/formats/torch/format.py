@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,8 @@ from typing import Any
 from ...policy.contents import Contents
 from ..format import Format, Written
 from ..inside import Inside
+from ..original import Original
+from ..sharded.pieces import Piece
 from .check import check, is_archive, load
 from .places import places
 
@@ -39,7 +41,19 @@ def _thin(path: Path, thinned: Path, record: Mapping[str, Any], contents: Conten
 def _look(path: Path) -> AbstractContextManager[Inside]:
     from .inside import look  # here, for the same reason
 
-    return look(path, KEY)
+    return look(path)
 
 
-TORCH = Format(".ckpt", _facts, check, _same, _thin, _look, places)
+def _split(path: Path, folder: Path, most: int, progress: Callable[[int], object]) -> Sequence[Piece]:
+    from .shards import split  # here, because it needs numpy
+
+    return split(path, folder, most, progress)
+
+
+def _original(path: Path) -> Original | None:
+    from .original import original  # here, because torch is slow to import
+
+    return original(path)
+
+
+TORCH = Format(".ckpt", _facts, check, _same, _thin, _look, places, _split, _original)

@@ -13,6 +13,7 @@ import torch
 
 from ...errors import StoreError, VerifyError, first_line
 from ..inside import PIECE, Inside, WeightOnDisk
+from .format import KEY
 from .quantized_state import QuantizedWeight, read_weights
 from .without_code import read
 
@@ -20,12 +21,11 @@ _SETTINGS = {"hyper_parameters": "", "datamodule_hyper_parameters": "datamodule"
 
 
 @contextmanager
-def look(path: Path, key: str) -> Iterator[Inside]:
+def look(path: Path) -> Iterator[Inside]:
     """Open a file for comparison; its tensors stay on the disk until they are read.
 
     Args:
         path: The file.
-        key: The key of this package's data.
 
     Raises:
         VerifyError: The file is damaged.
@@ -47,7 +47,7 @@ def look(path: Path, key: str) -> Iterator[Inside]:
         {str(name): _entry(path, str(name), tensor) for name, tensor in tensors.items()},
         _settings(found, {} if state is found else {n: v for n, v in weights.items() if n not in tensors}),
         _facts(found),
-        record_in(found.get(key)),
+        record_in(found.get(KEY)),
     )
 
 

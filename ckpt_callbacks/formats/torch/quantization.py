@@ -11,7 +11,8 @@ from collections.abc import Iterator
 
 import torch
 
-LEVELS = {"int8": 127, "int4": 7}
+from ..reduction import LEVELS, Error, error_of
+
 _CHUNK = 1 << 22  # numbers that are computed together
 _SMALLEST = torch.finfo(torch.float32).tiny  # a scale, so that zeros can be divided by it
 
@@ -71,13 +72,13 @@ def dequantized(numbers: torch.Tensor, scale: torch.Tensor, dtype: str, shape: t
     return (numbers.reshape(shape[0], size) * scale[:, None]).reshape(shape)
 
 
-def error(tensor: torch.Tensor, scale: torch.Tensor, dtype: str) -> tuple[float, float]:
+def error(tensor: torch.Tensor, scale: torch.Tensor, dtype: str) -> Error:
     """Return the largest absolute error, and the same as a part of the tensor's largest absolute value."""
     worst = largest = 0.0
     for (chunk, part), rows in zip(_rounded(tensor, scale, dtype), _rows(tensor), strict=True):
         worst = max(worst, float((chunk * part).sub_(rows).abs_().max()))
         largest = max(largest, float(rows.abs().max()))
-    return worst, worst / largest if largest else 0.0
+    return error_of(worst, largest)
 
 
 def _rows(tensor: torch.Tensor) -> Iterator[torch.Tensor]:

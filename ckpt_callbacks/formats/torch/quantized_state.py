@@ -12,7 +12,8 @@ from typing import Any
 
 import torch
 
-from .quantization import LEVELS, dequantized
+from ..reduction import LEVELS
+from .quantization import dequantized
 
 KEY = "quantized"  # of the checkpoint
 _SCALE = "scale"

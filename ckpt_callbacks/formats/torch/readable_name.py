@@ -6,18 +6,18 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..compressed.opened import native_path
+from ..packed.opened import native_path
 
 
 @contextmanager
 def readable_name(path: str | os.PathLike[str]) -> Iterator[str]:
     """Yield a name by which torch can open a file: its path, or another one if that is not UTF-8, which torch needs.
 
-    In place of a compressed checkpoint, it is that of the native file, which exists until the end.
+    In place of a packed checkpoint, it is that of the native file, which exists until the end.
 
     Raises:
         OSError: The file cannot be opened.
-        VerifyError: It is compressed, and damaged.
+        VerifyError: It is packed, and damaged.
     """
     with native_path(path) as native:
         name = os.fspath(native)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..reduction import Error, Reduction
+from ..reduction import Error, Reduction, error_of
 from .computed import ComputedStorages
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -109,4 +109,4 @@ def _error(tensor: torch.Tensor, dtype: torch.dtype) -> Error | None:
         if not math.isfinite(off):
             return None
         largest, error = max(largest, float(chunk.abs().max())), max(error, off)
-    return error, error / largest if largest else 0.0
+    return error_of(error, largest)

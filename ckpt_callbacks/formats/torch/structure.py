@@ -11,7 +11,7 @@ import torch
 
 from ..format import Shapes
 from .alignment import LARGE
-from .flat_state import FlatState, Part
+from .flat_state import FlatState, StatePart
 from .opcodes import (
     BUILD,
     EMPTY_DICT,
@@ -86,12 +86,12 @@ class Structure:
             return None
         return self._facts.storages_of(flat.tensors)
 
-    def pickled(self, parts: Sequence[Part]) -> list[bytes]:
+    def pickled(self, parts: Sequence[StatePart]) -> list[bytes]:
         """Return the piece of a pickle for each part, with the plain values that it has now."""
         found = zip(self._pieces, parts, strict=True)
         return [pieces[0] if len(pieces) == 1 else _with_values(pieces, part) for pieces, part in found]
 
-    def _pickled(self, part: Part, places: Iterator[int], made: TensorPieces) -> list[bytes]:
+    def _pickled(self, part: StatePart, places: Iterator[int], made: TensorPieces) -> list[bytes]:
         """Return the piece before each leaf and the piece of the leaf, and then the end. Plain leaves stay empty.
 
         Without plain leaves, return all of them as one piece.
@@ -119,7 +119,7 @@ class Structure:
         return made.tensor(tensor, str(place), self.sizes[place] // tensor.element_size())
 
 
-def _outlines(parts: Sequence[Part]) -> list[tuple[Any, ...]]:
+def _outlines(parts: Sequence[StatePart]) -> list[tuple[Any, ...]]:
     return [(part.kind, part.keys, None if part.has_only_tensors else _are_tensors(part.leaves)) for part in parts]
 
 
@@ -141,7 +141,7 @@ def _is_whole(tensor: torch.Tensor, size: int) -> bool:
     return True
 
 
-def _with_values(pieces: Sequence[bytes], part: Part) -> bytes:
+def _with_values(pieces: Sequence[bytes], part: StatePart) -> bytes:
     filled = list(pieces)
     for number, leaf in enumerate(part.leaves):
         if type(leaf) is not torch.Tensor:

@@ -12,6 +12,9 @@ class Placeholder:
     def __init__(self, *arguments: Any, **named: Any) -> None:
         pass
 
+    def __call__(self, *arguments: Any, **named: Any) -> Placeholder:  # it may stand for a function, or a method
+        return self
+
     def __setstate__(self, state: Any) -> None:
         pass
 

@@ -21,14 +21,26 @@ def read(path: Path) -> Any:
     Raises:
         Exception: Whatever torch and zipfile raise for a damaged file.
     """
-    settings: dict[str, Any] = {"map_location": "cpu", "mmap": True}
+    try:
+        return _load(path, weights_only=True)
+    except pickle.UnpicklingError:  # the file also holds objects of other classes
+        return described(path)
+
+
+def described(path: Path) -> Any:
+    """Return what `read` does for a file with objects of other classes than torch's.
+
+    Raises:
+        Exception: As for `read`.
+    """
+    return _load(path, weights_only=False, pickle_module=_TensorsAlone)
+
+
+def _load(path: Path, **how: Any) -> Any:
     with readable_name(path) as name:
         with zipfile.ZipFile(name) as archive:
             archive.infolist()  # torch reads files of earlier formats, too, but not from the disk piece by piece
-        try:
-            return torch.load(name, weights_only=True, **settings)
-        except pickle.UnpicklingError:  # the file also holds objects of other classes
-            return torch.load(name, weights_only=False, pickle_module=_TensorsAlone, **settings)
+        return torch.load(name, map_location="cpu", mmap=True, **how)
 
 
 class Described(Placeholder):
@@ -40,6 +52,10 @@ class Described(Placeholder):
         made = super().__new__(cls)
         made._note(*arguments, *named.items())
         return made
+
+    def __call__(self, *arguments: Any, **named: Any) -> Described:
+        self._note(*arguments, *named.items())
+        return self
 
     def __setstate__(self, state: Any) -> None:
         self._note(state)

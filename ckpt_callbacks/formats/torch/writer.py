@@ -15,10 +15,9 @@ from typing import Any
 import torch
 
 from ...errors import first_line
-from ...formats import Written
 from ...store import disk_space
 from ...store.direct_file import DirectFile
-from .. import Shapes
+from ..format import Shapes, Written
 from ..zip_writer import ZipWriter
 from .alignment import ALIGN, LARGE, alignment
 from .computed import Computed, ComputedStorages

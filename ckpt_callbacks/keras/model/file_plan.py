@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import keras
 
 from ...formats import Shapes
-from ...formats.keras.entries import Entry
+from ...formats.keras.entries import Dataset
 from ...formats.keras.suffix import KERAS
 from .objects import optimizers, structural
 from .parts import shapes
@@ -28,22 +28,24 @@ class FilePlan:
     """
 
     found: Walk
-    entries: Sequence[Entry]
+    entries: Sequence[Dataset]
     sizes: Sequence[int]
     tensors: Shapes
     trained: Sequence[int]
 
 
 @structural
-def file_plan(model: keras.Model, suffix: str) -> FilePlan:
+def file_plan(model: keras.Model, suffix: str, with_optimizers: bool = False) -> FilePlan:
     """Return the plan of a model's file.
 
     Args:
         model: The model.
         suffix: The suffix of the file.
+        with_optimizers: Whether a file of weights also holds the optimizers, as ``model.save_weights`` writes it.
     """
     full = suffix == KERAS
-    found = walk(model, skip=() if full else list(optimizers(model).values()), assets=full)
+    skip = () if full or with_optimizers else list(optimizers(model).values())
+    found = walk(model, skip=skip, assets=full)
     entries = [entry for group in found.groups for entry in group.entries]
     names = {id(variable) for variable in model.trainable_variables}
     trained = [number for number, value in enumerate(found.values) if id(value) in names]

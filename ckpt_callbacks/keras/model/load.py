@@ -20,6 +20,7 @@ from ...formats.keras import archive as keras_zip
 from ...formats.keras import embedded, own_arrays
 from ...formats.keras.suffix import KERAS, LEGACY, WEIGHTS
 from ...formats.keras.unsupported import one_line
+from ...formats.packed.suffix import native_name
 from ..embedded import FitState
 from ..model_mismatch import error_for, refuse_other_model
 from ..native_file import native_file
@@ -35,16 +36,11 @@ def read_embedded(path: Path) -> FitState:
     Raises:
         ResumeError: The file holds no such data, or is not a readable Keras file.
     """
-    with native_file(path) as native:
-        return _read_embedded(native)
-
-
-def _read_embedded(path: Path) -> FitState:
     only_weights = ResumeError(
         f"{path}: holds only weights, so a run cannot be resumed from it; expected a checkpoint with "
         "contents='full', or call model.load_weights() and pass resume='never'"
     )
-    if path.name.endswith(WEIGHTS):
+    if native_name(path.name).endswith(WEIGHTS):
         raise only_weights
     try:
         facts = embedded.read(path)

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from ...formats.keras.hdf5_part import LEGACY_WEIGHTS
 from ...formats.keras.suffix import LEGACY, WEIGHTS
 from ...formats.reduction import AVERAGED, AVERAGES, FROZEN
 from .objects import optimizers
@@ -63,6 +64,6 @@ def _places(model: keras.Model, suffix: str) -> Iterator[tuple[int, str]]:
 
 def _legacy_places(model: keras.Model) -> Iterator[tuple[int, str]]:
     for layer in model.layers:
-        yield from ((id(weight), f"model_weights/{layer.name}/{weight.path}") for weight in layer.weights)
+        yield from ((id(weight), f"{LEGACY_WEIGHTS}/{layer.name}/{weight.path}") for weight in layer.weights)
     if model.optimizer is not None:
         yield from ((id(one), f"optimizer_weights/{one.path}") for one in model.optimizer.variables)

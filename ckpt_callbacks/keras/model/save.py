@@ -39,18 +39,30 @@ def save(model: keras.Model, path: Path, carried: FitState, *, with_config: bool
         OSError: The disk is full.
         StoreError: Keras cannot write this model.
     """
-    updaters = list(optimizers(model).values())
-    variables = [*model.weights, *(v for optimizer in updaters for v in optimizer.variables)]
-    check_space([math.prod(v.shape) * _bits(v.dtype) // 8 for v in variables], path.parent)
+    require_space(model, path.parent)
     with explain_refusal(model.name), as_built(model):
         if path.name.endswith(WEIGHTS):
-            keras.saving.save_weights(model, path, objects_to_skip=updaters)
+            keras.saving.save_weights(model, path, objects_to_skip=list(optimizers(model).values()))
         elif with_config:
             model.save(path)
         else:
             _archive_weights(model, path)
     embedded.write(path, embedded_for(path.name, carried))
     return shapes(model)
+
+
+def require_space(model: keras.Model, folder: Path) -> None:
+    """Check that the disk has space for a model and its optimizers; see `check_space`.
+
+    Args:
+        model: The model.
+        folder: The folder that the file will be written to.
+
+    Raises:
+        OSError: The disk has too little space.
+    """
+    variables = [*model.weights, *(v for one in optimizers(model).values() for v in one.variables)]
+    check_space([math.prod(v.shape) * _bits(v.dtype) // 8 for v in variables], folder)
 
 
 def embedded_for(name: str, carried: FitState, held: HeldArrays | None = None) -> dict[str, Any]:

@@ -23,9 +23,7 @@ def read_together(values: Sequence[Any]) -> list[np.ndarray | None]:
         if _has_one_device():
             for place, tensor in zip(places, _read([values[place].value for place in places]), strict=True):
                 found[place] = viewed(tensor)
-    except (
-        Exception
-    ):  # TensorFlow makes no promise that this operation is stable; reading one by one tells what is wrong
+    except Exception:  # TensorFlow does not promise this operation; reading one by one tells what is wrong
         return [None] * len(values)
     return found
 

@@ -21,7 +21,7 @@ from keras.src.backend.common import global_state
 from keras.src.optimizers.base_optimizer import BaseOptimizer
 from keras.src.saving import saving_lib
 
-from ...formats.keras.entries import Entry, Group
+from ...formats.keras.entries import Dataset, Group
 from ...formats.keras.unloaded_tensorflow import left_unloaded
 from .no_weights import NoWeights
 from .objects import optimizers
@@ -188,8 +188,8 @@ def _is_keras(saveable: Any) -> bool:
     return own is saveable and str(getattr(method, "__module__", "")).startswith("keras.src.")
 
 
-def _entry(key: str, value: Any) -> Entry:
-    return Entry(key, np.dtype(value.dtype), tuple(value.shape))
+def _entry(key: str, value: Any) -> Dataset:
+    return Dataset(key, np.dtype(value.dtype), tuple(value.shape))
 
 
 def _usual_optimizers(model: keras.Model) -> Iterator[keras.optimizers.Optimizer]:

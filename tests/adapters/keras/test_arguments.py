@@ -42,6 +42,8 @@ def test_two_callbacks_on_one_directory_are_refused(tmp_path):
         ),
         (dict(resume={"weights": False}), "resume is {'weights': False}; expected True or False for the optimizer"),
         (dict(resume={"step": 0}), "resume is {'step': 0}; expected True or False for the optimizer and the step"),
+        (dict(mirrors={"url": "/a", "evry": 1}), "mirrors: got an unknown argument 'evry'; did you mean 'every'"),
+        (dict(mirrors="runs/a/b"), "mirrors: '.*/runs/a/b' is in the run directory, .*/runs/a; expected another place"),
         (dict(dirpath=None), "dirpath is missing"),
         (
             dict(restore_best_weights=True),

@@ -22,6 +22,7 @@ def callbacks(tmp_path, ours_first, **settings):
     return both if ours_first else both[::-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ours_first", [True, pytest.param(False, marks=SLOW)])
 @pytest.mark.parametrize("save_freq", ["epoch", pytest.param(2, marks=SLOW)])
 def test_our_checkpoint_is_what_a_run_continues_from(tmp_path, caplog, ours_first, save_freq):

@@ -30,6 +30,7 @@ def stacked(*units):
     return made
 
 
+@pytest.mark.slow
 @ONCE
 @pytest.mark.parametrize("suffix", [".keras", ".h5"])
 @pytest.mark.parametrize(

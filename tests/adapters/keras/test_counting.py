@@ -115,6 +115,7 @@ QUICK = [
 CUTS = [("on_test_batch_begin", 2), ("on_test_batch_begin", 6), ("on_train_batch_begin", 14)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("make", "data"), only_quick(SOURCES, *QUICK), ids=lambda one: one.__name__)
 @pytest.mark.parametrize(
     ("hook", "nth"),
@@ -168,6 +169,7 @@ if BACKEND == "tensorflow":
     SHORTER += [[changing, 8, 5]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", only_quick(SHORTER, SHORTER[0]))
 def test_a_signal_in_the_validation_of_an_epoch_shorter_than_the_first(tmp_path, data):
     make, *lengths = data

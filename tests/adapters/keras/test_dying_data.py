@@ -78,6 +78,7 @@ def last(dirpath):
     return Manifest.read(dirpath).live()[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "dies_in, at",
     [

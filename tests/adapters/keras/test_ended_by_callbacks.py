@@ -34,6 +34,7 @@ def by_patience():
 GOAL = Policy(Every(epochs=1), KeepAll(), stop=Reaches(VAL, 100.0))
 
 
+@pytest.mark.slow
 @ONCE
 @pytest.mark.parametrize(
     ("make", "policy", "told"),

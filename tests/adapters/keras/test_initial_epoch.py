@@ -41,6 +41,7 @@ def test_a_script_that_passes_it_again_continues_where_it_was(tmp_path, caplog, 
     assert "but the run continues" not in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("batch", "epoch"), [(3, 0), pytest.param(6, 1, marks=pytest.mark.slow)])
 def test_a_later_one_does_not_skip_what_was_not_trained(tmp_path, caplog, batch, epoch):
     whole = quick()

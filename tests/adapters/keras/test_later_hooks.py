@@ -51,6 +51,7 @@ def train(dirpath, callback, *others, ours_first, **settings):
 HOOKS = ["on_train_batch_end", "on_epoch_end", "on_train_batch_begin", "on_epoch_begin", "on_test_end"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make, hook, ours_first",
     [

@@ -88,6 +88,7 @@ def fine_tune(path, dirpath, *others):
     return made, epochs_of(made, *others, checkpoint(dirpath, Policy(Every(steps=3), KeepAll())), epochs=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("again", [pytest.param(1, id="same"), pytest.param(3, id="a newer one", marks=SLOW)])
 def test_a_fine_tuning_that_was_killed_and_started_again_ends_as_if_it_had_not_been(tmp_path, trained, again):
     whole, _ = fine_tune(trained[1].path, tmp_path / "elsewhere")
@@ -110,6 +111,7 @@ def test_training_continues_from_best_weights_loaded_between_two_calls(tmp_path,
     assert callback.last().step == record.step + 4
 
 
+@pytest.mark.slow
 def test_a_fresh_model_does_not_count_as_loaded_if_early_updates_changed_nothing(tmp_path):
     def train(*others):
         made = quick()

@@ -34,6 +34,7 @@ def built():
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("staging", only_quick(["memory", "none"], "memory"))
 def test_a_model_without_a_configuration_resumes_exactly_and_is_named_once(tmp_path, caplog, staging):
     whole, first = built(), checkpoint(tmp_path / "whole", STEPS, staging=staging)
@@ -93,6 +94,7 @@ def gan():
     return made
 
 
+@pytest.mark.slow
 @ONCE
 @pytest.mark.parametrize("staging", only_quick(["memory", "none"], "memory"))
 def test_a_gan_resumes_exactly(tmp_path, staging):
@@ -127,6 +129,7 @@ class Signal(keras.callbacks.Callback):
             signal.raise_signal(signal.SIGUSR1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("swap_on_epoch", only_quick([False, True], True))
 @pytest.mark.parametrize("ends", only_quick(["at an epoch's end", "in a validation"], "in a validation"))
 def test_weights_that_are_swapped_for_averages_are_swapped_back_after_a_resume(tmp_path, caplog, swap_on_epoch, ends):
@@ -151,6 +154,7 @@ def test_weights_that_are_swapped_for_averages_are_swapped_back_after_a_resume(t
     assert np.allclose(weights(whole), weights(train("cut")), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_lora_factors_are_in_the_kernel_after_a_resume_and_continue_learning(tmp_path, caplog):
     def made():
         with_lora = quick()

@@ -36,6 +36,7 @@ def spoiled(dirpath, policy, *others, epochs=3, **settings):
     return ours
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("policy", "others"), WAYS)
 def test_a_run_that_ended_in_nan_continues_from_the_last_good_checkpoint(tmp_path, caplog, policy, others):
     first = spoiled(tmp_path, policy, *(kind() for kind in others))
@@ -62,6 +63,7 @@ def test_without_a_good_checkpoint_training_starts_from_scratch_unless_a_path_is
     assert "there is no other checkpoint to resume from" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("known", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_resume_from_nan_says_so_if_the_record_cannot(tmp_path, caplog, known):
     """A record that was restored from its file does not know what a search has found; one that is listed does."""

@@ -136,6 +136,7 @@ if BACKEND == "tensorflow":  # torch trains no model with a layer that is never 
     HOLDS.append(in_layers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("staging", only_quick(["memory", "none"], "memory"))
 @pytest.mark.parametrize("hold", only_quick(HOLDS, in_a_dict_of_lists), ids=lambda hold: hold.__name__)
 def test_each_optimizer_resumes_exactly_wherever_the_model_holds_it(tmp_path, caplog, hold, staging):
@@ -161,6 +162,7 @@ def test_each_optimizer_resumes_exactly_wherever_the_model_holds_it(tmp_path, ca
             assert all(np.array_equal(a, b) for a, b in zip(one.variables, theirs[path].variables, strict=True)), path
 
 
+@pytest.mark.slow
 def test_the_rate_of_an_optimizer_that_trains_nothing_is_restored(tmp_path):
     """The optimizer of `compile` is unused in a GAN, but schedules change its rate, and Keras logs it."""
     (x, y), _ = digits()

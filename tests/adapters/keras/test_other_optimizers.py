@@ -150,6 +150,7 @@ def test_only_weights_begin_a_new_run_at_step_0(tmp_path):
             assert same(resumed, first)
 
 
+@pytest.mark.slow
 def test_a_yaml_file_says_what_is_restored(tmp_path):
     (tmp_path / "ckpt.yaml").write_text("save: {every: {epochs: 1}}\nresume: {optimizer: false}\n")
     fit(with_optimizer(adam)(), checkpoint(tmp_path), epochs=1)

@@ -72,6 +72,7 @@ def test_model_checkpoint_keeps_its_best_over_a_resume(tmp_path):
     assert second.best == first.best is not None
 
 
+@pytest.mark.slow
 @ONCE
 @pytest.mark.parametrize("cut_at", [("on_train_batch_end", 7), *(pytest.param(at, marks=SLOW) for at in CUTS)])
 def test_model_checkpoint_continues_to_count_batches(tmp_path, cut_at):
@@ -99,6 +100,7 @@ def logged(dirpath):
     return [(step, float(make_ndarray(value.tensor))) for step, value in values if value.tag == "batch_loss"]
 
 
+@pytest.mark.slow
 @ONCE
 @pytest.mark.parametrize("cut_at", [("on_train_batch_end", 6), *(pytest.param(at, marks=SLOW) for at in CUTS[1:])])
 def test_tensorboard_logs_each_batch_with_its_number_and_values(tmp_path, cut_at):
@@ -121,6 +123,7 @@ def test_tensorboard_logs_each_batch_with_its_number_and_values(tmp_path, cut_at
     assert set(logged(tmp_path / "cut")) == set(logged(tmp_path / "whole")), "with the same values"
 
 
+@pytest.mark.slow
 @ONCE
 def test_a_loop_trains_a_new_model_with_a_policy_that_saves_after_exceptions(tmp_path):
     """Keras makes the train function at the first batch, if the model has none."""

@@ -32,6 +32,7 @@ def called():
     return made
 
 
+@pytest.mark.slow
 @ONCE
 @pytest.mark.parametrize("place", [3, pytest.param(6, marks=pytest.mark.slow)])
 def test_metrics_are_exact_even_if_they_cannot_be_created_in_advance(tmp_path, place):
@@ -43,6 +44,7 @@ def test_metrics_are_exact_even_if_they_cannot_be_created_in_advance(tmp_path, p
     assert same(whole, resumed) and again.history == history.history
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_metrics", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_metrics_that_cannot_be_restored_neither_rank_nor_stop_nor_reduce(tmp_path, caplog, batch_metrics):
     def made(metrics):
@@ -92,6 +94,7 @@ class AtOnce(keras.callbacks.Callback):
         logs["seen"] = 4.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", only_quick([Collects, Keeps, AtOnce], Collects, Keeps), ids=lambda kind: kind.__name__)
 def test_what_a_callback_collects_is_left_out_unless_its_state_is_kept(tmp_path, caplog, kind):
     policy = Policy(STEPS.save, KeepAll(), best_by=Metric("seen", mode="min"))
@@ -128,6 +131,7 @@ class Noisy(Auxiliary):
         return super().call(inputs["x"] + inputs["y"][0], training=training)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="Keras itself fails on the other backends")
 @pytest.mark.parametrize("kind", [Auxiliary, pytest.param(Noisy, marks=pytest.mark.slow)], ids=lambda k: k.__name__)
 def test_layers_that_are_called_only_in_training_are_built_for_a_resume(tmp_path, kind):

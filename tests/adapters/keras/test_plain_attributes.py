@@ -24,6 +24,7 @@ def wrapped():
     return keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.01, momentum=0.9))
 
 
+@pytest.mark.slow
 @ONCE
 @pytest.mark.parametrize(
     ("make", "holder", "name"),
@@ -45,6 +46,7 @@ def test_a_changed_attribute_is_named_once(tmp_path, make, holder, name, caplog)
     ]
 
 
+@pytest.mark.slow
 @ONCE
 def test_what_is_restored_is_not_named(tmp_path, caplog):
     rate = Sets(lambda optimizer: setattr(optimizer, "learning_rate", 0.001))

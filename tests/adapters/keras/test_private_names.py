@@ -16,12 +16,12 @@ from tests.support.private_names import names_below, private_names
 
 PACKAGE = Path(ckpt_callbacks.__file__).parent
 ROOMS = (PACKAGE / "keras", PACKAGE / "formats" / "keras")
-ALWAYS = private.RELIED_ON + private.USED_FOR_COPIES
+ALWAYS = private.RELIED_ON + private.RELIED_ON_BY_DROP_INS + private.USED_FOR_COPIES
 IN_TENSORFLOW = private.RELIED_ON_IN_TENSORFLOW + private.USED_FOR_READS_IN_TENSORFLOW
 LISTED = ALWAYS + IN_TENSORFLOW + sum(private.RELIED_ON_WITH_BACKEND.values(), ())
 
-# Python's, torch's, and the callback's own.
-NOT_OF_KERAS = {"_current_frames", "_exit", "_fit", "_getframe", "_version"}
+# Python's, torch's, and the callbacks' own.
+NOT_OF_KERAS = {"_current_frames", "_exit", "_finish", "_fit", "_getframe", "_run", "_take_over", "_version"}
 # Read by `getattr` with a default, because an optimizer, a callback or a data set may be of another class.
 WITH_A_DEFAULT = {
     "_distributed_dataset", "_ema_weights_in_model", "_global_test_batch", "_iterations", "_reshuffle_each_iteration",

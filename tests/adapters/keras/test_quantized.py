@@ -49,7 +49,7 @@ def test_keras_loads_and_evaluates_whole_numbers(tmp_path, caplog, format, dtype
     load_verified(trained, first, tmp_path)
     assert all(np.array_equal(a, b) for a, b in zip(before, trained.get_weights(), strict=True))
     assert f"its weights were not loaded: it holds them as {dtype}" in caplog.messages[-1]
-    assert ckpt("verify", tmp_path).exit_code == 0 and not list(tmp_path.glob(".ckpt/staging/*"))
+    assert ckpt("verify", tmp_path).exit_code == 0 and not list(tmp_path.glob(".run/staging/*"))
     compared = ckpt("diff", first.path, last.path)
     assert compared.exit_code == 2 and f"{dtype} weights, so their weights cannot be compared" in compared.stderr
     assert ckpt("diff", first.path, first.path).stdout.endswith(" unchanged\n")

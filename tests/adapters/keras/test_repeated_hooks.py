@@ -81,6 +81,7 @@ MORE = [Noise, Momentum, Warmup] + (
 KINDS = [relative, *(pytest.param(kind, marks=SLOW) for kind in MORE)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", KINDS, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize(
     "settings",
@@ -98,6 +99,7 @@ def test_what_they_change_is_changed_once(tmp_path, make, settings):
         assert train(tmp_path / str(place), make, **settings, resume=places[place]) == whole, place
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [relative, *KINDS[2:]], ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("between", [False, pytest.param(True, marks=SLOW)])
 def test_what_they_change_by_a_signal_in_a_validation_is_changed_once(tmp_path, make, between):
@@ -107,6 +109,7 @@ def test_what_they_change_by_a_signal_in_a_validation_is_changed_once(tmp_path, 
     assert train(tmp_path / "cut", make, **settings) == train(tmp_path / "whole", make, **settings)
 
 
+@pytest.mark.slow
 def test_the_rate_is_lowered_once_if_an_epoch_is_trained_again(tmp_path):
     train(tmp_path / "whole", relative, epochs=2)
     [record] = [r for r in Manifest.read(tmp_path / "whole").live() if r.step == 6]

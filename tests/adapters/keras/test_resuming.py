@@ -100,6 +100,7 @@ def test_a_run_resumed_anywhere_ends_like_the_uninterrupted_one(tmp_path, make):
         assert updates(resumed) == updates(whole)
 
 
+@pytest.mark.slow
 def test_a_dataset_is_shuffled_in_the_same_order_again(tmp_path):
     def train(name, **settings):
         trained, callback = quick(), checkpoint(tmp_path / name, EACH_EPOCH_AND_STEP, **settings)
@@ -110,6 +111,7 @@ def test_a_dataset_is_shuffled_in_the_same_order_again(tmp_path):
     assert same(whole, train("resumed", resume=first.records()[3].path)[0])
 
 
+@pytest.mark.slow
 @ONCE
 def test_a_model_without_variables_is_built_first(tmp_path):
     fit(model(built=False), checkpoint(tmp_path))
@@ -205,6 +207,7 @@ def test_a_second_fit_continues_training(tmp_path):
     assert len({record.run for record in other.records()}) == 1
 
 
+@pytest.mark.slow
 def test_fit_continues_after_an_exception(tmp_path):
     trained, callback = quick(), checkpoint(tmp_path)
     with pytest.raises(KeyboardInterrupt):
@@ -233,6 +236,25 @@ def test_a_damaged_checkpoint_is_skipped(tmp_path, caplog):
     caplog.clear()
     assert epochs_of(quick(), checkpoint(tmp_path)) == [2]
     assert f"skipping this checkpoint and trying an older one: {damaged}: its bytes changed" in caplog.text
+
+
+@pytest.mark.slow
+@ONCE
+@pytest.mark.parametrize("mirrored", [True, False])
+def test_checkpoints_that_are_all_damaged_here_come_from_a_mirror_or_are_named(tmp_path, caplog, mirrored):
+    mirrors = tmp_path / "mirror" if mirrored else None
+    callback = checkpoint(tmp_path / "run", mirrors=mirrors)
+    fit(quick(), callback, epochs=2)
+    old = callback.records()
+    for record in old:
+        record.path.write_bytes(record.path.read_bytes()[:-1])
+    again = checkpoint(tmp_path / "run", mirrors=mirrors)
+    assert epochs_of(quick(), again) == ([2] if mirrored else [0, 1, 2])
+    line = "no checkpoint that a run can be resumed from is intact, so training starts from scratch; damaged, and left"
+    assert (f"restored from {mirrors} (step {old[-1].step})" in caplog.text, line in caplog.text) == (
+        mirrored, not mirrored
+    )  # fmt: skip
+    assert not any(record.superseded for record in again._run.view.manifest.live()), "what is damaged is listed so"
 
 
 def test_random_layers_continue_where_they_were(tmp_path):

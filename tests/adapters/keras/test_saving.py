@@ -64,7 +64,7 @@ def test_saves_names_keeps_and_describes(tmp_path):
     history = fit(quick(), callback, epochs=4).history
     kept = [f"digits-{epoch:02d}-{history['val_loss'][epoch - 1]:.3f}.keras" for epoch in (3, 4)]
     assert [record.file for record in callback.records()] == kept
-    assert {path.name for path in tmp_path.iterdir()} == {*kept, ".ckpt", "last.keras", "best.keras", "final.keras"}
+    assert {path.name for path in tmp_path.iterdir()} == {*kept, ".run", "last.keras", "best.keras", "final.keras"}
     record = callback.last()
     assert (record.step, record.epoch, record.metrics["val_loss"]) == (16, 4, history["val_loss"][-1])
     assert callback.resume_path() == str(record.path) == str(callback.final().path)
@@ -104,7 +104,7 @@ def test_a_failed_save_does_not_end_training(tmp_path, monkeypatch, caplog):
     fit(quick(), callback)
     assert "step 8 was not saved: OSError: [Errno 28] No space left on device" in caplog.text
     assert steps(callback) == [(4, 1), (9, 2), (12, 3)], "what failed stays due"
-    assert not list((tmp_path / ".ckpt/staging").iterdir())
+    assert not list((tmp_path / ".run/staging").iterdir())
 
 
 @ONCE

@@ -39,6 +39,7 @@ def another(seed):
     return quick(seed=seed, restart=False)
 
 
+@pytest.mark.slow
 @ONCE
 @pytest.mark.parametrize(
     ("reused", "resume"),
@@ -76,6 +77,7 @@ def folds(dirpath, *, killed=None, policy=EACH_EPOCH_AND_STEP):
     return ends
 
 
+@pytest.mark.slow
 @ONCE
 @pytest.mark.parametrize(
     ("policy", "place"),
@@ -92,6 +94,7 @@ def test_folds_that_are_killed_and_started_again_end_as_if_they_had_not_been(tmp
     assert folds(tmp_path / "cut", policy=policy) == whole
 
 
+@pytest.mark.slow
 @ONCE
 def test_between_two_fits_the_callback_answers_as_before(tmp_path):
     def script(*others):
@@ -182,6 +185,7 @@ def phases(dirpath, *, killed=None, policy=EACH_EPOCH_AND_STEP):
     return trained, seen
 
 
+@pytest.mark.slow
 @ONCE
 @pytest.mark.parametrize(
     ("policy", "place"),
@@ -202,6 +206,7 @@ def test_two_phases_in_one_directory_continue_where_they_were_killed(tmp_path, p
     assert seen[0] == ([] if place[0] else [1]) and len(seen[1]) <= 2
 
 
+@pytest.mark.slow
 @ONCE
 def test_a_script_that_asks_for_more_epochs_continues_from_the_newest(tmp_path):
     loop(tmp_path, calls=2)

@@ -39,6 +39,7 @@ def last(dirpath):
     return record.step, record.reasons
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "policies, hook, number",
     [
@@ -75,7 +76,7 @@ def test_each_callback_saves_before_the_process_ends(tmp_path, policies, hook, n
 @pytest.mark.parametrize("failing", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_save_that_fails_and_raises_leaves_the_others_their_own(tmp_path, failing):
     callbacks = [KerasCheckpoint(tmp_path / str(n), WATCHES, on_error="raise", background=False) for n in range(2)]
-    blocked = tmp_path / str(failing) / ".ckpt" / "staging"
+    blocked = tmp_path / str(failing) / ".run" / "staging"
 
     class Blocks(keras.callbacks.Callback):
         def on_train_batch_begin(self, batch, logs=None):
@@ -179,6 +180,7 @@ def test_a_signal_closes_the_fit_of_each_callback(tmp_path, hook, step, number):
     assert not isinstance(model.train_function, ReplacedFunction)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [(1, 1), pytest.param((1, 2), marks=pytest.mark.slow)])
 def test_two_callbacks_resume_in_one_epoch_and_skip_its_batches_once(tmp_path, steps):
     def train(folder, *others):

@@ -12,6 +12,7 @@ from tests.support.training import look_for_requests_at_once, run_of
 from tests.support.variants import only_quick
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "hook, nth, step",
     only_quick(
@@ -34,6 +35,7 @@ def test_a_signal_anywhere(tmp_path, hook, nth, step):
     assert train(tmp_path / "cut") == train(tmp_path / "whole")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("act", only_quick([terminate, stop], terminate))
 @pytest.mark.parametrize("validates", only_quick([True, False], True))
 def test_batch_3_of_10(tmp_path, act, validates):
@@ -98,6 +100,7 @@ def test_a_signal_between_two_updates_waits_for_none(tmp_path):
     assert fingerprint(resumed) == fingerprint(whole)
 
 
+@pytest.mark.slow
 @ONCE
 def test_a_run_that_early_stopping_ended_is_not_trained_further(tmp_path, caplog):
     def impatient():
@@ -111,6 +114,7 @@ def test_a_run_that_early_stopping_ended_is_not_trained_further(tmp_path, caplog
     assert "keras.EarlyStopping" in told
 
 
+@pytest.mark.slow
 @ONCE
 def test_a_second_fit_restores_no_other_callback(tmp_path):
     trained, ours, counter = quick(), checkpoint(tmp_path), Counter()
@@ -119,6 +123,7 @@ def test_a_second_fit_restores_no_other_callback(tmp_path):
     assert counter.facts[:2] == (8, 8)
 
 
+@pytest.mark.slow
 @ONCE
 def test_a_failing_state_of_another_callback_costs_no_checkpoint(tmp_path, caplog):
     class Odd(Counter):
@@ -132,6 +137,7 @@ def test_a_failing_state_of_another_callback_costs_no_checkpoint(tmp_path, caplo
     assert caplog.text.count(line) == 1
 
 
+@pytest.mark.slow
 @ONCE
 def test_a_deadline_is_met_without_waiting_for_a_validation(tmp_path):
     clock, seen = FakeClock(), []

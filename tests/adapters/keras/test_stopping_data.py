@@ -34,6 +34,7 @@ def train_on(data, dirpath, trained=None, **settings):
     return trained
 
 
+@pytest.mark.slow
 def test_an_exception_in_the_data(tmp_path):
     with pytest.raises(Exception, match="the disk has gone") as kept:  # with the traceback, as a notebook would
         train_on(Batches(fails_at=9), tmp_path / "cut")
@@ -94,6 +95,7 @@ def generator():
         yield from (data[index] for index in range(4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make, settings, said",
     [

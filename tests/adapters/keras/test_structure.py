@@ -161,6 +161,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 8))])
 def test_files_of_a_model_that_changes_between_saves_are_those_that_keras_would_write(tmp_path, caplog, seed):
     one, taken = made(), KerasStaging()

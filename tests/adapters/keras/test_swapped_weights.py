@@ -65,6 +65,7 @@ MORE = [until_the_epoch_ends] + ([at_the_first_batch] if BACKEND != "jax" else [
 CASES = [(Halves, False), *(pytest.param(make, False, marks=SLOW) for make in MORE)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make, ours_first", [*CASES, pytest.param(Halves, True, marks=SLOW)])
 def test_a_signal_in_a_validation_saves_the_trained_weights(tmp_path, make, ours_first):
     whole = train(tmp_path / "whole", make, Every(epochs=1), ours_first=ours_first)
@@ -112,6 +113,7 @@ def freeze(trained):
     trained.layers[0].trainable = False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("make", "told"),
     [

@@ -32,6 +32,7 @@ def loss_of(path):
     return loaded.evaluate(*digits()[1], verbose=0, return_dict=True)["loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", [None, "h5"])
 def test_a_reduced_file_is_loaded_and_evaluated_as_any_other(tmp_path, format):
     ours = checkpoint(tmp_path, EACH_WEIGHTS, format=format)
@@ -43,6 +44,7 @@ def test_a_reduced_file_is_loaded_and_evaluated_as_any_other(tmp_path, format):
         assert loss_of(record.path) == pytest.approx(record.metrics["val_loss"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_run_resumes_and_the_best_weights_come_back(tmp_path):
     whole = model()
     fit(whole, checkpoint(tmp_path / "whole", BEST_WEIGHTS), epochs=5)

@@ -48,6 +48,7 @@ class InValidation(InEvaluation):
         return super().test_step(data)
 
 
+@pytest.mark.slow
 @ONCE
 @pytest.mark.parametrize(
     ("kind", "late"),

@@ -65,6 +65,7 @@ MAKERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND == "jax", reason="Keras refuses keras.random without a seed")
 @pytest.mark.parametrize("resets", only_quick([False, True], True))
 @pytest.mark.parametrize("kind", only_quick(MAKERS, "variable"))

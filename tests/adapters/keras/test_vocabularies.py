@@ -60,6 +60,7 @@ def train(dirpath, layer, epochs=3, traced=False):
 OTHER = np.array(["black", "black", "black", "blue", "blue", "red"])  # learned in another order, and lacks a word
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [lookup, pytest.param(text, marks=SLOW), pytest.param(nested, marks=SLOW)])
 @pytest.mark.parametrize("traced", [False, pytest.param(True, marks=SLOW)])
 def test_what_layers_have_learned_is_that_of_the_checkpoint(tmp_path, caplog, make, traced):

@@ -60,6 +60,7 @@ def set_back(trained):
     trained.set_weights([0.9 * value for value in trained.get_weights()])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", only_quick([averaged, one_element, set_back], averaged, one_element))
 @pytest.mark.parametrize("saved", [True, False])
 def test_final_weights_that_were_not_measured_have_no_metrics(tmp_path, change, saved):

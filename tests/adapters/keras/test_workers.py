@@ -15,6 +15,7 @@ pytestmark = ONCE
 SCRIPT = Path(__file__).parent / "train_with_workers.py"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "number, kind",
     [

@@ -14,6 +14,7 @@ POLICY = Policy(Every(epochs=1), KeepAll())
 DATES = {"a board without a battery": 3600, "1979": 9 * 365 * 86400, "2150": 180 * 365 * 86400}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", only_quick(["copied", "in place", "by Keras"], "copied", "in place"))
 @pytest.mark.parametrize("date", only_quick(DATES, "a board without a battery", "2150"))
 def test_a_run_saves_and_resumes_whatever_the_clock_shows(tmp_path, monkeypatch, caplog, date, how):

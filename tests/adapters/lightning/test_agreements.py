@@ -20,6 +20,7 @@ def run(dirpath, *kinds):
     return json.loads(forks_of().run(SCRIPT, dirpath, *kinds).splitlines()[-1])  # starts the other process itself
 
 
+@pytest.mark.slow
 def test_processes_communicate_only_at_agreed_steps_whatever_their_clocks_show(tmp_path):
     found = run(tmp_path, "idle", "asked")
     # Every 40 steps, at the ends of the epochs at 60 and 120, and around the validations at 50 and 110

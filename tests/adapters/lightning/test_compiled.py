@@ -59,6 +59,7 @@ def train(dirpath, kind, epochs=1, resume=False, extra=()):
     return module, fitter, callback
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Compiled, CompiledTwice, Beside])
 def test_a_file_has_the_names_of_the_plain_module(tmp_path, kind):
     *_, callback = train(tmp_path, kind)

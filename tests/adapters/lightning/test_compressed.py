@@ -6,7 +6,8 @@ import torch
 import ckpt_callbacks
 from ckpt_callbacks import Every, KeepAll, Policy
 from ckpt_callbacks.errors import VerifyError
-from ckpt_callbacks.run.compressing import Compressing
+from ckpt_callbacks.formats.compressed.packing import Compression
+from ckpt_callbacks.run.repacking import Repacking
 from ckpt_callbacks.store.manifest import Manifest
 from tests.adapters.lightning.task import digest, fit, loaders
 from tests.support.command import ckpt
@@ -21,7 +22,7 @@ def compressed(dirpath, epoch):
         if record.epoch > epoch:
             assert ckpt("rm", dirpath, str(record.id), "--force").exit_code == 0
         elif record.epoch == epoch:
-            now = Compressing(manifest, record, least=-9).carry_out()
+            now = Repacking(manifest, record, Compression(-9)).carry_out()
     return now.path
 
 
@@ -34,7 +35,7 @@ def test_a_run_resumes_exactly_from_a_compressed_one(tmp_path):
     resumed = fit(tmp_path / "run", ALL, max_epochs=4, resume=True)
     assert digest(*resumed[:2]) == digest(*whole[:2])
     assert resumed[1].ckpt_path == str(path)
-    assert not any((tmp_path / "run" / ".ckpt" / "staging").iterdir())
+    assert not any((tmp_path / "run" / ".run" / "staging").iterdir())
 
 
 def test_the_trainer_evaluates_a_compressed_one(tmp_path):

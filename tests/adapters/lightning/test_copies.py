@@ -6,6 +6,8 @@ import pickle
 
 import pytest
 from lightning import seed_everything
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.callbacks import Callback
 
 from ckpt_callbacks import Every, KeepLast, Policy
 from ckpt_callbacks.lightning import LightningCheckpoint
@@ -50,6 +52,23 @@ def test_a_copy_keeps_what_was_asked_of_the_next_resume(tmp_path):
     fitter = trainer(pickled(callback), max_epochs=1)
     fitter.fit(Model(), *loaders(), ckpt_path=path)
     assert fitter.global_step == 10 and {record.step for record in callback.records()} == {10}
+
+
+@pytest.mark.slow
+def test_a_trainer_can_be_copied_while_it_trains(tmp_path):
+    class Copies(Callback):
+        def __init__(self):
+            self.copies = []
+
+        def on_train_batch_end(self, trainer, module, outputs, batch, index):
+            if index == 3:
+                self.copies += [copy.deepcopy(trainer)]
+
+    callback = LightningCheckpoint(tmp_path / "a", EACH_EPOCH, staging="memory")
+    trainer(made := Copies(), callback, max_epochs=1).fit(Model(), *loaders())
+    (copied,) = made.copies
+    assert type(copied.strategy.checkpoint_io) is TorchCheckpointIO
+    assert copied.checkpoint_callback.dirpath == callback.dirpath
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ def test_two_processes_decide_alike_and_save_on_demand(whole):
     assert whole["steps"] == [7, 10, 12, 15] and whole["asked"] == [7], "what was asked for is pinned"
 
 
+@pytest.mark.slow
 def test_a_crash_resumes_exactly(tmp_path, whole):
     code, _ = run(tmp_path, 3, "crash", 1, 7)
     assert code != 0

@@ -134,6 +134,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loader", only_quick([DataLoader, StatefulDataLoader], DataLoader), ids=["plain", "stateful"])
 @pytest.mark.parametrize("name", only_quick(CASES, "callback"))
 def test_an_epoch_that_is_resumed_has_what_its_start_set_up(tmp_path, name, loader):

@@ -23,7 +23,7 @@ def test_a_failed_save_does_not_end_training(tmp_path, monkeypatch, caplog):
     assert fitter.global_step == 30
     assert [r.epoch for r in callback.records()] == [1, 2, 3] and callback.records()[1].step == 21
     assert "older checkpoints are untouched" in caplog.text
-    assert not list((tmp_path / ".ckpt" / "staging").iterdir())
+    assert not list((tmp_path / ".run" / "staging").iterdir())
 
 
 def test_a_failed_save_can_raise(tmp_path, monkeypatch):

@@ -169,6 +169,7 @@ def test_a_run_that_was_killed_in_mid_epoch_ends_like_the_whole_one(tmp_path, mo
     ends_alike(tmp_path, module, others, STEPS, at)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "module",
     only_quick(

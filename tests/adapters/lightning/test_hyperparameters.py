@@ -141,20 +141,21 @@ LARGE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LARGE)
 def test_large_hyperparameters_are_whole_in_the_file_and_short_in_the_records(tmp_path, name):
     callback = train(tmp_path, With(LARGE[name]))
     assert torch.load(callback.last().path, weights_only=True)["hyper_parameters"]["value"] == LARGE[name]
-    assert sum(path.stat().st_size for path in (tmp_path / ".ckpt").rglob("*") if path.is_file()) < 100_000
+    assert sum(path.stat().st_size for path in (tmp_path / ".run").rglob("*") if path.is_file()) < 100_000
     metadata = callback.last().metadata["hyperparameters"]
     assert metadata["lr"] == 0.5 and "more" in json.dumps(metadata)
 
 
 @pytest.mark.parametrize("value", [Settings(), Kind.A, np.float64(0.1), Namespace(a=Settings())], ids=repr)
 def test_torch_itself_opens_one_file_of_each_kind_also_if_it_refuses_it(tmp_path, monkeypatch, value):
-    opened, real = [], check._load
+    opened, real = [], check.load_known
     monkeypatch.setattr(check, "_refused", {})
-    monkeypatch.setattr(check, "_load", lambda path: opened.append(path) or real(path))
+    monkeypatch.setattr(check, "load_known", lambda path: opened.append(path) or real(path))
     callback = train(tmp_path, With(value), steps=4)
     assert len(callback.records()) == 4 and len(opened) == 1
 

@@ -28,7 +28,7 @@ def test_without_a_validation_its_metrics_are_named_and_training_continues(tmp_p
     policy = Policy(Every(epochs=1) | Improves(VAL), KeepAll(), stop=Patience(VAL, checks=2))
     *_, ours = fit(tmp_path, policy, limit_val_batches=0)
     assert [record.epoch for record in ours.records()] == [1, 2, 3] and ours.best() is None
-    assert caplog.text.count("is an error after 10 epochs without it; is there a validation?") == 1
+    assert caplog.text.count("is an error after 10 epochs without it; does training have validation data?") == 1
     first, *_, last = [line for line in caplog.messages if "val_loss" in line]
     assert "the metric 'val_loss' needs a validation, and this fit has none; expected val_dataloaders" in first
     assert "it was never logged; logged names: train_loss, train_loss_epoch; early stopping by it never ran" in last

@@ -9,6 +9,7 @@ import pytest
 import torch
 from lightning.pytorch.cli import LightningCLI
 
+from ckpt_callbacks.lightning import LightningCheckpoint
 from tests.adapters.lightning.task import Model, fit, loaders
 from tests.support.forks import forks_of
 
@@ -65,6 +66,24 @@ def test_lightning_cli(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    "mirrors",
+    [
+        "{tmp}/a",
+        ["{tmp}/a", {"url": "{tmp}/b", "keep": [{"best": 1}, {"last": 1}], "contents": "weights", "every": "10 min"}],
+        {"url": "memory://a", "max_upload_rate": "10 MB", "storage_options": {"secret_access_key": "canary-4711"}},
+    ],
+)
+def test_mirrors_in_a_config_are_those_of_the_callback(tmp_path, mirrors):
+    mirrors = json.loads(json.dumps(mirrors).replace("{tmp}", str(tmp_path)))
+    given = {"dirpath": str(tmp_path / "run"), "monitor": "val_loss", "mirrors": mirrors}
+    config = {"trainer": {"accelerator": "cpu", "callbacks": [{"class_path": NAME, "init_args": given}]}}
+    arguments = [f"--config={_write(tmp_path, config)}"]
+    cli = LightningCLI(Model, DataModule, args=arguments, save_config_callback=None, run=False)
+    expected = LightningCheckpoint(tmp_path / "run", monitor="val_loss", mirrors=mirrors)._settings.mirrors
+    assert cli.trainer.checkpoint_callback._settings.mirrors == expected and expected
+
+
 @pytest.mark.parametrize("folder", ["", "conf/"])
 @pytest.mark.parametrize(
     "callback",
@@ -97,6 +116,10 @@ def test_a_policy_file_is_looked_for_beside_the_file_that_names_it(tmp_path, mon
             ["LightningCheckpoint: monitor: 'quality' does not say whether less or more is better; expected mode="],
         ),
         (
+            {"class_path": NAME, "init_args": {"dirpath": "run", "monitor": "val_loss", "mirrors": [{"url": 3}]}},
+            ["LightningCheckpoint: mirrors[0]: url is 3; expected a URL or a path, such as "],
+        ),
+        (
             {"class_path": NAME, "init_args": {"policy": "wrong.yaml"}},
             ["LightningCheckpoint: policy: unknown field 'keeep'; ", ": policy: save: unknown field 'on_premt'; "],
         ),
@@ -105,7 +128,7 @@ def test_a_policy_file_is_looked_for_beside_the_file_that_names_it(tmp_path, mon
             ["LightningCheckpoint: policy: unknown field 'keeep'; ", ": policy: save: unknown field 'on_premt'; "],
         ),
     ],
-    ids=["inline", "monitor", "file", "from_yaml"],
+    ids=["inline", "monitor", "mirrors", "file", "from_yaml"],
 )
 def test_a_mistake_ends_the_command_with_its_own_lines(tmp_path, monkeypatch, capsys, callback, lines):
     monkeypatch.chdir(tmp_path)
@@ -153,6 +176,7 @@ print(f"began at {cli.model.began}, ended at {cli.trainer.global_step}")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("resume", "option"), [("auto", []), pytest.param("never", ["--ckpt_path=last"], marks=pytest.mark.slow)]
 )

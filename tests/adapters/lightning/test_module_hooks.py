@@ -107,6 +107,7 @@ MODULES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", only_quick(MODULES, LogsAfterBatch, SwapsForValidation, Manual))
 @pytest.mark.parametrize("loader", only_quick([DataLoader, StatefulDataLoader], DataLoader), ids=["plain", "stateful"])
 def test_what_the_modules_hooks_do_is_in_the_checkpoint(tmp_path, module, loader):
@@ -178,6 +179,7 @@ def test_a_hook_that_raises_leaves_the_trainer_as_it_was(tmp_path):
     assert [record.step for record in callback.records()] == [1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_two_callbacks_save_the_same_and_resume_once(tmp_path):
     drawn = []
 

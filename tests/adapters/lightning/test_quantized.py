@@ -3,19 +3,16 @@
 import pytest
 import torch
 
-from ckpt_callbacks import Contents, Every, KeepBest, KeepLast, Policy, Status, load_weights
-from tests.adapters.lightning.task import VAL, Model, digest, fit, loaders
+from ckpt_callbacks import Contents, Every, KeepBest, KeepLast, Policy, load_weights
+from tests.adapters.lightning.reduced_runs import resumed_exactly
+from tests.adapters.lightning.task import VAL, Model, loaders
 from tests.support.command import ckpt
 
 BEST_QUANTIZED = Policy(Every(epochs=1), KeepLast(1) | KeepBest(2, by=VAL, contents=Contents("weights", "int8")))
 
 
 def test_the_best_are_evaluated_as_before_and_the_run_resumes_exactly(tmp_path):
-    whole = fit(tmp_path / "whole", BEST_QUANTIZED, max_epochs=5)
-    fit(tmp_path / "run", BEST_QUANTIZED, max_epochs=3)
-    module, fitter, callback = fit(tmp_path / "run", BEST_QUANTIZED, max_epochs=5, resume=True)
-    assert digest(module, fitter) == digest(*whole[:2])
-    thinned = [record for record in callback.records() if record.status is Status.THINNED]
+    _, module, fitter, thinned = resumed_exactly(tmp_path, BEST_QUANTIZED, BEST_QUANTIZED)
     assert thinned and all(record.reduced["dtype"] == "int8" for record in thinned)
     for record in thinned:
         score = fitter.validate(module, loaders()[1], ckpt_path=str(record.path), verbose=False)[0]["val_loss"]

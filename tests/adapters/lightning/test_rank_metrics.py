@@ -14,6 +14,7 @@ def run(dirpath, where, who):
     return forks_of().complete(SCRIPT, dirpath, where, who)  # starts the other process itself
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("where", "who", "found"),
     [

@@ -66,6 +66,7 @@ class Flat(BatchSampler):
                 chunk = []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "loader",
     only_quick(

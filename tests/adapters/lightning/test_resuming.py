@@ -52,6 +52,7 @@ def test_a_resumed_run_ends_like_the_uninterrupted_one(tmp_path, settings):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "plateau, settings",
     [

@@ -71,7 +71,7 @@ def test_each_callback_saves_before_the_process_ends(tmp_path, handlers, policie
 @pytest.mark.parametrize("failing", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_save_that_fails_and_raises_leaves_the_others_their_own(tmp_path, handlers, failing):
     callbacks = [LightningCheckpoint(tmp_path / str(n), WATCHES, on_error="raise", background=False) for n in range(2)]
-    blocked = tmp_path / str(failing) / ".ckpt" / "staging"
+    blocked = tmp_path / str(failing) / ".run" / "staging"
 
     class Blocks(Callback):
         def on_train_batch_start(self, trainer, *_):

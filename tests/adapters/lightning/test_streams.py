@@ -156,6 +156,7 @@ EARLY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", only_quick(EARLY, "configure_optimizers"))
 def test_a_loader_that_was_made_before_its_state_was_loaded_keeps_its_place(tmp_path, name):
     policy, settings = Policy(Every(steps=1), KeepLast(2)), dict(EARLY[name])

@@ -10,6 +10,7 @@ from lightning.pytorch.callbacks import EMAWeightAveraging, StochasticWeightAver
 from ckpt_callbacks import Contents, Every, KeepAll, KeepBest, KeepLast, Policy, Status
 from ckpt_callbacks.errors import ResumeError
 from ckpt_callbacks.lightning import LightningCheckpoint
+from tests.adapters.lightning.reduced_runs import resumed_exactly
 from tests.adapters.lightning.task import VAL, Model, digest, fit, loaders, trainer
 from tests.support.command import ckpt
 
@@ -68,14 +69,10 @@ BEST_HALVED = Policy(Every(epochs=1), KeepLast(1) | KeepBest(2, by=VAL, contents
 
 
 def test_best_in_half_precision_loads_into_the_model_and_the_run_resumes_exactly(tmp_path):
-    whole = fit(tmp_path / "whole", EACH_WEIGHTS, max_epochs=5)
-    fit(tmp_path / "run", BEST_HALVED, max_epochs=3)
-    module, fitter, callback = fit(tmp_path / "run", BEST_HALVED, max_epochs=5, resume=True)
-    assert digest(module, fitter) == digest(*whole[:2])
-    thinned = [record for record in callback.records() if record.status is Status.THINNED]
+    whole, module, fitter, thinned = resumed_exactly(tmp_path, BEST_HALVED, EACH_WEIGHTS)
     assert thinned and all(record.reduced["dtype"] == "bf16" for record in thinned)
     for record in thinned:
-        before = next(r for r in whole[2].records() if r.epoch == record.epoch)
+        before = next(r for r in whole.records() if r.epoch == record.epoch)
         state = torch.load(record.path, weights_only=True)["state_dict"]
         exact = torch.load(before.path, weights_only=True)["state_dict"]
         assert all(torch.equal(state[name], value.bfloat16()) for name, value in exact.items())

@@ -36,6 +36,7 @@ for command in ("ls", "verify", "doctor"):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", RESUMABLE)
 @pytest.mark.parametrize("name", only_quick(NAMES, "Latin-1"))
 def test_a_run_saves_and_resumes_in_a_directory_of_any_name(tmp_path, kind, name):

@@ -66,6 +66,7 @@ def test_a_damaged_checkpoint_is_skipped_for_the_one_before(run, trained, how, c
     assert Manifest.read(dirpath).attempts[-1].parent == before.id
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", RESUMABLE)
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
 @given(
@@ -111,7 +112,7 @@ def test_a_lost_manifest_is_rebuilt_without_what_is_damaged(run):
     kind, dirpath = run
     *_, before, last = Manifest.read(dirpath).live()
     damage(last.path, "cut", 1)
-    (dirpath / ".ckpt" / "manifest.jsonl").unlink()
+    (dirpath / ".run" / "manifest.jsonl").unlink()
     assert callback(kind, dirpath).resume_path() == str(before.path)
     assert fit(kind, dirpath, 4).last().epoch == 4
 
@@ -145,7 +146,7 @@ def test_facts_of_a_newer_version_do_no_harm(run):
     kind, dirpath = run
     last = newest(dirpath)
     rewrite(last.path, lambda snapshot, record: record.update(colour="red"))
-    (dirpath / ".ckpt" / "manifest.jsonl").unlink()
+    (dirpath / ".run" / "manifest.jsonl").unlink()
     assert callback(kind, dirpath).resume_path() == str(last.path)
 
 
@@ -155,7 +156,7 @@ def test_lines_of_a_newer_version_are_reported_and_do_no_harm(run, caplog):
     facts = last.to_json()
     changes = {"id": 90, "status": "archived"}, {"colour": "red"}
     lines = [{"moon": {"phase": 1}}, *({"record": facts | change} for change in changes)]
-    with (dirpath / ".ckpt" / "manifest.jsonl").open("ab") as journal:
+    with (dirpath / ".run" / "manifest.jsonl").open("ab") as journal:
         journal.write(b"".join(map(encoded, lines)))
     assert callback(kind, dirpath).resume_path() == str(last.path)
     assert "did a newer ckpt-callbacks write it?" in caplog.text
@@ -208,7 +209,7 @@ def test_nothing_that_looks_into_a_checkpoint_runs_what_it_holds(trained, tmp_pa
     verified = ckpt("verify", dirpath)
     assert verified.exit_code == 1 and "BAD" not in verified.stdout and f"bad, as recorded: {path}" in verified.stdout
     callback("lightning", dirpath).resume_path()
-    (dirpath / ".ckpt" / "manifest.jsonl").unlink()
+    (dirpath / ".run" / "manifest.jsonl").unlink()
     callback("lightning", dirpath).resume_path()
     assert stray.name not in {record.file for record in Manifest.read(dirpath).records.values()}
     assert not marker.exists()

@@ -30,8 +30,8 @@ def test_a_directory_that_is_not_ours_is_refused_in_one_line(tmp_path, kind, wha
         dirpath.symlink_to("run")
     else:
         dirpath.mkdir()
-        wrong = dirpath / ".ckpt" / "manifest.jsonl"
-        wrong.mkdir(parents=True) if what == "manifest is a folder" else (dirpath / ".ckpt").write_text("notes")
+        wrong = dirpath / ".run" / "manifest.jsonl"
+        wrong.mkdir(parents=True) if what == "manifest is a folder" else (dirpath / ".run").write_text("notes")
     with pytest.raises(StoreError) as caught:
         fit(kind, dirpath, 1) if act == "fit" else callback(kind, dirpath).resume_path()
     assert str(dirpath) in one_line(caught)
@@ -95,6 +95,7 @@ def saved_as(dirpath, value):
     return run.view.last()
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True, database=None)
 @given(value=st.text(st.sampled_from("./\\\0~a -\n%ü")) | st.text())
 def test_no_value_in_a_name_leads_out_of_the_run_directory(tmp_path, value):
@@ -121,18 +122,21 @@ def test_a_template_that_leads_out_is_refused(tmp_path, template):
     one_line(caught)
 
 
-@pytest.mark.parametrize("file", ["../precious", "/etc/passwd", "sub/a", "..", ".ckpt", "a\0b"])
+@pytest.mark.parametrize(
+    "file", ["../precious", "/etc/passwd", "sub/../../b", "sub//a", "..", ".ckpt", ".run/a", "a\0b"]
+)
 def test_a_manifest_cannot_have_files_elsewhere_deleted(tmp_path, file):
     (tmp_path / "precious").write_bytes(b"mine")
     record = saved_as(tmp_path / "run", "a")
     evil = {**record.to_json(), "id": 7, "file": file}
-    with (tmp_path / "run" / ".ckpt" / "manifest.jsonl").open("ab") as journal:
+    with (tmp_path / "run" / ".run" / "manifest.jsonl").open("ab") as journal:
         journal.write(encoded({"record": evil}) + encoded({"id": record.id, "set": {"file": file}}))
     manifest = Manifest.read(tmp_path / "run")
     assert [r.file for r in manifest.live()] == [record.file]
     assert len(manifest.problems) == 2 and "is not the name of a file in the run directory" in manifest.problems[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "other"), [("lightning", "keras"), ("keras", "lightning"), ("weights", "lightning")])
 def test_a_run_of_another_framework_is_refused_and_left_as_it_is(trained, tmp_path, kind, other):
     run_dir = copied(trained / kind / "run", tmp_path / "run")

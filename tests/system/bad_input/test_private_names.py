@@ -98,7 +98,7 @@ def train(dirpath, epochs, *, first=1):
 def test_what_stands_under_a_private_name_is_named_and_moved_away(tmp_path, strangers, name, kind):
     dirpath = tmp_path / "run"
     train(dirpath, 2)
-    path = dirpath / ".ckpt" / name
+    path = dirpath / ".run" / name
     os.rename(path, tmp_path / "ours") if path.exists() else None
     kind(path, tmp_path)
     line = f"{path}: is {FOUND[kind]}; expected a {'regular file' if name in FILES else 'folder'}"
@@ -123,7 +123,7 @@ def test_what_stands_under_a_private_name_is_named_and_moved_away(tmp_path, stra
 
 @pytest.mark.parametrize("name", FILES)
 def test_nothing_is_written_through_a_link_that_was_made_beforehand(tmp_path, strangers, name):
-    path = tmp_path / "run" / ".ckpt" / name
+    path = tmp_path / "run" / ".run" / name
     path.parent.mkdir(parents=True)
     link(path, tmp_path)
     refused = None
@@ -152,7 +152,7 @@ def test_what_appears_during_training_fails_a_save_in_one_line(tmp_path, caplog,
     run = new_run(tmp_path / "run", POLICY, background=False)
     run.open()
     start(run)
-    path = run.dirpath / ".ckpt" / name
+    path = run.dirpath / ".run" / name
     os.rename(path, tmp_path / "ours") if path.exists() else None
     kind(path, tmp_path)
     report(run, EventKind.EPOCH_END, step=1, epoch=1, complete=True)

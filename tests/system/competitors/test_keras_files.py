@@ -27,7 +27,7 @@ def test_k2_a_kill_during_a_save_leaves_the_one_before(tmp_path):
     """ModelCheckpoint with a fixed name empties the old file first, so a kill leaves only a torn file."""
     ended = faulty("keras_faults.py", tmp_path)
     assert ended["ours"] == -signal.SIGXFSZ, "killed while it wrote the second one"
-    [staged] = (tmp_path / "ours" / ".ckpt" / "staging").iterdir()
+    [staged] = (tmp_path / "ours" / ".run" / "staging").iterdir()
     assert not loads(staged)
     [record] = Manifest.read(tmp_path / "ours").live()
     verify(record)
@@ -83,6 +83,7 @@ def test_k8_steps_and_a_monitor_go_together_and_a_missing_one_is_an_error(tmp_pa
     fails("keras", path.read_bytes() != best)
 
 
+@pytest.mark.slow
 def test_k10_the_last_and_the_best_k_are_kept(tmp_path):
     """Keras 5404: ModelCheckpoint keeps one file, or all of them."""
     ours = checkpoint(tmp_path, Policy(Every(epochs=1), KeepLast(2) | KeepBest(2, by=VAL)))
@@ -93,6 +94,7 @@ def test_k10_the_last_and_the_best_k_are_kept(tmp_path):
     assert {path.name for path in tmp_path.glob("digits*.keras")} == {record.file for record in ours.records()}
 
 
+@pytest.mark.slow
 def test_k12_a_failed_save_never_touches_an_earlier_file(tmp_path):
     """A failed save is nevertheless copied to the remote storage, over the good file.
 
@@ -115,6 +117,7 @@ def test_k12_a_failed_save_never_touches_an_earlier_file(tmp_path):
     assert second.last().epoch == 2 and (tmp_path / "last.keras").resolve() == before[-1][0].resolve()
 
 
+@pytest.mark.slow
 def test_k16_a_clock_that_starts_in_1970_ends_no_fit(tmp_path, monkeypatch):
     """A zip archive holds no date before 1980, so ModelCheckpoint raises ValueError after the first epoch."""
     now, began = time.time, time.time()

@@ -21,6 +21,7 @@ def whole(tmp_path_factory):
     return trained, callback
 
 
+@pytest.mark.slow
 def test_k1_the_best_is_remembered_over_a_restart(tmp_path):
     """Keras 17012: ``save_best_only`` forgets the best score, and overwrites the best file with a worse model."""
     policy, path = Policy(Improves(VAL), KeepBest(1, by=VAL)), tmp_path / "best.keras"
@@ -61,6 +62,7 @@ def test_k4_the_optimizer_goes_on_where_it_was(tmp_path, whole):
     fails("keras", updates(theirs) == 0)
 
 
+@pytest.mark.slow
 def test_k5_random_layers_go_on_where_they_were(tmp_path, whole):
     """Keras 19796: no file holds the states of random layers, so dropout starts again with the same masks."""
     uninterrupted, _ = whole
@@ -139,6 +141,7 @@ def test_k7_a_second_interruption_resumes_where_the_first_one_led(tmp_path, whol
     fails("keras", watch.epochs[0] == 0)
 
 
+@pytest.mark.slow
 def test_k11_a_sequential_model_gets_its_weights_back_and_a_rerun_is_no_error(tmp_path):
     """Keras 23251, 23609: OrbaxCheckpoint gives a Sequential model random weights, without a message.
 

@@ -25,6 +25,7 @@ def noisy():
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(BACKEND == "jax", reason="Keras refuses keras.random without a seed")
 def test_k13_numbers_drawn_without_a_seed_go_on_where_they_were(tmp_path):
     """No Keras file holds the global generator, so a resumed run draws different noise."""
@@ -49,6 +50,7 @@ class Spoil(keras.callbacks.Callback):
             self.model.set_weights([np.full_like(value, np.nan) for value in self.model.get_weights()])
 
 
+@pytest.mark.slow
 def test_k14_a_run_that_ended_in_nan_does_not_continue_from_it(tmp_path):
     """BackupAndRestore keeps only the newest state, and restores its NaN at each start."""
     fit(quick(), Spoil(), checkpoint(tmp_path / "ours", EACH_EPOCH), epochs=2)

@@ -52,7 +52,7 @@ def test_l1_a_kill_with_tmpdir_on_another_file_system_loses_nothing(tmp_path, ot
     order = [("fsync", staged), ("rename", staged), ("fsync", "traced")]
     assert sorted(order, key=calls.index) == order, "forced to the device before it gets its name, and that then too"
     assert len(found["codes"]) > 8
-    torn = [path.stat().st_size for path in (tmp_path / "torn" / ".ckpt" / "staging").iterdir()]
+    torn = [path.stat().st_size for path in (tmp_path / "torn" / ".run" / "staging").iterdir()]
     assert torn == [0], "killed where it asks for the file's room on the disk"
     for name, code in found["codes"].items():
         assert code == -(signal.SIGXFSZ if name == "torn" else signal.SIGKILL), name

@@ -82,6 +82,7 @@ def test_l26_weights_swapped_in_for_a_validation_are_not_saved_as_the_trained_on
     fails("lightning", torch.equal(saved(theirs.best_model_path)["average.weight"], trained.net[3].weight))
 
 
+@pytest.mark.slow
 def test_l27_an_epoch_that_is_resumed_has_what_its_start_set_up(tmp_path):
     """Lightning does not call ``on_train_epoch_start`` for an epoch that it resumes in the middle."""
     policy = Policy(Every(steps=1), KeepLast(2))

@@ -100,10 +100,10 @@ def check_finished(dirpath: Path, kind: str, expected: set[int], extra: int = 0)
     links = {name: os.readlink(dirpath / f"{name}{run.suffix}") for name in ("last", "best", "final")}
     assert links == {"last": run.view.last().file, "best": run.view.best().file, "final": run.view.final().file}
     foreign = {name.split("/")[0] for name in FOREIGN}
-    ours = {record.file for record in records} | {f"{name}{run.suffix}" for name in links} | {".ckpt"}
+    ours = {record.file for record in records} | {f"{name}{run.suffix}" for name in links} | {".run"}
     there = {path.name for path in dirpath.iterdir()}
     assert there == foreign | ours, f"too many: {there - foreign - ours}, missing: {(foreign | ours) - there}"
-    assert [path.name for path in (dirpath / ".ckpt").glob("staging/*")] == []
+    assert [path.name for path in (dirpath / ".run").glob("staging/*")] == []
     check_foreign(dirpath)
 
 

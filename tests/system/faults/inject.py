@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import gc
 import io
 import os
 import signal
@@ -16,12 +17,12 @@ from ckpt_callbacks.store import disk_space
 
 CALLS = [
     "open", "write", "writev", "pwrite", "fallocate", "fsync", "rename", "replace", "unlink", "remove",
-    "rmdir", "mkdir", "symlink", "ftruncate", "read", "stat", "lstat", "scandir",
+    "rmdir", "mkdir", "symlink", "link", "ftruncate", "read", "stat", "lstat", "scandir",
 ]  # fmt: skip
 # What changes the disk: a kill before any other call finds the same disk as a kill before the next one of these.
 CHANGING = {
     "create", "write", "writev", "pwrite", "fallocate", "fsync", "rename", "replace",
-    "unlink", "remove", "rmdir", "mkdir", "symlink", "ftruncate",
+    "unlink", "remove", "rmdir", "mkdir", "symlink", "link", "ftruncate",
 }  # fmt: skip
 _ELSEWHERE = {"fallocate": disk_space}  # the modules of calls that `os` does not have
 _SECTOR = 512  # bytes; direct writes are torn between whole ones
@@ -83,7 +84,7 @@ def interposed(folder: Path, before: Before) -> Iterator[None]:
         original = originals[name]
 
         def wrapper(*args: Any, **keywords: Any) -> Any:
-            target = args[1] if name == "symlink" else args[0] if args else "."
+            target = args[1] if name in ("symlink", "link") else args[0] if args else "."
             torn = (lambda: original(args[0], _half(args[1]), *args[2:])) if name in ("write", "pwrite") else None
             shown = "create" if name == "open" and args[1] & (os.O_WRONLY | os.O_RDWR) else name
             try:
@@ -171,6 +172,7 @@ def in_child(work: Callable[[], Any]) -> int:
     """Do ``work`` in a fork of this process, and return its wait status: 9 if it was killed, 0 if it succeeded."""
     child = os.fork()
     if child == 0:
+        gc.freeze()  # to destroy an object of TensorFlow would wait for threads that a fork does not have
         status = 70
         try:
             work()

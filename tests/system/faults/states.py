@@ -199,7 +199,7 @@ class Training(RuleBasedStateMachine):
     @rule()
     def lose_everything_of_ours(self):
         self.lose()
-        shutil.rmtree(self.dirpath / ".ckpt")
+        shutil.rmtree(self.dirpath / ".run")
         self.find_again()
 
     @rule(at=st.integers(1, 90), torn=st.booleans())
@@ -207,7 +207,7 @@ class Training(RuleBasedStateMachine):
         """Lose the manifest, and die in the next process while it is rebuilt."""
         self.lose()
         self.tried["crashes"] += 1
-        shutil.rmtree(self.dirpath / ".ckpt")
+        shutil.rmtree(self.dirpath / ".run")
 
         def work():
             with interposed(self.dirpath, kill_before(at, torn)):
@@ -220,7 +220,7 @@ class Training(RuleBasedStateMachine):
     def cut_the_manifest(self, share):
         """Cut the manifest's end at any byte."""
         self.lose()
-        journal = self.dirpath / ".ckpt" / "manifest.jsonl"
+        journal = self.dirpath / ".run" / "manifest.jsonl"
         os.truncate(journal, int(journal.stat().st_size * share))
         self.find_again()
 

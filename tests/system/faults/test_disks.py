@@ -159,7 +159,7 @@ def test_a_journal_that_cannot_be_written_for_a_while(place, figures, framework)
     saved, failed = found(dirpath)
     check_made_up_for(saved, failed, "Input/output error")  # recorded from the next save on
     there = {path.name for path in dirpath.iterdir() if not path.is_symlink()}
-    assert there == {".ckpt", *(record.file for record in saved)}
+    assert there == {".run", *(record.file for record in saved)}
     with suppress(FileNotFoundError):
-        assert os.listdir(dirpath / ".ckpt" / "staging") == []
+        assert os.listdir(dirpath / ".run" / "staging") == []
     figures("1 save failed with EIO in the journal alone, and was put on record by the next one")

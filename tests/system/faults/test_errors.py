@@ -9,6 +9,7 @@ import pytest
 
 from ckpt_callbacks import CkptError, Status
 from ckpt_callbacks.store.manifest import Manifest
+from tests.support.shares import share
 from tests.system.faults.checks import check_finished, check_reopened, describe, prepared
 from tests.system.faults.inject import fail, interposed, listing, shorten
 from tests.system.faults.writer import DIRECT, FILE, FOLDER, acknowledgements, now, promised, train
@@ -82,7 +83,7 @@ def test_an_error_at_every_call(place, figures, kind):
     assert {"manifest.new", "history.jsonl"} <= {os.path.basename(call.path) for call in calls}, "nothing has moved"
     begins = next(call.number for call in calls if "/staging" in call.path and call.name == "mkdir")
     losses, tried = [], 0
-    for call, name, before in faults(calls):
+    for call, name, before in share(faults(calls)):
         dirpath, acknowledged = prepared(place)
         tried += 1
         try:

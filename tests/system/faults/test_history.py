@@ -7,6 +7,7 @@ import pytest
 
 from ckpt_callbacks.errors import CkptError
 from ckpt_callbacks.store.manifest import Manifest
+from tests.support.shares import share
 from tests.system.faults.checks import check_goes_on, check_reopened, describe, prepared
 from tests.system.faults.inject import fail, in_child, interposed, kill_before, listing
 from tests.system.faults.test_errors import check
@@ -39,7 +40,8 @@ def calls_of(place):
 
 def test_killed_at_every_call(place, figures):
     calls, losses = calls_of(place), []
-    for number, torn in points(calls):
+    tried = share(points(calls))
+    for number, torn in tried:
         dirpath, acknowledged = resumable(place)
 
         def work(dirpath=dirpath, acknowledged=acknowledged, number=number, torn=torn):
@@ -55,7 +57,7 @@ def test_killed_at_every_call(place, figures):
             losses.append(f"{describe(calls[number - 1], dirpath)}: {error!r}")
         shutil.rmtree(dirpath.parent)
     assert not losses, "\n".join(losses)
-    figures(f"{len(points(calls))} points tried, losses = 0")
+    figures(f"{len(tried)} points tried, losses = 0")
 
 
 def test_an_error_at_every_call(place, figures):
@@ -63,7 +65,7 @@ def test_an_error_at_every_call(place, figures):
     begins = next(call.number for call in calls if "/staging/" in call.path and call.changing)
     # A start that cannot read the newest checkpoint resumes from an older one.
     tried = [call for call in calls if not (call.number < begins and call.path.endswith(".bin"))]
-    for call in tried:
+    for call in (tried := share(tried)):
         dirpath, acknowledged = resumable(place)
         try:
             starting = call.number < begins

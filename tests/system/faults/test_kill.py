@@ -7,6 +7,7 @@ from collections import Counter
 import pytest
 
 from ckpt_callbacks.errors import CkptError
+from tests.support.shares import share
 from tests.system.faults.checks import check_goes_on, check_reopened, coming, describe, prepared
 from tests.system.faults.inject import in_child, interposed, kill_before, listing
 from tests.system.faults.writer import DIRECT, FILE, FOLDER, acknowledgements, train
@@ -27,7 +28,7 @@ def test_killed_at_every_call(place, figures, kind):
     tried = points(calls)
     assert {"manifest.new", "history.jsonl"} <= {os.path.basename(calls[number - 1].path) for number, _ in tried}
     losses = []
-    for number, torn in tried:
+    for number, torn in (tried := share(tried)):
         dirpath, acknowledged = prepared(place)
 
         def work(dirpath=dirpath, acknowledged=acknowledged, number=number, torn=torn):

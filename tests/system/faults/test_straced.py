@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes import ENVIRONMENT
+from tests.support.shares import share
 from tests.system.faults.checks import prepared as prepared_for_writer
 from tests.system.faults.inject import listing
 from tests.system.faults.straced import counted, strace, straced  # noqa: F401
@@ -33,7 +34,7 @@ WRITER = Path(__file__).with_name("writer.py")
 
 def points(kinds):
     """Return the first, the middle and the last call of each kind."""
-    return [(name, number) for name, n in kinds.items() for number in sorted({1, (n + 1) // 2, n})]
+    return share((name, number) for name, n in kinds.items() for number in sorted({1, (n + 1) // 2, n}))
 
 
 @pytest.mark.parametrize(("framework", "contents"), CASES)

@@ -1,19 +1,17 @@
 """Kills and errors at every call while checkpoints are reduced to their weights: one of both is always there."""
 
 import errno
-import shutil
 from pathlib import Path
 
 import pytest
 
 from ckpt_callbacks import Status
-from ckpt_callbacks.errors import CkptError
 from ckpt_callbacks.policy.contents_order import held
 from ckpt_callbacks.store.digest import verify
 from ckpt_callbacks.store.manifest import Manifest
 from tests.run.thinned import EPOCHS, LOSSES, POLICY, ROUNDED, SUFFIX, read, train, weights
 from tests.support.training import new_run
-from tests.system.faults.inject import fail, in_child, interposed, kill_before, listing
+from tests.system.faults.rewrites import sweep_errors, sweep_kills
 
 pytestmark = pytest.mark.slow
 
@@ -47,48 +45,22 @@ def check(dirpath, epochs, policy):
     found = {record.epoch: str(held(record)) for record in Manifest.read(dirpath).live()}
     assert found == promised(dirpath, policy) and found[epochs] == "full" and len(found) == 3
     names = {path.name for path in Path(dirpath).iterdir()}
-    assert names == {".ckpt", *(f"{name}{SUFFIX}" for name in (*found, "last", "best", "final"))}
-    assert not any((Path(dirpath) / ".ckpt" / "staging").iterdir())
+    assert names == {".run", *(f"{name}{SUFFIX}" for name in (*found, "last", "best", "final"))}
+    assert not any((Path(dirpath) / ".run" / "staging").iterdir())
 
 
 @each_policy
 def test_killed_at_every_call(place, figures, policy):
-    traced = place()
-    calls = [call for call in listing(traced, lambda: train(traced, policy=policy)) if call.changing]
-    tried = [(call, torn) for call in calls for torn in ((False, True) if call.torn is not None else (False,))]
-    losses = []
-    for call, torn in tried:
-        dirpath = place()
+    def run(dirpath):
+        train(dirpath, policy=policy)
 
-        def work(dirpath=dirpath, call=call, torn=torn):
-            with interposed(dirpath, kill_before(call.number, torn)):
-                train(dirpath, policy=policy)
-
-        assert in_child(work) == 9
-        try:
-            check(dirpath, EPOCHS, policy)
-        except (AssertionError, CkptError, OSError) as error:
-            losses.append(f"{call.number} {call.name} {call.path}: {error!r}")
-        shutil.rmtree(dirpath)
-    assert not losses, f"{len(losses)} of {len(tried)}\n" + "\n".join(losses)
-    figures(f"{len(tried)} points tried, losses = 0")
+    sweep_kills(place, figures, run, lambda dirpath: check(dirpath, EPOCHS, policy))
 
 
 @each_policy
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC])
 def test_an_error_at_every_call(place, figures, error, policy):
-    traced = place()
-    calls = listing(traced, lambda: train(traced, policy=policy))
-    first = next(call.number for call in calls if ".thin" in call.path)
-    losses, tried = [], [call for call in calls if call.number >= first]
-    for call in tried:
-        dirpath = place()
-        try:
-            with interposed(dirpath, fail(call.number, error)):
-                train(dirpath, policy=policy)
-            check(dirpath, EPOCHS + 1, policy)
-        except (AssertionError, CkptError, OSError) as caught:
-            losses.append(f"{call.number} {call.name} {call.path}: {caught!r}")
-        shutil.rmtree(dirpath)
-    assert not losses, f"{len(losses)} of {len(tried)}\n" + "\n".join(losses)
-    figures(f"{len(tried)} faults tried, losses = 0")
+    def run(dirpath):
+        train(dirpath, policy=policy)
+
+    sweep_errors(place, figures, run, lambda dirpath: check(dirpath, EPOCHS + 1, policy), error, first=".thin")

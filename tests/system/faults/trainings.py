@@ -19,6 +19,7 @@ from typing import NoReturn
 
 from ckpt_callbacks import CkptError, Every, Improves, KeepBest, KeepLast, Metric, Policy, Status, StoreError
 from ckpt_callbacks.store.manifest import Manifest
+from tests.support.shares import share
 from tests.support.training import run_of
 from tests.system.faults.checks import check_foreign, check_links, damaged, plant
 from tests.system.faults.inject import Call, in_child, listing
@@ -151,7 +152,7 @@ def points(calls: list[Call]) -> list[Call]:
     chosen = {found[place].number for found in kinds.values() for place in (0, len(found) // 2, -1)}
     rest = [call for call in calls if call.number not in chosen]
     chosen |= {call.number for call in random.Random(0).sample(rest, min(SEEDED, len(rest)))}
-    return [call for call in calls if call.number in chosen]
+    return share(call for call in calls if call.number in chosen)
 
 
 def side_by_side(jobs: Iterable[Callable[[], object]], width: int = 2) -> list[str]:

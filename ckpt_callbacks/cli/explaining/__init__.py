@@ -1,0 +1,1 @@
+"""Callbacks that scripts and configurations name, and what their arguments mean here."""

@@ -1,0 +1,1 @@
+"""Native files in another form, compressed or split into shards, from which their bytes come back."""

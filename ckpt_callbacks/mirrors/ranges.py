@@ -1,0 +1,40 @@
+"""The bytes of one object of a mirror, several ranges of which are read at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ..errors import VerifyError
+from ..remote.object_store import ObjectStore
+from ..remote.parallel import in_parallel
+from ..remote.upload import PART
+from .catalog import Part
+
+_THREADS = 4
+
+
+def ranges(store: ObjectStore, part: Part, where: str) -> Iterator[bytes]:
+    """Yield all bytes of an object, in order, and no more than a few ranges ahead of the caller.
+
+    Args:
+        store: The store.
+        part: The object, as the catalog describes it.
+        where: What a message begins with.
+
+    Raises:
+        MirrorError: The store does not give them.
+        VerifyError: The object is gone, or has another size.
+    """
+    size = 0
+
+    def read(number: int) -> bytes:
+        return store.read(part.key, number * PART, min(PART, part.size - number * PART))[0]
+
+    try:
+        for data in in_parallel(read, range(-(-part.size // PART)), _THREADS):
+            size += len(data)
+            yield data
+    except FileNotFoundError:
+        raise VerifyError(f"{where}: is gone, although the catalog lists it") from None
+    if size != part.size:
+        raise VerifyError(f"{where}: has {size} bytes; the catalog says {part.size}")

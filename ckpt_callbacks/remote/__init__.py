@@ -1,0 +1,1 @@
+"""Places elsewhere that hold objects: buckets, hubs, and folders of other machines."""

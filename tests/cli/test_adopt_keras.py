@@ -1,0 +1,115 @@
+"""``ckpt adopt`` in directories that Keras' own callbacks wrote."""
+
+import json
+import shutil
+
+import h5py
+import keras
+import numpy as np
+import pytest
+import torch
+
+from ckpt_callbacks import Every, KeepLast, Policy, open_run
+from ckpt_callbacks.keras import BackupAndRestore, KerasCheckpoint
+from ckpt_callbacks.store.manifest import Manifest
+from tests.adapters.keras.task import fit, quick
+from tests.cli.command_line import ckpt
+from tests.drop_ins import keras_files
+
+Original = keras.callbacks.ModelCheckpoint
+
+
+class Interrupt(keras.callbacks.Callback):
+    """An interruption at the beginning of an epoch."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self._epoch = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self._epoch:
+            raise KeyboardInterrupt
+
+
+def back_up(folder, epochs):
+    """Train with Keras' own BackupAndRestore until an interruption."""
+    with pytest.raises(KeyboardInterrupt):
+        fit(quick(), keras.callbacks.BackupAndRestore(folder, delete_checkpoint=False), Interrupt(epochs), epochs=9)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    dirpath = tmp_path_factory.mktemp("saved")
+    names = ("{epoch}.keras", "{epoch}.weights.h5", "legacy.h5")
+    callbacks = [Original(dirpath / name, save_weights_only="weights" in name) for name in names]
+    keras_files.fit(keras_files.tiny(trained=False), *callbacks, epochs=2)
+    return dirpath
+
+
+@pytest.fixture
+def run_dir(saved, tmp_path):
+    return shutil.copytree(saved, tmp_path / "run")
+
+
+def known(dirpath):
+    """Return what the records say, by file."""
+    return {r.file: (r.step, r.epoch, r.contents, r.resumable) for r in Manifest.read(dirpath).live()}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_records_say_what_the_files_say(run_dir):
+    bare = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    bare.save(run_dir / "bare.keras")
+    bare.save_weights(run_dir / "bare.weights.h5")
+    (run_dir / "text.keras").write_text("no checkpoint")
+    with h5py.File(run_dir / "data.h5", "w") as file:  # of somebody else
+        file["vars"] = np.ones(3)
+    before = {path.name: path.read_bytes() for path in run_dir.iterdir()}
+    code, _, err = ckpt("adopt", run_dir)
+    assert code == 1 and err.startswith(f"Warning: {run_dir / 'text.keras'}: is not a readable Keras archive: ")
+    assert len(err.splitlines()) == 1
+    assert known(run_dir) == {
+        "bare.keras": (0, 0, "weights", False),
+        "bare.weights.h5": (0, 0, "weights", False),
+        "1.keras": (2, 0, "full", False),
+        "1.weights.h5": (2, 0, "full", False),
+        "2.keras": (4, 0, "full", False),
+        "2.weights.h5": (4, 0, "full", False),
+        "legacy.h5": (4, 0, "full", False),
+    }
+    assert {path.name: path.read_bytes() for path in run_dir.iterdir() if path.is_file()} == before
+    assert ckpt("verify", run_dir)[0] == ckpt("ls", run_dir)[0] == 0
+    assert open_run(run_dir).last().step == 4 and open_run(run_dir).resume_path() is None
+
+
+def test_files_of_two_frameworks_are_refused(run_dir):
+    torch.save({"pytorch-lightning_version": "2", "global_step": 1, "state_dict": {}}, run_dir / "a.ckpt")
+    code, out, err = ckpt("adopt", run_dir)
+    assert (code, out) == (2, "") and not (run_dir / ".run").exists()
+    assert err == (
+        f"Error: {run_dir}: holds a.ckpt of Lightning and legacy.h5 of Keras; expected files of one framework; move "
+        "the others away\n"
+    )
+
+
+@pytest.mark.slow
+def test_a_backup_says_its_epoch_and_the_drop_in_continues_from_it(tmp_path):
+    back_up(tmp_path, 2)
+    ckpt("adopt", tmp_path)
+    assert known(tmp_path) == {"latest.weights.h5": (8, 2, "full", False)}
+    assert json.loads((tmp_path / "training_metadata.json").read_text())["epoch"] == 2
+    callback = BackupAndRestore(tmp_path, delete_checkpoint=False)
+    history = fit(quick(), callback, epochs=3)
+    assert history.epoch == [2]
+
+
+def test_a_model_that_was_loaded_from_an_adopted_file_trains_on_in_the_directory(run_dir):
+    ckpt("adopt", run_dir)
+    before = known(run_dir)
+    path = ckpt("path", run_dir, "2.keras")[1].strip()
+    trained = keras.saving.load_model(path)
+    callback = KerasCheckpoint(run_dir, Policy(Every(epochs=1), KeepLast(1)))
+    keras_files.fit(trained, callback, epochs=1)
+    assert callback.last().step == 2  # of the new run
+    now = known(run_dir)
+    assert now.items() >= before.items() and len(now) == len(before) + 1  # the rules delete nothing of the original
