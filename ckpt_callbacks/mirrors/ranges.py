@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from ..errors import VerifyError
 from ..remote.object_store import ObjectStore
 from ..remote.parallel import in_parallel
-from ..remote.upload import PART
 from .catalog import Part
 
 _THREADS = 4
+RANGE = 8 << 20  # bytes; a client holds some of the ranges twice while it receives them
 
 
 def ranges(store: ObjectStore, part: Part, where: str) -> Iterator[bytes]:
@@ -28,10 +28,10 @@ def ranges(store: ObjectStore, part: Part, where: str) -> Iterator[bytes]:
     size = 0
 
     def read(number: int) -> bytes:
-        return store.read(part.key, number * PART, min(PART, part.size - number * PART))[0]
+        return store.read(part.key, number * RANGE, min(RANGE, part.size - number * RANGE))[0]
 
     try:
-        for data in in_parallel(read, range(-(-part.size // PART)), _THREADS):
+        for data in in_parallel(read, range(-(-part.size // RANGE)), _THREADS):
             size += len(data)
             yield data
     except FileNotFoundError:

@@ -10,12 +10,12 @@ import pytest
 from ckpt_callbacks.errors import MirrorError, MirrorUnreachable, ResumeError
 from ckpt_callbacks.mirrors.catalog import Catalog, Entry, Part
 from ckpt_callbacks.mirrors.keys import CATALOG
+from ckpt_callbacks.mirrors.ranges import RANGE
 from ckpt_callbacks.mirrors.reading import read_catalog
 from ckpt_callbacks.mirrors.restoring import bring_back, download, find, is_ahead, pull
 from ckpt_callbacks.policy.retention import KeepAll, KeepBest, KeepLast
 from ckpt_callbacks.record import Record, Status
 from ckpt_callbacks.recovery.lineage import supersede
-from ckpt_callbacks.remote.upload import PART
 from ckpt_callbacks.store.digest import digest
 from ckpt_callbacks.store.manifest import Manifest
 from tests.mirrors.runs import LOSS, SmallRun
@@ -62,7 +62,7 @@ def test_the_newest_and_the_best_come_back(run, empty):
 
 
 def test_a_large_one_comes_back_in_ranges(run, empty):
-    record = run.save(size=2 * PART + 5)
+    record = run.save(size=2 * RANGE + 5)
     store = mirrored(run)
     store.requests.clear()
     assert digest(bring_back(find([store]), empty, None).path)[0] == record.digest
