@@ -13,16 +13,18 @@ import ckpt_callbacks
 from tests.support.forks import forks_of
 from tests.support.recipe_proofs import FILES, PROOFS
 from tests.support.recipes import recipes
+from tests.support.variants import only_quick
 
 PACKAGE = Path(ckpt_callbacks.__file__).parent
 RECIPES = recipes()
+QUICK = ("A trigger", "A setting", "A file format, such as a sharded directory")
 
 
 def test_each_recipe_has_a_proof():
     assert list(RECIPES) == list(PROOFS) == list(FILES)
 
 
-@pytest.mark.parametrize("title", RECIPES)
+@pytest.mark.parametrize("title", only_quick(RECIPES, *QUICK))
 def test_a_recipe_works_and_touches_its_files_alone(title, tmp_path):
     copy = tmp_path / "ckpt_callbacks"
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))

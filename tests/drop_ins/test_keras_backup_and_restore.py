@@ -32,7 +32,7 @@ def whole():
     return fingerprint(trained)
 
 
-@pytest.mark.parametrize("save_freq", ["epoch", 3, pytest.param(1, marks=SLOW)])
+@pytest.mark.parametrize("save_freq", ["epoch", *(pytest.param(batches, marks=SLOW) for batches in (1, 3))])
 @pytest.mark.parametrize("same", ["model and callback", pytest.param("nothing", marks=SLOW)])
 def test_a_run_that_is_interrupted_again_and_again_ends_with_the_same_weights(tmp_path, whole, save_freq, same):
     def callback():

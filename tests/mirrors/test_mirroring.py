@@ -135,6 +135,7 @@ def test_an_outage_gets_one_line_and_its_end_another(run, store, caplog):
     ]
 
 
+@pytest.mark.slow
 def test_attempts_of_one_request_are_not_told_one_by_one(run, store, caplog):
     left = [3]
 
@@ -188,6 +189,7 @@ def test_a_store_that_hangs_delays_nobody(run, store):
     release.set()
 
 
+@pytest.mark.slow
 def test_the_end_of_the_run_waits_as_long_as_bytes_arrive(run, store):
     run.save(size=50 << 20)
     mirror = run.mirror(store, max_upload_rate=20 << 20)
@@ -242,6 +244,7 @@ def test_the_end_does_not_wait_for_a_store_that_damages_all(run, store):
     assert time.monotonic() - begin < 30 and there(store) == []
 
 
+@pytest.mark.slow
 def test_several_mirrors_that_hang_are_waited_for_together(run):
     pytest.importorskip("webdav4")
     run.save()

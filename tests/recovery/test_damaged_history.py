@@ -66,6 +66,7 @@ def test_the_doctor_reports_and_mends_it(manifest, line, place, is_lost):
     assert ckpt("doctor", dirpath).stdout == f"{dirpath}: nothing is wrong\n"
 
 
+@pytest.mark.slow
 def test_a_kill_or_an_error_at_every_call_leaves_the_old_or_the_mended_file(tmp_path):
     def damaged(name):
         manifest = filled(tmp_path / name)

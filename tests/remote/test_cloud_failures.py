@@ -124,6 +124,7 @@ def test_a_busy_server_is_tried_again(cloud, file, status):
         store.put("a", b"")
 
 
+@pytest.mark.mirrors
 def test_a_reader_cannot_write(clouds, file, tmp_path):
     place = clouds.place("s3", tmp_path)
     place.open().put("a", b"1")

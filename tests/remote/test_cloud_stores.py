@@ -170,6 +170,7 @@ def test_the_environment_is_enough(cloud, file, monkeypatch):
     assert store.stat("data/a.ckpt").size == len(file.data)
 
 
+@pytest.mark.mirrors
 def test_options_go_before_the_environment(clouds, tmp_path, monkeypatch):
     place = clouds.place("s3", tmp_path)
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):

@@ -2,6 +2,8 @@
 
 import shutil
 
+import pytest
+
 from ckpt_callbacks.mirrors.restoring import bring_back, find
 from ckpt_callbacks.policy.retention import KeepLast
 from ckpt_callbacks.remote.upload import PART
@@ -10,6 +12,7 @@ from ckpt_callbacks.store.manifest import Manifest
 from tests.mirrors.runs import LOSS, SmallRun
 
 
+@pytest.mark.mirrors
 def test_a_run_comes_back_on_an_empty_machine(place, tmp_path):
     run = SmallRun(tmp_path / "run")
     records = [run.save(loss, size) for loss, size in ((3.0, 100), (1.0, PART + 5), (2.0, 0), (4.0, 1000))]

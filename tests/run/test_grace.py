@@ -14,7 +14,7 @@ from tests.support.processes import ENVIRONMENT, ROOT
 from tests.support.training import new_run
 from tests.support.waiting import until
 
-QUICK = ("nobody reads stdout", "C with the GIL")
+QUICK = ("nobody reads stdout",)
 
 
 @pytest.mark.parametrize("what", [w if w in QUICK else pytest.param(w, marks=pytest.mark.slow) for w in HANGS])

@@ -21,6 +21,7 @@ def calls_of(folder):
     return listing(folder / "run", lambda: compact(manifest))
 
 
+@pytest.mark.slow
 def test_a_kill_at_every_call_leaves_the_old_or_the_new_journal(tmp_path):
     whole = None
     changing = [call for call in calls_of(tmp_path / "all") if call.changing]

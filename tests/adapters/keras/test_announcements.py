@@ -68,6 +68,7 @@ def test_a_resume_in_mid_epoch_with_fewer_epochs_says_why_it_trains_nothing(tmp_
     assert caplog.text.count(end) == 1
 
 
+@pytest.mark.slow
 @ONCE
 def test_a_directory_of_weights_is_named_where_training_starts_from_scratch(tmp_path, caplog):
     fit(quick(), checkpoint(tmp_path, POLICY, contents="weights"), epochs=1)

@@ -195,6 +195,7 @@ class Best(keras.callbacks.EarlyStopping):
         self.began_with = self.best_weights
 
 
+@pytest.mark.slow
 def test_the_best_weights_of_early_stopping_are_resumed(tmp_path, caplog):
     def stopping():
         return Best("loss", mode="max", patience=9, restore_best_weights=True)  # the first epoch stays the best

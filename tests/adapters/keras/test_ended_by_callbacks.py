@@ -84,6 +84,7 @@ def test_a_restart_that_trains_on_after_such_an_end_says_so(tmp_path, caplog):
     assert caplog.text.count(AGAIN) == 1
 
 
+@pytest.mark.slow
 @ONCE
 @pytest.mark.parametrize("settings", [{"epochs": 5}, {"epochs": 4, "resume": "last"}], ids=["more epochs", "a path"])
 def test_a_restart_that_asks_to_train_on_gets_no_such_line(tmp_path, caplog, settings):

@@ -82,6 +82,7 @@ def step(name):
     return named, []
 
 
+@pytest.mark.slow
 @ONCE
 @pytest.mark.parametrize("named", [metric, callback, step])
 def test_a_metric_that_a_resume_renames_is_an_error_and_not_the_end_of_patience(tmp_path, named):

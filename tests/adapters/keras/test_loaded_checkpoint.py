@@ -51,6 +51,7 @@ def trained(tmp_path):
     return callback.records()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("load", "place"),
     [

@@ -107,6 +107,7 @@ def test_one_of_several_optimizers_is_named(tmp_path):
     assert [record.step for record in train(in_another_list, resume=NO_OPTIMIZER).records()] == [4, 8]
 
 
+@pytest.mark.slow
 def test_a_resume_in_mid_epoch_continues_with_the_rest_of_the_epoch(tmp_path):
     first = checkpoint(tmp_path, Policy(Every(steps=3), KeepAll()))
     fit(with_optimizer(adam)(), first, epochs=1)

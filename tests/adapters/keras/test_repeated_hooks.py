@@ -118,6 +118,7 @@ def test_the_rate_is_lowered_once_if_an_epoch_is_trained_again(tmp_path):
     assert float(keras.ops.convert_to_numpy(trained.optimizer.learning_rate)) == pytest.approx(0.01 * 0.8**2)
 
 
+@pytest.mark.slow
 def test_callbacks_of_keras_do_not_make_the_checkpoint_load_twice(tmp_path, monkeypatch):
     from ckpt_callbacks.keras import loading
 

@@ -69,6 +69,7 @@ def test_an_exception_in_a_step(tmp_path):
     train_on(Batches(), tmp_path, trained)  # the directory is free, and so is the train function
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "hook",
     only_quick(

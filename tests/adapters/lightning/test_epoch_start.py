@@ -160,6 +160,7 @@ def test_a_signal_in_mid_epoch_or_in_the_validation_at_its_end(tmp_path, name, h
     assert train(tmp_path / "cut", module, policy, extra=extra(), resume=True)[0] == whole
 
 
+@pytest.mark.slow
 def test_a_run_that_is_cut_again_in_the_same_epoch(tmp_path):
     policy = Policy(Every(steps=1), KeepLast(2))
     whole, *_ = train(tmp_path / "whole", Drawn, policy, extra=[Tasks()])
