@@ -104,7 +104,7 @@ def each_codec(data: Data, folder: Path, rounds: int, more: dict[str, Any] | Non
     for name, make in found(data, folder, more):
         place = Path(tempfile.mkdtemp(dir=folder))
         try:
-            say(data=data[0], codec=name, **measured(make(place), len(data[1]), rounds))
+            say(data=data[0], codec=name, **measured(make(place), len(data[1]), 3 * rounds))
         except NotInstalled as error:
             say(data=data[0], codec=name, missing=str(error))
         finally:
@@ -172,7 +172,7 @@ def of_lightning(folder: Path, quick: bool, rounds: int) -> None:
         torch.save({"state_dict": tensors}, path := folder / "x.ckpt")
         each_codec((name, path.read_bytes(), width), folder, rounds, tensors)
     each_codec(("full fp32: weights, Adam's two moments", full.read_bytes(), 4), folder, rounds)
-    time_lost(folder, quick, rounds)
+    time_lost(folder, quick, rounds * 4)  # what a save costs is less than what two trainings differ by
 
 
 def of_keras(folder: Path, quick: bool, rounds: int) -> None:
