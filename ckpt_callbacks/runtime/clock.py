@@ -43,11 +43,12 @@ class Alarm:
         self._changed = threading.Condition(self._lock)
         self._due_at = self._awaited = math.inf  # the time that was set last, and the one until which it sleeps
         self._thread: threading.Thread | None = None
+        self._is_wanted = False  # False ends the thread
 
     def set(self, due_at: float) -> None:
         """Ring at ``due_at`` instead of the time that was set before. An infinite time ends the thread."""
         with self._lock:
-            self._due_at = due_at
+            self._due_at, self._is_wanted = due_at, due_at < math.inf
             if self._thread is None or not self._thread.is_alive():  # the latter case is a fork of the process
                 if due_at == math.inf:
                     return
@@ -69,7 +70,7 @@ class Alarm:
 
     def _run(self) -> None:
         with self._lock:
-            while True:
+            while self._is_wanted:
                 left = self._due_at - self._now()
                 if left <= 0:
                     self._due_at = math.inf
@@ -78,5 +79,5 @@ class Alarm:
                 self._awaited = self._due_at
                 self._changed.wait(min(left, _LINGERS))
                 if self._due_at == math.inf:
-                    self._thread = None
-                    return
+                    break
+            self._thread = None

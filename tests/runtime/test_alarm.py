@@ -73,6 +73,13 @@ def test_one_thread_serves_all_moments_and_ends_when_there_are_none(clock, rung)
     until(lambda: len(rung) == 4)
 
 
+def test_an_alarm_that_is_set_and_ended_at_once_leaves_no_thread(clock):
+    for _ in range(20):  # mostly, the thread has not begun to wait when it is told to end
+        clock.set(time.monotonic() + 60)
+        clock.end()
+        assert not sleepers()
+
+
 def test_a_thread_that_is_not_asked_again_ends_by_itself(clock, rung, monkeypatch):
     monkeypatch.setattr(alarm, "_LINGERS", 0.05)
     clock.set(time.monotonic() + 0.12)  # longer than it lingers
