@@ -27,7 +27,7 @@ class LocalPath(click.Path):
         """Expand what the shell has not expanded, as in ``--config='~/ckpt.yaml'``, and return the path.
 
         Raises:
-            PolicyError: The path is empty or a URL, or names an unknown user.
+            PolicyError: The path is empty or a URL, names an unknown user, or is no file where one is expected.
         """
         what = param.get_error_hint(ctx).strip("'.") if param is not None and ctx is not None else "the path"
         if _URL.match(os.fspath(value)) and not os.path.lexists(value):
@@ -35,4 +35,8 @@ class LocalPath(click.Path):
                 f"{what} is a URL; expected a local path: `ckpt ls`, `ckpt pull`, `ckpt push`, `ckpt sync` and "
                 "`ckpt mirror check` take the URL of a mirror, and `ckpt pull URL DIR` makes a run directory of it"
             )
-        return super().convert(expanded(what, value), param, ctx)
+        path = Path(expanded(what, value))
+        if self.exists and not self.dir_okay and (path.is_dir() or not path.exists()):
+            problem = "is a folder" if path.is_dir() else "does not exist"
+            raise PolicyError(f"{path}: {problem}; expected a file")
+        return super().convert(path, param, ctx)

@@ -105,7 +105,13 @@ def test_check_reads_a_policy_without_training(tmp_path):
     code, out, err = ckpt("check", path)
     assert (code, out) == (1, "")
     assert len(err.splitlines()) == 2 and "did you mean" in err.lower()
-    assert ckpt("check", tmp_path / "missing.yaml")[0] == 2
+
+
+@pytest.mark.parametrize("command", ["check", "explain"])
+def test_a_file_that_is_none_is_one_line(tmp_path, command):
+    missing = tmp_path / "missing.yaml"
+    assert ckpt(command, missing) == (2, "", f"Error: {missing}: does not exist; expected a file\n")
+    assert ckpt(command, tmp_path) == (2, "", f"Error: {tmp_path}: is a folder; expected a file\n")
 
 
 def test_check_names_a_grace_period_that_no_rule_uses(tmp_path):
