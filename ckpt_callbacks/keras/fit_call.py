@@ -8,6 +8,7 @@ is still running.
 from __future__ import annotations
 
 import sys
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -45,6 +46,7 @@ class FitCall:
         self._callbacks = self.identity = _weak(variables.get("callbacks"))
         self._data = _weak(variables.get("epoch_iterator"))
         self.batches: int | None = getattr(self._data(), "num_batches", None)
+        self._thread = threading.current_thread()
 
     @classmethod
     def of(cls, model: keras.Model) -> FitCall:
@@ -118,9 +120,13 @@ class FitCall:
     def is_running(self) -> bool:
         """True while the call runs, in any thread."""
         callbacks = self._callbacks()
-        return callbacks is not None and any(
+        if callbacks is None or not self._thread.is_alive():
+            return False
+        # No frames of another thread, if possible: in CPython 3.11, one that is just beginning has a garbled `f_back`.
+        is_here = self._thread is threading.current_thread()
+        innermost = sys._getframe() if is_here else sys._current_frames().get(self._thread.ident or 0)
+        return any(
             frame.f_code.co_name == "fit" and frame.f_locals.get("callbacks") is callbacks
-            for innermost in sys._current_frames().values()
             for frame in _outwards(innermost)
         )
 
