@@ -190,6 +190,15 @@ def test_the_python_blocks_about_contents_run(tmp_path, monkeypatch, dtype):
 
 
 @pytest.mark.slow
+def test_the_example_of_weights_alone_runs_and_continues(tmp_path):
+    for epochs in (4, 6):
+        *records, last = forks_of().run(ROOT / "examples" / "best_as_weights.py", tmp_path / "run", epochs).splitlines()
+        assert [line.split()[1] for line in records] == ["weights", "weights", "full"], records
+        loss = float(records[-1].split()[-1].rstrip("}"))  # the last epoch is the best one
+        assert float(last.rpartition(":")[2]) == pytest.approx(loss, rel=1e-4)
+
+
+@pytest.mark.slow
 def test_the_example_of_smaller_contents_runs(tmp_path):
     done = forks_of().run(ROOT / "examples" / "best_in_bf16.py", tmp_path / "run", 4)
     printed = done.splitlines()
