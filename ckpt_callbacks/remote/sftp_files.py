@@ -24,6 +24,8 @@ logging.getLogger("paramiko").addHandler(logging.NullHandler())  # its traceback
 _PATIENCE = 30.0  # seconds without any progress
 _ALIVE = 30  # seconds between signs of life, for the routers on the way
 _REQUEST = 32 << 10  # bytes; every server answers a request of that size in full
+# What paramiko says with the error of a refused log-in, although it does not know whether the server would refuse it.
+_CUT_OFF = ("transport shut down or saw EOF", "Authentication timeout")
 
 
 class SftpFiles:
@@ -192,7 +194,8 @@ class SftpFiles:
             )
         if isinstance(error, paramiko.BadHostKeyException):
             return MirrorError(f"{where}: the server has another key than known_hosts says; is it the right server?")
-        if isinstance(error, paramiko.AuthenticationException) or "authentication methods" in text:
+        is_cut_off = any(words in text for words in _CUT_OFF)
+        if not is_cut_off and (isinstance(error, paramiko.AuthenticationException) or "authentication methods" in text):
             return MirrorError(f"{where}: the server refused the log-in: {text}; check the user and the key")
         if isinstance(error, TypeError | ValueError):
             return MirrorError(f"{where}: {text}; expected storage_options that paramiko's connect knows")
@@ -200,7 +203,10 @@ class SftpFiles:
             return mirror_error(where, error, text)  # that the server said
         if isinstance(error, EOFError | TimeoutError | paramiko.SSHException | ConnectionError):
             self._forget()  # answers would be taken for those of other requests
-            text = "the connection was lost" if isinstance(error, EOFError) else text
+            if is_cut_off:
+                text = "the connection was lost in the log-in; if it always is, pass key_filename in storage_options"
+            elif isinstance(error, EOFError):
+                text = "the connection was lost"
         return MirrorUnreachable(f"{where}: {text or type(error).__name__}")
 
     def _forget(self) -> None:

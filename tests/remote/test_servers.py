@@ -1,8 +1,10 @@
 """Servers that refuse, hang, or are not there, and what the messages about them hide."""
 
+import contextlib
 import http.server
 import re
 import signal
+import socket
 import threading
 from pathlib import Path
 
@@ -10,8 +12,11 @@ import pytest
 
 from ckpt_callbacks.errors import MirrorError, MirrorUnreachable
 from ckpt_callbacks.remote import sftp_files, webdav_files
+from ckpt_callbacks.remote.host_keys import ACCEPT
+from ckpt_callbacks.remote.sftp_files import SftpFiles
 from ckpt_callbacks.remote.url import open_store
 from tests.support.disks import mounted
+from tests.support.proxy import Proxy
 from tests.support.servers.process import free_port
 
 from .sent_file import PART, SentFile
@@ -57,6 +62,31 @@ def test_sftp_refuses_strangers(sftp, tmp_path):
     refused("cannot be created", sftp.url.replace(sftp.url[sftp.url.index("/", 8) :], "/proc/none"), **sftp.options)
     (tmp_path / "file").write_bytes(b"")
     refused("file is a file; expected a folder", f"{sftp.url.removesuffix('/elsewhere')}/file", **sftp.options)
+
+
+class Ending(Proxy):
+    """Ends connections instead of resetting them, as a server does that is shut down."""
+
+    def _reset(self, one):
+        with contextlib.suppress(OSError):
+            one.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("kind", [Proxy, Ending])
+def test_a_connection_that_is_cut_in_the_log_in_is_no_refusal(sftp, kind):
+    port = int(re.search(r":(\d+)/", sftp.url)[1])
+    with kind(port) as proxy:
+        for sent in range(100, 8000, 100):  # bytes to the server; the last ones are behind the log-in
+            files = SftpFiles(sftp.url.replace(f":{port}/", f":{proxy.port}/"), {**sftp.options, ACCEPT: True})
+            proxy.cut_after = sent
+            try:
+                files.find("none")
+            except Exception as error:
+                found = files.problem("here", error)
+                assert isinstance(found, MirrorUnreachable), (sent, found)
+            if proxy.cut_after is not None:  # nothing was cut
+                break
+        assert 500 < sent < 7900
 
 
 def test_a_missing_key_is_not_taken_for_an_empty_place(sftp, webdav, places, tmp_path, monkeypatch):
