@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from ..errors import MirrorConflict, MirrorDamaged, MirrorUnreachable, VerifyError, first_line
 from ..policy.contents import Contents
@@ -45,7 +45,6 @@ class Mirroring:
         store: Its store.
         run: The run.
         patience: Seconds for which a request is tried again before the whole attempt counts as failed.
-        clock: Returns seconds; replaceable for tests.
         part: Bytes of a part of an upload.
     """
 
@@ -55,10 +54,9 @@ class Mirroring:
         store: ObjectStore,
         run: MirroredRun,
         patience: float = 60.0,
-        clock: Callable[[], float] = time.monotonic,
         part: int = PART,
     ) -> None:
-        self._mirror, self._run, self._clock, self.url = mirror, run, clock, store.url
+        self._mirror, self._run, self.url = mirror, run, store.url
         self._counted = Counted(store)
         self._store = Retried(self._counted, patience, self._go_on)
         self._wishes = Wishes(
@@ -76,7 +74,7 @@ class Mirroring:
         self._is_outage = False  # it was that the store does not answer
         self._skipped: set[tuple[int, str]] = set()  # checkpoints that cannot be sent, by id and digest
         self._sent_at = -float("inf")
-        self._moved_at = clock()  # when something arrived last, or was done
+        self._moved_at = time.monotonic()  # when something arrived last, or was done
 
     def start(self) -> None:
         """Begin to send what is there."""
@@ -101,7 +99,7 @@ class Mirroring:
 
     def begin_to_finish(self) -> None:
         """Expect no further checkpoint, and send the last ones without their distance."""
-        self._is_finishing, self._moved_at = True, self._clock()
+        self._is_finishing, self._moved_at = True, time.monotonic()
         self._wakened.set()
 
     def finish(self, patience: float, most: float = float("inf")) -> bool:
@@ -111,13 +109,13 @@ class Mirroring:
             patience: Seconds without any progress after which it gives up.
             most: Seconds after which it gives up in any case.
         """
-        thread, begun = self._thread, self._clock()
+        thread, begun = self._thread, time.monotonic()
         if self._is_ended:  # an earlier call has said how it ended
             return True
         if not self._is_finishing:
             self.begin_to_finish()
         while thread is not None and thread.is_alive():
-            now = self._clock()
+            now = time.monotonic()
             if now - self._moved_at > patience or now - begun > most:
                 self.stop()
                 if self.reason:
@@ -172,8 +170,8 @@ class Mirroring:
                 self._rest(min(pause, _FIRST_PAUSE))  # a store that does not answer is not asked at each save
 
     def _rest(self, seconds: float) -> None:
-        end = self._clock() + seconds
-        while not (self._is_ended or self._is_finishing) and self._clock() < end:
+        end = time.monotonic() + seconds
+        while not (self._is_ended or self._is_finishing) and time.monotonic() < end:
             time.sleep(0.05)
 
     def _until_due(self) -> float | None:
@@ -185,7 +183,7 @@ class Mirroring:
         wanted = to_send(self._wishes, there, self._run.records(), self._now(self._writer))
         if all((record.id, record.digest) in self._skipped for record, _ in wanted):
             return None
-        return max(0.1, self._sent_at + self._mirror.every - self._clock())
+        return max(0.1, self._sent_at + self._mirror.every - time.monotonic())
 
     def _go_on(self) -> None:
         if self._is_ended:
@@ -193,7 +191,7 @@ class Mirroring:
 
     def _move(self, count: int = 0) -> None:
         if not self._sending.repeats:  # else the end of a run could last forever
-            self._moved_at = self._clock()
+            self._moved_at = time.monotonic()
 
     def _synchronise(self) -> None:
         """Send what the mirror lacks, and delete there what it need not hold."""
@@ -205,13 +203,13 @@ class Mirroring:
             if self._lost:
                 log.warning("%s: has lost %s; what is to be there is sent again", self.url, self._lost.files)
             self._writer = writer
-        is_due = self._is_finishing or self._clock() >= self._sent_at + self._mirror.every
+        is_due = self._is_finishing or time.monotonic() >= self._sent_at + self._mirror.every
         newest = max((record.id for record in self._run.records()), default=0)
         now = self._now(writer)
         while is_due and (due := self._next(writer, now, newest)) is not None:
             writer.note(self._run.manifest.attempts)
             if self._send(writer, *due):
-                self._sent_at = self._clock()
+                self._sent_at = time.monotonic()
             now = self._now(writer)
         if changed := to_amend(self._lost.left_of(writer.catalog), now):
             writer.amend(changed)
@@ -239,7 +237,7 @@ class Mirroring:
 
     def _send(self, writer: MirrorWriter, record: Record, needed: Contents) -> bool:
         """Send one checkpoint, and return whether it is there."""
-        begun = self._clock()
+        begun = time.monotonic()
         try:
             sent, parts = self._sending.send_as(self._run.manifest.layout, record, needed)
         except (FileNotFoundError, VerifyError) as error:
@@ -252,7 +250,7 @@ class Mirroring:
         writer.remove(self._lost.replaced_in(writer.catalog))
         self._move()
         self.notes.note_status(record=record.id, file=record.file, time=time.time(), error="")
-        log.info("%s: %s is there, after %.1f s", self.url, record.file, self._clock() - begun)
+        log.info("%s: %s is there, after %.1f s", self.url, record.file, time.monotonic() - begun)
         return True
 
     def _remove(self, writer: MirrorWriter, now: Sequence[Record]) -> None:

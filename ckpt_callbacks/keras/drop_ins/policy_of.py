@@ -28,8 +28,7 @@ def meaning_of(callback: Any) -> Meaning:
     Raises:
         PolicyError: The direction of the metric is unknown.
     """
-    by_batch = callback.save_freq != "epoch"
-    every = Every(steps=max(1, callback.save_freq)) if by_batch else Every(epochs=1)
+    by_batch, every = callback.save_freq != "epoch", _every(callback.save_freq)
     overwrites = not fields(callback.filepath)
     if callback.save_best_only:
         more = {"baseline": callback.initial_value_threshold, "per": "step" if by_batch else "epoch"}
@@ -66,7 +65,11 @@ def backup_policy(callback: Any) -> Policy:
     kept = KeepLast(2 if callback.double_checkpoint else 1)
     if callback.save_freq is False:
         return Policy(OnPreempt(), kept)
-    return Policy(Every(epochs=1) if callback.save_freq == "epoch" else Every(steps=max(1, callback.save_freq)), kept)
+    return Policy(_every(callback.save_freq), kept)
+
+
+def _every(save_freq: str | int) -> Every:
+    return Every(epochs=1) if save_freq == "epoch" else Every(steps=max(1, int(save_freq)))
 
 
 def backup_meaning_of(callback: Any) -> Meaning:
