@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 ALIASES = ("last", "best", "final")  # links to a run's checkpoints
 _LONGEST_TAG = 200  # characters
+_TUPLES = ("unknown", "tags", "reasons")  # the fields that are lists in JSON
 
 
 class Status(str, Enum):
@@ -42,6 +43,7 @@ class Record:
         file: Name of the file in the run directory. For people only: no code parses it.
         step: Optimizer updates done.
         epoch: Completed epochs.
+        unknown: The names of those of these two that are not known, and therefore 0, because other code has saved it.
         time: Training time in seconds, accumulated over resumes.
         wall: UTC seconds since 1970.
         metrics: Raw metrics measured at this checkpoint's weights.
@@ -87,6 +89,7 @@ class Record:
     file: str
     step: int = 0
     epoch: int = 0
+    unknown: tuple[str, ...] = ()
     time: float = 0.0
     wall: float = 0.0
     metrics: Mapping[str, float] = field(default_factory=dict)
@@ -143,7 +146,7 @@ class Record:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values, which `from_json` reads back; NaN and infinities become strings."""
         facts = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        facts |= {"status": self.status.value, "tags": list(self.tags), "reasons": list(self.reasons)}
+        facts |= {"status": self.status.value, **{name: list(facts[name]) for name in _TUPLES}}
         del facts["directory"]
         facts |= {name: _floats_out(getattr(self, name)) for name in ("metrics", "scores", "timings")}
         return facts
@@ -152,7 +155,7 @@ class Record:
     def from_json(cls, facts: Mapping[str, Any], directory: str = "") -> Record:
         """Return the record that `to_json` described; unknown facts, from a newer version, are dropped."""
         kept = known_fields(cls, facts)
-        for name in ("tags", "reasons"):
+        for name in _TUPLES:
             kept[name] = tuple(kept.get(name, ()))
         for name in ("metrics", "scores", "timings"):
             kept[name] = {key: float(value) for key, value in kept.get(name, {}).items()}

@@ -31,6 +31,11 @@ def short_status(record: Record, *, missing: bool) -> str:
     return ",".join(words[1:] if words[0] == Status.VERIFIED.value and words[1:] else words)
 
 
+def place(record: Record, name: str) -> str:
+    """Return the ``step`` or the ``epoch`` of a record; empty if it is not known."""
+    return "" if name in record.unknown else str(getattr(record, name))
+
+
 def number(value: float) -> str:
     """Return a number with six significant digits."""
     return f"{value:.6g}"

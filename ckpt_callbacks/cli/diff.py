@@ -44,10 +44,10 @@ class _Side:
 def diff(which: tuple[str, ...], everything: bool, as_json: bool) -> None:
     """Compare two checkpoints: facts, metrics, hyperparameters, and how much each weight has changed.
 
-    A and B are two files; or, after RUN_DIR, an id, a step, a file, a tag, or one of last, best and final. The weights
-    are read from the disk; no model is built, and no code in the files runs. "relative" is the L2 norm of the
-    difference, divided by that of A; "largest" is the largest absolute difference. Values are compared whatever their
-    types are, such as bfloat16 with float32.
+    A and B are two files; or, after RUN_DIR, an id, a step, a file, a tag, or one of last, best and final. There, one
+    may also be the path of a file elsewhere. The weights are read from the disk; no model is built, and no code in the
+    files runs. "relative" is the L2 norm of the difference, divided by that of A; "largest" is the largest absolute
+    difference. Values are compared whatever their types are, such as bfloat16 with float32.
     """
     sides = _sides(which)
     with ExitStack() as opened:
@@ -80,16 +80,26 @@ def _sides(which: tuple[str, ...]) -> tuple[_Side, _Side]:
     if len(which) == 3:
         manifest = options.open_manifest(paths[0])
         listing = Listing(manifest, options.policy_of(None, manifest))
-        records = [listing.find(name) for name in which[1:]]
-        for record in records:
-            check_exists(record)
-        return _Side(records[0].path, records[0]), _Side(records[1].path, records[1])
+        first, second = (_side_in(listing, name, path) for name, path in zip(which[1:], paths[1:], strict=True))
+        return first, second
     if len(which) != 2 or (paths[0].is_dir() and not paths[1].exists()):
         raise StoreError(
             f"diff: got {listed([repr(name) for name in which]) or 'nothing'}; expected two checkpoints, as in "
             "`ckpt diff runs/a best last` or `ckpt diff a.ckpt b.ckpt`"
         )
     return _side_of(paths[0]), _side_of(paths[1])
+
+
+def _side_in(listing: Listing, name: str, path: Path) -> _Side:
+    """Return a checkpoint of a run; of another one, if this run has none of that name, and it is the path of a file."""
+    try:
+        record = listing.find(name)
+    except StoreError:
+        if path.is_file():
+            return _side_of(path)
+        raise
+    check_exists(record)
+    return _Side(record.path, record)
 
 
 def _side_of(path: Path) -> _Side:

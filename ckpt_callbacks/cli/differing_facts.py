@@ -31,7 +31,7 @@ def differing(first: Record | None, a: Inside, second: Record | None, b: Inside)
         record = given
         if record is None and inside.record is not None:
             record = Record.from_json(inside.record)
-        known = {} if record is None else {name: getattr(record, name) for name in _FACTS}
+        known = {} if record is None else {name: getattr(record, name) for name in _FACTS if name not in record.unknown}
         facts.append({**known, **(_flat(record.metadata) if record is not None else {})})
         facts[-1] |= {name: value for name, value in inside.facts.items() if name not in facts[-1]}
         metrics.append({} if record is None else {**record.metrics, **record.scores})

@@ -26,7 +26,7 @@ _WIDTH = 200  # characters of a piped line
 
 
 @click.command()
-@click.argument("dirs", nargs=-1, required=True, metavar="DIR...", type=places.AnyPlace())
+@click.argument("dirs", nargs=-1, metavar="[DIR]...", type=places.AnyPlace())
 @options.as_json
 @click.option("--all", "everything", is_flag=True, help="Include deleted checkpoints and all failed saves.")
 @click.option("--why", is_flag=True, help="Show why each checkpoint was saved, and why it is kept.")
@@ -44,7 +44,7 @@ def ls(
 
     If DIR is a run directory, or a mirror such as s3://bucket/run, shows one line for each checkpoint. If it holds run
     directories, or if there are several, shows one line for each run: its newest checkpoint, and the value of its best
-    one.
+    one. Without DIR, looks in the working directory.
     """
     mirrors = [place for place in dirs if isinstance(place, Mirror)]
     if mirrors and len(dirs) > 1:
@@ -52,7 +52,7 @@ def ls(
     if mirrors:
         _list_mirror(mirrors[0], storage_options, as_json=as_json, why=why, config=config)
     else:
-        paths = [place for place in dirs if isinstance(place, Path)]
+        paths = [place for place in dirs if isinstance(place, Path)] or [Path()]
         _list_dirs(paths, as_json=as_json, everything=everything, why=why, config=config)
 
 
@@ -111,8 +111,8 @@ def _row(listing: Listing | MirrorListing, record: Record, *, why: bool) -> dict
     return {
         "id": str(record.id),
         "file": record.file,
-        "step": str(record.step),
-        "epoch": str(record.epoch),
+        "step": cells.place(record, "step"),
+        "epoch": cells.place(record, "epoch"),
         "metrics": ", ".join(f"{name}={cells.number(value)}" for name, value in listing.measured(record)),
         "size": rough_size(record.size) if record.size else "",
         "contents": "" if contents == FULL else str(contents),

@@ -29,6 +29,7 @@ class Original:
         framework: Who wrote it, such as ``"lightning"``.
         step: Optimizer updates done; 0 if the file does not say so.
         epoch: Completed epochs; 0 if the file does not say so.
+        unknown: Which of the two the file does not say, by name.
         contents: ``full`` or ``weights``.
         resumable: Whether a run can continue from it.
         rankings: The rankings of the ModelCheckpoints that took part in the training.
@@ -40,6 +41,7 @@ class Original:
     framework: str
     step: int = 0
     epoch: int = 0
+    unknown: tuple[str, ...] = ()
     contents: str = "full"
     resumable: bool = False
     rankings: tuple[Ranking, ...] = field(default_factory=tuple)

@@ -68,9 +68,9 @@ class Adoption:
         for id_, one in enumerate(self._found, start=manifest.next_id):
             facts, metrics = one.facts, metrics_of(one, steps, self._found)
             self.records.append(Record(
-                id=id_, file=one.name, step=facts.step, epoch=facts.epoch, wall=one.changed_at / 1e9,
-                metrics=metrics, contents=facts.contents, resumable=facts.resumable, run=self._start.run,
-                attempt=self._start.number, identity=one.identity, superseded=facts.step < newest,
+                id=id_, file=one.name, step=facts.step, epoch=facts.epoch, unknown=facts.unknown,
+                wall=one.changed_at / 1e9, metrics=metrics, contents=facts.contents, resumable=facts.resumable,
+                run=self._start.run, attempt=self._start.number, identity=one.identity, superseded=facts.step < newest,
                 reasons=(f"adopted: {CALLED[framework]} had saved it",), directory=str(dirpath),
             ))  # fmt: skip
 
@@ -159,9 +159,10 @@ class Adoption:
 
 
 def _said(record: Record) -> str:
-    said = f"{record.path}: epoch {record.epoch}, step {record.step}"
-    said += "".join(f", {name}={value:.6g}" for name, value in record.metrics.items())
-    return said if record.resumable else f"{said}, not resumable"
+    said = [f"{name} {getattr(record, name)}" for name in ("epoch", "step") if name not in record.unknown]
+    said += [f"{name}={value:.6g}" for name, value in record.metrics.items()]
+    said += [] if record.resumable else ["not resumable"]
+    return f"{record.path}: {', '.join(said)}"
 
 
 def _metric(found: Sequence[FoundOriginal]) -> Metric | None:

@@ -23,6 +23,7 @@ from ..store.rehearsal import Rehearsal
 from ..store.replacement import verify_now
 from .deletions import note_finished
 from .interrupted import FINDERS, as_failed
+from .originals import hint_to_adopt
 from .rebuild import find_unlisted
 from .renamed import find_renamed
 from .repair import Repair
@@ -52,8 +53,10 @@ def examine(dirpath: Path, policy_of: PolicyOf, *, repair: bool) -> Iterator[str
     layout, manifest = Layout(dirpath), Manifest(dirpath)
     names = {path for path, _ in misplaced(layout)}
     if not names and not os.path.lexists(layout.journal) and next(find_unlisted(manifest), None) is None:
+        hint = hint_to_adopt(manifest)
         raise StoreError(
             f"{dirpath}: has neither a manifest nor a checkpoint of ckpt_callbacks; expected a run directory"
+            f"{hint and f': {hint}'}"
         )
     before_lock = {layout.private, layout.training_lock, layout.owner}
     failed: list[OSError] = []

@@ -11,7 +11,7 @@ from ..errors import Unreadable, VerifyError
 from ..formats import format_of
 from ..formats.original import Original
 from ..formats.torch.format import TORCH
-from ..record import Record, Status
+from ..record import CALLED, Record, Status
 from ..store.identity import identity, require_same
 from ..store.layout import Layout
 from ..store.manifest import Manifest
@@ -74,6 +74,17 @@ def originals_in(manifest: Manifest, *, thoroughly: bool, left: list[str]) -> li
     left.extend(line for name, line in unreadable.items() if is_here(name))
     here = [one for one in found if is_here(one.name)]
     return sorted(here, key=lambda one: (one.facts.step, one.facts.epoch, one.changed_at, one.name))
+
+
+def hint_to_adopt(manifest: Manifest) -> str:
+    """Return what to do in a folder without a manifest, if a framework's own callback has saved in it; else nothing."""
+    found = originals_in(manifest, thoroughly=False, left=[])
+    folder = manifest.layout.dirpath
+    return (
+        f"`ckpt adopt {folder}` makes it one, with a record for each file of {CALLED[found[0].facts.framework]}"
+        if found
+        else ""
+    )
 
 
 def metrics_of(one: FoundOriginal, steps: Mapping[str, int], found: Sequence[FoundOriginal]) -> dict[str, float]:

@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import ConfigError, StoreError
 from ..policy.policy import Policy
 from ..record import Attempt, Record
+from ..recovery.originals import hint_to_adopt
 from ..store.manifest import Manifest
 from ..store.obstruction import obstruction, resolved
 from ..store.paths import expanded
@@ -110,7 +111,12 @@ def read_manifest(run_dir: Path) -> Manifest:
     if not journal.exists():
         within = journal.relative_to(run_dir)
         runs = [path.parents[len(within.parts) - 1] for path in sorted(run_dir.glob(f"*/{within}"))]
-        hint = f", such as {runs[0]}" if runs else f"; if the manifest was lost, run `ckpt doctor {run_dir}`"
+        if runs:
+            hint = f", such as {runs[0]}"
+        elif adopt := hint_to_adopt(manifest):
+            hint = f": {adopt}"
+        else:
+            hint = f"; if the manifest was lost, run `ckpt doctor {run_dir}`"
         raise StoreError(
             f"{run_dir}: is not a run directory: it has no manifest ({within}); expected a run directory{hint}"
         )

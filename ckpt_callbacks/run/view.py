@@ -132,6 +132,11 @@ class RunView:
         if self.policy is None:
             return "it is not known by what to rank, because the manifest does not hold the policy"
         if (metric := self.policy.best_metric) is None:
+            if not self.has_aliases:
+                return (
+                    "other code saved its checkpoints, and says no metric to rank them by; to name one of them, run "
+                    f"`ckpt tag {self.manifest.layout.dirpath} ID NAME`"
+                )
             return (
                 "the policy has no rule with a metric; add one, such as KeepBest(1, by=Metric('val_loss', mode='min'))"
             )

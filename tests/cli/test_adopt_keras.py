@@ -82,6 +82,40 @@ def test_the_records_say_what_the_files_say(run_dir):
     assert open_run(run_dir).last().step == 4 and open_run(run_dir).resume_path() is None
 
 
+def test_what_the_files_do_not_say_is_shown_nowhere(run_dir):
+    bare = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    bare.save_weights(run_dir / "bare.weights.h5")
+    _, out, _ = ckpt("adopt", run_dir)
+    assert f"{run_dir / '1.keras'}: step 2, not resumable; recorded\n" in out
+    assert f"{run_dir / 'bare.weights.h5'}: not resumable; recorded\n" in out
+    assert [record.unknown for record in Manifest.read(run_dir).live()] == [("step", "epoch"), *[("epoch",)] * 5]
+    for command in (["ls"], ["log"], ["show", "1.keras"], ["diff", "1.keras", "2.keras"]):
+        code, out, _ = ckpt(command[0], run_dir, *command[1:])
+        assert code == 0 and "epoch" not in out, command
+    assert "epoch" not in ckpt("ls", run_dir.parent)[1]
+    assert "step" not in ckpt("show", run_dir, "bare.weights.h5")[1]
+
+
+@pytest.mark.parametrize("command", ["ls", "doctor", "path"])
+def test_a_folder_of_keras_is_told_to_be_adopted(run_dir, command):
+    code, out, err = ckpt(command, run_dir, *(["best"] if command == "path" else []))
+    assert (code, out) == (2, "") and not (run_dir / ".run").exists()
+    assert err.endswith(
+        f"; expected a run directory: `ckpt adopt {run_dir}` makes it one, with a record for each file of Keras\n"
+    )
+
+
+def test_a_best_that_no_file_tells_can_be_named(run_dir):
+    ckpt("adopt", run_dir)
+    code, _, err = ckpt("path", run_dir, "best")
+    assert code == 2 and err == (
+        f"Error: {run_dir}: has no 'best' checkpoint yet: other code saved its checkpoints, and says no metric to rank "
+        f"them by; to name one of them, run `ckpt tag {run_dir} ID NAME`\n"
+    )
+    assert ckpt("tag", run_dir, "2.keras", "chosen")[0] == 0
+    assert ckpt("path", run_dir, "chosen")[1] == f"{run_dir / '2.keras'}\n"
+
+
 def test_files_of_two_frameworks_are_refused(run_dir):
     torch.save({"pytorch-lightning_version": "2", "global_step": 1, "state_dict": {}}, run_dir / "a.ckpt")
     code, out, err = ckpt("adopt", run_dir)

@@ -123,6 +123,9 @@ def test_checkpoints_of_a_run_are_named_as_elsewhere(tmp_path):
     assert change_of(best, last)[0]["facts"] == found["facts"]
     copy = shutil.copy(best, tmp_path / "copy.ckpt")  # the record in the file takes the place of the manifest's
     assert change_of(copy, last)[0]["metrics"] == found["metrics"]
+    assert change_of(tmp_path / "run", copy, "last")[0]["metrics"] == found["metrics"]
+    code, _, err = ckpt("diff", tmp_path / "run", "best", tmp_path / "none.ckpt")
+    assert code == 2 and err.startswith(f"Error: {tmp_path / 'run'}: has no checkpoint '{tmp_path / 'none.ckpt'}'; ")
 
 
 def test_two_files_of_keras_are_compared(tmp_path):

@@ -105,6 +105,27 @@ def test_the_callbacks_of_keras(script):
     assert incomplete.startswith("train.py:9: ") and "backup_dir" in incomplete
 
 
+def test_a_backup_beside_others_that_save_joins_them(script):
+    script(
+        """
+        from keras.callbacks import *
+
+        ModelCheckpoint("runs/{epoch:02d}-{val_loss:.2f}.weights.h5", save_weights_only=True)
+        BackupAndRestore("backup")
+        EarlyStopping("val_loss", patience=3, restore_best_weights=True)
+        """
+    )
+    code, out, err = ckpt("explain", "train.py")
+    assert (code, err) == (0, "")
+    title, policy = list(policies(out).items())[-1]
+    assert title == "together: ModelCheckpoint (4), BackupAndRestore (5), EarlyStopping (6)"
+    assert policy == Policy(Every(epochs=1) | Improves(VAL), KeepAll(), Patience(VAL, 3))
+    said = out[out.index(title) :]
+    assert "\n    dirpath: runs\n" in said and '\n    filename: "{epoch:02d}-{val_loss:.2f}"\n' in said
+    assert "\n    resume:" not in said and "\n    contents:" not in said  # the backups are full
+    assert "note: restore_best_weights: pass restore_best_weights=True to KerasCheckpoint as well\n" in said
+
+
 def test_a_configuration(script):
     script(
         """

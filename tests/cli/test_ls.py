@@ -30,6 +30,13 @@ def test_ls_lists_what_is_there_and_why(run_dir):
     ]
 
 
+def test_ls_without_a_folder_looks_in_the_working_directory(run_dir, monkeypatch):
+    for folder in (run_dir, run_dir.parent):
+        monkeypatch.chdir(folder)
+        listed = ckpt("ls", ".")
+        assert ckpt("ls") == listed and listed[0] == 0 and len(listed[1].splitlines()) > 1
+
+
 def test_ls_fits_in_200_columns_and_shows_the_metric_that_ranks(run_dir, tmp_path):
     manifest = Manifest.read(run_dir)
     manifest.change(4, metrics={f"metric_{n}": n / 7 for n in range(40)} | {"val_loss": 0.3}, error="e" * 300)

@@ -117,3 +117,22 @@ def test_the_policy_stops_and_keeps_as_the_callbacks_do(tmp_path):
     own = KerasCheckpoint(tmp_path / "run", best.to_policy())
     fit(tiny(), best, own, epochs=3)
     assert own.best().metrics["loss"] == pytest.approx(float(best.best))
+
+
+def test_what_is_explained_gives_files_of_the_same_names(tmp_path):
+    template = str(tmp_path / "{epoch:02d}-{val_loss:.3f}.keras")
+    meaning = ModelCheckpoint(template).explain()
+    settings = {**meaning.settings, "dirpath": tmp_path / "run"}
+    original = keras.callbacks.ModelCheckpoint(template)
+    for _ in range(2):  # neither continues the last run
+        fit(tiny(), original, KerasCheckpoint(policy=meaning.policy, **settings), epochs=3)
+        names = sorted(path.name for path in tmp_path.glob("*.keras"))
+        saved = sorted(path.name for path in (tmp_path / "run").glob("*.keras") if not path.is_symlink())
+        assert len(names) == 3 and set(names) <= set(saved)
+
+
+@pytest.mark.parametrize(
+    "filepath", ["a/best.keras", "a/{epoch}/x.keras", "a/{epoch}-{batch}.keras", "a/{epoch!r}.keras"]
+)
+def test_other_names_are_left_to_the_user(filepath):
+    assert "filename" not in ModelCheckpoint(filepath).explain().settings

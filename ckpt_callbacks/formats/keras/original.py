@@ -32,7 +32,9 @@ def original(path: Path) -> Original | None:
             return None
         step, has_optimizer = _updates(file), any(group in file for group in OPTIMIZER_GROUPS)
     contents = "full" if has_optimizer else "weights"
-    return Original("keras", step, _epochs(path), contents)
+    found = {"step": step, "epoch": _epochs(path)}
+    unknown = tuple(name for name, value in found.items() if value is None)
+    return Original("keras", found["step"] or 0, found["epoch"] or 0, unknown, contents)
 
 
 def _is_of_keras(path: Path, file: Any) -> bool:
@@ -44,24 +46,24 @@ def _is_of_keras(path: Path, file: Any) -> bool:
     return path.name.endswith(WEIGHTS) and bool(found)
 
 
-def _updates(file: Any) -> int:
+def _updates(file: Any) -> int | None:
     for name in _COUNTERS:
         if name in file:
-            return _whole(file[name][()]) if file[name].shape == () else 0
+            return _whole(file[name][()]) if file[name].shape == () else None
     if (group := file.get(OPTIMIZER_GROUPS[1])) is not None and len(names := group.attrs.get("weight_names", ())):
         counter = group[names[0].decode() if isinstance(names[0], bytes) else names[0]]
-        return _whole(counter[()]) if counter.shape == () else 0
-    return 0
+        return _whole(counter[()]) if counter.shape == () else None
+    return None
 
 
-def _epochs(path: Path) -> int:
+def _epochs(path: Path) -> int | None:
     """Return in which epoch BackupAndRestore has written a file; Keras' other files do not say so."""
     if path.name != _BACKUP:
-        return 0
+        return None
     try:
         return _whole(json.loads(path.with_name(_PROGRESS).read_text())["epoch"])
     except (OSError, ValueError, KeyError, TypeError):
-        return 0
+        return None
 
 
 def _whole(value: Any) -> int:

@@ -11,7 +11,9 @@ import keras
 
 from ...config.meaning import Meaning, applying, ranked_by
 from ...errors import PolicyError
+from ...formats.keras.suffix import KERAS, WEIGHTS
 from ...policy.direction import direction_of
+from ...policy.filename import FileName
 from ...policy.metric import Metric, UnknownDirection
 from ...policy.policy import Policy
 from ...policy.retention import KeepAll, KeepBest, KeepLast, Retention
@@ -38,23 +40,37 @@ def meaning_of(callback: Any) -> Meaning:
         policy = Policy(save, keep, best_by=ranked_by(keep, metric))
     else:
         policy = Policy(every, KeepLast(1) if overwrites else KeepAll())
-    settings: dict[str, Any] = {"contents": "weights"} if callback.save_weights_only else {}
+    settings: dict[str, Any] = {"contents": "weights"} if callback.save_weights_only else {"resume": "never"}
     if folder := os.path.dirname(callback.filepath):
         settings["dirpath"] = folder
+    if (filename := _filename(callback)) is not None:
+        settings["filename"] = filename
     return Meaning(policy, settings, tuple(_notes(callback)), **applying(MODEL_CHECKPOINT, callback))
 
 
 def _notes(callback: Any) -> Iterator[str]:
     if not os.path.dirname(callback.filepath):
         yield "dirpath: KerasCheckpoint keeps a run directory of its own, such as 'runs/a'"
-    if fields(callback.filepath):
+    if fields(callback.filepath) and _filename(callback) is None:
         yield "filename: a template of its own, such as '{epoch:03d}-{val_loss:.3f}', without a suffix"
     if callback.save_best_only and callback.save_freq != "epoch":
         yield "batch_metrics=True lets KerasCheckpoint compare the values of single batches"
     if callback.save_weights_only:
         yield "no run can be resumed from weights alone"
     else:
-        yield "resume='never' keeps KerasCheckpoint from continuing the last run, which ModelCheckpoint never does"
+        yield "resume: ModelCheckpoint never continues the last run; without it, KerasCheckpoint does"
+
+
+def _filename(callback: Any) -> str | None:
+    """Return the template that gives KerasCheckpoint's files the same names; None if there is none."""
+    folder, name = os.path.split(callback.filepath)
+    if not fields(name) or fields(folder) or "batch" in fields(name):
+        return None
+    template = name.removesuffix(WEIGHTS if callback.save_weights_only else KERAS)
+    try:
+        return FileName(template, metrics=tuple(fields(name))).template
+    except PolicyError:
+        return None
 
 
 # -- BackupAndRestore --------------------------------------------------------------------------------------------------
