@@ -145,9 +145,8 @@ class Mirroring:
             self._wakened.clear()
             last_round = self._is_finishing  # what is there now is all there will be
             try:
-                self._synchronise()
+                pause, wait = _FIRST_PAUSE, self._synchronise()
                 self._say_recovered()
-                pause, wait = _FIRST_PAUSE, self._until_due()
             except Ended:
                 return
             except MirrorConflict as error:
@@ -174,13 +173,12 @@ class Mirroring:
         while not (self._is_ended or self._is_finishing) and time.monotonic() < end:
             time.sleep(0.05)
 
-    def _until_due(self) -> float | None:
+    def _until_due(self, writer: MirrorWriter) -> float | None:
         """Return the seconds until the next checkpoint may be sent; None if there is none."""
         if not self._mirror.every:
             return None
-        assert self._writer is not None
-        there = self._lost.left_of(self._writer.catalog)
-        wanted = to_send(self._wishes, there, self._run.records(), self._now(self._writer))
+        there = self._lost.left_of(writer.catalog)
+        wanted = to_send(self._wishes, there, self._run.records(), self._now(writer))
         if all((record.id, record.digest) in self._skipped for record, _ in wanted):
             return None
         return max(0.1, self._sent_at + self._mirror.every - time.monotonic())
@@ -193,8 +191,12 @@ class Mirroring:
         if not self._sending.repeats:  # else the end of a run could last forever
             self._moved_at = time.monotonic()
 
-    def _synchronise(self) -> None:
-        """Send what the mirror lacks, and delete there what it need not hold."""
+    def _synchronise(self) -> float | None:
+        """Send what the mirror lacks, and delete there what it need not hold.
+
+        Returns:
+            The seconds until the next checkpoint may be sent; None if there is none.
+        """
         writer = self._writer
         if writer is None:
             writer = MirrorWriter(self._store, environment()["host"], self._run.framework)
@@ -214,9 +216,11 @@ class Mirroring:
         if changed := to_amend(self._lost.left_of(writer.catalog), now):
             writer.amend(changed)
         self._remove(writer, now)
-        if self._until_due() is None:
+        wait = self._until_due(writer)
+        if wait is None:
             self._sending.forget()
         self.notes.note_requests(*self._counted.taken())
+        return wait
 
     def _now(self, writer: MirrorWriter) -> list[Record]:
         return records_now(self._lost.left_of(writer.catalog), self._run.known)

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ..errors import VerifyError
 from ..remote.object_store import ObjectStore
 from ..remote.parallel import in_parallel
+from ..store.digest import StreamDigest
 from .catalog import Part
 
 _THREADS = 4
 RANGE = 8 << 20  # bytes; a client holds some of the ranges twice while it receives them
+
+
+def digest_of(store: ObjectStore, part: Part, where: str, write: Callable[[bytes], object] = lambda data: None) -> str:
+    """Return the digest of an object.
+
+    Args:
+        store: As in `ranges`.
+        part: As in `ranges`.
+        where: As in `ranges`.
+        write: Called with the bytes of each range, in order.
+
+    Raises:
+        MirrorError: As `ranges` does.
+        VerifyError: As `ranges` does.
+    """
+    hasher = StreamDigest()
+    for data in ranges(store, part, where):
+        hasher.update(data)
+        write(data)
+    return hasher.name
 
 
 def ranges(store: ObjectStore, part: Part, where: str) -> Iterator[bytes]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from ..errors import VerifyError
 from ..remote.object_store import ObjectStore
-from ..store.digest import StreamDigest
-from .catalog import Entry, Part
-from .ranges import ranges
+from .catalog import Entry
+from .ranges import digest_of
 
 
 def read_back(store: ObjectStore, entry: Entry) -> None:
@@ -16,13 +15,6 @@ def read_back(store: ObjectStore, entry: Entry) -> None:
         MirrorError: The store does not give them.
         VerifyError: They are not those that were sent.
     """
-    digest = entry.digest_of([_digest(store, part) for part in entry.parts])
+    digest = entry.digest_of([digest_of(store, part, part.key) for part in entry.parts])
     if digest != entry.record.digest:
         raise VerifyError(f"{entry.record.file}: its digest is {digest}; the catalog says {entry.record.digest}")
-
-
-def _digest(store: ObjectStore, part: Part) -> str:
-    hasher = StreamDigest()
-    for data in ranges(store, part, part.key):
-        hasher.update(data)
-    return hasher.name

@@ -17,13 +17,12 @@ from ..remote.object_store import ObjectStore
 from ..store.aliases import reader_suffix
 from ..store.commit import commit, flush, free_name, remove
 from ..store.condition import DAMAGED, condition
-from ..store.digest import StreamDigest
 from ..store.identity import identity
 from ..store.manifest import Manifest
 from ..store.private_files import make_folder
 from .catalog import Catalog, Entry, Part
 from .ownership import unknown_starts
-from .ranges import ranges
+from .ranges import digest_of
 from .reading import read_catalog
 from .wanted import newest_first
 
@@ -264,12 +263,8 @@ def download(store: ObjectStore, entry: Entry, target: Path) -> None:
 
 def _download_part(store: ObjectStore, part: Part, path: Path) -> str:
     """Download one object, and return the digest of its bytes."""
-    hasher = StreamDigest()
     with open(path, "xb") as file:  # buffered, because a raw file may take only a part of the bytes
-        for data in ranges(store, part, f"{store.url}/{part.key}"):
-            hasher.update(data)
-            file.write(data)
-    return hasher.name
+        return digest_of(store, part, f"{store.url}/{part.key}", file.write)
 
 
 def _list_starts(manifest: Manifest, catalog: Catalog) -> None:

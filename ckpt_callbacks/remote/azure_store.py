@@ -92,8 +92,10 @@ class AzureStore:
         names = [""] * upload.count
         committed, arrived = self._blocks(blob) if upload.state else ([], set())
         if upload.state:
+            places = {_place_in(name) for name in (*committed, *arrived)}
             for number in range(upload.count):
-                names[number] = _name_of(number, _md5(upload.looked_at(number)))
+                if _place_in(_name_of(number, b"")) in places:  # all others are to be sent
+                    names[number] = _name_of(number, _md5(upload.looked_at(number)))
             if committed == names:  # by an earlier process, which could not note that any more
                 facts = self.stat(upload.key)
                 if facts is not None:
@@ -164,6 +166,11 @@ def _md5(data: bytes) -> bytes:
 def _name_of(number: int, digest: bytes) -> str:
     """Return the name of a block, which tells its place and its bytes. All names of a blob have the same length."""
     return base64.b64encode(f"{number:05d}-{digest.hex()}".encode()).decode()
+
+
+def _place_in(name: str) -> str:
+    """Return the beginning of a block's name, which tells its place."""
+    return name[:8]  # six bytes before they were encoded
 
 
 def _with_md5(digest: bytes) -> Any:

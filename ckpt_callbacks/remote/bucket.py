@@ -35,6 +35,7 @@ _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(.*?)</Code>|\"reason\": ?\"(.*?)\"", re.S)
 _TEXT = re.compile(r"<Message>(.*?)</Message>|\"message\": ?\"(.*?)\"", re.S)
 _NETWORK = re.compile(r"HTTP error: (?!builder)|timed? ?out|connection|error sending request|error decoding", re.I)
+_NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
 _BEHIND_END = re.compile(r"status code: 416|Wanted range starting at")
 
 
@@ -154,8 +155,8 @@ class Bucket:
                 try:
                     obstore.delete(self._opened(), path)
                 except FileNotFoundError as error:
-                    if _answer(str(error)).code in ("NoSuchBucket", "ContainerNotFound"):
-                        raise refusal(self.url, _answer(str(error)), self.hidden) from None
+                    if _answer(str(error)).code in _NO_BUCKET:
+                        raise
 
     @contextmanager
     def errors(self, key: str = "") -> Iterator[None]:
@@ -170,7 +171,7 @@ class Bucket:
             raise
         except FileNotFoundError as error:
             answer = _answer(str(error))
-            if answer.code in ("NoSuchBucket", "ContainerNotFound"):
+            if answer.code in _NO_BUCKET:
                 raise refusal(self.url, answer, self.hidden) from None
             raise FileNotFoundError(f"{self.url}/{key}: there is no such object") from None
         except ValueError as error:

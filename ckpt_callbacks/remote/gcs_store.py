@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -132,22 +132,21 @@ class _Session:
 
     def __init__(self, client: GcsClient, path: str, upload: Upload) -> None:
         self._client, self._path, self._upload = client, path, upload
-        self._plan = [upload.size, upload.part]
         self._url = str(upload.state.get("session", ""))
 
-    def sent(self, stat: Any) -> ObjectFacts:
+    def sent(self, stat: Callable[[str], ObjectFacts | None]) -> ObjectFacts:
         """Send what is missing, and return the facts of the object.
 
         Args:
             stat: Returns the facts of an object by its key.
         """
         arrived: int | ObjectFacts | None = None
-        if self._url and self._upload.state.get("plan") == self._plan:
+        if self._url and self._upload.state.get("plan") == self._upload.plan:
             arrived = self._status()
             if arrived is None:  # an earlier process may have finished it, and could not note that any more
                 there = stat(self._upload.key)
                 if there is not None and there.checksum == checksum_of_file("crc32c", self._upload):
-                    return there  # type: ignore[no-any-return]
+                    return there
         else:
             self.forget()
         if arrived is None:
@@ -161,7 +160,7 @@ class _Session:
         """Cancel the upload of a file that has changed."""
         if self._url:
             with suppress(MirrorError):
-                self._client.request("DELETE", self._url, passing=(404, 410, 499))
+                self._client.request("DELETE", self._url, passing=(*_GONE, 499))
             self._url = ""
 
     def _begin(self) -> None:
@@ -173,7 +172,7 @@ class _Session:
             headers={"X-Upload-Content-Length": str(self._upload.size)},
         )
         self._url = found.headers["Location"]
-        self._upload.note({"session": self._url, "plan": self._plan})
+        self._upload.note({"session": self._url, "plan": self._upload.plan})
 
     def _status(self) -> int | ObjectFacts | None:
         """Return how many bytes have arrived, or the facts of the whole object; None if the upload is not known."""

@@ -54,13 +54,8 @@ class HubStore:
     def upload(self, upload: Upload) -> ObjectFacts:
         """See `ObjectStore`. The parts go one after the other; the Hub's client sends several blocks at a time."""
         pieces = Pieces(upload)
-        try:
-            with self._spoken(upload.key):
-                found = self._place.upload(self._path(upload.key), pieces.of())
-        except Exception:
-            if pieces.failure is not None:
-                raise pieces.failure from None
-            raise
+        with pieces.sending(), self._spoken(upload.key):
+            found = self._place.upload(self._path(upload.key), pieces.of())
         if found.size != upload.size:
             raise MirrorDamaged(f"{self._where(upload.key)}: has {found.size} bytes; expected {upload.size}")
         return replace(found, key=upload.key)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from .upload import Upload
 
@@ -52,13 +53,12 @@ def send_parts(upload: Upload, numbers: Sequence[int], send: Callable[[int, byte
 class Pieces:
     """The parts of a file in their order, for engines that send what an iterator gives them.
 
-    Attributes:
-        failure: The exception that ended them. An engine may raise another one instead.
+    An engine may raise an exception of its own instead of the one that ended them; see `sending`.
     """
 
     def __init__(self, upload: Upload) -> None:
         self._upload = upload
-        self.failure: BaseException | None = None
+        self._failure: BaseException | None = None
 
     def of(self, first: int = 0) -> Iterator[bytes]:
         """Yield the parts.
@@ -74,5 +74,15 @@ class Pieces:
         except GeneratorExit:
             raise
         except BaseException as error:
-            self.failure = error
+            self._failure = error
+            raise
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """Raise the exception that ended the parts instead of what an engine makes of it."""
+        try:
+            yield
+        except Exception:
+            if self._failure is not None:
+                raise self._failure from None
             raise

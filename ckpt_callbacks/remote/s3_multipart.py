@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import botocore.exceptions
@@ -39,13 +39,17 @@ class Multipart:
         self._sums, self._tags = [0] * upload.count, [""] * upload.count
         self._whole = False  # whether the store keeps a checksum of the whole object
 
-    def sent(self) -> ObjectFacts:
-        """Send what is missing, and put the parts together."""
+    def sent(self, stat: Callable[[str], ObjectFacts | None]) -> ObjectFacts:
+        """Send what is missing, put the parts together, and return the facts of the object.
+
+        Args:
+            stat: Returns the facts of an object by its key.
+        """
         state, arrived = self._upload.state, None
-        kept = state.get("upload_id") if state.get("plan") == plan_of(self._upload) else None
+        kept = state.get("upload_id") if state.get("plan") == self._upload.plan else None
         if kept:
             arrived = self._arrived(kept)
-            if arrived is None and (facts := self._finished()) is not None:
+            if arrived is None and (facts := self._finished(stat(self._upload.key))) is not None:
                 return facts
         if arrived is None:
             kept, arrived = self._begin(), {}
@@ -65,7 +69,7 @@ class Multipart:
                     raise
                 begun = create(**place)
         whole = begun.get("ChecksumType") == "FULL_OBJECT"
-        self._upload.note({"upload_id": begun["UploadId"], "plan": plan_of(self._upload), "whole": whole})
+        self._upload.note({"upload_id": begun["UploadId"], "plan": self._upload.plan, "whole": whole})
         return str(begun["UploadId"])
 
     def _arrived(self, upload_id: str) -> dict[int, Any] | None:
@@ -81,18 +85,10 @@ class Multipart:
                 return None
         return found
 
-    def _finished(self) -> ObjectFacts | None:
+    def _finished(self, facts: ObjectFacts | None) -> ObjectFacts | None:
         """Return the facts of the object if an earlier process has finished it, and could not note that any more."""
-        with self._client.errors():
-            try:
-                found = self._client.made.head_object(**self._place, ChecksumMode="ENABLED")
-            except botocore.exceptions.ClientError as error:
-                if answer_of(error).status != 404:
-                    raise
-                return None
-        if found["ContentLength"] != self._upload.size:
+        if facts is None or facts.size != self._upload.size:
             return None
-        facts = ObjectFacts(self._upload.key, self._upload.size, tag(found["ETag"]), checksum_of(found))
         if facts.checksum and checksum_of_file(facts.checksum, self._upload) == facts.checksum:
             return facts
         for number in range(self._upload.count) if facts.version.count("-") else ():
@@ -158,11 +154,6 @@ def _is_same(data: bytes, checksum: int, part: Mapping[str, Any]) -> bool:
 
 def _md5_header(data: bytes) -> str:
     return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
-
-
-def plan_of(upload: Upload) -> list[int]:
-    """Return what must be the same for an upload to continue."""
-    return [upload.size, upload.part]
 
 
 def checksum_of(found: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from .object_store import ANY, ObjectFacts
 from .part_stream import PartStream
 from .parts import send_parts
 from .s3_client import S3Client, answer_of
-from .s3_multipart import Multipart, checksum_of, compare_part, plan_of
+from .s3_multipart import Multipart, checksum_of, compare_part
 from .upload import Upload
 
 _LEAST = 5 << 20  # bytes of all parts but the last one; S3 refuses smaller ones when it puts them together
@@ -101,12 +101,12 @@ class S3Store:
         """See `ObjectStore`."""
         upload = replace(upload, part=max(upload.part, _LEAST))
         path, stale = self._bucket.path(upload.key), upload.state.get("upload_id")
-        if stale and upload.state.get("plan") != plan_of(upload):
+        if stale and upload.state.get("plan") != upload.plan:
             with suppress(MirrorError):  # of a file that has changed
                 self._abort(path, stale)
         if upload.count == 1:
             return self._send_whole(path, upload)
-        return Multipart(self._client, path, upload, self._encryption).sent()
+        return Multipart(self._client, path, upload, self._encryption).sent(self.stat)
 
     def _send_whole(self, path: str, upload: Upload) -> ObjectFacts:
         found: list[ObjectFacts] = []

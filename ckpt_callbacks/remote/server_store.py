@@ -109,14 +109,9 @@ class ServerStore:
             staged, name = staged_key(key, old) if self._files.renames else (key, "")
         if name and name != old:
             upload.note({"upload": name})
-        try:
-            with self._spoken(key):
-                if first < upload.count:
-                    self._files.write(staged, pieces.of(first), upload.size, first * upload.part)
-        except Exception:
-            if pieces.failure is not None:
-                raise pieces.failure from None
-            raise
+        if first < upload.count:
+            with pieces.sending(), self._spoken(key):
+                self._files.write(staged, pieces.of(first), upload.size, first * upload.part)
         with self._spoken(key):
             self._compare(upload, staged)
             if staged != key:

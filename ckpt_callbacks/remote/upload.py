@@ -60,6 +60,11 @@ class Upload:
         """The number of parts; an empty file has one, of no bytes."""
         return max(1, -(-self.size // self.part))
 
+    @property
+    def plan(self) -> list[int]:
+        """What must be the same for parts that have arrived to count, as plain JSON values."""
+        return [self.size, self.part]
+
     def length(self, number: int) -> int:
         """Return the number of bytes of a part, which are counted from 0."""
         return min(self.part, self.size - number * self.part)

@@ -110,9 +110,12 @@ def test_an_upload_that_was_interrupted_is_finished(place, tmp_path, stop_after)
     store = place.open()
     if place.hides:
         assert list(store.list()) == [] and store.stat("data/a.ckpt") is None
-    store.upload(file.upload(threads=1))
+    looked_at = []
+    store.upload(file.upload(threads=1, read=looked_at.append))
     if place.continues:
         assert len(file.sent) <= 5 - stop_after + 1
+        # Google's checksum is that of the whole file.
+        assert len(looked_at) <= 5 - len(file.sent) or place.url.startswith("gs:")
     assert store.read("data/a.ckpt")[0] == file.data
     assert list(store.list(unfinished=True)) == []
 

@@ -29,7 +29,8 @@ def test_it_is_the_directory_of_model_checkpoint(tmp_path, settings):
     assert [record.step for record in callback.records()] == [10] and callback.best_model_path
 
 
-def test_a_callback_without_a_directory_resumes_nothing(tmp_path):
+def test_a_callback_without_a_directory_resumes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where the logger makes its folders
     callback = LightningCheckpoint(monitor="val_loss")
     with pytest.raises(PolicyError, match=r"has no directory before fit.*expected dirpath"):
         callback.resume_path()
