@@ -14,7 +14,7 @@ from ..recovery.adoption import Adoption
 from ..recovery.rebuild import find_unlisted
 from ..run.saved_run import check_is_dir
 from ..store.command_lock import command_lock
-from ..store.layout import Layout
+from ..store.layout import is_run_dir
 from ..store.manifest import Manifest
 from . import cells, options
 from .output import say
@@ -68,7 +68,7 @@ def _elsewhere(manifest: Manifest) -> str:
     run_dir = manifest.layout.dirpath
     if manifest.records or _has_files(run_dir):
         return ""
-    meant = next(folders_below(run_dir, lambda one: _has_files(one) and not Layout(one).private.is_dir()), None)
+    meant = next(folders_below(run_dir, lambda one: _has_files(one) and not is_run_dir(one)), None)
     return f"; did you mean {meant}?" if meant is not None else ""
 
 

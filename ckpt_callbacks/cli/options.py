@@ -13,7 +13,7 @@ from ..mirrors.catalog import Catalog
 from ..policy.policy import Policy
 from ..record import ALIASES
 from ..run.saved_run import policy_of_starts, read_manifest
-from ..store.layout import Layout
+from ..store.layout import is_run_dir
 from ..store.manifest import Manifest
 from .local_path import LocalPath
 from .output import say
@@ -67,7 +67,7 @@ def locate(run_dir: Path, which: str | None) -> tuple[Manifest, str]:
     if which is not None:
         return open_manifest(run_dir), which
     refuse_mirror(run_dir)
-    if run_dir.is_file() and not Layout(run_dir.parent).private.is_dir():
+    if run_dir.is_file() and not is_run_dir(run_dir.parent):
         raise StoreError(f"{run_dir}: is not in a run directory; expected a checkpoint in the directory of its run")
     if not is_checkpoint(run_dir):
         raise StoreError(
@@ -94,7 +94,7 @@ def apart(run_dir: Path, which: str | None, name: str | None) -> tuple[str | Non
 
 def is_checkpoint(path: Path) -> bool:
     """Return whether a path is in a run directory, and is not a run directory itself."""
-    return Layout(path.parent).private.is_dir() and not Layout(path).private.is_dir()
+    return is_run_dir(path.parent) and not is_run_dir(path)
 
 
 def policy_of(config: Path | None, run: Manifest | Catalog) -> Policy | None:

@@ -16,7 +16,7 @@ from ..mirrors.keys import CATALOG, ENTRIES
 from ..policy.mirror import Mirror
 from ..remote.retried import Retried
 from ..remote.url import open_store
-from ..store.layout import Layout
+from ..store.layout import is_run_dir
 from .local_path import LocalPath
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def is_url(text: str | os.PathLike[str]) -> bool:
 
 def is_mirror(path: Path) -> bool:
     """Return whether a folder holds a mirror, and is no run directory."""
-    return not Layout(path).private.is_dir() and ((path / CATALOG).is_file() or (path / ENTRIES).is_dir())
+    return not is_run_dir(path) and ((path / CATALOG).is_file() or (path / ENTRIES).is_dir())
 
 
 def _options(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:

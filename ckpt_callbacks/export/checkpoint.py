@@ -16,7 +16,7 @@ from ..formats.packed.opened import native_path
 from ..formats.torch.check import is_archive
 from ..record import Record
 from ..store.condition import check_exists
-from ..store.layout import Layout
+from ..store.layout import is_run_dir
 from ..store.manifest import Manifest
 from ..store.paths import expanded
 from ..store.replacement import verify_now
@@ -48,7 +48,7 @@ class Checkpoint:
         if not path.exists():
             raise ExportError(f"{path}: does not exist; expected a checkpoint, as in open_run(...).best()")
         path = Path(os.path.realpath(path))
-        if not Layout(path.parent).private.is_dir():
+        if not is_run_dir(path.parent):
             return cls(path, None)
         records = Manifest.read(path.parent).records.values()
         named = [record for record in records if record.file == path.name and record.status.on_disk]

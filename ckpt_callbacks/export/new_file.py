@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import ExportError
 from ..store.commit import flush, sync_folder
-from ..store.layout import Layout
+from ..store.layout import is_run_dir
 from ..store.manifest import Manifest
 
 DATA = ".data"  # what the name of an ONNX model's second file adds to the first one's
@@ -32,7 +32,7 @@ class NewFile:
         self.path = path
         if not path.parent.is_dir():
             raise ExportError(f"{path}: cannot be written: {path.parent} is not a directory; expected one that exists")
-        if Layout(path.parent).private.is_dir() and (path.is_symlink() or self._is_listed()):
+        if is_run_dir(path.parent) and (path.is_symlink() or self._is_listed()):
             raise ExportError(f"{path}: is a checkpoint of the run in {path.parent}; expected another name")
         existing = [name for name in (path, self._data) if os.path.lexists(name)]
         if path.is_dir():

@@ -13,7 +13,7 @@ from ..formats.original import Original
 from ..formats.torch.format import TORCH
 from ..record import CALLED, Record, Status
 from ..store.identity import identity, require_same
-from ..store.layout import Layout
+from ..store.layout import is_run_dir
 from ..store.manifest import Manifest
 from .rebuild import has_valid_checksums
 
@@ -127,7 +127,7 @@ def _unknown(manifest: Manifest, thoroughly: bool) -> Iterator[tuple[Path, Recor
 
 def _below(folder: Path) -> Iterator[Path]:
     """Yield the files of Lightning in a folder, which ModelCheckpoint makes for a metric such as ``val/loss``."""
-    if folder.is_dir() and not (folder.is_symlink() or format_of(folder) or Layout(folder).private.is_dir()):
+    if folder.is_dir() and not (folder.is_symlink() or format_of(folder) or is_run_dir(folder)):
         yield from sorted(path for path in folder.glob(f"*{TORCH.suffix}") if path.is_file())
 
 

@@ -39,6 +39,11 @@ class Layout:
         self.staging = self.private / "staging"
 
 
+def is_run_dir(folder: Path) -> bool:
+    """Return whether a folder is a run directory, also one whose manifest is lost."""
+    return Layout(folder).private.is_dir()
+
+
 def require_inside(file: object) -> None:
     """Raise `ValueError` unless this names a file in the run directory, because retention deletes by name."""
     parts = file.split("/") if isinstance(file, str) else [""]
