@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -120,12 +121,11 @@ class Child:
 
     def kill(self) -> bool:
         """Kill it with -9; return whether it still ran, and require that it had sent all otherwise."""
-        is_alive = self._fork.poll() is None
         self._fork.kill()
         printed = self._fork.stdout.read()
-        self._fork.wait()
-        assert is_alive or "sent" in printed, "the upload failed"
-        return is_alive
+        was_killed = self._fork.wait() == -signal.SIGKILL
+        assert was_killed or "sent" in printed, "the upload failed"
+        return was_killed
 
 
 def kill_uploads(place: Place, folder: Path, kills: int, seed: int) -> Kills:
