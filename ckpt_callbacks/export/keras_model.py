@@ -8,11 +8,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from ..errors import ExportError, first_line, listed
+from ..errors import ExportError, first_line
 from ..formats.keras import embedded
 from ..formats.keras.suffix import LEGACY, WEIGHTS
 from .given import Arrays
-from .left_out import left_out_of, warn
+from .left_out import LeftOut
 
 _BATCH = 2
 _LONGEST = 300  # characters of a message of Keras
@@ -44,10 +44,10 @@ class KerasModel:
                 f"{path}: holds the weights, but no model; expected --model package.module:function, which returns the "
                 "model (in Python, model=...)"
             )
-        left_out = left_out_of(embedded.read(path))
+        left_out = LeftOut.of(embedded.read(path))
         if given is None and left_out:
             raise ExportError(
-                f"{path}: lacks {listed(left_out)}, which a rule has left out; expected --model "
+                f"{path}: lacks {left_out}, which a rule has left out; expected --model "
                 "package.module:function, which returns a model that has them (in Python, model=...)"
             )
         how: dict[str, bool] = {"skip_mismatch": True} if left_out else {}
@@ -64,7 +64,7 @@ class KerasModel:
                 "--model package.module, which registers them (in Python, model=...)"
             ) from error
         if left_out:
-            warn(path, left_out)
+            left_out.warn(path)
         if not isinstance(model, keras.Model):
             raise ExportError(f"--model returned {type(model).__name__}; expected a keras.Model")
         return cls(model)

@@ -14,10 +14,9 @@ import torch
 from ..errors import ExportError, first_line, listed
 from ..formats.reduction import LEVELS
 from ..formats.torch.format import KEY
-from ..policy.name_patterns import matches
 from . import torch_file
 from .given import Arrays
-from .left_out import left_out_of, reduced_in, warn
+from .left_out import LeftOut, reduced_in
 from .sample import Sample, arrays_of
 
 _UNFIT = "loading state_dict"  # in torch's message
@@ -52,7 +51,7 @@ class TorchModel:
                 f"{path}: holds the weights, but no code; expected the model's class, as in --model "
                 f"{_recorded(saved) or 'package.module:' + (named or 'Class')} (in Python, model=...)"
             )
-        left_out = left_out_of(saved.get(KEY))
+        left_out = LeftOut.of(saved.get(KEY))
         try:
             module = _copied(given) if isinstance(given, torch.nn.Module) else _built(path, saved, given)
             if isinstance(given, torch.nn.Module) or not hasattr(given, "load_from_checkpoint") or _is_quantized(saved):
@@ -130,13 +129,13 @@ def _is_quantized(saved: dict[str, Any]) -> bool:
     return reduced_in(saved.get(KEY)).get("dtype") in LEVELS
 
 
-def _check_rest(path: Path, module: torch.nn.Module, saved: dict[str, Any], left_out: tuple[str, ...]) -> None:
+def _check_rest(path: Path, module: torch.nn.Module, saved: dict[str, Any], left_out: LeftOut) -> None:
     """Make sure that a model has what its checkpoint lacks, and nothing but what was left out is lacking."""
     lacking = module.state_dict().keys() - saved["state_dict"].keys()
-    wrong = sorted(name for name in lacking if not any(matches(pattern, name) for pattern in left_out))
+    wrong = sorted(name for name in lacking if not left_out.has(name))
     if wrong:
         raise ExportError(f"{path}: does not fit the model: it lacks {listed(wrong)}, which no rule has left out")
-    warn(path, left_out)
+    left_out.warn(path)
 
 
 def _copied(module: torch.nn.Module) -> torch.nn.Module:
@@ -154,7 +153,7 @@ def _built(path: Path, saved: dict[str, Any], given: Any) -> torch.nn.Module:
     name = getattr(given, "__qualname__", repr(given))
     if not callable(given):
         raise ExportError(f"the model is {name}; expected a module, its class, or a function that returns it")
-    is_whole = not left_out_of(saved.get(KEY)) and not _is_quantized(saved)
+    is_whole = not LeftOut.of(saved.get(KEY)) and not _is_quantized(saved)
     try:
         if isinstance(given, type) and hasattr(given, "load_from_checkpoint"):
             made: Any = given.load_from_checkpoint(path, map_location="cpu", strict=is_whole, weights_only=True)

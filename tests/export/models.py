@@ -44,11 +44,11 @@ class Cnn(Net):
         return self.net(features)
 
 
-def train(dirpath, module, epochs=1):
+def train(dirpath, module, epochs=1, policy=None):
     """Train for a few steps and return the run directory."""
     torch.manual_seed(0)
     data = DataLoader(TensorDataset(torch.randn(32, 6), torch.randint(0, 3, (32,))), 8)
-    callback = LightningCheckpoint(dirpath, monitor="train_loss")
+    callback = LightningCheckpoint(dirpath, policy, monitor=None if policy else "train_loss")
     trainer = lightning.Trainer(
         max_epochs=epochs, callbacks=[callback], logger=False, accelerator="cpu", enable_progress_bar=False,
         enable_model_summary=False,

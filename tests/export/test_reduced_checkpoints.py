@@ -8,11 +8,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ckpt_callbacks import Contents, ExportError, load_weights, open_run
+from ckpt_callbacks import Contents, Every, ExportError, KeepEvery, KeepLast, Policy, load_weights, open_run
 from ckpt_callbacks.export import export
 from ckpt_callbacks.formats.keras.format import ARCHIVE
+from ckpt_callbacks.keras import KerasCheckpoint
 from tests.cli.command_line import ckpt
-from tests.export.models import Net
+from tests.export.models import Net, train
 
 
 @pytest.fixture
@@ -105,3 +106,55 @@ def test_a_keras_file_without_a_part_needs_the_model_that_has_it(tmp_path, caplo
     expected = [*model.get_weights()[:2], *whole.get_weights()[2:]]
     found = keras.models.load_model(tmp_path / "a.keras").get_weights()
     assert all(np.array_equal(a, b) for a, b in zip(expected, found, strict=True))
+
+
+class Adapted(Net):
+    """An MLP whose first layer is frozen."""
+
+    def __init__(self, width=5):
+        super().__init__(width)
+        self.first.requires_grad_(False)
+
+
+TRAINED = Policy(Every(epochs=1), KeepLast(1) | KeepEvery(epochs=1, contents=Contents("weights", weights="trainable")))
+
+
+@pytest.mark.parametrize("is_class", [False, True])
+def test_the_frozen_parameters_are_taken_from_the_model(tmp_path, caplog, is_class):
+    first, _ = open_run(train(tmp_path / "run", Adapted(), 2, policy=TRAINED)).records()
+    model, state = Adapted().eval(), load_weights(first.path)
+    assert state.keys() == {"second.weight", "second.bias"}
+    done = export(first, tmp_path / "a.pt2", model=Adapted if is_class else model)
+    assert done.relative < 1e-4
+    assert "lacks the frozen parameters, which a rule has left out; the export holds" in caplog.text
+    if not is_class:
+        model.load_state_dict(state, strict=False)
+        inputs = torch.randn(4, 6)
+        assert torch.allclose(torch.export.load(tmp_path / "a.pt2").module()(inputs), model(inputs), atol=1e-6)
+    adapted = Adapted()
+    adapted.more = torch.nn.Linear(1, 1)
+    with pytest.raises(ExportError, match=r"it lacks more.bias, more.weight, which no rule has left out"):
+        export(first, tmp_path / "b.pt2", model=adapted)
+
+
+@pytest.mark.parametrize("format", ["keras", "h5", "weights.h5"])
+def test_the_frozen_layers_of_keras_are_taken_from_the_model(tmp_path, caplog, format):
+    trained = build()
+    trained.get_layer("body").trainable = False
+    trained.compile("sgd", "mse", run_eagerly=True)
+    contents = "weights" if format == "weights.h5" else None
+    ours = KerasCheckpoint(tmp_path / "run", TRAINED, format=format.split(".")[-1], contents=contents)
+    numbers = np.ones((2, 4), "float32")
+    trained.fit(numbers, numbers[:, :2], epochs=2, verbose=0, callbacks=[ours])
+    first = ours.records()[0]
+    assert first.path.name.endswith(f".{format}") and first.reduced["dropped"]["tensors"] == 2
+    model = build()
+    model.set_weights([value + 1 for value in model.get_weights()])
+    export(first, tmp_path / "a.keras", model=model)
+    assert "lacks the frozen parameters, which a rule has left out" in caplog.text
+    found = keras.models.load_model(tmp_path / "a.keras").get_weights()
+    assert all(np.array_equal(a, b) for a, b in zip(found[:2], model.get_weights()[:2], strict=True))
+    assert not any(np.array_equal(a, b) for a, b in zip(found[2:], model.get_weights()[2:], strict=True))
+    if format == "keras":
+        with pytest.raises(ExportError, match="lacks the frozen parameters, which a rule has left out; expected --m"):
+            export(first, tmp_path / "b.keras")
