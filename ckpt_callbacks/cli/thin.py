@@ -11,7 +11,7 @@ import click
 from ..errors import StoreError, cause_of
 from ..formats.packed.suffix import is_packed
 from ..policy.contents import COMPRESSIONS, DTYPES, KINDS, PARAMETERS, SOURCES, WEIGHTS, Contents
-from ..policy.contents_order import exceeds, held
+from ..policy.contents_order import held, holds_more
 from ..policy.packing import to_pack
 from ..record import Record, Status
 from ..run.repacking import Repacking
@@ -66,7 +66,7 @@ def thin(run_dir: Path, which: str | None, config: Path | None, force: bool, **g
         chosen = listing.find(name, alone=True)
         wanted = Contents(**{"kind": WEIGHTS.kind, **given})
         _require_more(listing.view, chosen, wanted, force=force)
-        is_reduced = not exceeds(held(chosen), wanted) if wanted.split is not None else given.keys() == {"compression"}
+        is_reduced = not holds_more(chosen, wanted) if wanted.split is not None else given.keys() == {"compression"}
         found = [] if is_reduced else [(chosen, wanted)]
         due = lambda: [(manifest.records[chosen.id], wanted)] if wanted.is_packed else []  # noqa: E731
     alone = which is not None or options.is_checkpoint(run_dir)
@@ -147,7 +147,7 @@ def _require_more(view: RunView, record: Record, wanted: Contents, *, force: boo
         raise StoreError(f"{record.path}: its status is {condition(record)}; expected a checkpoint that is verified")
     if wanted.is_packed and is_packed(record.file):
         raise StoreError(f"{record.path}: is {_form(record)} already; expected a native checkpoint")
-    if not wanted.is_packed and not exceeds(held(record), wanted):
+    if not wanted.is_packed and not holds_more(record, wanted):
         raise StoreError(f"{record.path}: holds only {held(record)}; expected one that holds more than {wanted}")
     if record.pinned:
         raise StoreError(f"{record.path}: is not reduced: it is pinned; run `ckpt unpin` first")

@@ -47,7 +47,12 @@ class Reduction:
                 )
             self._frozen = set(frozen)
         self._base = xxhash.xxh3_128()  # of what was frozen
-        self._unused = dict.fromkeys(pattern for pattern in contents.dropped if pattern not in before.get("drop", ()))
+        gone, known = before.get("drop", ()), before.get("unknown", ())
+        self._unused = dict.fromkeys(
+            pattern
+            for pattern in contents.dropped
+            if pattern not in known and not any(matches(pattern, name) for name in gone)
+        )
         self._kept = 0
         self._parts: dict[str, None] = {}  # the names of all parts of the model
         self._dropped, self._dropped_bytes = 0, 0
@@ -120,15 +125,11 @@ class Reduction:
         if contents.weights != "all":
             found["weights"] = contents.weights
             found["base"] = named(self._base) if self._frozen else before.get("base")
-        if contents.dropped:
-            found["drop"] = list(contents.dropped)
-            hints = {pattern: self._hint(pattern) for pattern in self._unused}
-            found["unknown"] = {**before.get("unknown", {}), **hints}
-        if contents.dropped or contents.weights != "all":
-            dropped = before.get("dropped", {"tensors": 0, "bytes": 0})
-            found["dropped"] = {
-                "tensors": dropped["tensors"] + self._dropped, "bytes": dropped["bytes"] + self._dropped_bytes,
-            }  # fmt: skip
+        found["unknown"] = before.get("unknown", {}) | {pattern: self._hint(pattern) for pattern in self._unused}
+        found["drop"] = [pattern for pattern in contents.dropped if pattern not in found["unknown"]]
+        dropped = before.get("dropped", {"tensors": 0, "bytes": 0})
+        if tensors := dropped["tensors"] + self._dropped:
+            found["dropped"] = {"tensors": tensors, "bytes": dropped["bytes"] + self._dropped_bytes}
             found["reference"] = contents.reference or before.get("reference")
         return {name: value for name, value in found.items() if value not in (None, {}, [])}
 

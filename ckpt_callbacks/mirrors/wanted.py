@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ..policy.contents import FULL, Contents
-from ..policy.contents_order import exceeds, held, reachable
+from ..policy.contents_order import held, holds_more, reachable
 from ..policy.lineage import ancestors
 from ..policy.metric import Metric
 from ..policy.plan import plan
@@ -97,8 +97,7 @@ def to_amend(catalog: Catalog, now: Sequence[Record]) -> list[Entry]:
 
 def reduced(record: Record, needed: Contents) -> Contents | None:
     """Return the contents to which a checkpoint is to be reduced before it is sent; None to send it as it is."""
-    found = held(record)
-    return reachable(found, needed) if exceeds(found, needed) else None
+    return reachable(held(record), needed) if holds_more(record, needed) else None
 
 
 def newest_first(catalog: Catalog) -> list[Entry]:

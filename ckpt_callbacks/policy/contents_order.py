@@ -107,3 +107,12 @@ def reachable(found: Contents, needed: Contents) -> Contents:
 def exceeds(found: Contents, needed: Contents) -> bool:
     """Return whether a rewrite would leave less in a file than it holds now."""
     return not holds(reachable(found, needed), found)
+
+
+def holds_more(record: Record, needed: Contents) -> bool:
+    """Return whether a rewrite would leave less in the file of a record than it holds now.
+
+    Names in ``drop`` of which an earlier rewrite has noted that no weight has them do not count.
+    """
+    drop = tuple(name for name in needed.dropped if not covered(name, record.reduced.get("unknown", ())))
+    return exceeds(held(record), replace(needed, drop=drop, reference=None))

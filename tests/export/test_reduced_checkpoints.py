@@ -56,6 +56,21 @@ def test_a_class_fills_in_what_was_left_out_but_nothing_else(reduced, tmp_path, 
             export(open_run(reduced).best(), tmp_path / "b.pt2", model=given)
 
 
+def test_a_name_that_nothing_has_is_named_once_and_never_as_left_out(run_dir, tmp_path, caplog):
+    copy = shutil.copytree(run_dir, tmp_path / "run", symlinks=True)
+    _, out, err = ckpt("thin", copy, "best", "--force", "--drop", "frist")
+    assert "'frist' (did you mean 'first'?)" in err and "reduced to weights, from" in out
+    assert "holds only weights; expected" in ckpt("thin", copy, "best", "--force", "--drop", "frist")[2]
+    for command in ("ls", "du", "show"):
+        assert "without" not in ckpt(command, copy, *(("best",) if command == "show" else ()))[1]
+    export(open_run(copy).best(), tmp_path / "a.pt2", model=Net)
+    assert "lacks" not in caplog.text
+    other = Net(width=5)
+    other.more = torch.nn.Linear(1, 1)
+    with pytest.raises(ExportError, match="does not fit the model"):
+        export(open_run(copy).best(), tmp_path / "b.pt2", model=other)
+
+
 class Renaming(Net):
     """A model that still loads the files of its first version."""
 

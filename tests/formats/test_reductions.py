@@ -7,7 +7,8 @@ import torch
 from ckpt_callbacks import Contents
 from ckpt_callbacks.errors import StoreError
 from ckpt_callbacks.formats.torch import writer
-from ckpt_callbacks.policy.contents_order import contents_of
+from ckpt_callbacks.policy.contents_order import contents_of, holds_more
+from ckpt_callbacks.policy.contents_order import held as contents_held
 from ckpt_callbacks.record import Record
 from tests.formats.reducible import OPTIMIZER, SUFFIXES, held, name_in, reduced, weights, write
 
@@ -68,14 +69,30 @@ def test_a_part_is_left_out_and_named(tmp_path, suffix):
     new, record = reduced(old, write(old), contents)
     assert set(held(new).arrays) == {"head/0", "head/1"}
     assert record.reduced == {
-        "drop": ["body", "haed"], "dropped": {"tensors": 2, "bytes": 48016}, "reference": "hub/body",
+        "drop": ["body"], "dropped": {"tensors": 2, "bytes": 48016}, "reference": "hub/body",
         "unknown": {"haed": "did you mean 'head'?"},
     }  # fmt: skip
     newer, record = reduced(new, record, Contents("weights", "bf16", drop=("head*1", "body")), "newer")
     assert set(held(newer).arrays) == {"head/0"} and held(newer).types["head/0"] == "bf16"
-    assert record.reduced["drop"] == ["body", "haed", "head*1"] and record.reduced["unknown"].keys() == {"haed"}
+    assert record.reduced["drop"] == ["body", "head*1"] and record.reduced["unknown"].keys() == {"haed"}
     assert record.reduced["dropped"] == {"tensors": 3, "bytes": 48016 + 24}
     assert record.reduced["reference"] == "hub/body"
+    _, record = reduced(newer, record, Contents("weights", drop=("b*", "hea")), "newest")
+    assert record.reduced["drop"] == ["head*1", "b*"], "which has left out the body, if earlier"
+    assert record.reduced["unknown"].keys() == {"haed", "hea"}
+
+
+@in_each_format
+def test_a_name_that_nothing_has_is_not_named_as_left_out(tmp_path, suffix):
+    old = tmp_path / f"old{suffix}"
+    wanted = Contents("weights", drop="haed", reference="hub/body")
+    new, record = reduced(old, write(old), wanted)
+    assert record.reduced == {"unknown": {"haed": "did you mean 'head'?"}}
+    assert str(contents_held(record)) == "weights" and not holds_more(record, wanted)
+    assert not holds_more(record, Contents("weights", drop="haed/0")), "a part of what nothing has"
+    assert holds_more(record, Contents("weights", drop="h*d")), "which means more"
+    _, record = reduced(new, record, Contents("weights", "bf16"), "newer")
+    assert record.reduced["unknown"].keys() == {"haed"} and not holds_more(record, wanted)
 
 
 @in_each_format
