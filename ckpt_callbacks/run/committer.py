@@ -155,7 +155,7 @@ class Committer:
             return self._writer.share(job.unchanged, job.draft)
         make_folder(self._layout.staging)
         if self._directory.view.has_budget and not self._writer.may_repeat(job.draft):
-            self._directory.make_room(job.draft)
+            self._directory.room.before_save(job.draft)
         keep_free(self._min_free, self._manifest, job.draft.run, self._prune_quietly)
         return self._writer.write(job)
 

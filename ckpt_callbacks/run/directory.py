@@ -16,7 +16,7 @@ from ..mirrors.mirrors import Mirrors
 from ..mirrors.source import MirroredRun
 from ..policy.lineage import origin
 from ..policy.policy import Policy
-from ..record import Attempt, Record
+from ..record import Attempt
 from ..recovery.interrupted import mark_damaged, recover
 from ..recovery.rebuild import find_unlisted
 from ..runtime.processes import Processes, is_primary_process
@@ -36,9 +36,9 @@ from .leftovers import Leftovers
 from .links import Links
 from .newest_intact import newest_intact
 from .other_frameworks import refuse_another_framework
+from .room import Room
 from .start_facts import start_facts
 from .thinning import Thinning
-from .total_size import TotalSize
 from .view import RunView
 
 log = logging.getLogger("ckpt_callbacks")
@@ -69,6 +69,7 @@ class RunDirectory:
         is_open: True from `open` to `release`. Of several processes, only the primary one holds the lock meanwhile.
         keeps_all: True if nothing is deleted until the next start of training, whatever the retention rules say.
         thinning: Rewrites checkpoints that hold more than anything needs of them.
+        room: Deletes and rewrites checkpoints, so that they take no more room than they may.
         mirrors: Sends checkpoints elsewhere, and brings them back.
         awaits_rank: True while nothing is deleted, because a metric that ranks checkpoints may be misspelt.
     """
@@ -95,8 +96,9 @@ class RunDirectory:
         self._lock = TrainingLock(layout.training_lock, layout.owner, name, lambda: self.called)
         self.leftovers, self.announcements = Leftovers(layout.staging), Announcements(dirpath)
         self.thinning = Thinning(self.view, worker or InlineWorker(), settings.min_free, self.may_delete)
+        self.room = Room(dirpath, self.view, self.leftovers, self.thinning, self.may_delete)
         self.late = LateEntries(self.manifest, self._record_start)
-        self._compaction, self._total = Compaction(self.manifest), TotalSize(dirpath, self.view)
+        self._compaction = Compaction(self.manifest)
         self.links = Links(dirpath, self.view)
         source = MirroredRun(self.manifest, self.view.records, policy, framework, self.may_delete)
         self.mirrors = Mirrors(settings.mirrors, source, name, partial(newest_intact, self.view))
@@ -142,7 +144,7 @@ class RunDirectory:
         self._repair()
         self.late.reopen(self._begun)
         try:
-            self._total.check(self._name)
+            self.room.check(self._name)
         except PolicyError:
             self.release()
             raise
@@ -240,25 +242,9 @@ class RunDirectory:
     def prune(self) -> None:
         """Move the aliases, and delete what no retention rule keeps."""
         self.links.move()
-        if self.may_delete():
-            self._prune()
-            self._total.report(0)
-            self.thinning.begin()
+        self.room.after_save()
         self.mirrors.wake()
         self._compaction.begin()
-
-    def make_room(self, draft: Record) -> None:
-        """Delete what has to go so that a save, of which ``draft`` is the record, fits into the budget."""
-        if not self.may_delete():
-            return
-        incoming = self._total.expected(draft)
-        self._prune(incoming)
-        self._total.report(incoming)
-
-    def _prune(self, incoming: int = 0) -> None:
-        if self.view.has_budget and self.view.fitted(incoming).gone:
-            self.thinning.wait()  # what is reduced may fit
-        pruning.prune(self.view, self.leftovers, incoming)
 
     def release(self) -> None:
         """Release the directory; harmless if it is not held."""

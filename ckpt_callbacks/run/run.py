@@ -280,7 +280,7 @@ class Run:
             self.gate.close()
             self._worker.close()
             if number is None:  # otherwise, the process has to end
-                self.directory.thinning.finish()
+                self._committer.quietly(self.directory.room.at_end)
                 self._committer.shared_blocks.finish()
                 self.directory.mirrors.finish(self.settings.grace / 2)  # a signal may have ended the fit
             self._session.outcomes.deliver(together=False)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 import pytest
 
@@ -223,6 +224,25 @@ def test_rules_split_the_weights_of_the_best(tmp_path, background):
     run.open()
     run.close()
     assert next(run.view.verified_resumable()).file == f"6{SUFFIX}"
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_the_budget_holds_for_shards_that_take_more_than_their_file(tmp_path, caplog, background):
+    tiny = Contents("weights", shards={"max_size": 20})
+    policy = Policy(Every(epochs=1), KeepLast(1) | KeepAll(contents=tiny))
+    train(tmp_path / "a", 5, policy, background=background)
+    first, *_, last = open_run(tmp_path / "a").records()
+    assert first.shards and first.size > 2 * first.shards["size"]
+    most = last.size + 2 * first.size - 1
+    train(tmp_path / "b", 5, policy, background=background, max_total_size=most)
+    kept = open_run(tmp_path / "b").records()
+    assert len(kept) > 1 and sum(record.size for record in kept) <= most and kept[-1].epoch == 5
+    assert "nothing else is kept" not in caplog.text
+    best = Policy(Every(epochs=1), KeepLast(1) | KeepBest(1, by=VAL, contents=tiny))
+    train(tmp_path / "c", 3, best, background=background, max_total_size=3 * last.size - 1)
+    assert [record.epoch for record in open_run(tmp_path / "c").records()] == [2, 3]
+    assert re.search(r"2 checkpoints that must stay \(3\d\.\d kB\) take more; nothing else is kept", caplog.text)
+    assert all(is_fine(tmp_path / name) for name in "abc")
 
 
 def test_what_is_small_stays_one_file(tmp_path):
