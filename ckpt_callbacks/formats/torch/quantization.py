@@ -73,10 +73,15 @@ def dequantized(numbers: torch.Tensor, scale: torch.Tensor, dtype: str, shape: t
 
 
 def error(tensor: torch.Tensor, scale: torch.Tensor, dtype: str) -> Error:
-    """Return the largest absolute error, and the same as a part of the tensor's largest absolute value."""
+    """Return the largest absolute error, and the same as a part of the tensor's largest absolute value.
+
+    It is that of the values as they are loaded: in the tensor's own type, to which they are rounded a second time.
+    """
     worst = largest = 0.0
     for (chunk, part), rows in zip(_rounded(tensor, scale, dtype), _rows(tensor), strict=True):
-        worst = max(worst, float((chunk * part).sub_(rows).abs_().max()))
+        loaded = (chunk * part).to(tensor.dtype)
+        wide = loaded.float() if tensor.itemsize < part.itemsize else loaded  # 16 bits cannot hold each difference
+        worst = max(worst, float(wide.sub_(rows).abs_().max()))
         largest = max(largest, float(rows.abs().max()))
     return error_of(worst, largest)
 
