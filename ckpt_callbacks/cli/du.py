@@ -13,6 +13,7 @@ import click
 from ..policy.contents_order import held
 from ..policy.policy import Policy
 from ..record import ALIASES, Record
+from ..run.manual_pruning import Pruning
 from ..store.extents import saved_bytes
 from ..store.manifest import Manifest
 from ..units import rough_size
@@ -34,8 +35,8 @@ def du(run_dir: Path, next_to_go: bool, as_json: bool, config: Path | None) -> N
     Shows the bytes of each rule that keeps checkpoints, of full checkpoints and of weights, and of each link. A
     checkpoint that several rules keep counts in each of them, but only once in the total. If the file system lets equal
     tensors of several checkpoints share their blocks, a line "shared" says by how much less room that takes. With
-    --what-next, lists the checkpoints in the order in which they would be deleted to make room; those that are not
-    listed are never deleted.
+    --what-next, lists the checkpoints in the order in which they would be deleted to make room, beginning with those
+    that no rule keeps; those that are not listed are never deleted.
     """
     manifest = options.open_manifest(run_dir)
     if next_to_go:
@@ -91,10 +92,9 @@ def _extent(records: Iterable[Record]) -> dict[str, int]:
 
 def _list_order(manifest: Manifest, policy: Policy, run_dir: Path, *, as_json: bool) -> None:
     listing = Listing(manifest, policy)
-    kept = listing.view.plan().keep
-    left = sum(record.size for record in kept)
+    left = sum(record.size for record in listing.view.records())
     rows = []
-    for record in listing.view.removal_order(kept):
+    for record in Pruning(manifest, policy).order():
         left -= record.size
         facts: dict[str, Any] = {"id": record.id, "file": record.file, "size": record.size, "left": left}
         if as_json:

@@ -71,6 +71,11 @@ class Pruning:
         stay = self._protected()
         return [Removal(record, "no rule keeps it") for record in self._view.plan().remove if record.id not in stay]
 
+    def order(self) -> list[Record]:
+        """Return what may go to make room, in the order in which it goes: first what no rule keeps, oldest first."""
+        stay, found = self._protected(), self._view.by_rules()
+        return [r for r in (*found.remove, *self._view.removal_order(found.keep)) if r.id not in stay]
+
     def read(self, lines: Iterable[str], source: str) -> Iterator[Removal]:
         """Yield the removals of a plan file.
 

@@ -86,6 +86,21 @@ def test_du_lists_what_goes_next_and_says_if_nothing_may(ranked):
     assert "nothing may be deleted" in ckpt("du", ranked, "--what-next")[1]
 
 
+def test_du_lists_first_what_no_rule_keeps(everything, tmp_path):
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("save: {every: {epochs: 1}}\nkeep: {last: 3}\n")
+    asked = ("du", everything, "--what-next", "--config", policy)
+    rows = [json.loads(line) for line in ckpt(*asked, "--json")[1].splitlines()]
+    assert [(row["id"], row["left"]) for row in rows] == [(id_, (5 - id_) * SIZE) for id_ in (1, 2, 3, 4)]
+    lines = ckpt(*asked)[1].splitlines()[1:]
+    assert "nothing; the next save deletes it" in lines[1] and "last 3" in lines[2]
+    ckpt("tag", everything, "3", "release")
+    ckpt("pin", everything, "1")
+    policy.write_text(TWO)
+    assert [line.split()[1] for line in ckpt(*asked)[1].splitlines()[1:]] == ["2.ckpt", "4.ckpt"]
+    assert "2.ckpt: would be deleted" in ckpt("prune", everything, "--config", policy, "--dry-run")[1]
+
+
 def test_prune_frees_what_another_policy_does_not_keep_but_never_what_is_named(everything, tmp_path):
     policy = tmp_path / "policy.yaml"
     policy.write_text(TWO)
