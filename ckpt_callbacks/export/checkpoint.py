@@ -29,10 +29,12 @@ class Checkpoint:
     Attributes:
         path: The file.
         record: Its record; None for a file that no manifest lists.
+        packed: The compressed or split checkpoint of which ``path`` is a temporary copy; None if it is none.
     """
 
     path: Path
     record: Record | None
+    packed: Path | None = None
 
     @classmethod
     def find(cls, given: Record | str | PathLike[str]) -> Checkpoint:
@@ -71,7 +73,7 @@ class Checkpoint:
             folder: Where to put that file.
         """
         with native_path(self.path, folder) as path:
-            yield Checkpoint(path, self.record)
+            yield Checkpoint(path, self.record, self.path)
 
     @cached_property
     def framework(self) -> str:
@@ -87,6 +89,11 @@ class Checkpoint:
         if is_archive(self.path):
             return "torch"
         raise ExportError(f"{self.path}: neither torch nor Keras wrote it; expected a checkpoint of one of them")
+
+    @property
+    def known_as(self) -> Path:
+        """The path by which the user knows the checkpoint."""
+        return self.packed or self.path
 
     @property
     def model_name(self) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -64,17 +65,20 @@ def export(
     found.verify()
     allowed = tolerance if tolerance is not None else INT8_TOLERANCE if int8 else TOLERANCE
     with target.draft() as draft:
+        temporary = {str(draft): str(path)}
         try:
             with found.native(draft.parent) as native:
+                temporary = {str(native.path): str(found.path), **temporary}
                 difference, any_batch = _written(native, kind, draft, model, inputs, int8=int8)
         except ExportDiffers as error:
             raise ExportDiffers(f"{path}: was not written: {error}") from error
+        except ExportError as error:
+            raise ExportError(_with_known_names(str(error), temporary)) from error
         except (CkptError, OSError):
             raise
         except Exception as error:  # exporters raise all kinds of errors
-            raise ExportError(
-                f"{path}: cannot be written from {found.path}: {type(error).__name__}: {first_line(error)}"
-            ) from error
+            why = _with_known_names(f"{type(error).__name__}: {first_line(error)}", temporary)
+            raise ExportError(f"{path}: cannot be written from {found.path}: {why}") from error
         if not difference.relative <= allowed:
             raise ExportDiffers(
                 f"{path}: was not written: it differs from {found.path} by {difference}; expected at most {allowed:g}"
@@ -87,6 +91,18 @@ def export(
     )  # fmt: skip
 
 
+def _with_known_names(message: str, temporary: Mapping[str, str]) -> str:
+    """Return a message that names no temporary file: what a library says about one is about the user's own.
+
+    Args:
+        message: The message.
+        temporary: The path by which the user knows what is in a file, by that of the file.
+    """
+    for path, known in temporary.items():
+        message = message.replace(path, known)
+    return message
+
+
 def _written(
     found: Checkpoint, kind: Kind, draft: Path, model: Any, inputs: Any, *, int8: bool
 ) -> tuple[Difference, bool | None]:  # fmt: skip
@@ -97,7 +113,7 @@ def _written(
         from . import keras_export
 
         with quiet():
-            return keras_export.write(found.path, kind, draft, given, samples, int8=int8)
+            return keras_export.write(found, kind, draft, given, samples, int8=int8, has_code=model is not None)
     if kind.module is None:
         raise ExportError(f"{draft.name}: is a file of Keras, and {found.path} one of torch; expected another format")
     libraries.require(("torch",))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from ..errors import ExportError, MissingDependency
 from . import libraries
+from .checkpoint import Checkpoint
 from .difference import Difference
 from .keras_model import KerasModel, resized
 from .target import Kind
@@ -19,7 +21,7 @@ _Run = Callable[[list[np.ndarray]], list[np.ndarray]]
 
 
 def write(
-    checkpoint: Path, kind: Kind, path: Path, given: Any, inputs: Any, *, int8: bool
+    checkpoint: Checkpoint, kind: Kind, path: Path, given: Any, inputs: Any, *, int8: bool, has_code: bool
 ) -> tuple[Difference, bool | None]:  # fmt: skip
     """Write the model of a checkpoint as a file, load that, and compare.
 
@@ -30,6 +32,7 @@ def write(
         given: The model, or a function that returns it; None to build it from the checkpoint.
         inputs: Sample inputs; None to make them up.
         int8: Whether to quantize the file: with ranges from ``inputs``, if they are given.
+        has_code: Whether the user has given the model, or the module that registers its layers.
 
     Returns:
         By how much the file differs, and whether it takes any batch size; None if it holds only weights.
@@ -44,9 +47,10 @@ def write(
             f"{path.name}: Keras on {backend} cannot write it; expected KERAS_BACKEND={' or '.join(kind.backends)}, "
             "which reads the same checkpoint"
         )
-    model = KerasModel.load(checkpoint, given)
+    load = partial(KerasModel.load, checkpoint, given, has_code=has_code)
+    model = load()
     if kind.tensors:
-        return _write_tensors(model, checkpoint, given, path), None
+        return _write_tensors(model, load, path), None
     sample = model.sample(inputs)
     if backend == "torch" and kind.module is not None:
         return _write_from_torch(model, sample, kind.module, path, int8=int8, calibrated=inputs is not None)
@@ -65,7 +69,7 @@ def write(
     return found, any_batch
 
 
-def _write_tensors(model: KerasModel, checkpoint: Path, given: Any, path: Path) -> Difference:
+def _write_tensors(model: KerasModel, load: Callable[[], KerasModel], path: Path) -> Difference:
     expected = model.weights()
     if path.name.endswith(".safetensors"):
         from . import tensor_file
@@ -73,7 +77,7 @@ def _write_tensors(model: KerasModel, checkpoint: Path, given: Any, path: Path) 
         tensor_file.write_arrays(path, expected)
         return tensor_file.compare(path, expected, "keras")
     model.model.save_weights(path)
-    other, found = KerasModel.load(checkpoint, given), Difference()
+    other, found = load(), Difference()
     other.model.set_weights([np.zeros_like(value) for value in other.model.get_weights()])
     other.model.load_weights(path)
     for (name, value), read in zip(expected.items(), other.weights().values(), strict=True):
@@ -110,7 +114,7 @@ def _write_litert(model: KerasModel, path: Path) -> None:
 
 
 def _load_keras(model: KerasModel, path: Path) -> _Run:
-    loaded, inputs = KerasModel.load(path), model.inputs
+    loaded, inputs = KerasModel.load_again(path), model.inputs
     return lambda arrays: loaded.outputs(keras.tree.pack_sequence_as(inputs, arrays))
 
 

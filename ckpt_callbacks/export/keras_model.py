@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import ExportError, first_line
 from ..formats.keras import embedded
 from ..formats.keras.suffix import LEGACY, WEIGHTS
+from .checkpoint import Checkpoint
 from .given import Arrays
 from .left_out import LeftOut
 
@@ -29,16 +30,18 @@ class KerasModel:
         self.model = model
 
     @classmethod
-    def load(cls, path: Path, given: Any = None) -> KerasModel:
-        """Load a file, as an exported one or as a checkpoint.
+    def load(cls, checkpoint: Checkpoint, given: Any, *, has_code: bool) -> KerasModel:
+        """Load a checkpoint.
 
         Args:
-            path: The file.
+            checkpoint: The checkpoint.
             given: A function that returns the model, or a model, which is copied. None to build it from the file.
+            has_code: Whether the user has given the model, or the module that registers its layers.
 
         Raises:
             ExportError: Keras cannot build the model, or the weights do not fit it.
         """
+        path = checkpoint.path
         if given is None and path.name.endswith(WEIGHTS):
             raise ExportError(
                 f"{path}: holds the weights, but no model; expected --model package.module:function, which returns the "
@@ -59,15 +62,28 @@ class KerasModel:
             model = _copied(given) if isinstance(given, keras.Model) else given()
             model.load_weights(path, **how)
         except Exception as error:  # Keras and the model's own code raise all kinds of errors
-            raise ExportError(
-                f"{path}: Keras cannot load it: {first_line(error)[:_LONGEST]}; expected the code of its layers, as in "
-                "--model package.module, which registers them (in Python, model=...)"
-            ) from error
+            expected = _expected(given, has_code=has_code)
+            raise ExportError(f"{path}: Keras cannot load it: {_said(error)}; expected {expected}") from error
         if left_out:
-            left_out.warn(path)
+            left_out.warn(checkpoint.known_as)
         if not isinstance(model, keras.Model):
             raise ExportError(f"--model returned {type(model).__name__}; expected a keras.Model")
         return cls(model)
+
+    @classmethod
+    def load_again(cls, path: Path) -> KerasModel:
+        """Load an exported file.
+
+        Raises:
+            ExportError: Keras cannot build the model from it.
+        """
+        try:
+            return cls(keras.models.load_model(path, compile=False))
+        except Exception as error:  # Keras raises all kinds of errors
+            raise ExportError(
+                f"{path}: was not written: Keras cannot load it again: {_said(error)}; expected a model that Keras can "
+                "build from this kind of file, or another kind"
+            ) from error
 
     @property
     def inputs(self) -> Any:
@@ -108,7 +124,7 @@ class KerasModel:
             self.outputs(made)
         except Exception as error:
             shapes = ", ".join(f"{x.shape} {x.dtype}" for x in keras.tree.flatten(made))
-            raise ExportError(f"{self.model.name} fails with {shapes}: {first_line(error)[:_LONGEST]}") from error
+            raise ExportError(f"{self.model.name} fails with {shapes}: {_said(error)}") from error
         return made
 
     def outputs(self, inputs: Any) -> list[np.ndarray]:
@@ -139,6 +155,20 @@ class KerasModel:
         kinds = [entry.dtype for entry in keras.tree.flatten(inputs)]
         cast = [value.astype(kind) for value, kind in zip(ordered, kinds, strict=True)]
         return keras.tree.pack_sequence_as(inputs, cast)
+
+
+def _expected(given: Any, *, has_code: bool) -> str:
+    """Return what to give so that Keras can load a checkpoint; the arguments are those of `KerasModel.load`."""
+    if given is not None:
+        return "the model that wrote it"
+    if has_code:
+        return "a module that registers all of its layers"
+    return "the code of its layers, as in --model package.module, which registers them (in Python, model=...)"
+
+
+def _said(error: Exception) -> str:
+    """Return what Keras says, in one line that is not too long."""
+    return first_line(error)[:_LONGEST]
 
 
 def _copied(model: keras.Model) -> keras.Model:

@@ -31,7 +31,7 @@ def write(
     Raises:
         ExportError: The module cannot be built, or has no sample inputs.
     """
-    model = TorchModel.load(checkpoint.path, given, checkpoint.model_name)
+    model = TorchModel.load(checkpoint, given)
     sample = model.traced(model.sample(inputs))
     return write_model(model, sample, writer, path, int8=int8, calibrated=inputs is not None)
 

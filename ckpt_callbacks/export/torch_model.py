@@ -15,6 +15,7 @@ from ..errors import ExportError, first_line, listed
 from ..formats.reduction import LEVELS
 from ..formats.torch.format import KEY
 from . import torch_file
+from .checkpoint import Checkpoint
 from .given import Arrays
 from .left_out import LeftOut, reduced_in
 from .sample import Sample, arrays_of
@@ -34,22 +35,22 @@ class TorchModel:
         self.module, self.name = module.eval().requires_grad_(False), type(module).__name__
 
     @classmethod
-    def load(cls, path: Path, given: Any, named: str | None) -> TorchModel:
+    def load(cls, checkpoint: Checkpoint, given: Any) -> TorchModel:
         """Build the model of a checkpoint.
 
         Args:
-            path: The checkpoint.
+            checkpoint: The checkpoint.
             given: The module, which is copied; its class; or a function that returns it.
-            named: The name of its class, as far as it is known, for messages.
 
         Raises:
             ExportError: The class is not given, or does not fit the checkpoint.
         """
+        path = checkpoint.path
         saved = torch_file.read(path)
         if given is None:
             raise ExportError(
                 f"{path}: holds the weights, but no code; expected the model's class, as in --model "
-                f"{_recorded(saved) or 'package.module:' + (named or 'Class')} (in Python, model=...)"
+                f"{_recorded(saved) or 'package.module:' + (checkpoint.model_name or 'Class')} (in Python, model=...)"
             )
         left_out = LeftOut.of(saved.get(KEY))
         try:
@@ -63,6 +64,7 @@ class TorchModel:
             raise ExportError(f"{path}: does not fit the model: {' '.join(lines[:2])[:300]}") from error
         if left_out:
             _check_rest(path, module, saved, left_out)
+            left_out.warn(checkpoint.known_as)
         return cls(module)
 
     def sample(self, arrays: Any) -> Sample:
@@ -135,7 +137,6 @@ def _check_rest(path: Path, module: torch.nn.Module, saved: dict[str, Any], left
     wrong = sorted(name for name in lacking if not left_out.has(name))
     if wrong:
         raise ExportError(f"{path}: does not fit the model: it lacks {listed(wrong)}, which no rule has left out")
-    left_out.warn(path)
 
 
 def _copied(module: torch.nn.Module) -> torch.nn.Module:

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from ckpt_callbacks import ExportError
+from ckpt_callbacks import Contents, Every, ExportError, KeepEvery, KeepLast, Policy
 from ckpt_callbacks.export import export
+from ckpt_callbacks.keras import KerasCheckpoint
 from tests.export.alone import distance, outputs_of
 from tests.support.processes import ENVIRONMENT, ROOT
 
@@ -134,6 +135,65 @@ def test_layers_of_the_users_need_the_module_that_registers_them(tmp_path):
     keras.saving.get_custom_objects()["tests.export>Twice"] = Twice  # as an import of its module would
     (tmp_path / "layers.py").write_text("")
     assert export(tmp_path / "a.keras", tmp_path / "b.keras", model=str(tmp_path / "layers.py")).absolute == 0
+
+
+def packed(folder, form, **more):
+    """Return the path of a checkpoint of weights that is compressed or split."""
+    model = small()
+    model.compile("sgd", "mse", run_eagerly=True)
+    more |= {"compressed": {"compression": "zstd"}, "split": {"shards": {"max_size": 100}}}[form]
+    policy = Policy(Every(epochs=1), KeepLast(1) | KeepEvery(epochs=1, contents=Contents("weights", **more)))
+    ours = KerasCheckpoint(folder / "run", policy)
+    model.fit(np.ones((4, 4)), np.ones((4, 2)), verbose=0, epochs=2, callbacks=[ours])
+    return ours.records()[0].path
+
+
+@pytest.mark.parametrize("form", ["compressed", "split"])
+def test_an_error_names_the_checkpoint_and_no_temporary_file(tmp_path, caplog, form):
+    path = packed(tmp_path, form)
+    wider = lambda: keras.Sequential([keras.Input((9,)), keras.layers.Dense(3), keras.layers.Dense(2)])  # noqa: E731
+    for given in (wider, wider()):
+        with pytest.raises(ExportError) as caught:
+            export(path, tmp_path / "a.keras", model=given)
+        assert str(caught.value).startswith(f"{path}: Keras cannot load it: ")
+        assert str(caught.value).endswith("; expected the model that wrote it")
+        assert ".exporting" not in str(caught.value)
+    path = packed(tmp_path / "reduced", form, drop="*/1")
+    export(path, tmp_path / "a.keras", model=small)
+    (line,) = [message for message in caplog.messages if "lacks" in message]
+    assert line.startswith(f"{path}: lacks */1, which a rule has left out")
+
+
+def test_the_file_that_cannot_be_read_back_is_named_as_it_was_asked_for(tmp_path):
+    inputs = keras.Input((4,))
+    keras.Model(inputs, Twice(name="twice")(inputs)).save_weights(tmp_path / "a.weights.h5")
+
+    def build():
+        found = keras.Input((4,))
+        return keras.Model(found, Twice(name="twice")(found))
+
+    keras.saving.get_custom_objects().pop("tests.export>Twice")
+    try:
+        for name in ("b.h5", "b.keras"):
+            with pytest.raises(ExportError) as caught:
+                export(tmp_path / "a.weights.h5", tmp_path / name, model=build)
+            said = str(caught.value)
+            assert said.startswith(f"{tmp_path / name}: was not written: Keras cannot load it again: ")
+            assert ".exporting" not in said and "--model" not in said
+    finally:
+        keras.saving.get_custom_objects()["tests.export>Twice"] = Twice
+    assert left(tmp_path) == ["a.weights.h5"]
+
+
+def test_the_code_of_layers_is_not_asked_for_twice(tmp_path):
+    keras.Sequential([keras.Input((4,)), Twice()]).save(tmp_path / "a.keras")
+    keras.saving.get_custom_objects().pop("tests.export>Twice")
+    (tmp_path / "layers.py").write_text("")
+    try:
+        with pytest.raises(ExportError, match=r"expected a module that registers all of its layers$"):
+            export(tmp_path / "a.keras", tmp_path / "b.keras", model=str(tmp_path / "layers.py"))
+    finally:
+        keras.saving.get_custom_objects()["tests.export>Twice"] = Twice
 
 
 def test_inputs_of_unknown_shape_must_be_given(tmp_path):
