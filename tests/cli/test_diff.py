@@ -17,7 +17,9 @@ from ckpt_callbacks import EventKind, Every, KeepBest, KeepLast, Metric, Policy
 from ckpt_callbacks.formats import weight_change
 from ckpt_callbacks.formats.inside import WeightOnDisk
 from ckpt_callbacks.torch.staging import TorchStaging
+from ckpt_callbacks.units import rough_size
 from tests.cli.command_line import ckpt
+from tests.formats.splitting import split
 from tests.support.training import new_run, report, start
 
 WEIGHTS = {
@@ -126,6 +128,20 @@ def test_checkpoints_of_a_run_are_named_as_elsewhere(tmp_path):
     assert change_of(tmp_path / "run", copy, "last")[0]["metrics"] == found["metrics"]
     code, _, err = ckpt("diff", tmp_path / "run", "best", tmp_path / "none.ckpt")
     assert code == 2 and err.startswith(f"Error: {tmp_path / 'run'}: has no checkpoint '{tmp_path / 'none.ckpt'}'; ")
+
+
+def test_a_split_checkpoint_has_the_size_of_its_files(tmp_path):
+    whole = save(tmp_path / "whole.ckpt", {"w": torch.arange(5000.0)})
+    folder = split(save(tmp_path / "a.ckpt", {"w": torch.arange(5000.0), "v": torch.ones(5000)}), 30_000)
+    sizes = [rough_size(sum(file.stat().st_size for file in files)) for files in (folder.iterdir(), [whole])]
+    code, out, _ = ckpt("diff", folder, whole)
+    assert code == 0 and out.startswith(f"A: {folder} ({sizes[0]})\nB: {whole} ({sizes[1]})\n")
+    train = new_run(tmp_path / "run", Policy(Every(epochs=1)), suffix=".ckpt")
+    train.open()
+    start(train)
+    report(train, EventKind.EPOCH_END, step=1, epoch=1, stage=lambda embedded: snapshot(1, embedded), complete=True)
+    train.close()
+    assert change_of(tmp_path / "run", folder, "last")[1].keys() == {"w", "v"}
 
 
 def test_two_files_of_keras_are_compared(tmp_path):
