@@ -100,9 +100,69 @@ def test_the_callbacks_of_keras(script):
     )
     assert "\n    dirpath: runs/a\n" in out and '\n    dirpath: "<args.out>"\n' in out
     assert "**options cannot be read" in out and "\n    contents: weights\n" in out
-    refused, incomplete = err.splitlines()
+    (refused,) = err.splitlines()
+    assert "note: without all arguments, it is refused: " in out and "backup_dir" in out.partition("it is refused: ")[2]
     assert refused.startswith("train.py:8: ") and refused.endswith("write filepath='<args.out>/best.weights.h5'")
-    assert incomplete.startswith("train.py:9: ") and "backup_dir" in incomplete
+
+
+UNPACKED = """
+import argparse
+from lightning.pytorch.callbacks import ModelCheckpoint
+from ckpt_callbacks.lightning import LightningCheckpoint
+common = dict(monitor="val_loss", mode="min")
+more = {"save_top_k": 2, **common}
+added = {"monitor": "val_loss"}
+added["monitor"] = "val_acc"
+changed = {"monitor": "val_loss"}
+changed.update(monitor="val_acc")
+partly = {"save_top_k": 2, "monitor": args.monitor}
+itself = {**itself}
+twice0 = {"monitor": "a"}
+""" + "".join(f"twice{n + 1} = {{**twice{n}, **twice{n}}}\n" for n in range(40))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named", "starred"),
+    [
+        ("**common", {"monitor": "val_loss", "mode": "min"}, ()),
+        ("save_last=True, **more", {"save_last": True, "save_top_k": 2, "monitor": "val_loss", "mode": "min"}, ()),
+        ("**{'monitor': 'a', **dict(mode='max')}", {"monitor": "a", "mode": "max"}, ()),
+        ("**{**common, 'mode': 'max'}", {"monitor": "val_loss", "mode": "max"}, ()),
+        ("**partly", {"save_top_k": 2, "monitor": Unread("args.monitor", "<args.monitor>")}, ()),
+        ("**added", {}, ("**added",)),
+        ("**changed, mode='min'", {"mode": "min"}, ("**changed",)),
+        ("**itself", {}, ("**itself",)),
+        ("**twice40", {"monitor": "a"}, ()),
+        ("**{args.name: 1}", {}, ("**{args.name: 1}",)),
+        ("**{1: 2}", {}, ("**{1: 2}",)),
+        ("**vars(args)", {}, ("**vars(args)",)),
+        ("*rest, **common", {"monitor": "val_loss", "mode": "min"}, ("*rest",)),
+    ],
+)
+def test_the_arguments_of_a_dictionary(script, arguments, named, starred):
+    script(f"{UNPACKED}ModelCheckpoint({arguments})\n")
+    (call,) = calls_of_script(Path("train.py"))
+    assert (dict(call.named), call.starred, call.problems) == (named, starred, ())
+
+
+def test_an_argument_that_is_given_twice_is_a_mistake(script):
+    script(f"{UNPACKED}ModelCheckpoint(mode='min', **common)\n")
+    code, _, err = ckpt("explain", "train.py")
+    assert (code, err) == (1, "train.py:54: ModelCheckpoint: got mode twice; expected each argument once\n")
+
+
+@pytest.mark.parametrize(
+    "call", ["ModelCheckpoint('b', save_top_k=2, **kw)", "LightningCheckpoint('b', mode='min', **kw)"]
+)
+def test_what_is_refused_without_unknown_arguments_is_no_mistake(script, call):
+    script(f"{UNPACKED}{call}\n")
+    code, out, err = ckpt("explain", "train.py")
+    assert (code, err) == (0, "")
+    assert "  note: **kw cannot be read; explained without it\n  note: without all arguments, it is refused: " in out
+    read = "dirpath='b', save_top_k=2" if "save_top_k" in call else "dirpath='b', mode='min'"
+    assert f"  note: the arguments that can be read: {read}\n" in out
+    script(f"{UNPACKED}{call.replace('**kw', 'no_such=1, **kw')}\n")
+    assert ckpt("explain", "train.py")[0] == 1, "whatever kw holds"
 
 
 def test_a_backup_beside_others_that_save_joins_them(script):

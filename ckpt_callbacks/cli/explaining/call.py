@@ -45,6 +45,11 @@ def unknown_part(text: str) -> str:
     return "<...>" if set("{}/\\\n") & set(text) or len(text) > _MOST else f"<{text}>"
 
 
+def twice(owner: str, name: str) -> str:
+    """Return what to say about an argument that a call has twice."""
+    return f"{owner}: got {name} twice; expected each argument once"
+
+
 @dataclass(frozen=True)
 class Call:
     """A callback that is constructed.

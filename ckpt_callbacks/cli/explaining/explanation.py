@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from importlib.util import find_spec
@@ -20,7 +20,7 @@ from ...config.peer_arguments import IN_PYTHON
 from ...errors import CkptError, ConfigError, MissingDependency, first_line
 from ...policy.spelling import near
 from ...settings import Settings
-from .call import Call, Unread, unknown_part
+from .call import Call, Unread, twice, unknown_part
 
 _PATHS = ("dirpath", "filepath", "backup_dir")
 _OWN_ARGUMENTS = ("policy", "monitor", "mode", "patience")
@@ -70,6 +70,7 @@ def _of_framework(call: Call) -> Explanation:
         problems.append(_refusal(kind, named))
         named = {name: value for name, value in named.items() if name not in unknown}
     notes: list[str] = []
+    refused: list[str] = []
     meaning = None
     for _ in range(2):
         try:
@@ -79,10 +80,14 @@ def _of_framework(call: Call) -> Explanation:
         except MissingDependency:
             raise
         except Exception as error:  # of the framework's own kinds
-            problems.append(first_line(error))
-            if (found := _INSTEAD.search(problems[-1])) is None:
+            refused.append(first_line(error))
+            if (found := _INSTEAD.search(refused[-1])) is None:
                 break
             named[found[1]] = ast.literal_eval(found[2])  # the rest is explained with what is to be written instead
+    if call.starred:
+        unread = (*unread, *_incomplete(refused, named))
+    else:
+        problems += refused
     if meaning is None:
         return Explanation(call, None, unread, tuple(problems))
     directory = meaning.settings.get("dirpath", "")
@@ -112,8 +117,7 @@ def _by_name(call: Call, kind: Any) -> tuple[dict[str, Any], list[str]]:
     named, problems = dict(zip(order, call.positional, strict=False)), []
     if len(call.positional) > len(order):
         problems.append(f"{call.name}: got {len(call.positional)} positional arguments; expected at most {len(order)}")
-    if twice := [name for name in call.named if name in named]:
-        problems.append(f"{call.name}: got {twice[0]} twice; expected each argument once")
+    problems += [twice(call.name, name) for name in call.named if name in named][:1]
     return {**named, **call.named}, problems
 
 
@@ -131,6 +135,18 @@ def _readable(call: Call, named: Mapping[str, Any]) -> tuple[dict[str, Any], tup
             values[name] = stands
     lines += [f"{text} cannot be read; explained without it" for text in call.starred]
     return values, tuple(lines)
+
+
+def _incomplete(refused: Sequence[str], named: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what to say of a call with unknown arguments that is refused without them: that may be no mistake in it.
+
+    Args:
+        refused: Why it is refused.
+        named: Its other arguments.
+    """
+    yield from (f"without all arguments, it is refused: {line}" for line in refused)
+    if refused:
+        yield f"the arguments that can be read: {', '.join(f'{n}={v!r}' for n, v in named.items()) or 'none'}"
 
 
 def _stand_in(name: str, value: Unread, named: Mapping[str, Any]) -> str | None:
@@ -200,6 +216,8 @@ def _own(call: Call) -> Explanation:
         settings = {**set_, **({"dirpath": dirpath} if dirpath is not None else {})}
     except CkptError as error:
         lines = error.problems if isinstance(error, ConfigError) else (first_line(error),)
+        if call.starred:
+            return Explanation(call, None, (*unread, *_incomplete(lines, named)), tuple(problems))
         return Explanation(call, None, unread, (*problems, *lines))
     notes = ("mirrors: as they are",) if "mirrors" in named or config.settings.mirrors else ()
     return Explanation(call, Meaning(config.policy, settings, notes), unread, tuple(problems))

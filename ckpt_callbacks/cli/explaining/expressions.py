@@ -6,8 +6,7 @@ import ast
 import operator
 import os
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from ...errors import CkptError, PolicyError, first_line
 from ...policy.policy import Policy
 from .call import Unread, unknown_part
+from .script_names import ScriptNames
 
 _OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
@@ -43,76 +43,8 @@ _RULES = {made for path, made in _CALLS.items() if path.startswith("ckpt_callbac
 _PATHS = {name for name, made in _CALLS.items() if made in (os.path.join, str)}
 
 
-# Nodes with the name that they bind.
-_NAMING = (
-    ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.ExceptHandler, ast.MatchAs, ast.MatchStar
-)  # fmt: skip
-
-
 class Unknown(Exception):
     """An expression whose value only the running script knows."""
-
-
-class ScriptNames:
-    """The names of a script: what it imports, and what it binds only once.
-
-    Args:
-        tree: The script.
-    """
-
-    def __init__(self, tree: ast.Module) -> None:
-        self._imported: dict[str, list[str]] = {}
-        self.starred: list[str] = []
-        self._once: dict[str, ast.expr] = {}
-        bound: Counter[str] = Counter()
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                bound.update(self._import(node))
-            elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-                bound[node.id] += 1
-            elif isinstance(node, ast.arg):
-                bound[node.arg] += 1
-            elif isinstance(node, _NAMING):
-                bound[node.name or ""] += 1
-            elif isinstance(node, ast.MatchMapping):
-                bound[node.rest or ""] += 1
-            elif isinstance(node, ast.Global | ast.Nonlocal):
-                bound.update(node.names)
-            self._assign(node)
-        self._once = {name: value for name, value in self._once.items() if bound[name] == 1}
-
-    def paths(self, node: ast.expr) -> Iterator[str]:
-        """Yield the dotted paths that an expression may mean; an imported name may have several."""
-        if isinstance(node, ast.Attribute):
-            yield from (f"{path}.{node.attr}" for path in self.paths(node.value))
-        elif isinstance(node, ast.Name):
-            yield from self._imported.get(node.id, ())
-            yield from (f"{module}.{node.id}" for module in self.starred)
-            if node.id not in self._imported:
-                yield node.id
-
-    def value(self, name: str) -> ast.expr | None:
-        """Return the expression that a name stands for everywhere in the script; None if that is not clear."""
-        return self._once.get(name)
-
-    def _import(self, node: ast.Import | ast.ImportFrom) -> Iterator[str]:
-        """Note what an import means, and yield the names that it binds."""
-        for alias in node.names:
-            if isinstance(node, ast.Import):
-                bound, path = (alias.asname, alias.name) if alias.asname else (alias.name.split(".")[0],) * 2
-            elif alias.name == "*":
-                self.starred.append(node.module or "")
-                continue
-            else:
-                bound, path = alias.asname or alias.name, f"{node.module or ''}.{alias.name}"
-            self._imported.setdefault(bound, []).append(path)
-            yield bound
-
-    def _assign(self, node: ast.AST) -> None:
-        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-            self._once[node.targets[0].id] = node.value
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value is not None:
-            self._once[node.target.id] = node.value
 
 
 class Reader:
@@ -128,6 +60,7 @@ class Reader:
         self._open: list[str] = []  # the names that are being read, of which each may stand for itself
         self._read: dict[str, Any] = {}  # the values of names; `Unknown` for none
         self._patterns: dict[str, str] = {}
+        self._unpacked: dict[str, list[tuple[str, Any]] | None] = {}  # the arguments that names stand for
 
     def read(self, node: ast.expr) -> Any:
         """Return the value of an expression, or `Unread`."""
@@ -138,6 +71,36 @@ class Reader:
         except (CkptError, TypeError) as error:  # a mistake in a rule
             self.problems.append(first_line(error))
             return Unread(ast.unparse(node))
+
+    def unpacked(self, node: ast.expr) -> list[tuple[str, Any]] | None:
+        """Return the arguments that ``**`` of an expression stands for, by name: values, or `Unread`.
+
+        The expression is a dictionary whose keys are known, or a name for one. None for any other.
+        """
+        match node:
+            case ast.Dict():
+                return self._joined((self._key(key), value) for key, value in zip(node.keys, node.values, strict=True))
+            case ast.Call(args=[]) if "dict" in self._names.paths(node.func):
+                return self._joined((one.arg, one.value) for one in node.keywords)
+            case ast.Name() if node.id not in self._open and (bound := self._names.value(node.id)) is not None:
+                if node.id not in self._unpacked:
+                    with self._opened(node.id):
+                        self._unpacked[node.id] = self.unpacked(bound)
+                return self._unpacked[node.id]
+        return None
+
+    def _joined(self, items: Iterable[tuple[Any, ast.expr]]) -> list[tuple[str, Any]] | None:
+        """Return the items of a dictionary, those of another one in place of a key that is None; None if not known."""
+        found: dict[str, Any] = {}
+        for name, value in items:
+            inner = self.unpacked(value) if name is None else [(name, self.read(value))]
+            if inner is None or not all(isinstance(one, str) for one, _ in inner):
+                return None
+            found.update(inner)
+        return list(found.items())
+
+    def _key(self, node: ast.expr | None) -> Any:
+        return None if node is None else self.read(node)
 
     def _value(self, node: ast.expr) -> Any:
         match node:

@@ -9,10 +9,12 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ...errors import ConfigError
-from .call import Call, known_class
-from .expressions import Reader, ScriptNames
+from .call import Call, known_class, twice
+from .expressions import Reader
+from .script_names import ScriptNames
 
 
 def calls_of_script(path: Path) -> Iterator[Call]:
@@ -39,14 +41,25 @@ def calls_of_script(path: Path) -> Iterator[Call]:
 def _with_arguments(call: Call, node: ast.Call, reader: Reader) -> Call:
     """Return a call with its arguments: by position, by name, and those whose names are not known."""
     reader.problems.clear()
-    starred = [f"**{ast.unparse(one.value)}" for one in node.keywords if one.arg is None]
-    positional = []
+    starred, positional = [], []
     for one in node.args:
         if isinstance(one, ast.Starred):
             starred.append(ast.unparse(one))
             break  # whatever follows has an unknown position
         positional.append(reader.read(one))
-    named = {one.arg: reader.read(one.value) for one in node.keywords if one.arg is not None}
+    named: dict[str, Any] = {}
+    for keyword in node.keywords:
+        if keyword.arg is not None:
+            found: list[tuple[str, Any]] | None = [(keyword.arg, reader.read(keyword.value))]
+        else:
+            found = reader.unpacked(keyword.value)
+        if found is None:
+            starred.append(f"**{ast.unparse(keyword.value)}")
+            continue
+        for name, value in found:
+            if name in named:
+                reader.problems.append(twice(call.name, name))
+            named[name] = value
     return replace(
         call, positional=tuple(positional), named=named, starred=tuple(starred), problems=tuple(reader.problems)
     )
