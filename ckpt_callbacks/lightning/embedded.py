@@ -16,6 +16,7 @@ class Place(str, Enum):
     EPOCH_END = "epoch_end"  # the whole epoch is done
     MID_EPOCH = "mid_epoch"  # a batch is done, and the next one follows
     VALIDATION = "validation"  # a batch is done, and a validation follows
+    TRAINED = "trained"  # the last batch is done, with the validation after it; the hooks of the epoch's end follow
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ class FitState:
     Attributes:
         place: Where in an epoch the checkpoint was taken.
         plateau_steps: Steps of ReduceLROnPlateau that Lightning would have taken only after the save.
-        plateau_metrics: The last values of the metrics that ReduceLROnPlateau waits for.
+        plateau_metrics: The last values of the metrics that ReduceLROnPlateau waits for; where the hooks of the epoch's
+            end follow, those of all metrics.
         should_stop: True if something had asked training to stop.
         frozen: The parameters without gradients. None if the file does not contain them.
         frozen_at_start: The same when the fit began to train.

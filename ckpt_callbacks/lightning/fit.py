@@ -120,10 +120,9 @@ class Fit:
         if state is None:
             text = "%s: the checkpoint has no state of this callback, so its policy starts from scratch"
             log.warning(text, self._run.dirpath)
-            self._run.restore(None, path_being_loaded())
-            return
-        self._resume_point = ResumePoint.of(self._trainer, self._run, checkpoint, state)
-        self._run.restore(state["snapshot"], path_being_loaded())
+        else:
+            self._resume_point = ResumePoint.of(self._trainer, self._run, checkpoint, state)
+        self._run.restore(None if state is None else state["snapshot"], path_being_loaded())
 
     def begin(self) -> None:
         """Begin the fit, before the first epoch's iterators are made."""
@@ -155,9 +154,9 @@ class Fit:
         self._metrics.begin(trainer, {} if point is None else point.state.measured)
         if self._progress.place is Place.VALIDATION:
             self._trained.await_validation()
+        facts = {"model": trainer.lightning_module, "fit": weakref.ref(trainer)}
         source = TrainerSource(trainer, self.io, self.averages)
-        model, fit = trainer.lightning_module, weakref.ref(trainer)
-        self._obey(self._run.start(source, step=self._step, epoch=self._epochs, model=model, fit=fit))
+        self._obey(self._run.start(source, step=self._step, epoch=self._epochs, **facts))
 
     def start_epoch(self) -> None:
         """Start an epoch."""
@@ -184,7 +183,9 @@ class Fit:
         if validates:
             self._progress.await_validation(trainer)
             self._save_if_urgent()
-        elif not whole:
+        elif whole:
+            self._progress.finish_batches()
+        else:
             self._observe(EventKind.STEP_END, measured, weights=weights)
         if not whole:
             self._save_before_winding_down(weights)
@@ -219,6 +220,7 @@ class Fit:
         self._trained.end_validation()
         if loops.epoch_is_whole(self._trainer):
             self._metrics.keep(metrics, self._trained.batches)  # the epoch's own metrics come with its end
+            self._progress.finish_batches()
             return
         self._progress.continue_epoch()
         weights = self._trained.identity_after_validation()
@@ -230,7 +232,7 @@ class Fit:
         trainer = self._trainer
         self._trained.end_epoch()
         if not loops.epoch_is_whole(trainer):
-            return
+            return self._progress.cut_short()
         self._epochs += 1
         partial = self._progress.is_partial
         metrics = self._metrics.take(self._trained.batches) | self._metrics.of_epoch(trainer, partial)
@@ -245,8 +247,6 @@ class Fit:
     def end_training(self) -> None:
         """Report the end of training."""
         self._observe(EventKind.END, {}, weights=self._trained.identity())
-
-    # -- the end -----------------------------------------------------------------------------------------------------
 
     def fail(self, exception: BaseException) -> None:
         """End a fit that raised an exception, and save once more if the state is consistent."""
@@ -290,8 +290,8 @@ class Fit:
         self.io.staging.wait()  # before, or within, a validation: as in `_observe`
 
     def _save_before_winding_down(self, weights: Hashable | None) -> None:
-        # A resumed run could not distinguish what Lightning does from here on (a validation, the end of a partial
-        # epoch) from a whole epoch, so a resume starts from what is saved here.
+        # From here on, Lightning validates and ends a partial epoch, as it does at the end of a whole one. So a resume
+        # starts from what is saved here.
         if loops.winding_down(self._trainer) and self._ended_at != self._step:
             self._ended_at = self._step
             self._observe(EventKind.END, {}, weights=weights)

@@ -29,6 +29,12 @@ def batch_is_running(trainer: Trainer) -> bool:
     return bool(progress.ready != progress.processed)
 
 
+def batch_is_ending(trainer: Trainer) -> bool:
+    """Return whether the hooks of a batch's end run."""
+    progress = trainer.fit_loop.epoch_loop.batch_progress.current
+    return bool(progress.processed != progress.completed)
+
+
 def last_batch_was_reached(trainer: Trainer) -> bool:
     """Return whether the latest batch was the last one that Lightning planned. On a resume, the data cannot tell."""
     return trainer.fit_loop.epoch_loop._num_ready_batches_reached()
@@ -117,26 +123,21 @@ def loaders(trainer: Trainer) -> list[Any]:
     return [] if combined is None else list(combined.flattened)
 
 
-def mark_epoch_complete(loops: dict[str, Any]) -> None:
-    """Correct the ``loops`` of a checkpoint that was taken at an epoch's end, so that the epoch counts as completed.
+def epoch_is_ending(trainer: Trainer) -> bool:
+    """Return whether the hooks of an epoch's end run, whether or not all of its batches ran."""
+    current = trainer.fit_loop.epoch_progress.current
+    return bool(current.processed > current.completed)
 
-    Lightning counts the epoch only after its hooks, and would finish it a second time on resume.
+
+def begin_with_epoch_end(trainer: Trainer, states: Sequence[dict[str, Any]]) -> None:
+    """Make a resumed `fit` begin with the hooks of the epoch's end, before which the checkpoint was taken.
+
+    Args:
+        trainer: The trainer.
+        states: The states of stateful loaders.
     """
-    progress = loops["fit_loop"]["epoch_progress"]
-    for part in ("total", "current"):
-        progress[part] = dict.fromkeys(progress[part], progress[part]["processed"])
-
-
-def leave_out_begun_batch(loops: dict[str, Any]) -> None:
-    """Correct the ``loops`` of a checkpoint that was taken when a batch had begun, which is not trained yet.
-
-    Otherwise, Lightning prepares the validation before that batch again on resume, which draws random numbers. It also
-    takes an epoch whose last batch had begun for a complete one.
-    """
-    progress = loops["fit_loop"]["epoch_loop.batch_progress"]
-    progress["is_last_batch"] &= progress["current"]["ready"] == progress["current"]["processed"]
-    for part in ("total", "current"):
-        progress[part]["ready"] = progress[part]["started"] = progress[part]["processed"]
+    trainer.fit_loop.epoch_loop.val_loop._has_run = True  # so that nothing is left to do in the epoch
+    _leave_old_data(trainer, states)
 
 
 def begin_with_validation(trainer: Trainer, states: Sequence[dict[str, Any]]) -> None:
@@ -149,6 +150,10 @@ def begin_with_validation(trainer: Trainer, states: Sequence[dict[str, Any]]) ->
     val_loop = trainer.fit_loop.epoch_loop.val_loop
     val_loop._restart_stage = RestartStage.RESTARTED_MID_EVALUATION  # so that no batch is trained first
     val_loop.restarting = False  # so that it starts at its first batch
+    _leave_old_data(trainer, states)
+
+
+def _leave_old_data(trainer: Trainer, states: Sequence[dict[str, Any]]) -> None:
     if states and last_batch_was_reached(trainer) and trainer.fit_loop._data_fetcher.length is None:
         _end_old_epoch(trainer, states)
         trainer.fit_loop._data_fetcher.batches.clear()  # it holds a batch of the next epoch
@@ -244,7 +249,7 @@ def reload(trainer: Trainer, states: Sequence[dict[str, Any]]) -> None:
 
 def end_resumed_epoch(trainer: Trainer) -> None:
     """Let an epoch that was resumed midway end like any other; Lightning would leave out ReduceLROnPlateau."""
-    trainer.fit_loop._restarting = False
+    trainer.fit_loop._restarting = trainer.fit_loop.epoch_loop._restarting = False  # no batch may have done it
 
 
 def pending_plateau_steps(trainer: Trainer, interval: str) -> list[tuple[int, float]]:
@@ -281,6 +286,11 @@ def plateau_metrics(trainer: Trainer) -> dict[str, float]:
     return {name: float(trainer.callback_metrics[name]) for name in names if name in trainer.callback_metrics}
 
 
+def all_metrics(trainer: Trainer) -> dict[str, float]:
+    """Return the values of all metrics that callbacks can see."""
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
 def restore_metrics(trainer: Trainer, metrics: dict[str, float]) -> None:
-    """Restore what `plateau_metrics` found."""
+    """Restore what `plateau_metrics` or `all_metrics` found."""
     trainer.callback_metrics.update({name: torch.tensor(value) for name, value in metrics.items()})

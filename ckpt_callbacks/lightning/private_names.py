@@ -46,6 +46,7 @@ RELIED_ON: tuple[PrivateName, ...] = (
     (_EPOCH_LOOP, "_should_accumulate"),
     (_EPOCH_LOOP, "_should_check_val_fx"),
     (_EVALUATION_LOOP, "_combined_loader"),
+    (_EVALUATION_LOOP, "_has_run"),
     (_EVALUATION_LOOP, "_restart_stage"),
     (_EVALUATION_LOOP, "_results"),
     (_FIT_LOOP, "_can_stop_early"),

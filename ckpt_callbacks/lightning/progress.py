@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from ..torch.parameter_names import Names
-from . import loops, validations
+from . import loops, saved_loops, validations
 from .data_order import DataOrder, generator_states, is_plain, prefetched
 from .embedded import FitState, Place, ProcessState
 from .epoch_data import epoch_data
@@ -43,6 +43,7 @@ class Progress:
         self.order = DataOrder()
         self.steps = StepCount()
         self._before_validation: dict[str, Any] = {}
+        self._was_cut_short = False
         self._short_data = ShortData()
         self._epoch_step: int | None = None
         self._frozen_at_start: list[str] | None = None
@@ -64,7 +65,7 @@ class Progress:
 
     def begin_epoch(self, trainer: Trainer) -> None:
         """Begin a new epoch."""
-        self.place, self.is_partial = Place.MID_EPOCH, False
+        self.place, self.is_partial, self._was_cut_short = Place.MID_EPOCH, False, False
         self.order.begin_epoch(trainer)
 
     def await_validation(self, trainer: Trainer) -> None:
@@ -76,6 +77,14 @@ class Progress:
     def continue_epoch(self) -> None:
         """Finish a validation after which the epoch continues."""
         self.place = Place.MID_EPOCH
+
+    def finish_batches(self) -> None:
+        """Finish the epoch's last batch, and the validation after it if there is one."""
+        self.place = Place.TRAINED
+
+    def cut_short(self) -> None:
+        """End an epoch before all of its batches ran; a resumed fit trains the others."""
+        self._was_cut_short = True
 
     def end_epoch(self, trainer: Trainer) -> None:
         """Finish the epoch."""
@@ -116,11 +125,15 @@ class Progress:
             epochs: Completed epochs.
             measured: The metrics of the last batch, if a later event reports them.
         """
-        interval = self.plateau_interval if self.place is not Place.VALIDATION else None
+        interval = self.plateau_interval
+        if self.place is Place.VALIDATION:
+            interval = None
+        elif self.place is Place.TRAINED:
+            interval = None if loops.epoch_is_ending(trainer) else "step"
         return FitState(
             self.place,
             plateau_steps=loops.pending_plateau_steps(trainer, interval) if interval else [],
-            plateau_metrics=loops.plateau_metrics(trainer),
+            plateau_metrics=(loops.all_metrics if self.place is Place.TRAINED else loops.plateau_metrics)(trainer),
             should_stop=trainer.should_stop,
             frozen=self._names().frozen,
             frozen_at_start=self._frozen_at_start,
@@ -148,11 +161,13 @@ class Progress:
     def correct(self, saved: dict[str, Any]) -> None:
         """Correct the ``loops`` that Lightning writes at this place."""
         if self.place is Place.EPOCH_END:
-            loops.mark_epoch_complete(saved)
+            saved_loops.mark_epoch_complete(saved)
         elif self.place is Place.VALIDATION:
-            validations.mark_validation_due(saved, self._before_validation["progress"])
+            saved_loops.mark_validation_due(saved, self._before_validation["progress"])
+        elif self.place is Place.TRAINED:
+            saved_loops.mark_epoch_trained(saved)
         else:
-            loops.leave_out_begun_batch(saved)
+            saved_loops.leave_out_begun_batch(saved, self._was_cut_short)
 
 
 def _gather(own: ProcessState, world_size: int) -> list[ProcessState]:

@@ -92,6 +92,8 @@ class ResumePoint:
             else:
                 if state.place is Place.VALIDATION:
                     loops.begin_with_validation(trainer, self._loaders)
+                elif state.place is Place.TRAINED:
+                    loops.begin_with_epoch_end(trainer, self._loaders)
                 if own is not None:
                     self._restore_epoch(trainer, progress, own)
         loops.restore_metrics(trainer, state.plateau_metrics)

@@ -32,20 +32,3 @@ def validates_next(trainer: Trainer) -> bool:
 def validation_progress(trainer: Trainer) -> dict[str, Any]:
     """Return how many batches have been validated so far."""
     return trainer.fit_loop.epoch_loop.val_loop.batch_progress.state_dict()
-
-
-def mark_validation_due(loops: dict[str, Any], progress: dict[str, Any]) -> None:
-    """Correct the ``loops`` of a checkpoint that was taken between a batch and the end of the validation after it.
-
-    The batch counts as completed, but the epoch and the validation do not.
-
-    Args:
-        loops: What Lightning would write.
-        progress: The validation's progress before it began.
-    """
-    fit_loop = loops["fit_loop"]
-    fit_loop["epoch_loop.val_loop.batch_progress"] = progress
-    batches, epochs = fit_loop["epoch_loop.batch_progress"], fit_loop["epoch_progress"]
-    for part in ("total", "current"):
-        batches[part]["completed"] = batches[part]["processed"]
-        epochs[part]["processed"] = epochs[part]["completed"] = epochs[part]["started"] - 1

@@ -79,6 +79,20 @@ MODEL_CHECKPOINT = (
     ),
     Deviation("two processes", "write into one directory", "the second one's first save is refused"),
     Deviation("text for a number", "some numbers that are text end training later", "they are refused at once"),
+    Deviation(
+        "end within an epoch",
+        "resuming a fit that ended within an epoch leaves out the rest of that epoch if max_epochs ends the new one",
+        "the rest is trained first",
+    ),
+    Deviation(
+        "saved at an epoch's end",
+        "resuming from a save of the script in on_train_epoch_end leaves out the hooks that come after it",
+        "all hooks of the epoch's end run again",
+    ),
+    Deviation("refused file", "a file of another model is a RuntimeError, for example", "a ResumeError of one line"),
+    Deviation(
+        "fewer epochs", "a whole run ends at once if it is resumed with fewer epochs", "a MisconfigurationException"
+    ),
 )
 
 EARLY_STOPPING = (

@@ -12,7 +12,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from ...events import Event, EventKind
 from ...run.run import Run
-from .. import loops
+from .. import loops, validations
+from ..embedded import Place
 from ..fit import Fit
 from ..fit_call import is_resuming, path_being_loaded
 from ..previous_fit import PreviousFit
@@ -39,6 +40,7 @@ class FollowedFit(Fit):
         super().__init__(run, trainer, staging, lambda record: None, PreviousFit("never"))
         self.run = run
         self._requests: deque[Request] = deque()
+        self._is_carrying_out = self._has_ended_epoch = False
 
     def follow(self) -> None:
         """Take part in saving and loading. Nothing is created before the first save."""
@@ -93,15 +95,68 @@ class FollowedFit(Fit):
             return
         step, batches = self._progress.steps.now(self._trainer), self._trained.batches
         event = Event(kind, step, self._epochs, metrics=metrics or {}, batches=batches)
-        while self._requests:
-            self._requests.popleft()(event)
+        self._is_carrying_out = True
+        try:
+            while self._requests:
+                self._requests.popleft()(event)
+        finally:
+            self._is_carrying_out = False
         if kind is not EventKind.STEP_END:
             self.io.staging.wait()
+
+    def carry_out_now(self, together: bool = False) -> None:
+        """Carry out all requests within a hook, because somebody needs a file.
+
+        What other callbacks and the module still do in that hook is not in the file, and is not done again on resume.
+
+        Args:
+            together: Whether all processes call this. If one of several calls it alone, nothing is done.
+        """
+        if not self._requests or self._is_carrying_out or not self._is_training:
+            return
+        if together == self._run.processes.is_single:  # a single one waits until a file is really read
+            return
+        if loops.epoch_is_ending(self._trainer):
+            self.end_epoch()
+        else:
+            interval, self._progress.plateau_interval = self._progress.plateau_interval, self._find_place()
+            self.carry_out()
+            self._progress.plateau_interval = interval
+        self.io.staging.wait()  # what runs next may change the weights
+
+    def _find_place(self) -> str | None:
+        """Find the place for which the running hook stands; return which steps of ReduceLROnPlateau come after it."""
+        trainer = self._trainer
+        whole, in_batch = loops.epoch_is_whole(trainer), loops.batch_is_ending(trainer)
+        if in_batch and validations.validation_follows(trainer):
+            self._progress.await_validation(trainer)
+        elif whole:
+            self._progress.finish_batches()
+        else:
+            self._progress.continue_epoch()
+        return "step" if in_batch else None
 
     def end_batch(self) -> None:
         super().end_batch()
         if not loops.epoch_is_whole(self._trainer):  # it was no step, or a request is carried out already
             self.carry_out()
+        elif self._progress.place is Place.TRAINED:
+            self.carry_out()
+            self.io.staging.wait()  # the hooks of the epoch's end may change the weights
+
+    def end_validation(self, metrics: dict[str, float]) -> None:
+        super().end_validation(metrics)
+        self.carry_out(EventKind.VALIDATION_END, metrics)
+
+    def start_epoch(self) -> None:
+        super().start_epoch()
+        self._has_ended_epoch = False
+
+    def end_epoch(self) -> None:
+        if not self._has_ended_epoch:
+            self._has_ended_epoch = True
+            super().end_epoch()
+        self.carry_out(EventKind.EPOCH_END)  # of an epoch that was cut short, or what was asked for since
 
     def fail(self, exception: BaseException) -> None:
         try:

@@ -93,8 +93,10 @@ class ModelCheckpoint(Decisions):
 
     def wait(self) -> None:
         """Wait until every file that was asked for exists, or has failed."""
-        if self._followed is not None and self._followed.fit.run.named.waiting:
-            self._followed.fit.run.wait()
+        if self._followed is not None:
+            self._followed.fit.carry_out_now()
+            if self._followed.fit.run.named.waiting:
+                self._followed.fit.run.wait()
 
     # -- the hooks: the original decides, and then the last drop-in tells the fits what has happened -----------------
 
@@ -140,7 +142,7 @@ class ModelCheckpoint(Decisions):
     ) -> None:
         is_due = self._every_n_train_steps >= 1 and trainer.global_step % self._every_n_train_steps == 0
         if self._followed is None or self._train_time_interval is not None or is_due:
-            with self._decision():
+            with self._decision("on_train_batch_end"):
                 super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         if self._leads is not None:
             self._leads.end_batch(trainer, pl_module)
@@ -164,19 +166,19 @@ class ModelCheckpoint(Decisions):
             self._leads.validate(False)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        with self._decision():
+        with self._decision("on_validation_end"):
             super().on_validation_end(trainer, pl_module)
         if self._leads is not None and not trainer.sanity_checking and trainer.state.fn == TrainerFn.FITTING:
             self._leads.end_validation(pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        with self._decision():
+        with self._decision("on_train_epoch_end"):
             super().on_train_epoch_end(trainer, pl_module)
         if self._leads is not None:
             self._leads.end_epoch()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        with self._decision():
+        with self._decision("on_train_end"):
             super().on_train_end(trainer, pl_module)
         if self._leads is not None:
             self._leads.end_training(pl_module)
@@ -248,9 +250,7 @@ class ModelCheckpoint(Decisions):
 
     # -- why it saves, for the records -------------------------------------------------------------------------------
 
-    def _update_best_and_save(
-        self, current: Tensor, trainer: Trainer, monitor_candidates: dict[str, Tensor]
-    ) -> None:  # fmt: skip
+    def _update_best_and_save(self, current: Tensor, trainer: Trainer, monitor_candidates: dict[str, Tensor]) -> None:
         self._victim, self._reason = worst(self), f"{self.monitor} reached {float(current):.6g}"
         super()._update_best_and_save(current, trainer, monitor_candidates)
         self._victim, self._reason = None, ""
@@ -268,8 +268,8 @@ class ModelCheckpoint(Decisions):
     # -- what is under way -------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def _decision(self) -> Iterator[None]:
-        """Run the original's code, which waits for no file."""
+    def _decision(self, hook: str | None = None) -> Iterator[None]:
+        """Run the original's code, which waits for no file. A subclass that calls the ``hook`` may read one next."""
         self._deciding += 1
         if self._deciding == 1:
             self._asked, self._before = None, (self.best_model_path, self.last_model_path)
@@ -277,6 +277,8 @@ class ModelCheckpoint(Decisions):
             yield
         finally:
             self._deciding -= 1
+        if hook and self._followed is not None and getattr(type(self), hook) is not getattr(ModelCheckpoint, hook):
+            self._followed.fit.carry_out_now(together=True)
 
     def await_files(self) -> None:
         """`wait`, except while the original decides."""
@@ -290,11 +292,8 @@ class ModelCheckpoint(Decisions):
         self, trainer: Trainer, asked: Asked, path: str, before: tuple[Ranked | None, str, str], outcome: SaveOutcome
     ) -> None:
         """Tell the loggers of a file that exists; forget one that could not be saved."""
-        self._deciding += 1
-        try:
+        with self._decision():
             if outcome.error is not None:
                 take_back(self, path, *before)
             if trainer.is_global_zero:
                 asked.tell(trainer.loggers, proxy(self), is_saved=outcome.error is None)
-        finally:
-            self._deciding -= 1
