@@ -1,6 +1,7 @@
 """Checkpoints of the drop-in that are taken between an epoch's last batch and the end of the epoch."""
 
 import os
+import threading
 
 import lightning
 import pytest
@@ -262,13 +263,41 @@ def test_reading_in_hooks_changes_no_file(tmp_path, cls):
     assert found[0] == found[1] and len(found[0]) == 4
 
 
-def test_a_resume_from_a_file_that_was_read_in_a_hook_counts_a_validation_once(tmp_path):
+class Writes(ModelCheckpoint):
+    """Looks at each file as soon as it was saved."""
+
+    def _save_checkpoint(self, trainer, filepath):
+        super()._save_checkpoint(trainer, filepath)
+        assert os.path.exists(filepath)
+
+
+@pytest.mark.parametrize("cls", [Uploads, Writes])
+def test_a_resume_from_a_file_that_was_read_in_a_hook_counts_a_validation_once(tmp_path, cls):
     def made(dirpath):
         stop = EarlyStopping("val_loss", patience=3, mode="max")  # the loss falls, so that each validation counts
-        return Uploads(dirpath, monitor="val_loss", save_top_k=-1, save_on_train_epoch_end=False), stop
+        return cls(dirpath, monitor="val_loss", save_top_k=-1, save_on_train_epoch_end=False), stop
 
     whole, _ = run(*made(tmp_path / "whole"), max_epochs=6)
     path = tmp_path / "whole" / "epoch=1-step=20.ckpt"
     parts, _ = run(*made(tmp_path / "whole"), ckpt_path=path, max_epochs=6)
     assert parts.global_step == whole.global_step and end_of(parts) == end_of(whole)
     assert parts.early_stopping_callback.wait_count == whole.early_stopping_callback.wait_count
+
+
+class FromElsewhere(ModelCheckpoint):
+    """Reads the path on another thread, within the hook in which a save was decided."""
+
+    def on_validation_end(self, *arguments):
+        super().on_validation_end(*arguments)
+        self.read = []
+        reader = threading.Thread(target=lambda: self.read.append(self.best_model_path))
+        reader.start()
+        reader.join(60)
+        self.existed = bool(self.read[0]) and os.path.exists(self.read[0])
+
+
+def test_only_the_thread_that_trains_saves(tmp_path):
+    callback = FromElsewhere(tmp_path, monitor="val_loss", save_on_train_epoch_end=False)
+    fit(callback)
+    assert callback.read[0] and not callback.existed
+    assert os.path.exists(callback.best_model_path)

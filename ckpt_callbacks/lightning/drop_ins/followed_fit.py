@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -41,6 +42,7 @@ class FollowedFit(Fit):
         self.run = run
         self._requests: deque[Request] = deque()
         self._is_carrying_out = self._has_ended_epoch = False
+        self._thread = threading.get_ident()  # that of the training
 
     def follow(self) -> None:
         """Take part in saving and loading. Nothing is created before the first save."""
@@ -104,19 +106,16 @@ class FollowedFit(Fit):
         if kind is not EventKind.STEP_END:
             self.io.staging.wait()
 
-    def carry_out_now(self, together: bool = False) -> None:
-        """Carry out all requests within a hook, because somebody needs a file.
+    def carry_out_now(self) -> None:
+        """Carry out all requests within a hook, because somebody needs a file. All processes call it together.
 
         What other callbacks and the module still do in that hook is not in the file, and is not done again on resume.
-
-        Args:
-            together: Whether all processes call this. If one of several calls it alone, nothing is done.
         """
-        if not self._requests or self._is_carrying_out or not self._is_training:
+        if not self._requests or self._is_carrying_out or threading.get_ident() != self._thread:
             return
-        if together == self._run.processes.is_single:  # a single one waits until a file is really read
-            return
-        if loops.epoch_is_ending(self._trainer):
+        if not self._is_training:
+            self.carry_out()
+        elif loops.epoch_is_ending(self._trainer):
             self.end_epoch()
         else:
             interval, self._progress.plateau_interval = self._progress.plateau_interval, self._find_place()

@@ -40,6 +40,11 @@ class Followed:
     fit: FollowedFit
     coming: ComingFiles
 
+    @property
+    def is_single(self) -> bool:
+        """Whether one process trains, so that it can save whenever it wants to."""
+        return self.fit.run.processes.is_single
+
 
 def new_run(settings: Settings) -> Run:
     """Return a run in which drop-ins decide what is saved."""

@@ -93,10 +93,11 @@ class ModelCheckpoint(Decisions):
 
     def wait(self) -> None:
         """Wait until every file that was asked for exists, or has failed."""
-        if self._followed is not None:
-            self._followed.fit.carry_out_now()
-            if self._followed.fit.run.named.waiting:
-                self._followed.fit.run.wait()
+        if (followed := self._followed) is not None:
+            if followed.is_single:  # several processes save together
+                followed.fit.carry_out_now()
+            if followed.fit.run.named.waiting:
+                followed.fit.run.wait()
 
     # -- the hooks: the original decides, and then the last drop-in tells the fits what has happened -----------------
 
@@ -214,11 +215,10 @@ class ModelCheckpoint(Decisions):
         asked.done = partial(self._end_save, trainer, asked, filepath, (self._victim, *self._before))
         followed.coming.expect(name, True)
         followed.fit.ask(partial(asked.carry_out, followed.fit.run))
+        if is_replaced or not self._deciding:
+            followed.fit.carry_out_now()
         if is_replaced:  # a subclass that calls this one may read the file next
-            followed.fit.carry_out()
             self.wait()
-        elif not self._deciding:
-            followed.fit.carry_out()
 
     def _remove_checkpoint(self, trainer: Trainer, filepath: str) -> None:
         followed, name, given = self._followed, self._name_of(filepath), getattr(trainer, "ckpt_path", None)
@@ -228,7 +228,7 @@ class ModelCheckpoint(Decisions):
             followed.coming.expect(name, False)
             followed.fit.ask(partial(remove, followed.fit.run, name, self._asked))
             if not self._deciding:
-                followed.fit.carry_out()
+                followed.fit.carry_out_now()
 
     @staticmethod
     def _link_checkpoint(trainer: Trainer, filepath: str, linkpath: str) -> None:
@@ -277,8 +277,9 @@ class ModelCheckpoint(Decisions):
             yield
         finally:
             self._deciding -= 1
-        if hook and self._followed is not None and getattr(type(self), hook) is not getattr(ModelCheckpoint, hook):
-            self._followed.fit.carry_out_now(together=True)
+        is_overridden = hook is not None and getattr(type(self), hook) is not getattr(ModelCheckpoint, hook)
+        if is_overridden and self._followed is not None and not self._followed.is_single:
+            self._followed.fit.carry_out_now()
 
     def await_files(self) -> None:
         """`wait`, except while the original decides."""
