@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import obstore
 
@@ -28,8 +29,11 @@ CLIENT: Final = {
     "timeout": "1h",
     "pool_idle_timeout": "15s",
 }
+_Found = TypeVar("_Found")
 _URL = re.compile(r"[a-z0-9]+://(?P<bucket>[^/]*)(?P<prefix>/.*)?", re.S)
 _BUCKET = re.compile(r"[A-Za-z0-9$][A-Za-z0-9._-]*")
+_OPEN = 5  # requests, each of which may find another connection closed
+_AT_ONCE = 1.0  # seconds
 _LONGEST = 1024  # bytes of a name, with its prefix
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>(.*?)</Code>|\"reason\": ?\"(.*?)\"", re.S)
@@ -37,6 +41,10 @@ _TEXT = re.compile(r"<Message>(.*?)</Message>|\"message\": ?\"(.*?)\"", re.S)
 _NETWORK = re.compile(r"HTTP error: (?!builder)|timed? ?out|connection|error sending request|error decoding", re.I)
 _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound")
 _BEHIND_END = re.compile(r"status code: 416|Wanted range starting at")
+
+
+class _Lost(MirrorUnreachable):
+    """A connection failed, or was closed, before there was an answer."""
 
 
 class Bucket:
@@ -127,18 +135,23 @@ class Bucket:
             options["range"] = (start, start + length)
         elif start:
             options["range"] = {"offset": start}
-        with self.errors(key):
-            if length != 0:
-                try:
-                    found = obstore.get(self._opened(), path, options=options)
-                    return bytes(found.bytes()), self._facts(key, found.meta)
-                except obstore.exceptions.BaseError as error:
-                    if not _BEHIND_END.search(str(error)):
-                        raise
+        found = self._repeated(key, lambda: self._got(key, path, options)) if length != 0 else None
+        if found is not None:
+            return found
         facts = self._head(key)
         if facts is None:
             raise FileNotFoundError(f"{self.url}/{key}: there is no such object")
         return b"", facts
+
+    def _got(self, key: str, path: str, options: dict[str, Any]) -> tuple[bytes, ObjectFacts] | None:
+        """Return bytes of an object, and its facts; None if they would be behind its end."""
+        try:
+            found = obstore.get(self._opened(), path, options=options)
+            return bytes(found.bytes()), self._facts(key, found.meta)
+        except obstore.exceptions.BaseError as error:
+            if not _BEHIND_END.search(str(error)):
+                raise
+            return None
 
     def delete(self, keys: Sequence[str]) -> None:
         """Delete objects; a missing one is not an error."""
@@ -187,21 +200,31 @@ class Bucket:
         if "redirect without LOCATION" in text:  # all that obstore tells of this answer
             return refusal(self.url, Answer(301, "PermanentRedirect"), self.hidden)
         if not answer.status and _NETWORK.search(text):
-            return unreachable(self.url, said, self.hidden)
+            return _Lost(str(unreachable(self.url, said, self.hidden)))
         if "token" in text or "redential" in text:
             return MirrorError(f"{self.url}: found no credentials; expected them in the environment or storage_options")
         return MirrorError(f"{self.url}: {scrubbed(said, self.hidden)}; check the URL and storage_options")
 
-    def _head(self, key: str, again: bool = True) -> ObjectFacts | None:
+    def _head(self, key: str) -> ObjectFacts | None:
         try:
-            with self.errors(key):
-                return self._facts(key, obstore.head(self._opened(), self.path(key)))
+            return self._repeated(key, lambda: self._facts(key, obstore.head(self._opened(), self.path(key))))
         except FileNotFoundError:
             return None
-        except MirrorUnreachable:
-            if not again:
-                raise
-            return self._head(key, again=False)  # after an error, servers close the connection that is used again
+
+    def _repeated(self, key: str, ask: Callable[[], _Found]) -> _Found:
+        """Return what a request brings, which changes nothing. Repeat it if its connection is lost at once.
+
+        After an error, servers close connections that the client still takes for open, and uses again.
+        """
+        begun, left = time.monotonic(), _OPEN
+        while True:
+            try:
+                with self.errors(key):
+                    return ask()
+            except _Lost:
+                left -= 1
+                if not left or time.monotonic() - begun > _AT_ONCE:
+                    raise
 
     def _facts(self, key: str, meta: Mapping[str, Any]) -> ObjectFacts:
         return ObjectFacts(key, meta["size"], tag(meta[self._version]), modified=seconds_of(meta["last_modified"]))
