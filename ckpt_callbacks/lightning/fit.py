@@ -154,9 +154,9 @@ class Fit:
         self._metrics.begin(trainer, {} if point is None else point.state.measured)
         if self._progress.place is Place.VALIDATION:
             self._trained.await_validation()
-        facts = {"model": trainer.lightning_module, "fit": weakref.ref(trainer)}
         source = TrainerSource(trainer, self.io, self.averages)
-        self._obey(self._run.start(source, step=self._step, epoch=self._epochs, **facts))
+        model, fit = trainer.lightning_module, weakref.ref(trainer)
+        self._obey(self._run.start(source, step=self._step, epoch=self._epochs, model=model, fit=fit))
 
     def start_epoch(self) -> None:
         """Start an epoch."""
@@ -232,17 +232,16 @@ class Fit:
         trainer = self._trainer
         self._trained.end_epoch()
         if not loops.epoch_is_whole(trainer):
-            return self._progress.cut_short()
+            self._progress.cut_short()
+            return
         self._epochs += 1
         partial = self._progress.is_partial
         metrics = self._metrics.take(self._trained.batches) | self._metrics.of_epoch(trainer, partial)
         self._progress.end_epoch(trainer)
-        self._progress.plateau_interval = "epoch"
         loops.end_resumed_epoch(trainer)
         complete = (self._has_validated or not trainer.enable_validation) and not partial
         weights, others = self._trained.identity_after_validation(), self._metrics.of_batches(trainer)
         self._observe(EventKind.EPOCH_END, metrics, complete=complete, others=others, weights=weights)
-        self._progress.plateau_interval = None
 
     def end_training(self) -> None:
         """Report the end of training."""

@@ -28,8 +28,8 @@ class Progress:
 
     Attributes:
         place: Where it is.
-        plateau_interval: ``step`` or ``epoch``, set in hooks after which Lightning would still step
-            ReduceLROnPlateau. That step is lost on resume.
+        plateau_interval: ``step`` in a batch's hooks, after which Lightning would still step ReduceLROnPlateau. That
+            step is lost on resume.
         is_partial: True if another process began the epoch, so that some of its metrics may be unknown here.
         order: What the epoch's data order was drawn from.
         steps: The number of steps done.
@@ -125,11 +125,7 @@ class Progress:
             epochs: Completed epochs.
             measured: The metrics of the last batch, if a later event reports them.
         """
-        interval = self.plateau_interval
-        if self.place is Place.VALIDATION:
-            interval = None
-        elif self.place is Place.TRAINED:
-            interval = None if loops.epoch_is_ending(trainer) else "step"
+        interval = self._plateau_interval(trainer)
         return FitState(
             self.place,
             plateau_steps=loops.pending_plateau_steps(trainer, interval) if interval else [],
@@ -145,6 +141,14 @@ class Progress:
             steps=self.steps.now(trainer) if self.steps.is_of_batches else None,
             processes=_gather(self._process_state(trainer), trainer.world_size),
         )
+
+    def _plateau_interval(self, trainer: Trainer) -> str | None:
+        """Return which steps of ReduceLROnPlateau Lightning would still take, and a resumed fit would not."""
+        if self.place is Place.MID_EPOCH:
+            return self.plateau_interval
+        if self.place is Place.TRAINED:
+            return None if loops.epoch_is_ending(trainer) else "step"
+        return "epoch" if self.place is Place.EPOCH_END and loops.epoch_is_ending(trainer) else None
 
     def _process_state(self, trainer: Trainer) -> ProcessState:
         before_validation = self.place is Place.VALIDATION

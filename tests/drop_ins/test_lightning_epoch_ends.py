@@ -301,3 +301,25 @@ def test_only_the_thread_that_trains_saves(tmp_path):
     fit(callback)
     assert callback.read[0] and not callback.existed
     assert os.path.exists(callback.best_model_path)
+
+
+class Falls(Plateau):
+    """A network whose learning rate falls at the end of each epoch but the first."""
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.Adam(self.parameters(), 0.02)
+        schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, "max", factor=0.5, patience=0)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "monitor": "val_loss"}}
+
+
+def test_a_save_after_one_that_was_read_at_the_end_of_an_epoch_resumes_as_well(tmp_path):
+    """The learning rate falls by what Lightning does after these hooks."""
+
+    def made():
+        return Uploads(tmp_path, "a-{epoch}", save_top_k=-1), ModelCheckpoint(tmp_path, "b-{epoch}", save_top_k=-1)
+
+    whole = fit(*made(), model=Falls, max_epochs=5)
+    path = tmp_path / "b-epoch=1.ckpt"
+    parts = fit(*made(), model=Falls, ckpt_path=path, max_epochs=5)
+    assert parts.optimizers[0].param_groups[0]["lr"] == whole.optimizers[0].param_groups[0]["lr"] < 0.02
+    assert end_of(parts) == end_of(whole)
