@@ -17,7 +17,7 @@ from ..formats.packed.opened import native_path
 from ..formats.packed.suffix import is_split
 from ..record import Record
 from ..store.condition import check_exists
-from ..store.digest import files_below
+from ..store.digest import size_on_disk
 from ..units import rough_size
 from . import cells, options, table
 from .differing_facts import Sections, differing, plain, word
@@ -67,7 +67,7 @@ def diff(which: tuple[str, ...], everything: bool, as_json: bool) -> None:
         options.echo_json(_as_json(sides, sections, found))
         return
     for letter, side in zip("AB", sides, strict=True):
-        say(f"{letter}: {side.path}" + (f" ({rough_size(_size(side.path))})"))
+        say(f"{letter}: {side.path}" + (f" ({rough_size(size_on_disk(side.path))})"))
     for title, values in sections.items():
         if values:
             click.echo()
@@ -118,11 +118,6 @@ def _side_of(path: Path) -> _Side:
         except StoreError:  # a file beside the run's own
             pass
     return _Side(path, None)
-
-
-def _size(path: Path) -> int:
-    """Return the bytes of a checkpoint, which is a folder if it is split."""
-    return sum(file.stat().st_size for file in (files_below(path) if path.is_dir() else [path]))
 
 
 def _look(path: Path) -> Any:

@@ -72,7 +72,7 @@ def plan(retention: Retention, records: Sequence[Record], *, best: Metric | None
         keep=tuple(record for record in ordered if record.id in reasons),
         remove=tuple(record for record in ordered if record.id not in reasons),
         reasons={id_: tuple(dict.fromkeys(why)) for id_, why in reasons.items()},
-        thin=tuple(record for record in ordered if record.id in needed and _is_larger(record, needed[record.id])),
+        thin=tuple(record for record in ordered if record.id in needed and _is_to_thin(record, needed[record.id])),
         needs=needed,
     )
 
@@ -83,7 +83,7 @@ def needs_names(retention: Retention) -> bool:
     return any(needed.source is not None or needed.weights != "all" for needed in needs)
 
 
-def _is_larger(record: Record, needed: Contents) -> bool:
+def _is_to_thin(record: Record, needed: Contents) -> bool:
     if needed == FULL or record.status not in (Status.VERIFIED, Status.THINNED):  # nothing holds more than all
         return False
     return holds_more(record, needed)

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..errors import VerifyError
 from ..record import Record, Status
 from ..store.commit import commit, remove
-from ..store.digest import files_below, verify
+from ..store.digest import size_on_disk, verify
 from ..store.manifest import Manifest
 from .listed_again import list_again
 from .repair import Repair
@@ -159,9 +159,7 @@ def is_intact(record: Record) -> bool:
 
 def has_its_size(record: Record) -> bool:
     """Return whether a checkpoint exists with the size in its record; nothing in it is read."""
-    path = record.path
     try:
-        files = files_below(path) if path.is_dir() else [path]
-        return sum(file.stat().st_size for file in files) == record.size
+        return size_on_disk(record.path) == record.size
     except OSError:
         return False

@@ -37,8 +37,8 @@ class Room:
     def after_save(self) -> None:
         """Delete what no retention rule keeps, or the budget does not, and begin to rewrite what is due."""
         if self._may_delete():
-            self._prune()
-            self._total.report(0)
+            self._await_thinning()
+            self._fit()
             self._thinning.begin()
 
     def before_save(self, draft: Record) -> None:
@@ -46,17 +46,19 @@ class Room:
         if not self._may_delete():
             return
         incoming = self._total.expected(draft)
-        self._prune(incoming)
-        self._total.report(incoming)
+        self._await_thinning(incoming)
+        self._fit(incoming)
 
     def at_end(self) -> None:
         """Rewrite all that is due, and end the thread that does so. The budget holds for what comes of it, too."""
         self._thinning.finish()
         if self._view.has_budget and self._may_delete():  # shards may take more than the file that they were
-            pruning.prune(self._view, self._leftovers)
-            self._total.report(0)
+            self._fit()
 
-    def _prune(self, incoming: int = 0) -> None:
+    def _await_thinning(self, incoming: int = 0) -> None:
         if self._view.has_budget and self._view.fitted(incoming).gone:
             self._thinning.wait()  # what is reduced may fit
+
+    def _fit(self, incoming: int = 0) -> None:
         pruning.prune(self._view, self._leftovers, incoming)
+        self._total.report(incoming)

@@ -137,6 +137,15 @@ def files_below(path: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in names)
 
 
+def size_on_disk(path: Path) -> int:
+    """Return the bytes of a file, or of all files in a directory tree.
+
+    Raises:
+        OSError: They cannot be listed.
+    """
+    return sum(file.stat().st_size for file in (files_below(path) if path.is_dir() else [path]))
+
+
 def _raise(error: OSError) -> None:
     raise error
 
