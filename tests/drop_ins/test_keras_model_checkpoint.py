@@ -82,14 +82,14 @@ def test_the_value_waits_for_its_file(tmp_path, monkeypatch):
 
     def slow(*paths):
         begun.set()
-        may_go_on.wait(5)
+        may_go_on.wait(30)
         swap(*paths)
 
     monkeypatch.setattr(draft_folder, "swap", slow)
     ours, found = ModelCheckpoint(tmp_path / "a.keras", "loss", save_best_only=True, mode="min", background=True), []
 
     def look(epoch):
-        assert begun.wait(5) and not (tmp_path / "a.keras").exists()
+        assert begun.wait(30) and not (tmp_path / "a.keras").exists()
         threading.Timer(0.1, may_go_on.set).start()
         found.append((ours.best, (tmp_path / "a.keras").exists()))
 

@@ -177,12 +177,12 @@ def test_a_store_that_hangs_delays_nobody(run, store):
     run.save()
     mirror = run.mirror(store)
     mirror.start()
-    assert begun.wait(5)
+    assert begun.wait(30)
     begin = time.monotonic()
     mirror.wake()
     run.save()
     assert not mirror.finish(patience=0.3)
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 15
     assert there(store) == []
     assert mirror.finish(patience=20)  # at once, because it was said
     assert time.monotonic() - begin < 15
@@ -253,8 +253,8 @@ def test_several_mirrors_that_hang_are_waited_for_together(run):
         mirrors = Mirrors(places, MirroredRun(run.manifest, run.records, run.policy, "lightning"), "Test")
         mirrors.start()
         begin = time.monotonic()
-        mirrors.finish(patience=2.0)
-        assert 1.9 < time.monotonic() - begin < 5.5
+        mirrors.finish(patience=4.0)
+        assert 3.9 < time.monotonic() - begin < 11
 
 
 def test_a_run_that_begins_again_finds_its_thread_although_it_was_ended_late(run, store):
@@ -268,7 +268,7 @@ def test_a_run_that_begins_again_finds_its_thread_although_it_was_ended_late(run
     run.save()
     mirror = run.mirror(store)
     mirror.start()
-    assert begun.wait(5) and not mirror.finish(patience=0.1)
+    assert begun.wait(30) and not mirror.finish(patience=0.1)
     mirror.start()  # the thread still hangs
     store.fails = lambda *_: None
     release.set()

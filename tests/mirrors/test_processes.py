@@ -39,7 +39,7 @@ def test_the_others_wait_until_the_first_process_has_brought_it_back(mirrors, tm
     assert thread.is_alive()
     first, _ = mirrors(tmp_path / "empty")
     assert first.bring_back().id == record.id
-    thread.join(5)
+    thread.join(30)
     assert not thread.is_alive() and [one.id for one in manifest.live()] == [record.id]
 
 
@@ -69,5 +69,5 @@ def test_the_others_wait_too_if_all_here_are_damaged(mirrors, tmp_path):
     time.sleep(0.5)
     assert thread.is_alive()
     assert first.bring_back().id == record.id
-    thread.join(5)
+    thread.join(30)
     assert not thread.is_alive() and next(views[1].verified_resumable()).file == "1-v1.ckpt"

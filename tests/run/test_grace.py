@@ -32,7 +32,7 @@ def test_a_process_ends_in_time_and_has_saved_what_could_be_saved(tmp_path, what
     finally:
         child.kill()
         child.communicate()
-    assert took < GRACE + 2.5
+    assert took < GRACE + 10
     if what == "C with the GIL":
         assert code == -signal.SIGKILL, "no code of Python's can run any more"
     else:

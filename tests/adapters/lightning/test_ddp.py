@@ -69,7 +69,7 @@ def test_a_process_whose_companion_hangs_ends_in_time(tmp_path, monkeypatch):
         time.sleep(0.5)  # until the first one waits for it, in C code
         child.send_signal(signal.SIGTERM)
         begun = time.monotonic()
-        assert child.wait(20) == 143 and time.monotonic() - begun < 4
+        assert child.wait(20) == 143 and time.monotonic() - begun < 15
     finally:
         os.kill(stopped, signal.SIGKILL)
     monkeypatch.undo()

@@ -172,7 +172,7 @@ def test_a_store_that_hangs_delays_nobody_and_gets_the_newest_afterwards(proxy, 
         begin = time.monotonic()
         uploads.run.save(loss, size=1 << 20)
         uploads.mirror.wake()
-        assert time.monotonic() - begin < 5
+        assert time.monotonic() - begin < 15
         time.sleep(0.2)
     begin = time.monotonic()
     assert not uploads.mirror.finish(patience=0.5)
