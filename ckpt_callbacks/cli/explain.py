@@ -104,7 +104,7 @@ def _lines(meaning: Meaning) -> Iterator[str]:
         yield from (f"  {line}" for line in meaning.to_yaml().splitlines())
     except CkptError as error:
         yield f"  # {first_line(error)}"
-    yield from (f"note: {note}" for note in meaning.notes)
+    yield from (f"note: {note}" for note in (*meaning.arguments, *meaning.notes))
     for one in meaning.differences:
         yield f"different: {one.name}: original: {one.original}; drop-in: {one.drop_in}"
     if meaning.general:

@@ -38,6 +38,7 @@ class Meaning:
     Attributes:
         policy: The policy.
         settings: The fields of `Settings` that go with it.
+        arguments: One line for each argument that this package's callback needs as well, because no policy can say it.
         notes: One line for each thing that is to be written elsewhere, or that a policy does otherwise.
         differences: The deliberate differences of the drop-in that these arguments bring about.
         general: The names of those that concern every callback of its class.
@@ -45,6 +46,7 @@ class Meaning:
 
     policy: Policy
     settings: Mapping[str, Any] = field(default_factory=dict)
+    arguments: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     differences: tuple[Deviation, ...] = ()
     general: tuple[str, ...] = ()

@@ -186,6 +186,20 @@ def test_a_backup_beside_others_that_save_joins_them(script):
     assert "note: restore_best_weights: pass restore_best_weights=True to KerasCheckpoint as well\n" in said
 
 
+def test_what_no_policy_says_is_said_once_of_several_together(script):
+    script(
+        """
+        from keras.callbacks import *
+
+        ModelCheckpoint("runs/a.keras", "loss", save_best_only=True, save_freq=5)
+        ModelCheckpoint("runs/b.keras", "loss", save_best_only=True, save_freq=7)
+        """
+    )
+    out = ckpt("explain", "train.py")[1]
+    together = out[out.index("together: ") :]
+    assert together.count("note: ") == together.count("note: batch_metrics=True lets KerasCheckpoint compare") == 1
+
+
 def test_a_configuration(script):
     script(
         """

@@ -220,7 +220,7 @@ def _own(call: Call) -> Explanation:
             return Explanation(call, None, (*unread, *_incomplete(lines, named)), tuple(problems))
         return Explanation(call, None, unread, (*problems, *lines))
     notes = ("mirrors: as they are",) if "mirrors" in named or config.settings.mirrors else ()
-    return Explanation(call, Meaning(config.policy, settings, notes), unread, tuple(problems))
+    return Explanation(call, Meaning(config.policy, settings, notes=notes), unread, tuple(problems))
 
 
 def _unknown(owner: str, name: str, known: tuple[str, ...]) -> str:

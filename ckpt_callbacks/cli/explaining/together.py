@@ -15,7 +15,6 @@ from ...policy.triggers import Improves
 from .explanation import Explanation
 
 _STOPS, _BACKS_UP = "EarlyStopping", "BackupAndRestore"
-_ARGUMENTS = ("restore_best_weights", "batch_metrics")  # which stand in no policy
 _NOT_OF_BACKUPS = ("resume", "contents")  # which are full, and from which the next run continues
 
 
@@ -73,10 +72,11 @@ def _combined(meanings: Sequence[Meaning], own: int, backups: int) -> Meaning:
     settings = {n: v for n, v in same.items() if all(one.settings.get(n) == v for one in members)}
     if own and backups:
         settings = {name: value for name, value in settings.items() if name not in _NOT_OF_BACKUPS}
-    notes = [note for one in meanings for note in one.notes if note.startswith(_ARGUMENTS)]
-    if "contents" in same and "contents" not in settings:
-        notes.append("contents: some of them hold only weights: KeepBest(..., contents=Contents('weights'))")
-    return Meaning(policy, settings, tuple(notes))
+    arguments = tuple(_once([line for one in meanings for line in one.arguments]))
+    if "contents" not in same or "contents" in settings:
+        return Meaning(policy, settings, arguments)
+    note = "contents: some of them hold only weights: KeepBest(..., contents=Contents('weights'))"
+    return Meaning(policy, settings, arguments, (note,))
 
 
 def _once(items: Sequence[Any]) -> list[Any]:

@@ -45,7 +45,10 @@ def meaning_of(callback: Any) -> Meaning:
         settings["dirpath"] = folder
     if (filename := _filename(callback)) is not None:
         settings["filename"] = filename
-    return Meaning(policy, settings, tuple(_notes(callback)), **applying(MODEL_CHECKPOINT, callback))
+    arguments: tuple[str, ...] = ()
+    if callback.save_best_only and by_batch:
+        arguments = ("batch_metrics=True lets KerasCheckpoint compare the values of single batches",)
+    return Meaning(policy, settings, arguments, tuple(_notes(callback)), **applying(MODEL_CHECKPOINT, callback))
 
 
 def _notes(callback: Any) -> Iterator[str]:
@@ -53,8 +56,6 @@ def _notes(callback: Any) -> Iterator[str]:
         yield "dirpath: KerasCheckpoint keeps a run directory of its own, such as 'runs/a'"
     if fields(callback.filepath) and _filename(callback) is None:
         yield "filename: a template of its own, such as '{epoch:03d}-{val_loss:.3f}', without a suffix"
-    if callback.save_best_only and callback.save_freq != "epoch":
-        yield "batch_metrics=True lets KerasCheckpoint compare the values of single batches"
     if callback.save_weights_only:
         yield "no run can be resumed from weights alone"
     else:
@@ -92,7 +93,7 @@ def backup_meaning_of(callback: Any) -> Meaning:
     """Return what the arguments of a `BackupAndRestore` mean."""
     notes = ("delete_checkpoint: KerasCheckpoint leaves the final state",) if callback.delete_checkpoint else ()
     settings = {"dirpath": str(callback.backup_dir)}
-    return Meaning(backup_policy(callback), settings, notes, **applying(BACKUP, callback))
+    return Meaning(backup_policy(callback), settings, notes=notes, **applying(BACKUP, callback))
 
 
 # -- EarlyStopping -----------------------------------------------------------------------------------------------------
@@ -113,14 +114,16 @@ def stop_meaning_of(callback: Any) -> Meaning:
         callback.start_from_epoch,
     )
     keep: Retention = KeepLast(1)
+    arguments: tuple[str, ...] = ()
     if callback.restore_best_weights:
         keep |= KeepBest(1, by=_metric(callback))
+        arguments = ("restore_best_weights: pass restore_best_weights=True to KerasCheckpoint as well",)
     notes = ["a policy saves as well: this one at the end of each epoch, and it keeps the newest checkpoint"]
-    if callback.restore_best_weights:
-        notes.append("restore_best_weights: pass restore_best_weights=True to KerasCheckpoint as well")
     if callback.baseline is not None:
         notes.append("baseline: the policy stops also at a check that is the best so far, but not beyond the baseline")
-    return Meaning(Policy(Every(epochs=1), keep, stop), notes=tuple(notes), **applying(EARLY_STOPPING, callback))
+    return Meaning(
+        Policy(Every(epochs=1), keep, stop), {}, arguments, tuple(notes), **applying(EARLY_STOPPING, callback)
+    )
 
 
 # -- the metric --------------------------------------------------------------------------------------------------------

@@ -35,8 +35,9 @@ def meaning_of(callback: ModelCheckpoint) -> Meaning:
     if callback.dirpath is not None:
         settings["dirpath"] = callback.dirpath
     return Meaning(
-        Policy(save, keep, best_by=best_by), settings, tuple(_notes(callback)), **applying(MODEL_CHECKPOINT, callback)
-    )
+        Policy(save, keep, best_by=best_by), settings, notes=tuple(_notes(callback)),
+        **applying(MODEL_CHECKPOINT, callback),
+    )  # fmt: skip
 
 
 def ranking_of(callback: ModelCheckpoint) -> Mapping[str, Any] | None:
