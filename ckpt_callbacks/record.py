@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from .errors import ResumeError
 
@@ -123,9 +123,8 @@ class Record:
 
     def __repr__(self) -> str:
         metrics = ", ".join(f"{name}={value:.6g}" for name, value in self.metrics.items())
-        return (
-            f"<Record {self.id}: {self.file}, {self.status.value}, step {self.step}, epoch {self.epoch}, {{{metrics}}}>"
-        )
+        facts = (self.file, self.status.value, *self.words("step", "epoch"), f"{{{metrics}}}")
+        return f"<Record {self.id}: {', '.join(facts)}>"
 
     @property
     def path(self) -> Path:
@@ -138,6 +137,14 @@ class Record:
     def is_spoiled(self) -> bool:
         """Whether its save succeeded, but the file was found damaged or missing later."""
         return self.status is Status.FAILED and "verified" in self.timings
+
+    def known(self, name: Literal["step", "epoch"]) -> int | None:
+        """Return ``step`` or ``epoch``; None if it is not known."""
+        return None if name in self.unknown else getattr(self, name)
+
+    def words(self, *names: Literal["step", "epoch"]) -> list[str]:
+        """Return ``step 120`` and the like for each of these names, without those that are not known."""
+        return [f"{name} {value}" for name in names if (value := self.known(name)) is not None]
 
     def replace(self, **changes: Any) -> Record:
         """Return a copy with some facts changed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import sys
 import time
+from typing import Literal
 
 from ..record import Record, Status
 from ..store.condition import condition
@@ -31,9 +32,10 @@ def short_status(record: Record, *, missing: bool) -> str:
     return ",".join(words[1:] if words[0] == Status.VERIFIED.value and words[1:] else words)
 
 
-def place(record: Record, name: str) -> str:
+def known(record: Record, name: Literal["step", "epoch"]) -> str:
     """Return the ``step`` or the ``epoch`` of a record; empty if it is not known."""
-    return "" if name in record.unknown else str(getattr(record, name))
+    found = record.known(name)
+    return "" if found is None else str(found)
 
 
 def number(value: float) -> str:

@@ -49,8 +49,8 @@ def _row(listing: Listing, record: Record) -> dict[str, str]:
     return {
         "id": str(record.id),
         "saved": _date(record) if record.wall else "",
-        "step": cells.place(record, "step"),
-        "epoch": cells.place(record, "epoch"),
+        "step": cells.known(record, "step"),
+        "epoch": cells.known(record, "epoch"),
         "blocked": took.get("blocked", ""),
         "durable": took.get("written", ""),
         "size": rough_size(record.size) if record.size else "",

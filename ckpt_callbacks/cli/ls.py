@@ -111,8 +111,8 @@ def _row(listing: Listing | MirrorListing, record: Record, *, why: bool) -> dict
     return {
         "id": str(record.id),
         "file": record.file,
-        "step": cells.place(record, "step"),
-        "epoch": cells.place(record, "epoch"),
+        "step": cells.known(record, "step"),
+        "epoch": cells.known(record, "epoch"),
         "metrics": ", ".join(f"{name}={cells.number(value)}" for name, value in listing.measured(record)),
         "size": rough_size(record.size) if record.size else "",
         "contents": "" if contents == FULL else str(contents),

@@ -12,7 +12,7 @@ from ..policy.plan import plan
 from ..policy.policy import Policy
 from ..policy.ranking import alias_targets
 from ..record import ALIASES, Record
-from .records import measured
+from .records import is_meant, measured
 
 
 class MirrorListing:
@@ -79,7 +79,7 @@ class MirrorListing:
         else:
             name = PurePath(which).name
             ids = [record for record in self.records if which == str(record.id) or record.file == name]
-            others = [record for record in self.records if which in record.tags or which == str(record.step)]
+            others = [record for record in self.records if is_meant(record, which)]
             found = max(ids or others, key=lambda record: record.id, default=None)
         entry = self._catalog.entry_of(found.id) if found is not None else None
         if entry is None:

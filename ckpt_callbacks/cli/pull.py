@@ -109,7 +109,8 @@ class _Pull:
         with progress_bar(entry.record.size) as (advance, show):
             store = places.patient(Counted(self._store, advance))
             record = pulled(store, entry, self._catalog, self._manifest)
-            show(printable(f"{record.path}: step {record.step}, {rough_size(record.size)}, downloaded and verified"))
+            facts = (*record.words("step"), rough_size(record.size), "downloaded and verified")
+            show(printable(f"{record.path}: {', '.join(facts)}"))
         return record
 
 

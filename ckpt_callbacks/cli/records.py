@@ -113,10 +113,10 @@ class Listing:
         named = [r for r in records if r.file in files or r.path.resolve() == path.resolve()]
         ids = [r for r in records if which == str(r.id)]
         # A tag that is also the name of another checkpoint's file must not make `ckpt rm` delete the wrong one.
-        others = [r for r in records if which in r.tags or which == str(r.step)]
+        others = [r for r in records if is_meant(r, which)]
         matching = named or ids or others
         if not matching and which.isdecimal():
-            matching = self._manifest.history.search("step", [int(which)])
+            matching = [r for r in self._manifest.history.search("step", [int(which)]) if is_meant(r, which)]
         if not matching:
             raise StoreError(
                 f"{self._dirpath}: has no checkpoint {which!r}; expected an id, a step, a file, a tag, or one of "
@@ -184,6 +184,11 @@ class Listing:
         if unlogged := ranked_by_unlogged(self.view.policy, records):
             return f"{' and '.join(map(repr, unlogged))} was never logged; nothing is deleted until it is"
         return "nothing; the next save deletes it"
+
+
+def is_meant(record: Record, which: str) -> bool:
+    """Return whether a record has this tag or this step."""
+    return which in record.tags or (record.known("step") is not None and which == str(record.step))
 
 
 def measured(policy: Policy | None, record: Record) -> list[tuple[str, float]]:

@@ -74,10 +74,10 @@ class RunSummary:
             "run": str(self._run_dir),
             "state": "training" if self._is_training else "",
             "saves": str(len(self._records)),
-            "step": cells.place(last, "step") if last is not None else "",
-            "epoch": cells.place(last, "epoch") if last is not None else "",
+            "step": cells.known(last, "step") if last is not None else "",
+            "epoch": cells.known(last, "epoch") if last is not None else "",
             "best": self._value(best) if best is not None else "",
-            "at step": cells.place(best, "step") if best is not None else "",
+            "at step": cells.known(best, "step") if best is not None else "",
             "size": rough_size(size) if size else "",
             "saved": cells.when(last) if last is not None else "",
         }

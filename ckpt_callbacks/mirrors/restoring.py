@@ -174,7 +174,8 @@ def _pulled(entry: Entry, one: Found, manifest: Manifest) -> Record | None:
     except (VerifyError, FileNotFoundError) as error:
         log.warning("%s: %s is skipped: %s", one.store.url, entry.record.file, first_line(error))
         return None
-    log.warning("%s: restored from %s (step %d)", record.path, one.store.url, record.step)
+    step = "".join(f" ({words})" for words in record.words("step"))
+    log.warning("%s: restored from %s%s", record.path, one.store.url, step)
     return record
 
 

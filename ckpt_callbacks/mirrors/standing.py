@@ -31,7 +31,7 @@ class Standing:
         missing: How many checkpoints its rules want there, and are not; None without rules.
         missing_size: Their bytes, as they are here.
         is_reduced: Whether fewer of these bytes are sent, because less is needed of a checkpoint there.
-        newest_step: The step of its newest checkpoint.
+        newest_step: The step of its newest checkpoint; None as well if that is not known.
         resume_step: The step of its newest checkpoint to resume from.
         is_former: Whether it was a mirror of an earlier start of training, and is none of the newest one.
         sent: When this directory sent the last checkpoint, in UTC seconds since 1970.
@@ -94,9 +94,9 @@ def standing(
     sizes = {entry.record.id: entry.record.size for entry in catalog.entries}
     found |= {"records": len(sizes), "size": sum(sizes.values()), "is_read": True}
     if (newest := last_record(catalog.records)) is not None:
-        found["newest_step"] = newest.step
+        found["newest_step"] = newest.known("step")
     if (usable := next(iter(newest_first(catalog)), None)) is not None:
-        found["resume_step"] = usable.record.step
+        found["resume_step"] = usable.record.known("step")
     if wishes is not None:
         lacking = to_send(wishes, catalog, local, records_now(catalog, local))
         found |= {"missing": len(lacking), "missing_size": sum(record.size for record, _ in lacking)}

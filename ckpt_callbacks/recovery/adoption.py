@@ -159,7 +159,7 @@ class Adoption:
 
 
 def _said(record: Record) -> str:
-    said = [f"{name} {getattr(record, name)}" for name in ("epoch", "step") if name not in record.unknown]
+    said = record.words("epoch", "step")
     said += [f"{name}={value:.6g}" for name, value in record.metrics.items()]
     said += [] if record.resumable else ["not resumable"]
     return f"{record.path}: {', '.join(said)}"

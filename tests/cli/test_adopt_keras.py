@@ -12,6 +12,7 @@ import torch
 from ckpt_callbacks import Every, KeepLast, Policy, open_run
 from ckpt_callbacks.keras import BackupAndRestore, KerasCheckpoint
 from ckpt_callbacks.store.manifest import Manifest
+from ckpt_callbacks.units import rough_size
 from tests.adapters.keras.task import fit, quick
 from tests.cli.command_line import ckpt
 from tests.drop_ins import keras_files
@@ -94,6 +95,26 @@ def test_what_the_files_do_not_say_is_shown_nowhere(run_dir):
         assert code == 0 and "epoch" not in out, command
     assert "epoch" not in ckpt("ls", run_dir.parent)[1]
     assert "step" not in ckpt("show", run_dir, "bare.weights.h5")[1]
+
+
+def test_a_mirror_shows_no_step_that_is_not_known(tmp_path):
+    run_dir, url = tmp_path / "run", f"file://{tmp_path}/mirror"
+    run_dir.mkdir()
+    bare = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    bare.save_weights(run_dir / "bare.weights.h5")
+    ckpt("adopt", run_dir)
+    assert ckpt("push", run_dir, url, "--all")[0] == 0
+    code, out, _ = ckpt("pull", url, tmp_path / "new", "--record", "bare.weights.h5")
+    size = rough_size((run_dir / "bare.weights.h5").stat().st_size)
+    assert (code, out) == (0, f"{tmp_path}/new/bare.weights.h5: {size}, downloaded and verified\n")
+    code, out, _ = ckpt("ls", url)
+    assert code == 0 and "bare.weights.h5" in out and "step" not in out
+    code, out, _ = ckpt("mirror", "status", run_dir)
+    assert code == 0 and f"{tmp_path}/mirror" in out and "newest step" not in out
+    assert "step" not in repr(open_run(run_dir).records()[0])
+    for asked in (("show", run_dir, "0"), ("pull", url, tmp_path / "other", "--record", "0")):
+        code, out, err = ckpt(*asked)
+        assert (code, out) == (2, "") and "has no checkpoint '0'" in err
 
 
 @pytest.mark.parametrize("command", ["ls", "doctor", "path"])
