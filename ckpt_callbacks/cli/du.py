@@ -11,11 +11,9 @@ from typing import Any
 import click
 
 from ..policy.contents_order import held
-from ..policy.policy import Policy
 from ..record import ALIASES, Record
-from ..run.manual_pruning import Pruning
+from ..run.manual_pruning import order_of_removal
 from ..store.extents import saved_bytes
-from ..store.manifest import Manifest
 from ..units import rough_size
 from . import options, table
 from .output import say
@@ -36,11 +34,12 @@ def du(run_dir: Path, next_to_go: bool, as_json: bool, config: Path | None) -> N
     checkpoint that several rules keep counts in each of them, but only once in the total. If the file system lets equal
     tensors of several checkpoints share their blocks, a line "shared" says by how much less room that takes. With
     --what-next, lists the checkpoints in the order in which they would be deleted to make room, beginning with those
-    that no rule keeps; those that are not listed are never deleted.
+    that no rule keeps; those that are not listed are never deleted. While a metric that ranks them was never logged,
+    training deletes none, and a line says so.
     """
     manifest = options.open_manifest(run_dir)
     if next_to_go:
-        _list_order(manifest, options.required_policy(config, manifest), run_dir, as_json=as_json)
+        _list_order(Listing(manifest, options.required_policy(config, manifest)), run_dir, as_json=as_json)
         return
     listing = Listing(manifest, options.policy_of(config, manifest))
     limit = listing.view.max_total_size
@@ -90,11 +89,13 @@ def _extent(records: Iterable[Record]) -> dict[str, int]:
     return {"checkpoints": len(sizes), "size": sum(sizes)}
 
 
-def _list_order(manifest: Manifest, policy: Policy, run_dir: Path, *, as_json: bool) -> None:
-    listing = Listing(manifest, policy)
+def _list_order(listing: Listing, run_dir: Path, *, as_json: bool) -> None:
+    if why := listing.why_nothing_goes:
+        say(f"{run_dir}: {why}", err=as_json)
+        return
     left = sum(record.size for record in listing.view.records())
     rows = []
-    for record in Pruning(manifest, policy).order():
+    for record in order_of_removal(listing.view):
         left -= record.size
         facts: dict[str, Any] = {"id": record.id, "file": record.file, "size": record.size, "left": left}
         if as_json:

@@ -60,6 +60,15 @@ class Listing:
         resumable = newest_resumable(self.view.records())
         return {r.id: tuple(self._reasons(r, plan, resumable)) for r in self._manifest.live()}
 
+    @property
+    def why_nothing_goes(self) -> str:
+        """Why a training run deletes nothing now, whatever its rules and its budget say; empty if it does."""
+        assert self.view.policy is not None
+        records = [record for record in self.records if record.run == self.view.run_id]
+        if not (unlogged := ranked_by_unlogged(self.view.policy, records)):
+            return ""
+        return f"{' and '.join(map(repr, unlogged))} was never logged; nothing is deleted until it is"
+
     def listed(self, everything: bool) -> tuple[list[Record], str]:
         """Return the records to list, and a string that says how many were left out.
 
@@ -179,11 +188,7 @@ class Listing:
 
     def _why_not_deleted(self) -> str:
         """Return why a checkpoint that no rule keeps is still there."""
-        assert self.view.policy is not None
-        records = [record for record in self.records if record.run == self.view.run_id]
-        if unlogged := ranked_by_unlogged(self.view.policy, records):
-            return f"{' and '.join(map(repr, unlogged))} was never logged; nothing is deleted until it is"
-        return "nothing; the next save deletes it"
+        return self.why_nothing_goes or "nothing; the next save deletes it"
 
 
 def is_meant(record: Record, which: str) -> bool:

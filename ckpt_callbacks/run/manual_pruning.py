@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,16 @@ class Removal:
         }  # fmt: skip
 
 
+def order_of_removal(view: RunView) -> list[Record]:
+    """Return what may go to make room, in the order in which it goes: first what no rule keeps, oldest first.
+
+    Args:
+        view: The run, with a policy.
+    """
+    stay, found = _protected(view, _policies_of(view)), view.by_rules()
+    return [record for record in (*found.remove, *view.removal_order(found.keep)) if record.id not in stay]
+
+
 class Pruning:
     """The checkpoints of the newest run in a directory that its policy, or another one, does not keep.
 
@@ -61,20 +71,14 @@ class Pruning:
         dirpath = manifest.layout.dirpath
         self._view = RunView(manifest, policy, recorded_budget(manifest))
         self._view.missing |= missing_ids(manifest)  # what takes their place is needed instead
-        # The links follow the recorded policy, even if another one says what is kept.
-        self._policies = [known for known in (recorded_policy(manifest), policy) if known is not None]
+        self._policies = _policies_of(self._view)
         if unlogged := ranked_by_unlogged(policy, self._view.records()):
             raise StoreError(f"{dirpath}: {' and '.join(map(repr, unlogged))} was never logged; nothing is deleted")
 
     def removals(self) -> list[Removal]:
         """Return what nothing keeps, oldest first."""
-        stay = self._protected()
+        stay = _protected(self._view, self._policies)
         return [Removal(record, "no rule keeps it") for record in self._view.plan().remove if record.id not in stay]
-
-    def order(self) -> list[Record]:
-        """Return what may go to make room, in the order in which it goes: first what no rule keeps, oldest first."""
-        stay, found = self._protected(), self._view.by_rules()
-        return [r for r in (*found.remove, *self._view.removal_order(found.keep)) if r.id not in stay]
 
     def read(self, lines: Iterable[str], source: str) -> Iterator[Removal]:
         """Yield the removals of a plan file.
@@ -86,7 +90,7 @@ class Pruning:
         Raises:
             StoreError: A line is no removal of a checkpoint that exists, or that checkpoint is protected now.
         """
-        stay = self._protected()
+        stay = _protected(self._view, self._policies)
         for number, line in enumerate(lines, start=1):
             if line.strip():
                 yield self._read(line, stay, f"{source}, line {number}")
@@ -100,7 +104,7 @@ class Pruning:
         planned = removal.record
 
         def may(now: Record) -> bool:
-            return now.digest == planned.digest and now.id not in self._protected()
+            return now.digest == planned.digest and now.id not in _protected(self._view, self._policies)
 
         is_deleted = delete(self._manifest, planned, may, self._leftovers, removal.reason)
         return is_deleted and not os.path.lexists(planned.path)
@@ -124,9 +128,15 @@ class Pruning:
             raise StoreError(f"{where}: {record.file} must stay: {stay[record.id]}; plan again")
         return Removal(record, str(facts.get("reason", "")))
 
-    def _protected(self) -> dict[int, str]:
-        """Return why checkpoints stay, whatever the rules say, by their ids."""
-        found: dict[int, str] = {}
-        for policy in self._policies:
-            found |= protected(self._view.records(), policy.best_metric)
-        return found
+
+def _policies_of(view: RunView) -> list[Policy]:
+    """Return the policies whose links stay: that of the view, and the recorded one, which the links follow."""
+    return [known for known in (recorded_policy(view.manifest), view.policy) if known is not None]
+
+
+def _protected(view: RunView, policies: Sequence[Policy]) -> dict[int, str]:
+    """Return why checkpoints stay, whatever the rules say, by their ids."""
+    found: dict[int, str] = {}
+    for policy in policies:
+        found |= protected(view.records(), policy.best_metric)
+    return found

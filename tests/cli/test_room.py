@@ -15,6 +15,7 @@ from tests.cli.command_line import ckpt
 from tests.support.training import StartedRun, new_run, report
 
 VAL = Metric("val_loss", mode="min")
+MISSPELT = Metric("val_los", mode="min")
 RANKED = Policy(Every(epochs=1), KeepLast(2) | KeepBest(2, by=VAL))
 LOSSES = (0.1, 0.5, 0.2, 0.4, 0.3)
 SIZE = 2000
@@ -99,6 +100,17 @@ def test_du_lists_first_what_no_rule_keeps(everything, tmp_path):
     policy.write_text(TWO)
     assert [line.split()[1] for line in ckpt(*asked)[1].splitlines()[1:]] == ["2.ckpt", "4.ckpt"]
     assert "2.ckpt: would be deleted" in ckpt("prune", everything, "--config", policy, "--dry-run")[1]
+
+
+def test_while_the_metric_was_never_logged_nothing_goes_next_and_prune_refuses(everything, tmp_path):
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(Config(Policy(Every(epochs=1), KeepLast(2) | KeepBest(1, by=MISSPELT))).to_yaml())
+    why = f"{everything}: 'val_los' was never logged; nothing is deleted"
+    asked = ("du", everything, "--what-next", "--config", policy)
+    assert ckpt(*asked) == (0, f"{why} until it is\n", "")
+    assert ckpt(*asked, "--json") == (0, "", f"{why} until it is\n")
+    assert ckpt("prune", everything, "--config", policy) == (2, "", f"Error: {why}\n")
+    assert len(files(everything)) == 5
 
 
 def test_prune_frees_what_another_policy_does_not_keep_but_never_what_is_named(everything, tmp_path):
