@@ -73,7 +73,7 @@ class Checkpoint:
             folder: Where to put that file.
         """
         with native_path(self.path, folder) as path:
-            yield Checkpoint(path, self.record, self.path)
+            yield self if path == self.path else Checkpoint(path, self.record, packed=self.path)
 
     @cached_property
     def framework(self) -> str:

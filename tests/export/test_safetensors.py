@@ -21,6 +21,7 @@ from ckpt_callbacks import (
     open_run,
 )
 from ckpt_callbacks.export import export, libraries, tensor_file
+from ckpt_callbacks.export.checkpoint import Checkpoint
 from ckpt_callbacks.formats.compressed.writer import compress
 from tests.cli.command_line import ckpt
 from tests.formats.reducible import reduced
@@ -55,6 +56,15 @@ def test_objects_of_other_classes_and_compression_are_no_obstacle(tmp_path):
         assert load_file(target)["a"].equal(torch.eye(2))
         assert target.stat().st_mode == (tmp_path / "a.ckpt").stat().st_mode
     assert len(left(tmp_path)) == 4
+
+
+def test_only_a_temporary_copy_names_the_packed_checkpoint_that_it_comes_from(tmp_path):
+    torch.save({"state_dict": {"a": torch.eye(2)}}, tmp_path / "a.ckpt")
+    compress(tmp_path / "a.ckpt", tmp_path / "b.ckpt.cz", {})
+    for name, packed in (("a.ckpt", None), ("b.ckpt.cz", tmp_path / "b.ckpt.cz")):
+        with Checkpoint.find(tmp_path / name).native(tmp_path) as native:
+            assert (native.packed, native.known_as) == (packed, tmp_path / name)
+            assert (native.path == tmp_path / name) == (packed is None)
 
 
 def test_whole_numbers_are_exported_as_the_weights_that_they_stand_for(tmp_path):
