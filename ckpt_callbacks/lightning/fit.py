@@ -187,7 +187,7 @@ class Fit:
             self._progress.finish_batches()
         else:
             self._observe(EventKind.STEP_END, measured, weights=weights)
-        if not whole:
+        if not whole and not validates:  # what is saved before a validation would never be ranked after a kill in it
             self._save_before_winding_down(weights)
         self._progress.plateau_interval = None
         self._trained.end_batch()  # here, as the policy may have just stopped training, and a validation follows then

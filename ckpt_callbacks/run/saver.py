@@ -235,8 +235,8 @@ class Saver:
         if not (record.finite or self._has_warned):
             self._has_warned = True
             log.warning(
-                "%s: has NaN or infinity in its weights, or in a metric that ends the run; it will never be the best, "
-                "and resuming skips it", record.path,
+                "%s: has NaN or infinity in its weights, or in a metric that ends the run; best() never returns it, "
+                "and resume_path() skips it", record.path,
             )  # fmt: skip
 
     def _is_written(self) -> bool:
