@@ -15,7 +15,9 @@ from ..errors import PolicyError, ResumeError, StoreError, cause_of, first_line
 from ..mirrors.mirrors import Mirrors
 from ..mirrors.source import MirroredRun
 from ..policy.lineage import origin
+from ..policy.missing_metrics import ranks_nothing_yet
 from ..policy.policy import Policy
+from ..policy.state import State
 from ..record import Attempt
 from ..recovery.interrupted import mark_damaged, recover
 from ..recovery.rebuild import find_unlisted
@@ -245,6 +247,20 @@ class RunDirectory:
         self.room.after_save()
         self.mirrors.wake()
         self._compaction.begin()
+
+    def end_untrained(self, state: State) -> None:
+        """Delete what the last save should have deleted, in case a kill came between; no other save will.
+
+        Args:
+            state: That of a fit that had nothing left to train. If it has loaded an earlier checkpoint, all stay.
+        """
+        last, policy = self.view.last(), self.view.policy
+        if self._is_taken and policy is not None and last is not None and last.step <= state.step:
+            self.awaits_rank = ranks_nothing_yet(policy, state)
+            try:
+                self.prune()
+            except (OSError, StoreError) as error:
+                log.warning("%s: cleaning up failed: %s", self.dirpath, first_line(error))
 
     def release(self) -> None:
         """Release the directory; harmless if it is not held."""

@@ -66,6 +66,6 @@ def test_a_script_with_one_changed_import(tmp_path, script):
     ended, trained = train(ours, tmp_path / "parts")
     assert ended == whole, f"killed at batch {batch}"
     assert {*files} <= {*listing(tmp_path / "parts")}, f"killed at batch {batch}"
-    # Saves that training did not wait for are done after the pause; without it, a kill may come before the first one ends.
+    # Without the pause, the kill may come before the first save ends, for which training does not wait.
     if pause and ("ckpt_path=" in script.read_text() or "BackupAndRestore" in script.read_text()):
         assert trained < batches or batch < batches / 2, f"killed at batch {batch}"

@@ -1,0 +1,43 @@
+"""A start of a script whose training was complete, after a kill that came before the last deletions."""
+
+import pytest
+
+from ckpt_callbacks import Every, KeepBest, KeepLast, Metric, Policy
+from ckpt_callbacks.lightning import LightningCheckpoint
+from ckpt_callbacks.run import pruning
+from tests.adapters.keras import task as keras_task
+from tests.adapters.lightning import task as lightning_task
+
+VAL = Metric("val_loss", mode="min")
+POLICY = Policy(Every(epochs=1), KeepLast(1) | KeepBest(1, by=VAL), best_by=VAL)
+
+
+def with_lightning(dirpath, epochs):
+    return lightning_task.fit(dirpath, POLICY, max_epochs=epochs, resume=True)[-1]
+
+
+def with_keras(dirpath, epochs):
+    callback = keras_task.checkpoint(dirpath, POLICY)
+    keras_task.fit(keras_task.quick(), callback, epochs=epochs)
+    return callback
+
+
+@pytest.mark.parametrize("train", [with_lightning, with_keras])
+def test_the_next_start_deletes_what_no_rule_keeps(tmp_path, monkeypatch, train):
+    whole = train(tmp_path / "whole", 4)
+    with monkeypatch.context() as killed:
+        killed.setattr(pruning, "prune", lambda *_: [])
+        assert len(train(tmp_path / "run", 4).records()) == 4
+    callback = train(tmp_path / "run", 4)
+    assert [record.step for record in callback.records()] == [record.step for record in whole.records()]
+    assert callback.final().step == whole.final().step
+
+
+def test_a_start_from_an_earlier_checkpoint_with_nothing_left_deletes_nothing(tmp_path, monkeypatch):
+    with monkeypatch.context() as killed:
+        killed.setattr(pruning, "prune", lambda *_: [])
+        records = with_lightning(tmp_path, 4).records()
+    callback = LightningCheckpoint(tmp_path, POLICY)
+    fitter = lightning_task.trainer(callback, max_epochs=2)
+    fitter.fit(lightning_task.Model(), *lightning_task.loaders(), ckpt_path=str(records[1].path))
+    assert fitter.global_step == 20 and callback.records() == records
