@@ -1,6 +1,7 @@
 """``python run_script.py SCRIPT BATCH PAUSE``: a training script that is killed at the beginning of a batch.
 
-The kill waits PAUSE seconds, and does not come at BATCH 0. It prints a digest of the script's ``model``, and how many batches it trained.
+The kill waits PAUSE seconds, and does not come at BATCH 0. It prints a digest of the script's ``model``, and how many
+batches it trained.
 """
 
 import hashlib
