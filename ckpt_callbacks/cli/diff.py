@@ -59,6 +59,9 @@ def diff(which: tuple[str, ...], everything: bool, as_json: bool) -> None:
                 f"{sides[1].path}: is {b.layout}, but {sides[0].path} is {a.layout}, so their weights cannot be "
                 "compared; expected two files of one kind"
             )
+        if not as_json and sides[0].path.samefile(sides[1].path):
+            say(f"{which[-2]} and {which[-1]} are the same checkpoint: {(sides[0].record or sides[0]).path}")
+            return
         from ..formats.weight_change import changes  # here, because importing numpy is slow
 
         found = sorted(changes(a.weights, b.weights), key=_rank)

@@ -130,6 +130,22 @@ def test_checkpoints_of_a_run_are_named_as_elsewhere(tmp_path):
     assert code == 2 and err.startswith(f"Error: {tmp_path / 'run'}: has no checkpoint '{tmp_path / 'none.ckpt'}'; ")
 
 
+def test_one_checkpoint_under_two_names_is_said_to_be_the_same(tmp_path):
+    run = new_run(tmp_path / "run", Policy(Every(epochs=1), KeepLast(1) | KeepBest(1, by=VAL)), suffix=".ckpt")
+    run.open()
+    start(run)
+    facts = {"step": 10, "epoch": 1, "metrics": {"val_loss": 0.1}, "complete": True}
+    report(run, EventKind.EPOCH_END, stage=lambda embedded: snapshot(1, embedded), **facts)
+    run.close()
+    found = f"are the same checkpoint: {run.view.last().path}\n"
+    assert ckpt("diff", tmp_path / "run", "best", "last") == (0, f"best and last {found}", "")
+    links = [tmp_path / "run" / f"{name}.ckpt" for name in ("best", "last")]
+    assert ckpt("diff", *links) == (0, f"{links[0]} and {links[1]} {found}", "")
+    assert change_of(tmp_path / "run", "best", "last")[0]["relative"] == 0  # JSON has the same form for any two
+    (tmp_path / "a.txt").write_text("no checkpoint")
+    assert ckpt("diff", *[tmp_path / "a.txt"] * 2)[0] == 2
+
+
 def test_a_split_checkpoint_has_the_size_of_its_files(tmp_path):
     whole = save(tmp_path / "whole.ckpt", {"w": torch.arange(5000.0)})
     folder = split(save(tmp_path / "a.ckpt", {"w": torch.arange(5000.0), "v": torch.ones(5000)}), 30_000)
