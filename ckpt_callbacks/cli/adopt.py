@@ -9,7 +9,6 @@ from pathlib import Path
 import click
 
 from ..errors import StoreError
-from ..formats import format_of
 from ..recovery.adoption import Adoption
 from ..recovery.rebuild import find_unlisted
 from ..run.saved_run import check_is_dir
@@ -18,7 +17,7 @@ from ..store.layout import is_run_dir
 from ..store.manifest import Manifest
 from . import cells, options
 from .output import say
-from .runs import folders_below
+from .runs import folders_below, has_checkpoints
 
 
 @click.command()
@@ -66,12 +65,7 @@ def adopt(run_dir: Path, dry_run: bool) -> None:
 def _elsewhere(manifest: Manifest) -> str:
     """Return which folder below may be meant, if this one holds no file of any format."""
     run_dir = manifest.layout.dirpath
-    if manifest.records or _has_files(run_dir):
+    if manifest.records or has_checkpoints(run_dir):
         return ""
-    meant = next(folders_below(run_dir, lambda one: _has_files(one) and not is_run_dir(one)), None)
+    meant = next(folders_below(run_dir, lambda one: has_checkpoints(one) and not is_run_dir(one)), None)
     return f"; did you mean {meant}?" if meant is not None else ""
-
-
-def _has_files(folder: Path) -> bool:
-    names = next(os.walk(folder), ("", [], []))[2]
-    return any(format_of(folder / name) for name in names)

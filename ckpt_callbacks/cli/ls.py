@@ -14,12 +14,14 @@ from ..policy.contents import FULL
 from ..policy.contents_order import held
 from ..policy.mirror import Mirror
 from ..record import Record
+from ..recovery.originals import hint_to_adopt
+from ..store.manifest import Manifest
 from ..units import rough_size
 from . import cells, options, places, table
 from .mirror_listing import MirrorListing
 from .output import say
 from .records import Listing
-from .runs import RunSummary, find_mirrors, find_runs
+from .runs import RunSummary, find_adoptable, find_mirrors, find_runs
 from .wishes import mirrors_of, wishes_of, with_rules
 
 _WIDTH = 200  # characters of a piped line
@@ -82,6 +84,10 @@ def _list_dirs(dirs: Sequence[Path], *, as_json: bool, everything: bool, why: bo
         raise StoreError(
             f"{run_dir}: holds no run directory, but {cells.count(len(mirrors), 'mirror')}; expected one of them, as "
             f"in `ckpt ls {mirrors[0]}`"
+        )
+    if not runs and (folder := next(find_adoptable(run_dir), run_dir)) != run_dir:
+        raise StoreError(
+            f"{run_dir}: holds no run directory, but {folder} holds checkpoints: {hint_to_adopt(Manifest(folder))}"
         )
     manifest = options.open_manifest(run_dir)
     listing = Listing(manifest, options.policy_of(config, manifest), everything=everything)

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from ..formats import format_of
 from ..policy.policy import Policy
 from ..record import Record
+from ..recovery.originals import hint_to_adopt
 from ..store.file_lock_calls import is_locked
 from ..store.layout import Layout
 from ..store.lock import command_at_work
@@ -34,6 +36,17 @@ def find_runs(path: Path, deepest: int = _DEEPEST) -> Iterator[Path]:
 def find_mirrors(path: Path, deepest: int = _DEEPEST) -> Iterator[Path]:
     """Yield the folders below a folder that hold mirrors; see `find_runs`."""
     return folders_below(path, is_mirror, deepest)
+
+
+def find_adoptable(path: Path) -> Iterator[Path]:
+    """Yield the folders below a folder in which only the frameworks' own callbacks have saved; see `find_runs`."""
+    return folders_below(path, lambda one: has_checkpoints(one) and hint_to_adopt(Manifest(one)) != "")
+
+
+def has_checkpoints(folder: Path) -> bool:
+    """Return whether a folder holds a file of any format, as its name says. A folder that cannot be read holds none."""
+    names = next(os.walk(folder), ("", [], []))[2]
+    return any(format_of(folder / name) for name in names)
 
 
 def folders_below(path: Path, is_wanted: Callable[[Path], bool], deepest: int = _DEEPEST) -> Iterator[Path]:

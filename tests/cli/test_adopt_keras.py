@@ -126,6 +126,19 @@ def test_a_folder_of_keras_is_told_to_be_adopted(run_dir, command):
     )
 
 
+def test_ls_above_a_folder_of_keras_names_it(run_dir):
+    above = run_dir.parent
+    (above / "a").mkdir()
+    (above / "a" / "data.h5").write_text("of somebody else")
+    code, out, err = ckpt("ls", above)
+    assert (code, out) == (2, "") and err == (
+        f"Error: {above}: holds no run directory, but {run_dir} holds checkpoints: `ckpt adopt {run_dir}` makes it "
+        "one, with a record for each file of Keras\n"
+    )
+    ckpt("adopt", run_dir)
+    assert ckpt("ls", above)[0] == 0
+
+
 def test_a_best_that_no_file_tells_can_be_named(run_dir):
     ckpt("adopt", run_dir)
     code, _, err = ckpt("path", run_dir, "best")
