@@ -24,6 +24,7 @@ def check(file: Path) -> None:
     Prints what the file says, or one line for each mistake in FILE. The exit status is 1 when it has mistakes.
     """
     from ..config import Config  # here, because importing the YAML reader is slow
+    from .explaining.placeholders import placeholders
 
     try:
         config = Config.from_yaml(file)
@@ -31,6 +32,10 @@ def check(file: Path) -> None:
         for problem in error.problems:
             say(problem, err=True)
         raise SystemExit(1) from error
+    if left := [f"{file}: {line}" for line in placeholders(config)]:
+        for line in left:
+            say(line, err=True)
+        raise SystemExit(1)
     dirpath = config.settings.dirpath
     if is_local := dirpath is not None and not is_remote(os.fspath(dirpath)):
         try:

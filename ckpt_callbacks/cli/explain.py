@@ -108,7 +108,7 @@ def _lines(meaning: Meaning) -> Iterator[str]:
     for one in meaning.differences:
         yield f"different: {one.name}: original: {one.original}; drop-in: {one.drop_in}"
     if meaning.general:
-        yield f"different in any case: {', '.join(meaning.general)}"
+        yield f"different in any case: {', '.join(meaning.general)}; docs/drop-ins.md describes each"
 
 
 def _line_of(one: Explanation, file: Path) -> str:
