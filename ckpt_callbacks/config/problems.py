@@ -85,10 +85,9 @@ def _follows(details: ErrorDetails, meant: set[tuple[object, ...]], given: set[o
         meant: The paths of the fields whose names are misspelt, with their right names.
         given: The fields at the top of the file.
     """
-    if details["type"] == "missing":
-        return details["loc"] in meant or (len(details["loc"]) == 1 and "monitor" in given)  # which means all rules
-    is_undefined = ("metrics",) in meant or ("monitor" in given and "metrics" not in given)
-    return is_undefined and details["msg"].startswith("unknown metric ")
+    if details["type"] != "missing":
+        return False
+    return details["loc"] in meant or (len(details["loc"]) == 1 and "monitor" in given)  # which means all rules
 
 
 def received(got: Any) -> str:

@@ -27,12 +27,14 @@ class Reading:
     Attributes:
         allow_code: Whether functions may be imported.
         given: The names of the fields that the file has.
+        monitor: The name that the file has for the default policy; empty if it has none.
         metrics: The metrics that the file defines, by name.
         best: The metric that decides which checkpoint is best, once the rules have been read.
     """
 
     allow_code: bool
     given: tuple[object, ...] = ()
+    monitor: str = ""
     metrics: dict[str, Metric] = field(default_factory=dict)
     best: Metric | None = None
 
@@ -43,7 +45,8 @@ class Reading:
 
 
 def _look_up(name: str, info: ValidationInfo) -> Metric:
-    defined = Reading.of(info).metrics
+    reading = Reading.of(info)
+    defined = reading.metrics
     base = name.removesuffix(".raw")
     if name in defined:
         return defined[name]
@@ -54,7 +57,9 @@ def _look_up(name: str, info: ValidationInfo) -> Metric:
     names = ", ".join(map(str, defined)) or "none"
     hint = near(base, defined)
     if not defined and _PLAIN.fullmatch(base):
-        hint = f"; to define it, write metrics: {{{base}: {{monitor: {base}}}}}"
+        logged = reading.monitor if _PLAIN.fullmatch(reading.monitor) else base
+        mode, other = ("", "") if direction_of(logged) is not None else (", mode: min", ", or mode: max")
+        hint = f"; to define it, write metrics: {{{base}: {{monitor: {logged}{mode}}}}}{other}"
     raise problem(f"unknown metric {name!r}; defined metrics: {names}{hint}")
 
 

@@ -48,20 +48,27 @@ def read(parsed: Any, *, allow_code: bool) -> tuple[dict[str, Any], list[str]]:
     parsed = _without_nulls(parsed)
     given = tuple(parsed) if isinstance(parsed, dict) else ()
     document, shape = _DOCUMENT, cast(type, DocumentNode)
+    reading = Reading(allow_code, given)
     clash: list[str] = []
     if isinstance(parsed, dict):
-        meant = [meant_by(name, AnyNode) for name in parsed]
-        rules = [name for name in meant if name in RULES]
-        if "monitor" in meant and rules:
+        written = {meant_by(name, AnyNode): name for name in parsed}  # by the fields that misspelt names may mean
+        content = {field: parsed[name] for field, name in written.items()}
+        if isinstance(monitor := content.get("monitor"), str):
+            reading.monitor = monitor
+        if isinstance(metrics := content.get("metrics"), dict):
+            reading.metrics = dict.fromkeys(metrics, _ANY_METRIC)
+        rules = [str(name) for field, name in written.items() if field in RULES]
+        if "monitor" in written and rules:
             document, shape = _ANY, AnyNode
             clash.append(
-                f"got monitor and {', '.join(rules)}, but monitor stands for a whole policy, the default one; expected "
-                "either monitor (with mode and patience), or save, keep and stop, with the monitored name under metrics"
+                f"got {written['monitor']} and {', '.join(rules)}, but monitor stands for a whole policy, the default "
+                "one; expected either monitor (with mode and patience), or save, keep and stop, with the monitored "
+                "name under metrics"
             )
-        elif not rules and not _SHORT_ONLY.isdisjoint(meant):
+        elif not rules and not _SHORT_ONLY.isdisjoint(written):
             document, shape = _SHORT, ShortNode
     try:
-        found = document.validate_python(parsed, context=Reading(allow_code, given))
+        found = document.validate_python(parsed, context=reading)
     except ValidationError as error:
         return {}, [*describe(error, parsed, shape), *clash]
     return ({}, clash) if clash else (found, [])
@@ -99,11 +106,14 @@ class MetricNode(TypedDict):
     per: NotRequired[Literal["epoch", "step"]]
 
 
+_ANY_METRIC = Metric("unknown", mode="min")  # in place of one that has mistakes
+
+
 def _define(raw: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> dict[str, Metric]:
     # A wrong metric counts as one mistake, not as another at each place that names it.
     reading = Reading.of(info)
     if isinstance(raw, dict):
-        reading.metrics = dict.fromkeys(raw, Metric("unknown", mode="min"))
+        reading.metrics = dict.fromkeys(raw, _ANY_METRIC)
     reading.metrics = handler(raw)
     return reading.metrics
 

@@ -260,7 +260,7 @@ MISTAKES = [
     (
         "save: {improves: val}",
         "save.improves: unknown metric 'val'; defined metrics: none; to define it, write metrics: "
-        "{val: {monitor: val}}",
+        "{val: {monitor: val, mode: min}}, or mode: max",
     ),
     ('save: {improves: "a: b"}', "save.improves: unknown metric 'a: b'; defined metrics: none"),
     (

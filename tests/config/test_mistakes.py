@@ -13,7 +13,7 @@ from ckpt_callbacks import (
 from ckpt_callbacks.config import Config
 from ckpt_callbacks.config.peer_arguments import IN_A_FILE
 from tests.config.documents import EVERYTHING, parse, problems_of
-from tests.config.mistakes import EVERY, FIELDS, MISTAKES, MONITOR, OR_DURATION, TRIGGERS
+from tests.config.mistakes import EVERY, FIELDS, METRIC, MISTAKES, MONITOR, OR_DURATION, TRIGGERS
 
 
 @pytest.mark.parametrize("text, problem", MISTAKES)
@@ -80,7 +80,7 @@ def test_a_misspelt_section_comes_first_and_what_follows_from_it_is_left_out(tmp
     [
         ("monitor: val_loss\nsave: on_preempt\npatiense: 3", ["patience"], 0),
         ("monitor: val_loss\nkep: {last: 1}\ngrase: 3 s\nsave: {every: {epochz: 1}}", ["keep", "grace"], 1),
-        ("moniter: val_loss\nsave: {improves: val}", ["monitor"], 0),
+        ("moniter: val_loss\nsave: {improves: val}", ["monitor"], 1),
         ("monitor: val_loss\nsavee: on_preempt", ["save"], 0),
         ("monitor: val_loss\nkepe: all\nstop: {patiense: {by: val, checks: 3}}", ["keep"], 1),
     ],
@@ -90,8 +90,30 @@ def test_misspelt_names_come_before_the_clash_of_monitor_and_rules(tmp_path, tex
     top, below = lines[: len(meant)], lines[len(meant) :]
     for line, name in zip(top, meant, strict=True):
         assert line.startswith("unknown field ") and line.endswith(f"; did you mean {name!r}?")
-    assert len(below) == nested and all(": unknown field " in line for line in below)
-    assert last.startswith("got monitor and ")
+    assert len(below) == nested and all(": unknown " in line for line in below)
+    assert last.startswith(f"got {text.partition(':')[0]} and ")  # as the file has it
+
+
+@pytest.mark.parametrize(
+    ("first", "problem"),
+    [
+        (
+            "moniter: val_loss",
+            "unknown metric 'vl'; defined metrics: none; to define it, write metrics: {vl: {monitor: val_loss}}",
+        ),
+        (
+            "moniter: reward",
+            "unknown metric 'vl'; defined metrics: none; to define it, write metrics: "
+            "{vl: {monitor: reward, mode: min}}, or mode: max",
+        ),
+        ("moniter: val_loss\n" + METRIC, "unknown metric 'vl'; defined metrics: val; did you mean 'val'?"),
+        (METRIC.replace("metrics", "metrcs"), "unknown metric 'vl'; defined metrics: val; did you mean 'val'?"),
+    ],
+)
+def test_a_metric_that_is_not_defined_is_named_beside_a_misspelt_section(tmp_path, first, problem):
+    misspelt, unknown, *_ = problems_of(tmp_path, f"{first}\nsave: on_preempt\nkeep: {{best: {{by: vl}}}}")
+    assert misspelt.startswith("unknown field ") and "; did you mean 'm" in misspelt
+    assert unknown == f"keep.best.by: {problem}"
 
 
 @pytest.mark.parametrize(

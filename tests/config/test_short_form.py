@@ -151,9 +151,9 @@ def test_a_name_that_says_its_direction_needs_no_definition_in_a_file():
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("reward", "write metrics: {reward: {monitor: reward}}"),
-        ("val_lss", "write metrics: {val_lss: {monitor: val_lss}}"),
-        ("no_acc", "write metrics: {no_acc: {monitor: no_acc}}"),
+        ("reward", "write metrics: {reward: {monitor: reward, mode: min}}, or mode: max"),
+        ("val_lss", "write metrics: {val_lss: {monitor: val_lss, mode: min}}, or mode: max"),
+        ("no_acc", "write metrics: {no_acc: {monitor: no_acc, mode: min}}, or mode: max"),
     ],
 )
 def test_any_other_name_must_be_defined(name, hint):
