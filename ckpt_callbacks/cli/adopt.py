@@ -27,9 +27,10 @@ def adopt(run_dir: Path, dry_run: bool) -> None:
     """Record the checkpoints that Lightning's or Keras' own callbacks saved in RUN_DIR.
 
     Writes a record for each file of ModelCheckpoint and BackupAndRestore in RUN_DIR that has none, from what the file
-    itself says: step, epoch, and the metrics by which ModelCheckpoint ranks. Then, all commands work there. No file is
-    moved or changed, and no code in one is run. Files that cannot be read are left alone, and make the exit status 1.
-    Refuses to run while training with this package is running there.
+    itself says: step, epoch, and the metrics by which ModelCheckpoint ranks. Keras' files hold no metrics, also those
+    of this package's ModelCheckpoint for Keras. Then, all commands work there. No file is moved or changed, and no code
+    in one is run. Files that cannot be read are left alone, and make the exit status 1. Refuses to run while training
+    with this package is running there.
     """
     check_is_dir(run_dir)
     options.refuse_mirror(run_dir)
@@ -58,7 +59,8 @@ def adopt(run_dir: Path, dry_run: bool) -> None:
     if not found.records:
         say(f"{run_dir}: nothing to adopt{_elsewhere(manifest)}")
     elif recorded and not dry_run:
-        say(f"{run_dir}: {cells.count(recorded, 'checkpoint')} recorded; `ckpt ls {run_dir}` lists them")
+        without = "" if any(one.metrics for one in found.records) else ", without metrics, because the files say none"
+        say(f"{run_dir}: {cells.count(recorded, 'checkpoint')} recorded{without}; `ckpt ls {run_dir}` lists them")
     raise SystemExit(1 if found.left or recorded < len(found.records) else 0)
 
 

@@ -71,7 +71,7 @@ class Adoption:
                 id=id_, file=one.name, step=facts.step, epoch=facts.epoch, unknown=facts.unknown,
                 wall=one.changed_at / 1e9, metrics=metrics, contents=facts.contents, resumable=facts.resumable,
                 run=self._start.run, attempt=self._start.number, identity=one.identity, superseded=facts.step < newest,
-                reasons=(f"adopted: {CALLED[framework]} had saved it",), directory=str(dirpath),
+                reasons=(f"adopted: a file of {CALLED[framework]}",), directory=str(dirpath),
             ))  # fmt: skip
 
     def repairs(self) -> list[Repair]:

@@ -16,7 +16,7 @@ from ..policy.policy import Policy
 from ..policy.ranking import alias_targets, best_record, final_record, last_record
 from ..policy.state import State
 from ..policy.unranked import why_unranked
-from ..record import Record, Status
+from ..record import Record, Status, attempt_framework
 from ..store.aliases import read_alias
 from ..store.manifest import Manifest
 from ..store.replacement import verify_now
@@ -133,9 +133,11 @@ class RunView:
             return "it is not known by what to rank, because the manifest does not hold the policy"
         if (metric := self.policy.best_metric) is None:
             if not self.has_aliases:
+                is_keras = attempt_framework(self.manifest.attempts[-1]) == "keras"
+                what = "are files of Keras, which hold no metrics" if is_keras else "say no metric"
                 return (
-                    "other code saved its checkpoints, and says no metric to rank them by; to name one of them, run "
-                    f"`ckpt tag {self.manifest.layout.dirpath} ID NAME`"
+                    f"its checkpoints {what} to rank them by; to name one of them, run `ckpt tag "
+                    f"{self.manifest.layout.dirpath} ID NAME`"
                 )
             return (
                 "the policy has no rule with a metric; add one, such as KeepBest(1, by=Metric('val_loss', mode='min'))"

@@ -219,6 +219,15 @@ def test_the_original_goes_on_and_its_new_files_are_adopted(tmp_path):
     assert len(Manifest.read(tmp_path).attempts) == 1
 
 
+def test_a_best_that_no_file_names_is_said_to_be_unknown(tmp_path):
+    torch.save({"pytorch-lightning_version": "2", "global_step": 1, "state_dict": {}}, tmp_path / "a.ckpt")
+    assert "1 checkpoint recorded, without metrics, because the files say none; " in ckpt("adopt", tmp_path)[1]
+    assert ckpt("path", tmp_path, "best")[2] == (
+        f"Error: {tmp_path}: has no 'best' checkpoint yet: its checkpoints say no metric to rank them by; to name one "
+        f"of them, run `ckpt tag {tmp_path} ID NAME`\n"
+    )
+
+
 def test_one_line_says_why_a_directory_is_not_adopted(run_dir, tmp_path):
     manifest = Manifest(run_dir)
     with command_lock(manifest.layout, "LightningCheckpoint"):

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ckpt_callbacks import Every, KeepLast, Policy, open_run
-from ckpt_callbacks.keras import BackupAndRestore, KerasCheckpoint
+from ckpt_callbacks.keras import BackupAndRestore, KerasCheckpoint, ModelCheckpoint
 from ckpt_callbacks.store.manifest import Manifest
 from ckpt_callbacks.units import rough_size
 from tests.adapters.keras.task import fit, quick
@@ -143,11 +143,24 @@ def test_a_best_that_no_file_tells_can_be_named(run_dir):
     ckpt("adopt", run_dir)
     code, _, err = ckpt("path", run_dir, "best")
     assert code == 2 and err == (
-        f"Error: {run_dir}: has no 'best' checkpoint yet: other code saved its checkpoints, and says no metric to rank "
-        f"them by; to name one of them, run `ckpt tag {run_dir} ID NAME`\n"
+        f"Error: {run_dir}: has no 'best' checkpoint yet: its checkpoints are files of Keras, which hold no metrics to "
+        f"rank them by; to name one of them, run `ckpt tag {run_dir} ID NAME`\n"
     )
     assert ckpt("tag", run_dir, "2.keras", "chosen")[0] == 0
     assert ckpt("path", run_dir, "chosen")[1] == f"{run_dir / '2.keras'}\n"
+
+
+def test_what_the_drop_in_has_written_is_adopted_in_words_that_are_true_of_it(tmp_path):
+    keras_files.fit(keras_files.tiny(trained=False), ModelCheckpoint(tmp_path / "{epoch}-{loss:.2f}.keras"), epochs=2)
+    assert ckpt("ls", tmp_path)[0] == 2
+    _, out, _ = ckpt("adopt", tmp_path)
+    assert out.endswith(
+        f"{tmp_path}: 2 checkpoints recorded, without metrics, because the files say none; `ckpt ls {tmp_path}` lists "
+        "them\n"
+    )
+    records = Manifest.read(tmp_path).live()
+    assert [record.reasons for record in records] == [("adopted: a file of Keras",)] * 2
+    assert not any(record.metrics for record in records)
 
 
 def test_files_of_two_frameworks_are_refused(run_dir):
