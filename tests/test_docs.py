@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 import torch
 
-from ckpt_callbacks import Contents, Event, Policy, Record, State, Status, decide, load_weights, plan
+from ckpt_callbacks import Contents, Event, Policy, PolicyError, Record, State, Status, decide, load_weights, plan
 from ckpt_callbacks.config import Config
 from ckpt_callbacks.policy.ranking import best_record
 from ckpt_callbacks.policy.smoothed_ranking import smoothed_ranking
@@ -96,6 +96,15 @@ def test_the_shortest_file_of_the_readme_is_the_default_policy(tmp_path):
     (text,) = [block for block in blocks(ROOT / "README.md", "yaml") if "metrics:" not in block]
     (tmp_path / "short.yaml").write_text(text)
     assert Policy.from_yaml(tmp_path / "short.yaml") == Policy.default("val_loss")
+
+
+@pytest.mark.parametrize("framework", ["keras", "lightning"])
+def test_the_readme_says_which_argument_both_callbacks_need(framework):
+    assert "\n\nBoth callbacks need `monitor=` or a [policy]" in (ROOT / "README.md").read_text()
+    name = f"{framework.title()}Checkpoint"
+    kind = getattr(pytest.importorskip(f"ckpt_callbacks.{framework}"), name)
+    with pytest.raises(PolicyError, match=f"^{name}: policy is missing; expected a Policy, or monitor='val_loss'"):
+        kind("runs/b")
 
 
 def test_the_two_examples_of_one_policy_agree(tmp_path):
