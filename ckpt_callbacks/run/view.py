@@ -133,8 +133,8 @@ class RunView:
             return "it is not known by what to rank, because the manifest does not hold the policy"
         if (metric := self.policy.best_metric) is None:
             if not self.has_aliases:
-                is_keras = attempt_framework(self.manifest.attempts[-1]) == "keras"
-                what = "are files of Keras, which hold no metrics" if is_keras else "say no metric"
+                by_keras = any(attempt_framework(one) == "keras" for one in self.manifest.attempts[-1:])
+                what = "are files of Keras, which hold no metrics" if by_keras else "say no metric"
                 return (
                     f"its checkpoints {what} to rank them by; to name one of them, run `ckpt tag "
                     f"{self.manifest.layout.dirpath} ID NAME`"
