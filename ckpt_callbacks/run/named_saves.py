@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from ..errors import CkptError, CommitError, first_line
 from ..events import Event
@@ -95,8 +96,8 @@ class NamedSaves:
         taken = source or self._training.source()
         if taken is None:
             raise CommitError(f"{self._directory.dirpath / file}: was not saved, because training has not begun")
-        asked = Save(number, (reason,))
-        self._saver.save(asked, stamped, stamped, self._decider.state, taken, named=Named(file, contents))
+        asked, named = Save(number, (reason,)), Named(file, contents, partial(self._outcomes.deliver, event.step))
+        self._saver.save(asked, stamped, stamped, self._decider.state, taken, named=named)
         self.left.begin()
         self._outcomes.deliver(event.step, may_raise=True)
         return number

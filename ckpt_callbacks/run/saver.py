@@ -46,10 +46,12 @@ class Named:
     Attributes:
         file: The name in the run directory; whatever has it is replaced.
         contents: ``full`` or ``weights``.
+        report_earlier: Reports how earlier saves ended, before this one can take the place of their files. Collective.
     """
 
     file: str
     contents: str
+    report_earlier: Callable[[], object]
 
 
 class _Action(Enum):
@@ -166,6 +168,7 @@ class Saver:
             return
         draft = self._draft(save, event, measured, state, source.metadata() if processes.is_primary else {}, tags)
         if named is not None:
+            named.report_earlier()
             is_whole = draft.resumable and named.contents == "full"
             draft = draft.replace(file=named.file, contents=named.contents, resumable=is_whole)
         if processes.is_primary:

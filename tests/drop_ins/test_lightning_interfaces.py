@@ -1,6 +1,7 @@
 """The drop-ins for Lightning's callbacks, as scripts, loggers and Lightning itself see them."""
 
 import copy
+import os
 import pickle
 import subprocess
 import sys
@@ -85,6 +86,36 @@ def test_loggers_are_told_of_durable_files(tmp_path):
     log = Log()
     fit(ModelCheckpoint(tmp_path, monitor="val_loss", save_last=True, background=False), logger=log)
     assert len(log.seen) >= 6 and all(len(paths) == 2 for paths in log.seen[1:])
+
+
+class Scan(Log):
+    """A logger that notes each file when it first finds it in the attributes of a callback, as W&B and MLflow do."""
+
+    def after_save_checkpoint(self, callback):
+        named = {callback.last_model_path: callback.current_score, callback.best_model_path: callback.best_model_score}
+        for path, score in {**named, **callback.best_k_models}.items():
+            known = [one for one, *_ in self.seen]
+            if os.path.isfile(path) and os.path.basename(path) not in known:
+                step, is_best = torch.load(path, weights_only=False)["global_step"], path == callback.best_model_path
+                self.seen.append((os.path.basename(path), step, None if score is None else float(score), is_best))
+
+
+@pytest.mark.parametrize(
+    "saves",
+    [
+        {"every_n_train_steps": 1, "save_top_k": -1},
+        {"every_n_train_steps": 1, "save_top_k": 1},
+        {"every_n_train_steps": 2, "save_top_k": 2, "monitor": "train_loss_step"},
+        {"save_top_k": 2, "monitor": "val_loss", "save_last": True},
+        {"save_top_k": -1, "monitor": "val_loss"},
+    ],
+    ids=str,
+)
+def test_loggers_find_each_file_as_with_the_original(tmp_path, saves):
+    theirs, ours = Scan(), Scan()
+    for name, log, cls in (("theirs", theirs, originals.ModelCheckpoint), ("ours", ours, ModelCheckpoint)):
+        fit(cls(tmp_path / name, **saves), logger=log)
+    assert sorted(ours.seen) == sorted(theirs.seen) != []
 
 
 def test_copies_hold_no_run(tmp_path):

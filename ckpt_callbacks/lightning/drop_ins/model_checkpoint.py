@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, Literal
-from weakref import proxy
 
 import torch
 from lightning.fabric.utilities.cloud_io import _is_local_file_protocol
@@ -29,7 +28,7 @@ from .followers import Followed, Followers, new_run
 from .last_checkpoints import intact
 from .original_writer import is_left_to_original
 from .ranked_models import Ranked, take_back, worst
-from .requests import Asked, remove
+from .requests import Asked, naming, remove
 
 _OF_A_FIT = ("_followed", "_leads", "_asked", "_deciding", "_reason", "_victim", "_before")
 
@@ -211,7 +210,8 @@ class ModelCheckpoint(Decisions):
         first = self._asked if self._deciding and not is_replaced else None
         if first is not None and first.name == name:
             return
-        self._asked = asked = Asked(name, self._reason, "weights" if self.save_weights_only else "full", first)
+        contents = "weights" if self.save_weights_only else "full"
+        self._asked = asked = Asked(name, self._reason, contents, naming(self), first)
         asked.done = partial(self._end_save, trainer, asked, filepath, (self._victim, *self._before))
         followed.coming.expect(name, True)
         followed.fit.ask(partial(asked.carry_out, followed.fit.run))
@@ -297,4 +297,4 @@ class ModelCheckpoint(Decisions):
             if outcome.error is not None:
                 take_back(self, path, *before)
             if trainer.is_global_zero:
-                asked.tell(trainer.loggers, proxy(self), is_saved=outcome.error is None)
+                asked.tell(trainer.loggers, self, is_saved=outcome.error is None)

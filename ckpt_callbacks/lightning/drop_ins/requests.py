@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from weakref import proxy
+
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from ...events import Event
 from ...run.committer import SaveOutcome
 from ...run.run import Run
 
 log = logging.getLogger("ckpt_callbacks")
+_NAMING = (
+    "best_k_models", "best_model_path", "best_model_score", "current_score", "kth_best_model_path", "kth_value",
+    "last_model_path",
+)  # fmt: skip
+
+
+def naming(callback: ModelCheckpoint) -> dict[str, Any]:
+    """Return the attributes of a callback that name files, and their scores, as they are now."""
+    found = {name: value for name, value in vars(callback).items() if name in _NAMING}
+    return {**found, "best_k_models": dict(found["best_k_models"])}
 
 
 @dataclass
@@ -22,6 +35,7 @@ class Asked:
         name: The file in the directory.
         reason: Why.
         contents: ``full`` or ``weights``.
+        named: What the callback's attributes name with it; see `naming`.
         first: Another save of the same state, whose file it shares.
         done: Called with the outcome.
         number: The number of the save, once it is carried out.
@@ -32,6 +46,7 @@ class Asked:
     name: str
     reason: str
     contents: str
+    named: Mapping[str, Any]
     first: Asked | None = None
     done: Callable[[SaveOutcome], None] | None = None
     number: int | None = None
@@ -52,19 +67,27 @@ class Asked:
         else:
             self.number = run.named.save(self.name, event, reason=reason, contents=self.contents, done=self.done)
 
-    def tell(self, loggers: Iterable[Any], callback: Any, is_saved: bool) -> None:
-        """Tell the loggers, once the files of all names exist. A failure of theirs is logged.
-
-        The original tells them after each file, and they look at all that it names.
-        """
+    def tell(self, loggers: Iterable[Any], callback: ModelCheckpoint, is_saved: bool) -> None:
+        """Tell the loggers of each file, once those of all names exist. A failure of theirs is logged."""
         self.is_saved = is_saved
-        if self.is_shared:
-            return
-        for logger in [*loggers] * (int(is_saved) + int(self.first is not None and self.first.is_saved)):
-            try:
-                logger.after_save_checkpoint(callback)
-            except Exception as error:  # the checkpoint is safe
-                log.warning("%s failed on a checkpoint: %s: %s", type(logger).__name__, type(error).__name__, error)
+        if not self.is_shared:
+            for one in (self.first, self):
+                if one is not None and one.is_saved:
+                    one._show(loggers, callback)
+
+    def _show(self, loggers: Iterable[Any], callback: ModelCheckpoint) -> None:
+        # They look for files in the attributes of the callback, which may name later ones by now, and not this one.
+        attributes = vars(callback)
+        now = {name: attributes[name] for name in self.named}
+        attributes.update(self.named)
+        try:
+            for logger in loggers:
+                try:
+                    logger.after_save_checkpoint(proxy(callback))
+                except Exception as error:  # the checkpoint is safe
+                    log.warning("%s failed on a checkpoint: %s: %s", type(logger).__name__, type(error).__name__, error)
+        finally:
+            attributes.update(now)
 
 
 def remove(run: Run, name: str, after: Asked | None, event: Event) -> None:
