@@ -203,7 +203,7 @@ class LightningCheckpoint(ModelCheckpointAttributes, Checkpoint):
         if self._placed is None:
             self._place(logger_directory(trainer))
             self._run.directory.announcements.is_placed_by_logger = True
-        self._fit = Fit(self._run, trainer, self._staging, lambda record: self._notify_loggers(trainer), self._previous)
+        self._fit = Fit(self._run, trainer, self._staging, partial(self._notify_loggers, trainer), self._previous)
         self._fit.io.only = self._only
         self._fit.open(self._resume)
 

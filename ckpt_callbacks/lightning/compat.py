@@ -18,6 +18,7 @@ class ModelCheckpointAttributes(RunReader):
     """The attributes of ModelCheckpoint, with values from the manifest."""
 
     save_last = True
+    _told_of: Record | None = None  # what the loggers are told of; meanwhile, a later one may have been saved
 
     @property
     def save_top_k(self) -> int:
@@ -44,7 +45,7 @@ class ModelCheckpointAttributes(RunReader):
 
     @property
     def last_model_path(self) -> str:
-        record = self.last()
+        record = self._told_of or self.last()
         return str(record.path) if record else ""
 
     @property
@@ -53,7 +54,7 @@ class ModelCheckpointAttributes(RunReader):
 
     @property
     def current_score(self) -> torch.Tensor | None:
-        return self._score(self.last())
+        return self._score(self._told_of or self.last())
 
     @property
     def best_k_models(self) -> dict[str, torch.Tensor]:
@@ -76,9 +77,13 @@ class ModelCheckpointAttributes(RunReader):
         metric = self._run.policy.best_metric
         return (metric and metric.mode) or "min"
 
-    def _notify_loggers(self, trainer: Trainer) -> None:
-        for logger in trainer.loggers:
-            logger.after_save_checkpoint(self)
+    def _notify_loggers(self, trainer: Trainer, record: Record) -> None:
+        self._told_of = record
+        try:
+            for logger in trainer.loggers:
+                logger.after_save_checkpoint(self)
+        finally:
+            self._told_of = None
 
     def _score(self, record: Record | None) -> torch.Tensor | None:
         metric = self._run.policy.best_metric

@@ -183,6 +183,20 @@ def test_loggers_are_notified_once_the_file_exists(tmp_path):
     assert told == [(10, "verified", True), (20, "verified", True), (30, "verified", True), (30, "verified", True)]
 
 
+def test_loggers_find_each_checkpoint_although_later_ones_have_been_saved(tmp_path):
+    told = []
+
+    class Logger(CSVLogger):
+        def after_save_checkpoint(self, callback):
+            time.sleep(0.02)
+            told.append(callback.last_model_path)
+
+    policy = Policy(Every(steps=1), KeepAll())
+    logger = Logger(tmp_path / "logs")
+    _, _, callback = fit(tmp_path / "run", policy, logger=logger, arguments={"max_pending": 4}, max_epochs=1)
+    assert {*told} == {str(record.path) for record in callback.records()}
+
+
 def test_a_metric_that_is_never_logged_is_an_error_that_names_the_others(tmp_path):
     from ckpt_callbacks import Metric
 
