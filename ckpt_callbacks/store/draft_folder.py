@@ -30,24 +30,19 @@ class DraftFolder:
         path: Where to write the new file.
     """
 
+    path: Path
+
     def __init__(self, target: Path) -> None:
-        self._target, token = target, uuid.uuid4().hex[:12]
-        self._new, self._folder = (target.parent / f"{prefix}{token}" for prefix in (".ckpt-new-", _PREFIX))
+        self._target = target
         self._lock: LockedFile | None = None
-        self.path = self._folder / target.name
 
     def __enter__(self) -> DraftFolder:
-        self._new.mkdir()
-        try:
-            self._lock = lock(self._new / _LOCK)  # before the folder gets the name that `remove_left` looks for
-            self._new.rename(self._folder)
-        except BaseException:
-            self._close(self._new)
-            raise
+        if not self._create() and not self._create():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(self.path.parent))
         return self
 
     def __exit__(self, *_: Any) -> None:
-        self._close(self._folder)
+        self._close()
 
     def commit(self) -> None:
         """Let the new file take the place of the old one, durably, with the old one's permissions.
@@ -60,8 +55,23 @@ class DraftFolder:
             shutil.copymode(self._target, self.path)
         swap(self.path, self._target)
 
-    def _close(self, folder: Path) -> None:
-        shutil.rmtree(folder, ignore_errors=True)
+    def _create(self) -> bool:
+        """Create and lock a folder; return False if `remove_left` has found it in between, which then deletes it."""
+        folder = self._target.parent / f"{_PREFIX}{uuid.uuid4().hex[:12]}"
+        self.path = folder / self._target.name
+        folder.mkdir()
+        is_there = False
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                self._lock = lock(folder / _LOCK)
+            is_there = self._lock is not None and (folder / _LOCK).exists()
+        finally:
+            if not is_there:
+                self._close()
+        return is_there
+
+    def _close(self) -> None:
+        shutil.rmtree(self.path.parent, ignore_errors=True)
         if self._lock is not None:
             self._lock.unlock()
 

@@ -161,6 +161,44 @@ def test_what_a_crash_has_left_is_removed_but_not_what_is_being_written(tmp_path
     assert files_below(tmp_path) == ["a.keras"]
 
 
+@pytest.mark.parametrize("killed_in", ["lock", "flush"])
+def test_a_crash_leaves_nothing_that_is_not_removed(tmp_path, monkeypatch, killed_in):
+    def crash(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:
+        killed.setattr(draft_folder, killed_in, crash)
+        killed.setattr(draft_folder.shutil, "rmtree", lambda *_, **__: None)
+        with pytest.raises(KeyboardInterrupt), draft_folder.DraftFolder(tmp_path / "a.keras") as draft:
+            draft.commit()
+    assert len([*tmp_path.iterdir()]) == 1
+    draft_folder.remove_left(tmp_path)
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_new_folder_that_is_taken_for_one_that_was_left_is_created_again(tmp_path, monkeypatch, when):
+    calls, lock = [], draft_folder.lock
+
+    def lock_late(path):
+        calls.append(path)
+        if len(calls) > 1:  # another call is that of `remove_left`, or the second try
+            return lock(path)
+        if when == "before":
+            draft_folder.remove_left(tmp_path)
+            return lock(path)
+        found = lock(path)
+        os.unlink(path)
+        return found
+
+    monkeypatch.setattr(draft_folder, "lock", lock_late)
+    with draft_folder.DraftFolder(tmp_path / "a.keras") as draft:
+        draft.path.write_bytes(b"whole")
+        draft_folder.remove_left(tmp_path)
+        draft.commit()
+    assert files_below(tmp_path) == ["a.keras"]
+
+
 def test_no_glob_of_checkpoints_finds_what_is_being_written(tmp_path):
     with draft_folder.DraftFolder(tmp_path / "a.keras"):
         assert not [*tmp_path.glob("*.keras"), *tmp_path.glob("*.h5"), *tmp_path.glob("*.ckpt")]
