@@ -158,7 +158,9 @@ def test_the_original_goes_on_from_a_backup_that_is_handed_back(tmp_path, save_f
     with pytest.raises(KeyboardInterrupt):
         fit(quick(), ours, at(2 * STEPS + 2))
     del ours
+    (backup / ".ckpt-draft-of-a-kill").mkdir()
     assert BackupAndRestore(backup, save_freq).hand_back() == str(backup / "latest.weights.h5")
+    assert not [*backup.glob(".ckpt-draft-*")]
     new_process()
     trained = quick()
     begun = []

@@ -21,7 +21,7 @@ from ...formats.zip_member import open_member
 from ...policy.argument_names import suggests_names
 from ...policy.policy import Policy
 from ...run.whole_removal import remove_run
-from ...store.draft_folder import DraftFolder
+from ...store.draft_folder import DraftFolder, remove_left
 from ..callback import KerasCheckpoint
 from ..earlier_fits import leave
 from ..fit_call import running_callbacks
@@ -114,6 +114,7 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
         record = backup._run.view.find(Path(path))
         assert record is not None  # it has just been verified
         weights, metadata = (Path(backup.dirpath, name) for name in ("latest.weights.h5", "training_metadata.json"))
+        remove_left(weights.parent)
         with DraftFolder(weights) as draft:
             with open_member(Path(path), keras_zip.WEIGHTS) as member, open(draft.path, "wb") as file:
                 shutil.copyfileobj(member, file, 1 << 20)
