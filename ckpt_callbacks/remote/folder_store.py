@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-import random
 import stat
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from secrets import randbelow  # `random` has the generator of the training script
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -247,7 +247,7 @@ def _version(found: os.stat_result) -> str:
 def _stamp(descriptor: int, version: str) -> None:
     """Give a file a time that tells it from all others: the clock of a file system stands still for milliseconds."""
     found = os.fstat(descriptor)
-    when = found.st_mtime_ns // 100 * 100 + 100 * random.randrange(40_000)
+    when = found.st_mtime_ns // 100 * 100 + 100 * randbelow(40_000)
     os.utime(descriptor, ns=(when, when))
     while _version(os.fstat(descriptor)) == version:  # the file system keeps whole seconds
         when += 10**9

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Callable
+from secrets import randbelow  # `random` has the generator of the training script
 
 from ..errors import MirrorDamaged
 from .upload import Upload
@@ -25,7 +25,7 @@ def compare_sample(upload: Upload, where: str, read: Callable[[int, int], bytes]
         MirrorDamaged: The store has received other bytes.
     """
     last = max(0, upload.size - _PIECE)
-    for start in sorted({0, last, *(random.randint(0, last) for _ in range(pieces - 2))}):
+    for start in sorted({0, last, *(randbelow(last + 1) for _ in range(pieces - 2))}):
         sent = os.pread(upload.descriptor, _PIECE, start)
         if sent and read(start, len(sent)) != sent:
             raise MirrorDamaged(f"{where}: holds other bytes than were sent, near byte {start}; check the disk there")

@@ -1,5 +1,6 @@
 """A run that is mirrored, loses its directory, and comes back, in each place."""
 
+import random
 import shutil
 
 import pytest
@@ -35,6 +36,14 @@ def test_what_the_rules_of_a_mirror_do_not_keep_is_deleted_there(place, tmp_path
     assert len(checkpoints) == 1 and checkpoints[0].endswith("/3.ckpt")
     assert len(list(store.list("mirror/records/"))) == 1
     assert list(store.list(unfinished=True)) == []
+
+
+def test_a_mirror_draws_nothing_from_the_generator_of_the_training_script(place, tmp_path):
+    run = SmallRun(tmp_path / "run")
+    run.save(size=1 << 20)
+    before = random.getstate()
+    _sent(run, place)
+    assert random.getstate() == before
 
 
 def _sent(run, place, **arguments):
