@@ -20,6 +20,7 @@ from ..policy.policy import Policy
 from ..policy.state import State
 from ..record import Attempt
 from ..recovery.interrupted import mark_damaged, recover
+from ..recovery.lineage import supersede
 from ..recovery.rebuild import find_unlisted
 from ..runtime.processes import Processes, is_primary_process
 from ..runtime.worker import InlineWorker, Worker
@@ -87,8 +88,7 @@ class RunDirectory:
         worker: Worker | None = None,
     ) -> None:
         self.dirpath, self._framework, self._name, self.described = dirpath, framework, name, described
-        where = resolved(dirpath)  # a link may be redirected during training
-        self.manifest = Manifest(where)
+        self.manifest = Manifest(resolved(dirpath))  # a link may be redirected during training
         self.view = RunView(self.manifest, policy, settings.max_total_size)
         self.processes, self.is_open, self._is_taken = Processes(), False, False
         self._begun: Attempt | None = None  # the start of training, until the directory is taken
@@ -249,7 +249,7 @@ class RunDirectory:
         self._compaction.begin()
 
     def end_untrained(self, state: State) -> None:
-        """Delete what the last save should have deleted, in case a kill came between; no other save will.
+        """Mark and delete what the last save should have, in case a kill came between; no other save will.
 
         Args:
             state: That of a fit that had nothing left to train. If it has loaded an earlier checkpoint, all stay.
@@ -258,6 +258,7 @@ class RunDirectory:
         if self._is_taken and policy is not None and last is not None and last.step <= state.step:
             self.awaits_rank = ranks_nothing_yet(policy, state)
             try:
+                supersede(self.manifest, last.run, last.attempt)
                 self.prune()
             except (OSError, StoreError) as error:
                 log.warning("%s: cleaning up failed: %s", self.dirpath, first_line(error))
@@ -275,8 +276,7 @@ class RunDirectory:
         self._begun = None
 
     def _record_start(self, attempt: Attempt) -> None:
-        knew_policy = self.knows_policy
-        parent = attempt.parent  # the lineage needs it
+        knew_policy, parent = self.knows_policy, attempt.parent  # the lineage needs the parent
         if parent is not None and parent not in self.manifest.records and (found := self.manifest.recall(parent)):
             self.manifest.put(found)
         self.manifest.start(attempt)

@@ -5,6 +5,8 @@ import pytest
 from ckpt_callbacks import Every, KeepBest, KeepLast, Metric, Policy
 from ckpt_callbacks.lightning import LightningCheckpoint
 from ckpt_callbacks.run import pruning
+from ckpt_callbacks.run.committer import Committer
+from ckpt_callbacks.store.manifest import Manifest
 from tests.adapters.keras import task as keras_task
 from tests.adapters.lightning import task as lightning_task
 
@@ -41,3 +43,17 @@ def test_a_start_from_an_earlier_checkpoint_with_nothing_left_deletes_nothing(tm
     fitter = lightning_task.trainer(callback, max_epochs=2)
     fitter.fit(lightning_task.Model(), *lightning_task.loaders(), ckpt_path=str(records[1].path))
     assert fitter.global_step == 20 and callback.records() == records
+
+
+def test_the_next_start_marks_what_the_last_save_has_rolled_back(tmp_path, monkeypatch):
+    records = lightning_task.fit(tmp_path, max_epochs=3)[-1].records()
+    callback = LightningCheckpoint(tmp_path, lightning_task.EACH_EPOCH)
+    with monkeypatch.context() as killed:
+        killed.setattr(Committer, "_prune", lambda *_: None)
+        fitter = lightning_task.trainer(callback, max_epochs=2)
+        fitter.fit(lightning_task.Model(), *lightning_task.loaders(), ckpt_path=str(records[0].path))
+    callback = lightning_task.fit(tmp_path, resume=True, max_epochs=2)[-1]
+    assert (tmp_path / "best.ckpt").resolve() == callback.best().path
+    manifest = Manifest(tmp_path)
+    manifest.refresh()
+    assert [record.superseded for record in manifest.live()] == [False, True, True, False]
