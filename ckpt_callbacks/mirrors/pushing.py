@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from ..errors import MirrorError, first_line
+from ..errors import MirrorError, VerifyError, first_line
 from ..policy.contents import Contents
 from ..record import Record, attempt_framework
 from ..remote.counted import Counted
@@ -16,7 +16,7 @@ from ..runtime.environment import environment
 from ..store.file_lock_calls import is_locked
 from ..store.lock import command_at_work
 from ..store.manifest import Manifest
-from .catalog import Catalog, Entry
+from .catalog import Catalog, Entry, Part
 from .lost_entries import lost_entries
 from .notes import Notes
 from .ownership import COMMAND, owned
@@ -107,7 +107,7 @@ class Pushing:
         return [entry for entry in doomed if entry.number < first and entry.record.id not in used]
 
     def send(self, due: Due) -> Entry:
-        """Send one checkpoint, and let it count there.
+        """Send one checkpoint, as it is now, and let it count there.
 
         Raises:
             FileNotFoundError: It is gone.
@@ -116,12 +116,24 @@ class Pushing:
             VerifyError: It is damaged.
         """
         writer = self._opened()
-        sent, parts = self._sending.send_as(self._manifest.layout, *due)
+        sent, parts = self._sent(*due)
         entry = writer.commit(sent, parts)
         writer.remove(self.lost.replaced_in(writer.catalog))
         self.catalog = writer.catalog
         self._notes.note_status(record=entry.record.id, file=entry.record.file, time=time.time(), error="")
         return entry
+
+    def _sent(self, record: Record, needed: Contents) -> tuple[Record, tuple[Part, ...]]:
+        """Send a checkpoint's bytes, also if training has reduced or packed it since its record was read."""
+        layout = self._manifest.layout
+        try:
+            return self._sending.send_as(layout, record, needed)
+        except (FileNotFoundError, VerifyError):
+            self._manifest.refresh()
+            now = self._manifest.records.get(record.id, record)
+            if not now.status.on_disk or (now.digest, now.file) == (record.digest, record.file):
+                raise
+            return self._sending.send_as(layout, now, needed)
 
     def remove(self, entries: Sequence[Entry]) -> None:
         """Delete checkpoints there. Raises as `send` does."""

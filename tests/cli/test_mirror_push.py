@@ -12,7 +12,9 @@ from ckpt_callbacks.mirrors.wanted import Wishes
 from ckpt_callbacks.policy.mirror import Mirror
 from ckpt_callbacks.policy.retention import KeepAll, KeepLast
 from ckpt_callbacks.remote.folder_store import FolderStore
+from ckpt_callbacks.store.digest import digest
 from ckpt_callbacks.store.lock import TrainingLock
+from ckpt_callbacks.store.manifest import Manifest
 from tests.cli.command_line import ckpt
 from tests.cli.mirrored import RecordedRun, mirrored, part_of, there
 from tests.mirrors.runs import LOSS
@@ -85,6 +87,24 @@ def test_a_damaged_checkpoint_is_named_and_the_others_are_sent(run, store):
     path.write_bytes(b"0" * 100)
     code, _out, err = ckpt("push", directory(run), store.url)
     assert code == 1 and f"Warning: {path}: is not sent: " in err and there(store) == [2, 5]
+
+
+@pytest.mark.parametrize("name", ["5.ckpt", "5.ckpt.cz"])
+def test_a_checkpoint_that_training_rewrites_meanwhile_is_sent_as_it_is_then(run, store, monkeypatch, name):
+    open_ = Pushing._opened
+
+    def rewritten(self):
+        monkeypatch.setattr(Pushing, "_opened", open_)
+        os.unlink(directory(run) / "5.ckpt")
+        (directory(run) / name).write_bytes(b"smaller")
+        found, size = digest(directory(run) / name)
+        Manifest(directory(run)).change(5, file=name, digest=found, size=size)
+        return open_(self)
+
+    monkeypatch.setattr(Pushing, "_opened", rewritten)
+    code, _, err = ckpt("push", directory(run), store.url)
+    assert (code, err) == (0, "")
+    assert there(store) == [2, 4, 5] and part_of(store, 5).read_bytes() == b"smaller"
 
 
 def live(run):
