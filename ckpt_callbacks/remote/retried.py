@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from secrets import randbelow
 from typing import TypeVar
 
 from ..errors import MirrorConflict, MirrorUnreachable
@@ -114,8 +115,10 @@ class Retried:
     def _again(self, attempt: Callable[[], _T]) -> _T:
         import stamina  # here, because importing it is slow, and most runs have no mirror
 
+        # stamina's own variation would come from the generator of the training script.
+        first = 0.2 + randbelow(1000) / 1000
         for one in stamina.retry_context(
-            on=MirrorUnreachable, attempts=None, timeout=self._seconds, wait_initial=0.2, wait_max=15.0, wait_jitter=1.0
+            on=MirrorUnreachable, attempts=None, timeout=self._seconds, wait_initial=first, wait_max=15.0, wait_jitter=0
         ):
             with one:
                 self._go_on()

@@ -1,5 +1,6 @@
 """A store whose requests are tried again, and counted."""
 
+import random
 import time
 
 import pytest
@@ -77,3 +78,18 @@ def test_the_failure_of_the_last_attempt_is_known_until_the_store_answers():
     bare.fails = fail
     store.put("a", b"")
     assert seen == [None, error, error] and store.failure is None
+
+
+def test_the_waits_draw_nothing_from_the_generator_of_the_training_script(monkeypatch):
+    store, before = MemoryStore(), random.getstate()
+    failures = iter([MirrorUnreachable("memory://a: does not answer")] * 2)
+    put = store.put
+
+    def failing(*arguments, **more):
+        for failure in failures:
+            raise failure
+        return put(*arguments, **more)
+
+    monkeypatch.setattr(store, "put", failing)
+    Retried(store, 10.0).put("a", b"1")
+    assert store.objects["a"][0] == b"1" and random.getstate() == before
