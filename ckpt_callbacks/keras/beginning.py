@@ -147,7 +147,7 @@ class Beginning:
         final = self._final()
         if final is not None and self.point is not None and self.point.path != final.path:
             load_verified(model, final, run.directory)  # the final weights may be averages, or the best ones
-        run.directory.end_untrained(run.state)
+        run.directory.finish_last_save(run.state)
         run.directory.ended = EndedFit(run.view, run.fits.next_number)
         if self._choice != Choice():
             leave(model)

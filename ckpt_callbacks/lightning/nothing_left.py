@@ -38,7 +38,7 @@ def end_untrained(trainer: Trainer, run: Run, point: ResumePoint, previous: Prev
     # Lightning takes these steps only after the save at the end of the last epoch.
     loops.apply_plateau_steps(trainer, point.state.plateau_steps)
     loaded = end_with_final_weights(trainer, run)
-    run.directory.end_untrained(run.state)
+    run.directory.finish_last_save(run.state)
     why = _why(trainer, run, point.state, previous)
     record = run.view.find(trainer.ckpt_path or "")  # None if another callback has saved it
     run.directory.ended = EndedFit(run.view, run.fits.next_number if record is None else record.fit)

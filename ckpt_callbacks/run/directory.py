@@ -248,11 +248,11 @@ class RunDirectory:
         self.mirrors.wake()
         self._compaction.begin()
 
-    def end_untrained(self, state: State) -> None:
-        """Mark and delete what the last save should have, in case a kill came between; no other save will.
+    def finish_last_save(self, state: State) -> None:
+        """Mark and delete what the last save should have, in case a kill came between.
 
         Args:
-            state: That of a fit that had nothing left to train. If it has loaded an earlier checkpoint, all stay.
+            state: What a `fit` has restored. If that is an earlier checkpoint than the last one, all stay.
         """
         last, policy = self.view.last(), self.view.policy
         if self._is_taken and policy is not None and last is not None and last.step <= state.step:

@@ -128,6 +128,8 @@ class Session:
         if not self.is_first_fit and not self._is_restored:  # another `fit` continues where the last one ended
             last = last_record(self._directory.view.records())
             self._parent = last.id if last else self._parent
+        if self._is_restored and self._directory.knows_policy:  # a new policy deletes nothing before its first save
+            self._directory.finish_last_save(self.decider.state)
         self._is_restored = False
         if self._directory.processes.is_primary:
             mark_known(self._directory.view)

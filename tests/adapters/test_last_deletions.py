@@ -1,4 +1,7 @@
-"""A start of a script whose training was complete, after a kill that came before the last deletions."""
+"""A start of a script after a kill that came between the last save and the deletions that follow it."""
+
+import dataclasses
+import sys
 
 import pytest
 
@@ -6,6 +9,7 @@ from ckpt_callbacks import Every, KeepBest, KeepLast, Metric, Policy
 from ckpt_callbacks.lightning import LightningCheckpoint
 from ckpt_callbacks.run import pruning
 from ckpt_callbacks.run.committer import Committer
+from ckpt_callbacks.run.saver import Saver
 from ckpt_callbacks.store.manifest import Manifest
 from tests.adapters.keras import task as keras_task
 from tests.adapters.lightning import task as lightning_task
@@ -24,8 +28,13 @@ def with_keras(dirpath, epochs):
     return callback
 
 
+def kept(dirpath):
+    """Return how many checkpoints are in a directory."""
+    return sum(not path.is_symlink() for path in [*dirpath.glob("*.ckpt"), *dirpath.glob("*.keras")])
+
+
 @pytest.mark.parametrize("train", [with_lightning, with_keras])
-def test_the_next_start_deletes_what_no_rule_keeps(tmp_path, monkeypatch, train):
+def test_a_start_with_nothing_left_to_train_deletes_what_no_rule_keeps(tmp_path, monkeypatch, train):
     whole = train(tmp_path / "whole", 4)
     with monkeypatch.context() as killed:
         killed.setattr(pruning, "prune", lambda *_: [])
@@ -33,6 +42,20 @@ def test_the_next_start_deletes_what_no_rule_keeps(tmp_path, monkeypatch, train)
     callback = train(tmp_path / "run", 4)
     assert [record.step for record in callback.records()] == [record.step for record in whole.records()]
     assert callback.final().step == whole.final().step
+
+
+@pytest.mark.parametrize("train", [with_lightning, with_keras])
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_start_that_trains_on_deletes_it_before_its_first_save(tmp_path, monkeypatch, train, is_known):
+    with monkeypatch.context() as killed:
+        killed.setattr(pruning, "prune", lambda *_: [])
+        train(tmp_path, 4)
+    if not is_known:
+        monkeypatch.setattr(sys.modules[__name__], "POLICY", dataclasses.replace(POLICY, keep=KeepLast(2)))
+    found, save = [], Saver.save
+    monkeypatch.setattr(Saver, "save", lambda *given: found.append(kept(tmp_path)) or save(*given))
+    train(tmp_path, 5)
+    assert found[0] == (1 if is_known else 4)
 
 
 def test_a_start_from_an_earlier_checkpoint_with_nothing_left_deletes_nothing(tmp_path, monkeypatch):
