@@ -108,6 +108,9 @@ def send_all(run_dir: Path, url: str, work: Pushing, due: Sequence[Due]) -> int:
                     failed += 1
                     say(f"Warning: {record.path}: is not sent: {first_line(error)}", err=True)
                     continue
+                if entry is None:
+                    show(printable(f"{record.path}: was deleted meanwhile, and is not sent"))
+                    continue
                 sent.append(entry.record.size)
                 show(printable(f"{record.path}: sent to {url} ({rough_size(entry.record.size)})"))
             is_amended = work.amended()

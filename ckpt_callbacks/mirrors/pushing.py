@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ..errors import MirrorError, VerifyError, first_line
 from ..policy.contents import Contents
-from ..record import Record, attempt_framework
+from ..record import Record, Status, attempt_framework
 from ..remote.counted import Counted
 from ..remote.object_store import ObjectStore
 from ..remote.retried import Retried
@@ -106,8 +106,8 @@ class Pushing:
         used = ids_in_use(self._store)
         return [entry for entry in doomed if entry.number < first and entry.record.id not in used]
 
-    def send(self, due: Due) -> Entry:
-        """Send one checkpoint, as it is now, and let it count there.
+    def send(self, due: Due) -> Entry | None:
+        """Send one checkpoint, as it is now, and let it count there; return None if training has deleted it meanwhile.
 
         Raises:
             FileNotFoundError: It is gone.
@@ -116,22 +116,26 @@ class Pushing:
             VerifyError: It is damaged.
         """
         writer = self._opened()
-        sent, parts = self._sent(*due)
+        if (found := self._sent(*due)) is None:
+            return None
+        sent, parts = found
         entry = writer.commit(sent, parts)
         writer.remove(self.lost.replaced_in(writer.catalog))
         self.catalog = writer.catalog
         self._notes.note_status(record=entry.record.id, file=entry.record.file, time=time.time(), error="")
         return entry
 
-    def _sent(self, record: Record, needed: Contents) -> tuple[Record, tuple[Part, ...]]:
+    def _sent(self, record: Record, needed: Contents) -> tuple[Record, tuple[Part, ...]] | None:
         """Send a checkpoint's bytes, also if training has reduced or packed it since its record was read."""
         layout = self._manifest.layout
         try:
             return self._sending.send_as(layout, record, needed)
         except (FileNotFoundError, VerifyError):
             self._manifest.refresh()
-            now = self._manifest.records.get(record.id, record)
-            if not now.status.on_disk or (now.digest, now.file) == (record.digest, record.file):
+            now = self._manifest.records.get(record.id)
+            if now is None or now.status is Status.DELETED:
+                return None
+            if (now.digest, now.file) == (record.digest, record.file):
                 raise
             return self._sending.send_as(layout, now, needed)
 

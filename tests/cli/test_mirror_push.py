@@ -11,6 +11,7 @@ from ckpt_callbacks.mirrors.reading import read_catalog
 from ckpt_callbacks.mirrors.wanted import Wishes
 from ckpt_callbacks.policy.mirror import Mirror
 from ckpt_callbacks.policy.retention import KeepAll, KeepLast
+from ckpt_callbacks.record import Status
 from ckpt_callbacks.remote.folder_store import FolderStore
 from ckpt_callbacks.store.digest import digest
 from ckpt_callbacks.store.lock import TrainingLock
@@ -105,6 +106,20 @@ def test_a_checkpoint_that_training_rewrites_meanwhile_is_sent_as_it_is_then(run
     code, _, err = ckpt("push", directory(run), store.url)
     assert (code, err) == (0, "")
     assert there(store) == [2, 4, 5] and part_of(store, 5).read_bytes() == b"smaller"
+
+
+def test_a_checkpoint_that_training_deletes_meanwhile_is_left_out(run, store, monkeypatch):
+    open_ = Pushing._opened
+
+    def deleted(self):
+        monkeypatch.setattr(Pushing, "_opened", open_)
+        os.unlink(directory(run) / "5.ckpt")
+        Manifest(directory(run)).change(5, status=Status.DELETED)
+        return open_(self)
+
+    monkeypatch.setattr(Pushing, "_opened", deleted)
+    code, out, err = ckpt("push", directory(run), store.url)
+    assert code == 0 and "5.ckpt: was deleted meanwhile, and is not sent" in out + err and there(store) == [2, 4]
 
 
 def live(run):
