@@ -252,10 +252,10 @@ class RunDirectory:
         """Mark and delete what the last save should have, in case a kill came between.
 
         Args:
-            state: What a `fit` has restored. If that is an earlier checkpoint than the last one, all stay.
+            state: What a `fit` has restored. If that is another checkpoint than the last one, all stay.
         """
         last, policy = self.view.last(), self.view.policy
-        if self._is_taken and policy is not None and last is not None and last.step <= state.step:
+        if self._is_taken and policy is not None and last is not None and last.step == state.step:
             self.awaits_rank = ranks_nothing_yet(policy, state)
             try:
                 supersede(self.manifest, last.run, last.attempt)
