@@ -73,21 +73,7 @@ class Asked:
         if not self.is_shared:
             for one in (self.first, self):
                 if one is not None and one.is_saved:
-                    one._show(loggers, callback)
-
-    def _show(self, loggers: Iterable[Any], callback: ModelCheckpoint) -> None:
-        # They look for files in the attributes of the callback, which may name later ones by now, and not this one.
-        attributes = vars(callback)
-        now = {name: attributes[name] for name in self.named}
-        attributes.update(self.named)
-        try:
-            for logger in loggers:
-                try:
-                    logger.after_save_checkpoint(proxy(callback))
-                except Exception as error:  # the checkpoint is safe
-                    log.warning("%s failed on a checkpoint: %s: %s", type(logger).__name__, type(error).__name__, error)
-        finally:
-            attributes.update(now)
+                    _show(one.named, loggers, callback)
 
 
 def remove(run: Run, name: str, after: Asked | None, event: Event) -> None:
@@ -98,3 +84,18 @@ def remove(run: Run, name: str, after: Asked | None, event: Event) -> None:
 def point(run: Run, name: str, to: str, event: Event) -> None:
     """Make a symbolic link."""
     run.named.link(name, to, reason="save_last='link'", symbolic=True)
+
+
+def _show(named: Mapping[str, Any], loggers: Iterable[Any], callback: ModelCheckpoint) -> None:
+    # Loggers look for files in the attributes of the callback, which may name later ones by now, and not this one.
+    attributes = vars(callback)
+    now = {name: attributes[name] for name in named}
+    attributes.update(named)
+    try:
+        for logger in loggers:
+            try:
+                logger.after_save_checkpoint(proxy(callback))
+            except Exception as error:  # the checkpoint is safe
+                log.warning("%s failed on a checkpoint: %s: %s", type(logger).__name__, type(error).__name__, error)
+    finally:
+        attributes.update(now)
